@@ -1,0 +1,1 @@
+"""Torch → ONNX → gradient ONNX → bundle, and the proof that they agree."""

@@ -1,0 +1,1 @@
+"""Definitions, data and training of the classifiers that Contraflow ships (needs torch)."""

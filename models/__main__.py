@@ -1,0 +1,69 @@
+"""`python -m models train …`: train a network of the catalogue on a folder of images."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
+import torch
+
+from models.data import DataError, load
+from models.network import CATALOGUE, architecture
+from models.recipe import CAUTIONARY, PAPER, Recipe
+from models.train import Training
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line: one option per field of `Recipe`, beside what and where."""
+    top = argparse.ArgumentParser(prog="python -m models")
+    train = top.add_subparsers(dest="verb", required=True).add_parser(
+        "train", help="train a network; run the same command again to resume", description=__doc__
+    )
+    train.add_argument("--model", required=True, choices=CATALOGUE, metavar="NAME", help=", ".join(CATALOGUE))
+    train.add_argument("--data", required=True, type=Path, help="image folder, tar or zip of one, or CIFAR-10 archive")
+    train.add_argument("--data-name", default=None, help="what the record calls the data set (default: its file name)")
+    train.add_argument("--out", type=Path, default=None, help="folder of the run (default: models/runs/NAME)")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    train.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
+    preset = train.add_mutually_exclusive_group()
+    preset.add_argument("--paper", action="store_true", help="the recipe of He et al. 2016, section 4.2")
+    preset.add_argument("--cautionary", action="store_true", help="a short run for networks that cannot learn")
+    for field in fields(Recipe):
+        if field.name != "nesterov":
+            kind = type(field.default)
+            train.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=None, metavar=kind.__name__)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    recipe = PAPER if options.paper else CAUTIONARY if options.cautionary else Recipe()
+    given = {field.name: getattr(options, field.name, None) for field in fields(Recipe)}
+    recipe = replace(recipe, **{name: value for name, value in given.items() if value is not None})
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    try:
+        data = load(options.data)
+        record = Training(
+            options.model,
+            architecture(options.model),
+            recipe,
+            data,
+            options.data_name or options.data.name,
+            options.out or Path("models/runs") / options.model,
+            options.seed,
+            options.device,
+        ).run()
+    except (DataError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    final = record["final"]
+    print(f"{options.model}: train error {final['train_error']:.4f}, test error {final['test_error']:.4f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

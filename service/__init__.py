@@ -1,0 +1,1 @@
+"""The inference service: HTTP, batching, ONNX Runtime, diagnostics. Imports neither torch nor `models` nor `export`."""

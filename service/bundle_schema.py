@@ -1,0 +1,198 @@
+"""What a bundle is: the directory that is exported, shipped and served.
+
+    <bundles>/<name>/bundle.json              or, with versions, <bundles>/<name>/<version>/bundle.json
+                     weights.bin              every stored weight, once; all graphs refer to it
+                     forward.onnx …           one graph per set of outputs (`GraphName`)
+                     reference.npz            fitted statistics for scores, where there are any
+
+Every graph has the free axis N (samples) first in its inputs and outputs, and is otherwise static.
+With L layers (`Bundle.layers`, in forward order), B of which have a bias, P other parameters,
+K labels, and C the sum of `Layer.channels`, the tensors are:
+
+    input            float32 [N, channels, height, width]   preprocessed ([N, h, w, c] for layout nhwc)
+    label            int64   [N]      class of the loss; -1 takes the predicted class
+    cotangent_scale  float32 [N]      dL/dlogits is multiplied by it (powers of two); all squares
+                                      come out multiplied by its square, gradients by itself
+    logits           float32 [N, K]
+    activation_square, weight_square, scaled_square      float32 [N, L]
+                     squared L2 norms per sample, of the summed per-sample losses: of dL/d(layer
+                     output), of dL/dW, and Σ_c ‖W_c‖²·‖dW_c‖² over output channels c
+    bias_square      float32 [N, B]   in the order of the layers that have `bias` true
+    other_square     float32 [N, P]   in the order of `Bundle.other_parameters`
+    batch_square     float32 [L]      ‖Σ_n dW_n‖², for one cotangent_scale common to all samples
+    input_gradient   float32 [N, channels, height, width]   (in the layout of `input`)
+    features         float32 [N, D]   what the last linear layer reads; only where `features` is D
+    activation_mean, activation_variance, activation_zero_share   float32 [N, L]
+                     over a layer's own output (mean, variance) and over the rectifier that
+                     follows it (share of exact zeros; 0 where there is none)
+    channel_peak     float32 [N, C]   largest value per channel of the rectifier that follows, over
+                     all positions; a layer without a rectifier has `channels` 0 and no columns
+    map/<layer>      float32 [N, c, h, w]   the layer's output after its rectifier, where it has one
+
+This file imports nothing else of the project: `export` writes bundles with it, `service` reads them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+GraphName = Literal[
+    "forward",  # input → logits, and features where there are any
+    "activation_norms",  # input, label, cotangent_scale → logits, activation_square
+    "weight_norms",  # … → and weight_square, scaled_square, bias_square, other_square, features
+    "batch_norms",  # … → and batch_square
+    "input_gradient",  # input, label, cotangent_scale → logits, input_gradient
+    "activations",  # input → logits, activation_mean, …_variance, …_zero_share, channel_peak
+    "feature_maps",  # input → logits, one map per layer
+]
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+class Schema(BaseModel):
+    """Immutable, and strict about unknown fields: a misspelt field is an error, not a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InputSpec(Schema):
+    """From a decoded RGB image to the tensor `input`.
+
+    Resize and crop are torchvision's `Resize` and `CenterCrop` on PIL images (`resize` is the
+    shorter side; None resizes straight to height × width). Then per channel, with the pixel in
+    0…255: value = ((pixel / 255) - mean) / std · scale.
+    """
+
+    height: PositiveInt
+    width: PositiveInt
+    channels: Literal[1, 3] = 3
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    layout: Literal["nchw", "nhwc"] = "nchw"
+    resize: PositiveInt | None = None
+    interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
+    mean: tuple[Finite, ...]
+    std: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...]
+    scale: Finite = 1.0
+    apply_exif_orientation: bool = True
+    reduced_jpeg_decoding: bool = False
+
+
+class Architecture(Schema):
+    """What kind of network this is; `depth` counts weighted layers."""
+
+    family: Literal["residual", "plain", "imported"]
+    depth: PositiveInt
+    activation: str | None = None
+    normalization: str | None = None
+
+
+class Layer(Schema):
+    """One weight of two or more axes in a Conv, ConvTranspose, Gemm or constant-operand MatMul."""
+
+    name: str = Field(description="the weight's name without `.weight`")
+    operator: str
+    depth: PositiveInt = Field(description="weighted layers on the longest path from the input, itself included")
+    shape: tuple[int, ...] = Field(description="of the weight")
+    output_shape: tuple[int, ...] = Field(description="of the layer's own output, without the batch axis")
+    parameters: PositiveInt = Field(description="numbers in the weight")
+    uses: PositiveInt = 1
+    bias: bool
+    weight_norm: Finite = Field(description="‖W‖₂ of the original, unfolded weight")
+    rectifier: str | None = Field(default=None, description="operator of the rectifier that follows, if one does")
+    channels: int = Field(default=0, ge=0, description="columns in channel_peak; 0 without a rectifier")
+
+
+class OtherParameter(Schema):
+    """A trained tensor that is no layer: normalization scale or shift, embedding, free parameter."""
+
+    name: str
+    operator: str
+    parameters: PositiveInt
+
+
+class Graph(Schema):
+    """One ONNX file of the bundle and the tensors it takes and gives, in order."""
+
+    file: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+class ParityCheck(Schema):
+    """One measured agreement with the reference, and the bound it had to keep."""
+
+    quantity: str
+    reference: str
+    precision: Literal["float32", "float64"]
+    batch: PositiveInt
+    difference: Finite
+    bound: Finite
+
+
+class EpochRecord(Schema):
+    """One epoch of training; `train_*` as seen while training (augmented images)."""
+
+    epoch: PositiveInt
+    learning_rate: float
+    image_size: PositiveInt
+    train_loss: float | None
+    train_error: float
+    test_loss: float | None
+    test_error: float
+    gradient_norms: dict[str, float | None] = Field(description="‖dL/dW‖₂ of the mean loss by layer, inference mode")
+
+
+class FinalRecord(Schema):
+    """The finished network on both splits, without augmentation."""
+
+    train_loss: float | None
+    train_error: float
+    test_loss: float | None
+    test_error: float
+
+
+class TrainingRecord(Schema):
+    """How the weights came to be."""
+
+    data_set: str
+    recipe: dict[str, Any]
+    seed: int
+    epochs: tuple[EpochRecord, ...]
+    final: FinalRecord
+
+
+class Baseline(Schema):
+    """Quantiles of each layer's norms on training images with their own labels, divided by ‖dL/dlogits‖."""
+
+    images: PositiveInt
+    quantiles: tuple[float, ...] = Field(description="the probabilities, e.g. 0.01, 0.5, 0.99")
+    scaled_gradient_norm: dict[str, tuple[float, ...]] = Field(description="layer → values at `quantiles`")
+    activation_gradient_norm: dict[str, tuple[float, ...]]
+    dead_fraction: dict[str, float] = Field(description="layer → share of channels zero on every one of the images")
+
+
+class Bundle(Schema):
+    """The contents of `bundle.json`."""
+
+    schema_version: Literal[1] = 1
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    version: str = Field(default="1", pattern=r"^[0-9]{1,9}$")
+    labels: tuple[str, ...] = Field(min_length=2)
+    input: InputSpec
+    architecture: Architecture
+    layers: tuple[Layer, ...]
+    other_parameters: tuple[OtherParameter, ...] = ()
+    features: PositiveInt | None = None
+    graphs: dict[GraphName, Graph]
+    opset: PositiveInt
+    producer: str
+    training: TrainingRecord | None = None
+    baseline: Baseline | None = None
+    parity: tuple[ParityCheck, ...] = ()
+    notes: tuple[str, ...] = Field(default=(), description="what a reader of the norms must know, e.g. folded BatchNorm")
+    sha256: dict[str, str] = Field(description="file name → digest, for every other file of the bundle")
