@@ -1,0 +1,93 @@
+"""`python -m export`: bundle a trained run, import an ONNX file, verify or evaluate a bundle."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from export.gradient.errors import GradientError
+
+Verb = Callable[[argparse.Namespace], int]
+
+
+def _bundle(options: argparse.Namespace) -> int:
+    from export.trained import export_run
+    from models.data import load
+
+    bundle = export_run(options.run, options.name or options.run.name, load(options.data), options.out)
+    worst = {precision: 0.0 for precision in ("float32", "float64")}
+    for check in bundle.parity:
+        if not check.quantity.endswith("logits"):
+            worst[check.precision] = max(worst[check.precision], check.difference)
+    print(f"{options.out / bundle.name}: {len(bundle.layers)} layers, {len(bundle.graphs)} graphs, "
+          f"norms within {worst['float32']:.1e} (float32) and {worst['float64']:.1e} (float64) of torch")
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from export.report import verification_report
+
+    return verification_report(options.bundle, options.run, options.data)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from export.evaluate import evaluate
+    from models.data import load
+
+    data = load(options.data)
+    result = evaluate(options.bundle, data.test if options.split == "test" else data.train)
+    print(f"{options.bundle.name}: {options.split} error {result.error:.4f}, loss {result.loss:.4f} "
+          f"over {result.images} images")
+    return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    from export.importing.command import run
+
+    return run(options)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; every verb has one function above."""
+    top = argparse.ArgumentParser(prog="python -m export", description=__doc__)
+    verbs = top.add_subparsers(dest="verb", required=True)
+
+    bundle = verbs.add_parser("bundle", help="a finished training run → verified bundle")
+    bundle.add_argument("--run", type=Path, required=True, help="folder that `python -m models train` wrote")
+    bundle.add_argument("--data", type=Path, required=True, help="the data set it was trained on")
+    bundle.add_argument("--name", help="of the bundle (default: the run's folder)")
+    bundle.add_argument("--out", type=Path, default=Path("models/bundles"))
+    bundle.set_defaults(function=_bundle)
+
+    verify = verbs.add_parser("verify", help="recompute a bundle's agreement with torch and print it")
+    verify.add_argument("bundle", type=Path)
+    verify.add_argument("--run", type=Path, help="training run with the weights (default: the bundle's own parameters)")
+    verify.add_argument("--data", type=Path, help="images to use (default: seeded noise)")
+    verify.set_defaults(function=_verify)
+
+    evaluate = verbs.add_parser("evaluate", help="error rate of a bundle on a data set, through ONNX Runtime")
+    evaluate.add_argument("--bundle", type=Path, required=True)
+    evaluate.add_argument("--data", type=Path, required=True)
+    evaluate.add_argument("--split", choices=("test", "train"), default="test")
+    evaluate.set_defaults(function=_evaluate)
+
+    from export.importing.command import add_parser
+
+    add_parser(verbs).set_defaults(function=_import)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    function: Verb = options.function
+    try:
+        return function(options)
+    except (GradientError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

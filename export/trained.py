@@ -1,0 +1,116 @@
+"""From a finished training run to a verified bundle."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from export.baseline import baseline, reference_statistics
+from export.bundle import write_bundle
+from export.evaluate import normalized
+from export.forward import TrainedRun, constants_of, forward_graph, read_run
+from export.gradient import Prepared, differentiate, prepare
+from export.gradient.graph import OPSET
+from export.verify import verify
+from models.data import DataSet, Split
+from service.bundle_schema import (
+    Architecture,
+    Bundle,
+    EpochRecord,
+    FinalRecord,
+    GraphName,
+    InputSpec,
+    TrainingRecord,
+)
+
+BASELINE_IMAGES = 512
+VERIFIED_IMAGES = 8
+
+
+def all_graphs(prepared: Prepared) -> dict[GraphName, onnx.ModelProto]:
+    """One gradient graph per set of outputs."""
+    names: tuple[GraphName, ...] = get_args(GraphName)
+    return {name: differentiate(prepared, name) for name in names}
+
+
+def export_run(run_folder: Path, name: str, data: DataSet, bundles: Path) -> Bundle:
+    """Export, differentiate, verify against torch, and write `bundles/<name>`.
+
+    Raises:
+        RunError: the run cannot be read.
+        ParityError: a graph disagrees with torch; nothing is written.
+    """
+    run = read_run(run_folder)
+    size = int(run.record["image_size"])
+    prepared = prepare(forward_graph(run.network, size), constants=constants_of(run.network))
+    graphs = all_graphs(prepared)
+    spec = InputSpec(height=size, width=size, mean=tuple(run.record["mean"]), std=tuple(run.record["std"]))
+    verified = normalized(_spread(data.test, VERIFIED_IMAGES).images, spec)
+    parity = verify(run.network, graphs, prepared.layers, prepared.other_parameters, verified)
+    sample = _spread(data.train, BASELINE_IMAGES)
+    images = normalized(sample.images, spec)
+    statistics = reference_statistics(graphs, images)
+    bundle = Bundle(
+        name=name,
+        labels=tuple(run.record["labels"]),
+        input=spec,
+        architecture=_architecture(run),
+        layers=prepared.layers,
+        other_parameters=prepared.other_parameters,
+        features=prepared.features,
+        graphs={},
+        opset=OPSET,
+        producer="contraflow",
+        training=_training_record(run.record),
+        baseline=baseline(graphs, prepared.layers, images, sample.classes),
+        parity=parity,
+        notes=tuple(prepared.notes),
+        sha256={},
+    )
+    attachments = {"reference.npz": _npz(statistics)} if statistics else {}
+    return write_bundle(bundle, graphs, bundles / name, attachments)
+
+
+def _architecture(run: TrainedRun) -> Architecture:
+    described = run.network.architecture
+    return Architecture(
+        family="residual" if described.family == "residual" else "plain",
+        depth=described.depth,
+        activation=described.activation,
+        normalization=described.normalization,
+    )
+
+
+def _spread(split: Split, count: int) -> Split:
+    """`count` samples evenly spaced over the split, which lists its classes one after the other."""
+    rows = np.linspace(0, len(split) - 1, min(count, len(split)), dtype=np.int64)
+    return Split(split.images[rows], split.classes[rows], tuple(split.names[row] for row in rows))
+
+
+def _training_record(record: dict[str, Any]) -> TrainingRecord:
+    return TrainingRecord(
+        data_set=record["data_set"],
+        recipe=record["recipe"],
+        seed=record["seed"],
+        epochs=tuple(EpochRecord(**_finite(epoch)) for epoch in record["epochs"]),
+        final=FinalRecord(**_finite(record["final"])),
+    )
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: None says that the number was not finite."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _npz(arrays: dict[str, NDArray[Any]]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
