@@ -80,7 +80,7 @@ class SampleLoss(Answer):
 
 
 class NoiseScale(Answer):
-    """Gradient noise scale S / |G|² in images (McCandlish et al. 2018, appendix A.1), with a 95 % jackknife interval."""
+    """Noise scale S / |G|² in images (McCandlish et al. 2018, appendix A.1), with a 95 % jackknife interval."""
 
     state: Literal["determined", "undetermined"]
     images: int
