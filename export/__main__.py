@@ -17,12 +17,14 @@ def _bundle(options: argparse.Namespace) -> int:
     from models.data import load
 
     bundle = export_run(options.run, options.name or options.run.name, load(options.data), options.out)
-    worst = {precision: 0.0 for precision in ("float32", "float64")}
+    worst = dict.fromkeys(("float32", "float64"), 0.0)
     for check in bundle.parity:
         if not check.quantity.endswith("logits"):
             worst[check.precision] = max(worst[check.precision], check.difference)
-    print(f"{options.out / bundle.name}: {len(bundle.layers)} layers, {len(bundle.graphs)} graphs, "
-          f"norms within {worst['float32']:.1e} (float32) and {worst['float64']:.1e} (float64) of torch")
+    print(
+        f"{options.out / bundle.name}: {len(bundle.layers)} layers, {len(bundle.graphs)} graphs, "
+        f"norms within {worst['float32']:.1e} (float32) and {worst['float64']:.1e} (float64) of torch"
+    )
     return 0
 
 
@@ -38,8 +40,10 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     data = load(options.data)
     result = evaluate(options.bundle, data.test if options.split == "test" else data.train)
-    print(f"{options.bundle.name}: {options.split} error {result.error:.4f}, loss {result.loss:.4f} "
-          f"over {result.images} images")
+    print(
+        f"{options.bundle.name}: {options.split} error {result.error:.4f}, loss {result.loss:.4f} "
+        f"over {result.images} images"
+    )
     return 0
 
 

@@ -10,10 +10,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.evaluate import cross_entropy_gradient_norm
 from export.verify import in_onnxruntime
 from service.bundle_schema import Baseline, GraphName, Layer
-from service.diagnostics.norms import measure
+from service.diagnostics.norms import logit_gradients, loss_labels, measure
 
 Array = NDArray[Any]
 
@@ -43,7 +42,8 @@ def measure_images(model: onnx.ModelProto, images: Array, labels: Array) -> Meas
             return run({"input": chunk, "label": wanted, "cotangent_scale": scale})
 
         answer = measure(at_scale, len(chunk))
-        size = cross_entropy_gradient_norm(answer["logits"], wanted)[:, None]
+        logits = answer["logits"]
+        size = np.linalg.norm(logit_gradients(logits, loss_labels(logits, wanted)), axis=1, keepdims=True)
         for name in ("activation_gradient_norm", "weight_gradient_norm", "scaled_gradient_norm"):
             with np.errstate(invalid="ignore", divide="ignore"):
                 parts.setdefault(name, []).append(answer[name] / size)

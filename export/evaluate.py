@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from models.data import DataError, Split
 from service.bundle_schema import Bundle, InputSpec
+from service.diagnostics.norms import losses
 
 BATCH_SIZE = 250
 
@@ -44,35 +44,12 @@ def normalized(images: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32
 def evaluate(folder: Path, split: Split) -> Evaluation:
     """Run the bundle's forward graph over every image of the split, without augmentation."""
     bundle = Bundle.model_validate_json((folder / "bundle.json").read_text())
-    session = onnxruntime.InferenceSession(
-        folder / bundle.graphs["forward"].file, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(folder / bundle.graphs["forward"].file, providers=["CPUExecutionProvider"])
     loss, wrong = 0.0, 0
     for start in range(0, len(split), BATCH_SIZE):
         classes = split.classes[start : start + BATCH_SIZE]
         images = normalized(split.images[start : start + BATCH_SIZE], bundle.input)
-        logits: NDArray[Any] = session.run(["logits"], {"input": images})[0].astype(np.float64)
-        loss += float(cross_entropy(logits, classes).sum())
+        logits = session.run(["logits"], {"input": images})[0]
+        loss += float(losses(logits, classes).sum())
         wrong += int((logits.argmax(1) != classes).sum())
     return Evaluation(len(split), loss / len(split), wrong / len(split))
-
-
-def cross_entropy(logits: NDArray[Any], classes: NDArray[np.int64]) -> NDArray[Any]:
-    """-log softmax of the given class, per row, in nats."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    picked: NDArray[Any] = np.take_along_axis(shifted, classes[:, None], axis=1)[:, 0]
-    return np.log(np.exp(shifted).sum(axis=1)) - picked
-
-
-def cross_entropy_gradient_norm(logits: NDArray[Any], classes: NDArray[np.int64]) -> NDArray[Any]:
-    """‖softmax(z) - onehot‖₂ per row, exact for saturated rows; class -1 is the predicted one.
-
-    The label's component is minus the sum of the others: 1 - p cancels to 0 in floating point.
-    """
-    logits = logits.astype(np.float64)
-    picked = np.where(classes < 0, logits.argmax(axis=1), classes)
-    probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    np.put_along_axis(probabilities, picked[:, None], 0.0, axis=1)
-    norm: NDArray[Any] = np.sqrt(np.square(probabilities).sum(axis=1) + probabilities.sum(axis=1) ** 2)
-    return norm

@@ -68,6 +68,8 @@ def test_export_takes_from_the_service_only_what_both_share() -> None:
 
 
 def test_the_serving_process_loads_neither_torch_nor_onnx() -> None:
-    code = "import sys, service.__main__; print(*(m for m in ('torch', 'onnx', 'models', 'export') if m in sys.modules))"
+    code = (
+        "import sys, service.__main__; print(*(m for m in ('torch', 'onnx', 'models', 'export') if m in sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
