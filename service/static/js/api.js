@@ -1,0 +1,73 @@
+// Requests to the service, its errors in words, and the same requests as curl commands.
+
+import { byId } from "./dom.js";
+
+/** An RFC 9457 problem, or the absence of an answer. */
+export class Problem extends Error {
+  constructor({ title, detail, status = 0, request_id: requestId = null }) {
+    super(detail || title);
+    Object.assign(this, { title, detail, status, requestId });
+  }
+}
+
+const address = (path, query = []) => {
+  const url = new URL(path, document.baseURI);
+  for (const [name, value] of query) if (value !== null && value !== "") url.searchParams.append(name, value);
+  return url;
+};
+
+/** GET, or POST where there are images. Gives {answer, milliseconds}; throws Problem. */
+export async function ask(path, { query = [], images = [], signal = null } = {}) {
+  const body = images.length > 1 ? multipart(images) : images[0]?.blob;
+  const started = performance.now();
+  let response;
+  try {
+    response = await fetch(address(path, query), { method: body ? "POST" : "GET", body, signal });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem({ title: "No answer", detail: "The service cannot be reached. Is it running?" });
+  }
+  const answer = await response.json().catch(() => null);
+  if (!response.ok || answer === null) {
+    const retry = response.headers.get("Retry-After");
+    const problem = { title: "The request failed", status: response.status, ...answer };
+    if (retry) problem.detail = `${problem.detail ?? problem.title} Try again in ${retry} s.`;
+    throw new Problem(problem);
+  }
+  return { answer, milliseconds: performance.now() - started };
+}
+
+function multipart(images) {
+  const form = new FormData();
+  for (const { blob, name } of images) form.append("images", blob, name);
+  return form;
+}
+
+/** The curl command for a request. */
+export function curl(path, { query = [], images = [], svg = false } = {}) {
+  const url = quote(decodeURIComponent(address(path, svg ? [...query, ["format", "svg"]] : query).href));
+  const save = svg ? ` -o ${path.split("/").pop()}.svg` : "";
+  if (!images.length) return `curl ${url}${save}`;
+  if (images.length === 1) return `curl --data-binary @${quote(images[0].name)} ${url}${save}`;
+  return `curl ${images.map(({ name }) => `-F images=@${quote(name)}`).join(" ")} ${url}${save}`;
+}
+
+const quote = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+
+let waiting = 0;
+
+/** Shows that something is under way, once it has taken a third of a second. */
+export async function showProgress(section, work) {
+  const bar = byId("progress");
+  section?.setAttribute("aria-busy", "true");
+  waiting += 1;
+  const timer = setTimeout(() => (bar.hidden = false), 300);
+  try {
+    return await work;
+  } finally {
+    clearTimeout(timer);
+    waiting -= 1;
+    if (!waiting) bar.hidden = true;
+    section?.removeAttribute("aria-busy");
+  }
+}

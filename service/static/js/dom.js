@@ -1,0 +1,109 @@
+// Elements, built without markup strings: whatever a label or a file name holds, it stays text.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An HTML element. Attributes that are null or false are left out; functions become listeners. */
+export function el(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+/** The same in SVG. */
+export function svg(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (typeof value === "function") element.addEventListener(name, value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+export const byId = (id) => document.getElementById(id);
+
+/** The parts every section of the page has. */
+export function section(id) {
+  const root = byId(id);
+  const part = (name) => root.querySelector(`[data-${name}]`);
+  return { root, finding: part("finding"), controls: part("controls"), body: part("body"), footer: part("footer") };
+}
+
+/** One choice of several, as a row of radio buttons. */
+export function segments(name, legend, options, chosen, change) {
+  return el(
+    "div",
+    { class: "control", role: "radiogroup", "aria-label": legend },
+    el("span", { "aria-hidden": "true" }, legend),
+    el(
+      "div",
+      { class: "segments" },
+      options.map(([value, text]) =>
+        el(
+          "label",
+          {},
+          el("input", {
+            type: "radio",
+            class: "visually-hidden",
+            name,
+            value,
+            checked: value === chosen,
+            change: () => change(value),
+          }),
+          el("span", {}, text),
+        ),
+      ),
+    ),
+  );
+}
+
+/** One choice of several, as a list that drops down. */
+export function dropDown(id, legend, options, chosen, change) {
+  const select = el(
+    "select",
+    { id, change: () => change(select.value) },
+    options.map(([value, text]) => el("option", { value, selected: value === chosen }, text)),
+  );
+  return el("div", { class: "field control" }, el("label", { for: id }, legend), select);
+}
+
+/** A text that screen readers speak when it changes. */
+export function say(text) {
+  byId("status").textContent = text;
+}
+
+/** Commands that give the same answer in a terminal, each with a button that copies it. */
+export function commands(list) {
+  return el(
+    "details",
+    { class: "commands" },
+    el("summary", {}, "The same from a terminal"),
+    list.map((command) => {
+      const button = el("button", { type: "button", class: "button", click: copy }, "Copy");
+      async function copy() {
+        button.textContent = (await toClipboard(command)) ? "Copied" : "Press Ctrl+C";
+        say(button.textContent);
+        setTimeout(() => (button.textContent = "Copy"), 1800);
+      }
+      return el("div", { class: "command" }, el("code", {}, command), button);
+    }),
+  );
+}
+
+async function toClipboard(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // Without TLS, browsers offer the clipboard on localhost alone: copy from a hidden field instead.
+    const field = el("textarea", { class: "visually-hidden" });
+    field.value = text;
+    document.body.append(field);
+    field.select();
+    const copied = document.execCommand("copy");
+    field.remove();
+    return copied;
+  }
+}

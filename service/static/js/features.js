@@ -1,0 +1,98 @@
+// What each layer sees: its strongest channels as pictures, and which pixels move the loss.
+
+import { ask, curl, showProgress } from "./api.js";
+import { commands, dropDown, el, section } from "./dom.js";
+import { percent, short } from "./numbers.js";
+import { showPixels } from "./photograph.js";
+import { problemBox } from "./problem.js";
+
+const { root, controls, finding, body, footer } = section("features");
+const ROWS = 6; // layers shown at once, spread over the depth
+
+let name = null;
+
+/** Puts the choice of the model in place; `changed` is called when another one is chosen. */
+export function featureChoice(models, changed) {
+  if (!models.some((model) => model.name === name)) name = models[0].name;
+  const choose = (chosen) => {
+    name = chosen;
+    changed();
+  };
+  controls.replaceChildren(
+    el("div", { class: "control-row" }, dropDown("features-model", "Model", models.map((model) => [model.name, model.name]), name, choose)),
+  );
+}
+
+/** Shows what the chosen model's layers make of the photograph. */
+export async function showFeatures(photograph, label, signal) {
+  const request = ["diagnostics/features", { query: [["model", name], ["label", label]], images: [photograph] }];
+  try {
+    const { answer } = await showProgress(root, ask(request[0], { ...request[1], signal }));
+    const [seen] = answer.samples;
+    finding.textContent = conclusion(seen);
+    body.replaceChildren(drawn(seen, photograph));
+  } catch (problem) {
+    if (problem.name === "AbortError") return;
+    finding.textContent = "";
+    body.replaceChildren(problemBox(problem));
+  }
+  footer.replaceChildren(commands([curl(...request), curl(request[0], { ...request[1], svg: true })]));
+}
+
+/** Takes everything away. */
+export function clear() {
+  for (const part of [body, footer, finding]) part.replaceChildren();
+}
+
+function conclusion({ layers }) {
+  const first = layers[0];
+  const last = layers.filter(({ channels }) => channels.length).at(-1) ?? first;
+  return `From ${first.height} × ${first.width} edges and colours to ${last.height} × ${last.width} parts: the strongest channels of ${name}, brightest where they respond.`;
+}
+
+function drawn({ layers, saliency }, photograph) {
+  const rows = layers.filter(({ channels }) => channels.length).map(layerRow);
+  const every = Math.max(1, (rows.length - 1) / (ROWS - 1));
+  const shown = new Set(Array.from({ length: ROWS }, (_, at) => Math.min(rows.length - 1, Math.round(at * every))));
+  const rest = rows.filter((_, at) => !shown.has(at));
+  return el(
+    "div",
+    { class: "see" },
+    el("div", { class: "looked-at" }, lookedAt(photograph, saliency)),
+    el(
+      "div",
+      { class: "layers" },
+      rows.filter((_, at) => shown.has(at)),
+      rest.length ? el("details", {}, el("summary", {}, `The other ${rest.length} layers`), el("div", { class: "layers" }, rest)) : null,
+    ),
+  );
+}
+
+function lookedAt(photograph, saliency) {
+  const picture = (source, alt, caption) =>
+    el(
+      "figure",
+      {},
+      el("figcaption", {}, caption),
+      el("div", { class: "overlay" }, el("img", { src: source, alt, load: (event) => showPixels(event.target) })),
+    );
+  return [
+    picture(photograph.url, `Your photograph, ${photograph.name}`, "The photograph"),
+    saliency ? picture(saliency.picture, "Saliency: brighter pixels move the loss more", "Pixels that move the loss") : null,
+  ];
+}
+
+function layerRow({ name: layer, height, width, zero_share: zeros, channels }) {
+  return el(
+    "article",
+    { "data-layer": layer },
+    el("h3", {}, layer, " ", el("span", { class: "facts" }, `${height} × ${width}, ${percent(zeros)} zeros`)),
+    el(
+      "div",
+      { class: "pictures" },
+      channels.map(({ channel, peak, picture }) =>
+        el("img", { src: picture, alt: `Channel ${channel}, largest value ${short(peak)}`, title: `Channel ${channel}, largest value ${short(peak)}` }),
+      ),
+    ),
+  );
+}

@@ -1,0 +1,49 @@
+// Numbers as the service writes them, and as people read them.
+
+/** A number of an answer: null is not a number; "NaN" and "Infinity" are strings in JSON. */
+export const number = (value) => (value === null || value === undefined ? NaN : Number(value));
+
+export const percent = (share) => {
+  const value = number(share) * 100;
+  if (value > 99.95 && value < 100) return "> 99.9 %";
+  if (value > 0 && value < 0.1) return "< 0.1 %";
+  return `${value.toFixed(1)} %`;
+};
+
+const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+
+export const powerOfTen = (exponent) =>
+  "10" + (exponent < 0 ? "⁻" : "") + [...String(Math.abs(exponent))].map((digit) => SUPERSCRIPTS[digit]).join("");
+
+/** Three significant digits; very small and very large ones with a power of ten. */
+export function short(value) {
+  const x = number(value);
+  if (Number.isNaN(x)) return "–";
+  if (!Number.isFinite(x)) return x > 0 ? "∞" : "−∞";
+  if (x === 0) return "0";
+  const exponent = Math.floor(Math.log10(Math.abs(x)));
+  if (exponent < -3 || exponent > 4) {
+    return `${(x / 10 ** exponent).toFixed(2)} · ${powerOfTen(exponent)}`.replace("-", "−");
+  }
+  return x.toPrecision(3).replace("-", "−");
+}
+
+/** A ratio of 1 or more: "8.9‑fold", "20,000‑fold", "10⁸‑fold", with a hyphen that does not break. */
+export function times(ratio) {
+  if (ratio >= 1e6) return `${powerOfTen(Math.round(Math.log10(ratio)))}‑fold`;
+  if (ratio < 10) return `${Number(ratio.toPrecision(2))}‑fold`;
+  return `${Number(ratio.toPrecision(2)).toLocaleString("en")}‑fold`;
+}
+
+/** "a", "a and b", "a, b and c". */
+export const list = (words) =>
+  words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+
+/** A sentence with a capital and a full stop. */
+export const sentence = (text) => {
+  const trimmed = String(text ?? "").trim();
+  if (!trimmed) return "";
+  return trimmed[0].toUpperCase() + trimmed.slice(1) + (/[.!?]$/.test(trimmed) ? "" : ".");
+};
+
+export const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;

@@ -1,0 +1,107 @@
+// The page: one photograph, several models, and what is asked of them.
+
+import * as features from "./features.js";
+import * as gradients from "./gradients.js";
+import * as predictions from "./predictions.js";
+import { showProgress } from "./api.js";
+import { byId, say } from "./dom.js";
+import { labelChoice, modelChoice, served } from "./models.js";
+import { mainField, preview, sample, sampleButtons, SAMPLES } from "./photograph.js";
+import { problemBox } from "./problem.js";
+import { secondPhotograph, showShattering } from "./shattering.js";
+import { showTraining } from "./training.js";
+
+const asked = { photograph: null, second: null, label: "", models: [] };
+const underWay = {};
+let featuresInSight = false;
+
+/** A signal for a new piece of work that aborts the earlier piece of the same name. */
+function renew(work) {
+  underWay[work]?.abort();
+  underWay[work] = new AbortController();
+  return underWay[work].signal;
+}
+
+async function start() {
+  let found;
+  try {
+    found = await showProgress(null, served());
+  } catch (problem) {
+    byId("provider").dataset.state = "away";
+    byId("provider").textContent = "not answering";
+    byId("photograph-error").replaceChildren(problemBox(problem));
+    return;
+  }
+  const { models, provider } = found;
+  byId("provider").textContent = `${models.length} ${models.length === 1 ? "model" : "models"} on ${provider.replace("ExecutionProvider", "")}`;
+  showTraining(models);
+
+  asked.models = modelChoice(models, (chosen) => {
+    asked.models = chosen;
+    features.featureChoice(chosen, lookInside);
+    look();
+  });
+  labelChoice(models, (label) => {
+    asked.label = label;
+    look();
+  });
+  features.featureChoice(asked.models, lookInside);
+  secondPhotograph((photograph) => {
+    asked.second = photograph;
+    walk();
+  });
+
+  const markSample = sampleButtons(byId("samples"), async (name) => take(await sample(name), name));
+  const take = (photograph, name = null) => {
+    markSample(name);
+    preview(byId("drop"), byId("preview"), photograph);
+    asked.photograph = photograph;
+    look();
+  };
+  mainField((photograph) => take(photograph));
+
+  new IntersectionObserver(([entry], observer) => {
+    if (!entry.isIntersecting) return;
+    observer.disconnect();
+    featuresInSight = true;
+    lookInside();
+  }, { rootMargin: "200px" }).observe(byId("features"));
+
+  take(await sample(SAMPLES[0]), SAMPLES[0]);
+}
+
+/** Asks everything anew; what is still under way for an earlier question is dropped. */
+async function look() {
+  const { photograph, models, label } = asked;
+  if (!photograph) return;
+  const signal = renew("look");
+  const error = byId("photograph-error");
+  try {
+    await predictions.showPredictions(photograph, models, signal);
+    if (signal.aborted) return;
+    error.replaceChildren();
+  } catch (problem) {
+    if (problem.name === "AbortError") return;
+    error.replaceChildren(problemBox(problem));
+    say(problem.message);
+    gradients.clear();
+    features.clear();
+    return;
+  }
+  gradients.showGradients(photograph, models, label, signal);
+  walk();
+  lookInside();
+}
+
+/** From the photograph to the second one, where there is one. */
+function walk() {
+  const { photograph, second, models, label } = asked;
+  if (photograph && second) showShattering(photograph, second, models, label, renew("walk"));
+}
+
+/** What the layers see, once anyone has scrolled that far. */
+function lookInside() {
+  if (asked.photograph && featuresInSight) features.showFeatures(asked.photograph, asked.label, renew("features"));
+}
+
+start();

@@ -1,0 +1,16 @@
+// What went wrong, in words.
+
+import { el } from "./dom.js";
+
+/** A box that says what went wrong and which request it was. */
+export function problemBox(problem) {
+  const words = problem.detail && problem.detail !== problem.title ? ` ${problem.detail}` : "";
+  const facts = [problem.status ? `Status ${problem.status}` : null, problem.requestId ? `request ${problem.requestId}` : null];
+  return el(
+    "div",
+    { class: "problem", role: "alert" },
+    el("b", {}, `${(problem.title ?? problem.message).replace(/\.$/, "")}.`),
+    words,
+    facts.some(Boolean) ? el("small", {}, facts.filter(Boolean).join(", ")) : null,
+  );
+}

@@ -1,0 +1,108 @@
+// The path to a second photograph: does the gradient at one point still say something about the next?
+
+import { ask, curl, showProgress } from "./api.js";
+import { autocorrelationChart, matrixKey, matrixPicture } from "./charts.js";
+import { commands, el, section } from "./dom.js";
+import { list, number, sentence, short } from "./numbers.js";
+import { dropField, sample, sampleButtons } from "./photograph.js";
+import { swatch } from "./looks.js";
+import { problemBox } from "./problem.js";
+
+const { root, controls, finding, body, footer } = section("shattering");
+
+let markSample = () => {};
+
+/** Puts the choice of the second photograph in place; `chosen` gets it. */
+export function secondPhotograph(chosen) {
+  const samples = el("div", { class: "samples", role: "group", "aria-label": "Samples for the second photograph" });
+  const input = el("input", { type: "file", class: "visually-hidden", accept: "image/*", id: "second-file" });
+  const field = el("label", { class: "button second" }, input, "Choose a file …");
+  dropField(field, input, (photograph) => {
+    markSample(null);
+    chosen(photograph);
+  });
+  markSample = sampleButtons(samples, async (name) => {
+    markSample(name);
+    chosen(await sample(name));
+  });
+  controls.replaceChildren(el("div", { class: "second-choice" }, samples, field));
+}
+
+/** Walks from the first photograph to the second with every model. */
+export async function showShattering(first, second, models, label, signal) {
+  const request = (model) => [
+    "diagnostics/shattering",
+    { query: [["model", model.name], ["label", label]], images: [first, second] },
+  ];
+  const work = models.map((model) => ask(request(model)[0], { ...request(model)[1], signal }));
+  const results = await showProgress(root, Promise.allSettled(work));
+  if (signal.aborted) return;
+  const answered = models.flatMap((model, at) => (results[at].value ? [{ model, answer: results[at].value.answer }] : []));
+  const problems = results.filter(({ reason }) => reason).map(({ reason }) => problemBox(reason));
+  if (answered.length) finding.textContent = conclusion(answered);
+  body.replaceChildren(...problems.slice(0, 1), ...(answered.length ? drawn(answered, first, second) : []));
+  footer.replaceChildren(
+    commands(models.flatMap((model) => [curl(...request(model)), curl(request(model)[0], { ...request(model)[1], svg: true })])),
+  );
+}
+
+const conclusion = (answered) =>
+  `Spectral exponent, 0 for white noise and 2 for brown: ${list(answered.map(({ model, answer }) => `${model.name} ${number(answer.spectral_exponent).toFixed(2)}`))}.`;
+
+function drawn(answered, first, second) {
+  const matrices = answered.map(({ model, answer }) => {
+    const rows = answer.correlation.map((row) => row.map(number));
+    return el(
+      "figure",
+      {},
+      el("figcaption", {}, swatch(model), ` ${model.name}`),
+      matrixPicture(rows, `Correlation between the gradients of ${model.name} at ${answer.points} points, from the first photograph to the second`),
+      el("div", { class: "ends" }, el("span", {}, bare(first)), el("span", {}, bare(second))),
+    );
+  });
+  const { autocorrelation } = answered[0].answer;
+  const curves = answered.map(({ model, answer }) => ({ model, values: answer.autocorrelation.mean.map(number) }));
+  const chart = autocorrelationChart({
+    curves,
+    lags: autocorrelation.lags,
+    white: autocorrelation.white.map(number),
+    brown: autocorrelation.brown.map(number),
+  });
+  return [
+    el("div", { class: "verdicts" }, answered.map(verdictOf)),
+    el(
+      "div",
+      { class: "pair" },
+      el("div", {}, el("p", { class: "figure-title" }, "Correlation between gradients"), el("div", { class: "matrices", "data-count": matrices.length }, matrices), matrixKey()),
+      el(
+        "div",
+        {},
+        el("p", { class: "figure-title" }, "How fast it forgets itself"),
+        el("ul", { class: "key", "aria-label": "Models" }, answered.map(({ model }) => el("li", {}, swatch(model), model.name))),
+        chart,
+      ),
+    ),
+    el("details", { "data-table": true }, el("summary", {}, "Autocorrelation in a table"), el("div", { class: "scroll tall" }, table(answered))),
+  ];
+}
+
+const verdictOf = ({ model, answer: { verdict } }) =>
+  el(
+    "div",
+    { class: "verdict", "data-model": model.name },
+    el("p", { class: "verdict-title" }, swatch(model), model.name, el("span", { class: "state", "data-state": verdict.state }, verdict.state)),
+    el("p", {}, sentence(verdict.because)),
+  );
+
+const bare = ({ name }) => name.replace(/\.\w+$/, "");
+
+function table(answered) {
+  const { lags, white, brown } = answered[0].answer.autocorrelation;
+  const columns = [...answered.map(({ model, answer }) => [model.name, answer.autocorrelation.mean]), ["white noise", white], ["brown noise", brown]];
+  return el(
+    "table",
+    {},
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "lag"), columns.map(([name]) => el("th", { scope: "col" }, name)))),
+    el("tbody", {}, lags.map((lag, at) => el("tr", {}, el("th", { scope: "row" }, String(lag)), columns.map(([, values]) => el("td", {}, short(values[at])))))),
+  );
+}

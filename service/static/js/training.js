@@ -1,0 +1,74 @@
+// Training curves of the served models: does more depth make a net better, or worse?
+
+import { curl } from "./api.js";
+import { errorChart } from "./charts.js";
+import { commands, el, section } from "./dom.js";
+import { list, number, percent, plural } from "./numbers.js";
+import { swatch } from "./looks.js";
+
+const { root, finding, body, footer } = section("training");
+
+/** Draws the records that came with the models; a section without any is hidden. */
+export function showTraining(models) {
+  const trained = models.filter(({ detail }) => detail.training?.epochs.length);
+  root.hidden = !trained.length;
+  if (!trained.length) return;
+  finding.textContent = conclusion(trained);
+  const errors = trained.flatMap(({ detail }) => detail.training.epochs.flatMap((epoch) => [epoch.train_error, epoch.test_error]));
+  const highest = Math.ceil(Math.max(...errors.map(number)) * 10) * 10;
+  const half = (label, field) => {
+    const curves = trained.map((model) => ({
+      model,
+      points: model.detail.training.epochs.map((epoch) => [epoch.epoch, number(epoch[field]) * 100]),
+    }));
+    return el("figure", {}, errorChart({ curves, highest, label }));
+  };
+  body.replaceChildren(
+    el("ul", { class: "key control-row", "aria-label": "Models" }, trained.map((model) => el("li", {}, swatch(model), model.name))),
+    el("div", { class: "halves" }, half("training error", "train_error"), half("test error", "test_error")),
+    el("p", { class: "small muted" }, "Training error is measured while training, on images shifted and mirrored at random; test error on untouched ones."),
+    el("div", { class: "scroll" }, table(trained)),
+  );
+  footer.replaceChildren(commands(trained.map(({ name }) => curl(`models/${name}`))));
+}
+
+/** Degradation is a deeper net of the same family that is worse on training and on test images. */
+function conclusion(trained) {
+  const final = (model) => model.detail.training.final;
+  const degraded = trained.flatMap((deep) =>
+    trained
+      .filter((shallow) => shallow.family === deep.family && shallow.depth < deep.depth)
+      .filter((shallow) => final(deep).train_error > final(shallow).train_error && final(deep).test_error > final(shallow).test_error)
+      .map((shallow) => `${deep.name} is worse than ${shallow.name} on training and test images alike`),
+  );
+  const ends = `Test error: ${list(trained.map((model) => `${model.name} ${percent(final(model).test_error)}`))}.`;
+  return degraded.length ? `Depth without shortcuts degrades: ${list(degraded)}. ${ends}` : ends;
+}
+
+function table(trained) {
+  const head = ["model", "layers", "weights", "epochs", "training error", "test error", "data"];
+  return el(
+    "table",
+    {},
+    el("thead", {}, el("tr", {}, head.map((name) => el("th", { scope: "col" }, name)))),
+    el(
+      "tbody",
+      {},
+      trained.map((model) => {
+        const { training, layers } = model.detail;
+        const weights = Array.isArray(layers) ? layers.reduce((sum, layer) => sum + layer.parameters, 0) : null;
+        return el(
+          "tr",
+          {},
+          el("th", { scope: "row" }, swatch(model), model.name),
+          el("td", {}, String(model.depth)),
+          el("td", {}, weights ? weights.toLocaleString("en") : "–"),
+          el("td", { title: plural(training.epochs.length, "epoch") }, String(training.epochs.length)),
+          el("td", {}, percent(training.final.train_error)),
+          el("td", {}, percent(training.final.test_error)),
+          el("td", {}, training.data_set),
+        );
+      }),
+    ),
+  );
+}
