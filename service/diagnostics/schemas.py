@@ -76,7 +76,9 @@ class SampleLoss(Answer):
     predicted_label: str
     predicted_index: int
     logit_gradient_norm: Number = Field(description="‖dL/dlogits‖₂; verdicts divide by it")
-    saturated: bool = Field(description="dL/dlogits is 0 in float32: the gradients say nothing about the layers")
+    saturated: bool = Field(
+        description="dL/dlogits is 0 in float32, and so is every gradient; the verdict takes the runner-up class"
+    )
 
 
 class NoiseScale(Answer):
@@ -252,7 +254,7 @@ class Shattering(AnsweredBy):
 class SampleScores(Answer):
     """How foreign, and how hard or mislabelled, one image looks.
 
-    Out of distribution: low `max_probability`, high `energy`-below-usual, high `layer_norm_distance`.
+    Out of distribution: low `max_probability`, low `energy`, high `layer_norm_distance`.
     Hard or mislabelled (with a label only): low `margin`, high `el2n` and `grand`.
     """
 
@@ -262,11 +264,12 @@ class SampleScores(Answer):
     predicted_index: int
     max_probability: Number
     energy: Number = Field(description="logsumexp of the logits (Liu et al. 2020, sign turned: high is familiar)")
-    gradnorm: Number = Field(description="‖features‖₁·‖softmax − uniform‖₁ (Huang et al. 2021)")
+    gradnorm: Number | None = Field(
+        description="‖features‖₁·‖softmax − uniform‖₁ (Huang et al. 2021); null without a linear last layer"
+    )
     layer_norm_distance: Number | None = Field(
         description="Mahalanobis, of the log norms by layer; null without reference"
     )
-    feature_distance: Number | None = Field(description="to the nearest training features, unit length; null without")
     margin: Number = Field(description="p_label − max other p; with no label, between the two largest")
     el2n: Number | None = Field(description="‖softmax − onehot‖₂ (Paul et al. 2021)")
     grand: Number | None = Field(description="√Σ_layers ‖dL/dW‖² (Paul et al. 2021, at this checkpoint)")

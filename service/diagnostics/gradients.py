@@ -1,0 +1,223 @@
+"""`/diagnostics/gradients`: from measured norms to the answer, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.bundle_schema import Bundle, Layer
+from service.diagnostics.baseline import layer_baselines, unlike_itself
+from service.diagnostics.norms import SATURATED, logit_gradients, loss_labels, losses, probabilities
+from service.diagnostics.schemas import (
+    LayerActivations,
+    LayerGradients,
+    NoiseScale,
+    OtherParameterGradients,
+    SampleLoss,
+    State,
+    UnlikeItself,
+    Verdict,
+)
+from service.diagnostics.verdict import Evidence, Thresholds, judge
+
+Array = NDArray[Any]
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was run for N samples: `service.diagnostics.norms.measure` of a gradient graph, and more where asked for.
+
+    Args:
+        norms: outputs of `measure`, at least logits, activation, weight and scaled norms.
+        labels: class of each loss, int64 [N]; −1 for the predicted one.
+        runner_up: `measure` again for the second most probable class, only for `saturated` samples, in order.
+        activations: outputs of the `activations` graph.
+        noise: one per layer, when a noise scale was asked for.
+    """
+
+    norms: Mapping[str, Array]
+    labels: NDArray[np.int64]
+    runner_up: Mapping[str, Array] | None = None
+    activations: Mapping[str, Array] | None = None
+    noise: list[NoiseScale] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The parts of the answer that do not depend on who is asked."""
+
+    samples: list[SampleLoss]
+    layers: list[LayerGradients]
+    other_parameters: list[OtherParameterGradients]
+    unlike_itself: UnlikeItself | None
+    verdict: Verdict
+
+
+def diagnose(bundle: Bundle, measured: Measured, thresholds: Thresholds) -> Diagnosis:
+    """Everything `/diagnostics/gradients` says about these samples."""
+    norms = measured.norms
+    labels = loss_labels(norms["logits"], measured.labels)
+    sizes = logit_gradient_norms(norms["logits"], labels)
+    relative = relative_norms(norms["scaled_gradient_norm"], sizes)
+    dead, dead_images = dead_fractions(bundle, measured.activations)
+    judged, saturated = _with_runner_up(relative, sizes, measured)
+    parameters = np.array([layer.parameters for layer in bundle.layers], np.float64)
+    with np.errstate(invalid="ignore"):
+        typical = np.median(norms["weight_gradient_norm"], axis=0) / np.sqrt(parameters)
+    evidence = Evidence(
+        names=[layer.name for layer in bundle.layers],
+        depths=[layer.depth for layer in bundle.layers],
+        relative=judged,
+        saturated=saturated,
+        dead_fraction=dead,
+        dead_images=dead_images,
+        mean_gradient=typical,
+    )
+    verdict, states = judge(evidence, thresholds)
+    # A trained net judged on too few images may still be called dead from its own record.
+    measured_dead = dead if measured.activations is not None else np.full(len(bundle.layers), np.nan)
+    layers = _layers(bundle, measured, relative, measured_dead, states)
+    return Diagnosis(
+        samples=_samples(bundle, norms["logits"], labels, sizes),
+        layers=layers,
+        other_parameters=[
+            OtherParameterGradients(
+                name=one.name,
+                operator=one.operator,
+                parameters=one.parameters,
+                gradient_norm=norms["other_gradient_norm"][:, column].tolist(),
+            )
+            for column, one in enumerate(bundle.other_parameters)
+        ],
+        unlike_itself=(
+            unlike_itself(bundle.baseline, bundle.layers, [layer.baseline for layer in layers])
+            if bundle.baseline
+            else None
+        ),
+        verdict=verdict,
+    )
+
+
+def logit_gradient_norms(logits: Array, labels: NDArray[np.int64]) -> Float64:
+    """‖dL/dlogits‖₂ per sample, in float64."""
+    norms: Float64 = np.linalg.norm(logit_gradients(logits, labels), axis=1)
+    return norms
+
+
+def saturated_samples(sizes: Float64) -> NDArray[np.bool_]:
+    """Samples whose dL/dlogits float32 cannot hold: the graph propagates 0 for them."""
+    result: NDArray[np.bool_] = sizes < SATURATED
+    return result
+
+
+def runner_up_labels(logits: Array) -> NDArray[np.int64]:
+    """The second most probable class: a loss for it has a dL/dlogits of about √2, however sure the network is."""
+    return np.argsort(-logits, axis=1, kind="stable")[:, 1].astype(np.int64)
+
+
+def relative_norms(scaled: Array, sizes: Float64) -> Float64:
+    """scaled_gradient_norm / ‖dL/dlogits‖, [N, L]; NaN for a saturated sample."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative: Float64 = np.where(saturated_samples(sizes)[:, None], np.nan, scaled / sizes[:, None])
+    return relative
+
+
+def dead_fractions(bundle: Bundle, activations: Mapping[str, Array] | None) -> tuple[Float64, int]:
+    """Share of dead channels per layer [L] (NaN without a rectifier) and the images behind it.
+
+    From `channel_peak` where the activations were measured, else from the bundle's record.
+    """
+    fractions = np.full(len(bundle.layers), np.nan)
+    if activations is not None:
+        peaks, column = activations["channel_peak"].max(axis=0), 0
+        for index, layer in enumerate(bundle.layers):
+            if layer.channels:
+                fractions[index] = np.mean(peaks[column : column + layer.channels] == 0)
+                column += layer.channels
+        return fractions, len(activations["channel_peak"])
+    if bundle.baseline is None:
+        return fractions, 0
+    for index, layer in enumerate(bundle.layers):
+        fractions[index] = bundle.baseline.dead_fraction.get(layer.name, np.nan)
+    return fractions, bundle.baseline.images
+
+
+def _with_runner_up(relative: Float64, sizes: Float64, measured: Measured) -> tuple[Float64, NDArray[np.bool_]]:
+    """`relative` with saturated samples judged by their runner-up class, and which samples still say nothing."""
+    saturated = saturated_samples(sizes)
+    if measured.runner_up is None:
+        return relative, saturated
+    logits = measured.runner_up["logits"]
+    judged = relative.copy()
+    runner_up_sizes = logit_gradient_norms(logits, runner_up_labels(logits))
+    judged[saturated] = relative_norms(measured.runner_up["scaled_gradient_norm"], runner_up_sizes)
+    return judged, np.zeros_like(saturated)
+
+
+def _samples(bundle: Bundle, logits: Array, labels: NDArray[np.int64], sizes: Float64) -> list[SampleLoss]:
+    probability, loss = probabilities(logits), losses(logits, labels)
+    predicted = np.argmax(logits, axis=1)
+    return [
+        SampleLoss(
+            label=bundle.labels[label],
+            index=int(label),
+            loss=float(loss[row]),
+            probability=float(probability[row, label]),
+            predicted_label=bundle.labels[predicted[row]],
+            predicted_index=int(predicted[row]),
+            logit_gradient_norm=float(sizes[row]),
+            saturated=bool(sizes[row] < SATURATED),
+        )
+        for row, label in enumerate(labels)
+    ]
+
+
+def _layers(
+    bundle: Bundle, measured: Measured, relative: Float64, dead: Float64, states: list[State]
+) -> list[LayerGradients]:
+    norms, activations = measured.norms, measured.activations
+    bias_columns = iter(range(len(bundle.layers)))
+    baselines = (
+        layer_baselines(bundle.baseline, bundle.layers, relative) if bundle.baseline else [None] * len(bundle.layers)
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = norms["weight_gradient_norm"] / np.array([layer.weight_norm for layer in bundle.layers])
+    return [
+        LayerGradients(
+            name=layer.name,
+            operator=layer.operator,
+            depth=layer.depth,
+            shape=list(layer.shape),
+            parameters=layer.parameters,
+            uses=layer.uses,
+            weight_norm=layer.weight_norm,
+            activation_gradient_norm=norms["activation_gradient_norm"][:, column].tolist(),
+            weight_gradient_norm=norms["weight_gradient_norm"][:, column].tolist(),
+            scaled_gradient_norm=norms["scaled_gradient_norm"][:, column].tolist(),
+            bias_gradient_norm=(norms["bias_gradient_norm"][:, next(bias_columns)].tolist() if layer.bias else None),
+            gradient_to_weight_ratio=ratios[:, column].tolist(),
+            relative_gradient_norm=relative[:, column].tolist(),
+            batch_gradient_norm=(
+                float(norms["batch_gradient_norm"][column]) if "batch_gradient_norm" in norms else None
+            ),
+            dead_fraction=None if np.isnan(dead[column]) else float(dead[column]),
+            noise_scale=measured.noise[column] if measured.noise else None,
+            activations=_activations(layer, column, activations) if activations is not None else None,
+            baseline=baselines[column],
+            verdict=states[column],
+        )
+        for column, layer in enumerate(bundle.layers)
+    ]
+
+
+def _activations(layer: Layer, column: int, activations: Mapping[str, Array]) -> LayerActivations:
+    return LayerActivations(
+        mean=activations["activation_mean"][:, column].tolist(),
+        variance=activations["activation_variance"][:, column].tolist(),
+        zero_share=activations["activation_zero_share"][:, column].tolist(),
+    )

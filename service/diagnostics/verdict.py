@@ -1,0 +1,333 @@
+"""Is this network's gradient healthy? Rules on one number per sample and layer, and why each is as it is.
+
+Every rule but "dead" looks at r = scaled_gradient_norm / ‖dL/dlogits‖. Dividing by ‖dL/dlogits‖ takes the
+sample's confidence out: a confident sample is not a vanishing one. The scaled norm √Σ_c(‖W_c‖·‖dW_c‖)² does
+not change when normalization is folded or one layer is scaled by a and the next by 1/a, so neither does a
+verdict. r is taken per layer as the median over samples, in decades (log10).
+
+    exploding   not finite      a gradient is NaN or infinite
+                growth          r grows from the last layers to the first: an untrained plain net with
+                                BatchNorm gains a factor √(π/(π−1)) ≈ 1.21 per layer (Yang et al. 2019)
+                size            r is large in all layers. Growth alone is blind to a bad scale: in a rectifier
+                                net without normalization Σ W·dW = ⟨dL/dlogits, logits⟩ for every layer (Euler's
+                                theorem on homogeneous functions), so r is flat over depth and about as large as
+                                the logits; those of a usable classifier are within some tens
+    vanishing   decay           r falls from the last layers to the first (a sigmoid chain: 0.6 decades per layer)
+                size            r is small in all layers: the signal itself has died on its way to the logits
+                zero            the first layers' gradient is exactly 0, and no dead layer explains it
+    dead        units           the share of a rectifier's channels that are 0 at every position of every image
+    imbalanced  deviation       one layer is far from the trend that the others make
+    undetermined                no sample's gradient says anything
+
+The defaults separate the nets of the corpus in docs/verdicts.md, where their error rates are; a trained
+CIFAR net has |slope| ≤ 0.02 decades per layer and r between 0.3 and 60.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Final, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.diagnostics.schemas import DebuggerRule, Finding, State, Verdict
+
+Float64 = NDArray[np.float64]
+
+SEVERITY: Final[tuple[State, ...]] = get_args(State)
+OURS: Final = "Contraflow, calibrated in docs/verdicts.md"
+DEBUGGER: Final = "Amazon SageMaker Debugger"
+ENDS: Final = 3
+"""Layers at either end whose median stands for that end."""
+LEAST_LAYERS: Final = 4
+"""Below it there is no depth to speak of: growth, decay and deviation are not judged."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What a request may override, with the defaults; decades are powers of ten."""
+
+    decades_per_layer: float = 0.03
+    """Least slope over depth for growth and decay."""
+    growth_ratio: float = 30.0
+    """First layers over last from which the gradient explodes."""
+    decay_ratio: float = 1 / 30.0
+    """First layers over last down to which the gradient vanishes."""
+    largest_size: float = 1e3
+    """Median r over layers from which the network's scale explodes."""
+    smallest_size: float = 1e-2
+    """Median r over layers down to which the network's signal vanishes."""
+    dead_fraction: float = 0.5
+    """Share of dead channels from which a layer is dead; Debugger's DeadRelu takes the same."""
+    dead_images: float = 16
+    """Images it takes to call a channel dead."""
+    deviation_ratio: float = 100.0
+    """Distance from the trend over depth from which a layer is imbalanced."""
+
+    def overridden(self, given: Mapping[str, float]) -> Thresholds:
+        """These with `given` in place; ValueError names what is unknown or not positive and finite."""
+        known = {field.name for field in fields(self)}
+        for name, value in given.items():
+            if name not in known:
+                raise ValueError(f"unknown threshold {name!r}; known: {', '.join(sorted(known))}")
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"threshold {name} must be a positive number, got {value}")
+        return Thresholds(**{**asdict(self), **given})
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the rules look at.
+
+    Args:
+        names, depths: of the L layers, in forward order.
+        relative: r, float64 [N, L]; NaN or infinite where the gradient is.
+        saturated: bool [N]; samples whose dL/dlogits is 0, which are left out.
+        dead_fraction: float64 [L], NaN where there is no rectifier or it was not measured.
+        dead_images: how many images are behind `dead_fraction`.
+        mean_gradient: float64 [L], root mean square of dL/dW, median over samples; for Debugger's rules.
+    """
+
+    names: Sequence[str]
+    depths: Sequence[int]
+    relative: Float64
+    saturated: NDArray[np.bool_]
+    dead_fraction: Float64
+    dead_images: int
+    mean_gradient: Float64
+
+
+@dataclass(frozen=True)
+class Profile:
+    """r over depth, summed up. All in decades."""
+
+    typical: Float64
+    """Median over usable samples, [L]; −inf where the gradient is exactly 0."""
+    slope: float
+    """Per layer, from input to output: positive where the gradient shrinks towards the input (Theil-Sen)."""
+    first_over_last: float
+    size: float
+    """Median over layers."""
+    deviation: Float64
+    """Of each layer from the line of that slope, [L]."""
+
+
+def judge(evidence: Evidence, thresholds: Thresholds) -> tuple[Verdict, list[State]]:
+    """The verdict on the model and one state per layer: the worst finding that names it."""
+    profile = profile_of(evidence)
+    findings = _not_finite(evidence)
+    dead = _dead(evidence, thresholds)
+    if profile is not None:
+        findings += _exploding(evidence, profile, thresholds)
+        findings += _vanishing(evidence, profile, thresholds, explained_by_dead=bool(dead))
+        findings += dead + _imbalanced(evidence, profile, thresholds)
+    else:
+        findings += dead
+    if profile is None and not findings:
+        findings = [_undetermined(evidence)]
+    findings.sort(key=lambda finding: SEVERITY.index(finding.finding))
+    state = findings[0].finding if findings else "healthy"
+    verdict = Verdict(
+        state=state,
+        because=_because(findings, profile),
+        findings=findings,
+        debugger=debugger_rules(evidence),
+        thresholds={name: float(value) for name, value in asdict(thresholds).items()},
+    )
+    return verdict, [_state_of(name, findings) for name in evidence.names]
+
+
+def profile_of(evidence: Evidence) -> Profile | None:
+    """None where no sample is finite and unsaturated."""
+    usable = ~evidence.saturated & np.isfinite(evidence.relative).all(axis=1)
+    if not usable.any():
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        typical: Float64 = np.median(np.log10(evidence.relative[usable]), axis=0)
+    typical = np.where(np.isnan(typical), -np.inf, typical)  # the median of −inf and a number
+    depths = np.asarray(evidence.depths, np.float64)
+    known = np.isfinite(typical)
+    slope = theil_sen(depths[known], typical[known])
+    order = np.argsort(depths, kind="stable")
+    ends = max(1, min(ENDS, len(order) // 3))
+    with np.errstate(invalid="ignore"):
+        line = typical - slope * depths
+        deviation = line - (np.median(line[known]) if known.any() else 0.0)
+        first_over_last = float(np.median(typical[order[:ends]]) - np.median(typical[order[-ends:]]))
+    return Profile(typical, slope, first_over_last, float(np.median(typical)), deviation)
+
+
+def theil_sen(x: Float64, y: Float64) -> float:
+    """Median slope over all pairs of points with different x; 0 where there is no such pair."""
+    dx, dy = x[:, None] - x[None, :], y[:, None] - y[None, :]
+    pairs = np.triu(dx != 0, 1)
+    return float(np.median(dy[pairs] / dx[pairs])) if pairs.any() else 0.0
+
+
+# ---------------------------------------------------------------- one function per finding
+
+
+def _not_finite(evidence: Evidence) -> list[Finding]:
+    bad = ~np.isfinite(evidence.relative) & ~evidence.saturated[:, None]
+    if not bad.any():
+        return []
+    share = float(bad.any(axis=1).mean())
+    rule = "gradient is NaN or infinite (share of samples)"
+    return [_finding("exploding", rule, share, 0.0, _named(evidence, bad.any(axis=0)), f"{DEBUGGER}, ExplodingTensor")]
+
+
+def _exploding(evidence: Evidence, profile: Profile, thresholds: Thresholds) -> list[Finding]:
+    found = []
+    limit = math.log10(thresholds.growth_ratio)
+    if (
+        len(evidence.names) >= LEAST_LAYERS
+        and profile.first_over_last >= limit
+        and -profile.slope >= thresholds.decades_per_layer
+    ):
+        last = profile.typical[np.argmax(evidence.depths)]
+        large = profile.typical >= last + limit
+        rule = "growth: gradient of the first layers over the last"
+        found.append(
+            _finding("exploding", rule, 10**profile.first_over_last, thresholds.growth_ratio, _named(evidence, large))
+        )
+    if profile.size >= math.log10(thresholds.largest_size):
+        large = profile.typical >= math.log10(thresholds.largest_size)
+        rule = "size: median over layers of scaled_gradient_norm / ‖dL/dlogits‖"
+        found.append(
+            _finding("exploding", rule, _power(profile.size), thresholds.largest_size, _named(evidence, large))
+        )
+    return found
+
+
+def _vanishing(
+    evidence: Evidence, profile: Profile, thresholds: Thresholds, *, explained_by_dead: bool
+) -> list[Finding]:
+    limit = math.log10(thresholds.decay_ratio)
+    if profile.first_over_last == -np.inf or profile.size == -np.inf:
+        if explained_by_dead:
+            return []
+        zero = _named(evidence, profile.typical == -np.inf)
+        return [_finding("vanishing", "zero: gradient is exactly 0 although dL/dlogits is not", 0.0, 0.0, zero)]
+    found = []
+    if (
+        len(evidence.names) >= LEAST_LAYERS
+        and profile.first_over_last <= limit
+        and profile.slope >= thresholds.decades_per_layer
+    ):
+        last = profile.typical[np.argmax(evidence.depths)]
+        rule = "decay: gradient of the first layers over the last"
+        small = _named(evidence, profile.typical <= last + limit)
+        found.append(_finding("vanishing", rule, 10**profile.first_over_last, thresholds.decay_ratio, small))
+    if profile.size <= math.log10(thresholds.smallest_size) and not found:
+        rule = "size: median over layers of scaled_gradient_norm / ‖dL/dlogits‖"
+        small = _named(evidence, profile.typical <= math.log10(thresholds.smallest_size))
+        found.append(_finding("vanishing", rule, _power(profile.size), thresholds.smallest_size, small))
+    return found
+
+
+def _dead(evidence: Evidence, thresholds: Thresholds) -> list[Finding]:
+    if evidence.dead_images < thresholds.dead_images:
+        return []
+    with np.errstate(invalid="ignore"):
+        dead = evidence.dead_fraction >= thresholds.dead_fraction
+    if not dead.any():
+        return []
+    rule = f"units: share of channels that are 0 at every position of {evidence.dead_images} images"
+    worst = float(np.nanmax(evidence.dead_fraction))
+    return [_finding("dead", rule, worst, thresholds.dead_fraction, _named(evidence, dead), f"{DEBUGGER}, DeadRelu")]
+
+
+def _imbalanced(evidence: Evidence, profile: Profile, thresholds: Thresholds) -> list[Finding]:
+    if len(evidence.names) < LEAST_LAYERS:
+        return []
+    far = np.isfinite(profile.deviation) & (np.abs(profile.deviation) >= math.log10(thresholds.deviation_ratio))
+    if not far.any():
+        return []
+    rule = "deviation: factor between a layer's gradient and the trend of all layers"
+    worst = _power(float(np.abs(profile.deviation[far]).max()))
+    return [_finding("imbalanced", rule, worst, thresholds.deviation_ratio, _named(evidence, far))]
+
+
+def _undetermined(evidence: Evidence) -> Finding:
+    rule = "share of samples whose dL/dlogits is 0 in float32"
+    return _finding("undetermined", rule, float(evidence.saturated.mean()), 1.0, [])
+
+
+def debugger_rules(evidence: Evidence) -> list[DebuggerRule]:
+    """Debugger's rules that a served model can answer, at their documented defaults.
+
+    VanishingGradient there is the mean absolute gradient of a step; the root mean square that we have is
+    at least as large.
+    """
+    small = evidence.mean_gradient < 1e-7
+    bad = ~np.isfinite(evidence.relative) & ~evidence.saturated[:, None]
+    with np.errstate(invalid="ignore"):
+        dead = evidence.dead_fraction > 0.5
+    least = float(np.nanmin(evidence.mean_gradient)) if np.isfinite(evidence.mean_gradient).any() else math.nan
+    rules = [
+        DebuggerRule(
+            rule="VanishingGradient",
+            fires=bool(small.any()),
+            value=least,
+            threshold=1e-7,
+            layers=_named(evidence, small),
+        ),
+        DebuggerRule(
+            rule="ExplodingTensor",
+            fires=bool(bad.any()),
+            value=float(bad.any(axis=1).mean()),
+            threshold=0.0,
+            layers=_named(evidence, bad.any(axis=0)),
+        ),
+    ]
+    if np.isfinite(evidence.dead_fraction).any():
+        worst = float(np.nanmax(evidence.dead_fraction))
+        rules.append(
+            DebuggerRule(
+                rule="DeadRelu", fires=bool(dead.any()), value=worst, threshold=0.5, layers=_named(evidence, dead)
+            )
+        )
+    return rules
+
+
+# ---------------------------------------------------------------- words
+
+
+def _finding(state: State, rule: str, value: float, threshold: float, layers: list[str], source: str = OURS) -> Finding:
+    return Finding(finding=state, rule=rule, value=value, threshold=threshold, layers=layers, source=source)
+
+
+def _named(evidence: Evidence, chosen: NDArray[np.bool_] | np.bool_) -> list[str]:
+    return [name for name, is_chosen in zip(evidence.names, np.atleast_1d(chosen), strict=True) if is_chosen]
+
+
+def _state_of(name: str, findings: list[Finding]) -> State:
+    for finding in findings:
+        if name in finding.layers or finding.finding == "undetermined":
+            return finding.finding
+    return "healthy"
+
+
+def _because(findings: list[Finding], profile: Profile | None) -> str:
+    if findings and findings[0].finding != "undetermined":
+        worst = findings[0]
+        where = f", in {_list(worst.layers)}" if worst.layers else ""
+        return f"{worst.rule} is {worst.value:.3g} (threshold {worst.threshold:.3g}){where}."
+    if profile is None:
+        return "Every sample is so confident that its dL/dlogits is 0 in float32: its gradients say nothing."
+    return (
+        f"The first layers get {10**profile.first_over_last:.2g} times the gradient of the last "
+        f"({profile.slope:+.3f} decades per layer), of ordinary size ({_power(profile.size):.2g} times ‖dL/dlogits‖)."
+    )
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= 3 else f"{len(names)} layers from {names[0]} to {names[-1]}"
+
+
+def _power(decades: float) -> float:
+    """10^decades, infinite where that is beyond float64."""
+    return 10.0**decades if decades < 308 else math.inf
