@@ -1,0 +1,31 @@
+"""ONNX → gradient ONNX, by one small rule per operator. No torch, no runtime: onnx and numpy.
+
+    prepared = prepare(onnx.load("classifier.onnx"))
+    graph = differentiate(prepared, "weight_norms")
+
+`graph.py` says what a graph is, `folding.py` and `simplify.py` bring one into shape, `registry.py`
+holds the table of rules and says how to add one, `backward.py` is the loop that applies them,
+`factors.py` turns weight gradients into norms, and `build.py` assembles the outputs.
+"""
+
+from __future__ import annotations
+
+import export.gradient.rules  # noqa: F401  (fills the table)
+from export.gradient.build import OUTPUTS, differentiate
+from export.gradient.errors import GradientError, InvalidModel, UnsupportedGraph, UnsupportedOperator
+from export.gradient.graph import OPSET
+from export.gradient.precision import to_float64
+from export.gradient.prepare import Prepared, prepare
+
+__all__ = [
+    "OPSET",
+    "OUTPUTS",
+    "GradientError",
+    "InvalidModel",
+    "Prepared",
+    "UnsupportedGraph",
+    "UnsupportedOperator",
+    "differentiate",
+    "prepare",
+    "to_float64",
+]

@@ -1,0 +1,88 @@
+"""The one backward loop. It knows graphs; the rules know mathematics."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from export.gradient import registry
+from export.gradient.emitter import Cotangent, Emitter, PerSample
+from export.gradient.graph import Node, batch_axis, static
+
+
+@dataclass
+class Gradients:
+    """What one backward walk found.
+
+    `tensors`: forward tensor → its cotangent. `parameters`: constant operand's source → its
+    per-sample gradients [N, *shape], one per use. `operators`: that source → the first operator
+    that reads it. All emitted; what nobody asks for dies as dead nodes.
+    """
+
+    tensors: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    operators: dict[str, str] = field(default_factory=dict)
+
+
+def backward(g: Emitter, output: str, cotangent: str) -> Gradients:
+    """Emit the reverse of every node that `output` depends on, starting from its cotangent."""
+    found = Gradients()
+    contributions: dict[str, list[str]] = defaultdict(list, {output: [cotangent]})
+    for node in reversed(g.graph.nodes):
+        with g.scope(node.name):
+            dys = [_total(g, contributions.pop(name, [])) for name in node.outputs]
+            if all(dy is None for dy in dys):
+                continue
+            found.tensors.update({name: dy for name, dy in zip(node.outputs, dys, strict=True) if dy})
+            gradients = registry.gradient_rule(node)(g, node, *dys)
+            assert len(gradients) == len(node.inputs), f"{node.operator}: one gradient per input"
+            for operand, gradient in zip(node.inputs, gradients, strict=True):
+                if operand and gradient is not None:
+                    _contribute(g, node, operand, gradient, contributions, found)
+    with g.scope(g.graph.input):
+        total = _total(g, contributions.pop(g.graph.input, []))
+    if total is not None:
+        found.tensors[g.graph.input] = total
+    return found
+
+
+def _contribute(
+    g: Emitter,
+    node: Node,
+    operand: str,
+    gradient: Cotangent,
+    contributions: dict[str, list[str]],
+    found: Gradients,
+) -> None:
+    constant = g.value(operand)
+    y_shape = g.shape(node.outputs[0])
+    if constant is None:
+        assert isinstance(gradient, str), f"{node.operator}: a per-sample gradient of a computed operand"
+        if registry.broadcasts(node.operator):
+            gradient = g.unbroadcast(gradient, y_shape, g.shape(operand))
+        contributions[operand].append(gradient)
+        return
+    source = g.graph.source(operand)
+    if source in g.graph.excluded:
+        return
+    if isinstance(gradient, PerSample):
+        per_sample = gradient.tensor
+    elif registry.broadcasts(node.operator) and g.graph.is_parameter(operand) and constant.size > 1:
+        axis = batch_axis(y_shape)
+        if axis is None:
+            return
+        per_sample = g.unbroadcast_per_sample(gradient, y_shape, static(constant.shape))
+    else:
+        return
+    found.parameters[source].append(per_sample)
+    found.operators[source] = node.operator
+
+
+def _total(g: Emitter, contributions: list[str]) -> str | None:
+    """The sum over all consumers of a tensor."""
+    if not contributions:
+        return None
+    total = contributions[0]
+    for other in contributions[1:]:
+        total = g.add(total, other)
+    return total

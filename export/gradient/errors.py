@@ -1,0 +1,34 @@
+"""What can be wrong with a graph that was to be differentiated.
+
+    GradientError
+    ├── UnsupportedOperator    no rule, or not with these attributes or operands
+    ├── UnsupportedGraph       what the graph takes, gives or how it is laid out
+    └── InvalidModel           not a valid ONNX model at all
+
+Every message names what was met and says what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class GradientError(Exception):
+    """A graph that cannot be differentiated."""
+
+
+class InvalidModel(GradientError):
+    """The file is not a well-formed ONNX model."""
+
+
+class UnsupportedGraph(GradientError):
+    """A well-formed model that is not a differentiable classifier of one input."""
+
+
+class UnsupportedOperator(GradientError):
+    """One node that cannot be differentiated: `operator`, `node`, `reason`, and `advice`."""
+
+    def __init__(self, operator: str, node: str, reason: str, advice: str) -> None:
+        super().__init__(f"{operator} (node {node!r}): {reason}; {advice}")
+        self.operator = operator
+        self.node = node
+        self.reason = reason
+        self.advice = advice

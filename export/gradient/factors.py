@@ -1,0 +1,118 @@
+"""The per-sample weight gradient as a product of two factors, and its norms.
+
+Every layer's weight gradient is dW_n = L_n·R_n, with L_n [rows, positions] made of the cotangent
+and R_n [positions, columns] of the layer's input; `Arrangement` says which entry of the weight
+stands at which row and column. Two ways to the squared norm of every row (Goodfellow 2015; Li et
+al. 2021; Bu et al. 2022), of which the cheaper is chosen at build time from the static sizes:
+
+    direct    form L·R, square, sum            rows · columns · positions multiply-adds
+    ghost     Σ_t ((L·(R·Rᵀ)) ∘ L)_rt          positions² · (rows + columns)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from export.gradient.emitter import Emitter
+from export.gradient.graph import Array, N
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Weight → matrix of [groups · rows, columns]: reshape to `split`, transpose by `order`, flatten."""
+
+    split: tuple[int, ...]
+    order: tuple[int, ...]
+
+    def matrix(self, weight: Array, rows: int) -> Array:
+        """The array, arranged."""
+        return np.ascontiguousarray(weight.reshape(self.split).transpose(self.order)).reshape(rows, -1)
+
+    def emit(self, g: Emitter, weight: str, shape: tuple[int, ...]) -> str:
+        """The constant `weight`, arranged to `shape` by nodes that the runtime folds at load."""
+        return g.reshape(g.transpose(g.reshape(weight, self.split), self.order), shape)
+
+
+@dataclass(frozen=True)
+class Factors:
+    """dW_n = left_n · right_n for every sample n, of the summed per-sample losses.
+
+    left   [N, rows, positions], or [N, groups, rows, positions] where groups > 1
+    right  [N, positions, columns], likewise
+    channels   the output channel of every row of the arranged weight, [groups · rows]
+    """
+
+    left: str
+    right: str
+    rows: int
+    positions: int
+    columns: int
+    arrangement: Arrangement
+    channels: Array
+    groups: int = 1
+
+    @property
+    def all_rows(self) -> int:
+        return self.groups * self.rows
+
+    @property
+    def ghost_is_cheaper(self) -> bool:
+        """By multiply-adds; the ghost norm never forms the gradient itself."""
+        return self.positions * (self.rows + self.columns) < self.rows * self.columns
+
+
+def joined(g: Emitter, uses: list[Factors]) -> Factors:
+    """The factors of the summed gradient of a weight with several uses: Σ L·R = [L L']·[R; R']."""
+    first = uses[0]
+    if len(uses) == 1:
+        return first
+    axis = 2 if first.groups == 1 else 3
+    return Factors(
+        left=g.op("Concat", *(use.left for use in uses), axis=axis),
+        right=g.op("Concat", *(use.right for use in uses), axis=axis - 1),
+        rows=first.rows,
+        positions=sum(use.positions for use in uses),
+        columns=first.columns,
+        arrangement=first.arrangement,
+        channels=first.channels,
+        groups=first.groups,
+    )
+
+
+def can_join(uses: list[Factors]) -> bool:
+    """Whether all uses arrange the weight in one way."""
+    key = {(use.arrangement, use.rows, use.columns, use.groups) for use in uses}
+    return len(key) == 1
+
+
+def product(g: Emitter, factors: Factors) -> str:
+    """dW_n, arranged: [N, all_rows, columns]."""
+    dw = g.op("MatMul", factors.left, factors.right)
+    return dw if factors.groups == 1 else g.reshape(dw, (N, factors.all_rows, factors.columns))
+
+
+def row_squares(g: Emitter, factors: Factors, dw: Callable[[], str]) -> str:
+    """‖row of dW_n‖² for every row: [N, all_rows]. `dw` emits the direct product."""
+    if not factors.ghost_is_cheaper:
+        return g.square_sum(dw(), (2,))
+    last = 2 if factors.groups == 1 else 3
+    swap = (0, 2, 1) if last == 2 else (0, 1, 3, 2)
+    gram = g.op("MatMul", factors.right, g.transpose(factors.right, swap))
+    squares = g.reduce_sum(g.mul(g.op("MatMul", factors.left, gram), factors.left), (last,))
+    return squares if factors.groups == 1 else g.reshape(squares, (N, factors.all_rows))
+
+
+def batch_row_squares(g: Emitter, factors: Factors, dw: Callable[[], str]) -> str:
+    """‖row of Σ_n dW_n‖² for every row: [all_rows]."""
+    if not factors.ghost_is_cheaper:
+        return g.square_sum(g.reduce_sum(dw(), (0,)), (1,))
+    if factors.groups == 1:
+        left = g.reshape(g.transpose(factors.left, (1, 0, 2)), (factors.rows, N))
+        right = g.reshape(factors.right, (N, factors.columns))
+        return g.square_sum(g.op("MatMul", left, right), (1,))
+    left = g.reshape(g.transpose(factors.left, (1, 2, 0, 3)), (factors.groups, factors.rows, N))
+    right = g.reshape(g.transpose(factors.right, (1, 0, 2, 3)), (factors.groups, N, factors.columns))
+    return g.reshape(g.square_sum(g.op("MatMul", left, right), (2,)), (factors.all_rows,))

@@ -1,0 +1,261 @@
+"""One walk over a model that folds its constants and finds every shape, static but the batch.
+
+The walk runs at two batch sizes side by side. What comes out equal at both is static; a size
+that is m times the batch at both is a `Batch` axis; an integer that is linear in the batch (the
+`Reshape` targets of traced exports) is rewritten as such, so no tracing residue survives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import defs, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+from onnx.shape_inference import infer_node_outputs
+
+from export.gradient.errors import UnsupportedGraph, UnsupportedOperator
+from export.gradient.graph import IR_VERSION, OPSET, Array, Batch, Graph, Node, Shape, batch_axis, nodes_of
+
+BATCHES = (2, 3)
+LARGEST_DATA_FOR_INFERENCE = 4096
+RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
+REARRANGEMENTS = {"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Cast", "Expand"}
+SUBGRAPHS = {"If", "Loop", "Scan", "SequenceMap"}
+
+
+class _Trace:
+    """What is known about every tensor at one concrete batch size."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+        self.values: dict[str, Array] = {}
+        self.types: dict[str, onnx.TypeProto] = {}
+
+    def know(self, name: str, value: Array) -> None:
+        self.values[name] = value
+        self.types[name] = helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(d.dim_value for d in self.types[name].tensor_type.shape.dim)
+
+    def evaluate(self, node: Node) -> list[Array] | None:
+        """The node's values where all operands are known, None otherwise."""
+        if node.operator == "Shape" and node.inputs[0] in self.types:
+            start, end = node.attribute("start", 0), node.attribute("end")
+            return [np.array(self.shape(node.inputs[0])[start:end], dtype=np.int64)]
+        if node.operator == "Size" and node.inputs[0] in self.types:
+            return [np.array(math.prod(self.shape(node.inputs[0])), dtype=np.int64)]
+        if node.operator == "CastLike" and node.inputs[0] in self.values:
+            target = self.types[node.inputs[1]].tensor_type.elem_type
+            return [self.values[node.inputs[0]].astype(helper.tensor_dtype_to_np_dtype(target))]
+        if node.operator in RANDOM or any(name and name not in self.values for name in node.inputs):
+            return None
+        return _run(node, {name: self.values[name] for name in node.inputs if name})
+
+    def infer(self, node: Node) -> None:
+        """Types of the outputs from the types (and small values) of the operands."""
+        known = {
+            name: numpy_helper.from_array(self.values[name], name)
+            for name in node.inputs
+            if name in self.values and self.values[name].size <= LARGEST_DATA_FOR_INFERENCE
+        }
+        try:
+            inferred = infer_node_outputs(
+                defs.get_schema(node.operator, OPSET),
+                node.to_proto(),
+                {name: self.types[name] for name in node.inputs if name},
+                known,
+                opset_imports=[helper.make_opsetid("", OPSET)],
+                ir_version=IR_VERSION,
+            )
+        except Exception as error:
+            raise UnsupportedOperator(
+                node.operator, node.name, f"its output shape cannot be inferred ({_first_line(error)})", _FIX_SHAPES
+            ) from error
+        for name in node.outputs:
+            if not name:
+                continue
+            tensor = inferred[name].tensor_type if name in inferred else None
+            if (
+                tensor is None
+                or not tensor.HasField("shape")
+                or any(not d.HasField("dim_value") for d in tensor.shape.dim)
+            ):
+                raise UnsupportedOperator(node.operator, node.name, "its output shape is not static", _FIX_SHAPES)
+            self.types[name] = inferred[name]
+
+
+_FIX_SHAPES = "fix the image size, and export without data-dependent shapes"
+
+
+def fold(model: onnx.ModelProto, image_shape: Sequence[int]) -> Graph:
+    """The model's graph with constants folded; `image_shape` is the input's, without the batch.
+
+    Raises UnsupportedGraph or UnsupportedOperator where a shape depends on more than the batch.
+    """
+    proto = model.graph
+    initializers = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.initializer}
+    image = next(value for value in proto.input if value.name not in initializers)
+    traces = tuple(_Trace(batch) for batch in BATCHES)
+    for trace in traces:
+        element = image.type.tensor_type.elem_type
+        trace.types[image.name] = helper.make_tensor_type_proto(element, (trace.batch, *image_shape))
+        for name, value in initializers.items():
+            trace.know(name, value)
+
+    graph = Graph(image.name, proto.output[0].name, [], dict(initializers), {}, {})
+    graph.parameters = {name for name, value in initializers.items() if np.issubdtype(value.dtype, np.floating)}
+    _describe(graph, traces, image.name)
+    for node in nodes_of(proto):
+        _walk(graph, traces, node)
+    return graph
+
+
+def _walk(graph: Graph, traces: Sequence[_Trace], node: Node) -> None:
+    if any(name and name not in traces[0].types for name in node.inputs):
+        missing = next(name for name in node.inputs if name and name not in traces[0].types)
+        raise UnsupportedGraph(f"node {node.name!r} reads {missing!r}, which nothing produces")
+    results = [trace.evaluate(node) for trace in traces]
+    if all(result is not None for result in results):
+        if _record_constants(graph, traces, node, results):  # type: ignore[arg-type]
+            return
+    elif node.operator in SUBGRAPHS:
+        raise UnsupportedOperator(
+            node.operator, node.name, "its condition depends on the image", "export the model without control flow"
+        )
+    else:
+        for trace in traces:
+            trace.infer(node)
+    for output in node.outputs:
+        if output:
+            _describe(graph, traces, output)
+            graph.shapes[output] = _place_batch(graph, node, graph.shapes[output])
+    graph.nodes.append(node)
+
+
+def _record_constants(graph: Graph, traces: Sequence[_Trace], node: Node, results: Sequence[Sequence[Array]]) -> bool:
+    """Remember the node's values; False where their shape depends on the batch, so that it must run."""
+    for trace, values in zip(traces, results, strict=True):
+        for name, value in zip(node.outputs, values, strict=False):
+            trace.know(name, value)
+    if any(a.shape != b.shape for a, b in zip(*results, strict=True)):
+        for trace in traces:
+            for name in node.outputs:
+                trace.values.pop(name)
+        return False
+    for name, low, high in zip(node.outputs, *results, strict=False):
+        graph.dtypes[name] = low.dtype
+        if np.array_equal(low, high, equal_nan=np.issubdtype(low.dtype, np.floating)):
+            graph.constants[name] = low
+            _trace_origin(graph, node, name)
+        elif np.issubdtype(low.dtype, np.integer):
+            slope = (high.astype(np.int64) - low) // (BATCHES[1] - BATCHES[0])
+            graph.batch_linear[name] = (slope, low - BATCHES[0] * slope)
+        else:
+            raise UnsupportedOperator(node.operator, node.name, "its value depends on the batch size", _FIX_SHAPES)
+    return True
+
+
+def _trace_origin(graph: Graph, node: Node, name: str) -> None:
+    """A rearranged initializer stays the parameter it was."""
+    source = node.inputs[0] if node.inputs else None
+    if node.operator in REARRANGEMENTS and source is not None:
+        origin = graph.origin.get(source, source)
+        if origin in graph.parameters and graph.constants[origin].size == graph.constants[name].size:
+            graph.origin[name] = origin
+
+
+def _describe(graph: Graph, traces: Sequence[_Trace], name: str) -> None:
+    low, high = (trace.shape(name) for trace in traces)
+    if len(low) != len(high):
+        raise UnsupportedGraph(f"the rank of {name!r} depends on the batch size")
+    graph.shapes[name] = tuple(_dimension(name, a, b) for a, b in zip(low, high, strict=True))
+    graph.dtypes[name] = np.dtype(helper.tensor_dtype_to_np_dtype(traces[0].types[name].tensor_type.elem_type))
+    if sum(isinstance(d, Batch) for d in graph.shapes[name]) > 1:
+        raise UnsupportedGraph(f"the batch appears in two axes of {name!r}: samples would mix")
+
+
+def _dimension(name: str, low: int, high: int) -> int | Batch:
+    if low == high:
+        return low
+    if low * BATCHES[1] == high * BATCHES[0] and low % BATCHES[0] == 0:
+        return Batch(1, low // BATCHES[0])
+    raise UnsupportedGraph(f"an axis of {name!r} has {low} entries for {BATCHES[0]} samples, {high} for {BATCHES[1]}")
+
+
+def _place_batch(graph: Graph, node: Node, shape: Shape) -> Shape:
+    """Say where in its axis the batch runs: `Reshape` moves it by the sizes before and after."""
+    axis = batch_axis(shape)
+    sources = [graph.shapes[name] for name in node.inputs if name in graph.shapes and name not in graph.constants]
+    source = next((s for s in sources if batch_axis(s) is not None), None)
+    if axis is None or source is None:
+        return shape
+    found = shape[axis]
+    origin = source[batch_axis(source) or 0]
+    assert isinstance(found, Batch) and isinstance(origin, Batch)
+    if node.operator in ("Reshape", "Flatten", "Squeeze", "Unsqueeze"):
+        before = _product(source[: batch_axis(source)]) * origin.before
+        ahead = _product(shape[:axis])
+        if before % ahead or (found.after % (before // ahead)):
+            raise UnsupportedOperator(node.operator, node.name, "it splits the batch across axes", _FIX_SHAPES)
+        place = Batch(before // ahead, found.after * ahead // before)
+    elif found.after == origin.before * origin.after:
+        place = origin
+    elif found.after == 1:
+        place = found
+    else:
+        raise UnsupportedOperator(node.operator, node.name, "it mixes samples along one axis", _FIX_SHAPES)
+    return (*shape[:axis], place, *shape[axis + 1 :])
+
+
+def _product(shape: Shape) -> int:
+    return math.prod(d for d in shape if isinstance(d, int))
+
+
+def _run(node: Node, operands: Mapping[str, Array]) -> list[Array]:
+    """Evaluate one node by onnx's reference implementation."""
+    if node.operator == "Constant":
+        return [_constant(node)]
+    outputs = [name for name in node.outputs if name]
+    proto = helper.make_graph(
+        [node.to_proto()],
+        "constant",
+        [_typed(name, value) for name, value in operands.items()],
+        [helper.make_empty_tensor_value_info(name) for name in outputs],
+    )
+    model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    try:
+        values = dict(zip(outputs, ReferenceEvaluator(model).run(None, dict(operands)), strict=True))
+    except Exception as error:
+        raise UnsupportedOperator(
+            node.operator, node.name, f"its constant value cannot be computed ({_first_line(error)})", _FIX_SHAPES
+        ) from error
+    return [np.asarray(values[name]) for name in outputs]
+
+
+def _typed(name: str, value: Array) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+
+
+def _constant(node: Node) -> Array:
+    kind, value = next(iter(node.attributes.items()))
+    if kind == "value":
+        return numpy_helper.to_array(value)
+    if kind in ("value_float", "value_floats"):
+        return np.array(value, dtype=np.float32)
+    if kind in ("value_int", "value_ints"):
+        return np.array(value, dtype=np.int64)
+    raise UnsupportedOperator("Constant", node.name, f"attribute {kind} is not supported", "use a dense tensor")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def dtype_of(value: Any) -> np.dtype[Any]:
+    """The numpy type of a ValueInfoProto's elements."""
+    return np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))

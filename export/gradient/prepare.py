@@ -1,0 +1,172 @@
+"""From any classifier's ONNX to a forward graph that can be differentiated."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import inliner, version_converter
+
+from export.gradient import simplify
+from export.gradient.backward import backward
+from export.gradient.emitter import Emitter
+from export.gradient.errors import InvalidModel, UnsupportedGraph
+from export.gradient.folding import dtype_of, fold
+from export.gradient.graph import OPSET, Graph, live_nodes, static, to_model
+from export.gradient.layers import WeightedLayer, describe, weight_operand, weighted_layers
+from export.gradient.rules.loss import INPUT, LOGITS, cross_entropy_cotangent
+from service.bundle_schema import Layer, OtherParameter
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A classifier ready to be differentiated: `graph` from `input` to `logits`, folded and checked.
+
+    `layers` and `other_parameters` are the bundle's records, in the order of the outputs' columns;
+    `features` is the width of what the last linear layer reads; `notes` what a reader of the norms
+    must know.
+    """
+
+    graph: Graph
+    weighted: tuple[WeightedLayer, ...]
+    layers: tuple[Layer, ...]
+    other_parameters: tuple[OtherParameter, ...]
+    features: int | None
+    notes: tuple[str, ...]
+
+    @property
+    def classes(self) -> int:
+        """Number of labels."""
+        return static(self.graph.shape(LOGITS)[1:])[0]
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Of the input, without the batch."""
+        return static(self.graph.shape(INPUT)[1:])
+
+    @property
+    def forward(self) -> onnx.ModelProto:
+        """The forward graph alone: `input` → `logits`."""
+        nodes = live_nodes(self.graph.nodes, [LOGITS])
+        return to_model(self.graph, nodes, [INPUT], [LOGITS], name="forward")
+
+
+def prepare(model: onnx.ModelProto, *, constants: Collection[str] = ()) -> Prepared:
+    """Check, fold and simplify a classifier of one image input.
+
+    The first axis of the input is the batch, free or fixed, and is made free; all others must be
+    fixed. `constants` names initializers that are no parameters (an option-A shortcut's kernel).
+    A final Softmax is removed, BatchNormalization is folded into the convolution before it.
+
+    Raises InvalidModel, UnsupportedGraph or UnsupportedOperator.
+    """
+    model = _at_our_opset(model)
+    graph = fold(model, _image_shape(model))
+    graph.excluded = frozenset(constants)
+    graph.parameters -= graph.excluded
+    notes = simplify.strip_softmax(graph)
+    simplify.emit_batch_arithmetic(graph)
+    simplify.drop_identities(graph)
+    simplify.flatten_logits(graph)
+    simplify.rename_interface(graph, INPUT, LOGITS)
+    notes += simplify.fold_batch_norms(graph)
+    read = {name for node in graph.nodes for name in node.inputs}
+    graph.constants = {name: value for name, value in graph.constants.items() if name in read}
+    if INPUT not in read:
+        raise UnsupportedGraph("the output does not depend on the image")
+    if len(model.graph.output) > 1:
+        notes.append(
+            f"of {len(model.graph.output)} outputs the first, {model.graph.output[0].name!r}, is differentiated"
+        )
+    weighted = weighted_layers(graph)
+    return Prepared(
+        graph=graph,
+        weighted=tuple(weighted),
+        layers=tuple(describe(graph, layer) for layer in weighted),
+        other_parameters=_other_parameters(graph, weighted),
+        features=_features(graph, weighted),
+        notes=tuple(notes),
+    )
+
+
+def features_tensor(prepared: Prepared) -> str:
+    """What the last linear layer reads."""
+    return prepared.weighted[-1].nodes[0].inputs[0]
+
+
+def _at_our_opset(model: onnx.ModelProto) -> onnx.ModelProto:
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
+    if opset is None:
+        raise InvalidModel("the model imports no version of the standard operators")
+    try:
+        if len(model.functions):
+            model = inliner.inline_local_functions(model)
+        return model if opset == OPSET else version_converter.convert_version(model, OPSET)
+    except Exception as error:
+        raise UnsupportedGraph(
+            f"opset {opset} cannot be converted to {OPSET} ({str(error).strip().splitlines()[-1]}); "
+            f"export the model at opset {OPSET}"
+        ) from error
+
+
+def _image_shape(model: onnx.ModelProto) -> tuple[int, ...]:
+    stored = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in stored]
+    if len(inputs) != 1:
+        names = ", ".join(value.name for value in inputs) or "none"
+        raise UnsupportedGraph(f"the model must take exactly one image; its inputs are: {names}")
+    if dtype_of(inputs[0]) not in (np.float32, np.float64):
+        raise UnsupportedGraph(f"the image is {dtype_of(inputs[0])}; only float32 models can be differentiated")
+    dimensions = inputs[0].type.tensor_type.shape.dim[1:]
+    if len(dimensions) < 1 or any(dimension.dim_value <= 0 for dimension in dimensions):
+        raise UnsupportedGraph(f"the image size of input {inputs[0].name!r} is not fixed; state it when importing")
+    return tuple(dimension.dim_value for dimension in dimensions)
+
+
+def _other_parameters(graph: Graph, weighted: list[WeightedLayer]) -> tuple[OtherParameter, ...]:
+    """Trained tensors that are neither a layer's weight nor its bias, in forward order of first use.
+
+    Found by a rehearsal of the backward walk, which also meets every operator without a rule.
+    """
+    g = Emitter(graph)
+    constants = dict(graph.constants)
+    found = backward(g, LOGITS, cross_entropy_cotangent(g, static(graph.shape(LOGITS)[1:])[0]))
+    graph.constants = constants
+    own = {layer.source for layer in weighted} | {layer.bias for layer in weighted if layer.bias}
+    others: dict[str, OtherParameter] = {}
+    for node in graph.nodes:
+        weight = weight_operand(graph, node)
+        norm = graph.folded.get(weight) if weight else None
+        if norm is not None:
+            for name in (norm.gamma, norm.beta):
+                if name in graph.parameters and name not in others:
+                    others[name] = OtherParameter(name=name, operator="BatchNormalization", parameters=norm.ratio.size)
+        for operand in node.inputs:
+            source = graph.source(operand)
+            if source in found.parameters and source not in own and not _is_shift(graph, source):
+                size = graph.constants[operand].size
+                others.setdefault(
+                    source, OtherParameter(name=source, operator=found.operators[source], parameters=size)
+                )
+    return tuple(others.values())
+
+
+def _is_shift(graph: Graph, source: str) -> bool:
+    return any(norm.shift == source for norm in graph.folded.values())
+
+
+def _features(graph: Graph, weighted: list[WeightedLayer]) -> int | None:
+    """The width of the last linear layer's input where its output is the logits, else None."""
+    if not weighted or weighted[-1].nodes[0].operator not in ("Gemm", "MatMul") or len(weighted[-1].nodes) > 1:
+        return None
+    last = weighted[-1].nodes[0]
+    tensor, producers = graph.output, graph.producers()
+    while tensor in producers and producers[tensor] is not last:
+        node = producers[tensor]
+        if node.operator not in ("Add", "Identity", "Reshape", "Flatten", "Squeeze"):
+            return None
+        tensor = next((name for name in node.inputs if name not in graph.constants), "")
+    shape = graph.shape(last.inputs[0]) if last.inputs[0] not in graph.constants else ()
+    return static(shape[1:])[0] if tensor in producers and len(shape) == 2 else None

@@ -1,0 +1,26 @@
+"""Operators that only rename or move entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from export.gradient.emitter import Cotangent, Emitter
+from export.gradient.graph import Node
+from export.gradient.registry import gradient, no_gradient
+
+no_gradient("Shape", "Size", "ArgMax", "ArgMin", "ConstantOfShape")
+
+
+@gradient("Identity")
+def identity(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    return (dy,)
+
+
+@gradient("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+def reshape(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    return g.reshape(dy, g.shape(node.inputs[0])), *([None] * (len(node.inputs) - 1))
+
+
+@gradient("Expand", broadcasts=True)
+def expand(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    return dy, None
