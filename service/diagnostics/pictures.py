@@ -27,7 +27,7 @@ def grey_png(values: NDArray[Any], white: float) -> str:
 
 
 def saliency(gradient: NDArray[np.float64], layout: str) -> InputGradient:
-    """|dL/dinput| of one sample [c, h, w] (or [h, w, c]): the largest channel at each position (Simonyan et al. 2013)."""
+    """|dL/dinput| of one sample [c, h, w] or [h, w, c]: the largest channel at each position (Simonyan et al. 2013)."""
     magnitude = np.abs(gradient).max(axis=0 if layout == "nchw" else 2)
     finite = magnitude[np.isfinite(magnitude)]
     white = float(np.percentile(finite, BRIGHT)) if finite.size else 0.0

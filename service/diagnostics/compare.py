@@ -1,0 +1,71 @@
+"""The same images through several models: which layers differ, and who is unwell where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from service.diagnostics.schemas import ComparedModel, LayerDifference, LayerGradients
+
+MOVED: Final = 0.3
+"""Decades (a factor of two) from which a layer has moved."""
+
+
+def differences(models: Sequence[ComparedModel], moved: float = MOVED) -> list[LayerDifference]:
+    """Every later model against the first, layer by layer of the first."""
+    first, found = models[0], []
+    for other in models[1:]:
+        by_name = {layer.name: layer for layer in other.layers}
+        for layer in first.layers:
+            twin = by_name.get(layer.name)
+            matched = twin is not None and twin.shape == layer.shape
+            partner = twin if twin is not None and matched else _at_relative_depth(layer, first.layers, other.layers)
+            decades = _decades(layer, partner)
+            found.append(
+                LayerDifference(
+                    model=f"{first.model}@{first.version}",
+                    other=f"{other.model}@{other.version}",
+                    layer=layer.name,
+                    other_layer=partner.name,
+                    matched_by="name" if matched else "depth",
+                    decades=decades,
+                    moved=not abs(decades) < moved,
+                )
+            )
+    return found
+
+
+def predictions_differ(models: Sequence[ComparedModel]) -> list[int]:
+    """Samples on which the models do not all predict the same label."""
+    predicted = [[sample.predicted_label for sample in model.samples] for model in models]
+    return [row for row, labels in enumerate(zip(*predicted, strict=True)) if len(set(labels)) > 1]
+
+
+def because(models: Sequence[ComparedModel], found: Sequence[LayerDifference]) -> str:
+    """The comparison in one sentence."""
+    states = ", ".join(f"{model.model}@{model.version} is {model.verdict.state}" for model in models)
+    moved = [difference for difference in found if difference.moved]
+    if not moved:
+        return f"{states}; no layer's gradient differs by a factor of two or more."
+    farthest = max(moved, key=lambda one: abs(one.decades) if np.isfinite(one.decades) else np.inf)
+    return (
+        f"{states}; {len(moved)} of {len(found)} layers differ by a factor of two or more, "
+        f"{farthest.layer} the most ({farthest.decades:+.2g} decades)."
+    )
+
+
+def _at_relative_depth(
+    layer: LayerGradients, own: Sequence[LayerGradients], others: Sequence[LayerGradients]
+) -> LayerGradients:
+    deepest, deepest_other = max(one.depth for one in own), max(one.depth for one in others)
+    return min(others, key=lambda other: abs(other.depth / deepest_other - layer.depth / deepest))
+
+
+def _decades(layer: LayerGradients, other: LayerGradients) -> float:
+    """Median over samples of log10(other / layer) of r; NaN where no sample has both."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.log10(np.array(other.relative_gradient_norm) / np.array(layer.relative_gradient_norm))
+    known = ratios[~np.isnan(ratios)]
+    return float(np.median(known)) if known.size else float("nan")

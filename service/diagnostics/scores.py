@@ -1,0 +1,156 @@
+"""One number per image: how foreign it is to the network, and how hard or wrongly labelled.
+
+With z = W·h + b the logits, p = softmax(z) and C classes:
+
+    max_probability   max p (Hendrycks and Gimpel 2017)
+    energy            logsumexp z (Liu et al. 2020, sign turned: high is familiar)
+    gradnorm          ‖h‖₁·‖p − 1/C‖₁: the L1 norm of dKL(uniform‖p)/dW of the last layer (Huang et al. 2021);
+                      the authors' code gives C times that. No backward pass is needed
+    layer_norm_distance   Mahalanobis distance of ln(weight_gradient_norm / ‖dL/dlogits‖) by layer, for the
+                      predicted class, from the bundle's training images (`reference.npz`)
+    margin            p_label − max other p; without a label, between the two largest
+    el2n              ‖p − onehot‖₂ (Paul et al. 2021)
+    grand             √Σ_layers ‖dL/dW‖² at this checkpoint (Paul et al. 2021 average over several)
+
+What each is worth on the shipped networks is measured in docs/scores.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.bundle_schema import Bundle
+from service.diagnostics.gradients import logit_gradient_norms
+from service.diagnostics.norms import logit_gradients, loss_labels, probabilities
+from service.diagnostics.schemas import SampleScores
+
+Array = NDArray[Any]
+Float64 = NDArray[np.float64]
+
+REFERENCE_FILE = "reference.npz"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Mean [L] and precision [L, L] of the log norms of training images."""
+
+    mean: Float64
+    precision: Float64
+
+
+def read_reference(directory: Path) -> Reference | None:
+    """The bundle's fitted statistics, or None where it has none."""
+    path = directory / REFERENCE_FILE
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as arrays:
+        if "log_norm_mean" not in arrays:
+            return None
+        return Reference(arrays["log_norm_mean"], arrays["log_norm_precision"])
+
+
+def energy(logits: Array) -> Float64:
+    """logsumexp over classes in float64, [N]."""
+    values = logits.astype(np.float64)
+    largest = values.max(axis=1)
+    with np.errstate(invalid="ignore"):
+        result: Float64 = largest + np.log(np.exp(values - largest[:, None]).sum(axis=1))
+    return result
+
+
+def gradnorm(logits: Array, features: Array) -> Float64:
+    """‖h‖₁·‖p − 1/C‖₁, [N]."""
+    spread = np.abs(probabilities(logits) - 1 / logits.shape[1]).sum(axis=1)
+    result: Float64 = np.abs(features.astype(np.float64)).sum(axis=1) * spread
+    return result
+
+
+def margin(logits: Array, labels: NDArray[np.int64]) -> Float64:
+    """p_label − max other p, [N]; for the predicted class (label −1) the gap between the two largest."""
+    rows = np.arange(len(logits))
+    others = probabilities(logits)
+    classes = loss_labels(logits, labels)
+    own = others[rows, classes]
+    others[rows, classes] = -np.inf
+    result: Float64 = own - others.max(axis=1)
+    return result
+
+
+def el2n(logits: Array, labels: NDArray[np.int64]) -> Float64:
+    """‖p − onehot‖₂, [N]: the same number as ‖dL/dlogits‖₂."""
+    return logit_gradient_norms(logits, labels)
+
+
+def grand(weight_gradient_norm: Array) -> Float64:
+    """√Σ_layers ‖dL/dW‖², [N]."""
+    result: Float64 = np.linalg.norm(weight_gradient_norm, axis=1)
+    return result
+
+
+def layer_norm_distance(norms: Mapping[str, Array], reference: Reference) -> Float64:
+    """Mahalanobis distance of the vector of log norms, [N]; infinite where a norm is 0 or not finite.
+
+    `norms` must have been measured for the predicted class.
+    """
+    sizes = np.linalg.norm(logit_gradients(norms["logits"], np.argmax(norms["logits"], axis=1)), axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        vectors = np.log(norms["weight_gradient_norm"] / sizes[:, None]) - reference.mean
+        square = np.einsum("ni,ij,nj->n", vectors, reference.precision, vectors)
+    result: Float64 = np.where(np.isfinite(vectors).all(axis=1), np.sqrt(np.maximum(square, 0)), np.inf)
+    return result
+
+
+def score(
+    bundle: Bundle,
+    norms: Mapping[str, Array],
+    labels: NDArray[np.int64],
+    predicted_norms: Mapping[str, Array] | None,
+    reference: Reference | None,
+) -> list[SampleScores]:
+    """All scores of N samples.
+
+    Args:
+        norms: `measure` of `weight_norms` for `labels` (int64 [N], −1 where none is given).
+        predicted_norms: the same for the predicted class; needed where `reference` is given.
+    """
+    logits = norms["logits"]
+    classes, given = loss_labels(logits, labels), labels >= 0
+    predicted = np.argmax(logits, axis=1)
+    probability = probabilities(logits)
+    columns = {
+        "max_probability": probability.max(axis=1),
+        "energy": energy(logits),
+        "margin": margin(logits, labels),
+        "el2n": el2n(logits, classes),
+        "grand": grand(norms["weight_gradient_norm"]),
+    }
+    if "features" in norms:
+        columns["gradnorm"] = gradnorm(logits, norms["features"])
+    if reference is not None and predicted_norms is not None:
+        columns["layer_norm_distance"] = layer_norm_distance(predicted_norms, reference)
+
+    def value(name: str, row: int) -> float | None:
+        return float(columns[name][row]) if name in columns else None
+
+    return [
+        SampleScores(
+            label=bundle.labels[classes[row]] if given[row] else None,
+            index=int(classes[row]) if given[row] else None,
+            predicted_label=bundle.labels[predicted[row]],
+            predicted_index=int(predicted[row]),
+            max_probability=float(columns["max_probability"][row]),
+            energy=float(columns["energy"][row]),
+            gradnorm=value("gradnorm", row),
+            layer_norm_distance=value("layer_norm_distance", row),
+            margin=float(columns["margin"][row]),
+            el2n=value("el2n", row) if given[row] else None,
+            grand=value("grand", row) if given[row] else None,
+        )
+        for row in range(len(logits))
+    ]
