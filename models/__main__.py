@@ -1,4 +1,4 @@
-"""`python -m models train …`: train a network of the catalogue on a folder of images."""
+"""`python -m models train …` trains a network of the catalogue; `python -m models phenomena` measures small ones."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 
 from models.data import DataError, load
 from models.network import CATALOGUE, architecture
+from models.phenomena import command as phenomena
 from models.recipe import CAUTIONARY, PAPER, Recipe
 from models.train import Training
 
@@ -18,9 +19,11 @@ from models.train import Training
 def parser() -> argparse.ArgumentParser:
     """The command line: one option per field of `Recipe`, beside what and where."""
     top = argparse.ArgumentParser(prog="python -m models")
-    train = top.add_subparsers(dest="verb", required=True).add_parser(
-        "train", help="train a network; run the same command again to resume", description=__doc__
+    verbs = top.add_subparsers(dest="verb", required=True)
+    phenomena.add_options(
+        verbs.add_parser("phenomena", help="measure and draw vanishing, exploding, shattering; no data")
     )
+    train = verbs.add_parser("train", help="train a network on images; run the same command again to resume")
     train.add_argument("--model", required=True, choices=CATALOGUE, metavar="NAME", help=", ".join(CATALOGUE))
     train.add_argument("--data", required=True, type=Path, help="image folder, tar or zip of one, or CIFAR-10 archive")
     train.add_argument("--data-name", default=None, help="what the record calls the data set (default: its file name)")
@@ -40,6 +43,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
+    return phenomena.run(options) if options.verb == "phenomena" else train(options)
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train to the end and print the final errors; 2 when the data or the run's folder cannot be used."""
     recipe = PAPER if options.paper else CAUTIONARY if options.cautionary else Recipe()
     given = {field.name: getattr(options, field.name, None) for field in fields(Recipe)}
     recipe = replace(recipe, **{name: value for name, value in given.items() if value is not None})

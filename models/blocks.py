@@ -57,9 +57,7 @@ class ZeroPaddedShortcut(nn.Module):
 class PlainBlock(nn.Module):
     """Two 3×3 convolutions, each followed by normalization and activation: [n, c, h, w] → [n, o, h/s, w/s]."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, stride: int, activation: str, normalization: str
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, activation: str, normalization: str) -> None:
         super().__init__()
         self.conv1 = convolution(in_channels, out_channels, stride, normalization)
         self.norm1 = NORMALIZATIONS[normalization](out_channels)
@@ -70,15 +68,14 @@ class PlainBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.act1(self.norm1(self.conv1(x)))
-        return self.act2(self.norm2(self.conv2(x)))
+        y: Tensor = self.act2(self.norm2(self.conv2(x)))
+        return y
 
 
 class ResidualBlock(PlainBlock):
     """The plain block with F(x) + x, added before the last activation (He et al. 2016, figure 2)."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, stride: int, activation: str, normalization: str
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, activation: str, normalization: str) -> None:
         super().__init__(in_channels, out_channels, stride, activation, normalization)
         same_shape = stride == 1 and in_channels == out_channels
         self.shortcut: nn.Module = (
@@ -87,4 +84,5 @@ class ResidualBlock(PlainBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.norm2(self.conv2(self.act1(self.norm1(self.conv1(x)))))
-        return self.act2(residual + self.shortcut(x))
+        y: Tensor = self.act2(residual + self.shortcut(x))
+        return y

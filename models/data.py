@@ -127,7 +127,9 @@ def _decode(name: str, content: bytes) -> NDArray[np.uint8]:
 
 
 def _split(by_label: dict[str, list[tuple[str, NDArray[np.uint8]]]], labels: list[str]) -> Split:
-    entries = [(name, image, number) for number, label in enumerate(labels) for name, image in _by_name(by_label[label])]
+    entries = [
+        (name, image, number) for number, label in enumerate(labels) for name, image in _by_name(by_label[label])
+    ]
     shape = entries[0][1].shape
     for name, image, _ in entries:
         if image.shape != shape:
@@ -147,7 +149,7 @@ def _by_name(entries: list[tuple[str, NDArray[np.uint8]]]) -> list[tuple[str, ND
 class _ArrayUnpickler(pickle.Unpickler):
     """Unpickles the CIFAR batches and nothing that could run code."""
 
-    _ALLOWED = {("numpy.core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")}
+    _ALLOWED = frozenset({("numpy.core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")})
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._ALLOWED:

@@ -58,4 +58,4 @@ PAPER = Recipe(
 """He et al. 2016, section 4.2: 64k iterations of 128 images, 164 epochs of 50,000."""
 
 CAUTIONARY = Recipe(epochs=4, learning_rate=0.02, clip=1.0)
-"""For the networks that cannot learn: a few epochs, with the gradient's norm bounded so that the weights stay finite."""
+"""For networks that cannot learn: a few epochs, the gradient's norm bounded so that the weights stay finite."""

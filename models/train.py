@@ -58,7 +58,8 @@ class Training:
         self.data, self.data_name, self.folder, self.device = data, data_name, folder, device
         self.mean, self.std = channel_statistics(data.train.images)
         torch.manual_seed(seed)
-        self.network = Network(architecture, classes=len(data.labels)).to(device, memory_format=torch.channels_last)
+        self.network = Network(architecture, classes=len(data.labels)).to(device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.SGD(
             self.network.parameters(),
             lr=recipe.learning_rate,
@@ -130,7 +131,9 @@ class Training:
             rows = order[step * recipe.batch_size : (step + 1) * recipe.batch_size].numpy()
             self._train_step(rows, size, step)
             progress.step = step + 1
-            bar.set_postfix(loss=f"{progress.loss_sum / progress.seen:.3g}", error=f"{progress.wrong / progress.seen:.3f}")
+            bar.set_postfix(
+                loss=f"{progress.loss_sum / progress.seen:.3g}", error=f"{progress.wrong / progress.seen:.3f}"
+            )
             if progress.step % STEPS_BETWEEN_CHECKPOINTS == 0:
                 self._save_checkpoint()
         self._finish_epoch(size)
@@ -161,7 +164,9 @@ class Training:
     def _normalize(self, images: Tensor, size: int) -> Tensor:
         """uint8 [n, h, w, 3] → normalised float32 [n, 3, size, size], channels last in memory."""
         batch = images.to(self.device).permute(0, 3, 1, 2).float() / 255
-        batch = (batch - torch.tensor(self.mean).view(3, 1, 1).to(batch)) / torch.tensor(self.std).view(3, 1, 1).to(batch)
+        batch = (batch - torch.tensor(self.mean).view(3, 1, 1).to(batch)) / torch.tensor(self.std).view(3, 1, 1).to(
+            batch
+        )
         if batch.shape[-1] != size:
             batch = functional.interpolate(batch, size=(size, size), mode="bilinear", antialias=True)
         return batch.contiguous(memory_format=torch.channels_last)
@@ -206,7 +211,9 @@ class Training:
         self.network.eval()
         rows = np.linspace(0, len(self.data.train) - 1, PROBE_IMAGES, dtype=np.int64)
         batch = self._normalize(torch.from_numpy(self.data.train.images[rows]), self.data.train.images.shape[1])
-        loss = functional.cross_entropy(self.network(batch), torch.from_numpy(self.data.train.classes[rows]).to(self.device))
+        loss = functional.cross_entropy(
+            self.network(batch), torch.from_numpy(self.data.train.classes[rows]).to(self.device)
+        )
         weights = {name: value for name, value in self.network.named_parameters() if value.ndim > 1}
         gradients = torch.autograd.grad(loss, list(weights.values()))
         norms = (float(gradient.norm()) for gradient in gradients)
@@ -269,4 +276,3 @@ def _write_atomically(path: Path, content: bytes) -> None:
     temporary = path.with_name(path.name + ".part")
     temporary.write_bytes(content)
     os.replace(temporary, path)
-

@@ -1,0 +1,104 @@
+"""A section of the page of phenomena: a figure, what it shows, and statements that carry their own test.
+
+Neither torch nor a network is needed here: `export` writes its sections of the page with it too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from matplotlib.figure import Figure
+
+HEADER = """# Phenomena, measured
+
+Why residual networks exist, each step measured and drawn. `make phenomena` makes the whole page again:
+`python -m models phenomena` the sections that need neither data nor a trained net,
+`python -m export phenomena --data <image folder>` those on the shipped bundles, which it runs through ONNX Runtime.
+
+Every number below was measured by that run; none is written by hand. A statement names the value measured and
+the bound that it has to keep; the test suite asserts the same statements on smaller instances of the same code.
+"""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A sentence about one measured number, and the bound that makes it true or false."""
+
+    name: str
+    sentence: str
+    value: float
+    relation: Literal["≥", "≤"]
+    bound: float
+
+    @property
+    def holds(self) -> bool:
+        """False for nan, whichever the relation."""
+        return self.value >= self.bound if self.relation == "≥" else self.value <= self.bound
+
+    def markdown(self) -> str:
+        """One list item; one that does not hold says so first."""
+        mark = "" if self.holds else "**Does not hold here:** "
+        return f"- {mark}{self.sentence}: **{number(self.value)}** (asserted {self.relation} {number(self.bound)})"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One phenomenon on the page; `paragraphs` and `notes` are markdown, before and after the statements."""
+
+    position: int
+    key: str
+    title: str
+    figure: Figure
+    paragraphs: tuple[str, ...]
+    statements: tuple[Statement, ...]
+    command: str
+    served: str
+    table: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+    def markdown(self, figures: str) -> str:
+        """The section's text, with the figure in the folder `figures` beside the page."""
+        parts = [
+            f"## {self.position}. {self.title}",
+            f"![{self.title}]({figures}/{self.key}.svg)",
+            *self.paragraphs,
+            self.table,
+            "\n".join(statement.markdown() for statement in self.statements),
+            *self.notes,
+            f"Again: `{self.command}`. In the service: {self.served}",
+        ]
+        return "\n\n".join(part for part in parts if part)
+
+
+def number(value: float) -> str:
+    """Three digits, in powers of ten where zeros would hide them: 0.0123, 4.78e+12, nan."""
+    return f"{value:.3g}"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A markdown table."""
+    head = list(head)
+    lines = [head, ["---"] * len(head), *(list(row) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write_section(section: Section, docs: Path) -> None:
+    """Save the figure and put the section at its place in `docs/phenomena.md`, leaving the others as they are."""
+    figures = docs / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    section.figure.savefig(figures / f"{section.key}.svg", metadata={"Date": None, "Title": section.title})
+    page = docs / "phenomena.md"
+    sections = _sections(page.read_text(encoding="utf-8")) if page.exists() else {}
+    sections[section.key] = (section.position, section.markdown("figures"))
+    ordered = sorted(sections.items(), key=lambda item: item[1][0])
+    body = "\n".join(f"<!-- begin {key} {at} -->\n{text}\n<!-- end {key} -->\n" for key, (at, text) in ordered)
+    page.write_text(f"{HEADER}\n{body}", encoding="utf-8")
+
+
+def _sections(page: str) -> dict[str, tuple[int, str]]:
+    found = re.finditer(r"<!-- begin (\S+) (\d+) -->\n(.*?)\n<!-- end \1 -->", page, re.DOTALL)
+    return {match[1]: (int(match[2]), match[3]) for match in found}
