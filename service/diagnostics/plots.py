@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -20,10 +21,24 @@ from service.diagnostics.drawing import MARGIN, WIDTH, Drawing, Linear, Logarith
 Answer = Mapping[str, Any]
 """The body of a JSON answer; numbers may be the strings "NaN", "Infinity" and "-Infinity"."""
 
-FAMILIES: Final = ("residual", "plain", "imported")
+Families = Mapping[str, str]
+"""Model name → "residual", "plain" or "imported" (the default): its colour."""
+NO_FAMILIES: Final[Families] = MappingProxyType({})
+
 LEFT: Final = MARGIN + 44
 RIGHT: Final = WIDTH - MARGIN
 DASHES: Final = ("", " dashed", " dotted")
+
+FINDINGS: Final = {
+    "healthy": "{} is healthy",
+    "vanishing": "The gradients of {} vanish",
+    "exploding": "The gradients of {} explode",
+    "dead": "{} has dead layers",
+    "imbalanced": "The layers of {} are imbalanced",
+    "shattered": "The gradients of {} shatter",
+    "rough": "The gradients of {} are rough, not shattered",
+    "smooth": "The gradients of {} change smoothly",
+}
 
 SCORES: Final = {
     "max_probability": "largest probability",
@@ -31,23 +46,18 @@ SCORES: Final = {
     "energy": "energy",
     "gradnorm": "GradNorm",
     "layer_norm_distance": "distance of the layer norms",
+    "feature_distance": "distance of the features",
     "el2n": "EL2N",
     "grand": "GraNd",
 }
 
 
-def family_of(name: str) -> str:
-    """Which colour a model gets where the answer does not say its family: told from the name."""
-    lowered = name.lower()
-    return "plain" if lowered.startswith("plain") else "residual" if "res" in lowered else "imported"
-
-
-def gradients(answer: Answer) -> str:
+def gradients(answer: Answer, families: Families = NO_FAMILIES) -> str:
     """Norms by layer of one model: of the activation gradients, and of the scaled weight gradients."""
     layers, verdict = answer["layers"], answer["verdict"]
     samples = len(answer["samples"])
     drawing = Drawing(
-        _state(str(answer["model"]), str(verdict["state"])),
+        _finding(str(answer["model"]), str(verdict["state"])),
         f"{_sentence(verdict['because'])} Each layer's gradient of the loss for "
         + (
             f"one image (label {answer['samples'][0]['label']})."
@@ -56,7 +66,7 @@ def gradients(answer: Answer) -> str:
         ),
         720,
     )
-    style = str(answer.get("family") or family_of(str(answer["model"])))
+    style = families.get(str(answer["model"]), "imported")
     quantities = (
         ("activation_gradient_norm", "activation gradient ‖∂L/∂y‖₂ (loss per unit of activation)"),
         ("scaled_gradient_norm", "scaled weight gradient √Σ(‖W_c‖·‖∂L/∂W_c‖)² (loss)"),
@@ -76,12 +86,12 @@ def gradients(answer: Answer) -> str:
     return drawing.svg()
 
 
-def compare(answer: Answer) -> str:
+def compare(answer: Answer, families: Families = NO_FAMILIES) -> str:
     """The activation-gradient norm by depth of several models on the same images, on one axis."""
     curves = []
     seen: dict[str, int] = {}
     for entry in answer["models"]:
-        family = str(entry.get("family") or family_of(str(entry["model"])))
+        family = families.get(str(entry["model"]), "imported")
         style = family + DASHES[min(seen.get(family, 0), len(DASHES) - 1)]
         seen[family] = seen.get(family, 0) + 1
         norms = [
@@ -109,18 +119,16 @@ def compare(answer: Answer) -> str:
     return drawing.svg()
 
 
-def shattering(answer: Answer) -> str:
+def shattering(answer: Answer, families: Families = NO_FAMILIES) -> str:
     """Correlation between input gradients along the path, and autocorrelation by lag beside its two references."""
     correlation = np.array([[number(value) for value in row] for row in answer["correlation"]])
     curve = answer["autocorrelation"]
     exponent = number(answer["spectral_exponent"])
     verdict = answer["verdict"]
-    state = str(verdict["state"] if isinstance(verdict, Mapping) else verdict)
-    because = str(verdict.get("because", "")) if isinstance(verdict, Mapping) else ""
     drawing = Drawing(
-        _state(str(answer["model"]), state),
-        f"{_sentence(because)} Input gradients at {len(correlation)} points on the straight path between two images. "
-        f"Spectral exponent {exponent:.2f} (white noise 0, brown noise 2).".strip(),
+        _finding(str(answer["model"]), str(verdict["state"])),
+        f"{_sentence(verdict['because'])} Input gradients at {len(correlation)} points on the straight path between "
+        f"two images. Spectral exponent {exponent:.2f} (white noise 0, brown noise 2).",
         430,
     )
     side, top = 300.0, drawing.top + 58
@@ -132,7 +140,7 @@ def shattering(answer: Answer) -> str:
 
     left = LEFT + side + 92
     lags = [float(lag) for lag in curve["lags"]]
-    series = [("mean", family_of(str(answer["model"])), str(answer["model"]))]
+    series = [("mean", families.get(str(answer["model"]), "imported"), str(answer["model"]))]
     series += [("white", "reference dotted", "white noise"), ("brown", "reference dashed", "brown noise")]
     values = {field: [number(value) for value in curve[field]] for field, _, _ in series}
     lowest = min((v for row in values.values() for v in row if math.isfinite(v)), default=0.0)
@@ -158,7 +166,7 @@ def scores(answer: Answer) -> str:
     for row, (field, values) in enumerate(strips.items()):
         middle = drawing.top + 40 + 62 * row
         finite = [number(value) for value in values if value is not None and math.isfinite(number(value))]
-        low, high = (0.0, 1.0) if field in ("max_probability", "margin") else _padded(finite)
+        low, high = (0.0, 1.0) if field == "max_probability" else _padded(finite)
         x = Linear(low, high, MARGIN + 216, RIGHT - 12)
         drawing.text(MARGIN, middle + 4, SCORES[field])
         drawing.horizontal_axis(x, middle, "")
@@ -168,6 +176,29 @@ def scores(answer: Answer) -> str:
                 drawing.dot(position, middle, "residual-dot", f"image {at}: {number(value):.4g}", 6)
                 if len(samples) <= 12:
                     drawing.text(position, middle - 11, str(at), "small", "middle")
+    return drawing.svg()
+
+
+def features(answer: Answer) -> str:
+    """The strongest channels of up to eight layers, spread over the depth, for the first image."""
+    seen = answer["samples"][0]
+    layers = [layer for layer in seen["layers"] if layer["channels"]]
+    chosen = sorted({round(at * (len(layers) - 1) / 7) for at in range(8)}) if layers else []
+    drawing = Drawing(
+        f"How {answer['model']} comes to see: {seen['predicted_label']}",
+        "The strongest channels of layers from the input, top, to the loss, bottom: brighter where they respond. "
+        "At the right, the pixels that move the loss.",
+        30 + 82 * max(3, len(chosen)),
+    )
+    for row, layer in enumerate(layers[at] for at in chosen):
+        top = drawing.top + 24 + 82 * row
+        drawing.text(MARGIN, top + 28, str(layer["name"]))
+        drawing.text(MARGIN, top + 48, f"{layer['height']} × {layer['width']}", "muted small")
+        for column, channel in enumerate(layer["channels"][:6]):
+            label = f"channel {channel['channel']}, largest value {number(channel['peak']):.3g}"
+            drawing.image(MARGIN + 130 + 78 * column, top, 70, channel["picture"], label)
+    if seen.get("saliency"):
+        drawing.image(RIGHT - 200, drawing.top + 24, 200, seen["saliency"]["picture"], "saliency")
     return drawing.svg()
 
 
@@ -234,8 +265,8 @@ def _colour_key(drawing: Drawing, x: float, y: float, width: float) -> None:
     drawing.text(x + width - 32, y + 9, "1", "muted small")
 
 
-def _state(model: str, state: str) -> str:
-    return f"{model} is healthy" if state == "healthy" else f"{model}: {state}"
+def _finding(model: str, state: str) -> str:
+    return FINDINGS.get(state, "{}: " + state).format(model)
 
 
 def _sentence(text: str) -> str:

@@ -59,7 +59,7 @@ def shattering(model: str = "plain20", points: int = 64) -> dict[str, Any]:
             "brown": (0.97**lags).tolist(),
         },
         "spectral_exponent": 1.1,
-        "verdict": {"state": "healthy", "because": "lag-1 autocorrelation 0.85, white noise 0, brown noise 0.97"},
+        "verdict": {"state": "smooth", "because": "lag-1 autocorrelation 0.85, white noise 0, brown noise 0.97"},
     }
 
 
@@ -78,5 +78,37 @@ def scores(samples: int = 3) -> dict[str, Any]:
                 "grand": None,
             }
             for at in range(samples)
+        ],
+    }
+
+
+def features(model: str = "resnet20", layers: int = 20) -> dict[str, Any]:
+    """An answer of /diagnostics/features whose pictures are all the same black pixel."""
+    pixel = (
+        "data:image/png;base64,"
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+    )
+    seen = [
+        {
+            "name": layer["name"],
+            "depth": layer["depth"],
+            "height": 32,
+            "width": 32,
+            "mean": 0.1,
+            "variance": 1.0,
+            "zero_share": 0.4,
+            "channels": [{"channel": at, "peak": 3.0, "picture": pixel} for at in range(8)],
+        }
+        for layer in gradients(model, layers)["layers"]
+    ]
+    return {
+        **{key: gradients(model)[key] for key in ("model", "version", "bundle", "execution_provider", "request_id")},
+        "samples": [
+            {
+                "predicted_label": "cat",
+                "predicted_index": 3,
+                "layers": seen,
+                "saliency": {"norm": 1.0, "picture": pixel},
+            }
         ],
     }

@@ -11,14 +11,18 @@ import pytest
 from service.diagnostics import plots
 from service.diagnostics.drawing import Linear, Logarithmic
 
+FAMILIES = {"resnet20": "residual", "plain20": "plain"}
 SVG = "{http://www.w3.org/2000/svg}"
 
 DRAWN = {
     "gradients of one image": lambda: plots.gradients(answers.gradients()),
     "gradients of eight images": lambda: plots.gradients(answers.gradients("plain56", 56, 8, 0.7)),
-    "compare": lambda: plots.compare({"models": [answers.gradients(), answers.gradients("plain20", decay=0.5)]}),
+    "compare": lambda: plots.compare(
+        {"models": [answers.gradients(), answers.gradients("plain20", decay=0.5)]}, FAMILIES
+    ),
     "shattering": lambda: plots.shattering(answers.shattering()),
     "scores": lambda: plots.scores(answers.scores()),
+    "features": lambda: plots.features(answers.features()),
 }
 
 
@@ -96,3 +100,9 @@ def test_a_logarithmic_axis_covers_whole_decades() -> None:
 def test_a_linear_axis_has_round_ticks_also_for_a_single_value() -> None:
     assert [value for value, _ in Linear(0, 1, 0, 100).ticks()] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
     assert list(Linear(2, 2, 0, 100).ticks())
+
+
+def test_residual_and_plain_have_their_own_colours() -> None:
+    both = {"models": [answers.gradients("resnet20"), answers.gradients("plain20")]}
+    curves = [path.get("class") for path in ElementTree.fromstring(plots.compare(both, FAMILIES)).iter(f"{SVG}path")]
+    assert curves.count("mark residual") == curves.count("mark plain") == 2, "one in the legend, one in the plot"
