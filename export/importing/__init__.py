@@ -1,0 +1,8 @@
+"""Image classifiers that we did not write, as ONNX, in the engine's terms; onnx and numpy only."""
+
+from __future__ import annotations
+
+from export.importing.classifier import ImportedModel, ImportOptions, import_classifier
+from export.importing.errors import OptionMismatch
+
+__all__ = ["ImportOptions", "ImportedModel", "OptionMismatch", "import_classifier"]

@@ -1,0 +1,145 @@
+"""`python -m export onnx`: a file that we did not write → a bundle that is served in both directions."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+from export.bundle import write_bundle
+from export.gradient import differentiate, prepare
+from export.gradient.errors import GradientError
+from export.gradient.graph import OPSET
+from export.importing.classifier import ImportedModel, ImportOptions, import_classifier
+from export.importing.errors import OptionMismatch
+from service.bundle_schema import Architecture, Bundle, GraphName, ParityCheck
+
+REFUSED = 2
+"""Exit status of a refusal, the same as for a malformed command line."""
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Add the verb `onnx` to the command line of `python -m export`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "onnx",
+        help="an ONNX image classifier of any producer → bundle",
+        description="Differentiate an ONNX image classifier and write it as a bundle. Mean and std apply to "
+        "RGB in [0, 1]; a fixed batch size is made free.",
+    )
+    parser.add_argument("model", type=Path, help="the .onnx file")
+    parser.add_argument("--name", required=True, help="of the bundle")
+    parser.add_argument("--labels", type=Path, required=True, help="text file, one class a line, in the model's order")
+    parser.add_argument("--mean", type=_numbers, required=True, help="one value per channel, e.g. 0.49,0.48,0.45")
+    parser.add_argument("--std", type=_numbers, required=True, help="one value per channel, e.g. 0.25,0.24,0.26")
+    parser.add_argument("--out", type=Path, default=Path("models/bundles"), help="folder of bundles (%(default)s)")
+    parser.add_argument("--size", type=_size, help="HEIGHT,WIDTH where the model takes any")
+    parser.add_argument("--scale", type=float, choices=(1.0, 255.0), default=1.0, help="255: the model wants 0…255")
+    parser.add_argument("--channels", choices=("rgb", "bgr"), default="rgb")
+    parser.add_argument("--layout", choices=("nchw", "nhwc"), help="default: where the axis of 1 or 3 channels is")
+    parser.add_argument("--resize", type=_positive, help="shorter side before the crop (default: straight to the size)")
+    parser.add_argument("--crop", type=_positive, help="centre crop; must be the model's own size")
+    parser.add_argument("--output", help="the tensor of scores, where the model has several outputs")
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    """Import, differentiate and write; a refusal is one line on standard error and leaves nothing behind."""
+    try:
+        bundle = import_bundle(options.model, options.name, import_options(options), options.out)
+    except GradientError as error:
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        return REFUSED
+    print(f"{options.out / bundle.name}: {len(bundle.labels)} classes, {len(bundle.layers)} layers")
+    for note in bundle.notes:
+        print(f"  {note}")
+    return 0
+
+
+def import_options(options: argparse.Namespace) -> ImportOptions:
+    """The parsed flags, with the labels read; OptionMismatch where the file of labels is unfit."""
+    return ImportOptions(
+        labels=_labels(options.labels),
+        mean=options.mean,
+        std=options.std,
+        size=options.size,
+        scale=options.scale,
+        channels=options.channels,
+        layout=options.layout,
+        resize=options.resize,
+        crop=options.crop,
+        output=options.output,
+    )
+
+
+def import_bundle(
+    path: Path,
+    name: str,
+    options: ImportOptions,
+    bundles: Path,
+    parity: tuple[ParityCheck, ...] = (),
+) -> Bundle:
+    """Write `bundles/<name>` from the classifier in `path`; whole or not at all.
+
+    Raises GradientError (see `export.gradient.errors` and `export.importing.errors`).
+    """
+    if not name or not all(c.isalnum() or c in "._-" for c in name) or not name[0].isalnum() or len(name) > 64:
+        raise OptionMismatch(f"--name {name!r}: up to 64 letters, digits, '.', '_' and '-', a letter or digit first")
+    imported = import_classifier(path, options)
+    return bundle_of(imported, name, bundles, parity)
+
+
+def bundle_of(imported: ImportedModel, name: str, bundles: Path, parity: tuple[ParityCheck, ...] = ()) -> Bundle:
+    """Differentiate an imported classifier and write its bundle."""
+    prepared = prepare(imported.model, constants=imported.constants)
+    names: tuple[GraphName, ...] = get_args(GraphName)
+    graphs = {graph: differentiate(prepared, graph) for graph in names}
+    bundle = Bundle(
+        name=name,
+        labels=imported.labels,
+        input=imported.input,
+        architecture=Architecture(family="imported", depth=max((layer.depth for layer in prepared.layers), default=1)),
+        layers=prepared.layers,
+        other_parameters=prepared.other_parameters,
+        features=prepared.features,
+        graphs={},
+        opset=OPSET,
+        producer="contraflow",
+        parity=parity,
+        notes=(*imported.notes, *prepared.notes),
+        sha256={},
+    )
+    return write_bundle(bundle, graphs, bundles / name)
+
+
+def _labels(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionMismatch(f"--labels {path}: cannot be read as text ({error.__class__.__name__})") from error
+    labels = tuple(line.strip() for line in lines)
+    while labels and not labels[-1]:
+        labels = labels[:-1]
+    if "" in labels or len(labels) < 2:
+        raise OptionMismatch(f"--labels {path}: two or more lines are needed, none of them empty")
+    return labels
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split(","))
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value <= 0:
+        raise ValueError(text)
+    return value
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, width = (_positive(part) for part in text.split(","))
+    return height, width
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

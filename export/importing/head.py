@@ -1,0 +1,93 @@
+"""Where a classifier's answer comes from: the tensor of logits behind a final Softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+
+from export.gradient.errors import UnsupportedGraph
+from export.importing.errors import OptionMismatch
+
+INPUT, LOGITS = "input", "logits"
+PROBABILITIES = {"Softmax", "LogSoftmax"}
+PASSED = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Cast"}
+
+
+def chosen_output(model: ModelProto, name: str | None) -> str:
+    """The tensor that answers: the one output, or the one that `--output` names.
+
+    Any tensor of the graph may be named, so that logits inside the graph can be reached.
+    Raises OptionMismatch where the choice is open or names nothing.
+    """
+    outputs: list[str] = [value.name for value in model.graph.output]
+    if name is None:
+        if len(outputs) != 1:
+            raise OptionMismatch(
+                f"the model has {len(outputs)} outputs; choose one with --output: {', '.join(outputs)}"
+            )
+        return outputs[0]
+    if name not in outputs and all(name not in node.output for node in model.graph.node):
+        raise OptionMismatch(f"--output {name}: no such tensor; the model's outputs are {', '.join(outputs)}")
+    return name
+
+
+def logits_behind(model: ModelProto, output: str) -> str:
+    """The input of the Softmax that ends the graph, or `output` itself where none does.
+
+    Only the shape may change between the two. A final LogSoftmax is passed too: it is the logits
+    less a constant per sample, which no cross-entropy sees. Raises UnsupportedGraph for a final
+    Sigmoid or ArgMax, whose loss is another one or none.
+    """
+    producers: dict[str, NodeProto] = {name: node for node in model.graph.node for name in node.output}
+    name, behind = output, output
+    while name in producers and producers[name].op_type in PASSED:
+        name = producers[name].input[0]
+    last = producers.get(name)
+    if last is None:
+        return output
+    if last.op_type in PROBABILITIES:
+        behind = last.input[0]
+    if last.op_type in ("Sigmoid", "ArgMax", "TopK"):
+        raise UnsupportedGraph(
+            f"the model ends in {last.op_type} (node {last.name!r}), not in scores of exclusive classes; "
+            f"name the tensor of logits with --output (here perhaps {last.input[0]!r})"
+        )
+    return behind
+
+
+def with_standard_ends(model: ModelProto, logits: str, rank: int) -> ModelProto:
+    """A copy whose input is called `input` and whose output `logits` is [N, K].
+
+    `rank` is that of the tensor `logits`: [N, K, 1, 1] is flattened.
+    """
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    graph = copy.graph
+    taken = {name for node in graph.node for name in (*node.input, *node.output)}
+    if rank > 2:
+        flat = _fresh("flat_scores", taken)
+        graph.node.append(helper.make_node("Flatten", [logits], [flat], name=flat, axis=1))
+        logits = flat
+    names = {graph.input[0].name: INPUT, logits: LOGITS}
+    for name in (INPUT, LOGITS):
+        if name in taken and name not in names:
+            names[name] = _fresh(name, taken)
+    rename_tensors(graph, names)
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["N", None]))
+    return copy
+
+
+def rename_tensors(graph: GraphProto, names: Mapping[str, str]) -> None:
+    """Give tensors other names, everywhere in `graph` at once."""
+    for node in graph.node:
+        for field in (node.input, node.output):
+            for index, name in enumerate(field):
+                field[index] = names.get(name, name)
+    for entry in (*graph.initializer, *graph.input, *graph.output):
+        entry.name = names.get(entry.name, entry.name)
+
+
+def _fresh(name: str, taken: set[str]) -> str:
+    return next(candidate for count in range(1, 10**6) if (candidate := f"{name}_{count}") not in taken)

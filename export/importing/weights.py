@@ -1,0 +1,171 @@
+"""Which constants of a graph are weights, and what to call them.
+
+Some files make their weights with `ConstantOfShape`, hold them in `Constant` nodes, or pass them
+through `Identity`; exporters that fold or transpose a weight give it a number for a name. Here all
+become initializers under a name a reader knows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from export.gradient.errors import UnsupportedOperator
+from export.importing.head import rename_tensors
+
+WEIGHT_OPERANDS = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
+BIAS_OPERANDS = {"Conv": 2, "ConvTranspose": 2, "Gemm": 2}
+TRAINED_OPERANDS = {
+    "Conv": (1, 2),
+    "ConvTranspose": (1, 2),
+    "Gemm": (0, 1, 2),
+    "MatMul": (0, 1),
+    "BatchNormalization": (1, 2),
+    "InstanceNormalization": (1, 2),
+    "LayerNormalization": (1, 2),
+    "GroupNormalization": (1, 2),
+    "PRelu": (1,),
+}
+TRAINED_WHEN_SEVERAL = {"Add", "Sub", "Mul", "Div", "Concat", "Expand", "Gather", "Unsqueeze", "Reshape", "Transpose"}
+ANONYMOUS = re.compile(r"(^(val|const|tensor|onnx::\w+?|.*_output)_?\d+$)|(^\d+$)|::|(_output_\d+$)")
+MASKED = -50.0
+"""Scores at or below this never take part in a softmax: a constant of 0 and such values is a mask."""
+
+
+def weights_as_initializers(model: ModelProto) -> ModelProto:
+    """A copy in which Constant, ConstantOfShape and Identity of constants are initializers."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    graph = copy.graph
+    values = {tensor.name: tensor for tensor in graph.initializer}
+    aliases: dict[str, str] = {}
+    kept = []
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = aliases.get(name, name)
+        if node.op_type == "Identity" and node.input[0] in values:
+            aliases[node.output[0]] = node.input[0]
+        elif (value := _made_by(node, values)) is not None:
+            values[node.output[0]] = numpy_helper.from_array(value, node.output[0])
+        else:
+            kept.append(node)
+    del graph.node[:]
+    del graph.initializer[:]
+    graph.node.extend(kept)
+    read = {name for node in kept for name in node.input} | {value.name for value in graph.output}
+    graph.initializer.extend(tensor for name, tensor in values.items() if name in read)
+    return copy
+
+
+def _made_by(node: NodeProto, values: dict[str, TensorProto]) -> NDArray[np.generic] | None:
+    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    if node.op_type == "Constant":
+        if isinstance(value := attributes.get("value"), TensorProto):
+            return numpy_helper.to_array(value)
+        for names, kind in ((("value_float", "value_floats"), np.float32), (("value_int", "value_ints"), np.int64)):
+            for name in names:
+                if name in attributes:
+                    return np.array(attributes[name], dtype=kind)
+        raise UnsupportedOperator(
+            "Constant", node.name or node.output[0], "it holds no dense tensor of numbers", "store it as an initializer"
+        )
+    if node.op_type == "ConstantOfShape" and node.input[0] in values:
+        fill = numpy_helper.to_array(attributes["value"]) if "value" in attributes else np.zeros(1, np.float32)
+        return np.full(numpy_helper.to_array(values[node.input[0]]), fill.reshape(-1)[0], dtype=fill.dtype)
+    return None
+
+
+def untrained(model: ModelProto) -> tuple[str, ...]:
+    """Initializers of floats that are no parameters: BatchNorm statistics, scalars, bounds, masks.
+
+    A trained tensor is an operand of a layer or a normalization, or an array of several numbers
+    that is added, multiplied, concatenated or looked up.
+    """
+    uses: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            uses[name].append((node.op_type, index))
+    names = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        if not any(_trains(operator, index, tensor) for operator, index in uses[tensor.name]):
+            names.append(tensor.name)
+    return tuple(names)
+
+
+def _trains(operator: str, index: int, tensor: TensorProto) -> bool:
+    if index in TRAINED_OPERANDS.get(operator, ()):
+        return True
+    several = int(np.prod(tensor.dims)) > 1
+    return operator in TRAINED_WHEN_SEVERAL and several and not _is_mask(tensor)
+
+
+def _is_mask(tensor: TensorProto) -> bool:
+    values = np.unique(numpy_helper.to_array(tensor))
+    return values.size == 2 and values[1] == 0 and values[0] <= MASKED
+
+
+def name_weights(model: ModelProto) -> ModelProto:
+    """A copy in which numbered weights and biases bear their layer's name.
+
+    The name comes from the bias beside a weight where that has one (`encoder.mlp.0.bias`), else
+    from the node's scope as torch's exporters write it (`/layer1/layer1.0/conv1/Conv`).
+    """
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    constants = {tensor.name for tensor in copy.graph.initializer}
+    taken = set(constants)
+    names: dict[str, str] = {}
+    for weight, bias, node in _layers(copy, constants):
+        layer = _layer_of(bias) if bias and not ANONYMOUS.search(bias) else _scope(node)
+        for tensor, kind in ((weight, "weight"), (bias, "bias")):
+            if layer and tensor and ANONYMOUS.search(tensor) and tensor not in names:
+                new = f"{layer}.{kind}"
+                if new not in taken:
+                    names[tensor] = new
+                    taken.add(new)
+    rename_tensors(copy.graph, names)
+    return copy
+
+
+def _layers(model: ModelProto, constants: set[str]) -> Iterator[tuple[str, str | None, NodeProto]]:
+    """Weight, bias (if any) and node of every layer."""
+    readers: dict[str, list[NodeProto]] = defaultdict(list)
+    for node in model.graph.node:
+        for name in node.input:
+            readers[name].append(node)
+    for node in model.graph.node:
+        position = WEIGHT_OPERANDS.get(node.op_type)
+        if position is None or len(node.input) <= position or node.input[position] not in constants:
+            continue
+        bias = BIAS_OPERANDS.get(node.op_type)
+        if bias is not None and len(node.input) > bias:
+            yield node.input[position], node.input[bias], node
+            continue
+        added = [reader for reader in readers[node.output[0]] if reader.op_type == "Add"]
+        biases = [name for reader in added for name in reader.input if name in constants]
+        yield node.input[position], biases[0] if len(added) == 1 and biases else None, node
+
+
+def _layer_of(bias: str) -> str:
+    """`head.bias` → `head`; `attention.in_proj_bias` → `attention.in_proj`."""
+    return re.sub(r"[._]bias$", "", bias)
+
+
+def _scope(node: NodeProto) -> str:
+    """`/layer1/layer1.0/conv1/Conv` → `layer1.0.conv1`; empty where the name is no scope."""
+    parts = [part for part in node.name.split("/") if part][:-1]
+    if not node.name.startswith("/") or not parts:
+        return ""
+    path: list[str] = []
+    for part in parts:
+        if path and part.startswith(f"{path[-1]}."):
+            path.pop()
+        path.append(part)
+    return ".".join(path)
