@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from export.gradient.errors import UnsupportedOperator
 from export.gradient.graph import Array, Batch, Graph, Node, Shape, batch_axis, per_sample_size
@@ -58,6 +58,11 @@ class Emitter:
     @property
     def dtype(self) -> np.dtype[Any]:
         return self.graph.dtype
+
+    @property
+    def element_type(self) -> int:
+        """ONNX's number for `dtype`, the target of a Cast."""
+        return int(helper.np_dtype_to_tensor_dtype(self.dtype))
 
     def shape(self, tensor: str) -> Shape:
         """Of a forward tensor or constant; `Batch` on the axis of the samples."""

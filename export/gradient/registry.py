@@ -93,6 +93,11 @@ def known_operators() -> tuple[str, ...]:
     return tuple(sorted({*_gradients, *_without}))
 
 
+def operators_with_rules() -> tuple[str, ...]:
+    """Every operator with a gradient rule, by name."""
+    return tuple(sorted(_gradients))
+
+
 def gradient_rule(node: Node) -> Rule:
     """The rule for a node; UnsupportedOperator names the node and the known operators."""
     if node.operator in _without:

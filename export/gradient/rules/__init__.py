@@ -3,11 +3,31 @@
 from export.gradient.rules import (
     activation,
     conv,
+    conv_transpose,
+    einsum,
     elementwise,
+    functions,
     linear,
+    movement,
     normalization,
     pool,
+    reduction,
+    resize,
     shape,
 )
 
-__all__ = ["activation", "conv", "elementwise", "linear", "normalization", "pool", "shape"]
+__all__ = [
+    "activation",
+    "conv",
+    "conv_transpose",
+    "einsum",
+    "elementwise",
+    "functions",
+    "linear",
+    "movement",
+    "normalization",
+    "pool",
+    "reduction",
+    "resize",
+    "shape",
+]

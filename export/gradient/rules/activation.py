@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from export.gradient.emitter import Cotangent, Emitter
-from export.gradient.graph import Node
+from export.gradient.emitter import Cotangent, Emitter, PerSample
+from export.gradient.graph import Node, static
 from export.gradient.registry import gradient
 
 
@@ -32,3 +33,149 @@ def tanh(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 def positive(g: Emitter, tensor: str) -> str:
     """1 where a non-negative tensor exceeds 0, else 0: one node instead of a comparison and a cast."""
     return g.op("HardSigmoid", tensor, alpha=1e38, beta=0.0)
+
+
+@gradient("LeakyRelu")
+def leaky_relu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """1 above 0, α below and at it."""
+    return (_piecewise(g, node, dy, g.mul(dy, g.scalar(node.attribute("alpha", 0.01)))),)
+
+
+@gradient("PRelu")
+def prelu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """As LeakyRelu with a trained slope: dslope = dy·min(x, 0), summed where it is repeated."""
+    x, slope = node.inputs
+    dx = _piecewise(g, node, dy, g.mul(dy, slope))
+    dslope = g.mul(dy, g.op("Where", _above(g, x, 0.0), g.scalar(0.0), x))
+    shape = g.shape(x)
+    if g.value(slope) is None:
+        return dx, g.unbroadcast(dslope, shape, g.shape(slope))
+    return dx, PerSample(g.unbroadcast_per_sample(dslope, shape, static(g.shape(slope))))
+
+
+@gradient("ThresholdedRelu")
+def thresholded_relu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """1 above α, else 0."""
+    above = _above(g, node.inputs[0], node.attribute("alpha", 1.0))
+    return (g.op("Where", above, dy, g.scalar(0.0)),)
+
+
+@gradient("Elu")
+def elu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """α·eˣ below 0; y + α says the same but cancels to 0 where the unit saturates."""
+    slope = g.mul(g.op("Exp", node.inputs[0]), g.scalar(node.attribute("alpha", 1.0)))
+    return (_piecewise(g, node, dy, g.mul(dy, slope)),)
+
+
+@gradient("Celu")
+def celu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """exp(x/α) below 0."""
+    slope = g.op("Exp", g.mul(node.inputs[0], g.scalar(1.0 / node.attribute("alpha", 1.0))))
+    return (_piecewise(g, node, dy, g.mul(dy, slope)),)
+
+
+@gradient("Selu")
+def selu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """γ above 0, γ·α·eˣ below."""
+    alpha = node.attribute("alpha", 1.67326319217681884765625)
+    gamma = node.attribute("gamma", 1.05070102214813232421875)
+    scaled = g.mul(dy, g.scalar(gamma))
+    slope = g.mul(g.op("Exp", node.inputs[0]), g.scalar(alpha))
+    return (_piecewise(g, node, scaled, g.mul(scaled, slope)),)
+
+
+@gradient("Clip")
+def clip(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """1 strictly between the bounds, as torch has it for ReLU6; read off the output, which the runtime can fuse."""
+    y = node.outputs[0]
+    low, high = (g.constant_operand(node, index) for index in (1, 2))
+    if low is not None:
+        dy = g.op("Where", _above(g, y, float(low)), dy, g.scalar(0.0))
+    if high is not None:
+        dy = g.op("Where", g.op("Less", y, g.scalar(float(high))), dy, g.scalar(0.0))
+    return dy, *([None] * (len(node.inputs) - 1))
+
+
+@gradient("HardSigmoid")
+def hard_sigmoid(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """α where 0 < y < 1."""
+    y = node.outputs[0]
+    inside = g.op("And", _above(g, y, 0.0), g.op("Less", y, g.scalar(1.0)))
+    return (g.op("Where", inside, g.mul(dy, g.scalar(node.attribute("alpha", 0.2))), g.scalar(0.0)),)
+
+
+@gradient("HardSwish")
+def hard_swish(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """x·clip(x/6 + ½, 0, 1): x/3 + ½ where |x| < 3, beyond it 0 or 1."""
+    x = node.inputs[0]
+    inside = g.op("Less", g.op("Abs", x), g.scalar(3.0))
+    slope = g.add(g.mul(x, g.scalar(1.0 / 3.0)), g.scalar(0.5))
+    return (g.mul(dy, g.op("Where", inside, slope, positive(g, x))),)
+
+
+@gradient("Softplus")
+def softplus(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """ln(1 + eˣ)' = σ(x)."""
+    return (g.mul(dy, g.op("Sigmoid", node.inputs[0])),)
+
+
+@gradient("Softsign")
+def softsign(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """1/(1 + |x|)²."""
+    base = g.add(g.op("Abs", node.inputs[0]), g.scalar(1.0))
+    return (g.op("Div", dy, g.mul(base, base)),)
+
+
+@gradient("Mish")
+def mish(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """x·t with t = tanh(ln(1 + eˣ)): t + x·σ(x)·(1 − t²)."""
+    x = node.inputs[0]
+    t = g.op("Tanh", g.op("Softplus", x))
+    bend = g.op("Sub", g.scalar(1.0), g.mul(t, t))
+    return (g.mul(dy, g.add(t, g.mul(x, g.mul(g.op("Sigmoid", x), bend)))),)
+
+
+@gradient("Gelu")
+def gelu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """x·Φ(x): Φ + x·φ. Its tanh form x·σ(2u), u = √(2/π)·(x + 0.044715·x³): σ(2u) + 2·x·u'·σ(2u)·σ(−2u)."""
+    x = node.inputs[0]
+    square = g.mul(x, x)
+    if node.attribute("approximate", "none") == "tanh":
+        scale, cubic = math.sqrt(2.0 / math.pi), 0.044715
+        twice = g.mul(x, g.add(g.mul(square, g.scalar(2.0 * scale * cubic)), g.scalar(2.0 * scale)))
+        rate = g.add(g.mul(square, g.scalar(6.0 * scale * cubic)), g.scalar(2.0 * scale))
+        gate = g.op("Sigmoid", twice)
+        bend = g.mul(gate, g.op("Sigmoid", g.op("Neg", twice)))
+        return (g.mul(dy, g.add(gate, g.mul(x, g.mul(rate, bend)))),)
+    cumulative = g.mul(g.add(g.op("Erf", g.mul(x, g.scalar(math.sqrt(0.5)))), g.scalar(1.0)), g.scalar(0.5))
+    density = g.mul(g.op("Exp", g.mul(square, g.scalar(-0.5))), g.scalar(1.0 / math.sqrt(2.0 * math.pi)))
+    return (g.mul(dy, g.add(cumulative, g.mul(x, density))),)
+
+
+@gradient("Softmax")
+def softmax(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """dx = y·(dy − Σ y·dy), Σ along the axis.
+
+    A constant added to dy changes nothing, so the dy of the largest y is subtracted first: where
+    one y is nearly 1, its own dx is then a sum of small terms, not the difference of large ones.
+    """
+    y, axis = node.outputs[0], node.attribute("axis", -1)
+    largest = g.op("ArgMax", y, axis=axis, keepdims=1)
+    dy = g.op("Sub", dy, g.op("GatherElements", dy, largest, axis=axis))
+    return (g.mul(y, g.op("Sub", dy, g.reduce_sum(g.mul(y, dy), (axis,), keepdims=True))),)
+
+
+@gradient("LogSoftmax")
+def log_softmax(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """dx = dy − softmax(x)·Σ dy."""
+    total = g.reduce_sum(dy, (node.attribute("axis", -1),), keepdims=True)
+    return (g.op("Sub", dy, g.mul(g.op("Exp", node.outputs[0]), total)),)
+
+
+def _piecewise(g: Emitter, node: Node, above: str, below: str) -> str:
+    """`above` where the node's input exceeds 0, `below` elsewhere."""
+    return g.op("Where", _above(g, node.inputs[0], 0.0), above, below)
+
+
+def _above(g: Emitter, tensor: str, threshold: float) -> str:
+    return g.op("Greater", tensor, g.scalar(threshold))

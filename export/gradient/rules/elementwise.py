@@ -72,7 +72,7 @@ def extremum(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """The operands that attain the extremum share the cotangent equally, as in torch."""
     attained = [g.op("Equal", name, node.outputs[0]) for name in node.inputs]
     if len(attained) > 1:
-        counts = [g.op("Cast", mask, to=g.element_type) for mask in attained]
+        counts = [g.op("Where", mask, g.scalar(1.0), g.scalar(0.0)) for mask in attained]
         total = counts[0]
         for count in counts[1:]:
             total = g.add(total, count)

@@ -96,3 +96,14 @@ def averaging_matrix(place: Window, axis: int, include_pad: bool) -> Array:
     matrix = np.zeros((count, size))
     np.add.at(matrix, (np.nonzero(inside)[0], taps[inside]), 1.0)
     return matrix / np.maximum(counted.sum(axis=1, keepdims=True), 1)
+
+
+@gradient("GlobalMaxPool")
+def global_max_pool(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """To the first position that attains the maximum, as torch's adaptive pool has it."""
+    shape = g.shape(node.inputs[0])
+    positions = math.prod(static(shape[2:]))
+    flat = (*shape[:2], positions)
+    first = g.op("ArgMax", g.reshape(node.inputs[0], flat), axis=2, keepdims=1)
+    chosen = g.op("Equal", g.constant(np.arange(positions)), first)
+    return (g.reshape(g.op("Where", chosen, g.reshape(dy, (*shape[:2], 1)), g.scalar(0.0)), shape),)

@@ -1,0 +1,160 @@
+"""Slow, obvious references: the operator's network in double precision, and central differences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+
+from export.gradient import OPSET, to_float64
+
+from .cases import Case
+
+Array = NDArray[Any]
+CLASSES = 4
+STEP = 1e-5
+
+
+class MaxPool(OpRun):
+    """The evaluator's own `Indices` are wrong at stride 1; this one is a loop over the windows."""
+
+    op_domain = ""
+
+    def _run(self, x: Array, **attributes: Any) -> tuple[Array, ...]:
+        kernel = list(attributes["kernel_shape"])
+        axes = len(kernel)
+        strides = attributes.get("strides") or [1] * axes
+        dilations = attributes.get("dilations") or [1] * axes
+        pads = attributes.get("pads") or [0] * (2 * axes)
+        if attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+            raise NotImplementedError("auto_pad")
+        sizes = x.shape[2:]
+        counts = []
+        for a in range(axes):
+            room = sizes[a] + pads[a] + pads[axes + a] - dilations[a] * (kernel[a] - 1) - 1
+            count = (-(-room // strides[a]) if attributes.get("ceil_mode") else room // strides[a]) + 1
+            counts.append(count - ((count - 1) * strides[a] >= sizes[a] + pads[a]))
+        y = np.empty((*x.shape[:2], *counts), dtype=x.dtype)
+        index = np.empty(y.shape, dtype=np.int64)
+        flat = np.arange(x.size).reshape(x.shape)
+        for place in np.ndindex(*counts):
+            taps = [
+                [i for k in range(kernel[a]) if 0 <= (i := place[a] * strides[a] + k * dilations[a] - pads[a]) < sizes[a]]
+                for a in range(axes)
+            ]
+            window = x[(slice(None), slice(None), *np.ix_(*taps))].reshape(*x.shape[:2], -1)
+            where = flat[(slice(None), slice(None), *np.ix_(*taps))].reshape(*x.shape[:2], -1)
+            best = window.argmax(axis=-1)[..., None]
+            y[(slice(None), slice(None), *place)] = np.take_along_axis(window, best, -1)[..., 0]
+            index[(slice(None), slice(None), *place)] = np.take_along_axis(where, best, -1)[..., 0]
+        return (y, index) if len(self.onnx_node.output) > 1 else (y,)
+
+
+def evaluate(model: onnx.ModelProto, feeds: dict[str, Array]) -> dict[str, Array]:
+    """A model's outputs by onnx's reference evaluator, by name."""
+    evaluator = ReferenceEvaluator(model, new_ops=[MaxPool])
+    return dict(zip(evaluator.output_names, evaluator.run(None, feeds), strict=True))
+
+
+def network(case: Case) -> onnx.ModelProto:
+    """image → x → operator → flatten → linear, plus x → flatten → linear: a net with a branch."""
+    initializers = {"offset": np.full(1, 0.05, np.float32), "half": np.full(1, 0.5, np.float32)}
+    nodes = [
+        helper.make_node("Add", ["image", "offset"], ["x"], name="x"),
+        helper.make_node("Sigmoid", ["x"], ["curved"], name="curved"),
+        helper.make_node("Add", ["curved", "half"], ["u"], name="u"),
+    ]
+    names = []
+    for position, operand in enumerate(case.operands):
+        if isinstance(operand, str) or operand is None:
+            names.append(operand or "")
+        else:
+            names.append(f"p{position}.weight")
+            initializers[names[-1]] = operand
+    outputs = [f"y{index}" for index in range(case.outputs)]
+    nodes.append(helper.make_node(case.operator, names, outputs, name="operator", **case.attributes))
+    for index, tensor in enumerate((*outputs, "x")):
+        nodes.append(helper.make_node("Flatten", [tensor], [f"flat{index}"], name=f"flat{index}", axis=1))
+
+    def model(tail: list[onnx.NodeProto], results: list[str]) -> onnx.ModelProto:
+        return helper.make_model(
+            helper.make_graph(
+                [*nodes, *tail],
+                "case",
+                [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", *case.image])],
+                [helper.make_empty_tensor_value_info(name) for name in results],
+                [numpy_helper.from_array(value, name) for name, value in initializers.items()],
+            ),
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=10,
+        )
+
+    flats = [f"flat{index}" for index in range(case.outputs + 1)]
+    widths = evaluate(model([], flats), {"image": images(case, 1).astype(np.float32)})
+    tail = []
+    rng = np.random.default_rng(7)
+    for index, name in enumerate(flats):
+        width = widths[name].shape[1]
+        initializers[f"head{index}.weight"] = (rng.normal(size=(width, CLASSES)) / np.sqrt(width)).astype(np.float32)
+        tail.append(helper.make_node("MatMul", [name, f"head{index}.weight"], [f"part{index}"], name=f"head{index}"))
+    total = "part0"
+    for index in range(1, len(flats)):
+        tail.append(helper.make_node("Add", [total, f"part{index}"], [f"sum{index}"], name=f"sum{index}"))
+        total = f"sum{index}"
+    built = model(tail, [total])
+    del built.graph.output[:]
+    built.graph.output.append(helper.make_tensor_value_info(total, TensorProto.FLOAT, ["N", CLASSES]))
+    return built
+
+
+def images(case: Case, batch: int) -> Array:
+    """Images within the case's domain, away from the kinks that a central difference would straddle."""
+    rng = np.random.default_rng([batch, *case.image])
+    low, high = case.domain
+    size = int(np.prod(case.image))
+    spaced = np.linspace(low, high, size * batch)
+    drawn = np.stack([rng.permutation(row) for row in spaced.reshape(size, batch).T])
+    return drawn.reshape(batch, *case.image)
+
+
+def losses(logits: Array, label: Array) -> Array:
+    """Cross-entropy per sample."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    chosen = np.take_along_axis(shifted, label[:, None], 1)[:, 0]
+    return np.log(np.exp(shifted).sum(axis=1)) - chosen
+
+
+def directional_derivative(model: onnx.ModelProto, image: Array, label: Array, direction: Array) -> Array:
+    """dL_n/dε of every sample's loss along `direction` in the image, by a central difference."""
+    evaluator = ReferenceEvaluator(model, new_ops=[MaxPool])
+    sides = [evaluator.run(None, {"image": image + sign * STEP * direction})[0] for sign in (1, -1)]
+    return (losses(sides[0], label) - losses(sides[1], label)) / (2 * STEP)
+
+
+def numerical_gradient(model: onnx.ModelProto, name: str, image: Array, label: Array) -> Array:
+    """Per-sample gradient of the losses with respect to one initializer, entry by entry: [N, *shape]."""
+    free = onnx.ModelProto()
+    free.CopyFrom(model)
+    tensor = next(entry for entry in free.graph.initializer if entry.name == name)
+    value = numpy_helper.to_array(tensor)
+    free.graph.initializer.remove(tensor)
+    free.graph.input.append(helper.make_tensor_value_info(name, tensor.data_type, value.shape))
+    evaluator = ReferenceEvaluator(free, new_ops=[MaxPool])
+    gradient = np.empty((len(image), value.size))
+    for index in range(value.size):
+        step = np.zeros(value.size)
+        step[index] = STEP
+        step = step.reshape(value.shape)
+        sides = [evaluator.run(None, {"image": image, name: value + sign * step})[0] for sign in (1, -1)]
+        gradient[:, index] = (losses(sides[0], label) - losses(sides[1], label)) / (2 * STEP)
+    return gradient.reshape(len(image), *value.shape)
+
+
+def in_double(case: Case) -> onnx.ModelProto:
+    """The case's network in double precision."""
+    return to_float64(network(case))
