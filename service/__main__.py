@@ -1,0 +1,54 @@
+"""`python -m service`: reads the settings, starts the server, says what it serves and on what."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from service.app import create_app
+from service.runtime import CPU, ProviderUnavailable
+from service.server import Server, listen
+from service.settings import Settings, SettingsError, read_settings
+
+log = logging.getLogger("contraflow.server")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serves until it is told to stop; the exit status."""
+    try:
+        settings, warnings = read_settings(os.environ, arguments)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for warning in warnings:
+        log.warning("%s", warning)
+    try:
+        return serve(settings)
+    except (ProviderUnavailable, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def serve(settings: Settings) -> int:
+    """Listens, serves, and returns when the last request is answered."""
+    gateway = create_app(settings)
+    state = gateway.app.state
+    with listen(settings) as listener:
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        log.info("address: http://%s:%d", "localhost" if host in ("0.0.0.0", "::") else shown, port)
+        report = log.info if state.runtime.provider != CPU or settings.execution_provider == "cpu" else log.warning
+        report("execution provider: %s (%s)", state.runtime.provider, state.runtime.reason)
+        log.info("bundles: %s", settings.bundles.resolve())
+        server = Server(gateway, settings, state.lifecycle)
+        with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+            runner.run(server.serve(sockets=[listener]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,94 @@
+"""Puts the service together: everything it needs is passed in or made here, nothing is global."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from service.cpu_limit import available_cpus, decode_threads, run_threads
+from service.decoding import DecodePool
+from service.engine import Engine
+from service.errors import InvalidParameter, ServiceError
+from service.gateway import Gateway
+from service.images import ImageError
+from service.ledger import Ledger
+from service.lifecycle import Lifecycle
+from service.loading import Loader
+from service.registry import Registry
+from service.responses import error_answer, routing_error
+from service.routes import health, models, pages, predict
+from service.routes.predict import PredictEndpoint
+from service.runtime import Runtime
+from service.settings import Settings
+
+ROUTERS: tuple[APIRouter, ...] = (predict.router, models.router, health.router, pages.router)
+
+
+def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
+    """The service as one ASGI application; its lifespan loads the bundles and ends the threads.
+
+    Raises:
+        ProviderUnavailable: `settings.execution_provider` is cuda and there is none.
+    """
+    cpus = available_cpus()
+    registry = Registry(settings.default_model)
+    ledger = Ledger()
+    lifecycle = Lifecycle()
+    runtime = runtime or Runtime(settings.execution_provider)
+    engine = Engine(
+        settings.run_threads or run_threads(cpus), settings.max_queued_images, settings.max_image_pixels, ledger
+    )
+    decode_pool = DecodePool(
+        settings.decode_threads or decode_threads(cpus),
+        settings.max_queued_images,
+        settings.max_image_pixels,
+        settings.max_decoding_pixels,
+    )
+    loader = Loader(
+        settings.bundles,
+        registry,
+        runtime,
+        max_batch=settings.max_batch,
+        warm_up=settings.warm_up,
+        load_gradients=settings.load_gradients,
+        poll_seconds=settings.bundle_poll_seconds,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        engine.start()
+        loader.start()
+        try:
+            yield
+        finally:
+            loader.stop()
+            await engine.stop()
+            decode_pool.close()
+
+    app = FastAPI(title="Contraflow", docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False)
+    endpoint = PredictEndpoint(registry, engine, decode_pool, settings)
+    state = app.state
+    state.settings, state.registry, state.runtime, state.ledger = settings, registry, runtime, ledger
+    state.lifecycle, state.engine, state.decode_pool, state.loader = lifecycle, engine, decode_pool, loader
+    state.predict = endpoint
+    for router in ROUTERS:
+        app.include_router(router)
+    for error in (ServiceError, ImageError, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(error, _answer_error)
+    return Gateway(app, endpoint, settings, ledger, lifecycle)
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    """Every error, also the framework's own, in our one shape."""
+    path = request.url.path
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        error = InvalidParameter(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
+    elif isinstance(error, HTTPException):
+        error = routing_error(error.status_code, path, (error.headers or {}).get("Allow", ""))
+    status, headers, body = error_answer(error, path, request.state.context.id)
+    return Response(body, status, {name.decode(): value.decode() for name, value in headers})

@@ -1,0 +1,72 @@
+"""What endpoints share: the engine, the registry, the settings, and the request taken apart."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from service.engine import Engine
+from service.lifecycle import Lifecycle
+from service.registry import Registry
+from service.request_context import RequestContext
+from service.runtime import Runtime
+from service.settings import Settings
+from service.submission import Limits, Submission, read_form, read_query
+
+LARGE_BODY = 2**18
+"""Bytes above which a body is taken apart off the event loop."""
+
+
+def engine_of(request: Request) -> Engine:
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+def registry_of(request: Request) -> Registry:
+    registry: Registry = request.app.state.registry
+    return registry
+
+
+def settings_of(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+def runtime_of(request: Request) -> Runtime:
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+def lifecycle_of(request: Request) -> Lifecycle:
+    lifecycle: Lifecycle = request.app.state.lifecycle
+    return lifecycle
+
+
+def context_of(request: Request) -> RequestContext:
+    context: RequestContext = request.state.context
+    return context
+
+
+async def read_submission(request: Request) -> Submission:
+    """The request's images and options, from whichever form of body."""
+    state = request.app.state
+    body = await request.body()
+    content_type = request.headers.get("content-type", "")
+    limits = Limits(state.settings.max_images, state.settings.max_json_depth)
+    if len(body) > LARGE_BODY:
+        form = await asyncio.to_thread(read_form, body, content_type, limits)
+    else:
+        form = read_form(body, content_type, limits)
+    query = read_query(request.scope["query_string"])
+    return Submission(form, query, state.registry, state.decode_pool, context_of(request))
+
+
+EngineDependency = Annotated[Engine, Depends(engine_of)]
+RegistryDependency = Annotated[Registry, Depends(registry_of)]
+SettingsDependency = Annotated[Settings, Depends(settings_of)]
+RuntimeDependency = Annotated[Runtime, Depends(runtime_of)]
+LifecycleDependency = Annotated[Lifecycle, Depends(lifecycle_of)]
+ContextDependency = Annotated[RequestContext, Depends(context_of)]
+SubmissionDependency = Annotated[Submission, Depends(read_submission)]

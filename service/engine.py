@@ -1,0 +1,174 @@
+"""Runs graphs for requests: `await engine.run(…)` in, rows for exactly these images out.
+
+Run slots are threads that each take a batch, decode what is small, run it and wake the event loop
+once for all its tickets. A request that finds the service empty, from the only client there is, runs
+on the event loop itself when that takes no longer than handing it over would be worth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.batching import Batch, Scheduler, Ticket
+from service.bundle_schema import GraphName
+from service.errors import InternalError, ShuttingDown
+from service.execution import execute
+from service.ledger import Ledger
+from service.registry import ServedGraph, ServedModel
+from service.request_context import RequestContext
+
+Array = NDArray[Any]
+
+SHORT_RUN = 0.003
+"""Seconds for which the event loop may be held up by a lone request."""
+
+
+class Engine:
+    """The run slots and their queue. Use it from one event loop; `start` and `stop` it there."""
+
+    def __init__(self, slots: int, max_queued_images: int, max_pixels: int, ledger: Ledger) -> None:
+        self.scheduler = Scheduler(slots, max_queued_images)
+        self._max_pixels = max_pixels
+        self._ledger = ledger
+        self._threads: list[threading.Thread] = []
+        self._last_client: object = None
+        self._alone: Ticket | None = None
+        self._wake_planned = False
+        self._stopping = False
+
+    def start(self) -> None:
+        """Starts the run slots; needs the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        for number in range(self.scheduler.slots):
+            thread = threading.Thread(target=self._slot, name=f"run-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    async def stop(self) -> None:
+        """Runs what is queued, then ends the slots."""
+        self._stopping = True
+        self.scheduler.close()
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+        self._threads.clear()
+
+    async def run(
+        self,
+        model: ServedModel,
+        graph: GraphName,
+        images: tuple[bytes, ...] | Array,
+        labels: NDArray[np.int64] | None = None,
+        *,
+        request: RequestContext,
+    ) -> dict[str, Array]:
+        """Every output of `graph` on `images`, one row per image.
+
+        Args:
+            images: n encoded files, uint8 pixels [n, h, w, c] as `images.decode` gives, or the
+                float32 tensor in the layout of `input`.
+            labels: int64 [n], −1 for the predicted class; None for all predicted.
+            request: whose deadline, cancellation and clock apply.
+
+        Returns:
+            The outputs by name. For graphs without a backward pass also `probabilities` [n, K] and
+            `ranking` [n, K] (classes, best first; the lower index first among equals); for those
+            with one, norms in place of squares, as `diagnostics.norms.measure` gives them.
+
+        Raises:
+            ServiceError: not ready, refused (queue, deadline), too late, or failed on this image.
+            ImageError: an encoded image that cannot be decoded.
+        """
+        served = model.ready_graph(graph)
+        tickets = self._tickets(served, images, labels)
+        self._submit(tickets, request)
+        try:
+            if len(tickets) == 1:
+                return await tickets[0].future
+            return _joined([await ticket.future for ticket in tickets])
+        except BaseException:
+            for ticket in tickets:
+                ticket.abandon(InternalError("The rest of the request failed."))
+            raise
+        finally:
+            _account(request, tickets)
+
+    def _tickets(
+        self, graph: ServedGraph, images: tuple[bytes, ...] | Array, labels: NDArray[np.int64] | None
+    ) -> list[Ticket]:
+        count = len(images)
+        size = count if graph.exclusive else graph.best_batch
+        if count <= size:
+            return [Ticket(graph, images, labels, self._loop.create_future())]
+        parts = [slice(start, start + size) for start in range(0, count, size)]
+        return [
+            Ticket(graph, images[part], None if labels is None else labels[part], self._loop.create_future())
+            for part in parts
+        ]
+
+    def _submit(self, tickets: Sequence[Ticket], request: RequestContext) -> None:
+        if self._stopping:
+            raise ShuttingDown("The service is shutting down.", retry_after=1.0)
+        self.scheduler.submit(tickets, request.deadline)
+        for ticket in tickets:
+            request.add(ticket)
+        alone = len(tickets) == 1 and request.client is not None and request.client == self._last_client
+        self._last_client = request.client
+        self._alone = tickets[0] if alone and _is_short(tickets[0]) else None
+        if not self._wake_planned:
+            self._wake_planned = True
+            self._loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        """Once per turn of the event loop, when all that arrived together is in the queue."""
+        self._wake_planned = False
+        ticket, self._alone = self._alone, None
+        batch = self.scheduler.take_only(ticket) if ticket is not None else None
+        if batch is None:
+            self.scheduler.wake()
+        else:
+            self._execute(batch)
+            batch.deliver()
+
+    def _slot(self) -> None:
+        while True:
+            batch = self.scheduler.take()
+            if batch is None:
+                return
+            self._execute(batch)
+            self._loop.call_soon_threadsafe(batch.deliver)
+
+    def _execute(self, batch: Batch) -> None:
+        began = time.monotonic()
+        try:
+            execute(batch, self._max_pixels)
+        finally:
+            self.scheduler.finish(batch)
+        self._ledger.run_finished(batch.graph, batch.count, time.monotonic() - began, stopped=batch.handle.stopped)
+
+
+def _is_short(ticket: Ticket) -> bool:
+    return not ticket.graph.diagnostic and ticket.count * ticket.graph.seconds_per_image < SHORT_RUN
+
+
+def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _account(request: RequestContext, tickets: Sequence[Ticket]) -> None:
+    """From the submission to now: queued until the first was taken, then decoding, then running."""
+    for ticket in tickets:
+        request.remove(ticket)
+    first, last = tickets[0], tickets[-1]
+    if first.taken:
+        request.account("queue", first.taken)
+    if first.decoded:
+        request.account("decode", first.decoded)
+        request.account("run", max(last.finished, first.decoded))
+    request.account("queue")

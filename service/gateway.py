@@ -1,0 +1,271 @@
+"""The outermost layer: what is the same for every request, whatever answers it.
+
+Gives the request its context (id, deadline, clock), checks the key, reads the body within its
+limits, watches for a client that goes, turns errors into answers, adds the headers that every
+answer has, and writes the request into the ledger. `POST /predict` is called directly from here;
+everything else goes through FastAPI.
+
+Pure ASGI: any middleware class between the server and the endpoint would hide disconnections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import Message, Receive, Scope, Send
+
+from service.access import Access
+from service.errors import ClientGone, DeadlineExceeded, MalformedRequest, SlowRequest, TooLarge
+from service.ledger import Ledger, outcome_of
+from service.lifecycle import Lifecycle
+from service.request_context import RequestContext
+from service.responses import Headers, error_answer
+from service.routes.predict import PredictEndpoint
+from service.settings import Settings
+
+log = logging.getLogger("contraflow.http")
+
+CONNECTION = "contraflow.connection"
+"""ASGI extension of our own server protocol: `on_lost` is called when the connection ends."""
+
+ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+LINGER = 2.0
+"""Seconds in which the rest of a refused body is read, so that its sender gets to see the answer."""
+
+COMMON_HEADERS: Headers = [(b"x-content-type-options", b"nosniff")]
+NO_STORE = (b"cache-control", b"no-store")
+
+
+class Gateway:
+    """The ASGI application that the server runs."""
+
+    def __init__(
+        self, app: FastAPI, predict: PredictEndpoint, settings: Settings, ledger: Ledger, lifecycle: Lifecycle
+    ) -> None:
+        self.app = app
+        self._predict = predict
+        self._ledger = ledger
+        self._lifecycle = lifecycle
+        self._access = Access(settings.api_keys)
+        self._deadline = settings.deadline_ms / 1e3
+        self._max_body = settings.max_body_bytes
+        self._request_timeout = settings.request_timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        context = RequestContext(_request_id(headers), scope.get("client"))
+        scope.setdefault("state", {})["context"] = context
+        exchange = _Exchange(send, context, self._lifecycle)
+        watch: _Watch | None = None
+        try:
+            self._access.check(scope["path"], headers)
+            body = b"" if scope["method"] in ("GET", "HEAD") else await self._read_body(headers, receive)
+            context.begin(_deadline(headers, self._deadline))
+            watch = _Watch(scope, receive, context)
+            if scope["path"] == "/predict" and scope["method"] == "POST":
+                await exchange.answer(*await self._predict(body, headers, scope["query_string"], context))
+            else:
+                await self.app(scope, watch.replay(body), exchange.send)
+        except Exception as error:
+            await self._answer_error(error, scope["path"], exchange)
+        finally:
+            if watch is not None:
+                watch.end()
+            self._record(scope, context, exchange)
+
+    async def _answer_error(self, error: Exception, path: str, exchange: _Exchange) -> None:
+        if isinstance(error, ClientGone):
+            return
+        status, headers, body = error_answer(error, path, exchange.context.id)
+        if status == 500:
+            log.error("request %s failed", exchange.context.id, exc_info=error)
+        if not exchange.started:
+            await exchange.answer(status, headers, body)
+
+    def _record(self, scope: Scope, context: RequestContext, exchange: _Exchange) -> None:
+        route = "/predict" if scope["path"] == "/predict" else getattr(scope.get("route"), "path", "other")
+        gone = isinstance(context.abandoned_by, ClientGone)
+        outcome = outcome_of(exchange.status, gone=gone)
+        self._ledger.request_finished(route, outcome, exchange.status, context.stages)
+
+    async def _read_body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        """The whole body.
+
+        Raises:
+            TooLarge, SlowRequest, ClientGone.
+        """
+        length = _content_length(headers)
+        if length > self._max_body and b"expect" in headers:
+            raise TooLarge(f"The body has {length} bytes; the limit is {self._max_body}.")
+        try:
+            async with asyncio.timeout(self._request_timeout):
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone("The client has gone.")
+                body: bytes = message.get("body", b"")
+                if message.get("more_body", False) or len(body) > self._max_body:
+                    body = await self._read_rest(body, message, receive)
+        except TimeoutError:
+            raise SlowRequest(f"The request did not arrive within {self._request_timeout:g} s.") from None
+        return body
+
+    async def _read_rest(self, first: bytes, message: Message, receive: Receive) -> bytes:
+        body = bytearray(first)
+        while message.get("more_body", False) and len(body) <= self._max_body:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone("The client has gone.")
+            body += message.get("body", b"")
+        if len(body) > self._max_body:
+            body.clear()
+            await _discard(message, receive)
+            raise TooLarge(f"The body has more than {self._max_body} bytes.")
+        return bytes(body)
+
+
+async def _discard(message: Message, receive: Receive) -> None:
+    end = time.monotonic() + LINGER
+    while message.get("more_body", False) and time.monotonic() < end:
+        message = await asyncio.wait_for(receive(), LINGER)
+
+
+class _Exchange:
+    """The answering side of one request: adds the headers that all answers have, remembers the status."""
+
+    __slots__ = ("_lifecycle", "_send", "context", "started", "status")
+
+    def __init__(self, send: Send, context: RequestContext, lifecycle: Lifecycle) -> None:
+        self._send = send
+        self._lifecycle = lifecycle
+        self.context = context
+        self.started = False
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        """For the application: passes its messages on."""
+        if message["type"] == "http.response.start":
+            names = {name.lower() for name, _ in message["headers"]}
+            common = [*self._headers(), NO_STORE]
+            headers = [*message["headers"], *[header for header in common if header[0] not in names]]
+            self._start(message["status"])
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """A whole answer at once."""
+        headers = [*headers, (b"content-length", b"%d" % len(body)), *self._headers(), NO_STORE]
+        if status in (408, 413):
+            headers.append((b"connection", b"close"))
+        self._start(status)
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    def _start(self, status: int) -> None:
+        self.started = True
+        self.status = status
+
+    def _headers(self) -> Headers:
+        self.context.account("serialize")
+        headers = [
+            *COMMON_HEADERS,
+            (b"x-request-id", self.context.id.encode()),
+            (b"server-timing", self.context.server_timing().encode()),
+        ]
+        if self._lifecycle.draining:
+            headers.append((b"connection", b"close"))
+        return headers
+
+
+class _Watch:
+    """Gives a request up when its client goes or its deadline passes, until `end`."""
+
+    __slots__ = ("_connection", "_context", "_gone", "_task", "_timer")
+
+    def __init__(self, scope: Scope, receive: Receive, context: RequestContext) -> None:
+        self._context = context
+        self._gone: asyncio.Event | None = None
+        self._connection: Any = scope.get("extensions", {}).get(CONNECTION)
+        self._task: asyncio.Task[None] | None = None
+        if self._connection is not None:
+            self._connection.on_lost = self.lost
+        else:
+            self._task = asyncio.ensure_future(_wait_for_disconnect(receive, self.lost))
+        assert context.deadline is not None
+        seconds = max(0.0, context.deadline - context.received)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.late)
+
+    def lost(self) -> None:
+        if self._gone is not None:
+            self._gone.set()
+        self._context.abandon(ClientGone("The client has gone."))
+
+    def late(self) -> None:
+        self._context.abandon(DeadlineExceeded("The deadline passed before the answer was there."))
+
+    def replay(self, body: bytes) -> Receive:
+        """`receive` for the application: the body that was read already, then the end of the connection."""
+        self._gone = gone = asyncio.Event()
+        messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive() -> Message:
+            if messages:
+                return messages.pop()
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        return receive
+
+    def end(self) -> None:
+        self._timer.cancel()
+        if self._connection is not None:
+            self._connection.on_lost = None
+        if self._task is not None:
+            self._task.cancel()
+
+
+async def _wait_for_disconnect(receive: Receive, lost: Callable[[], None]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    lost()
+
+
+def _request_id(headers: dict[bytes, bytes]) -> str | None:
+    given = headers.get(b"x-request-id")
+    return given.decode() if given is not None and ACCEPTABLE_ID.fullmatch(given) else None
+
+
+def _content_length(headers: dict[bytes, bytes]) -> int:
+    try:
+        return int(headers.get(b"content-length", b"0"))
+    except ValueError:
+        return 0
+
+
+def _deadline(headers: dict[bytes, bytes], longest: float) -> float:
+    """Seconds by `X-Deadline-Ms`, at most the setting.
+
+    Raises:
+        MalformedRequest: not a positive number.
+    """
+    given = headers.get(b"x-deadline-ms")
+    if given is None:
+        return longest
+    try:
+        seconds = float(given) / 1e3
+    except ValueError:
+        seconds = float("nan")
+    if not seconds > 0:
+        raise MalformedRequest("X-Deadline-Ms must be a positive number of milliseconds.")
+    return min(seconds, longest)

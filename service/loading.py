@@ -1,0 +1,226 @@
+"""Brings the folder of bundles into service, and keeps it so while it changes.
+
+Order: the default model's forward graph, then the other forward graphs, then the graphs for
+diagnostics. A changed bundle replaces the old one only when its forward graph is warm; a broken one
+is refused and the old one stays. Everything here runs in one background thread; the registry is
+replaced as a whole, so requests see the old state or the new one.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.bundles import BundleRefused, find_bundles, fingerprint, read_bundle
+from service.registry import Registry, ServedGraph, ServedModel
+from service.runtime import Runtime, zeros_for
+
+log = logging.getLogger("contraflow.bundles")
+
+LONGEST_RUN = {False: 0.25, True: 0.1}
+"""Seconds that one run may take, for predictions (False) and diagnostics (True): what others wait for."""
+
+WORTH_DOUBLING = 0.97
+"""A batch twice as large must take less than this part of the time per image."""
+
+Fingerprint = tuple[tuple[str, int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    fingerprint: Fingerprint
+    model: ServedModel | None
+    refusal: str | None
+
+
+class Loader:
+    """Loads bundles in the background; `started` says when the first round of forward graphs is through."""
+
+    def __init__(
+        self,
+        folder: Path,
+        registry: Registry,
+        runtime: Runtime,
+        *,
+        max_batch: int,
+        warm_up: bool = True,
+        load_gradients: bool = True,
+        poll_seconds: float = 0.0,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._folder = folder
+        self._registry = registry
+        self._runtime = runtime
+        self._max_batch = max_batch
+        self._warm_up = warm_up
+        self._load_gradients = load_gradients
+        self._poll_seconds = poll_seconds
+        self._on_change = on_change
+        self._seen: dict[Path, _Seen] = {}
+        self._stop = threading.Event()
+        self._look = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="loader", daemon=True)
+        self.started = threading.Event()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread after the graph it is loading."""
+        self._stop.set()
+        self._look.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        self.refresh()
+        self.started.set()
+        self._load_rest()
+        while not self._stop.is_set() and self._poll_seconds:
+            self._look.wait(self._poll_seconds)
+            if self._stop.is_set():
+                return
+            if self.refresh():
+                self._load_rest()
+
+    def refresh(self) -> bool:
+        """Looks at the folder once; whether anything changed. Returns when every forward graph is ready or failed."""
+        before = self._seen
+        after: dict[Path, _Seen] = {}
+        for directory in find_bundles(self._folder):
+            mark = fingerprint(directory)
+            known = before.get(directory)
+            after[directory] = known if known and known.fingerprint == mark else self._look_at(directory, mark, known)
+        if after == before and self.started.is_set():
+            return False
+        self._seen = after
+        if not self.started.is_set():
+            self._publish()  # a starting service says what it is loading
+        self._load_forward_graphs(before)
+        self._publish()
+        self._retire(before)
+        return True
+
+    def _look_at(self, directory: Path, mark: Fingerprint, known: _Seen | None) -> _Seen:
+        try:
+            model = ServedModel(read_bundle(directory), self._runtime.provider)
+        except BundleRefused as error:
+            log.error("bundle %s is refused: %s", directory.name, error)
+            return _Seen(mark, known.model if known else None, str(error))
+        if known and known.model and known.model.digest == model.digest:
+            return _Seen(mark, known.model, None)  # touched, not changed
+        return _Seen(mark, model, None)
+
+    def _load_forward_graphs(self, before: dict[Path, _Seen]) -> None:
+        default = self._registry.default_name or self._default_of(self._seen)
+        ordered = sorted(self._seen.items(), key=lambda item: item[1].model is None or item[1].model.name != default)
+        for directory, seen in ordered:
+            if self._stop.is_set():
+                return
+            if seen.model is None or seen.model.graphs["forward"].state != "loading":
+                continue
+            self._load(seen.model, seen.model.graphs["forward"])
+            failure = seen.model.graphs["forward"].failure
+            old = before.get(directory)
+            if failure is not None:
+                self._seen[directory] = _Seen(seen.fingerprint, old.model if old else None, failure)
+            self._on_change()
+
+    def _default_of(self, seen: dict[Path, _Seen]) -> str | None:
+        candidate = Registry()
+        candidate.replace([entry.model for entry in seen.values() if entry.model], {})
+        return candidate.default_name
+
+    def _publish(self) -> None:
+        models: dict[tuple[str, str], ServedModel] = {}
+        refused: dict[str, str] = {}
+        for directory, seen in self._seen.items():
+            if seen.refusal is not None:
+                refused[str(directory.relative_to(self._folder))] = seen.refusal
+            if seen.model is None:
+                continue
+            key = (seen.model.name, seen.model.version)
+            if key in models:
+                refused[str(directory.relative_to(self._folder))] = f"{key[0]} version {key[1]} is there twice"
+            else:
+                models[key] = seen.model
+        self._registry.replace(models.values(), refused)
+        self._on_change()
+
+    def _retire(self, before: dict[Path, _Seen]) -> None:
+        """Models that are served no more keep their sessions only as long as requests hold them."""
+        kept = {id(seen.model) for seen in self._seen.values()}
+        for seen in before.values():
+            if seen.model is not None and id(seen.model) not in kept:
+                log.info("%s version %s (%s) is retired", seen.model.name, seen.model.version, seen.model.digest)
+                seen.model.retire()
+        del before
+        gc.collect()
+
+    def _load_rest(self) -> None:
+        """The graphs for diagnostics, model by model."""
+        if not self._load_gradients:
+            return
+        for model in self._registry.models():
+            for graph in model.graphs.values():
+                if self._stop.is_set():
+                    return
+                if graph.state == "loading":
+                    self._load(model, graph)
+                    self._on_change()
+
+    def _load(self, model: ServedModel, graph: ServedGraph) -> None:
+        began = time.monotonic()
+        try:
+            session = self._runtime.open(model.directory / model.bundle.graphs[graph.name].file)
+            if self._warm_up:
+                limit = 1 if graph.exclusive else self._max_batch
+                best_batch, seconds = warm_up(session.run, lambda n: zeros_for(session, n), limit, graph.diagnostic)
+            else:
+                best_batch, seconds = min(8, self._max_batch), 0.01
+        except Exception as error:
+            log.exception("graph %s of %s cannot be loaded", graph.name, graph.model)
+            graph.fail(f"{graph.name} cannot be loaded: {type(error).__name__}")
+            return
+        graph.open(session, best_batch, seconds)
+        log.info(
+            "%s %s is ready on %s after %.2f s: %.2f ms per image at batch %d",
+            *(graph.model, graph.name, session.provider, time.monotonic() - began, 1e3 * seconds, best_batch),
+        )
+
+
+def warm_up(
+    run: Callable[..., object], feeds: Callable[[int], object], max_batch: int, diagnostic: bool
+) -> tuple[int, float]:
+    """The batch size (1, 2, 4 …) with the least time per image, and that time in seconds.
+
+    Stops at the first size that is no better than the last, or whose run takes longer than others
+    should have to wait for.
+    """
+    best_batch, best = 1, float("inf")
+    batch = 1
+    while batch <= max_batch:
+        seconds = _least_time(run, feeds(batch))
+        if seconds / batch > best * WORTH_DOUBLING:
+            break
+        if batch > 1 and seconds > LONGEST_RUN[diagnostic]:
+            break
+        best_batch, best = batch, seconds / batch
+        batch *= 2
+    return best_batch, best
+
+
+def _least_time(run: Callable[..., object], feeds: object) -> float:
+    """The shortest of two or three runs; the first of a size is slow and does not count if there is time."""
+    times = []
+    for _ in range(3):
+        began = time.monotonic()
+        run(feeds)
+        times.append(time.monotonic() - began)
+        if sum(times) > 0.3:
+            break
+    return min(times)

@@ -1,0 +1,90 @@
+"""What the OpenAPI document says about bodies and errors that many endpoints share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.schemas import Problem
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": text, "content": {"application/problem+json": {}}}
+    for status, text in {
+        400: "Malformed request, or an empty body",
+        401: "No valid API key",
+        404: "No such model",
+        408: "The request did not arrive in time",
+        413: "Too many bytes, pixels or images",
+        415: "Not an image of a known format",
+        422: "An image that cannot be decoded, or a parameter out of range",
+        429: "Over the key's own rate",
+        500: "The model failed on this image",
+        503: "Not ready, or too busy; see Retry-After",
+        504: "The deadline passed",
+    }.items()
+}
+
+_LABEL: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]}
+
+_BASE64: dict[str, Any] = {"type": "string", "contentEncoding": "base64"}
+
+_JSON_BODY: dict[str, Any] = {
+    "type": "object",
+    "required": ["images"],
+    "properties": {
+        "images": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "anyOf": [
+                    _BASE64,
+                    {"type": "object", "required": ["data"], "properties": {"data": _BASE64, "label": _LABEL}},
+                ]
+            },
+        },
+        "model": {"type": "string"},
+        "version": {"type": "string"},
+        "top_k": {"type": "integer", "minimum": 1},
+        "labels": {"type": "array", "items": _LABEL},
+        "include": {"type": "string"},
+    },
+}
+
+_MULTIPART_BODY: dict[str, Any] = {
+    "type": "object",
+    "required": ["images"],
+    "properties": {
+        "images": {"type": "array", "items": {"type": "string", "format": "binary"}},
+        "labels": {"type": "string"},
+        "model": {"type": "string"},
+    },
+}
+
+_RAW_BODY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "model": {"schema": {"type": "string"}, "description": "name, or name@version; default: the default model"},
+    "version": {"schema": {"type": "string"}, "description": "default: the highest"},
+    "top_k": {"schema": {"type": "integer", "minimum": 1, "default": 5}, "description": "labels to rank"},
+    "label": {"schema": {"type": "string"}, "description": "index or name of the class; default: the predicted one"},
+    "include": {
+        "schema": {"type": "string"},
+        "description": "comma list of batch_gradient, input_gradient, activations",
+    },
+}
+
+
+def image_request(*parameters: str) -> dict[str, Any]:
+    """`openapi_extra` of an endpoint that takes images: the body's forms, and query `parameters` beside the usual."""
+    names = ("model", "version", "top_k", *parameters)
+    return {
+        "parameters": [{"name": name, "in": "query", "required": False, **PARAMETERS[name]} for name in names],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "image/*": _RAW_BODY,
+                "application/octet-stream": _RAW_BODY,
+                "multipart/form-data": {"schema": _MULTIPART_BODY},
+                "application/json": {"schema": _JSON_BODY},
+            },
+        },
+    }

@@ -1,0 +1,60 @@
+"""`GET /models` and `GET /models/{name}`: what is served, how it was trained, where it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from service.dependencies import RegistryDependency, RuntimeDependency
+from service.openapi import ERRORS
+from service.registry import Registry, ServedGraph, ServedModel
+from service.responses import JsonResponse
+from service.schemas import ModelDescription, ModelList
+
+router = APIRouter(tags=["models"])
+
+
+@router.get("/models", response_model=ModelList)
+async def list_models(registry: RegistryDependency, runtime: RuntimeDependency) -> JsonResponse:
+    """Every model and version that is served, and every bundle that is not, with the reason."""
+    return JsonResponse(
+        {
+            "default": registry.default_name,
+            "execution_provider": runtime.provider,
+            "execution_provider_reason": runtime.reason,
+            "models": [summary(model, registry) for model in registry.models()],
+            "refused": dict(registry.refused),
+        }
+    )
+
+
+@router.get("/models/{name}", response_model=ModelDescription, responses={404: ERRORS[404]})
+async def describe_model(name: str, registry: RegistryDependency, version: str | None = None) -> JsonResponse:
+    """One model: labels, input, layers, training curves, parity with the reference."""
+    model = registry.select(name, version)
+    bundle = model.bundle.model_dump(mode="json", exclude={"graphs", "sha256", "schema_version", "name", "version"})
+    bundle.pop("features")
+    versions = [other.version for other in registry.versions(model.name)]
+    return JsonResponse({**summary(model, registry), "versions": versions, **bundle})
+
+
+def summary(model: ServedModel, registry: Registry) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "version": model.version,
+        "bundle": model.digest,
+        "execution_provider": model.execution_provider,
+        "ready": model.ready,
+        "default": model.name == registry.default_name,
+        "family": model.bundle.architecture.family,
+        "depth": model.bundle.architecture.depth,
+        "graphs": {name: _graph_status(graph) for name, graph in model.graphs.items()},
+    }
+
+
+def _graph_status(graph: ServedGraph) -> dict[str, Any]:
+    if graph.state != "ready":
+        return {"state": graph.state, "reason": graph.failure}
+    milliseconds = round(1e3 * graph.seconds_per_image, 3)
+    return {"state": "ready", "best_batch": graph.best_batch, "milliseconds_per_image": milliseconds}

@@ -1,0 +1,153 @@
+"""`POST /predict`: images in, ranked labels out.
+
+The endpoint is called by the gateway itself, with the body already read: between the server and the
+run slots there is nothing else. The route below it tells the documentation about it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from fastapi import APIRouter, Request, Response
+from numpy.typing import NDArray
+
+from service.decoding import DecodePool
+from service.engine import Engine
+from service.errors import EmptyBody, InvalidParameter
+from service.images import quick_pixel_count
+from service.openapi import ERRORS, image_request
+from service.registry import Registry, ServedModel
+from service.request_context import RequestContext
+from service.responses import JSON, Headers, identity, to_json
+from service.runtime import CPU
+from service.schemas import Predictions
+from service.settings import Settings
+from service.submission import Limits, Submission, read_form, read_query, read_top_k
+
+Array = NDArray[Any]
+
+SMALL_IMAGE = 2**16
+"""Pixels up to which a run slot decodes an image itself: cheaper than handing it over once more."""
+
+LONGEST_CACHED_QUERY = 200
+
+Answer = tuple[int, Headers, bytes]
+
+
+class PredictEndpoint:
+    """Answers `POST /predict`."""
+
+    def __init__(self, registry: Registry, engine: Engine, decode_pool: DecodePool, settings: Settings) -> None:
+        self._registry = registry
+        self._engine = engine
+        self._decode_pool = decode_pool
+        self._limits = Limits(settings.max_images, settings.max_json_depth)
+        self._writers: WeakKeyDictionary[ServedModel, AnswerWriter] = WeakKeyDictionary()
+
+    async def __call__(
+        self, body: bytes, headers: Mapping[bytes, bytes], query_string: bytes, context: RequestContext
+    ) -> Answer:
+        content_type = headers.get(b"content-type", b"")
+        if content_type.startswith((b"multipart/form-data", b"application/json")):
+            model, top_k, images = self._take_apart(body, content_type, query_string, context)
+        elif body:
+            name, version, top_k = _selection(query_string)
+            model, images = self._registry.select(name, version), (body,)
+        else:
+            raise EmptyBody("The body is empty; send an image.")
+        outputs = await self._run(model, images, context)
+        return 200, [JSON], self._writer(model).write(outputs, top_k, context)
+
+    def _take_apart(
+        self, body: bytes, content_type: bytes, query_string: bytes, context: RequestContext
+    ) -> tuple[ServedModel, int, tuple[bytes, ...]]:
+        form = read_form(body, content_type.decode("latin-1"), self._limits)
+        submission = Submission(form, read_query(query_string), self._registry, self._decode_pool, context)
+        if len(submission.models) > 1:
+            raise InvalidParameter("`model` is given more than once; /diagnostics/compare takes several.")
+        return submission.model, submission.top_k, submission.images
+
+    async def _run(self, model: ServedModel, images: tuple[bytes, ...], context: RequestContext) -> dict[str, Array]:
+        model.ready_graph("forward")
+        if len(images) == 1 and model.execution_provider == CPU:
+            pixels = quick_pixel_count(images[0])
+            if pixels is not None and pixels <= SMALL_IMAGE:
+                return await self._engine.run(model, "forward", images, request=context)
+        decoded = await self._decode_pool.pixels(images, model.bundle.input, context)
+        return await self._engine.run(model, "forward", decoded, request=context)
+
+    def _writer(self, model: ServedModel) -> AnswerWriter:
+        writer = self._writers.get(model)
+        if writer is None:
+            writer = self._writers[model] = AnswerWriter(model)
+        return writer
+
+
+class AnswerWriter:
+    """Writes the answers of one model, with everything that never changes prepared."""
+
+    def __init__(self, model: ServedModel) -> None:
+        self._model = model
+        self._labels = model.bundle.labels
+        self._entries = [
+            f'{{"label":{json.dumps(label, ensure_ascii=False)},"index":{index},"probability":'
+            for index, label in enumerate(model.bundle.labels)
+        ]
+
+    def write(self, outputs: Mapping[str, Array], top_k: int, request: RequestContext) -> bytes:
+        """The JSON answer for `probabilities` and `ranking` [n, K]."""
+        ranking = outputs["ranking"][:, :top_k].tolist()
+        rows = outputs["probabilities"].tolist()
+        if not all(math.isfinite(row[0]) for row in rows):
+            return self._write_slowly(ranking, rows, request)
+        entries = self._entries
+        predictions = ",".join(
+            [
+                '{"labels":[' + ",".join([f"{entries[c]}{row[c]:.9g}}}" for c in classes]) + "]}"
+                for row, classes in zip(rows, ranking, strict=True)
+            ]
+        )
+        head = to_json(identity(self._model, request))
+        return head[:-1] + b',"predictions":[' + predictions.encode() + b"]}"
+
+    def _write_slowly(self, ranking: list[list[int]], rows: list[list[float]], request: RequestContext) -> bytes:
+        """The same where a number is not finite."""
+        predictions = [
+            {"labels": [{"label": self._labels[c], "index": c, "probability": row[c]} for c in classes]}
+            for row, classes in zip(rows, ranking, strict=True)
+        ]
+        return to_json({**identity(self._model, request), "predictions": predictions})
+
+
+def _selection(query_string: bytes) -> tuple[str | None, str | None, int]:
+    """Model, version and top_k by the query; short queries are remembered, as clients repeat theirs."""
+    if len(query_string) > LONGEST_CACHED_QUERY:
+        return _parse_selection.__wrapped__(query_string)
+    return _parse_selection(query_string)
+
+
+@lru_cache(maxsize=256)
+def _parse_selection(query_string: bytes) -> tuple[str | None, str | None, int]:
+    query = read_query(query_string)
+    models = query.get("model", [None])
+    if len(models) > 1:
+        raise InvalidParameter("`model` is given more than once; /diagnostics/compare takes several.")
+    return models[0], query.get("version", [None])[0], read_top_k(query.get("top_k", [None])[0])
+
+
+router = APIRouter()
+
+
+@router.post("/predict", response_model=Predictions, responses=ERRORS, openapi_extra=image_request(), tags=["predict"])
+async def predict(request: Request) -> Response:
+    """Ranked labels with probabilities for every image."""
+    endpoint: PredictEndpoint = request.app.state.predict
+    status, headers, body = await endpoint(
+        await request.body(), dict(request.scope["headers"]), request.scope["query_string"], request.state.context
+    )
+    return Response(body, status, {name.decode(): value.decode() for name, value in headers})

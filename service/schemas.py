@@ -1,0 +1,100 @@
+"""The shapes of answers, for the documentation and for clients that check."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Number = float | Literal["NaN", "Infinity", "-Infinity"]
+
+
+class Answer(BaseModel):
+    """What every answer of a model begins with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str
+    version: str
+    bundle: str = Field(description="digest of the bundle that answered")
+    execution_provider: str = Field(description="where it ran: CUDAExecutionProvider or CPUExecutionProvider")
+    request_id: str
+
+
+class RankedLabel(BaseModel):
+    label: str
+    index: int
+    probability: Number
+
+
+class Prediction(BaseModel):
+    labels: list[RankedLabel] = Field(description="best first")
+
+
+class Predictions(Answer):
+    predictions: list[Prediction] = Field(description="one per image, in the order sent")
+
+
+class Problem(BaseModel):
+    """RFC 9457, with the request's id."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    retry_after_ms: int | None = Field(default=None, description="milliseconds after which to try again (503)")
+
+
+class GraphStatus(BaseModel):
+    state: Literal["loading", "ready", "failed"]
+    reason: str | None = None
+    best_batch: int | None = Field(default=None, description="images per run, as measured at warm-up")
+    milliseconds_per_image: float | None = None
+
+
+class ModelSummary(BaseModel):
+    name: str
+    version: str
+    bundle: str
+    execution_provider: str
+    ready: bool
+    default: bool
+    family: str
+    depth: int
+    graphs: dict[str, GraphStatus]
+
+
+class ModelList(BaseModel):
+    default: str | None
+    execution_provider: str
+    execution_provider_reason: str
+    models: list[ModelSummary]
+    refused: dict[str, str] = Field(description="folder of a bundle that is not served → why")
+
+
+class ModelDescription(ModelSummary):
+    versions: list[str]
+    labels: list[str]
+    input: dict[str, Any]
+    architecture: dict[str, Any]
+    layers: list[dict[str, Any]]
+    other_parameters: list[dict[str, Any]]
+    training: dict[str, Any] | None
+    baseline: dict[str, Any] | None
+    parity: list[dict[str, Any]]
+    opset: int
+    producer: str
+    notes: list[str]
+
+
+class Liveness(BaseModel):
+    live: Literal[True] = True
+
+
+class Readiness(BaseModel):
+    ready: Literal[True] = True
+    execution_provider: str
+    models: dict[str, dict[str, str]] = Field(description="name@version → graph → state")

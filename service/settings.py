@@ -1,0 +1,137 @@
+"""Every setting, once: its name, default, limits and meaning.
+
+A setting `max_body_bytes` is the variable `CONTRAFLOW_MAX_BODY_BYTES` and the flag
+`--max-body-bytes`; flags win. No setting may be named `port`: Kubernetes injects
+`CONTRAFLOW_PORT=tcp://…` into every pod beside a Service of that name, with relatives that end in
+`_SERVICE_HOST`, `_SERVICE_PORT…` and `_PORT_<number>_TCP…`; these are ignored with a warning, every
+other unknown `CONTRAFLOW_*` is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+PREFIX = "CONTRAFLOW_"
+
+KUBERNETES_SERVICE_LINK = re.compile(
+    PREFIX + r"(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_[A-Z]+)?)?)"
+)
+
+KEY_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class SettingsError(Exception):
+    """A setting that is unknown or has no sense; the message is for the person who set it."""
+
+
+class Settings(BaseModel):
+    """The settings of one server."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 for all")
+    http_port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    bundles: Path = Field(default=Path("models/bundles"), description="folder of the bundles to serve")
+    default_model: str | None = Field(default=None, description="model of requests that name none")
+    execution_provider: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="cuda refuses to start without a working CUDA provider; auto takes it if it works"
+    )
+
+    run_threads: int | None = Field(
+        default=None, ge=1, le=256, description="runs at a time, each on one thread; default: the container's CPUs"
+    )
+    decode_threads: int | None = Field(
+        default=None, ge=1, le=256, description="images decoded at a time; default: the container's CPUs"
+    )
+    max_batch: int = Field(default=32, ge=1, le=1024, description="most images in one run")
+    warm_up: bool = Field(default=True, description="measure the best batch sizes before a graph is ready")
+    load_gradients: bool = Field(default=True, description="load the gradient graphs behind the forward graphs")
+
+    max_queued_images: int = Field(default=1024, ge=1, description="images waiting before requests are refused (503)")
+    deadline_ms: float = Field(default=30_000, gt=0, description="longest wait for an answer without X-Deadline-Ms")
+    bundle_poll_seconds: float = Field(
+        default=2.0, ge=0, description="how often the folder of bundles is looked at for changes; 0: never"
+    )
+    drain_delay: float = Field(
+        default=5.0, ge=0, description="seconds of service after SIGTERM while orchestrators still route here"
+    )
+    shutdown_grace: float = Field(default=20.0, ge=0, description="seconds for requests in flight after drain_delay")
+
+    max_body_bytes: int = Field(default=16 * 2**20, ge=1024, description="largest request body")
+    max_images: int = Field(default=64, ge=1, description="most images in one request")
+    max_image_pixels: int = Field(default=25_000_000, ge=1, description="largest image, by its header")
+    max_decoding_pixels: int = Field(
+        default=50_000_000, ge=1, description="pixels being decoded at a time, over all requests"
+    )
+    max_json_depth: int = Field(default=16, ge=2, description="deepest nesting of a JSON body")
+    max_header_bytes: int = Field(default=32 * 2**10, ge=1024, description="largest request head")
+    request_timeout: float = Field(default=30.0, gt=0, description="seconds for a request to arrive whole (408)")
+    keep_alive: float = Field(default=75.0, gt=0, description="seconds an idle connection is kept")
+
+    api_keys: tuple[str, ...] = Field(
+        default=(), description="sha256:<hex> digests of the keys that may call, comma-separated; none: open to all"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split_list(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _only_digests(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(KEY_DIGEST.fullmatch(digest) for digest in value):
+            raise ValueError("each key is given as sha256:<64 hexadecimal digits>, e.g. by `printf %s KEY | sha256sum`")
+        return value
+
+
+def read_settings(environment: Mapping[str, str], arguments: Sequence[str] = ()) -> tuple[Settings, list[str]]:
+    """Settings from `CONTRAFLOW_*` variables and flags (which win), with the warnings to log.
+
+    Raises:
+        SettingsError: an unknown variable, or a value that is not allowed.
+        SystemExit: an unknown flag, or `--help` (argparse's way).
+    """
+    values, warnings = _from_environment(environment)
+    values.update(_from_flags(arguments))
+    try:
+        return Settings(**values), warnings
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
+        raise SettingsError(problems) from None
+
+
+def _from_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    values: dict[str, Any] = {}
+    warnings: list[str] = []
+    for variable, value in environment.items():
+        if not variable.startswith(PREFIX):
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        if name in Settings.model_fields:
+            values[name] = value
+        elif KUBERNETES_SERVICE_LINK.fullmatch(variable):
+            warnings.append(f"{variable} is ignored: it looks like a Kubernetes service link, not a setting")
+        else:
+            raise SettingsError(f"unknown variable {variable}; known are {', '.join(variables())}")
+    return values, warnings
+
+
+def _from_flags(arguments: Sequence[str]) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(prog="python -m service", description="Serve the bundles of a folder over HTTP.")
+    for name, field in Settings.model_fields.items():
+        text = f"{field.description} (default: {field.default}; {PREFIX}{name.upper()})".replace("%", "%%")
+        parser.add_argument("--" + name.replace("_", "-"), dest=name, default=argparse.SUPPRESS, help=text, metavar="…")
+    return vars(parser.parse_args(arguments))
+
+
+def variables() -> list[str]:
+    """The names of all variables, e.g. CONTRAFLOW_HOST."""
+    return [PREFIX + name.upper() for name in Settings.model_fields]
