@@ -19,6 +19,17 @@ export function responsive(holder, draw) {
   return holder;
 }
 
+/** Plot.plot, as one picture for screen readers; its parts keep their names as `data-mark`. */
+function picture(options) {
+  const plot = Plot.plot({ className: CLASS, ...options });
+  plot.setAttribute("role", "img");
+  for (const part of plot.querySelectorAll("[aria-label]")) {
+    part.dataset.mark = part.getAttribute("aria-label");
+    part.removeAttribute("aria-label");
+  }
+  return plot;
+}
+
 /**
  * Norms by layer, on a logarithmic axis, with a cursor that a pointer, a finger or the arrow keys move.
  *
@@ -68,8 +79,7 @@ function drawLayers(curves, label, layers, width) {
   const high = Math.max(low + 1, values.length ? Math.ceil(Math.log10(Math.max(...values)) - 1e-9) : 0);
   const step = Math.ceil((high - low) / 6);
   const decades = d3.range(low, high + 1, step);
-  return Plot.plot({
-    className: CLASS,
+  return picture({
     ariaLabel: `${label}, by layer from the input to the loss, on a logarithmic axis`,
     width,
     height: Math.max(230, Math.min(340, width * 0.42)),
@@ -133,8 +143,7 @@ export function autocorrelationChart({ curves, lags, white, brown }) {
     Plot.text(pairs(values).slice(-1), { text: [name], textAnchor: "end", dy, fill: "var(--muted)" }),
   ];
   return responsive(el("div", { class: "chart" }), (width) =>
-    Plot.plot({
-      className: CLASS,
+    picture({
       ariaLabel: "Autocorrelation of the gradient by lag, with white and brown noise for comparison",
       width,
       height: Math.max(230, Math.min(336, width * 0.6)),
@@ -161,8 +170,7 @@ export function autocorrelationChart({ curves, lags, white, brown }) {
 /** Error in per cent by epoch, one curve per model. */
 export function errorChart({ curves, highest, label }) {
   return responsive(el("div", { class: "chart" }), (width) =>
-    Plot.plot({
-      className: CLASS,
+    picture({
       ariaLabel: `${label} by epoch`,
       width,
       height: Math.max(220, Math.min(300, width * 0.62)),
@@ -195,9 +203,9 @@ const diverging = (value) => {
 /** A matrix of −1 … 1 as a picture, one pixel per entry. */
 export function matrixPicture(rows, description) {
   const canvas = el("canvas", { class: "matrix", width: rows[0].length, height: rows.length, role: "img", "aria-label": description });
-  const picture = new ImageData(rows[0].length, rows.length);
-  rows.flat().forEach((value, at) => picture.data.set([...diverging(value), 255], at * 4));
-  canvas.getContext("2d").putImageData(picture, 0, 0);
+  const pixels = new ImageData(rows[0].length, rows.length);
+  rows.flat().forEach((value, at) => pixels.data.set([...diverging(value), 255], at * 4));
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
   return canvas;
 }
 

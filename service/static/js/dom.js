@@ -69,6 +69,11 @@ export function dropDown(id, legend, options, chosen, change) {
   return el("div", { class: "field control" }, el("label", { for: id }, legend), select);
 }
 
+/** A part that scrolls sideways, or in itself when `tall`: it takes the focus, so that the arrow keys scroll it. */
+export function scrollable(name, content, tall = false) {
+  return el("div", { class: tall ? "scroll tall" : "scroll", role: "region", "aria-label": name, tabindex: 0 }, content);
+}
+
 /** A text that screen readers speak when it changes. */
 export function say(text) {
   byId("status").textContent = text;

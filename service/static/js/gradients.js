@@ -2,7 +2,7 @@
 
 import { ask, curl, showProgress } from "./api.js";
 import { layerChart } from "./charts.js";
-import { commands, el, section, segments } from "./dom.js";
+import { commands, el, scrollable, section, segments } from "./dom.js";
 import { list, number, plural, sentence, short, times } from "./numbers.js";
 import { swatch } from "./looks.js";
 import { problemBox } from "./problem.js";
@@ -43,7 +43,7 @@ export function clear() {
 function drawn(answered) {
   const chart = el("div");
   const readout = el("div", { class: "readout" });
-  const all = el("details", { "data-table": true }, el("summary", {}, "Every layer in a table"), el("div", { class: "scroll tall" }));
+  const all = el("details", { "data-table": true }, el("summary", {}, "Every layer in a table"), el("div"));
   const choice = segments(
     "quantity",
     "Gradient of",
@@ -66,7 +66,7 @@ function drawn(answered) {
       return spoken(answered, at);
     };
     chart.replaceChildren(...layerChart({ curves, label: QUANTITIES[quantity].axis, start: position, moved }), ...gaps(curves));
-    all.lastChild.replaceChildren(everyLayer(answered));
+    all.lastChild.replaceChildren(scrollable("Every layer", everyLayer(answered), true));
   }
   draw();
   return [el("div", { class: "verdicts" }, verdicts(answered)), el("div", { class: "control-row" }, choice, key), chart, readout, all];
@@ -106,7 +106,7 @@ function layerTable(answered, at) {
       }),
     ),
   );
-  return [el("h3", {}, title, " ", el("span", { class: "facts" }, facts)), el("div", { class: "scroll" }, table)];
+  return [el("h3", {}, title, " ", el("span", { class: "facts" }, facts)), scrollable(title, table)];
 }
 
 const spoken = (answered, at) => {
@@ -153,9 +153,8 @@ function findings(entries) {
     "details",
     {},
     el("summary", {}, `${plural(entries.length, "finding")} with rule and threshold`),
-    el(
-      "div",
-      { class: "scroll" },
+    scrollable(
+      "Findings",
       el(
         "table",
         {},

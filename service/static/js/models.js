@@ -9,19 +9,18 @@ const AT_FIRST = 4; // models shown side by side before anyone chooses
 /** Every served model with its details, the default first: [{name, family, depth, detail, colour, dash}]. */
 export async function served() {
   const { answer } = await ask("models");
-  const details = await Promise.all(answer.models.map(({ name }) => ask(`models/${encodeURIComponent(name)}`)));
-  const models = details.map(({ answer: detail }) => ({
-    name: detail.name,
-    family: detail.architecture.family,
-    depth: detail.architecture.depth,
-    detail,
-  }));
-  models.sort((one, other) => rank(one, answer) - rank(other, answer) || one.depth - other.depth || one.name.localeCompare(other.name));
+  const times = (name) => answer.models.filter((model) => model.name === name).length;
+  const models = await Promise.all(
+    answer.models.map(async ({ name, version, family, depth, default: standard }) => {
+      const full = times(name) > 1 ? `${name}@${version}` : name;
+      const { answer: detail } = await ask(`models/${name}`, { query: [["version", times(name) > 1 ? version : null]] });
+      return { name: full, family, depth, detail, standard };
+    }),
+  );
+  models.sort((one, other) => other.standard - one.standard || one.depth - other.depth || one.name.localeCompare(other.name));
   assignLooks(models);
-  return { models, provider: answer.execution_provider, refused: answer.refused ?? [] };
+  return { models, provider: answer.execution_provider, refused: answer.refused };
 }
-
-const rank = (model, answer) => (model.name === (answer.default ?? answer.default_model) ? 0 : 1);
 
 /** Check boxes for the models; `changed` gets those that are checked, never none. */
 export function modelChoice(models, changed) {

@@ -2,7 +2,7 @@
 
 import { ask, curl, showProgress } from "./api.js";
 import { autocorrelationChart, matrixKey, matrixPicture } from "./charts.js";
-import { commands, el, section } from "./dom.js";
+import { commands, el, scrollable, section } from "./dom.js";
 import { list, number, sentence, short } from "./numbers.js";
 import { dropField, sample, sampleButtons } from "./photograph.js";
 import { swatch } from "./looks.js";
@@ -82,7 +82,7 @@ function drawn(answered, first, second) {
         chart,
       ),
     ),
-    el("details", { "data-table": true }, el("summary", {}, "Autocorrelation in a table"), el("div", { class: "scroll tall" }, table(answered))),
+    el("details", { "data-table": true }, el("summary", {}, "Autocorrelation in a table"), scrollable("Autocorrelation by lag", table(answered), true)),
   ];
 }
 

@@ -2,7 +2,7 @@
 
 import { curl } from "./api.js";
 import { errorChart } from "./charts.js";
-import { commands, el, section } from "./dom.js";
+import { commands, el, scrollable, section } from "./dom.js";
 import { list, number, percent, plural } from "./numbers.js";
 import { swatch } from "./looks.js";
 
@@ -27,7 +27,7 @@ export function showTraining(models) {
     el("ul", { class: "key control-row", "aria-label": "Models" }, trained.map((model) => el("li", {}, swatch(model), model.name))),
     el("div", { class: "halves" }, half("training error", "train_error"), half("test error", "test_error")),
     el("p", { class: "small muted" }, "Training error is measured while training, on images shifted and mirrored at random; test error on untouched ones."),
-    el("div", { class: "scroll" }, table(trained)),
+    scrollable("Trained models", table(trained)),
   );
   footer.replaceChildren(commands(trained.map(({ name }) => curl(`models/${name}`))));
 }
