@@ -11,6 +11,7 @@ from onnx import (
     AttributeProto,
     GraphProto,
     ModelProto,
+    NodeProto,
     TensorProto,
     helper,
     inliner,
