@@ -48,7 +48,9 @@ def scatter_along_axis(g: Emitter, tensor: str, rank: int, axis: int, index: Arr
 
 def pad(g: Emitter, tensor: str, rank: int, axis: int, before: int, after: int) -> str:
     """Zeros before and after along one axis."""
-    return pad_all(g, tensor, [before if i == axis else 0 for i in range(rank)], [after * (i == axis) for i in range(rank)])
+    ahead, behind = [0] * rank, [0] * rank
+    ahead[axis], behind[axis] = before, after
+    return pad_all(g, tensor, ahead, behind)
 
 
 def pad_all(g: Emitter, tensor: str, before: Sequence[int], after: Sequence[int]) -> str:

@@ -193,9 +193,7 @@ def _at_stride_1(place: Window) -> Window:
     return replace(place, outputs=outputs, strides=(1,) * len(outputs))
 
 
-def _padded_conv(
-    g: Emitter, x: str, kernel: str, pads: Sequence[int], dilations: Sequence[int], groups: int
-) -> str:
+def _padded_conv(g: Emitter, x: str, kernel: str, pads: Sequence[int], dilations: Sequence[int], groups: int) -> str:
     """A stride-1 convolution; negative pads cut x before it."""
     axes = len(dilations)
     return g.op(

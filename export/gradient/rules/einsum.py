@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from string import ascii_letters
 
 from export.gradient.emitter import Cotangent, Emitter, PerSample
-from export.gradient.graph import N, Node, static
+from export.gradient.graph import N, Node
 from export.gradient.registry import gradient
 
 
@@ -30,10 +30,10 @@ def einsum(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
         reached = {letter for t, _ in others for letter in t} | set(result)
         if not set(term) <= reached:
             raise g.refusal(node, "it sums an operand over an index of its own", "use ReduceSum")
-        target = term if g.value(name) is None else batch + term
-        equation = ",".join([result, *(t for t, _ in others)]) + "->" + target
+        constant = g.value(name) is not None
+        equation = ",".join([result, *(t for t, _ in others)]) + "->" + batch * constant + term
         gradient = g.op("Einsum", dy, *(n for _, n in others), equation=equation)
-        gradients.append(gradient if g.value(name) is None else PerSample(g.reshape(gradient, (N, *static(g.shape(name))))))
+        gradients.append(PerSample(gradient) if constant else gradient)
     return gradients
 
 

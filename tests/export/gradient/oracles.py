@@ -44,7 +44,11 @@ class MaxPool(OpRun):
         flat = np.arange(x.size).reshape(x.shape)
         for place in np.ndindex(*counts):
             taps = [
-                [i for k in range(kernel[a]) if 0 <= (i := place[a] * strides[a] + k * dilations[a] - pads[a]) < sizes[a]]
+                [
+                    i
+                    for k in range(kernel[a])
+                    if 0 <= (i := place[a] * strides[a] + k * dilations[a] - pads[a]) < sizes[a]
+                ]
                 for a in range(axes)
             ]
             window = x[(slice(None), slice(None), *np.ix_(*taps))].reshape(*x.shape[:2], -1)

@@ -8,8 +8,9 @@ import pytest
 
 from export.gradient import differentiate, prepare, registry
 
-from .cases import CASES, Case
+from .cases import Case
 from .oracles import directional_derivative, evaluate, images, in_double, network, numerical_gradient
+from .table import TABLE
 
 OUTPUTS = ("logits", "weight_square", "bias_square", "other_square", "batch_square", "input_gradient")
 BATCH = 3
@@ -24,7 +25,7 @@ def labels(logits: np.ndarray) -> np.ndarray:
     return np.array([0, 2, logits[2].argmax()])
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", TABLE, ids=str)
 def test_gradients_agree_with_central_differences_in_float64(case: Case) -> None:
     forward = in_double(case)
     prepared = prepare(forward)
@@ -39,11 +40,15 @@ def test_gradients_agree_with_central_differences_in_float64(case: Case) -> None
 
     biases = [layer.name for layer in prepared.layers if layer.bias]
     for index, layer in enumerate(prepared.layers):
+        if layer.name.startswith("head"):  # the linear layers behind the operator have cases of their own
+            continue
         gradient = numerical_gradient(forward, f"{layer.name}.weight", given["input"], label)
         np.testing.assert_allclose(
             found["weight_square"][:, index], np.square(gradient).reshape(BATCH, -1).sum(1), rtol=1e-5, atol=1e-15
         )
-        np.testing.assert_allclose(found["batch_square"][index], np.square(gradient.sum(0)).sum(), rtol=1e-5, atol=1e-15)
+        np.testing.assert_allclose(
+            found["batch_square"][index], np.square(gradient.sum(0)).sum(), rtol=1e-5, atol=1e-15
+        )
         if layer.bias:
             gradient = numerical_gradient(forward, "p2.weight", given["input"], label)
             square = np.square(gradient).reshape(BATCH, -1).sum(1)
@@ -54,7 +59,7 @@ def test_gradients_agree_with_central_differences_in_float64(case: Case) -> None
         np.testing.assert_allclose(found["other_square"][:, index], square, rtol=1e-5, atol=1e-15)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", TABLE, ids=str)
 def test_float32_on_onnx_runtime_agrees_with_float64(case: Case) -> None:
     exact = evaluate(differentiate(prepare(in_double(case)), OUTPUTS), feeds(case, np.float64))
     model = differentiate(prepare(network(case)), OUTPUTS)
@@ -66,4 +71,4 @@ def test_float32_on_onnx_runtime_agrees_with_float64(case: Case) -> None:
 
 
 def test_every_rule_has_a_case() -> None:
-    assert {case.operator for case in CASES} >= set(registry.operators_with_rules())
+    assert {case.operator for case in TABLE} >= set(registry.operators_with_rules())

@@ -1,0 +1,72 @@
+"""Transposed convolution: its input gradient is the convolution it transposes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from export.gradient.emitter import Cotangent, Emitter, PerSample
+from export.gradient.factors import Arrangement, Factors
+from export.gradient.graph import N, Node, static
+from export.gradient.registry import gradient, norm
+from export.gradient.rules.conv import _unfold as unfold
+from export.gradient.rules.windows import Window, window
+
+
+@gradient("ConvTranspose")
+def conv_transpose(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """dx = W ∗ dy with the same strides and pads, db = Σ dy over the positions; the norm twin has dW."""
+    place, groups = _geometry(g, node)
+    dx = g.op(
+        "Conv",
+        dy,
+        node.inputs[1],
+        kernel_shape=list(place.kernel),
+        strides=list(place.strides),
+        dilations=list(place.dilations),
+        pads=[*place.begin, *place.end],
+        group=groups,
+    )
+    if node.input(2) is None:
+        return (dx, None, None)[: len(node.inputs)]
+    return dx, None, PerSample(g.position_sum(dy, g.shape(node.outputs[0])))
+
+
+@norm("ConvTranspose")
+def conv_transpose_norm(g: Emitter, node: Node, dy: str) -> Factors:
+    """Squared norm per sample of dW = unfold(dy)·xᵀ, of the summed loss; a row is an output channel at one tap."""
+    place, groups = _geometry(g, node)
+    inputs, channels, *_ = static(g.shape(node.inputs[1]))
+    taps, positions, columns = math.prod(place.kernel), math.prod(place.outputs), inputs // groups
+    rows, size = taps * channels, math.prod(place.sizes)
+    x = g.reshape(node.inputs[0], (N, groups, columns, positions))
+    unfolded = g.reshape(unfold(g, dy, (N, groups, channels, size), place), (N, groups, positions, rows))
+    left, right = g.transpose(unfolded, (0, 1, 3, 2)), g.transpose(x, (0, 1, 3, 2))
+    if groups == 1:
+        left, right = g.reshape(left, (N, rows, positions)), g.reshape(right, (N, positions, columns))
+    by_tap = np.tile(np.arange(channels), taps)
+    return Factors(
+        left=left,
+        right=right,
+        rows=rows,
+        positions=positions,
+        columns=columns,
+        arrangement=Arrangement((groups, columns, channels, taps), (0, 3, 2, 1)),
+        channels=np.concatenate([group * channels + by_tap for group in range(groups)]),
+        groups=groups,
+    )
+
+
+def _geometry(g: Emitter, node: Node) -> tuple[Window, int]:
+    """The windows of the convolution that this one transposes: from its output to its input.
+
+    Pads that follow from `output_shape` or `auto_pad` are those that make the sizes fit.
+    """
+    kernel = g.constant_operand(node, 1)
+    y_shape, x_shape = g.shape(node.outputs[0]), g.shape(node.inputs[0])
+    place = window(node, y_shape, x_shape, kernel.shape[2:])
+    if node.attribute("output_shape") and node.attribute("auto_pad", "NOTSET") == "NOTSET":
+        raise g.refusal(node, "its pads follow from output_shape", "state the pads and output_padding")
+    return place, node.attribute("group", 1)

@@ -1,0 +1,243 @@
+"""Whole networks against torch autograd, per layer and per sample."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+
+from export.gradient import OUTPUTS, UnsupportedOperator, differentiate
+
+from .networks import by_autograd, catalogued, feeds, prepared, randomised, run
+from .oracles import evaluate
+
+EVERY_NORM = (*OUTPUTS["batch_norms"], "input_gradient")
+LABELS = (3, -1, 0, 9, 1, 2, 5)
+
+
+def images(batch: int, size: int = 32, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(batch, 3, size, size)).astype(np.float32)
+
+
+def assert_squares_agree(found: dict, expected: dict, tolerance: float) -> None:
+    """Norms, of which the outputs are squares, agree relatively; gradients relative to their largest entry."""
+    for name, value in expected.items():
+        if name == "input_gradient":
+            np.testing.assert_allclose(found[name], value, atol=tolerance * np.abs(value).max(), rtol=0)
+        else:
+            np.testing.assert_allclose(np.sqrt(found[name]), np.sqrt(value), rtol=tolerance, err_msg=name)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+@pytest.mark.parametrize("name", ["resnet8", "plain8", "resnet20"])
+def test_float32_norms_agree_with_autograd(name: str, batch: int) -> None:
+    network = catalogued(name)
+    ready = prepared(network)
+    image, label = images(batch), LABELS[:batch]
+    found = run(differentiate(ready, EVERY_NORM), image, label)
+    assert_squares_agree(found, by_autograd(network, ready, image, label), 1e-4)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "plain8"])
+def test_float64_norms_agree_with_autograd(name: str) -> None:
+    network = catalogued(name)
+    ready = prepared(network, double=True)
+    image, label = images(2).astype(np.float64), LABELS[:2]
+    found = evaluate(differentiate(ready, EVERY_NORM), feeds(image, label))
+    assert_squares_agree(found, by_autograd(network, ready, image, label), 1e-10)
+
+
+def test_resnet20_has_twenty_layers_in_forward_order() -> None:
+    layers = prepared(catalogued("resnet20")).layers
+    assert len(layers) == 20
+    assert [layer.depth for layer in layers] == list(range(1, 21))
+    assert layers[0].name == "stem"
+    assert layers[-1].name == "classifier"
+    assert sum(layer.parameters for layer in layers) == 432 + 6 * 2304 + 4608 + 5 * 9216 + 18432 + 5 * 36864 + 640
+
+
+class Shared(nn.Module):
+    """One convolution used twice and one linear layer used at every position, with a branch around."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.twice = nn.Conv2d(6, 6, 3, padding=1)
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.first(x))
+        h = h + torch.tanh(self.twice(h))
+        h = h + torch.tanh(self.twice(h))
+        return self.head(h.mean((2, 3)))
+
+
+def test_a_shared_weight_is_one_layer_with_the_norm_of_the_summed_gradient() -> None:
+    torch.manual_seed(0)
+    network = Shared().eval()
+    ready = prepared(network, (3, 8, 8))
+    assert [(layer.name, layer.uses) for layer in ready.layers] == [("first", 1), ("twice", 2), ("head", 1)]
+    image, label = images(3, 8), (0, -1, 2)
+    found = run(differentiate(ready, EVERY_NORM), image, label)
+    assert_squares_agree(found, by_autograd(network, ready, image, label), 1e-4)
+
+
+class Wide(nn.Module):
+    """Positions few and channels many, so that the ghost norm is the cheaper one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 64, 3, stride=3)
+        self.ghost = nn.Conv2d(64, 64, 3, padding=1, bias=False)
+        self.grouped = nn.Conv2d(64, 64, 3, padding=1, groups=2)
+        self.norm = nn.BatchNorm2d(64)
+        self.head = nn.Linear(64 * 4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.conv(x))
+        h = h + torch.relu(self.ghost(h))
+        return self.head(self.norm(torch.relu(self.grouped(h))).flatten(1))
+
+
+def test_ghost_norms_agree_with_autograd() -> None:
+    torch.manual_seed(0)
+    network = randomised(Wide())
+    ready = prepared(network, (3, 6, 6))
+    image, label = images(3, 6), (0, -1, 2)
+    found = run(differentiate(ready, EVERY_NORM), image, label)
+    assert_squares_agree(found, by_autograd(network, ready, image, label), 1e-4)
+
+
+def test_a_saturated_sample_keeps_its_tiny_gradient() -> None:
+    network = catalogued("plain8")
+    network.classifier.weight.data.mul_(12)
+    ready = prepared(network)
+    image = images(4)
+    label = (-1, -1, -1, -1)
+    scale = 2.0**40
+    found = run(differentiate(ready, "weight_norms"), image, label, scale)
+    expected = by_autograd(network, ready, image, label)
+    assert 0 < np.sqrt(expected["activation_square"][:, -1].min()) < 1e-9
+    for name in ("activation_square", "weight_square"):
+        np.testing.assert_allclose(np.sqrt(found[name]) / scale, np.sqrt(expected[name]), rtol=1e-3)
+
+
+def test_scaled_norms_are_the_same_folded_or_not() -> None:
+    network = catalogued("resnet8")
+    image, label = images(2), (1, -1)
+    apart = run(differentiate(prepared(network), "weight_norms"), image, label)
+    absorb(network)
+    folded = run(differentiate(prepared(network), "weight_norms"), image, label)
+    np.testing.assert_allclose(folded["scaled_square"], apart["scaled_square"], rtol=1e-4)
+    assert not np.allclose(folded["weight_square"], apart["weight_square"], rtol=0.1)
+
+
+def absorb(network: nn.Module) -> None:
+    """Move every normalization's scale into the convolution before it, leaving an identity scale behind."""
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for conv, norm in zip(convolutions, norms, strict=True):
+        ratio = norm.weight.data / (norm.running_var + norm.eps).sqrt()
+        conv.weight.data.mul_(ratio[:, None, None, None])
+        norm.running_mean.mul_(ratio)
+        norm.running_var.fill_(1 - norm.eps)
+        norm.weight.data.fill_(1.0)
+
+
+class SigmoidChain(nn.Module):
+    """Forty linear layers with sigmoids between: what vanishing looks like."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(12, 16), *(nn.Linear(16, 16) for _ in range(38)), nn.Linear(16, 5)])
+        for layer in self.layers:
+            nn.init.xavier_normal_(layer.weight, 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        for layer in self.layers[:-1]:
+            x = torch.sigmoid(layer(x))
+        return self.layers[-1](x)
+
+
+def test_norms_of_a_forty_layer_sigmoid_chain_are_right_down_to_1e_36() -> None:
+    torch.manual_seed(1)
+    network = SigmoidChain().eval()
+    ready = prepared(network, (3, 2, 2))
+    image, label = images(2, 2), (0, 3)
+    model = differentiate(ready, "weight_norms")
+    expected = by_autograd(network, ready, image, label)
+    for name in ("activation_square", "weight_square", "scaled_square"):
+        exact = np.sqrt(expected[name])
+        assert exact.min() < 1e-33
+        right = np.zeros(exact.shape, dtype=bool)
+        for exponent in (0, 50, 100):
+            squares = run(model, image, label, 2.0**exponent)[name].astype(np.float64)
+            norms = np.sqrt(squares) / 2.0**exponent
+            usable = (squares > 1e-30) & np.isfinite(squares)
+            np.testing.assert_allclose(norms[usable], exact[usable], rtol=1e-3)
+            right |= usable
+        assert right.all()
+
+
+@pytest.fixture(scope="module")
+def resnet8_norms() -> onnx.ModelProto:
+    return differentiate(prepared(catalogued("resnet8")), (*OUTPUTS["weight_norms"], "input_gradient"))
+
+
+def test_a_sample_has_the_same_norms_alone_in_a_batch_and_shuffled(resnet8_norms: onnx.ModelProto) -> None:
+    image = images(64)
+    label = np.arange(64) % 11 - 1
+    together = run(resnet8_norms, image, label)
+    order = np.random.default_rng(0).permutation(64)
+    shuffled = run(resnet8_norms, image[order], label[order])
+    for name, value in together.items():
+        np.testing.assert_allclose(shuffled[name], value[order], rtol=2e-6, atol=1e-6 * np.abs(value).max())
+    for index in (0, 17, 63):
+        alone = run(resnet8_norms, image[index : index + 1], label[index : index + 1])
+        for name, value in together.items():
+            np.testing.assert_allclose(alone[name][0], value[index], rtol=2e-6, atol=1e-6 * np.abs(value).max())
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_sample_beside_one_that_is_not_finite_keeps_its_norms(resnet8_norms: onnx.ModelProto, bad: float) -> None:
+    image = images(3)
+    clean = run(resnet8_norms, image, (1, 2, -1))
+    image[1] = bad
+    beside = run(resnet8_norms, image, (1, 2, -1))
+    for name, value in clean.items():
+        np.testing.assert_allclose(beside[name][[0, 2]], value[[0, 2]], rtol=2e-6, atol=1e-6 * np.abs(value).max())
+    assert not np.isfinite(beside["weight_square"][1]).all()
+
+
+def test_scale_multiplies_gradients_without_touching_other_samples(resnet8_norms: onnx.ModelProto) -> None:
+    image = images(3)
+    once = run(resnet8_norms, image, (1, 2, -1))
+    scaled = run(resnet8_norms, image, (1, 2, -1), np.array([1.0, 2.0**20, 1.0]))
+    np.testing.assert_array_equal(scaled["weight_square"][[0, 2]], once["weight_square"][[0, 2]])
+    np.testing.assert_allclose(scaled["weight_square"][1], once["weight_square"][1] * 2.0**40, rtol=1e-6)
+
+
+def test_dead_rectifiers_give_exactly_zero() -> None:
+    network = catalogued("plain8")
+    network.stages[1][0].norm1.bias.data.fill_(-100.0)
+    found = run(differentiate(prepared(network), "weight_norms"), images(2), (0, 1))
+    names = [layer.name for layer in prepared(network).layers]
+    dead = names.index("stages.1.0.conv1")
+    assert (found["weight_square"][:, : dead + 1] == 0).all()
+    assert (found["weight_square"][:, -1] > 0).all()
+
+
+def test_an_operator_without_a_rule_is_refused_by_name() -> None:
+    node = onnx.helper.make_node("Hardmax", ["x"], ["y"], name="odd")
+    graph = onnx.helper.make_graph(
+        [node],
+        "net",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", 4])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", 4])],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)])
+    with pytest.raises(UnsupportedOperator, match=r"Hardmax \(node 'odd'\)"):
+        differentiate(model)
