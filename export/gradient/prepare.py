@@ -11,6 +11,7 @@ from onnx import inliner, version_converter
 
 from export.gradient import simplify
 from export.gradient.backward import backward
+from export.gradient.decompose import decompose
 from export.gradient.emitter import Emitter
 from export.gradient.errors import InvalidModel, UnsupportedGraph
 from export.gradient.folding import dtype_of, fold
@@ -62,7 +63,7 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = ()) -> Prepa
 
     Raises InvalidModel, UnsupportedGraph or UnsupportedOperator.
     """
-    model = _at_our_opset(model)
+    model = decompose(_at_our_opset(model))
     graph = fold(model, _image_shape(model))
     graph.excluded = frozenset(constants)
     graph.parameters -= graph.excluded

@@ -67,13 +67,6 @@ def elu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (_piecewise(g, node, dy, g.mul(dy, slope)),)
 
 
-@gradient("Celu")
-def celu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """exp(x/α) below 0."""
-    slope = g.op("Exp", g.mul(node.inputs[0], g.scalar(1.0 / node.attribute("alpha", 1.0))))
-    return (_piecewise(g, node, dy, g.mul(dy, slope)),)
-
-
 @gradient("Selu")
 def selu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """γ above 0, γ·α·eˣ below."""
@@ -159,7 +152,8 @@ def softmax(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     A constant added to dy changes nothing, so the dy of the largest y is subtracted first: where
     one y is nearly 1, its own dx is then a sum of small terms, not the difference of large ones.
     """
-    y, axis = node.outputs[0], node.attribute("axis", -1)
+    y = node.outputs[0]
+    axis = node.attribute("axis", -1) % len(g.shape(y))
     largest = g.op("ArgMax", y, axis=axis, keepdims=1)
     dy = g.op("Sub", dy, g.op("GatherElements", dy, largest, axis=axis))
     return (g.mul(y, g.op("Sub", dy, g.reduce_sum(g.mul(y, dy), (axis,), keepdims=True))),)

@@ -46,24 +46,6 @@ def instance_normalization(g: Emitter, node: Node, dy: str) -> Sequence[Cotangen
     )
 
 
-@gradient("GroupNormalization")
-def group_normalization(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """As InstanceNormalization over groups of channels; before opset 21 γ and β are per group."""
-    groups, shape = node.attribute("num_groups"), g.shape(node.inputs[0])
-    channels = static(shape[1:2])[0]
-    grouped = (shape[0], groups, channels // groups, *shape[2:])
-    axes = range(2, len(grouped))
-    x, dy = g.reshape(node.inputs[0], grouped), g.reshape(dy, grouped)
-    normalized, inverse_sigma = _standardized(g, x, axes, node.attribute("epsilon", 1e-5))
-    column = (groups, *[1] * len(axes))
-    scaled = g.mul(dy, g.reshape(node.inputs[1], column))
-    return (
-        g.reshape(_through_standardization(g, scaled, normalized, inverse_sigma, axes), shape),
-        _parameter(g, node.inputs[1], g.mul(dy, normalized), grouped, column),
-        _parameter(g, node.inputs[2], dy, grouped, column),
-    )
-
-
 @gradient("LayerNormalization", broadcasts=True)
 def layer_normalization(g: Emitter, node: Node, dy: str, *others: str | None) -> Sequence[Cotangent]:
     """Over the axes from `axis` to the last; γ and β are broadcast from behind."""

@@ -33,13 +33,12 @@ REDUCTION = [
 
 MOVEMENT = [
     case("Transpose", (3, 4, 2), perm=[0, 3, 1, 2]),
-    case("Transpose", (3, 4, 2), perm=[2, 0, 3, 1], note="moves the batch"),
-    case("Transpose", (3,), note="reversed"),
+    case("Transpose", (3, 4, 2), perm=[0, 2, 3, 1]),
     case("Concat", (3, 4), "x", "u", axis=1),
     case("Concat", (3, 4), "x", "u", "x", axis=-1, note="an operand twice"),
     case("Split", (6, 4), "x", ints(1, 2, 3), axis=1, outputs=3),
     case("Split", (3, 5), "x", axis=-1, num_outputs=2, outputs=2, note="uneven"),
-    case("Slice", (4, 6), "x", ints(1), ints(3)),
+    case("Slice", (4, 6), "x", ints(0, 1), ints(LARGEST, 3), note="without axes"),
     case("Slice", (4, 6), "x", ints(1, 0), ints(3, LARGEST), ints(1, 2), ints(1, 2)),
     case("Slice", (4, 7), "x", ints(-1), ints(SMALLEST), ints(2), ints(-1), note="reversed"),
     case("Slice", (4, 7), "x", ints(-2, 3), ints(0, -9), ints(2, 1), ints(-2, -1), note="backwards"),

@@ -18,7 +18,7 @@ ARITHMETIC = [
     case("Pow", (3, 4), "x", w(1, low=2.0, high=2.0), note="square"),
     case("Pow", (3, 4), "x", ints(3), note="cube by an integer"),
     case("Pow", (3, 4), "x", w(4, low=-1.5, high=2.5), domain=POSITIVE, note="trained exponents"),
-    case("Pow", (3, 4), "x", w(4, low=0.0, high=0.0), note="exponent 0"),
+    case("Pow", (3, 4), "x", w(4, low=0.0, high=0.0), domain=POSITIVE, note="exponent 0"),
     case("Pow", (3, 4), "x", "u", domain=POSITIVE, note="both computed"),
     case("Max", (3, 4), "x", "u"),
     case("Max", (3, 4), "x", w(1, 4), w(3, 1), note="three operands"),

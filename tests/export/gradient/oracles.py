@@ -8,61 +8,15 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
-from onnx.reference.op_run import OpRun
 
 from export.gradient import OPSET, to_float64
+from export.reference import evaluate, evaluator
 
 from .cases import Case
 
 Array = NDArray[Any]
 CLASSES = 4
 STEP = 1e-5
-
-
-class MaxPool(OpRun):
-    """The evaluator's own `Indices` are wrong at stride 1; this one is a loop over the windows."""
-
-    op_domain = ""
-
-    def _run(self, x: Array, **attributes: Any) -> tuple[Array, ...]:
-        kernel = list(attributes["kernel_shape"])
-        axes = len(kernel)
-        strides = attributes.get("strides") or [1] * axes
-        dilations = attributes.get("dilations") or [1] * axes
-        pads = attributes.get("pads") or [0] * (2 * axes)
-        if attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-            raise NotImplementedError("auto_pad")
-        sizes = x.shape[2:]
-        counts = []
-        for a in range(axes):
-            room = sizes[a] + pads[a] + pads[axes + a] - dilations[a] * (kernel[a] - 1) - 1
-            count = (-(-room // strides[a]) if attributes.get("ceil_mode") else room // strides[a]) + 1
-            counts.append(count - ((count - 1) * strides[a] >= sizes[a] + pads[a]))
-        y = np.empty((*x.shape[:2], *counts), dtype=x.dtype)
-        index = np.empty(y.shape, dtype=np.int64)
-        flat = np.arange(x.size).reshape(x.shape)
-        for place in np.ndindex(*counts):
-            taps = [
-                [
-                    i
-                    for k in range(kernel[a])
-                    if 0 <= (i := place[a] * strides[a] + k * dilations[a] - pads[a]) < sizes[a]
-                ]
-                for a in range(axes)
-            ]
-            window = x[(slice(None), slice(None), *np.ix_(*taps))].reshape(*x.shape[:2], -1)
-            where = flat[(slice(None), slice(None), *np.ix_(*taps))].reshape(*x.shape[:2], -1)
-            best = window.argmax(axis=-1)[..., None]
-            y[(slice(None), slice(None), *place)] = np.take_along_axis(window, best, -1)[..., 0]
-            index[(slice(None), slice(None), *place)] = np.take_along_axis(where, best, -1)[..., 0]
-        return (y, index) if len(self.onnx_node.output) > 1 else (y,)
-
-
-def evaluate(model: onnx.ModelProto, feeds: dict[str, Array]) -> dict[str, Array]:
-    """A model's outputs by onnx's reference evaluator, by name."""
-    evaluator = ReferenceEvaluator(model, new_ops=[MaxPool])
-    return dict(zip(evaluator.output_names, evaluator.run(None, feeds), strict=True))
 
 
 def network(case: Case) -> onnx.ModelProto:
@@ -135,8 +89,8 @@ def losses(logits: Array, label: Array) -> Array:
 
 def directional_derivative(model: onnx.ModelProto, image: Array, label: Array, direction: Array) -> Array:
     """dL_n/dε of every sample's loss along `direction` in the image, by a central difference."""
-    evaluator = ReferenceEvaluator(model, new_ops=[MaxPool])
-    sides = [evaluator.run(None, {"image": image + sign * STEP * direction})[0] for sign in (1, -1)]
+    ready = evaluator(model)
+    sides = [ready.run(None, {"image": image + sign * STEP * direction})[0] for sign in (1, -1)]
     return (losses(sides[0], label) - losses(sides[1], label)) / (2 * STEP)
 
 
@@ -148,13 +102,13 @@ def numerical_gradient(model: onnx.ModelProto, name: str, image: Array, label: A
     value = numpy_helper.to_array(tensor)
     free.graph.initializer.remove(tensor)
     free.graph.input.append(helper.make_tensor_value_info(name, tensor.data_type, value.shape))
-    evaluator = ReferenceEvaluator(free, new_ops=[MaxPool])
+    ready = evaluator(free)
     gradient = np.empty((len(image), value.size))
     for index in range(value.size):
         step = np.zeros(value.size)
         step[index] = STEP
         step = step.reshape(value.shape)
-        sides = [evaluator.run(None, {"image": image, name: value + sign * step})[0] for sign in (1, -1)]
+        sides = [ready.run(None, {"image": image, name: value + sign * step})[0] for sign in (1, -1)]
         gradient[:, index] = (losses(sides[0], label) - losses(sides[1], label)) / (2 * STEP)
     return gradient.reshape(len(image), *value.shape)
 

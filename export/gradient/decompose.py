@@ -1,0 +1,63 @@
+"""Operators that are rewritten by others before anything else: double precision and CUDA know only those.
+
+Celu                 α·Elu(x/α)
+GroupNormalization   InstanceNormalization of groups, as opset 18 defines it: scale and shift per group
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+Rewrite = Callable[[onnx.NodeProto, dict[str, object]], list[onnx.NodeProto]]
+
+
+def decompose(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy without the operators above; the model itself where there are none."""
+    if not any(node.op_type in REWRITES for node in model.graph.node):
+        return model
+    rewritten = onnx.ModelProto()
+    rewritten.CopyFrom(model)
+    del rewritten.graph.node[:]
+    for node in model.graph.node:
+        if node.op_type in REWRITES:
+            given = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+            rewritten.graph.node.extend(REWRITES[node.op_type](node, given))
+        else:
+            rewritten.graph.node.append(node)
+    return rewritten
+
+
+def _celu(node: onnx.NodeProto, given: dict[str, object]) -> list[onnx.NodeProto]:
+    stem, (x,), (y,) = node.name or node.output[0], node.input, node.output
+    alpha = np.array(given.get("alpha", 1.0), dtype=np.float32)
+    return [
+        helper.make_node("Constant", [], [f"{stem}/alpha"], f"{stem}/alpha", value=numpy_helper.from_array(alpha)),
+        helper.make_node("Div", [x, f"{stem}/alpha"], [f"{stem}/scaled"], f"{stem}/Div"),
+        helper.make_node("Elu", [f"{stem}/scaled"], [f"{stem}/bent"], f"{stem}/Elu"),
+        helper.make_node("Mul", [f"{stem}/bent", f"{stem}/alpha"], [y], f"{stem}/Mul"),
+    ]
+
+
+def _group_normalization(node: onnx.NodeProto, given: dict[str, object]) -> list[onnx.NodeProto]:
+    stem, (x, scale, shift), (y,) = node.name or node.output[0], node.input, node.output
+    grouped = numpy_helper.from_array(np.array([0, given["num_groups"], -1], dtype=np.int64))
+    return [
+        helper.make_node("Constant", [], [f"{stem}/groups"], f"{stem}/groups", value=grouped),
+        helper.make_node("Reshape", [x, f"{stem}/groups"], [f"{stem}/grouped"], f"{stem}/Group"),
+        helper.make_node(
+            "InstanceNormalization",
+            [f"{stem}/grouped", scale, shift],
+            [f"{stem}/normalized"],
+            f"{stem}/InstanceNormalization",
+            epsilon=given.get("epsilon", 1e-5),
+        ),
+        helper.make_node("Shape", [x], [f"{stem}/shape"], f"{stem}/Shape"),
+        helper.make_node("Reshape", [f"{stem}/normalized", f"{stem}/shape"], [y], f"{stem}/Ungroup"),
+    ]
+
+
+REWRITES: dict[str, Rewrite] = {"Celu": _celu, "GroupNormalization": _group_normalization}
