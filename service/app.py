@@ -39,23 +39,27 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
     ledger = Ledger()
     lifecycle = Lifecycle()
     runtime = runtime or Runtime(settings.execution_provider)
-    engine = Engine(
-        settings.run_threads or run_threads(cpus), settings.max_queued_images, settings.max_image_pixels, ledger
-    )
-    decode_pool = DecodePool(
-        settings.decode_threads or decode_threads(cpus),
-        settings.max_queued_images,
-        settings.max_image_pixels,
-        settings.max_decoding_pixels,
-    )
     loader = Loader(
         settings.bundles,
         registry,
         runtime,
         max_batch=settings.max_batch,
         warm_up=settings.warm_up,
-        load_gradients=settings.load_gradients,
+        diagnostics_at_start=settings.diagnostics_at_start,
         poll_seconds=settings.bundle_poll_seconds,
+    )
+    engine = Engine(
+        settings.run_threads or run_threads(cpus),
+        settings.max_queued_images,
+        settings.max_image_pixels,
+        ledger,
+        loader.load_now,
+    )
+    decode_pool = DecodePool(
+        settings.decode_threads or decode_threads(cpus),
+        settings.max_queued_images,
+        settings.max_image_pixels,
+        settings.max_decoding_pixels,
     )
 
     @asynccontextmanager

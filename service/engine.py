@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,15 @@ SHORT_RUN = 0.003
 class Engine:
     """The run slots and their queue. Use it from one event loop; `start` and `stop` it there."""
 
-    def __init__(self, slots: int, max_queued_images: int, max_pixels: int, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        slots: int,
+        max_queued_images: int,
+        max_pixels: int,
+        ledger: Ledger,
+        load: Callable[[ServedModel, ServedGraph], None],
+    ) -> None:
+        self._load = load
         self.scheduler = Scheduler(slots, max_queued_images)
         self._max_pixels = max_pixels
         self._ledger = ledger
@@ -85,7 +93,9 @@ class Engine:
             ServiceError: not ready, refused (queue, deadline), too late, or failed on this image.
             ImageError: an encoded image that cannot be decoded.
         """
-        served = model.ready_graph(graph)
+        served = model.graph(graph)
+        if served.state != "ready":
+            await self._load_on_demand(model, served, request)
         tickets = self._tickets(served, images, labels)
         self._submit(tickets, request)
         try:
@@ -98,6 +108,13 @@ class Engine:
             raise
         finally:
             _account(request, tickets)
+
+    async def _load_on_demand(self, model: ServedModel, graph: ServedGraph, request: RequestContext) -> None:
+        """Waits for a graph for diagnostics that nobody has used yet; predictions never wait for a load."""
+        if graph.diagnostic and graph.state in ("unloaded", "loading"):
+            loading = self._loop.run_in_executor(None, self._load, model, graph)
+            await _Waiting(asyncio.shield(loading)).until_done(request)
+        graph.check_ready()
 
     def _tickets(
         self, graph: ServedGraph, images: tuple[bytes, ...] | Array, labels: NDArray[np.int64] | None
@@ -151,6 +168,29 @@ class Engine:
         finally:
             self.scheduler.finish(batch)
         self._ledger.run_finished(batch.graph, batch.count, time.monotonic() - began, stopped=batch.handle.stopped)
+
+
+class _Waiting:
+    """Waits for a future that others may need too; given up with the request."""
+
+    def __init__(self, future: asyncio.Future[None]) -> None:
+        self._future = future
+        self._error: Exception | None = None
+
+    def abandon(self, error: Exception) -> None:
+        self._error = error
+        self._future.cancel()
+
+    async def until_done(self, request: RequestContext) -> None:
+        request.add(self)
+        try:
+            await self._future
+        except asyncio.CancelledError:
+            if self._error is not None:
+                raise self._error from None
+            raise
+        finally:
+            request.remove(self)
 
 
 def _is_short(ticket: Ticket) -> bool:

@@ -1,9 +1,10 @@
 """Brings the folder of bundles into service, and keeps it so while it changes.
 
-Order: the default model's forward graph, then the other forward graphs, then the graphs for
-diagnostics. A changed bundle replaces the old one only when its forward graph is warm; a broken one
-is refused and the old one stays. Everything here runs in one background thread; the registry is
-replaced as a whole, so requests see the old state or the new one.
+Order: the default model's forward graph, then the other forward graphs. The graphs for diagnostics
+follow only if the settings say so, since each costs megabytes; otherwise on their first use. A
+changed bundle replaces the old one only when its forward graph is warm; a broken one is refused and
+the old one stays. Loading runs in one background thread; the registry is replaced as a whole, so
+requests see the old state or the new one.
 """
 
 from __future__ import annotations
@@ -12,21 +13,26 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from service.bundles import BundleRefused, find_bundles, fingerprint, read_bundle
 from service.registry import Registry, ServedGraph, ServedModel
-from service.runtime import Runtime, zeros_for
+from service.runtime import CPU, RunHandle, Runtime, Session, zeros_for
 
 log = logging.getLogger("contraflow.bundles")
 
 LONGEST_RUN = {False: 0.25, True: 0.1}
 """Seconds that one run may take, for predictions (False) and diagnostics (True): what others wait for."""
 
-WORTH_DOUBLING = 0.97
-"""A batch twice as large must take less than this part of the time per image."""
+COST_OF_A_BATCH = 1e-4
+"""Seconds that a batch costs besides its run: taking it, waking the event loop."""
+
+NEARLY_AS_GOOD = 1.02
+WORTH_GOING_ON = 0.8
+"""Larger sizes are not tried once one has cost 1 / 0.8 of the best per image."""
+
+LONGEST_TIMING = 0.25
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 
@@ -49,18 +55,16 @@ class Loader:
         *,
         max_batch: int,
         warm_up: bool = True,
-        load_gradients: bool = True,
+        diagnostics_at_start: bool = False,
         poll_seconds: float = 0.0,
-        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._folder = folder
         self._registry = registry
         self._runtime = runtime
         self._max_batch = max_batch
         self._warm_up = warm_up
-        self._load_gradients = load_gradients
+        self._diagnostics_at_start = diagnostics_at_start
         self._poll_seconds = poll_seconds
-        self._on_change = on_change
         self._seen: dict[Path, _Seen] = {}
         self._stop = threading.Event()
         self._look = threading.Event()
@@ -121,14 +125,13 @@ class Loader:
         for directory, seen in ordered:
             if self._stop.is_set():
                 return
-            if seen.model is None or seen.model.graphs["forward"].state != "loading":
+            if seen.model is None or seen.model.graphs["forward"].state != "unloaded":
                 continue
-            self._load(seen.model, seen.model.graphs["forward"])
+            self.load_now(seen.model, seen.model.graphs["forward"])
             failure = seen.model.graphs["forward"].failure
             old = before.get(directory)
             if failure is not None:
                 self._seen[directory] = _Seen(seen.fingerprint, old.model if old else None, failure)
-            self._on_change()
 
     def _default_of(self, seen: dict[Path, _Seen]) -> str | None:
         candidate = Registry()
@@ -149,7 +152,6 @@ class Loader:
             else:
                 models[key] = seen.model
         self._registry.replace(models.values(), refused)
-        self._on_change()
 
     def _retire(self, before: dict[Path, _Seen]) -> None:
         """Models that are served no more keep their sessions only as long as requests hold them."""
@@ -163,7 +165,7 @@ class Loader:
 
     def _load_rest(self) -> None:
         """The graphs for diagnostics, model by model."""
-        if not self._load_gradients:
+        if not self._diagnostics_at_start:
             return
         for model in self._registry.models():
             for graph in model.graphs.values():
@@ -171,7 +173,13 @@ class Loader:
                     return
                 if graph.state == "loading":
                     self._load(model, graph)
-                    self._on_change()
+
+    def load_now(self, model: ServedModel, graph: ServedGraph) -> None:
+        """Loads a graph that is not loaded yet, in this thread; returns when it is ready or failed."""
+        with graph.lock:
+            if graph.state == "unloaded":
+                graph.state = "loading"
+                self._load(model, graph)
 
     def _load(self, model: ServedModel, graph: ServedGraph) -> None:
         began = time.monotonic()
@@ -179,7 +187,7 @@ class Loader:
             session = self._runtime.open(model.directory / model.bundle.graphs[graph.name].file)
             if self._warm_up:
                 limit = 1 if graph.exclusive else self._max_batch
-                best_batch, seconds = warm_up(session.run, lambda n: zeros_for(session, n), limit, graph.diagnostic)
+                best_batch, seconds = warm_up(session, limit, graph.diagnostic)
             else:
                 best_batch, seconds = min(8, self._max_batch), 0.01
         except Exception as error:
@@ -193,34 +201,38 @@ class Loader:
         )
 
 
-def warm_up(
-    run: Callable[..., object], feeds: Callable[[int], object], max_batch: int, diagnostic: bool
-) -> tuple[int, float]:
+def warm_up(session: Session, max_batch: int, diagnostic: bool) -> tuple[int, float]:
     """The batch size (1, 2, 4 …) with the least time per image, and that time in seconds.
 
-    Stops at the first size that is no better than the last, or whose run takes longer than others
-    should have to wait for.
+    Of sizes that are nearly as good the smallest is taken; a size whose run takes longer than
+    others should have to wait for is none. What the runs needed is given back at the end.
     """
-    best_batch, best = 1, float("inf")
+    per_image: dict[int, float] = {}
     batch = 1
     while batch <= max_batch:
-        seconds = _least_time(run, feeds(batch))
-        if seconds / batch > best * WORTH_DOUBLING:
-            break
+        seconds = _least_time(session, batch)
         if batch > 1 and seconds > LONGEST_RUN[diagnostic]:
             break
-        best_batch, best = batch, seconds / batch
-        batch *= 2
-    return best_batch, best
-
-
-def _least_time(run: Callable[..., object], feeds: object) -> float:
-    """The shortest of two or three runs; the first of a size is slow and does not count if there is time."""
-    times = []
-    for _ in range(3):
-        began = time.monotonic()
-        run(feeds)
-        times.append(time.monotonic() - began)
-        if sum(times) > 0.3:
+        per_image[batch] = (seconds + COST_OF_A_BATCH) / batch
+        if min(per_image.values()) < per_image[batch] * WORTH_GOING_ON:
             break
+        batch *= 2
+    session.run(zeros_for(session, 1), RunHandle(gives_memory_back=True))
+    least = min(per_image.values())
+    best = next(size for size, seconds in per_image.items() if seconds <= least * NEARLY_AS_GOOD)
+    return best, per_image[best]
+
+
+def _least_time(session: Session, batch: int) -> float:
+    """The shortest of up to three runs, in seconds; the first of a size is slow.
+
+    On a CPU a run is one thread, whose own clock is right however busy the machine is.
+    """
+    clock = time.thread_time if session.provider == CPU else time.monotonic
+    feeds = zeros_for(session, batch)
+    times: list[float] = []
+    while len(times) < 3 and sum(times) < LONGEST_TIMING:
+        began = clock()
+        session.run(feeds)
+        times.append(clock() - began)
     return min(times)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +13,7 @@ from service.bundles import StoredBundle
 from service.errors import InvalidParameter, NotReady, UnknownModel
 from service.runtime import Session
 
-GraphState = Literal["loading", "ready", "failed"]
+GraphState = Literal["unloaded", "loading", "ready", "failed"]
 
 FAVOURITE = "resnet20"
 """The default model where the setting names none."""
@@ -29,7 +30,8 @@ class ServedGraph:
         self.exclusive = name == "batch_norms"
         """Its samples mix, so requests must not share a run, nor one request be cut into several."""
         self.session: Session | None = None
-        self.state: GraphState = "loading"
+        self.state: GraphState = "unloaded"
+        self.lock = threading.Lock()
         self.failure: str | None = None
         self.best_batch = 1
         self.seconds_per_image = 0.01
@@ -41,6 +43,13 @@ class ServedGraph:
 
     def fail(self, reason: str) -> None:
         self.state, self.failure = "failed", reason
+
+    def check_ready(self) -> None:
+        """Raises `NotReady` unless the graph can run."""
+        if self.state == "failed":
+            raise NotReady(f"The graph {self.name} of {self.model} cannot be loaded.")
+        if self.state != "ready":
+            raise NotReady(f"The graph {self.name} of {self.model} is still loading.", retry_after=1.0)
 
     def learn(self, images: int, seconds: float) -> None:
         """Follows the measured speed; a large batch says more than a small one."""
@@ -65,20 +74,15 @@ class ServedModel:
     def has(self, graph: GraphName) -> bool:
         return graph in self.graphs
 
-    def ready_graph(self, name: GraphName) -> ServedGraph:
-        """The graph, ready to run.
+    def graph(self, name: GraphName) -> ServedGraph:
+        """The graph, whatever its state.
 
         Raises:
             InvalidParameter: the bundle has no such graph.
-            NotReady: it is still loading, or cannot be loaded.
         """
         graph = self.graphs.get(name)
         if graph is None:
             raise InvalidParameter(f"The bundle of {self.name} has no graph {name}.")
-        if graph.state == "loading":
-            raise NotReady(f"The graph {name} of {self.name} is still loading.", retry_after=1.0)
-        if graph.state == "failed":
-            raise NotReady(f"The graph {name} of {self.name} cannot be loaded.")
         return graph
 
     @property

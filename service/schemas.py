@@ -49,7 +49,9 @@ class Problem(BaseModel):
 
 
 class GraphStatus(BaseModel):
-    state: Literal["loading", "ready", "failed"]
+    state: Literal["unloaded", "loading", "ready", "failed"] = Field(
+        description="unloaded: loads on its first use; failed: see `reason`"
+    )
     reason: str | None = None
     best_batch: int | None = Field(default=None, description="images per run, as measured at warm-up")
     milliseconds_per_image: float | None = None

@@ -51,7 +51,9 @@ class Settings(BaseModel):
     )
     max_batch: int = Field(default=32, ge=1, le=1024, description="most images in one run")
     warm_up: bool = Field(default=True, description="measure the best batch sizes before a graph is ready")
-    load_gradients: bool = Field(default=True, description="load the gradient graphs behind the forward graphs")
+    diagnostics_at_start: bool = Field(
+        default=False, description="load the graphs for diagnostics at the start, not on their first use"
+    )
 
     max_queued_images: int = Field(default=1024, ge=1, description="images waiting before requests are refused (503)")
     deadline_ms: float = Field(default=30_000, gt=0, description="longest wait for an answer without X-Deadline-Ms")

@@ -73,7 +73,7 @@ class PredictEndpoint:
         return submission.model, submission.top_k, submission.images
 
     async def _run(self, model: ServedModel, images: tuple[bytes, ...], context: RequestContext) -> dict[str, Array]:
-        model.ready_graph("forward")
+        model.graph("forward").check_ready()
         if len(images) == 1 and model.execution_provider == CPU:
             pixels = quick_pixel_count(images[0])
             if pixels is not None and pixels <= SMALL_IMAGE:
