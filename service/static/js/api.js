@@ -4,11 +4,13 @@ import { byId } from "./dom.js";
 
 /** An RFC 9457 problem, or the absence of an answer. */
 export class Problem extends Error {
-  constructor({ title, detail, status = 0, request_id: requestId = null }) {
+  constructor({ title, detail, status = 0, request_id: requestId = null, retry_after_ms: retryAfter = null }) {
     super(detail || title);
-    Object.assign(this, { title, detail, status, requestId });
+    Object.assign(this, { title, detail, status, requestId, retryAfter });
   }
 }
+
+const PATIENCE = 20_000; // milliseconds for which a service that asks to come again is asked again
 
 const address = (path, query = []) => {
   const url = new URL(path, document.baseURI);
@@ -16,24 +18,37 @@ const address = (path, query = []) => {
   return url;
 };
 
-/** GET, or POST where there are images. Gives {answer, milliseconds}; throws Problem. */
+/**
+ * GET, or POST where there are images. Gives {answer, milliseconds}; throws Problem.
+ *
+ * Gradient graphs load behind the others after a start: a service that says when to come again is asked again.
+ */
 export async function ask(path, { query = [], images = [], signal = null } = {}) {
+  const giveUp = performance.now() + PATIENCE;
+  for (;;) {
+    try {
+      return await once(address(path, query), images, signal);
+    } catch (problem) {
+      const wait = problem.status === 503 ? problem.retryAfter : null;
+      if (wait === null || performance.now() + wait > giveUp) throw problem;
+      await new Promise((resume) => setTimeout(resume, wait));
+      signal?.throwIfAborted();
+    }
+  }
+}
+
+async function once(url, images, signal) {
   const body = images.length > 1 ? multipart(images) : images[0]?.blob;
   const started = performance.now();
   let response;
   try {
-    response = await fetch(address(path, query), { method: body ? "POST" : "GET", body, signal });
+    response = await fetch(url, { method: body ? "POST" : "GET", body, signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem({ title: "No answer", detail: "The service cannot be reached. Is it running?" });
   }
   const answer = await response.json().catch(() => null);
-  if (!response.ok || answer === null) {
-    const retry = response.headers.get("Retry-After");
-    const problem = { title: "The request failed", status: response.status, ...answer };
-    if (retry) problem.detail = `${problem.detail ?? problem.title} Try again in ${retry} s.`;
-    throw new Problem(problem);
-  }
+  if (!response.ok || answer === null) throw new Problem({ title: "The request failed", status: response.status, ...answer });
   return { answer, milliseconds: performance.now() - started };
 }
 

@@ -154,7 +154,7 @@ export function autocorrelationChart({ curves, lags, white, brown }) {
       x: { label: "lag, points along the path →" },
       y: { label: "autocorrelation of the gradient", nice: true },
       marks: [
-        Plot.gridY({ stroke: "var(--line)", strokeOpacity: 1 }),
+        Plot.gridY({ ticks: 5, stroke: "var(--line)", strokeOpacity: 1 }),
         Plot.axisY({ tickSize: 0, ticks: 5, labelArrow: "none" }),
         Plot.axisX({ tickSize: 0, ticks: Math.min(lags.length, width / 60), labelArrow: "none" }),
         ...reference(white, "white noise", "2 4", -8),
@@ -181,7 +181,7 @@ export function errorChart({ curves, highest, label }) {
       x: { label: "epoch →" },
       y: { label: `${label}, %`, domain: [0, highest] },
       marks: [
-        Plot.gridY({ stroke: "var(--line)", strokeOpacity: 1 }),
+        Plot.gridY({ ticks: 5, stroke: "var(--line)", strokeOpacity: 1 }),
         Plot.axisY({ tickSize: 0, ticks: 5, labelArrow: "none" }),
         Plot.axisX({ tickSize: 0, ticks: width / 60, tickFormat: "d", labelArrow: "none" }),
         ...curves.map(({ model, points }) =>

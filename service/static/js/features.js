@@ -32,7 +32,7 @@ export async function showFeatures(photograph, label, signal) {
     finding.textContent = conclusion(seen);
     body.replaceChildren(drawn(seen, photograph));
   } catch (problem) {
-    if (problem.name === "AbortError") return;
+    if (signal.aborted) return;
     finding.textContent = "";
     body.replaceChildren(problemBox(problem));
   }

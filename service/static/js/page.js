@@ -81,7 +81,7 @@ async function look() {
     if (signal.aborted) return;
     error.replaceChildren();
   } catch (problem) {
-    if (problem.name === "AbortError") return;
+    if (signal.aborted) return;
     error.replaceChildren(problemBox(problem));
     say(problem.message);
     gradients.clear();

@@ -26,23 +26,30 @@ export function showTraining(models) {
   body.replaceChildren(
     el("ul", { class: "key control-row", "aria-label": "Models" }, trained.map((model) => el("li", {}, swatch(model), model.name))),
     el("div", { class: "halves" }, half("training error", "train_error"), half("test error", "test_error")),
-    el("p", { class: "small muted" }, "Training error is measured while training, on images shifted and mirrored at random; test error on untouched ones."),
+    el("p", { class: "small muted" }, "Training error in the curves is measured while training, on images shifted and mirrored at random; in the table, of the finished network on untouched ones."),
     scrollable("Trained models", table(trained)),
   );
   footer.replaceChildren(commands(trained.map(({ name }) => curl(`models/${name}`))));
 }
 
-/** Degradation is a deeper net of the same family that is worse on training and on test images. */
+/**
+ * What the records show: degradation (a deeper net of the same family is worse on training and test images alike), and
+ * what shortcuts change between a residual and a plain net of the same depth.
+ */
 function conclusion(trained) {
-  const final = (model) => model.detail.training.final;
-  const degraded = trained.flatMap((deep) =>
-    trained
-      .filter((shallow) => shallow.family === deep.family && shallow.depth < deep.depth)
-      .filter((shallow) => final(deep).train_error > final(shallow).train_error && final(deep).test_error > final(shallow).test_error)
-      .map((shallow) => `${deep.name} is worse than ${shallow.name} on training and test images alike`),
-  );
-  const ends = `Test error: ${list(trained.map((model) => `${model.name} ${percent(final(model).test_error)}`))}.`;
-  return degraded.length ? `Depth without shortcuts degrades: ${list(degraded)}. ${ends}` : ends;
+  const final = ({ detail }) => detail.training.final;
+  const pairs = trained.flatMap((one) => trained.map((other) => [one, other]));
+  const degraded = pairs
+    .filter(([deep, shallow]) => deep.family === shallow.family && deep.depth > shallow.depth)
+    .filter(([deep, shallow]) => ["train_error", "test_error"].every((field) => final(deep)[field] > final(shallow)[field]))
+    .map(([deep, shallow]) => `${deep.name} is worse than ${shallow.name} on training and test images alike.`);
+  const shortcuts = pairs
+    .filter(([residual, plain]) => residual.family === "residual" && plain.family === "plain" && residual.depth === plain.depth)
+    .map(([residual, plain]) => `${plain.depth} layers: ${percent(final(plain).test_error)} plain, ${percent(final(residual).test_error)} with shortcuts`);
+  const ends = shortcuts.length
+    ? `Test error with ${list(shortcuts)}.`
+    : `Test error: ${list(trained.map((model) => `${model.name} ${percent(final(model).test_error)}`))}.`;
+  return [...degraded, ends].join(" ");
 }
 
 function table(trained) {
