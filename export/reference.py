@@ -8,7 +8,7 @@ Found by comparing it with ONNX Runtime and with central differences (onnx 1.23)
     LpNormalization  leaves out the absolute value for p = 1
     ConvTranspose    fails with groups
     Pad              fails with negative pads
-    Erf              is rounded to float32
+    Erf, Gelu        are rounded to float32
 """
 
 from __future__ import annotations
@@ -205,7 +205,22 @@ class Erf(OpRun):
     op_domain = ""
 
     def _run(self, x: Array) -> Answer:
-        return (np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype),)
+        return (_erf(x),)
 
 
-CORRECTED: list[type[OpRun]] = [MaxPool, GlobalMaxPool, LRN, LpNormalization, ConvTranspose, Pad, Erf]
+class Gelu(OpRun):
+    op_domain = ""
+
+    def _run(self, x: Array, approximate: str = "none") -> Answer:
+        if approximate == "tanh":
+            bent = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+        else:
+            bent = _erf(x / math.sqrt(2))
+        return ((0.5 * x * (1 + bent)).astype(x.dtype),)
+
+
+def _erf(x: Array) -> Array:
+    return np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype)  # type: ignore[no-any-return]
+
+
+CORRECTED: list[type[OpRun]] = [MaxPool, GlobalMaxPool, LRN, LpNormalization, ConvTranspose, Pad, Erf, Gelu]

@@ -12,7 +12,8 @@ from export.gradient.decompose import decompose
 def to_float64(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy with every float32 initializer, Constant, Cast, input and output promoted to double.
 
-    The scales of a Resize stay float32: ONNX allows no other. Promote a model before it is prepared: what is folded in float32 first keeps 7e-8 of error.
+    Promote a model before it is prepared: what is folded in float32 first keeps 7e-8 of error.
+    The scales of a Resize stay float32, ONNX allows no other.
     """
     promoted = onnx.ModelProto()
     promoted.CopyFrom(decompose(model))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -38,10 +39,9 @@ def resize(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 def resize_matrix(node: Node, size: int, count: int, scale: float) -> Array:
     """[count, size]: the weights with which every output entry reads the input along one axis."""
-    mode = node.attribute("mode", "nearest")
-    coordinates = original_coordinates(
-        node.attribute("coordinate_transformation_mode", "half_pixel"), size, count, scale
-    )
+    mode, place = node.attribute("mode", "nearest"), node.attribute("coordinate_transformation_mode", "half_pixel")
+    # Which entry is nearest is decided by rounding, and the runtime works in float32.
+    coordinates = original_coordinates(place, size, count, scale, np.float32 if mode == "nearest" else np.float64)
     matrix = np.zeros((count, size))
     rows = np.arange(count)
     if mode == "nearest":
@@ -60,19 +60,19 @@ def resize_matrix(node: Node, size: int, count: int, scale: float) -> Array:
     return matrix / matrix.sum(axis=1, keepdims=True) if node.attribute("exclude_outside", 0) else matrix
 
 
-def original_coordinates(mode: str, size: int, count: int, scale: float) -> Array:
+def original_coordinates(mode: str, size: int, count: int, scale: float, precision: type[np.floating[Any]]) -> Array:
     """Where in the input every output entry lies, by ONNX's formula for the mode."""
-    position = np.arange(count, dtype=np.float64)
+    position, factor = np.arange(count, dtype=precision), precision(scale)
     if mode == "asymmetric":
-        return position / scale
+        return position / factor
     if mode == "align_corners":
-        return position * ((size - 1) / (count - 1)) if count > 1 else np.zeros(1)
+        return position * precision(size - 1) / precision(count - 1) if count > 1 else np.zeros(1)
     if mode == "pytorch_half_pixel" and count == 1:
         return np.full(1, -0.5)
-    half_pixel = (position + 0.5) / scale - 0.5
+    half, half_size = precision(0.5), precision(size / 2)
+    half_pixel: Array = (position + half) / factor - half
     if mode == "half_pixel_symmetric":
-        exact = scale * size
-        return size / 2 * (1 - count / exact) + half_pixel
+        half_pixel += half_size * (1 - count / (factor * precision(size)))
     return half_pixel
 
 

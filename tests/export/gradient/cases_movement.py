@@ -15,6 +15,10 @@ def scales(*values: float) -> Array:
     return np.array(values, dtype=np.float32)
 
 
+def _linear(mode: str, factors: Array) -> Case:
+    return case("Resize", (2, 4, 4), "x", None, factors, mode="linear", coordinate_transformation_mode=mode)
+
+
 REDUCTION = [
     case("ReduceSum", (3, 4, 5), "x", ints(2, 3), keepdims=0),
     case("ReduceSum", (3, 4), "x", ints(-1)),
@@ -72,26 +76,18 @@ MOVEMENT = [
 RESIZE = [
     case("Resize", (2, 3, 4), "x", None, scales(1, 1, 2, 2)),
     case("Resize", (2, 3, 4), "x", None, scales(1, 1, 2, 3), coordinate_transformation_mode="asymmetric"),
-    case("Resize", (2, 5, 4), "x", None, None, ints(1, 2, 3, 7), note="sizes", nearest_mode="ceil"),
-    case("Resize", (2, 5, 4), "x", None, scales(0.6, 1.5), axes=[2, 3], nearest_mode="floor"),
+    case("Resize", (2, 5, 4), "x", None, None, ints(3, 7), axes=[2, 3], nearest_mode="ceil", note="sizes"),
+    case("Resize", (2, 5, 4), "x", None, scales(0.55, 1.45), axes=[2, 3], nearest_mode="floor"),
     case("Resize", (2, 5, 4), "x", None, scales(1, 1, 0.7, 1.6), nearest_mode="round_prefer_ceil"),
     case("Resize", (2, 3, 4), "x", None, scales(1, 1, 2, 2), mode="linear"),
     case("Resize", (2, 5, 4), "x", None, scales(1, 1, 0.6, 1.7), mode="linear"),
-    case("Resize", (2, 5, 4), "x", None, scales(1, 1, 1.5, 2), mode="linear", coordinate_transformation_mode="asymmetric"),
-    case(
-        "Resize", (2, 3, 4), "x", None, scales(1, 1, 2, 2), mode="linear", coordinate_transformation_mode="align_corners"
-    ),
-    case(
-        "Resize", (2, 3, 4), "x", None, scales(1, 1, 0.4, 2), mode="linear",
-        coordinate_transformation_mode="pytorch_half_pixel",
-    ),
-    case(
-        "Resize", (2, 3, 4), "x", None, scales(1, 1, 1.4, 2.3), mode="linear",
-        coordinate_transformation_mode="half_pixel_symmetric",
-    ),
+    _linear("asymmetric", scales(1, 1, 1.5, 2)),
+    _linear("align_corners", scales(1, 1, 2, 1.5)),
+    _linear("pytorch_half_pixel", scales(1, 1, 0.5, 2)),
+    _linear("half_pixel_symmetric", scales(1, 1, 1.4, 2.3)),
     case("Resize", (2, 5), "x", None, scales(1, 1, 2.2), mode="linear", note="one axis"),
-    case("Resize", (2, 4, 5), "x", None, scales(1, 1, 1.5, 2), mode="cubic"),
-    case("Resize", (2, 4, 5), "x", None, scales(1, 1, 1.5, 2), mode="cubic", exclude_outside=1, cubic_coeff_a=-0.5),
-]  # fmt: skip
+    case("Resize", (2, 4, 5), "x", None, scales(1, 1, 0.5, 2), mode="cubic"),
+    case("Resize", (2, 4, 5), "x", None, scales(1, 1, 2, 2), mode="cubic", exclude_outside=1, cubic_coeff_a=-0.5),
+]
 
 MOVING: list[Case] = [*REDUCTION, *MOVEMENT, *RESIZE]

@@ -16,6 +16,6 @@ SAMPLE_NORMALIZATION: list[Case] = [
     case("LpNormalization", (3, 5)),
     case("LpNormalization", (3, 5), axis=1, p=1),
     case("LRN", (5, 3, 3), size=3, alpha=0.5, beta=0.75, bias=1.5),
-    case("LRN", (5, 3, 3), size=4, alpha=0.5, note="even size"),
-    case("LRN", (4, 3), size=9, alpha=1.0, beta=0.5, note="wider than the channels"),
+    case("LRN", (7, 2, 3), size=5, alpha=0.5),
+    case("LRN", (4, 3, 2), size=9, alpha=1.0, beta=0.5, note="wider than the channels"),
 ]

@@ -7,7 +7,7 @@ from .cases import Case, case, w
 POOLS = [
     case("GlobalMaxPool", (3, 4, 5)),
     case("GlobalMaxPool", (3, 7), note="one axis"),
-    case("MaxPool", (2, 8, 7), kernel_shape=[3, 3], strides=[2, 2], pads=[0, 1, 1, 0], ceil_mode=1, note="asymmetric pads"),
+    case("MaxPool", (2, 8, 7), kernel_shape=[3, 3], strides=[2, 2], pads=[0, 1, 1, 0], ceil_mode=1),
     case("MaxPool", (2, 7, 7), kernel_shape=[3, 2], dilations=[2, 3], pads=[1, 1, 1, 1], note="overlapping"),
     case("MaxPool", (1, 4, 4, 4), kernel_shape=[2, 2, 2], strides=[1, 2, 2], note="three axes"),
     case("AveragePool", (2, 7, 8), kernel_shape=[3, 3], strides=[1, 2], note="overlapping"),
@@ -20,7 +20,7 @@ POOLS = [
 CONV_TRANSPOSE = [
     case("ConvTranspose", (3, 4, 5), "x", w(3, 2, 3, 3), w(2)),
     case("ConvTranspose", (3, 4, 5), "x", w(3, 2, 2, 2), strides=[2, 2]),
-    case("ConvTranspose", (3, 4, 5), "x", w(3, 2, 3, 3), w(2), strides=[2, 2], pads=[1, 1, 1, 1], output_padding=[1, 1]),
+    case("ConvTranspose", (3, 4, 5), "x", w(3, 2, 3, 3), strides=[2, 2], pads=[1, 1, 1, 1], output_padding=[1, 1]),
     case("ConvTranspose", (2, 4, 3), "x", w(2, 3, 3, 2), strides=[3, 2], pads=[0, 1, 2, 0], note="asymmetric pads"),
     case("ConvTranspose", (2, 4, 3), "x", w(2, 3, 3, 3), dilations=[2, 1], strides=[1, 2], pads=[1, 0, 2, 1]),
     case("ConvTranspose", (4, 3, 4), "x", w(4, 3, 3, 3), w(6), group=2, pads=[1, 1, 1, 1]),
@@ -31,7 +31,7 @@ CONV_TRANSPOSE = [
 ]  # fmt: skip
 
 CONVOLUTIONS = [
-    case("Conv", (2, 4, 4, 5), "x", w(3, 2, 2, 3, 2), w(3), strides=[1, 2, 2], pads=[0, 1, 0, 1, 1, 0], note="three axes"),
+    case("Conv", (2, 4, 4, 5), "x", w(3, 2, 2, 3, 2), w(3), strides=[1, 2, 2], pads=[0, 1, 0, 1, 1, 0]),
     case("Conv", (4, 9), "x", w(4, 1, 3), group=4, dilations=[2], pads=[2, 2], note="depthwise, one axis"),
     case("Conv", (2, 5, 6), "x", w(3, 2, 1, 3), strides=[2, 1], pads=[0, 1, 0, 1], note="a row"),
 ]  # fmt: skip
