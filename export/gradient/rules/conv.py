@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,21 +36,59 @@ def conv(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 def conv_norm(g: Emitter, node: Node, dy: str) -> Factors:
     """Squared norm per sample of dW = dy·unfold(x)ᵀ, of the summed loss; any stride, pads, dilation, groups."""
     place, groups = _geometry(g, node)
-    x, weight = node.inputs[:2]
-    outputs, channels, *_ = static(g.shape(weight))
+    if groups > 1:
+        return _unfolded_by_group(g, node, dy, place, groups)
+    outputs, channels, *_ = static(g.shape(node.inputs[1]))
+    shared = Sharing(place) if len(place.kernel) == 2 else None
+    if shared is not None and shared.copies(outputs, channels) < math.prod((*place.kernel, *place.outputs)) * channels:
+        return _shared_unfolding(g, node, dy, shared)
+    return _unfolded(g, node, dy, place)
+
+
+def _unfolded(g: Emitter, node: Node, dy: str, place: Window) -> Factors:
+    """L = dy [O, positions], R = x at every tap [positions, taps · C]."""
+    outputs, channels, *_ = static(g.shape(node.inputs[1]))
     taps, positions = math.prod(place.kernel), math.prod(place.outputs)
-    rows = outputs // groups
-    if groups == 1:
-        left = g.reshape(dy, (N, rows, positions))
-        unfolded = _unfold(g, x, (N, channels, math.prod(place.sizes)), place)
-        right = g.reshape(unfolded, (N, positions, taps * channels))
-    else:
-        left = g.reshape(dy, (N, groups, rows, positions))
-        unfolded = _unfold(g, x, (N, groups, channels, math.prod(place.sizes)), place)
-        right = g.reshape(unfolded, (N, groups, positions, taps * channels))
+    index = None if place.is_pointwise else unfold_index(place)
     return Factors(
-        left=left,
-        right=right,
+        left=g.reshape(dy, (N, outputs, positions)),
+        right=gathered(g, _channels_last(g, node.inputs[0]), place.sizes, channels, index),
+        rows=outputs,
+        positions=positions,
+        columns=taps * channels,
+        arrangement=Arrangement((outputs, channels, taps), (0, 2, 1)),
+        channels=np.arange(outputs),
+    )
+
+
+def _shared_unfolding(g: Emitter, node: Node, dy: str, shared: Sharing) -> Factors:
+    """The taps shared out: L = dy at every row shift, R = x at every column shift.
+
+    Their product has a block for every tap, and a 3×3 kernel is unfolded by six copies, not nine.
+    """
+    place = shared.place
+    outputs, channels, high, wide = static(g.shape(node.inputs[1]))
+    left = gathered(g, _channels_last(g, dy, 4), place.outputs, outputs, shared.row_index())
+    return Factors(
+        left=g.transpose(left, (0, 2, 1)),
+        right=gathered(g, _channels_last(g, node.inputs[0]), place.sizes, channels, shared.column_index()),
+        rows=high * outputs,
+        positions=shared.positions,
+        columns=wide * channels,
+        arrangement=Arrangement((outputs, channels, high, wide), (2, 0, 3, 1)),
+        channels=np.tile(np.arange(outputs), high),
+    )
+
+
+def _unfolded_by_group(g: Emitter, node: Node, dy: str, place: Window, groups: int) -> Factors:
+    """As `_unfolded`, group by group: L [groups, O / groups, positions]."""
+    outputs, channels, *_ = static(g.shape(node.inputs[1]))
+    taps, positions, rows = math.prod(place.kernel), math.prod(place.outputs), outputs // groups
+    x = g.reshape(node.inputs[0], (N, groups, channels, math.prod(place.sizes)))
+    index = None if place.is_pointwise else unfold_index(place)
+    return Factors(
+        left=g.reshape(dy, (N, groups, rows, positions)),
+        right=gathered(g, g.transpose(x, (0, 1, 3, 2)), place.sizes, channels, index, groups),
         rows=rows,
         positions=positions,
         columns=taps * channels,
@@ -66,22 +104,71 @@ def _geometry(g: Emitter, node: Node) -> tuple[Window, int]:
     return place, node.attribute("group", 1)
 
 
-def _unfold(g: Emitter, x: str, shape: tuple[object, ...], place: Window) -> str:
-    """x as [N, (groups,) positions · taps, channels]: one copy by a constant index into the positions.
+@dataclass(frozen=True)
+class Sharing:
+    """A two-axis convolution's taps, rows taken from dy and columns from x.
 
-    Positions in the padding read one row of zeros appended behind the last.
+    dW[i, j] = Σ_{h, q} dy[h + p − d·i, q] · x[h, s·q + d·j − p'] over the rows h of x and the
+    columns q of dy; only for a row stride of 1, where every row of x meets one row of dy per i.
     """
-    last = len(shape) - 1
-    order = (*range(last - 1), last, last - 1)
-    rows = g.transpose(g.reshape(x, shape), order)  # type: ignore[arg-type]
-    if place.is_pointwise:
+
+    place: Window
+
+    @property
+    def positions(self) -> int:
+        """The (h, q) that are summed over."""
+        return self.place.sizes[0] * self.place.outputs[1]
+
+    def copies(self, outputs: int, channels: int) -> float:
+        """Numbers copied per sample, infinite where rows cannot be shared."""
+        if self.place.strides[0] != 1:
+            return math.inf
+        return self.positions * (self.place.kernel[0] * outputs + self.place.kernel[1] * channels)
+
+    def row_index(self) -> Array:
+        """[positions, row shifts] → the flat position of dy, their number where there is none."""
+        (high, wide), place = self.place.outputs, self.place
+        row = np.arange(place.sizes[0])[:, None, None] + place.begin[0] - place.dilations[0] * np.arange(place.kernel[0])
+        column = np.arange(wide)[None, :, None]
+        index = np.where((row >= 0) & (row < high), row * wide + column, high * wide)
+        return index.reshape(self.positions, -1)
+
+    def column_index(self) -> Array:
+        """[positions, column shifts] → the flat position of x, their number where there is none."""
+        (high, wide), place = self.place.sizes, self.place
+        column = np.arange(place.outputs[1])[None, :, None] * place.strides[1] - place.begin[1]
+        column = column + place.dilations[1] * np.arange(place.kernel[1])
+        row = np.arange(high)[:, None, None]
+        index = np.where((column >= 0) & (column < wide), row * wide + column, high * wide)
+        return index.reshape(self.positions, -1)
+
+
+def _channels_last(g: Emitter, x: str, rank: int | None = None) -> str:
+    """[N, C, *positions] → [N, positions, C]; the runtime merges the Transpose with its own layout change."""
+    rank = rank or len(g.shape(x))
+    return g.transpose(x, (0, *range(2, rank), 1))
+
+
+def gathered(
+    g: Emitter, rows: str, sizes: tuple[int, ...], channels: int, index: Array | None, groups: int = 1
+) -> str:
+    """Rows [N, positions, C] at constant places: [N, len(index), taps · C], in one copy.
+
+    `index` [n, taps] counts flat positions; `positions` itself means zeros, a row appended behind
+    the last. With groups all is [N, groups, …].
+    """
+    positions = math.prod(sizes)
+    lead = (N,) if groups == 1 else (N, groups)
+    rows = g.reshape(rows, (*lead, positions, channels))
+    if index is None:
         return rows
-    index = unfold_index(place)
-    if (index == math.prod(place.sizes)).any():
-        pads = [0] * (2 * len(shape))
-        pads[len(shape) + last - 1] = 1
+    axis = len(lead)
+    if (index == positions).any():
+        pads = [0] * (2 * axis + 4)
+        pads[2 * axis + 2] = 1
         rows = g.op("Pad", rows, g.ints(pads))
-    return g.op("Gather", rows, g.constant(index.reshape(-1).astype(np.int32)), axis=last - 1)
+    taken = g.op("Gather", rows, g.constant(index.reshape(-1).astype(np.int32)), axis=axis)
+    return g.reshape(taken, (*lead, index.shape[0], index.shape[1] * channels))
 
 
 def unfold_index(place: Window) -> Array:

@@ -11,7 +11,7 @@ from export.gradient.emitter import Cotangent, Emitter, PerSample
 from export.gradient.factors import Arrangement, Factors
 from export.gradient.graph import N, Node, static
 from export.gradient.registry import gradient, norm
-from export.gradient.rules.conv import _unfold as unfold
+from export.gradient.rules.conv import gathered, unfold_index
 from export.gradient.rules.windows import Window, window
 
 
@@ -41,11 +41,13 @@ def conv_transpose_norm(g: Emitter, node: Node, dy: str) -> Factors:
     inputs, channels, *_ = static(g.shape(node.inputs[1]))
     taps, positions, columns = math.prod(place.kernel), math.prod(place.outputs), inputs // groups
     rows, size = taps * channels, math.prod(place.sizes)
-    x = g.reshape(node.inputs[0], (N, groups, columns, positions))
-    unfolded = g.reshape(unfold(g, dy, (N, groups, channels, size), place), (N, groups, positions, rows))
-    left, right = g.transpose(unfolded, (0, 1, 3, 2)), g.transpose(x, (0, 1, 3, 2))
-    if groups == 1:
-        left, right = g.reshape(left, (N, rows, positions)), g.reshape(right, (N, positions, columns))
+    lead = (N,) if groups == 1 else (N, groups)
+    last = len(lead)
+    swap = (*range(last), last + 1, last)
+    dy_rows = g.transpose(g.reshape(dy, (*lead, channels, size)), swap)
+    unfolded = gathered(g, dy_rows, place.sizes, channels, unfold_index(place), groups)
+    left = g.transpose(g.reshape(unfolded, (*lead, positions, rows)), swap)
+    right = g.transpose(g.reshape(node.inputs[0], (*lead, columns, positions)), swap)
     by_tap = np.tile(np.arange(channels), taps)
     return Factors(
         left=left,
