@@ -94,9 +94,15 @@ class Linear:
             yield index * step, f"{index * step:.6g}".replace("-", "\N{MINUS SIGN}")
 
 
+STEPS: Final = (1.0, 2.0, 5.0)
+"""Ticks within a decade, where an axis is short enough to need them."""
+SHORT: Final = 2.0
+"""Decades up to which an axis is short."""
+
+
 @dataclass(frozen=True)
 class Logarithmic:
-    """A base-10 logarithmic axis over whole decades that hold `low` … `high` (both above 0)."""
+    """A base-10 logarithmic axis from `low` to `high`, both of them ticks and above 0."""
 
     low: float
     high: float
@@ -107,19 +113,33 @@ class Logarithmic:
     def around(cls, values: Iterable[float], start: float, end: float) -> Logarithmic:
         """The axis that holds every finite value above 0 (0.1 … 1 where there is none)."""
         drawable = [value for value in values if math.isfinite(value) and value > 0] or [0.1, 1.0]
-        low = math.floor(math.log10(min(drawable)) + 1e-9)
-        high = math.ceil(math.log10(max(drawable)) - 1e-9)
-        return cls(10.0**low, 10.0 ** max(high, low + 1), start, end)
+        least, most = min(drawable), max(drawable)
+        steps = STEPS if math.log10(most / least) <= SHORT else STEPS[:1]
+        around = range(math.floor(math.log10(least)) - 1, math.ceil(math.log10(most)) + 2)
+        grid = [step * 10.0**exponent for exponent in around for step in steps]
+        low = max(tick for tick in grid if tick <= least * (1 + 1e-9))
+        return cls(low, min(tick for tick in grid if tick >= most * (1 - 1e-9) and tick > low), start, end)
 
     def __call__(self, value: float) -> float:
         low, high = math.log10(self.low), math.log10(self.high)
         return self.start + (math.log10(value) - low) / (high - low) * (self.end - self.start)
 
     def ticks(self) -> Iterator[tuple[float, str]]:
-        """Powers of ten, at most about seven."""
-        low, high = round(math.log10(self.low)), round(math.log10(self.high))
-        for exponent in range(low, high + 1, max(1, math.ceil((high - low) / 7))):
-            yield 10.0**exponent, power_of_ten(exponent)
+        """Powers of ten, at most about seven; 1, 2, 5 and their multiples on a short axis."""
+        low, high = math.floor(math.log10(self.low) + 1e-9), math.ceil(math.log10(self.high) - 1e-9)
+        short = math.log10(self.high / self.low) <= SHORT + 1
+        for exponent in range(low, high + 1, 1 if short else math.ceil((high - low) / 7)):
+            for step in STEPS if short else STEPS[:1]:
+                value = step * 10.0**exponent
+                if self.low * (1 - 1e-9) <= value <= self.high * (1 + 1e-9):
+                    yield value, tick_name(step, exponent)
+
+
+def tick_name(step: float, exponent: int) -> str:
+    """`0.02` where the digits are few, else `10⁻⁵` or `2·10⁻⁵`."""
+    if -2 <= exponent <= 3:
+        return f"{step * 10.0**exponent:,g}"
+    return power_of_ten(exponent) if step == 1 else f"{step:g}·{power_of_ten(exponent)}"
 
 
 def power_of_ten(exponent: int) -> str:

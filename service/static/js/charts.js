@@ -73,12 +73,28 @@ export function layerChart({ curves, label, start, moved }) {
 
 const drawable = (value) => Number.isFinite(value) && value > 0;
 
+/** The ticks of a logarithmic axis that holds the values: 1, 2, 5 within a decade where the axis is short. */
+function logTicks(values) {
+  const [least, most] = values.length ? [Math.min(...values), Math.max(...values)] : [0.1, 1];
+  const short = Math.log10(most / least) <= 2;
+  const exponents = d3.range(Math.floor(Math.log10(least)) - 1, Math.ceil(Math.log10(most)) + 2);
+  const grid = exponents.flatMap((exponent) => (short ? [1, 2, 5] : [1]).map((step) => step * 10 ** exponent));
+  const low = d3.max(grid.filter((tick) => tick <= least * (1 + 1e-9)));
+  const high = d3.min(grid.filter((tick) => tick >= most * (1 - 1e-9) && tick > low));
+  const ticks = grid.filter((tick) => tick >= low && tick <= high);
+  const every = Math.ceil(ticks.length / 8);
+  return { domain: [low, high], ticks: ticks.filter((_, at) => at % every === 0) };
+}
+
+function tickName(value) {
+  const exponent = Math.floor(Math.log10(value) + 1e-9);
+  if (exponent >= -2 && exponent <= 3) return Number(value.toPrecision(1)).toLocaleString("en");
+  const step = Math.round(value / 10 ** exponent);
+  return (step === 1 ? "" : `${step}·`) + powerOfTen(exponent);
+}
+
 function drawLayers(curves, label, layers, width) {
-  const values = curves.flatMap((curve) => curve.values).filter(drawable);
-  const low = values.length ? Math.floor(Math.log10(Math.min(...values)) + 1e-9) : -1;
-  const high = Math.max(low + 1, values.length ? Math.ceil(Math.log10(Math.max(...values)) - 1e-9) : 0);
-  const step = Math.ceil((high - low) / 6);
-  const decades = d3.range(low, high + 1, step);
+  const { domain, ticks } = logTicks(curves.flatMap((curve) => curve.values).filter(drawable));
   return picture({
     ariaLabel: `${label}, by layer from the input to the loss, on a logarithmic axis`,
     width,
@@ -88,11 +104,11 @@ function drawLayers(curves, label, layers, width) {
     marginTop: 30,
     marginBottom: 40,
     x: { domain: [1, Math.max(2, layers)], inset: 6, label: "layer, from the input to the loss →", labelAnchor: "right" },
-    y: { type: "log", domain: [10 ** low, 10 ** high] },
+    y: { type: "log", domain },
     marks: [
-      Plot.gridY(decades.map((exponent) => 10 ** exponent), { stroke: "var(--line)", strokeOpacity: 1 }),
-      Plot.axisY(decades.map((exponent) => 10 ** exponent), {
-        tickFormat: (value) => powerOfTen(Math.round(Math.log10(value))),
+      Plot.gridY(ticks, { stroke: "var(--line)", strokeOpacity: 1 }),
+      Plot.axisY(ticks, {
+        tickFormat: tickName,
         tickSize: 0,
         label,
         labelArrow: "none",

@@ -10,6 +10,8 @@ import { problemBox } from "./problem.js";
 
 const { root, controls, finding, body, footer } = section("shattering");
 
+const NOISE = { name: "noise" }; // the service's own, where it gets one photograph only
+
 let markSample = () => {};
 
 /** Puts the choice of the second photograph in place; `chosen` gets it. */
@@ -25,14 +27,19 @@ export function secondPhotograph(chosen) {
     markSample(name);
     chosen(await sample(name));
   });
-  controls.replaceChildren(el("div", { class: "second-choice" }, samples, field));
+  const noise = el("button", { type: "button", class: "button", click: chooseNoise }, "Noise instead");
+  function chooseNoise() {
+    markSample(null);
+    chosen(NOISE);
+  }
+  controls.replaceChildren(el("div", { class: "second-choice" }, samples, field, noise));
 }
 
 /** Walks from the first photograph to the second with every model. */
 export async function showShattering(first, second, models, label, signal) {
   const request = (model) => [
     "diagnostics/shattering",
-    { query: [["model", model.name], ["label", label]], images: [first, second] },
+    { query: [["model", model.name], ["label", label]], images: second === NOISE ? [first] : [first, second] },
   ];
   const work = models.map((model) => ask(request(model)[0], { ...request(model)[1], signal }));
   const results = await showProgress(root, Promise.allSettled(work));

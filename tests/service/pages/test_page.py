@@ -156,6 +156,14 @@ def test_a_second_photograph_shows_how_the_gradient_changes_on_the_way(visit: Vi
     assert page.locator("#shattering svg.plot [data-mark=line] path").count() >= 3, "white, brown and a model"
 
 
+def test_noise_can_stand_in_for_a_second_photograph(visit: Visit) -> None:
+    page = open_page(visit)
+    with page.expect_response("**/diagnostics/shattering*") as answer:
+        page.get_by_role("button", name="Noise instead").click()
+    assert answer.value.ok
+    page.wait_for_selector("#shattering canvas")
+
+
 def test_features_appear_once_they_are_scrolled_to(visit: Visit) -> None:
     page = open_page(visit)
     assert page.locator("#features .pictures img").count() == 0

@@ -94,7 +94,14 @@ def test_a_logarithmic_axis_covers_whole_decades() -> None:
     axis = Logarithmic.around([3e-5, 0.2, 0.0, float("inf")], 100, 0)
     assert (axis.low, axis.high) == pytest.approx((1e-5, 1.0))
     assert axis(1e-5) == pytest.approx(100)
-    assert [name for _, name in axis.ticks()] == ["10⁻⁵", "10⁻⁴", "10⁻³", "10⁻²", "10⁻¹", "10⁰"]
+    assert [name for _, name in axis.ticks()] == ["10⁻⁵", "10⁻⁴", "10⁻³", "0.01", "0.1", "1"]
+
+
+def test_a_short_logarithmic_axis_has_ticks_within_the_decade() -> None:
+    axis = Logarithmic.around([0.27, 1.3], 100, 0)
+    assert [name for _, name in axis.ticks()] == ["0.2", "0.5", "1", "2"]
+    tiny = Logarithmic.around([3e-7, 3e-7], 100, 0)
+    assert [name for _, name in tiny.ticks()] == ["2·10⁻⁷", "5·10⁻⁷"]
 
 
 def test_a_linear_axis_has_round_ticks_also_for_a_single_value() -> None:
