@@ -37,7 +37,7 @@ class Measured:
         labels: class of each loss, int64 [N]; −1 for the predicted one.
         runner_up: `measure` again for the second most probable class, only for `saturated` samples, in order.
         activations: outputs of the `activations` graph.
-        noise: one per layer, when a noise scale was asked for.
+        noise: one per layer, when a noise scale was asked for; `total_noise` of all layers together.
     """
 
     norms: Mapping[str, Array]
@@ -45,6 +45,7 @@ class Measured:
     runner_up: Mapping[str, Array] | None = None
     activations: Mapping[str, Array] | None = None
     noise: list[NoiseScale] = field(default_factory=list)
+    total_noise: NoiseScale | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,76 @@
+"""Which graphs a diagnosis needs, and running them: what is not asked for is not computed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Collection
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.bundle_schema import Bundle, GraphName
+from service.diagnostics.gradients import Measured, logit_gradient_norms, runner_up_labels, saturated_samples
+from service.diagnostics.noise import left_out_groups, noise_scale
+from service.diagnostics.norms import loss_labels
+from service.diagnostics.schemas import NoiseScale
+
+Array = NDArray[Any]
+
+ENOUGH_TO_BE_DEAD: Final = 16
+"""Images from which the activations are looked at unasked: a channel may then be called dead."""
+
+
+class RunGraph(Protocol):
+    """Run one graph of one model on `images` ([n, …]) with `labels` (int64 [n], −1 or None for predicted)."""
+
+    def __call__(
+        self, graph: GraphName, images: Array, labels: NDArray[np.int64] | None = None
+    ) -> Awaitable[dict[str, Array]]: ...
+
+
+async def measure_gradients(
+    run: RunGraph,
+    bundle: Bundle,
+    images: Array,
+    labels: NDArray[np.int64],
+    include: Collection[str] = (),
+) -> Measured:
+    """Norms of `images`, and what `include` names of batch_gradient and activations.
+
+    Saturated samples are run once more for their runner-up class, on which the verdict can rest.
+    A noise scale needs a batch gradient and a label for every image.
+    """
+    wants_batch = "batch_gradient" in include
+    norms = await run("batch_norms" if wants_batch else "weight_norms", images, labels)
+    classes = loss_labels(norms["logits"], labels)
+    saturated = saturated_samples(logit_gradient_norms(norms["logits"], classes))
+    runner_up = None
+    if saturated.any():
+        second = runner_up_labels(norms["logits"])
+        runner_up = await run("weight_norms", images[saturated], second[saturated])
+    activations = None
+    if "activations" in bundle.graphs and ("activations" in include or len(images) >= ENOUGH_TO_BE_DEAD):
+        activations = await run("activations", images)
+    noise: list[NoiseScale] = []
+    if wants_batch and len(images) > 1 and bool((labels >= 0).all()):
+        noise = await _noise_scales(run, images, labels, norms)
+    return Measured(norms, labels, runner_up, activations, noise[:-1], noise[-1] if noise else None)
+
+
+async def _noise_scales(
+    run: RunGraph, images: Array, labels: NDArray[np.int64], norms: dict[str, Array]
+) -> list[NoiseScale]:
+    """One per layer, then that of all layers together."""
+    kept = left_out_groups(len(images))
+    without = [(await run("batch_norms", images[rows], labels[rows]))["batch_gradient_norm"] ** 2 for rows in kept]
+    squares, batch = norms["weight_gradient_norm"] ** 2, norms["batch_gradient_norm"] ** 2
+    columns: list[Any] = [*range(len(batch)), slice(None)]
+    return [
+        noise_scale(
+            squares[:, column].reshape(len(squares), -1).sum(axis=1),
+            float(np.sum(batch[column])),
+            kept,
+            [float(np.sum(square[column])) for square in without],
+        )
+        for column in columns
+    ]

@@ -1,0 +1,271 @@
+"""`POST /diagnostics/…`: gradients, comparison, shattering, scores, features. JSON, or SVG by `Accept` or `format`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any, Final
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+from numpy.typing import NDArray
+
+from service.bundle_schema import GraphName
+from service.dependencies import EngineDependency, SubmissionDependency
+from service.diagnostics import compare, features, pictures, plots, scores, shattering
+from service.diagnostics.gradients import Diagnosis, Measured, diagnose
+from service.diagnostics.measurement import RunGraph, measure_gradients
+from service.diagnostics.norms import probabilities
+from service.diagnostics.schemas import (
+    Answer,
+    ComparedModel,
+    Comparison,
+    Features,
+    Gradients,
+    InputGradient,
+    SampleFeatures,
+    Scores,
+    Shattering,
+)
+from service.diagnostics.verdict import Thresholds
+from service.engine import Engine
+from service.errors import InvalidParameter
+from service.images import normalise
+from service.registry import ServedModel
+from service.responses import identity
+from service.submission import Submission
+
+Array = NDArray[Any]
+Plot = Callable[[Mapping[str, Any]], str]
+
+SVG: Final = "image/svg+xml"
+MOST_FEATURE_IMAGES: Final = 4
+"""Pictures of every layer are large; more images take more requests."""
+RESPONSES: Final = {SVG: {"schema": {"type": "string"}}}
+
+router = APIRouter(prefix="/diagnostics", tags=["diagnostics"])
+
+
+def answers(schema: type[Answer]) -> dict[int | str, dict[str, Any]]:
+    """The documentation of an endpoint that answers `schema`, or a plot of it."""
+    return {200: {"model": schema, "content": RESPONSES, "description": "the diagnosis, or a plot of it"}}
+
+
+@router.post("/gradients", responses=answers(Gradients))
+async def gradients(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
+    """Gradient norms per layer and sample, and a verdict for every layer and the model."""
+    model, thresholds = submission.model, read_thresholds(submission)
+    pixels = await submission.pixels(model)
+    labels = submission.class_indices(model)
+    run = runner(engine, model, submission)
+    measured = await measure_gradients(run, model.bundle, pixels, labels, submission.include)
+    saliencies = None
+    if "input_gradient" in submission.include:
+        saliencies = await _input_gradients(run, model, pixels, labels)
+    diagnosis = diagnose(model.bundle, measured, thresholds)
+    answer = _gradients_answer(model, submission, diagnosis, measured, saliencies)
+    return respond(request, submission, answer, plots.gradients)
+
+
+@router.post("/compare", responses=answers(Comparison))
+async def compare_models(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
+    """The same images through several models (`model` repeated, `name@version` for one version)."""
+    if len(submission.models) < 2:
+        raise InvalidParameter("Name two models or more: repeat `model`, as name or name@version.")
+    thresholds = read_thresholds(submission)
+    compared = await asyncio.gather(
+        *[_compared_model(engine, model, submission, thresholds) for model in submission.models]
+    )
+    found = compare.differences(compared)
+    answer = Comparison(
+        request_id=submission.request.id,
+        models=compared,
+        differences=found,
+        predictions_differ=compare.predictions_differ(compared),
+        because=compare.because(compared, found),
+    )
+    return respond(request, submission, answer, plots.compare)
+
+
+@router.post("/shattering", responses=answers(Shattering))
+async def shattered_gradients(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
+    """Input gradients along the straight path between two images (or one and noise)."""
+    model = submission.model
+    if len(submission.images) > 2:
+        raise InvalidParameter(f"Send one or two images, not {len(submission.images)}.")
+    points = read_integer(submission, "points", shattering.POINTS, shattering.LEAST_POINTS, shattering.MOST_POINTS)
+    threshold = read_number(submission, "shattered", shattering.SHATTERED)
+    pixels = await submission.pixels(model)
+    if len(pixels) == 1:
+        pixels = np.concatenate([pixels, shattering.noise_image(pixels.shape[1:])[None]])
+    ends = normalise(pixels, model.bundle.input)
+    run = runner(engine, model, submission)
+    label = int(submission.class_indices(model)[0])
+    if label < 0:
+        label = int(np.argmax((await run("forward", ends[:1]))["logits"][0]))
+    path = shattering.straight_path(ends[0], ends[1], points)
+    outputs = await run("input_gradient", path, np.full(points, label))
+    found = shattering.analyse(outputs["input_gradient"])
+    answer = Shattering(
+        **identity(model, submission.request),
+        label=model.bundle.labels[label],
+        index=label,
+        points=points,
+        correlation=found.correlation.tolist(),
+        autocorrelation=found.autocorrelation,
+        spectral_exponent=found.spectral_exponent,
+        gradient_norm=found.gradient_norm.tolist(),
+        probability=probabilities(outputs["logits"])[:, label].tolist(),
+        verdict=shattering.judge(found, threshold),
+    )
+    return respond(request, submission, answer, plots.shattering)
+
+
+@router.post("/scores", responses=answers(Scores))
+async def image_scores(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
+    """How foreign each image is to the model, and, with labels, how hard or wrongly labelled."""
+    model = submission.model
+    labels = submission.class_indices(model)
+    pixels = await submission.pixels(model)
+    run = runner(engine, model, submission)
+    reference = scores.read_reference(model.directory)
+    norms = await run("weight_norms", pixels, labels)
+    predicted_norms: dict[str, Array] | None = norms
+    if reference is not None and submission.given_labels:
+        predicted_norms = await run("weight_norms", pixels)
+    answer = Scores(
+        **identity(model, submission.request),
+        samples=scores.score(model.bundle, norms, labels, predicted_norms, reference),
+        notes=[] if reference else ["layer_norm_distance is null: the bundle has no reference statistics."],
+    )
+    return respond(request, submission, answer, plots.scores)
+
+
+@router.post("/features", responses=answers(Features))
+async def layer_features(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
+    """What each layer makes of an image: statistics, its strongest channels, and the input gradient."""
+    model = submission.model
+    if len(submission.images) > MOST_FEATURE_IMAGES:
+        raise InvalidParameter(f"Send at most {MOST_FEATURE_IMAGES} images, not {len(submission.images)}.")
+    channels = read_integer(submission, "channels", features.CHANNELS, 1, features.MOST_CHANNELS)
+    pixels = await submission.pixels(model)
+    labels = submission.class_indices(model)
+    run = runner(engine, model, submission)
+    maps, activations = await asyncio.gather(run("feature_maps", pixels), run("activations", pixels))
+    saliencies = await _input_gradients(run, model, pixels, labels)
+    predicted = np.argmax(maps["logits"], axis=1)
+    answer = Features(
+        **identity(model, submission.request),
+        samples=[
+            SampleFeatures(
+                predicted_label=model.bundle.labels[predicted[row]],
+                predicted_index=int(predicted[row]),
+                layers=features.layer_features(model.bundle, maps, activations, row, channels),
+                saliency=saliencies[row],
+            )
+            for row in range(len(pixels))
+        ],
+    )
+    return respond(request, submission, answer, plots.features)
+
+
+# ---------------------------------------------------------------- what they share
+
+
+def runner(engine: Engine, model: ServedModel, submission: Submission) -> RunGraph:
+    """`RunGraph` of `model` for this request."""
+
+    async def run(graph: GraphName, images: Array, labels: NDArray[np.int64] | None = None) -> dict[str, Array]:
+        return await engine.run(model, graph, images, labels, request=submission.request)
+
+    return run
+
+
+def respond(request: Request, submission: Submission, answer: Answer, plot: Plot) -> Response:
+    """`answer` as JSON, or its plot where the caller prefers SVG."""
+    form = submission.option("format", "svg" if SVG in request.headers.get("accept", "") else "json")
+    if form == "svg":
+        return Response(plot(answer.model_dump(mode="json")), media_type=SVG)
+    if form != "json":
+        raise InvalidParameter(f"`format` is json or svg, not {str(form)[:40]!r}.")
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+def read_thresholds(submission: Submission) -> Thresholds:
+    """The verdict's thresholds: `thresholds` in a JSON body, or each by its name in body or query.
+
+    Raises:
+        InvalidParameter: not known, or not a positive number.
+    """
+    given = submission.option("thresholds", {})
+    if not isinstance(given, dict):
+        raise InvalidParameter("`thresholds` must be an object of numbers.")
+    named = {field.name: submission.option(field.name) for field in fields(Thresholds)}
+    merged = {**given, **{name: value for name, value in named.items() if value is not None}}
+    try:
+        return Thresholds().overridden({str(name): float(value) for name, value in merged.items()})
+    except (TypeError, ValueError) as error:
+        raise InvalidParameter(str(error)[:200]) from None
+
+
+def read_integer(submission: Submission, name: str, default: int, least: int, most: int) -> int:
+    """An option that is a whole number from `least` to `most`; InvalidParameter otherwise."""
+    value = read_number(submission, name, default)
+    if value != int(value) or not least <= value <= most:
+        raise InvalidParameter(f"`{name}` must be a whole number from {least} to {most}.")
+    return int(value)
+
+
+def read_number(submission: Submission, name: str, default: float) -> float:
+    """An option that is a finite number; InvalidParameter otherwise."""
+    given = submission.option(name, default)
+    try:
+        value = float(given)
+    except (TypeError, ValueError):
+        value = float("nan")
+    if isinstance(given, bool) or not np.isfinite(value):
+        raise InvalidParameter(f"`{name}` must be a number, not {str(given)[:40]!r}.")
+    return value
+
+
+def _gradients_answer(
+    model: ServedModel,
+    submission: Submission,
+    diagnosis: Diagnosis,
+    measured: Measured,
+    saliencies: list[InputGradient] | None,
+) -> Gradients:
+    return Gradients(
+        **identity(model, submission.request),
+        samples=diagnosis.samples,
+        layers=diagnosis.layers,
+        other_parameters=diagnosis.other_parameters,
+        noise_scale=measured.total_noise,
+        input_gradients=saliencies,
+        unlike_itself=diagnosis.unlike_itself,
+        verdict=diagnosis.verdict,
+        notes=list(model.bundle.notes),
+    )
+
+
+async def _compared_model(
+    engine: Engine, model: ServedModel, submission: Submission, thresholds: Thresholds
+) -> ComparedModel:
+    pixels = await submission.pixels(model)
+    run = runner(engine, model, submission)
+    measured = await measure_gradients(run, model.bundle, pixels, submission.class_indices(model), submission.include)
+    diagnosis = diagnose(model.bundle, measured, thresholds)
+    return ComparedModel(
+        **identity(model, submission.request),
+        samples=diagnosis.samples,
+        layers=diagnosis.layers,
+        verdict=diagnosis.verdict,
+    )
+
+
+async def _input_gradients(
+    run: RunGraph, model: ServedModel, pixels: Array, labels: NDArray[np.int64]
+) -> list[InputGradient]:
+    gradient = (await run("input_gradient", pixels, labels))["input_gradient"]
+    return [pictures.saliency(one, model.bundle.input.layout) for one in gradient]
