@@ -108,7 +108,7 @@ function drawLayers(curves, label, layers, width) {
     marks: [
       Plot.gridY(ticks, { stroke: "var(--line)", strokeOpacity: 1 }),
       Plot.axisY(ticks, {
-        tickFormat: tickName,
+        text: tickName, // tickFormat would leave out what d3 finds too dense
         tickSize: 0,
         label,
         labelArrow: "none",

@@ -22,6 +22,20 @@ export async function served() {
   return { models, provider: answer.execution_provider, refused: answer.refused };
 }
 
+/** Says which bundles are not served, and why. */
+export function sayRefused(refused) {
+  const reasons = Object.entries(refused ?? {});
+  if (!reasons.length) return;
+  byId("models").after(
+    el(
+      "details",
+      { class: "refused" },
+      el("summary", {}, `${reasons.length} not served`),
+      el("ul", {}, reasons.map(([name, reason]) => el("li", {}, el("b", {}, name), ` ${reason}`))),
+    ),
+  );
+}
+
 /** Check boxes for the models; `changed` gets those that are checked, never none. */
 export function modelChoice(models, changed) {
   const boxes = models.map((model, at) =>

@@ -5,7 +5,7 @@ import * as gradients from "./gradients.js";
 import * as predictions from "./predictions.js";
 import { showProgress } from "./api.js";
 import { byId, say } from "./dom.js";
-import { labelChoice, modelChoice, served } from "./models.js";
+import { labelChoice, modelChoice, sayRefused, served } from "./models.js";
 import { mainField, preview, sample, sampleButtons, SAMPLES } from "./photograph.js";
 import { problemBox } from "./problem.js";
 import { secondPhotograph, showShattering } from "./shattering.js";
@@ -32,8 +32,9 @@ async function start() {
     byId("photograph-error").replaceChildren(problemBox(problem));
     return;
   }
-  const { models, provider } = found;
+  const { models, provider, refused } = found;
   byId("provider").textContent = `${models.length} ${models.length === 1 ? "model" : "models"} on ${provider.replace("ExecutionProvider", "")}`;
+  sayRefused(refused);
   showTraining(models);
 
   asked.models = modelChoice(models, (chosen) => {
