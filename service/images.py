@@ -11,7 +11,7 @@ Rules for pictures that are not plain RGB, the same whatever the file format:
     float grey                          0…1 is black…white if nothing is above 1, else 0…255
     CMYK, YCbCr, LAB, HSV               Pillow's conversion (no colour profile is applied)
     animation                           the first frame
-    EXIF orientation                    applied unless the bundle says otherwise
+    EXIF orientation                    applied unless the bundle says otherwise (Pillow always does for TIFF)
 
 JPEG is decoded by libjpeg-turbo directly where its pixels equal Pillow's (grey, and YCbCr with the
 usual subsamplings); Pillow decodes everything else, and whatever the direct way refuses. A picture
@@ -107,8 +107,8 @@ def quick_pixel_count(data: bytes) -> int | None:
     """Pixels by the header of a JPEG or PNG, in microseconds; None for anything else or odd."""
     if data.startswith(b"\xff\xd8\xff"):
         try:
-            height, width, _, _ = simplejpeg.decode_jpeg_header(data, strict=False)
-        except ValueError:
+            height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        except (ValueError, KeyError):
             return None
         return int(height) * int(width)
     if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] == b"IHDR" and len(data) >= 24:
@@ -202,7 +202,7 @@ def _decode_jpeg(data: bytes, spec: InputSpec) -> Pixels | None:
         pixels: Pixels = simplejpeg.decode_jpeg(
             data, "RGB" if spec.channels == 3 else "GRAY", min_height=least_height, min_width=least_width
         )
-    except ValueError:
+    except (ValueError, KeyError):
         return None
     if spec.channels == 1 and colorspace != "Gray":
         return None  # luma is not quite what Pillow's conversion through RGB gives

@@ -117,9 +117,10 @@ def _from_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], l
         if not variable.startswith(PREFIX):
             continue
         name = variable.removeprefix(PREFIX).lower()
-        if name in Settings.model_fields:
+        is_link = KUBERNETES_SERVICE_LINK.fullmatch(variable) is not None
+        if name in Settings.model_fields and not (is_link and "://" in value):
             values[name] = value
-        elif KUBERNETES_SERVICE_LINK.fullmatch(variable):
+        elif is_link:
             warnings.append(f"{variable} is ignored: it looks like a Kubernetes service link, not a setting")
         else:
             raise SettingsError(f"unknown variable {variable}; known are {', '.join(variables())}")

@@ -91,8 +91,7 @@ def _add_work(nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], ro
     nodes.append(helper.make_node("ReduceMax", ["mean", "one_axis"], ["sums"], keepdims=1))
     nodes.append(helper.make_node("Reshape", ["sums", "as_scalars"], ["scalars"]))
     nodes.append(helper.make_node("Mul", ["scalars", "ones"], ["work_0"]))
-    for index in range(rounds):
-        nodes.append(helper.make_node("MatMul", [f"work_{index}", "permutation"], [f"work_{index + 1}"]))
+    nodes += [helper.make_node("MatMul", [f"work_{i}", "permutation"], [f"work_{i + 1}"]) for i in range(rounds)]
     constants.append(numpy_helper.from_array(np.array(0, np.float32), "nothing"))
     nodes.append(helper.make_node("ReduceMax", [f"work_{rounds}", "last_axes"], ["peak"], keepdims=0))
     nodes.append(helper.make_node("Mul", ["peak", "nothing"], ["no_peak"]))

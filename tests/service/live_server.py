@@ -1,0 +1,75 @@
+"""The real service on a real socket, in a thread of the test process."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from PIL import Image
+
+from service.app import create_app
+from service.server import Server, listen
+from service.settings import Settings
+
+
+class LiveServer:
+    """An address to talk to, and the parts behind it to look at."""
+
+    def __init__(self, server: Server, state: Any, host: str, port: int) -> None:
+        self.server = server
+        self.state = state
+        self.host, self.port = host, port
+        self.url = f"http://{host}:{port}"
+
+    def client(self, **options: Any) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=30, **options)
+
+
+@contextmanager
+def running(bundles: Path, **settings: Any) -> Iterator[LiveServer]:
+    """A server over `bundles`, once every forward graph is ready or failed; ended and joined afterwards."""
+    chosen = Settings(bundles=bundles, http_port=0, **{"bundle_poll_seconds": 0, "run_threads": 1, **settings})
+    gateway = create_app(chosen)
+    state = gateway.app.state
+    listener = listen(chosen)
+    host, port = listener.getsockname()[:2]
+    server = Server(gateway, chosen, state.lifecycle)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+    thread.start()
+    try:
+        assert state.loader.started.wait(30)
+        wait_until(lambda: server.started)
+        yield LiveServer(server, state, host, port)
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        listener.close()
+        assert not thread.is_alive()
+
+
+def wait_until(condition: Any, seconds: float = 10.0) -> None:
+    """Looks again and again until `condition()` holds; fails if it never does."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came about"
+        time.sleep(0.005)
+
+
+def picture(colour: Any = "red", size: tuple[int, int] = (8, 8), kind: str = "PNG", **options: Any) -> bytes:
+    """An image file of one colour."""
+    buffer = io.BytesIO()
+    mode = options.pop("mode", "RGB")
+    Image.new(mode, size, colour).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def best_label(answer: httpx.Response, index: int = 0) -> str:
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["predictions"][index]["labels"][0]["label"])

@@ -1,0 +1,57 @@
+"""Settings by variables and flags."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.settings import Settings, SettingsError, read_settings, variables
+
+
+def test_variables_and_flags_set_the_same_things_and_flags_win() -> None:
+    settings, warnings = read_settings(
+        {"CONTRAFLOW_HTTP_PORT": "9000", "CONTRAFLOW_MAX_IMAGES": "3", "HOME": "/"}, ["--max-images", "5"]
+    )
+    assert (settings.http_port, settings.max_images, warnings) == (9000, 5, [])
+
+
+def test_an_unknown_variable_is_refused_and_the_known_ones_are_named() -> None:
+    with pytest.raises(SettingsError, match=r"CONTRAFLOW_MODEL; known are .*CONTRAFLOW_DEFAULT_MODEL"):
+        read_settings({"CONTRAFLOW_MODEL": "x"})
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "CONTRAFLOW_PORT",
+        "CONTRAFLOW_SERVICE_HOST",
+        "CONTRAFLOW_SERVICE_PORT",
+        "CONTRAFLOW_SERVICE_PORT_HTTP",
+        "CONTRAFLOW_PORT_8000_TCP",
+        "CONTRAFLOW_PORT_8000_TCP_ADDR",
+        "CONTRAFLOW_METRICS_SERVICE_HOST",
+        "CONTRAFLOW_METRICS_PORT_9090_TCP_PROTO",
+    ],
+)
+def test_kubernetes_service_links_are_ignored_with_a_warning(variable: str) -> None:
+    settings, warnings = read_settings({variable: "tcp://10.0.0.1:8000"})
+    assert settings == Settings()
+    assert len(warnings) == 1
+    assert variable in warnings[0]
+
+
+def test_a_service_called_contraflow_http_does_not_set_the_port() -> None:
+    assert "CONTRAFLOW_PORT" not in variables()
+    settings, warnings = read_settings({"CONTRAFLOW_HTTP_PORT": "tcp://10.0.0.1:8000"})
+    assert settings.http_port == Settings().http_port
+    assert len(warnings) == 1
+
+
+def test_a_value_that_makes_no_sense_is_refused_by_name() -> None:
+    with pytest.raises(SettingsError, match="max_images"):
+        read_settings({"CONTRAFLOW_MAX_IMAGES": "many"})
+    with pytest.raises(SettingsError, match="api_keys"):
+        read_settings({"CONTRAFLOW_API_KEYS": "a-key-in-clear"})
+
+
+def test_every_setting_says_what_it_means() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
