@@ -18,14 +18,23 @@ from service.images import ImageError
 from service.ledger import Ledger
 from service.lifecycle import Lifecycle
 from service.loading import Loader
+from service.metrics import metrics_registry
 from service.registry import Registry
 from service.responses import error_answer, routing_error
-from service.routes import health, models, pages, predict
+from service.routes import diagnostics, health, metrics, models, open_inference, pages, predict
 from service.routes.predict import PredictEndpoint
 from service.runtime import Runtime
 from service.settings import Settings
 
-ROUTERS: tuple[APIRouter, ...] = (predict.router, models.router, health.router, pages.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    predict.router,
+    diagnostics.router,
+    models.router,
+    health.router,
+    pages.router,
+    metrics.router,
+    open_inference.router,
+)
 
 
 def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
@@ -79,6 +88,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
     state.settings, state.registry, state.runtime, state.ledger = settings, registry, runtime, ledger
     state.lifecycle, state.engine, state.decode_pool, state.loader = lifecycle, engine, decode_pool, loader
     state.predict = endpoint
+    state.metrics = metrics_registry(ledger, engine, registry, runtime)
     for router in ROUTERS:
         app.include_router(router)
     for error in (ServiceError, ImageError, HTTPException, RequestValidationError, Exception):

@@ -194,5 +194,5 @@ class Bundle(Schema):
     training: TrainingRecord | None = None
     baseline: Baseline | None = None
     parity: tuple[ParityCheck, ...] = ()
-    notes: tuple[str, ...] = Field(default=(), description="what a reader of the norms must know, e.g. folded BatchNorm")
+    notes: tuple[str, ...] = Field(default=(), description="what a reader of the norms must know")
     sha256: dict[str, str] = Field(description="file name → digest, for every other file of the bundle")

@@ -1,0 +1,96 @@
+"""The ledger as Prometheus metrics, read when they are asked for: nothing is counted twice, or slowly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from service.engine import Engine
+from service.ledger import Histogram, Ledger
+from service.registry import Registry
+from service.runtime import Runtime
+
+
+class ServiceCollector(Collector):
+    """Requests, runs, queue and models of one service."""
+
+    def __init__(self, ledger: Ledger, engine: Engine, registry: Registry, runtime: Runtime) -> None:
+        self._ledger, self._engine, self._registry, self._runtime = ledger, engine, registry, runtime
+
+    def collect(self) -> Iterable[Metric]:
+        yield from self._requests()
+        yield from self._runs()
+        yield from self._state()
+
+    def _requests(self) -> Iterable[Metric]:
+        requests = CounterMetricFamily(
+            "contraflow_requests", "Requests by what they came to", labels=("route", "outcome", "status")
+        )
+        for (route, outcome, status), count in tuple(self._ledger.by_status.items()):
+            requests.add_metric((route, outcome, str(status)), count)
+        latency = HistogramMetricFamily(
+            "contraflow_request_duration_seconds",
+            "From the last body byte to the answer's hand-over",
+            labels=("route",),
+        )
+        for route, histogram in tuple(self._ledger.latency.items()):
+            _add(latency, (route,), histogram)
+        stages = HistogramMetricFamily(
+            "contraflow_request_stage_seconds", "The parts of a request's duration", labels=("stage",)
+        )
+        for stage, histogram in self._ledger.stages.items():
+            _add(stages, (stage,), histogram)
+        return requests, latency, stages
+
+    def _runs(self) -> Iterable[Metric]:
+        labels = ("model", "version", "graph")
+        images = CounterMetricFamily("contraflow_images", "Images run, by graph", labels=labels)
+        stopped = CounterMetricFamily("contraflow_runs_stopped", "Runs stopped as all clients had gone", labels=labels)
+        seconds = HistogramMetricFamily("contraflow_run_duration_seconds", "One run of a graph", labels=labels)
+        sizes = HistogramMetricFamily("contraflow_batch_size", "Images in one run", labels=labels)
+        for (model, graph), tally in tuple(self._ledger.tallies.items()):
+            values = (*model.split("@"), graph)
+            images.add_metric(values, tally.images)
+            stopped.add_metric(values, tally.stopped)
+            _add(seconds, values, tally.seconds)
+            _add(sizes, values, tally.batch_size)
+        return images, stopped, seconds, sizes
+
+    def _state(self) -> Iterable[Metric]:
+        scheduler = self._engine.scheduler
+        yield GaugeMetricFamily("contraflow_queued_images", "Images waiting for a run", scheduler.waiting_images)
+        yield GaugeMetricFamily("contraflow_runs_in_progress", "Runs in progress", scheduler.running)
+        yield GaugeMetricFamily(
+            "contraflow_expected_wait_seconds", "Until a prediction sent now would run", scheduler.expected_wait(False)
+        )
+        ready = GaugeMetricFamily("contraflow_model_ready", "1 while the model predicts", labels=("model", "version"))
+        for model in self._registry.models():
+            ready.add_metric((model.name, model.version), float(model.ready))
+        yield ready
+        yield GaugeMetricFamily(
+            "contraflow_bundles_refused", "Bundles in the folder that are not served", len(self._registry.refused)
+        )
+        provider = {"execution_provider": self._runtime.provider, "reason": self._runtime.reason}
+        yield InfoMetricFamily("contraflow_execution_provider", "Where the graphs run", provider)
+
+
+def _add(family: HistogramMetricFamily, labels: tuple[str, ...], histogram: Histogram) -> None:
+    family.add_metric(labels, buckets=histogram.buckets(), sum_value=histogram.total)
+
+
+def metrics_registry(ledger: Ledger, engine: Engine, registry: Registry, runtime: Runtime) -> CollectorRegistry:
+    """A registry of this service alone, with the process's own memory, CPU and descriptors."""
+    collectors = CollectorRegistry()
+    collectors.register(ServiceCollector(ledger, engine, registry, runtime))
+    ProcessCollector(registry=collectors)
+    PlatformCollector(registry=collectors)
+    return collectors

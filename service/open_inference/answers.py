@@ -1,0 +1,70 @@
+"""An infer answer put together: JSON, then the binary outputs in the order of `outputs`."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.open_inference.requests import RequestedOutput
+from service.open_inference.tensors import datatype_of, to_binary, to_json_data
+from service.responses import to_json
+
+Array = NDArray[Any]
+
+HEADER_LENGTH = "inference-header-content-length"
+SMALLEST_COMPRESSED = 512
+
+
+def answer(
+    identity: Mapping[str, Any], outputs: Sequence[tuple[RequestedOutput, Array]]
+) -> tuple[bytes, dict[str, str]]:
+    """Body and headers. `identity` holds model_name, model_version and perhaps id.
+
+    An answer with binary outputs says how long its JSON is; one without must not.
+    """
+    described, raw = [], []
+    for requested, array in outputs:
+        entry: dict[str, Any] = {
+            "name": requested.name,
+            "datatype": datatype_of(array),
+            "shape": list(array.shape),
+        }
+        if requested.binary:
+            content = to_binary(array)
+            entry["parameters"] = {"binary_data_size": len(content)}
+            raw.append(content)
+        else:
+            entry["data"] = to_json_data(array)
+        described.append(entry)
+    document = to_json({**identity, "outputs": described})
+    if not raw:
+        return document, {"content-type": "application/json"}
+    headers = {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(document))}
+    return b"".join([document, *raw]), headers
+
+
+def classified(scores: Array, labels: Sequence[str], top: int) -> Array:
+    """The classification extension: `value:index:label` of the best `top` classes, best first: BYTES [n, top]."""
+    ranking = np.argsort(-scores, axis=1, kind="stable")[:, : min(top, scores.shape[1])]
+    result = np.empty(ranking.shape, dtype=object)
+    for row, classes in enumerate(ranking):
+        for column, index in enumerate(classes):
+            result[row, column] = f"{scores[row, index]:f}:{index}:{labels[index]}".encode()
+    return result
+
+
+def compressed(body: bytes, accepted: str) -> tuple[bytes, str | None]:
+    """The body in the first coding that the client accepts and we know; short bodies stay as they are."""
+    offered = [part.split(";")[0].strip().lower() for part in accepted.split(",")]
+    if len(body) >= SMALLEST_COMPRESSED:
+        for coding in offered:
+            if coding == "gzip":
+                return gzip.compress(body, compresslevel=1), "gzip"
+            if coding == "deflate":
+                return zlib.compress(body, level=1), "deflate"
+    return body, None

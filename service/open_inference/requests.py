@@ -1,0 +1,188 @@
+"""An infer request taken apart: JSON, then the raw tensors in the order of `inputs`."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from service.errors import EmptyBody, MalformedRequest, TooLarge, UnsupportedBody
+from service.open_inference.catalogue import IMAGE
+from service.open_inference.tensors import from_binary, from_json
+
+Array = NDArray[Any]
+
+LARGEST_DIMENSION = 2**31
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedOutput:
+    """An output that was asked for: in binary or not, and as how many ranked classes (0: as it is)."""
+
+    name: str
+    binary: bool
+    classification: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """`outputs` None stands for all forward outputs (and all gradients with `gradients`)."""
+
+    id: str | None
+    inputs: Mapping[str, Array]
+    outputs: tuple[RequestedOutput, ...] | None
+    binary_default: bool = False
+    gradients: bool = False
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
+    """The body without its gzip or deflate coding, of at most `limit` bytes.
+
+    Raises:
+        UnsupportedBody: another coding.
+        TooLarge: it grows beyond the limit.
+        MalformedRequest: it is not what it says.
+    """
+    coding = encoding.strip().lower()
+    if coding in ("", "identity"):
+        return body
+    if coding not in ("gzip", "deflate"):
+        raise UnsupportedBody(f"The content encoding {coding[:32]!r} is not taken; send gzip, deflate or none.")
+    reader = zlib.decompressobj(wbits=zlib.MAX_WBITS | (16 if coding == "gzip" else 0))
+    try:
+        content = reader.decompress(body, limit + 1)
+    except zlib.error:
+        raise MalformedRequest(f"The body is not {coding}.") from None
+    if len(content) > limit:
+        raise TooLarge(f"The decompressed body has more than {limit} bytes.")
+    if not reader.eof:
+        raise MalformedRequest(f"The {coding} body is cut off.")
+    return content
+
+
+def read_request(body: bytes, header_length: str | None) -> InferRequest:
+    """Takes a body apart; `header_length` is `Inference-Header-Content-Length`, the length of the JSON.
+
+    With length 0 the whole body is one encoded image: `curl -H 'Inference-Header-Content-Length: 0'`.
+
+    Raises:
+        EmptyBody, MalformedRequest: nothing there, or not what the protocol says.
+    """
+    if not body:
+        raise EmptyBody("The body is empty.")
+    length = _header_length(header_length, len(body))
+    if length == 0:
+        return InferRequest(None, {IMAGE: from_json_image(body)}, None)
+    document = _document(body[:length])
+    inputs, used = _inputs(document, memoryview(body)[length:])
+    if used != len(body) - length:
+        raise MalformedRequest(f"{len(body) - length - used} bytes follow the last tensor.")
+    parameters = _mapping(document.get("parameters", {}), "parameters")
+    binary = _flag(parameters, "binary_data_output")
+    identity = document.get("id")
+    if identity is not None and not isinstance(identity, str):
+        raise MalformedRequest("`id` must be a string.")
+    return InferRequest(
+        id=identity,
+        inputs=inputs,
+        outputs=_outputs(document.get("outputs"), binary),
+        binary_default=binary,
+        gradients=_flag(parameters, "gradients"),
+        parameters=parameters,
+    )
+
+
+def from_json_image(body: bytes) -> Array:
+    """One encoded file as a BYTES tensor of shape [1]."""
+    return from_binary(IMAGE, "BYTES", (1,), memoryview(len(body).to_bytes(4, "little") + body))
+
+
+def _header_length(given: str | None, size: int) -> int:
+    if given is None:
+        return size
+    if not given.isdecimal() or len(given) > 12 or int(given) > size:
+        raise MalformedRequest(f"Inference-Header-Content-Length is {given[:32]!r}; the body has {size} bytes.")
+    return int(given)
+
+
+def _document(raw: bytes) -> Mapping[str, Any]:
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise MalformedRequest("The request's JSON cannot be read.") from None
+    return _mapping(document, "the request")
+
+
+def _mapping(value: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise MalformedRequest(f"{what[0].upper() + what[1:]} must be a JSON object.")
+    return value
+
+
+def _flag(parameters: Mapping[str, Any], name: str) -> bool:
+    value = parameters.get(name, False)
+    if not isinstance(value, bool):
+        raise MalformedRequest(f"The parameter {name} must be true or false.")
+    return value
+
+
+def _inputs(document: Mapping[str, Any], raw: memoryview) -> tuple[dict[str, Array], int]:
+    entries = document.get("inputs")
+    if not isinstance(entries, list) or not entries:
+        raise MalformedRequest("`inputs` must be a list of at least one tensor.")
+    tensors: dict[str, Array] = {}
+    position = 0
+    for entry in entries:
+        tensor = _mapping(entry, "an input")
+        name, datatype, shape = tensor.get("name"), tensor.get("datatype"), _shape(tensor)
+        if not isinstance(name, str) or not isinstance(datatype, str):
+            raise MalformedRequest("Every input needs a name and a datatype.")
+        if name in tensors:
+            raise MalformedRequest(f"The input {name[:64]!r} is given twice.")
+        size = _mapping(tensor.get("parameters", {}), "parameters").get("binary_data_size")
+        if size is None:
+            tensors[name] = from_json(name, datatype, shape, tensor.get("data"))
+            continue
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(raw) - position:
+            raise MalformedRequest(f"The binary_data_size of input {name[:64]!r} does not fit the body.")
+        if "data" in tensor:
+            raise MalformedRequest(f"The input {name[:64]!r} has both data and binary_data_size.")
+        tensors[name] = from_binary(name, datatype, shape, raw[position : position + size])
+        position += size
+    return tensors, position
+
+
+def _shape(tensor: Mapping[str, Any]) -> tuple[int, ...]:
+    shape = tensor.get("shape")
+    if not isinstance(shape, list) or len(shape) > 8:
+        raise MalformedRequest("Every input needs a shape: a list of at most 8 sizes.")
+    if not all(isinstance(d, int) and not isinstance(d, bool) and 0 <= d < LARGEST_DIMENSION for d in shape):
+        raise MalformedRequest("The sizes of a shape are whole numbers, not negative.")
+    return tuple(shape)
+
+
+def _outputs(entries: Any, binary_default: bool) -> tuple[RequestedOutput, ...] | None:
+    if entries is None:
+        return None
+    if not isinstance(entries, list):
+        raise MalformedRequest("`outputs` must be a list.")
+    outputs = []
+    for entry in entries:
+        output = _mapping(entry, "an output")
+        name = output.get("name")
+        if not isinstance(name, str):
+            raise MalformedRequest("Every output needs a name.")
+        parameters = _mapping(output.get("parameters", {}), "parameters")
+        binary = _flag(parameters, "binary_data") if "binary_data" in parameters else binary_default
+        top = parameters.get("classification", 0)
+        if not isinstance(top, int) or isinstance(top, bool) or top < 0:
+            raise MalformedRequest("The parameter classification must be a positive whole number.")
+        outputs.append(RequestedOutput(name, binary, top))
+    if not outputs:
+        return None
+    return tuple(outputs)

@@ -1,0 +1,143 @@
+"""Tensors on the wire: the protocol's data types, in JSON and in little-endian binary."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import MalformedRequest
+
+Array = NDArray[Any]
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(bool),
+    "UINT8": np.dtype("<u1"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "UINT64": np.dtype("<u8"),
+    "INT8": np.dtype("<i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+    "FP16": np.dtype("<f2"),
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+}
+"""All but BYTES, which has elements of any length, and BF16, which is the upper half of FP32."""
+
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+def datatype_of(array: Array) -> str:
+    """The protocol's name of an array's type; object arrays hold bytes."""
+    return "BYTES" if array.dtype == object else _NAMES[array.dtype.newbyteorder("<")]
+
+
+def element_count(shape: Iterable[int]) -> int:
+    return math.prod(shape)
+
+
+def from_binary(name: str, datatype: str, shape: tuple[int, ...], raw: memoryview) -> Array:
+    """The tensor in `raw`; BYTES elements are a uint32 length and that many bytes.
+
+    Raises:
+        MalformedRequest: the bytes are not just what datatype and shape need.
+    """
+    if datatype == "BYTES":
+        return _byte_strings(name, shape, raw)
+    dtype = np.dtype("<u2") if datatype == "BF16" else _dtype(name, datatype)
+    expected = element_count(shape) * dtype.itemsize
+    if len(raw) != expected:
+        raise MalformedRequest(
+            f"Input {name!r} has {len(raw)} bytes of data; {datatype} of shape {list(shape)} needs {expected}."
+        )
+    array = np.frombuffer(raw, dtype=dtype).reshape(shape)
+    return (array.astype("<u4") << 16).view("<f4") if datatype == "BF16" else array
+
+
+def from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any) -> Array:
+    """The tensor of a JSON `data` field, nested or flat, row-major.
+
+    Raises:
+        MalformedRequest: the wrong number of elements, or elements of another type.
+    """
+    if not isinstance(data, list):
+        raise MalformedRequest(f"The data of input {name!r} must be a list.")
+    if datatype == "BYTES":
+        flat = list(_flattened(data))
+        if not all(isinstance(value, str) for value in flat) or len(flat) != element_count(shape):
+            raise MalformedRequest(f"Input {name!r} needs {element_count(shape)} strings.")
+        return _object_array([value.encode() for value in flat], shape)
+    dtype = np.dtype("<f4") if datatype == "BF16" else _dtype(name, datatype)
+    try:
+        array = np.array(data)
+        if array.dtype == object or (array.size and array.dtype.kind not in "biuf"):
+            raise ValueError("not numbers")
+        if dtype.kind in "iub" and array.dtype.kind == "f" and array.size:
+            raise ValueError("fractions where whole numbers are needed")
+        with np.errstate(over="ignore"):
+            array = array.astype(dtype)
+    except (ValueError, OverflowError, TypeError) as error:
+        raise MalformedRequest(f"The data of input {name!r} is not {datatype}: {error}.") from None
+    if array.size != element_count(shape):
+        raise MalformedRequest(
+            f"Input {name!r} has {array.size} elements; shape {list(shape)} needs {element_count(shape)}."
+        )
+    return array.reshape(shape)
+
+
+def to_binary(array: Array) -> bytes:
+    """An output in row-major, little-endian bytes."""
+    if array.dtype == object:
+        return b"".join(struct.pack("<I", len(value)) + value for value in array.ravel())
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
+
+
+def to_json_data(array: Array) -> list[Any]:
+    """An output as a flat list; bytes as text."""
+    if array.dtype == object:
+        return [value.decode("utf-8", "replace") for value in array.ravel()]
+    values: list[Any] = array.ravel().tolist()
+    return values
+
+
+def _dtype(name: str, datatype: str) -> np.dtype[Any]:
+    if datatype not in DTYPES:
+        raise MalformedRequest(f"Input {name!r} has the unknown datatype {str(datatype)[:32]!r}.")
+    return DTYPES[datatype]
+
+
+def _byte_strings(name: str, shape: tuple[int, ...], raw: memoryview) -> Array:
+    values: list[bytes] = []
+    position = 0
+    while position < len(raw):
+        end = position + 4
+        length = struct.unpack_from("<I", raw, position)[0] if end <= len(raw) else 0
+        if end > len(raw) or end + length > len(raw):
+            raise MalformedRequest(f"Input {name!r} ends inside one of its byte strings.")
+        values.append(bytes(raw[end : end + length]))
+        position = end + length
+    if len(values) != element_count(shape):
+        raise MalformedRequest(
+            f"Input {name!r} holds {len(values)} byte strings; shape {list(shape)} needs {element_count(shape)}."
+        )
+    return _object_array(values, shape)
+
+
+def _object_array(values: list[bytes], shape: tuple[int, ...]) -> Array:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array.reshape(shape)
+
+
+def _flattened(data: list[Any]) -> Iterable[Any]:
+    for value in data:
+        if isinstance(value, list):
+            yield from _flattened(value)
+        else:
+            yield value
