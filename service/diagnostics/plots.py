@@ -182,7 +182,7 @@ def scores(answer: Answer) -> str:
 def features(answer: Answer) -> str:
     """The strongest channels of up to eight layers, spread over the depth, for the first image."""
     seen = answer["samples"][0]
-    layers = [layer for layer in seen["layers"] if layer["channels"]]
+    layers = [layer for layer in seen["layers"] if layer["channels"] and layer["height"] * layer["width"] > 1]
     chosen = sorted({round(at * (len(layers) - 1) / 7) for at in range(8)}) if layers else []
     drawing = Drawing(
         f"How {answer['model']} comes to see: {seen['predicted_label']}",

@@ -65,7 +65,7 @@ async def gradients(request: Request, submission: SubmissionDependency, engine: 
         saliencies = await _input_gradients(run, model, pixels, labels)
     diagnosis = diagnose(model.bundle, measured, thresholds)
     answer = _gradients_answer(model, submission, diagnosis, measured, saliencies)
-    return respond(request, submission, answer, plots.gradients)
+    return respond(request, submission, answer, coloured(plots.gradients, submission))
 
 
 @router.post("/compare", responses=answers(Comparison))
@@ -85,7 +85,7 @@ async def compare_models(request: Request, submission: SubmissionDependency, eng
         predictions_differ=compare.predictions_differ(compared),
         because=compare.because(compared, found),
     )
-    return respond(request, submission, answer, plots.compare)
+    return respond(request, submission, answer, coloured(plots.compare, submission))
 
 
 @router.post("/shattering", responses=answers(Shattering))
@@ -119,7 +119,7 @@ async def shattered_gradients(request: Request, submission: SubmissionDependency
         probability=probabilities(outputs["logits"])[:, label].tolist(),
         verdict=shattering.judge(found, threshold),
     )
-    return respond(request, submission, answer, plots.shattering)
+    return respond(request, submission, answer, coloured(plots.shattering, submission))
 
 
 @router.post("/scores", responses=answers(Scores))
@@ -190,6 +190,12 @@ def respond(request: Request, submission: Submission, answer: Answer, plot: Plot
     if form != "json":
         raise InvalidParameter(f"`format` is json or svg, not {str(form)[:40]!r}.")
     return Response(answer.model_dump_json(), media_type="application/json")
+
+
+def coloured(plot: Callable[[Mapping[str, Any], plots.Families], str], submission: Submission) -> Plot:
+    """`plot` with every model in the colour of its family."""
+    families = {model.name: model.bundle.architecture.family for model in submission.models}
+    return lambda answer: plot(answer, families)
 
 
 def read_thresholds(submission: Submission) -> Thresholds:

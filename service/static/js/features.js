@@ -7,6 +7,7 @@ import { showPixels } from "./photograph.js";
 import { problemBox } from "./problem.js";
 
 const { root, controls, finding, body, footer } = section("features");
+const CHANNELS = 8; // pictures per layer
 const ROWS = 6; // layers shown at once, spread over the depth
 
 let name = null;
@@ -25,7 +26,7 @@ export function featureChoice(models, changed) {
 
 /** Shows what the chosen model's layers make of the photograph. */
 export async function showFeatures(photograph, label, signal) {
-  const request = ["diagnostics/features", { query: [["model", name], ["label", label]], images: [photograph] }];
+  const request = ["diagnostics/features", { query: [["model", name], ["label", label], ["channels", CHANNELS]], images: [photograph] }];
   try {
     const { answer } = await showProgress(root, ask(request[0], { ...request[1], signal }));
     const [seen] = answer.samples;
@@ -44,14 +45,17 @@ export function clear() {
   for (const part of [body, footer, finding]) part.replaceChildren();
 }
 
+/** A classifier's output has one position per channel: numbers, no picture. */
+const isPicture = ({ channels, height, width }) => channels.length && height * width > 1;
+
 function conclusion({ layers }) {
   const first = layers[0];
-  const last = layers.filter(({ channels }) => channels.length).at(-1) ?? first;
+  const last = layers.filter(isPicture).at(-1) ?? first;
   return `From ${first.height} × ${first.width} edges and colours to ${last.height} × ${last.width} parts: the strongest channels of ${name}, brightest where they respond.`;
 }
 
 function drawn({ layers, saliency }, photograph) {
-  const rows = layers.filter(({ channels }) => channels.length).map(layerRow);
+  const rows = layers.filter(isPicture).map(layerRow);
   const every = Math.max(1, (rows.length - 1) / (ROWS - 1));
   const shown = new Set(Array.from({ length: ROWS }, (_, at) => Math.min(rows.length - 1, Math.round(at * every))));
   const rest = rows.filter((_, at) => !shown.has(at));
