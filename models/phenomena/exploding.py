@@ -116,11 +116,11 @@ def draw(measured: Measurement) -> Figure:
     depth = measured.deepest
     figure, (outputs, weights, overflow) = style.figure(
         f"Weights twice too large double the gradient at every layer: × {10 ** (measured.slope(depth) * depth):.0e} "
-        f"after {depth}, not a number after {measured.first_depth('gradient'):.0f}",
+        f"after {depth} layers, beyond float32 after {measured.first_depth('gradient'):.0f}",
         columns=3,
         height=3.5,
     )
-    for colour, other in zip(style.BY_DEPTH, sorted(measured.draws), strict=False):
+    for colour, other in zip(style.BLUE_BY_DEPTH, sorted(measured.draws), strict=False):
         for axis, quantity in ((outputs, "activation_gradient"), (weights, "weight_gradient")):
             by_layer = zip(*(getattr(chain, quantity) for chain in measured.draws[other]), strict=True)
             means = [geometric_mean(norms) for norms in by_layer]
@@ -128,21 +128,21 @@ def draw(measured: Measurement) -> Figure:
     outputs.set(title="of a layer's output", yscale="log", xlabel="layer, from the input", ylabel="‖dL/dz‖₂")
     outputs.legend()
     weights.set(title="of a layer's weight", yscale="log", xlabel="layer, from the input", ylabel="‖dL/dW‖₂")
-    for quantity, label, colour, exponent in (
-        ("gradient", "‖dL/dz₁‖₂", style.BLUE, 1),
-        ("square", "its square, summed in float32", style.VERMILION, 1),
+    for quantity, label, colour in (
+        ("gradient", "‖dL/dz₁‖₂", style.BLUE),
+        ("square", "its square, summed in float32", style.VERMILION),
     ):
         finite = [chain for chain in measured.single if math.isfinite(getattr(chain, quantity))]
-        values = [math.log10(getattr(chain, quantity)) * exponent for chain in finite]
+        values = [math.log10(getattr(chain, quantity)) for chain in finite]
         overflow.plot([chain.depth for chain in finite], values, color=colour, marker=".", label=label)
         if math.isfinite(measured.first_depth(quantity)):
             overflow.axvline(measured.first_depth(quantity), color=colour, linestyle=":")
     overflow.axhline(math.log10(torch.finfo(torch.float32).max), color=style.GREY, linestyle="--")
-    overflow.annotate("largest float32", (measured.single[0].depth, 39), color=style.GREY, fontsize=7.5)
+    overflow.annotate("largest float32", (measured.single[-1].depth, 39.2), ha="right", color=style.GREY, fontsize=7.5)
     overflow.set(
-        title="float32: last finite value, dotted: overflow", xlabel="depth, layers", ylabel="log₁₀", ylim=(0, 44)
+        title="float32: last finite value, dotted: overflow", xlabel="depth, layers", ylabel="log₁₀", ylim=(0, 56)
     )
-    overflow.legend(loc="lower right")
+    overflow.legend(loc="upper left")
     return figure
 
 

@@ -130,7 +130,7 @@ def draw(measured: Measurement) -> Figure:
         xlabel="layer, from the input",
         ylabel="‖dL/dz‖₂, last layer = 1",
     )
-    profile.legend(fontsize=7.5, ncols=2, loc="upper right", bbox_to_anchor=(1.0, 0.42))
+    profile.legend(fontsize=7.5, ncols=2, loc="lower right")
     for position, recipe in enumerate(reversed(RECIPES)):
         slopes = measured.slopes(recipe, depth)
         batch = recipe[1] == "batch"

@@ -27,7 +27,7 @@ BRANCH_SCALE = 0.1
 LAGS = 16
 
 NETS = {
-    "1 layer": LaboratoryNet("plain", 1, "centred"),
+    "1 layer": LaboratoryNet("plain", 1),
     "24 layers, plain": LaboratoryNet("plain", 24, "centred"),
     "50 layers, residual": LaboratoryNet("residual", 50, "batch", branch_scale=BRANCH_SCALE),
 }
@@ -208,8 +208,8 @@ def statements(measured: Measurement) -> tuple[Statement, ...]:
 def draw(measured: Measurement) -> Figure:
     columns = (*NETS, "brown noise", "white noise")
     figure, axes = style.mosaic(
-        "After 24 plain layers the gradient is white noise (lag-1 autocorrelation "
-        f"{measured.lag('24 layers, plain', 1):.2f}); after 50 residual layers it is not "
+        "24 plain layers turn the gradient into white noise (lag-1 autocorrelation "
+        f"{measured.lag('24 layers, plain', 1):.2f}), 50 residual ones do not "
         f"({measured.lag('50 layers, residual', 1):.2f})",
         [
             [f"gradient {name}" for name in columns for _ in range(2)],
@@ -222,11 +222,11 @@ def draw(measured: Measurement) -> Figure:
     for name in columns:
         gradient, matrix = axes[f"gradient {name}"], axes[f"correlation {name}"]
         gradient.plot(
-            grid(measured.gradients[name].shape[1]), measured.gradients[name][0], color=_colour(name), linewidth=0.8
+            grid(measured.gradients[name].shape[1]), measured.gradients[name][0], color=_colour(name), linewidth=0.7
         )
         gradient.set(title=name, yticks=[0], xlim=(-2, 2), xticks=[-2, 0, 2])
-        correlation = correlation_over_draws(measured.gradients[name])[::2, ::2]
-        image = matrix.imshow(correlation, vmin=0, vmax=1, cmap="viridis", extent=(-2, 2, 2, -2))
+        correlation = correlation_over_draws(measured.gradients[name])[::4, ::4]
+        image = matrix.imshow(correlation, vmin=0, vmax=1, cmap="viridis", extent=(-2, 2, 2, -2), interpolation="none")
         matrix.set(xticks=[-2, 0, 2], yticks=[-2, 0, 2], xlabel="x")
         matrix.grid(visible=False)
     axes[f"gradient {columns[0]}"].set_ylabel("df/dx, one draw")

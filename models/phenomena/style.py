@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, ORANGE, BLACK, GREY = "#56B4E9", "#E69F00", "#000000", "#777777"
 RESIDUAL, PLAIN = BLUE, VERMILION
-BY_DEPTH = ("#9ecae1", "#4292c6", "#2171b5", "#08306b")
+BLUE_BY_DEPTH = ("#9ecae1", "#4292c6", "#2171b5", "#08306b")
+VERMILION_BY_DEPTH = ("#fdbe85", "#fd8d3c", "#e6550d", "#8c2d04")
 """Light to dark with depth, for up to four depths."""
 
 SETTINGS: dict[Any, Any] = {

@@ -140,18 +140,18 @@ def draw(measured: Measurement) -> Figure:
         (1 - np.tanh(z) ** 2, "tanh, 1 at 0", style.GREEN),
         ((z > 0).astype(float), "ReLU, 0 or 1", style.BLUE),
     ):
-        slopes.plot(z, values, color=colour, label=label)
+        slopes.plot(z, values, color=colour, label=label, drawstyle="steps-mid" if "ReLU" in label else None)
     slopes.set(title="its derivative", xlabel="z", ylabel="activation′(z)", ylim=(-0.03, 1.45))
     slopes.legend(loc="upper left")
     depths = sorted(other for name, other in measured.draws if name == "sigmoid")
-    for colour, other in zip(style.BY_DEPTH, depths, strict=False):
+    for colour, other in zip(style.VERMILION_BY_DEPTH, depths, strict=False):
         profile.plot(*_profile(measured, "sigmoid", other), color=colour, label=f"sigmoid, {other} layers")
     norms = _profile(measured, "sigmoid", depth)[1]
     spectral = [draw.spectral_norm for draw in measured.draws["sigmoid", depth]]
     steps = np.log10(LARGEST_SLOPE * np.mean(spectral, axis=0))
     bound = math.log10(norms[-1]) + np.concatenate([np.cumsum(steps[:0:-1])[::-1], [0.0]])
     profile.plot(range(1, depth + 1), 10**bound, color=style.GREY, linestyle="--", label="bound 0.25·‖W‖₂ per layer")
-    profile.plot(*_profile(measured, "relu", depth), color=style.VERMILION, label=f"ReLU, {depth} layers")
+    profile.plot(*_profile(measured, "relu", depth), color=style.BLUE, label=f"ReLU, {depth} layers")
     profile.set(title="gradient by layer", yscale="log", xlabel="layer, from the input", ylabel="‖dL/dz‖₂")
     profile.legend(fontsize=7)
     return figure

@@ -1,0 +1,1 @@
+"""The phenomena on the shipped bundles, run through ONNX Runtime, and their sections of the page."""

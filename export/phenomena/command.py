@@ -1,0 +1,134 @@
+"""`python -m export phenomena`: the sections on the shipped bundles."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from export.phenomena import features, path
+from export.phenomena.shipped import Photographs, network, network_input, read_bundles, read_photographs, session
+from models.network import CATALOGUE, Network
+from models.phenomena import degradation, identity
+from models.phenomena.command import write_sections
+from models.phenomena.section import Section
+from models.untrained import untrained
+from service.bundle_schema import Bundle
+
+FAMILIES = ("plain20", "resnet20", "plain56", "resnet56")
+SEEDS_FILE = "degradation-seeds.json"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb `phenomena`."""
+    parser.add_argument("--bundles", type=Path, default=Path("models/bundles"))
+    parser.add_argument("--data", type=Path, help="folder of held-out photographs, one folder per label; for 7 and 8")
+    parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder of phenomena.md and figures/")
+    parser.add_argument("--only", choices=SECTIONS, action="append", help="a section to make again (default: all)")
+    parser.add_argument("--photographs", type=int, default=4000, help="for section 8; half fit, half judge")
+    parser.add_argument("--paths", type=int, default=10, help="pairs of photographs for section 7")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the sections that bundles and data allow; 1 when a statement does not hold, 2 when nothing can be made."""
+    torch.set_num_threads(1)
+    bundles = {name: bundle for name, bundle in read_bundles(options.bundles).items() if name in CATALOGUE}
+    if not any(name in bundles for name in FAMILIES):
+        print(f"error: {options.bundles}: none of {', '.join(FAMILIES)} is there")
+        return 2
+    makers: dict[str, Callable[[], Section]] = {}
+    for key in options.only or SECTIONS:
+        if key in NEEDS_PHOTOGRAPHS and options.data is None:
+            print(f"{key}: left as it is; it needs --data")
+        else:
+            makers[key] = partial(SECTIONS[key], options, bundles)
+    return write_sections(makers, options.docs)
+
+
+def degradation_section(options: argparse.Namespace, bundles: dict[str, Bundle]) -> Section:
+    """4, from the training records in the bundles, and the small runs of `models phenomena-seeds` if there are any."""
+    records = {name: bundle.training.model_dump() for name, bundle in bundles.items() if bundle.training}
+    file = options.docs / "figures" / SEEDS_FILE
+    small: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"runs": [], "setup": ""}
+    seeds = tuple(degradation.SeedResult(**entry) for entry in small["runs"])
+    return degradation.section(degradation.Measurement(records, seeds, small["setup"]), _again(degradation.KEY))
+
+
+def identity_section(options: argparse.Namespace, bundles: dict[str, Bundle]) -> Section:
+    """5, on the trained networks of 20 layers."""
+    names = [name for name in ("plain20", "resnet20") if name in bundles]
+    networks: dict[str, Network] = {name: network(options.bundles, bundles[name]) for name in names}
+    return identity.section(identity.measure(networks), _again(identity.KEY))
+
+
+def path_section(options: argparse.Namespace, bundles: dict[str, Bundle]) -> Section:
+    """7, on every network of the four that is there, and on all four before training."""
+    points, lags = 64, 24
+    reference = next(bundles[name] for name in FAMILIES if name in bundles)
+    per_class = 2 + (options.paths - 1) // len(reference.labels)
+    photographs = read_photographs(options.data, reference.labels, per_class)
+    inputs = network_input(reference, photographs.images)
+    pairs = _pairs(inputs, photographs, per_class, options.paths)
+    trained, fresh = {}, {}
+    for name in FAMILIES:
+        fresh_network = untrained(CATALOGUE[name], torch.from_numpy(inputs), classes=len(reference.labels))
+        fresh[name] = path.path_gradients(path.of_network(fresh_network), pairs, points, lags)
+        if name in bundles:
+            gradient = path.of_bundle(session(options.bundles, bundles[name], "input_gradient"))
+            trained[name] = path.path_gradients(gradient, pairs, points, lags)
+    white, brown = path.references(points, lags)
+    return path.section(path.Measurement(trained, fresh, white, brown, points), _again(path.KEY, "--data DIR"))
+
+
+def _pairs(
+    inputs: np.ndarray[tuple[int, ...], np.dtype[np.float32]], photographs: Photographs, per_class: int, count: int
+) -> list[path.Pair]:
+    """The i-th photograph of a class with the next one of the class three further on."""
+    classes = len(inputs) // per_class
+    pairs = []
+    for number in range(count):
+        row, label = divmod(number, classes)
+        other = (label + 3) % classes * per_class + row + 1
+        pairs.append((inputs[label * per_class + row], inputs[other], int(photographs.classes[label * per_class])))
+    return pairs
+
+
+def features_section(options: argparse.Namespace, bundles: dict[str, Bundle]) -> Section:
+    """8, on every network of the four that is there."""
+    separation: dict[str, list[features.LayerSeparation]] = {}
+    strongest: dict[str, features.StrongestMaps] = {}
+    classes = 0
+    for name in (name for name in FAMILIES if name in bundles):
+        bundle = bundles[name]
+        classes = len(bundle.labels)
+        photographs = read_photographs(options.data, bundle.labels, options.photographs // classes)
+        fitting = np.arange(len(photographs.classes)) % 2 == 0
+        maps = session(options.bundles, bundle, "feature_maps")
+        pooled = features.pooled_features(maps, network_input(bundle, photographs.images))
+        separation[name] = [
+            features.separation(layer, values, photographs.classes, fitting) for layer, values in pooled.items()
+        ]
+        image = photographs.images[:1]
+        if not strongest:
+            strongest[name] = features.strongest_maps(maps, image[0], network_input(bundle, image), count=4)
+    measured = features.Measurement(separation, int(fitting.sum()), int((~fitting).sum()), classes, strongest)
+    return features.section(measured, _again(features.KEY, "--data DIR"))
+
+
+def _again(key: str, *more: str) -> str:
+    return " ".join(["python -m export phenomena --only", key, *more])
+
+
+SECTIONS: dict[str, Callable[[argparse.Namespace, dict[str, Bundle]], Section]] = {
+    degradation.KEY: degradation_section,
+    identity.KEY: identity_section,
+    path.KEY: path_section,
+    features.KEY: features_section,
+}
+NEEDS_PHOTOGRAPHS = {path.KEY, features.KEY}

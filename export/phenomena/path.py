@@ -1,0 +1,237 @@
+"""7. Shattering in trained classifiers: the input gradient along a straight path between two photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from models.network import Network
+from models.phenomena import style
+from models.phenomena.section import Section, Statement, table
+
+KEY = "path"
+BATCH_SIZE = 32
+Float64 = NDArray[np.float64]
+InputGradient = Callable[[NDArray[np.float32], int], NDArray[np.float32]]
+"""Inputs [n, …] and a class → dL/dx, the same shape."""
+Pair = tuple[NDArray[np.float32], NDArray[np.float32], int]
+"""Two photographs as inputs, and the first one's class."""
+
+
+@dataclass(frozen=True)
+class PathGradients:
+    """One model: autocorrelation of the unit gradients [paths, lags], and the first path's cosines [points, points]."""
+
+    autocorrelation: Float64
+    cosine: Float64
+
+    def lag(self, lag: int) -> tuple[float, float]:
+        """Mean over paths and its standard error."""
+        values = self.autocorrelation[:, lag]
+        return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """By model, as shipped and before training; `white` and `brown` go through the same estimator: [lags]."""
+
+    trained: dict[str, PathGradients]
+    untrained: dict[str, PathGradients]
+    white: Float64
+    brown: Float64
+    points: int
+
+    @property
+    def paths(self) -> int:
+        return len(next(iter(self.trained.values())).autocorrelation)
+
+    def difference(self, depth: int) -> tuple[float, float] | None:
+        """Residual less plain net, trained, lag 1: mean over the paths and its standard error; None without both."""
+        pair = [self.trained.get(f"{family}{depth}") for family in ("resnet", "plain")]
+        if pair[0] is None or pair[1] is None:
+            return None
+        values = pair[0].autocorrelation[:, 1] - pair[1].autocorrelation[:, 1]
+        return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def path_gradients(gradient: InputGradient, pairs: list[Pair], points: int, lags: int) -> PathGradients:
+    """Gradients of the loss for the first photograph's class, each divided by its norm, along each path."""
+    series = [unit(gradient(straight_path(first, second, points), label)) for first, second, label in pairs]
+    return PathGradients(np.stack([autocorrelation(one, lags) for one in series]), series[0] @ series[0].T)
+
+
+def of_bundle(gradient_session: onnxruntime.InferenceSession) -> InputGradient:
+    """dL/dx by the bundle's `input_gradient` graph."""
+
+    def gradient(inputs: NDArray[np.float32], label: int) -> NDArray[np.float32]:
+        found = []
+        for start in range(0, len(inputs), BATCH_SIZE):
+            batch = inputs[start : start + BATCH_SIZE]
+            feed = {
+                "input": batch,
+                "label": np.full(len(batch), label, dtype=np.int64),
+                "cotangent_scale": np.ones(len(batch), dtype=np.float32),
+            }
+            found.append(gradient_session.run(["input_gradient"], feed)[0])
+        return np.concatenate(found)
+
+    return gradient
+
+
+def of_network(network: Network) -> InputGradient:
+    """dL/dx by torch, for a network that is no bundle."""
+
+    def gradient(inputs: NDArray[np.float32], label: int) -> NDArray[np.float32]:
+        images = torch.from_numpy(inputs).requires_grad_()
+        loss = functional.cross_entropy(network(images), torch.full((len(inputs),), label), reduction="sum")
+        slope: NDArray[np.float32] = torch.autograd.grad(loss, images)[0].numpy()
+        return slope
+
+    return gradient
+
+
+def unit(gradients: NDArray[np.float32]) -> Float64:
+    """Each divided by its norm: [points, …] → float64 [points, numbers of the input]."""
+    flat = gradients.reshape(len(gradients), -1).astype(np.float64)
+    divided: Float64 = flat / np.linalg.norm(flat, axis=1, keepdims=True)
+    return divided
+
+
+def straight_path(first: NDArray[np.float32], second: NDArray[np.float32], points: int) -> NDArray[np.float32]:
+    """`points` inputs from the first to the second, both included: [points, …]."""
+    share = np.linspace(0, 1, points, dtype=np.float32).reshape(-1, *[1] * first.ndim)
+    mixed: NDArray[np.float32] = (1 - share) * first + share * second
+    return mixed
+
+
+def autocorrelation(series: Float64, lags: int) -> Float64:
+    """Of vectors [points, d] about their mean, summed over d: Σ_i ⟨s_i, s_{i+k}⟩ / Σ_i ‖s_i‖² for k < lags."""
+    centred = series - series.mean(axis=0)
+    products = centred @ centred.T
+    result: Float64 = np.array([np.trace(products, offset=lag) for lag in range(lags)]) / np.trace(products)
+    return result
+
+
+def references(points: int, lags: int, width: int = 512) -> tuple[Float64, Float64]:
+    """The same estimate for white noise and for random walks in `width` dimensions."""
+    white = np.random.default_rng(0).normal(size=(points, width))
+    return autocorrelation(white, lags), autocorrelation(white.cumsum(axis=0), lags)
+
+
+def statements(measured: Measurement) -> tuple[Statement, ...]:
+    """Before training the families differ; after it none is white noise. No sign is asserted between trained nets."""
+    found = []
+    for depth, margin in ((20, 0.2), (56, 0.3)):
+        residual, plain = (measured.untrained.get(f"{family}{depth}") for family in ("resnet", "plain"))
+        if residual and plain:
+            found.append(
+                Statement(
+                    f"untrained_{depth}",
+                    f"before training, {depth} layers: lag-1 autocorrelation of the residual net less the plain one's",
+                    residual.lag(1)[0] - plain.lag(1)[0],
+                    "≥",
+                    margin,
+                )
+            )
+    if "plain56" in measured.untrained:
+        found.append(
+            Statement(
+                "untrained_plain_is_white",
+                "before training, plain56's lag-1 autocorrelation differs from white noise by",
+                abs(measured.untrained["plain56"].lag(1)[0] - float(measured.white[1])),
+                "≤",
+                0.05,
+            )
+        )
+    found += [
+        Statement(
+            f"trained_{name}", f"{name}, trained: lag-1 autocorrelation", measured.trained[name].lag(1)[0], "≥", 0.5
+        )
+        for name in measured.trained
+    ]
+    return tuple(found)
+
+
+def draw(measured: Measurement) -> Figure:
+    columns = [f"{family}{depth}" for depth in (20, 56) for family in ("plain", "resnet")]
+    shown = [name for name in columns if name in measured.untrained]
+    deepest = max(int(name.removeprefix("plain").removeprefix("resnet")) for name in shown)
+    plain, residual = (measured.untrained[f"{family}{deepest}"].lag(1)[0] for family in ("plain", "resnet"))
+    figure, axes = style.mosaic(
+        f"{deepest} layers before training: plain is white noise (lag 1: {plain:.2f}), residual is not "
+        f"({residual:.2f}); training smooths both",
+        [["autocorrelation"] * 4 + [f"{state} {name}" for name in shown] for state in ("untrained", "trained")],
+        height=4.4,
+    )
+    curves = axes["autocorrelation"]
+    for name in shown:
+        colour = style.RESIDUAL if name.startswith("resnet") else style.PLAIN
+        width = 2.2 if name.endswith("56") else 1.2
+        curves.plot(measured.untrained[name].autocorrelation.mean(0), color=colour, linestyle="--", linewidth=width)
+        if name in measured.trained:
+            mean = measured.trained[name].autocorrelation.mean(0)
+            curves.plot(mean, color=colour, linewidth=width, label=name)
+        else:
+            curves.plot([], [], color=colour, linewidth=width, label=f"{name} (no bundle)")
+    curves.plot(measured.brown, color=style.GREY, linestyle="-.", label="brown noise")
+    curves.plot(measured.white, color=style.GREY, linestyle=":", label="white noise")
+    curves.set(
+        title="input gradient (dashed: before training)",
+        xlabel=f"lag, points of {measured.points} on the path",
+        ylabel="autocorrelation",
+    )
+    curves.legend()
+    for state, models in (("untrained", measured.untrained), ("trained", measured.trained)):
+        for name in shown:
+            axis = axes[f"{state} {name}"]
+            axis.set_axis_off()
+            axis.set_title(f"{name}\n{state}", fontsize=8)
+            if name in models:
+                axis.imshow(models[name].cosine, vmin=0, vmax=1, cmap="viridis", interpolation="none")
+    return figure
+
+
+def section(measured: Measurement, command: str) -> Section:
+    """The section; `command` is what loaded bundles and photographs."""
+    lags = (1, 5, 15)
+    rows = [
+        [name, state, *("{:.3f} ± {:.3f}".format(*models[name].lag(lag)) for lag in lags)]
+        for state, models in (("before training", measured.untrained), ("trained", measured.trained))
+        for name in models
+    ]
+    references = (("white noise", measured.white), ("brown noise", measured.brown))
+    rows += [[name, "", *(f"{values[lag]:.3f}" for lag in lags)] for name, values in references]
+    notes = [
+        f"Trained, {depth} layers, residual less plain at lag 1 over the same paths: {found[0]:+.4f} ± {found[1]:.4f}."
+        for depth in (20, 56)
+        if (found := measured.difference(depth))
+    ]
+    return Section(
+        position=7,
+        key=KEY,
+        title="Shattering on image classifiers, before and after training",
+        figure=draw(measured),
+        paragraphs=(
+            f"{measured.points} points on the straight line between two photographs of different classes, "
+            f"{measured.paths} pairs; at each the gradient of the loss for the first one's class with respect to the "
+            "input, divided by its norm. Autocorrelation about the path's mean, summed over the input's numbers, ± the "
+            "standard error over pairs; right, the cosine between any two points of the first path. Trained: "
+            "the shipped bundles through ONNX Runtime. Before training: the same definitions at "
+            "initialization, BatchNorm statistics taken from the photographs.",
+            "Shattering is a property of initialization: it is what makes a deep plain net slow to train. "
+            "Training, where it succeeds at all, leaves a smooth function, so on trained nets the plain one "
+            "cannot be told from the residual one by this measure alone.",
+        ),
+        table=table(["network", "", *(f"lag {lag}" for lag in lags)], rows),
+        statements=statements(measured),
+        notes=tuple(notes),
+        command=command,
+        served="`POST /diagnostics/shattering?model=plain20` with two photographs",
+    )
