@@ -66,3 +66,4 @@ FROM runtime AS cpu
 COPY --from=cpu-dependencies /opt/contraflow /opt/contraflow
 COPY --from=application /app /app
 COPY models/bundles /bundles
+ENV CONTRAFLOW_EXECUTION_PROVIDER=cpu

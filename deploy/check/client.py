@@ -62,7 +62,9 @@ def free_port() -> int:
 
 def jpeg(width: int, height: int, seed: int = 0) -> bytes:
     """Smooth noise: an image of any size that compresses about as a photograph does."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (max(2, height // 16), max(2, width // 16), 3), dtype=np.uint8)
+    coarse = np.random.default_rng(seed).integers(
+        0, 256, (max(2, height // 16), max(2, width // 16), 3), dtype=np.uint8
+    )
     image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=90)

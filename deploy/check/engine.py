@@ -7,13 +7,11 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from collections.abc import Iterator
 
 
 class EngineError(Exception):
@@ -66,7 +64,17 @@ class Engine:
     def build(self, context: Path, target: str, tag: str) -> None:
         """Build one target of the Dockerfile, its progress on standard error."""
         options = ["--format=docker"] if self.name == "podman" else []  # OCI images have no HEALTHCHECK
-        command = [*self.command, "build", *options, *self.build_options, "--target", target, "--tag", tag, str(context)]
+        command = [
+            *self.command,
+            "build",
+            *options,
+            *self.build_options,
+            "--target",
+            target,
+            "--tag",
+            tag,
+            str(context),
+        ]
         if subprocess.run(command, check=False).returncode != 0:
             raise EngineError(f"{self.name} build --target {target} failed")
 
@@ -102,7 +110,9 @@ class Container:
         return state
 
     def log(self) -> str:
-        done = subprocess.run([*self.engine.command, "logs", self.identity], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*self.engine.command, "logs", self.identity], capture_output=True, text=True, check=False
+        )
         return done.stdout + done.stderr
 
     def execute(self, *arguments: str) -> subprocess.CompletedProcess[str]:

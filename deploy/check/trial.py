@@ -18,5 +18,7 @@ class Trial:
 
 def table(trials: Sequence[Trial]) -> str:
     """A Markdown table, one row per trial."""
-    rows = [f"| {'yes' if trial.passed else '**no**'} | {trial.name} | {trial.found} | {trial.wanted} |" for trial in trials]
+    rows = [
+        f"| {'yes' if trial.passed else '**no**'} | {trial.name} | {trial.found} | {trial.wanted} |" for trial in trials
+    ]
     return "\n".join(["| passed | tried | found | wanted |", "|---|---|---|---|", *rows])

@@ -19,7 +19,6 @@ UNUSED = (
     "**/*.a",
     "numpy/**/include",
     "numpy/f2py",
-    "numpy/typing",
     "nvidia/*/include",
     "onnxruntime/transformers",
     "onnxruntime/quantization",

@@ -1,0 +1,97 @@
+"""The Dockerfile and its companions, without an engine: `make container-report` builds and runs it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from deploy.image.dependencies import requirements
+from deploy.image.trim import trim
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def stage(name: str) -> str:
+    """The lines of one stage, continuation lines joined."""
+    for text in re.split(r"^(?=FROM )", DOCKERFILE.replace("\\\n", " "), flags=re.MULTILINE):
+        if re.match(rf"FROM \S+ AS {name}$", text.splitlines()[0]):
+            return text
+    raise AssertionError(f"no stage {name}")
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_what_runs_is_built_on_the_bare_base_without_the_installer(target: str) -> None:
+    assert stage(target).startswith("FROM runtime ")
+    assert stage("runtime").startswith("FROM ${PYTHON_IMAGE} ")
+    assert "RUN" not in re.findall(r"^[A-Z]+", stage("runtime") + stage(target), re.MULTILINE)
+
+
+def test_the_default_target_is_cpu() -> None:
+    assert re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE)[-1] == "cpu"
+
+
+def test_it_does_not_run_as_root_and_says_so_by_number() -> None:
+    """Kubernetes can check `runAsNonRoot` only for a numeric user."""
+    (user,) = re.findall(r"^USER (\S+)$", stage("runtime"), re.MULTILINE)
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
+
+
+def test_the_service_is_process_one_and_gets_its_signals() -> None:
+    runtime = stage("runtime")
+    assert 'ENTRYPOINT ["python", "-m", "service"]' in runtime
+    assert "STOPSIGNAL SIGTERM" in runtime
+    assert re.search(r"HEALTHCHECK .* CMD \[", runtime)
+
+
+def test_each_image_asks_for_the_processor_that_it_is_made_for() -> None:
+    assert "CONTRAFLOW_EXECUTION_PROVIDER=cuda" in stage("gpu")
+    assert "CONTRAFLOW_EXECUTION_PROVIDER=cpu" in stage("cpu")
+
+
+def test_onnx_runtime_sends_no_usage_events() -> None:
+    assert "ORT_DISABLE_TELEMETRY=1" in stage("runtime")
+
+
+@pytest.mark.parametrize("extra", ["cpu", "gpu"])
+def test_neither_torch_nor_onnx_is_installed(extra: str) -> None:
+    names = {re.split(r"[\[;<>=! ]", line)[0] for line in requirements(ROOT / "pyproject.toml", extra)}
+    assert names.isdisjoint({"torch", "onnx", "onnxscript", "matplotlib"})
+    assert ("onnxruntime-gpu" if extra == "gpu" else "onnxruntime") in names
+
+
+def test_what_is_installed_is_pinned() -> None:
+    pinned = {
+        line.split("==")[0].lower().replace("_", "-")
+        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+        if "==" in line
+    }
+    needed = [re.split(r"[\[;<>=! ]", line)[0] for line in requirements(ROOT / "pyproject.toml", "cpu")]
+    assert [name for name in needed if name not in pinned] == []
+
+
+def test_every_source_of_a_copy_reaches_the_builder() -> None:
+    """`.dockerignore` starts from nothing; what the Dockerfile copies must be let through."""
+    allowed = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
+    for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE):
+        for source in line.split()[:-1]:
+            assert any(source == path or source.startswith(path + "/") for path in allowed), source
+
+
+def test_trimming_removes_tests_and_leaves_the_package(tmp_path: Path) -> None:
+    for name in ("numpy/__init__.py", "numpy/_core/tests/test_big.py", "numpy/f2py/x.py", "onnxruntime/capi/x.so"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    trim(tmp_path)
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()) == [
+        "numpy/__init__.py",
+        "onnxruntime/capi/x.so",
+    ]
+
+
+def test_the_image_is_labelled_with_the_version_of_the_project() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert f"ARG VERSION={version}" in stage("runtime")

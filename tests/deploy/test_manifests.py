@@ -1,0 +1,217 @@
+"""The compose file and the Kubernetes manifests against their schemas and against the service they start."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.check.manifests import KUSTOMIZATIONS, ManifestError, render, validate
+from service.app import ROUTERS
+from service.settings import PREFIX, Settings, read_settings
+
+ROOT = Path(__file__).parents[2]
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+MANIFESTS = sorted(path for path in (ROOT / "deploy").rglob("*.yaml") if path.name != "kustomization.yaml")
+Document = dict[str, Any]
+
+
+@cache
+def documents(path: Path) -> list[Document]:
+    return [document for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if document]
+
+
+def containers() -> Iterator[tuple[str, Document]]:
+    """Every container in every manifest, patches included."""
+    for path in MANIFESTS:
+        for document in documents(path):
+            spec = document.get("spec", {})
+            pod = spec.get("template", {}).get("spec", spec)
+            for container in [*pod.get("initContainers", []), *pod.get("containers", [])]:
+                yield f"{path.relative_to(ROOT)}:{container['name']}", container
+
+
+def pods() -> Iterator[tuple[str, Document]]:
+    for path in MANIFESTS:
+        for document in documents(path):
+            if "template" in document.get("spec", {}):
+                yield f"{path.relative_to(ROOT)}:{document['kind']}", document["spec"]["template"]["spec"]
+
+
+def settings_of(environment: list[Document]) -> dict[str, str]:
+    return {entry["name"]: entry["value"] for entry in environment if entry["name"].startswith(PREFIX)}
+
+
+def test_every_variable_is_a_setting_with_a_value_that_it_takes() -> None:
+    seen = 0
+    for name, container in containers():
+        variables = settings_of(container.get("env", []))
+        seen += len(variables)
+        settings, warnings = read_settings(variables)
+        assert warnings == [], name
+        assert settings
+    assert seen >= 4
+
+
+def test_compose_and_its_example_name_only_settings() -> None:
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    variables = dict(re.findall(r"^# (CONTRAFLOW_\w+)=(.*)$", example, re.MULTILINE))
+    keys = variables.pop("CONTRAFLOW_API_KEYS")
+    assert keys.startswith("sha256:")
+    read_settings(variables)
+    others = set(re.findall(r"^# ([A-Z_]+)=", example, re.MULTILINE)) - set(variables) - {"CONTRAFLOW_API_KEYS"}
+    used = set(re.findall(r"\$\{([A-Z_]+):-", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
+    assert others == used
+
+
+def test_no_service_link_can_reach_the_settings() -> None:
+    for name, pod in pods():
+        if "containers" in pod and "serviceAccountName" in pod:
+            assert pod["enableServiceLinks"] is False, name
+
+
+def test_termination_leaves_time_for_draining() -> None:
+    (deployment,) = documents(KUBERNETES / "base" / "deployment.yaml")
+    pod = deployment["spec"]["template"]["spec"]
+    settings, _ = read_settings(settings_of(pod["containers"][0]["env"]))
+    needed = settings.drain_delay + settings.shutdown_grace
+    assert needed + 5 <= pod["terminationGracePeriodSeconds"]
+    defaults = Settings()
+    compose = int(COMPOSE["services"]["contraflow"]["stop_grace_period"].removesuffix("s"))
+    assert defaults.drain_delay + defaults.shutdown_grace + 5 <= compose
+    (inference,) = documents(ROOT / "deploy" / "kserve" / "inference-service.yaml")
+    kserve = inference["spec"]["predictor"]["terminationGracePeriodSeconds"]
+    assert defaults.drain_delay + defaults.shutdown_grace + 5 <= kserve
+
+
+def test_traffic_stops_before_the_service_does() -> None:
+    """Readiness must fail, and be noticed, while the service still answers."""
+    (deployment,) = documents(KUBERNETES / "base" / "deployment.yaml")
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    settings, _ = read_settings(settings_of(container["env"]))
+    probe = container["readinessProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] < settings.drain_delay
+
+
+def test_every_container_of_ours_is_restricted() -> None:
+    """The restricted profile of Kubernetes' Pod Security Standards, and a read-only root."""
+    for name, container in containers():
+        if "image" not in container:
+            continue  # a patch
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False, name
+        assert context["readOnlyRootFilesystem"] is True, name
+        assert context["capabilities"]["drop"] == ["ALL"], name
+    for name, pod in pods():
+        if "securityContext" in pod:
+            assert pod["securityContext"]["runAsNonRoot"] is True, name
+            assert pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault", name
+
+
+def test_every_probe_asks_a_path_that_exists() -> None:
+    paths = {getattr(route, "path", None) for router in ROUTERS for route in router.routes}
+    probed = {
+        container[probe]["httpGet"]["path"]
+        for _, container in containers()
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe")
+        if "httpGet" in container.get(probe, {})
+    }
+    assert probed >= {"/health/live", "/health/ready"}
+    assert {path for path in probed if not path.startswith("/v2")} <= paths
+
+
+def test_every_selector_picks_the_pods_of_the_deployment() -> None:
+    """An empty selector would pick every pod of the namespace."""
+    (deployment,) = documents(KUBERNETES / "base" / "deployment.yaml")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    (service,) = documents(KUBERNETES / "base" / "service.yaml")
+    (budget,) = documents(KUBERNETES / "base" / "disruption-budget.yaml")
+    (policy,) = documents(KUBERNETES / "base" / "network-policy.yaml")
+    selectors = [
+        service["spec"]["selector"],
+        deployment["spec"]["selector"]["matchLabels"],
+        budget["spec"]["selector"]["matchLabels"],
+        policy["spec"]["podSelector"]["matchLabels"],
+    ]
+    for selector in selectors:
+        assert selector
+        assert selector.items() <= labels.items()
+
+
+def test_the_gpu_is_asked_for_by_name_and_required_of_the_service() -> None:
+    (patch,) = documents(KUBERNETES / "overlays" / "gpu" / "resources.yaml")
+    (container,) = patch["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert settings_of(container["env"]) == {"CONTRAFLOW_EXECUTION_PROVIDER": "cuda"}
+    devices = COMPOSE["services"]["contraflow-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+    assert devices == [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}]
+
+
+@pytest.mark.parametrize("profile", [None, "gpu", "monitoring"])
+def test_compose_profiles_start_what_they_promise(profile: str | None) -> None:
+    promised = {None: {"contraflow"}, "gpu": {"contraflow-gpu"}, "monitoring": {"prometheus", "grafana"}}
+    started = {name for name, service in COMPOSE["services"].items() if service.get("profiles", [None]) == [profile]}
+    assert started == promised[profile]
+
+
+def test_compose_mounts_only_what_is_there_and_read_only() -> None:
+    for name, service in COMPOSE["services"].items():
+        assert service["read_only"] is True, name
+        for volume in service["volumes"]:
+            source = re.sub(r"\$\{\w+:-(.*?)\}", r"\1", volume).split(":")[0]
+            if source.startswith("./") and source != "./models/bundles":
+                assert volume.endswith(":ro"), volume
+                assert (ROOT / source).exists(), volume
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl renders the kustomizations")
+@pytest.mark.parametrize("kustomization", KUSTOMIZATIONS)
+def test_what_kustomize_renders_passes_the_strict_schema(kustomization: str) -> None:
+    rendered = render(ROOT / kustomization)
+    assert validate(rendered) >= 2
+
+
+def test_a_misspelt_field_does_not_pass_the_schema() -> None:
+    (service,) = documents(KUBERNETES / "base" / "service.yaml")
+    validate([service])
+    with pytest.raises(ManifestError, match="selectors"):
+        validate([{**service, "spec": {**service["spec"], "selectors": {}}}])
+
+
+def test_kustomizations_list_every_file_beside_them() -> None:
+    for kustomization in KUBERNETES.rglob("kustomization.yaml"):
+        (document,) = documents(kustomization)
+        named = {entry["path"] if isinstance(entry, dict) else entry for entry in document.get("patches", [])}
+        named |= set(document.get("resources", []))
+        beside = {path.name for path in kustomization.parent.glob("*.yaml")} - {"kustomization.yaml"}
+        assert beside <= named, kustomization
+
+
+def test_kserve_gets_an_http_probe_a_cpu_limit_and_the_open_protocol() -> None:
+    (runtime,) = documents(ROOT / "deploy" / "kserve" / "serving-runtime.yaml")
+    (service,) = documents(ROOT / "deploy" / "kserve" / "inference-service.yaml")
+    (container,) = runtime["spec"]["containers"]
+    settings, _ = read_settings(settings_of(container["env"]))
+    assert container["name"] == "kserve-container"
+    assert container["readinessProbe"]["httpGet"] == {"path": "/v2/health/ready", "port": settings.http_port}
+    assert container["ports"][0]["containerPort"] == settings.http_port
+    assert str(settings.bundles) == "/mnt/models"
+    assert float(container["resources"]["limits"]["cpu"]) > 1
+    model = service["spec"]["predictor"]["model"]
+    assert model["runtime"] == runtime["metadata"]["name"]
+    assert model["protocolVersion"] in runtime["spec"]["protocolVersions"]
+    assert model["modelFormat"]["name"] in [known["name"] for known in runtime["spec"]["supportedModelFormats"]]
+
+
+def test_bash_is_never_needed() -> None:
+    """The image's shell is no part of the contract: every command is in exec form."""
+    for name, container in containers():
+        for word in [*container.get("command", []), *container.get("args", [])]:
+            assert word not in ("sh", "bash", "/bin/sh", "/bin/bash"), name
