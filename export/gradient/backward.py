@@ -33,7 +33,7 @@ def backward(g: Emitter, output: str, cotangent: str) -> Gradients:
             dys = [_total(g, contributions.pop(name, [])) for name in node.outputs]
             if all(dy is None for dy in dys):
                 continue
-            found.tensors.update({name: dy for name, dy in zip(node.outputs, dys, strict=True) if dy})
+            found.tensors.update({name: g.like(dy, name) for name, dy in zip(node.outputs, dys, strict=True) if dy})
             gradients = registry.gradient_rule(node)(g, node, *dys)
             assert len(gradients) == len(node.inputs), f"{node.operator}: one gradient per input"
             for operand, gradient in zip(node.inputs, gradients, strict=True):
@@ -60,7 +60,7 @@ def _contribute(
         assert isinstance(gradient, str), f"{node.operator}: a per-sample gradient of a computed operand"
         if registry.broadcasts(node.operator):
             gradient = g.unbroadcast(gradient, y_shape, g.shape(operand))
-        contributions[operand].append(gradient)
+        contributions[operand].append(g.like(gradient, operand))
         return
     source = g.graph.source(operand)
     if source in g.graph.excluded:
@@ -79,10 +79,24 @@ def _contribute(
 
 
 def _total(g: Emitter, contributions: list[str]) -> str | None:
-    """The sum over all consumers of a tensor."""
+    """The sum over all consumers of a tensor; what all do last, and linearly, is done once."""
     if not contributions:
         return None
+    makers = [g.producer(name) for name in contributions]
+    first = makers[0]
+    if len(contributions) > 1 and first is not None and all(_same_movement(first, maker) for maker in makers):
+        inner = _total(g, [maker.inputs[0] for maker in makers if maker is not None])
+        return g.op(first.operator, inner, *first.inputs[1:], **first.attributes)
     total = contributions[0]
     for other in contributions[1:]:
         total = g.add(total, other)
     return total
+
+
+def _same_movement(first: Node, other: Node | None) -> bool:
+    """Both end in one and the same movement of entries, of equally shaped tensors."""
+    return (
+        other is not None
+        and first.operator in ("DepthToSpace", "AveragePool")
+        and (first.operator, first.inputs[1:], first.attributes) == (other.operator, other.inputs[1:], other.attributes)
+    )

@@ -14,7 +14,7 @@ from export.gradient.backward import Gradients, backward
 from export.gradient.emitter import Emitter
 from export.gradient.errors import UnsupportedGraph
 from export.gradient.factors import Factors
-from export.gradient.graph import Graph, N, Node, Shape, live_nodes, to_model
+from export.gradient.graph import Graph, N, Node, Shape, live_nodes, static, to_model
 from export.gradient.layers import WeightedLayer, channel_axis_of
 from export.gradient.prepare import Prepared, features_tensor, prepare
 from export.gradient.rules.loss import INPUT, LABEL, LOGITS, SCALE, cross_entropy_cotangent
@@ -138,11 +138,12 @@ class _Build:
         """‖dL/dy‖² of the layer's own output y; behind a folded normalization dL/dy = γ/σ·dL/dz."""
         g, dy, shape = self.g, self.gradients.tensors[layer.output], self.graph.shape(layer.output)
         norm = self.graph.folded.get(layer.operand)
-        if norm is None:
+        if norm is None and len(shape) != 4:
             flat = g.samples_first(g.mul(dy, dy), shape)
             return g.reduce_sum(flat, (1,), keepdims=True)
         by_channel = g.position_sum(g.mul(dy, dy), shape)
-        return g.op("MatMul", by_channel, g.constant(np.square(norm.ratio)[:, None]))
+        squares = np.square(norm.ratio) if norm else np.ones(static(shape[1:2]))
+        return g.op("MatMul", by_channel, g.constant(squares[:, None]))
 
     def _row_squares(self, layer: WeightedLayer) -> str:
         factors, dw = self._weight_gradient(layer)

@@ -13,10 +13,12 @@ import onnx
 from onnx import helper, numpy_helper
 
 from export.gradient.errors import UnsupportedOperator
-from export.gradient.graph import Array, Batch, Graph, Node, Shape, batch_axis, per_sample_size
+from export.gradient.graph import Array, Batch, Graph, N, Node, Shape, batch_axis, per_sample_size, static
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+CHANNEL_BLOCK = 16  # of ONNX Runtime's blocked layout with AVX-512; 8 elsewhere
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Emitter:
         self._scope = "loss"
         self._counts: dict[str, int] = {}
         self._known: dict[tuple[Any, ...], tuple[str, ...]] = {}
+        self._producers: dict[str, Node] = {}
         self.extra_outputs: dict[str, tuple[str, ...]] = {}
 
     @contextmanager
@@ -107,8 +110,33 @@ class Emitter:
             results = (name,) if outputs == 1 else tuple(f"{name}:{index}" for index in range(outputs))
             self.nodes.append(Node(operator, operands, results, attributes, name))
             self._known[key] = results
+            self._producers.update(dict.fromkeys(results, self.nodes[-1]))
         results = self._known[key]
         return results[0] if outputs == 1 else results
+
+    def producer(self, tensor: str) -> Node | None:
+        """The emitted node that makes a tensor, None for one of the forward graph."""
+        return self._producers.get(tensor)
+
+    def enter_blocks(self, tensor: str, shape: Shape) -> str:
+        """`tensor` [N, C, h, w] itself, by a pool of one position each.
+
+        Additions and products stay in ONNX Runtime's blocked layout only where all operands come
+        from a convolution or pool; this takes a tensor there once, where cotangents enter a stage.
+        """
+        if len(shape) != 4 or shape[0] != N or static(shape[1:2])[0] % CHANNEL_BLOCK:
+            return tensor
+        return self.op("AveragePool", tensor, kernel_shape=[1, 1])
+
+    def like(self, gradient: str, tensor: str) -> str:
+        """`gradient`, declared to have the shape of the forward `tensor`.
+
+        ONNX Runtime keeps two tensors in one blocked layout only where it sees that their shapes,
+        the free batch among them, are the same.
+        """
+        self.graph.shapes[gradient] = self.graph.shape(tensor)
+        self.graph.dtypes[gradient] = self.dtype
+        return gradient
 
     def second_output(self, node: Node) -> str:
         """The optional second output of a forward node, asked of the node itself."""
@@ -159,8 +187,14 @@ class Emitter:
         return self.reduce_sum(self.mul(tensor, tensor), axes, keepdims)
 
     def position_sum(self, tensor: str, shape: Shape) -> str:
-        """Σ over the positions of [N, C, *positions]: [N, C]."""
-        return self.reduce_sum(tensor, range(2, len(shape)))
+        """Σ over the positions of [N, C, *positions]: [N, C].
+
+        Of maps by `GlobalAveragePool`, which ONNX Runtime computes in its blocked layout.
+        """
+        if len(shape) != 4 or batch_axis(shape) != 0:
+            return self.reduce_sum(tensor, range(2, len(shape)))
+        mean = self.reshape(self.op("GlobalAveragePool", tensor), shape[:2])
+        return self.mul(mean, self.scalar(float(per_sample_size(shape[2:]))))
 
     def repeat(self, tensor: str, shape: Shape) -> str:
         """`tensor` repeated along its axes of size 1 to `shape`."""

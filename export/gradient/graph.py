@@ -200,8 +200,13 @@ def _text(value: Any) -> Any:
 def to_model(
     graph: Graph, nodes: Sequence[Node], inputs: Sequence[str], outputs: Sequence[str], *, name: str
 ) -> onnx.ModelProto:
-    """A checked ModelProto of `nodes`, with just the constants they read."""
+    """A ModelProto of `nodes`, with just the constants they read.
+
+    Known shapes travel along: that a cotangent has the batch of its tensor lets ONNX Runtime keep
+    both in one blocked layout.
+    """
     read = {operand for node in nodes for operand in node.inputs}
+    produced = [output for node in nodes for output in node.outputs if output]
     initializers = [
         numpy_helper.from_array(np.ascontiguousarray(array), key)
         for key, array in graph.constants.items()
@@ -213,6 +218,7 @@ def to_model(
         [_value_info(graph, key) for key in inputs],
         [_value_info(graph, key) for key in outputs],
         initializers,
+        value_info=[_value_info(graph, key) for key in produced if key in graph.shapes and key not in outputs],
     )
     return helper.make_model(
         proto,

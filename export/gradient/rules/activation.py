@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from export.gradient.emitter import Cotangent, Emitter, PerSample
+import numpy as np
+
+from export.gradient.emitter import CHANNEL_BLOCK, Cotangent, Emitter, PerSample
 from export.gradient.graph import Node, static
 from export.gradient.registry import gradient
 
@@ -13,7 +15,8 @@ from export.gradient.registry import gradient
 @gradient("Relu")
 def relu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """The mask is read off the output, so that the runtime can still fuse Conv and Relu."""
-    return (g.mul(dy, positive(g, node.outputs[0])),)
+    y = node.outputs[0]
+    return (g.mul(dy, positive_map(g, y) if len(g.shape(y)) == 4 else positive(g, y)),)
 
 
 @gradient("Sigmoid")
@@ -33,6 +36,20 @@ def tanh(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 def positive(g: Emitter, tensor: str) -> str:
     """1 where a non-negative tensor exceeds 0, else 0: one node instead of a comparison and a cast."""
     return g.op("HardSigmoid", tensor, alpha=1e38, beta=0.0)
+
+
+def positive_map(g: Emitter, tensor: str) -> str:
+    """`positive` of a rectifier's output [N, C, h, w].
+
+    As a depthwise 1×1 convolution of ones with the step behind it: ONNX Runtime fuses the two and
+    keeps the tensor in its blocked layout, which an activation alone would leave and enter again.
+    It does so only for whole blocks of channels.
+    """
+    channels = static(g.shape(tensor)[1:2])[0]
+    if channels % CHANNEL_BLOCK:
+        return positive(g, tensor)
+    ones = g.constant(np.ones((channels, 1, 1, 1)))
+    return positive(g, g.op("Conv", tensor, ones, group=channels))
 
 
 @gradient("LeakyRelu")

@@ -235,7 +235,8 @@ def _by_phases(g: Emitter, dy: str, weight: str, place: Window, groups: int) -> 
         for count, had, length, ahead in zip(counts, place.outputs, short, begin, strict=True)
     ]
     dx = _padded_conv(g, dy, kernels, [*begin, *end], (1,) * len(kernel), groups)
-    return _interleave(g, dx, groups * channels, counts, place)
+    dx = _interleave(g, dx, groups * channels, counts, place)
+    return g.enter_blocks(dx, (N, groups * channels, *place.sizes))
 
 
 def _phases(stride: int, kernel: int, begin: int) -> tuple[Array, int]:

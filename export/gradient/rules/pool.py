@@ -16,7 +16,8 @@ from export.gradient.rules.windows import Window, window
 @gradient("GlobalAveragePool")
 def global_average_pool(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     shape = g.shape(node.inputs[0])
-    return (g.repeat(g.mul(dy, g.scalar(1.0 / math.prod(static(shape[2:])))), shape),)
+    dx = g.mul(dy, g.scalar(1.0 / math.prod(static(shape[2:]))))
+    return (g.enter_blocks(g.repeat(dx, shape), shape),)
 
 
 @gradient("ReduceMean")
@@ -25,8 +26,9 @@ def reduce_mean(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     axes = reduced_axes(g, node)
     count = math.prod(static([shape[axis] for axis in axes]))
     kept = g.reshape(dy, [1 if axis in axes else size for axis, size in enumerate(shape)])
-    dx = g.repeat(g.mul(kept, g.scalar(1.0 / count)), shape) if axes else dy
-    return dx, *([None] * (len(node.inputs) - 1))
+    if axes:
+        dy = g.enter_blocks(g.repeat(g.mul(kept, g.scalar(1.0 / count)), shape), shape)
+    return dy, *([None] * (len(node.inputs) - 1))
 
 
 @gradient("AveragePool")
