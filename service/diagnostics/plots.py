@@ -100,7 +100,8 @@ def compare(answer: Answer, families: Families = NO_FAMILIES) -> str:
         curves.append((_versioned(entry), style, norms, [str(layer["name"]) for layer in entry["layers"]]))
     drawing = Drawing(
         _contrast([(name, norms) for name, _, norms, _ in curves]),
-        "Median norm of the activation gradient in each layer. Gradients run from the loss, right, to the input, left.",
+        f"{_sentence(str(answer.get('because', '')))} Shown: the median norm of the activation gradient in each layer; "
+        "gradients run from the loss, right, to the input, left.",
         420,
     )
     top, bottom = drawing.top + 64, drawing.top + 350
@@ -175,7 +176,8 @@ def scores(answer: Answer) -> str:
                 position = x(number(value))
                 drawing.dot(position, middle, "residual-dot", f"image {at}: {number(value):.4g}", 6)
                 if len(samples) <= 12:
-                    drawing.text(position, middle - 11, str(at), "small", "middle")
+                    name = f"{number(value):.3g}" if len(samples) == 1 else str(at)
+                    drawing.text(position, middle - 11, name, "small", "middle")
     return drawing.svg()
 
 

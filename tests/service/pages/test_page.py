@@ -16,6 +16,7 @@ from conftest import REPOSITORY, Visit
 from playwright.sync_api import Page, Request, Route, expect
 
 pytestmark = pytest.mark.pages
+expect.set_options(timeout=20_000)  # a graph is loaded when first asked for, and test machines are busy
 
 IMAGES = REPOSITORY / "tests" / "images"
 PREDICTIONS = re.compile(r"/predict\?")
