@@ -47,8 +47,21 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _list(options: argparse.Namespace) -> int:
+    from export.shipped import shipped_table
+
+    print(shipped_table(options.bundles))
+    return 0
+
+
 def _import(options: argparse.Namespace) -> int:
     from export.importing.command import run
+
+    return run(options)
+
+
+def _phenomena(options: argparse.Namespace) -> int:
+    from export.phenomena.command import run
 
     return run(options)
 
@@ -76,6 +89,16 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--data", type=Path, required=True)
     evaluate.add_argument("--split", choices=("test", "train"), default="test")
     evaluate.set_defaults(function=_evaluate)
+
+    from export.phenomena.options import add_options
+
+    phenomena = verbs.add_parser("phenomena", help="measure and draw docs/phenomena.md on the shipped bundles")
+    add_options(phenomena)
+    phenomena.set_defaults(function=_phenomena)
+
+    listing = verbs.add_parser("list", help="a folder's bundles as a Markdown table")
+    listing.add_argument("--bundles", type=Path, default=Path("models/bundles"))
+    listing.set_defaults(function=_list)
 
     from export.importing.command import add_parser
 

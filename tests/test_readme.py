@@ -1,0 +1,42 @@
+"""The README is true: its settings, its endpoints, its make targets and its files exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from export.shipped import shipped_table
+from service.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def settings_row(name: str) -> str:
+    field = Settings.model_fields[name]
+    default = "" if field.default in (None, ()) else f"`{field.default}`"
+    return f"| `--{name.replace('_', '-')}` | `{PREFIX}{name.upper()}` | {default} | {field.description} |"
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_has_its_row(name: str) -> None:
+    assert settings_row(name) in README
+
+
+def test_the_table_of_shipped_bundles_is_theirs() -> None:
+    assert shipped_table(ROOT / "models" / "bundles") in README
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    named = set(re.findall(r"`?make ([a-z]+(?:-[a-z]+)*)", README))
+    assert named
+    assert named <= targets
+
+
+def test_every_linked_file_exists() -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
