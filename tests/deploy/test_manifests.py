@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from deploy.check.manifests import KUSTOMIZATIONS, ManifestError, render, validate
-from service.app import ROUTERS
+from service.app import ROUTERS, create_app
 from service.settings import PREFIX, Settings, read_settings
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +26,8 @@ Document = dict[str, Any]
 
 @cache
 def documents(path: Path) -> list[Document]:
-    return [document for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if document]
+    """What a file holds; a JSON patch, which is a list, is no document."""
+    return [document for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if isinstance(document, dict)]
 
 
 def containers() -> Iterator[tuple[str, Document]]:
@@ -124,7 +126,7 @@ def test_every_probe_asks_a_path_that_exists() -> None:
         if "httpGet" in container.get(probe, {})
     }
     assert probed >= {"/health/live", "/health/ready"}
-    assert {path for path in probed if not path.startswith("/v2")} <= paths
+    assert probed <= paths
 
 
 def test_every_selector_picks_the_pods_of_the_deployment() -> None:
@@ -188,10 +190,31 @@ def test_a_misspelt_field_does_not_pass_the_schema() -> None:
 def test_kustomizations_list_every_file_beside_them() -> None:
     for kustomization in KUBERNETES.rglob("kustomization.yaml"):
         (document,) = documents(kustomization)
-        named = {entry["path"] if isinstance(entry, dict) else entry for entry in document.get("patches", [])}
-        named |= set(document.get("resources", []))
+        named = {patch["path"] for patch in document.get("patches", [])} | set(document.get("resources", []))
         beside = {path.name for path in kustomization.parent.glob("*.yaml")} - {"kustomization.yaml"}
         assert beside <= named, kustomization
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl renders the kustomizations")
+def test_components_fit_the_overlays_they_are_for(tmp_path: Path) -> None:
+    shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
+    overlay = tmp_path / "kubernetes" / "overlays" / "mine"
+    overlay.mkdir()
+    components = ["monitoring", "bundles-volume", "queue-time"]
+    text = {"resources": ["../autoscaled"], "components": [f"../../components/{name}" for name in components]}
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(text))
+    rendered = {document["kind"]: document for document in render(overlay)}
+    validate(list(rendered.values()))
+    assert [metric["type"] for metric in rendered["HorizontalPodAutoscaler"]["spec"]["metrics"]] == [
+        "ContainerResource",
+        "Pods",
+    ]
+    (container,) = rendered["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert container["volumeMounts"] == [{"name": "bundles", "mountPath": "/bundles", "readOnly": True}]
+    assert "replicas" not in rendered["Deployment"]["spec"]
+    assert rendered["ServiceMonitor"]["spec"]["selector"]["matchLabels"].items() <= (
+        rendered["Service"]["metadata"]["labels"].items()
+    )
 
 
 def test_kserve_gets_an_http_probe_a_cpu_limit_and_the_open_protocol() -> None:
@@ -215,3 +238,31 @@ def test_bash_is_never_needed() -> None:
     for name, container in containers():
         for word in [*container.get("command", []), *container.get("args", [])]:
             assert word not in ("sh", "bash", "/bin/sh", "/bin/bash"), name
+
+
+def metric_names(text: str) -> set[str]:
+    """Metrics of ours in a query language's text, without the suffixes that histograms and counters get."""
+    found = re.findall(r"\bcontraflow_[a-z_]+\b", text)
+    return {re.sub(r"_(total|bucket|sum|count|info)$", "", name) for name in found}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["prometheus/rules.yml", "grafana/dashboards/contraflow.json", "kubernetes/components/queue-time/metric.yaml"],
+)
+def test_every_metric_that_is_looked_at_is_one_that_the_service_counts(path: str) -> None:
+    served = {metric.name for metric in create_app(Settings()).app.state.metrics.collect()}
+    looked_at = metric_names((ROOT / "deploy" / path).read_text(encoding="utf-8"))
+    assert looked_at
+    assert looked_at <= served
+
+
+def test_no_two_panels_of_the_dashboard_lie_on_each_other() -> None:
+    dashboard = json.loads((ROOT / "deploy/grafana/dashboards/contraflow.json").read_text(encoding="utf-8"))
+    taken: set[tuple[int, int]] = set()
+    for panel in dashboard["panels"]:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not cells & taken, panel["title"]
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
