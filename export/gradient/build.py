@@ -16,6 +16,7 @@ from export.gradient.errors import UnsupportedGraph
 from export.gradient.factors import Factors
 from export.gradient.graph import Graph, N, Node, Shape, live_nodes, static, to_model
 from export.gradient.layers import WeightedLayer, channel_axis_of
+from export.gradient.lower import lower, opset_of
 from export.gradient.prepare import Prepared, features_tensor, prepare
 from export.gradient.rules.loss import INPUT, LABEL, LOGITS, SCALE, cross_entropy_cotangent
 from service.bundle_schema import GraphName
@@ -76,8 +77,8 @@ class _Build:
         forward = [
             replace(node, outputs=self.g.extra_outputs.get(node.name, node.outputs)) for node in self.graph.nodes
         ]
-        nodes = live_nodes([*forward, *self.g.nodes], outputs)
-        return to_model(self.graph, nodes, self.inputs, outputs, name=name)
+        nodes = lower(self.graph, live_nodes([*forward, *self.g.nodes], outputs))
+        return to_model(self.graph, nodes, self.inputs, outputs, name=name, opset=opset_of(nodes))
 
     def _makers(self) -> dict[str, Callable[[], list[str]]]:
         return {
@@ -121,7 +122,7 @@ class _Build:
                     raise UnsupportedGraph(
                         f"the weight {layer.source!r} is used in different arrangements; give every use its own copy"
                     )
-                factors = factored.joined(self.g, uses)
+                factors = replace(factored.joined(self.g, uses), formed=layer.operand in self.graph.folded)
             self._weights[layer.source] = factors, lambda: factored.product(self.g, factors)
         return self._weights[layer.source]
 

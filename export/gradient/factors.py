@@ -43,6 +43,7 @@ class Factors:
     left   [N, rows, positions], or [N, groups, rows, positions] where groups > 1
     right  [N, positions, columns], likewise
     channels   the output channel of every row of the arranged weight, [groups · rows]
+    formed     whether dW itself is needed: the scale of a folded normalization takes ⟨W, dW⟩
     """
 
     left: str
@@ -53,15 +54,16 @@ class Factors:
     arrangement: Arrangement
     channels: Array
     groups: int = 1
+    formed: bool = False
 
     @property
     def all_rows(self) -> int:
         return self.groups * self.rows
 
     @property
-    def ghost_is_cheaper(self) -> bool:
-        """By multiply-adds; the ghost norm never forms the gradient itself."""
-        return self.positions * (self.rows + self.columns) < self.rows * self.columns
+    def ghost(self) -> bool:
+        """Whether the ghost norm is taken: where it needs fewer multiply-adds, and dW is not needed anyway."""
+        return not self.formed and self.positions * (self.rows + self.columns) < self.rows * self.columns
 
 
 def joined(g: Emitter, uses: list[Factors]) -> Factors:
@@ -96,7 +98,7 @@ def product(g: Emitter, factors: Factors) -> str:
 
 def row_squares(g: Emitter, factors: Factors, dw: Callable[[], str]) -> str:
     """‖row of dW_n‖² for every row: [N, all_rows]. `dw` emits the direct product."""
-    if not factors.ghost_is_cheaper:
+    if not factors.ghost:
         return g.square_sum(dw(), (2,))
     last = 2 if factors.groups == 1 else 3
     swap = (0, 2, 1) if last == 2 else (0, 1, 3, 2)
@@ -107,7 +109,7 @@ def row_squares(g: Emitter, factors: Factors, dw: Callable[[], str]) -> str:
 
 def batch_row_squares(g: Emitter, factors: Factors, dw: Callable[[], str]) -> str:
     """‖row of Σ_n dW_n‖² for every row: [all_rows]."""
-    if not factors.ghost_is_cheaper:
+    if not factors.ghost:
         return g.square_sum(g.reduce_sum(dw(), (0,)), (1,))
     if factors.groups == 1:
         left = g.reshape(g.transpose(factors.left, (1, 0, 2)), (factors.rows, N))

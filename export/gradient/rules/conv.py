@@ -14,6 +14,8 @@ from export.gradient.graph import Array, N, Node, Shape, static
 from export.gradient.registry import gradient, norm
 from export.gradient.rules.windows import Window, window
 
+ROW_COST = 32  # numbers that could be copied in the time a Gather takes to find one row
+
 
 @gradient("Conv")
 def conv(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
@@ -40,7 +42,9 @@ def conv_norm(g: Emitter, node: Node, dy: str) -> Factors:
         return _unfolded_by_group(g, node, dy, place, groups)
     outputs, channels, *_ = static(g.shape(node.inputs[1]))
     shared = Sharing(place) if len(place.kernel) == 2 else None
-    if shared is not None and shared.copies(outputs, channels) < math.prod((*place.kernel, *place.outputs)) * channels:
+    if shared is not None and shared.cost(outputs, channels) < math.prod((*place.kernel, *place.outputs)) * (
+        channels + ROW_COST
+    ):
         return _shared_unfolding(g, node, dy, shared)
     return _unfolded(g, node, dy, place)
 
@@ -119,11 +123,12 @@ class Sharing:
         """The (h, q) that are summed over."""
         return self.place.sizes[0] * self.place.outputs[1]
 
-    def copies(self, outputs: int, channels: int) -> float:
-        """Numbers copied per sample, infinite where rows cannot be shared."""
+    def cost(self, outputs: int, channels: int) -> float:
+        """Of the copies, in numbers per sample; infinite where rows cannot be shared."""
         if self.place.strides[0] != 1:
             return math.inf
-        return self.positions * (self.place.kernel[0] * outputs + self.place.kernel[1] * channels)
+        high, wide = self.place.kernel
+        return self.positions * (high * (outputs + ROW_COST) + wide * (channels + ROW_COST))
 
     def row_index(self) -> Array:
         """[positions, row shifts] → the flat position of dy, their number where there is none."""
