@@ -225,6 +225,8 @@ class Scheduler:
             return self._wait_before(diagnostic, time.monotonic())
 
     def _new_lane(self, graph: ServedGraph) -> Lane:
+        for idle in [lane for lane in self._lanes.values() if lane.graph.retired and not lane.tickets]:
+            del self._lanes[idle.graph]
         lane = self._lanes[graph] = Lane(graph)
         lane.served = min((other.served for other in self._lanes.values() if other is not lane), default=0.0)
         return lane

@@ -21,6 +21,9 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*args, **keywords)
         self.on_lost: Callable[[], None] | None = None
         self._head_bytes = 0
+        """Of the head's parts, as the parser hands them out."""
+        self._bytes_since_head = 0
+        """Received since the last whole head: a line that never ends stays inside the parser."""
         self._head_since: float | None = None
         """When the head that is still incomplete began; None between requests and during a body."""
 
@@ -49,18 +52,30 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_since = None
-        if self._head_bytes <= self.max_head_bytes:
-            super().on_headers_complete()
+        self._bytes_since_head = 0
+        if self._head_bytes > self.max_head_bytes:
+            self._refuse_head()
+            raise ValueError("head too large")  # ends the parser
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._bytes_since_head = 0
+        super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        before = self._head_bytes
+        self._bytes_since_head += len(data)
         super().data_received(data)
-        if self._head_since is not None and self._head_bytes == before and before + len(data) > self.max_head_bytes:
-            self._head_bytes += len(data)  # one endless line: the parser keeps it to itself
-        if self._head_bytes > self.max_head_bytes:
-            self._refuse(b"431 Request Header Fields Too Large", b"The request head is too large.")
+        if self._head_since is not None and self._bytes_since_head > self.max_head_bytes:
+            self._refuse_head()
+
+    def send_400_response(self, msg: str) -> None:
+        if not self.transport.is_closing():
+            super().send_400_response(msg)
+
+    def _refuse_head(self) -> None:
+        self._refuse(b"431 Request Header Fields Too Large", b"The request head is too large.")
 
     def close_if_slow(self, now: float) -> None:
         """Ends a connection whose request head has not arrived in time; called once a second."""

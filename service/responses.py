@@ -57,14 +57,14 @@ class JsonResponse(Response):
         return to_json(content)
 
 
-def identity(model: ServedModel, request: RequestContext) -> dict[str, Any]:
-    """What every answer of a model begins with."""
+def identity(model: ServedModel, request: RequestContext | str) -> dict[str, Any]:
+    """What every answer of a model begins with; `request` may be its id alone."""
     return {
         "model": model.name,
         "version": model.version,
         "bundle": model.digest,
         "execution_provider": model.execution_provider,
-        "request_id": request.id,
+        "request_id": request if isinstance(request, str) else request.id,
     }
 
 

@@ -61,7 +61,7 @@ class PredictEndpoint:
         else:
             raise EmptyBody("The body is empty; send an image.")
         outputs = await self._run(model, images, context)
-        return 200, [JSON], self._writer(model).write(outputs, top_k, context)
+        return 200, [JSON], self._writer(model).write(outputs, top_k, context.id)
 
     def _take_apart(
         self, body: bytes, content_type: bytes, query_string: bytes, context: RequestContext
@@ -92,36 +92,38 @@ class AnswerWriter:
     """Writes the answers of one model, with everything that never changes prepared."""
 
     def __init__(self, model: ServedModel) -> None:
-        self._model = model
+        # Not the model itself: it would never be collected, being the key that this is remembered under.
         self._labels = model.bundle.labels
+        self._head = to_json(identity(model, "")).removesuffix(b'"}')
         self._entries = [
             f'{{"label":{json.dumps(label, ensure_ascii=False)},"index":{index},"probability":'
             for index, label in enumerate(model.bundle.labels)
         ]
 
-    def write(self, outputs: Mapping[str, Array], top_k: int, request: RequestContext) -> bytes:
+    def write(self, outputs: Mapping[str, Array], top_k: int, request_id: str) -> bytes:
         """The JSON answer for `probabilities` and `ranking` [n, K]."""
         ranking = outputs["ranking"][:, :top_k].tolist()
         rows = outputs["probabilities"].tolist()
-        if not all(math.isfinite(row[0]) for row in rows):
-            return self._write_slowly(ranking, rows, request)
-        entries = self._entries
-        predictions = ",".join(
-            [
-                '{"labels":[' + ",".join([f"{entries[c]}{row[c]:.9g}}}" for c in classes]) + "]}"
-                for row, classes in zip(rows, ranking, strict=True)
-            ]
-        )
-        head = to_json(identity(self._model, request))
-        return head[:-1] + b',"predictions":[' + predictions.encode() + b"]}"
+        if all(map(math.isfinite, [row[0] for row in rows])):
+            predictions = self._predictions(rows, ranking).encode()
+        else:
+            predictions = to_json(self._plain_predictions(rows, ranking))
+        return b'%s%s","predictions":%s}' % (self._head, request_id.encode(), predictions)
 
-    def _write_slowly(self, ranking: list[list[int]], rows: list[list[float]], request: RequestContext) -> bytes:
-        """The same where a number is not finite."""
-        predictions = [
+    def _predictions(self, rows: list[list[float]], ranking: list[list[int]]) -> str:
+        """JSON by hand; nine digits are a float32 exactly. A row with one NaN is all NaN, and none gets here."""
+        entries = self._entries
+        texts = [
+            '{"labels":[' + ",".join([f"{entries[c]}{row[c]:.9g}}}" for c in classes]) + "]}"
+            for row, classes in zip(rows, ranking, strict=True)
+        ]
+        return "[" + ",".join(texts) + "]"
+
+    def _plain_predictions(self, rows: list[list[float]], ranking: list[list[int]]) -> list[dict[str, Any]]:
+        return [
             {"labels": [{"label": self._labels[c], "index": c, "probability": row[c]} for c in classes]}
             for row, classes in zip(rows, ranking, strict=True)
         ]
-        return to_json({**identity(self._model, request), "predictions": predictions})
 
 
 def _selection(query_string: bytes) -> tuple[str | None, str | None, int]:
