@@ -1,0 +1,87 @@
+"""The bound: decode, preprocess and run in a loop, in one process, with no HTTP; best batch of several."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.serving.classifier import Classifier
+from service.bundle_schema import Bundle
+from service.images import decode, normalise
+
+BATCHES = (1, 2, 4, 8, 16, 32)
+
+Loop = Callable[[list[bytes]], list[str]]
+
+
+def pillow_loop() -> Loop:
+    """Pillow's decoder and float arithmetic image by image, as in every tutorial."""
+    classifier = Classifier()
+    return lambda images: classifier.predict(np.stack([classifier.decode(image) for image in images]))
+
+
+def service_loop() -> Loop:
+    """The service's own decoder and preprocessing, on the same session."""
+    classifier = Classifier()
+    spec = Bundle.model_validate_json((Path(os.environ["BENCH_BUNDLE"]) / "bundle.json").read_text()).input
+    return lambda images: classifier.predict(normalise(np.stack([decode(image, spec) for image in images]), spec))
+
+
+def measure(make: Callable[[], Loop], images: list[bytes], batch: int, threads: int, seconds: float) -> dict[str, Any]:
+    """Images per second and per CPU-second of `threads` loops side by side."""
+    loops = [make() for _ in range(threads)]
+    counts = [0] * threads
+    end = time.perf_counter() + seconds
+
+    def work(number: int) -> None:
+        position = number
+        while time.perf_counter() < end:
+            chosen = [images[(position + k) % len(images)] for k in range(batch)]
+            loops[number](chosen)
+            counts[number] += batch
+            position += batch
+
+    for loop in loops:
+        loop(images[:batch])
+    cpu, began = time.process_time(), time.perf_counter()
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    elapsed, used = time.perf_counter() - began, time.process_time() - cpu
+    total = sum(counts)
+    return {
+        "batch": batch,
+        "rate": total / elapsed,
+        "per_cpu_second": total / used,
+        "ms": 1e3 * elapsed * threads / total * batch,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--decoder", choices=("pillow", "service"), required=True)
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    options = parser.parse_args()
+    images = [Path(file).read_bytes() for file, _ in json.loads(options.images.read_text())]
+    make = pillow_loop if options.decoder == "pillow" else service_loop
+    alone = measure(make, images, 1, 1, options.seconds)
+    rows = [measure(make, images, batch, options.threads, options.seconds) for batch in BATCHES]
+    best = max(rows, key=lambda row: row["per_cpu_second"])
+    json.dump({"best": best, "alone_ms": alone["ms"]}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

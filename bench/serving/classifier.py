@@ -1,0 +1,48 @@
+"""What every peer does with an image, written once: Pillow, the bundle's preprocessing, ONNX Runtime.
+
+No more than a tutorial would: peers run in environments of their own, without our service.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+
+class Classifier:
+    """The bundle named by the variable BENCH_BUNDLE, on one thread (or BENCH_THREADS)."""
+
+    def __init__(self) -> None:
+        folder = Path(os.environ["BENCH_BUNDLE"])
+        bundle = json.loads((folder / "bundle.json").read_text())
+        spec = bundle["input"]
+        self.labels: list[str] = bundle["labels"]
+        self._size = (spec["width"], spec["height"])
+        self._mean = np.array(spec["mean"], np.float32)
+        self._std = np.array(spec["std"], np.float32)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = int(os.environ.get("BENCH_THREADS", "1"))
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(
+            str(folder / "forward.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+
+    def decode(self, data: bytes) -> Any:
+        """Encoded image → float32 [3, h, w]."""
+        image = Image.open(io.BytesIO(data)).convert("RGB")
+        if image.size != self._size:
+            image = image.resize(self._size, Image.Resampling.BILINEAR)
+        pixels = np.asarray(image, dtype=np.float32) / 255
+        return ((pixels - self._mean) / self._std).transpose(2, 0, 1)
+
+    def predict(self, batch: Any) -> list[str]:
+        """float32 [n, 3, h, w] → the most probable label of each."""
+        logits = self._session.run(["logits"], {"input": np.ascontiguousarray(batch)})[0]
+        return [self.labels[index] for index in logits.argmax(1)]
