@@ -15,7 +15,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol as TypingProtocol
 
 from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
@@ -32,7 +32,7 @@ from service.settings import Settings
 log = logging.getLogger("contraflow.http")
 
 CONNECTION = "contraflow.connection"
-"""ASGI extension of our own server protocol: `on_lost` is called when the connection ends."""
+"""ASGI extension of our own server protocol, a `Connection`."""
 
 ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 LINGER = 2.0
@@ -40,6 +40,17 @@ LINGER = 2.0
 
 COMMON_HEADERS: Headers = [(b"x-content-type-options", b"nosniff")]
 NO_STORE = (b"cache-control", b"no-store")
+
+
+class Connection(TypingProtocol):
+    """What our own server protocol tells beyond ASGI, at no cost per request."""
+
+    on_lost: Callable[[], None] | None
+    """Called when the connection ends."""
+
+    @property
+    def body_is_here(self) -> bool:
+        """Whether `receive` gives the whole body at once."""
 
 
 class Gateway:
@@ -71,7 +82,7 @@ class Gateway:
         watch: _Watch | None = None
         try:
             self._access.check(scope["path"], headers)
-            body = b"" if scope["method"] in ("GET", "HEAD") else await self._read_body(headers, receive)
+            body = b"" if scope["method"] in ("GET", "HEAD") else await self._read_body(scope, headers, receive)
             context.begin(_deadline(headers, self._deadline))
             watch = _Watch(scope, receive, context)
             if scope["path"] == "/predict" and scope["method"] == "POST":
@@ -100,7 +111,7 @@ class Gateway:
         outcome = outcome_of(exchange.status, gone=gone)
         self._ledger.request_finished(route, outcome, exchange.status, context.stages)
 
-    async def _read_body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    async def _read_body(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         """The whole body.
 
         Raises:
@@ -109,16 +120,22 @@ class Gateway:
         length = _content_length(headers)
         if length > self._max_body and b"expect" in headers:
             raise TooLarge(f"The body has {length} bytes; the limit is {self._max_body}.")
+        connection: Connection | None = scope.get("extensions", {}).get(CONNECTION)
+        if connection is not None and connection.body_is_here:
+            return await self._receive_body(receive)
         try:
             async with asyncio.timeout(self._request_timeout):
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientGone("The client has gone.")
-                body: bytes = message.get("body", b"")
-                if message.get("more_body", False) or len(body) > self._max_body:
-                    body = await self._read_rest(body, message, receive)
+                return await self._receive_body(receive)
         except TimeoutError:
             raise SlowRequest(f"The request did not arrive within {self._request_timeout:g} s.") from None
+
+    async def _receive_body(self, receive: Receive) -> bytes:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone("The client has gone.")
+        body: bytes = message.get("body", b"")
+        if message.get("more_body", False) or len(body) > self._max_body:
+            body = await self._read_rest(body, message, receive)
         return body
 
     async def _read_rest(self, first: bytes, message: Message, receive: Receive) -> bytes:
@@ -196,7 +213,7 @@ class _Watch:
     def __init__(self, scope: Scope, receive: Receive, context: RequestContext) -> None:
         self._context = context
         self._gone: asyncio.Event | None = None
-        self._connection: Any = scope.get("extensions", {}).get(CONNECTION)
+        self._connection: Connection | None = scope.get("extensions", {}).get(CONNECTION)
         self._task: asyncio.Task[None] | None = None
         if self._connection is not None:
             self._connection.on_lost = self.lost

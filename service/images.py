@@ -142,9 +142,9 @@ def decode(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Pixels
         ImageError: what is wrong with the file, as one of its subclasses.
     """
     kind = _known_format(data)
-    pixel_count(data, max_pixels)
-    pixels = _decode_jpeg(data, spec) if kind == "JPEG" else None
+    pixels = _decode_jpeg(data, spec, max_pixels) if kind == "JPEG" else None
     if pixels is None:
+        pixel_count(data, max_pixels)
         pixels = _decode_by_pillow(data, kind, spec)
     if pixels.shape != (spec.height, spec.width, spec.channels):
         pixels = _fit(pixels, spec)
@@ -192,11 +192,11 @@ def _open(data: bytes, kind: str) -> Image.Image:
         raise UndecodableImage(f"The {kind} header cannot be read.") from error
 
 
-def _decode_jpeg(data: bytes, spec: InputSpec) -> Pixels | None:
-    """The pixels by libjpeg-turbo itself, or None where Pillow has to do it."""
+def _decode_jpeg(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels | None:
+    """The pixels by libjpeg-turbo itself, or None where Pillow has to do it, or judge it too large."""
     try:
         height, width, colorspace, subsampling = simplejpeg.decode_jpeg_header(data)
-        if (colorspace, subsampling) not in _EQUAL_SUBSAMPLINGS:
+        if (colorspace, subsampling) not in _EQUAL_SUBSAMPLINGS or int(height) * int(width) > max_pixels:
             return None
         least_height, least_width = _least_decoded_size(int(height), int(width), spec)
         pixels: Pixels = simplejpeg.decode_jpeg(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,8 +28,13 @@ class Protocol(HttpToolsProtocol):
         self._head_since: float | None = None
         """When the head that is still incomplete began; None between requests and during a body."""
 
+    @property
+    def body_is_here(self) -> bool:
+        """Whether the current request's body has arrived whole."""
+        return not self.cycle.more_body
+
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        super().connection_made(OneWrite(transport, self.loop))  # type: ignore[arg-type]
         self._head_since = time.monotonic()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -88,3 +94,37 @@ class Protocol(HttpToolsProtocol):
         head = b"HTTP/1.1 %s\r\ncontent-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         self.transport.write(head % (status, len(text)) + text)
         self.transport.close()
+
+
+class OneWrite:
+    """A transport that sends an answer's head together with its body, where the two come at one moment.
+
+    uvicorn writes them one after the other, which is two system calls and two packets per answer.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        if self._head is not None:
+            data, self._head = self._head + data, None
+            self._transport.write(data)
+        elif data.startswith(b"HTTP/1.1 "):
+            self._head = data
+            self._loop.call_soon(self._flush)  # for a body that does not come yet
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._head is not None:
+            data, self._head = self._head, None
+            self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)

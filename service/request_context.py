@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import time
 from typing import Literal, Protocol
@@ -68,5 +69,10 @@ class RequestContext:
         return ", ".join([f"{stage};dur={1e3 * seconds:.3f}" for stage, seconds in self.stages.items()])
 
 
+_PROCESS = secrets.token_hex(4)
+_NUMBERS = itertools.count(1)
+
+
 def new_request_id() -> str:
-    return secrets.token_hex(8)
+    """Unique among the replicas of a service: eight random digits of this process, and a running number."""
+    return f"{_PROCESS}{next(_NUMBERS):08x}"
