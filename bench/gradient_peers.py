@@ -1,0 +1,133 @@
+"""What else yields gradients of the same network: torch, functorch, BackPACK, Opacus, onnx-ad.
+
+Every peer is a function of (network, images, labels) that returns one run as a callable; the run
+returns per-sample weight-gradient norms [n, layers] where the peer has them, else None. A peer
+that cannot do it raises, and its row says why.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+Array = NDArray[Any]
+Run = Callable[[], Array | None]
+Peer = Callable[[nn.Module, Tensor, Tensor], Run]
+
+
+class CannotRun(Exception):  # noqa: N818 - reads as the row's text
+    """Why a peer has no figure."""
+
+
+def layer_weights(network: nn.Module) -> dict[str, nn.Parameter]:
+    """Weights of two or more axes, in forward order."""
+    return {name: weight for name, weight in network.named_parameters() if weight.ndim >= 2}
+
+
+def torch_forward(network: nn.Module, images: Tensor, labels: Tensor) -> Run:
+    """Eager inference."""
+
+    def run() -> None:
+        with torch.no_grad():
+            network(images)
+
+    return run
+
+
+def torch_backward(network: nn.Module, images: Tensor, labels: Tensor) -> Run:
+    """Forward and backward, which gives the batch's gradient only."""
+    parameters = list(network.parameters())
+
+    def run() -> None:
+        torch.autograd.grad(functional.cross_entropy(network(images), labels, reduction="sum"), parameters)
+
+    return run
+
+
+def functorch(network: nn.Module, images: Tensor, labels: Tensor) -> Run:
+    """torch.func.vmap(grad): every sample's own gradient, materialised."""
+    parameters = {name: value.detach() for name, value in network.named_parameters()}
+    buffers = dict(network.named_buffers())
+    names = list(layer_weights(network))
+
+    def loss(values: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
+        scores = torch.func.functional_call(network, (values, buffers), (image[None],))
+        return functional.cross_entropy(scores, label[None])
+
+    per_sample = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))
+
+    def run() -> Array:
+        gradients = per_sample(parameters, images, labels)
+        return torch.stack([gradients[name].flatten(1).norm(dim=1) for name in names], 1).numpy()
+
+    return run
+
+
+def backpack(network: nn.Module, images: Tensor, labels: Tensor) -> Run:
+    """BackPACK's BatchL2Grad: squared norms per sample and parameter."""
+    import backpack as package
+    from backpack.extensions import BatchL2Grad
+
+    extended = package.extend(copy.deepcopy(network), use_converter=True)
+    loss = package.extend(nn.CrossEntropyLoss(reduction="sum"))
+    weights = [weight for weight in extended.parameters() if weight.ndim >= 2]
+
+    def run() -> Array:
+        extended.zero_grad()
+        with package.backpack(BatchL2Grad()):
+            loss(extended(images), labels).backward()
+        return torch.stack([weight.batch_l2.sqrt() for weight in weights], 1).numpy()
+
+    return run
+
+
+def opacus(network: nn.Module, images: Tensor, labels: Tensor) -> Run:
+    """Opacus' per-sample gradients by hooks."""
+    from opacus.grad_sample import GradSampleModule
+    from opacus.validators import ModuleValidator
+
+    errors = ModuleValidator.validate(copy.deepcopy(network).train(), strict=False)
+    if errors:
+        raise CannotRun(str(errors[0]).splitlines()[0])
+    sampled = GradSampleModule(copy.deepcopy(network), loss_reduction="sum")
+    weights = [weight for weight in sampled.parameters() if weight.ndim >= 2]
+
+    def run() -> Array:
+        sampled.zero_grad()
+        functional.cross_entropy(sampled(images), labels, reduction="sum").backward()
+        return torch.stack([weight.grad_sample.flatten(1).norm(dim=1) for weight in weights], 1).numpy()
+
+    return run
+
+
+def onnx_ad(forward: onnx.ModelProto, images: Array, options: onnxruntime.SessionOptions) -> Run:
+    """onnx-ad's reverse model at a fixed batch: the input gradient alone, without a loss."""
+    import onnx_ad as package
+
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(forward)
+    for value in (*fixed.graph.input, *fixed.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = len(images)
+    del fixed.graph.value_info[:]
+    model = package.reverse(fixed, inputs=["input"], outputs=["logits"], layout="onnx")
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=onnxruntime.get_available_providers()
+    )
+    classes = forward.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    seed = np.zeros((len(images), classes, 1), dtype=np.float32)
+    seed[:, 0] = 1
+    feeds = {value.name: seed for value in session.get_inputs()} | {"input": images}
+
+    def run() -> None:
+        session.run(None, feeds)
+
+    return run
