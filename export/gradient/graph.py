@@ -198,7 +198,7 @@ def _text(value: Any) -> Any:
 
 
 def to_model(
-    graph: Graph, nodes: Sequence[Node], inputs: Sequence[str], outputs: Sequence[str], *, name: str
+    graph: Graph, nodes: Sequence[Node], inputs: Sequence[str], outputs: Sequence[str], *, name: str, opset: int = OPSET
 ) -> onnx.ModelProto:
     """A ModelProto of `nodes`, with just the constants they read.
 
@@ -222,7 +222,7 @@ def to_model(
     )
     return helper.make_model(
         proto,
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        opset_imports=[helper.make_opsetid("", opset)],
         ir_version=IR_VERSION,
         producer_name="contraflow",
     )

@@ -17,6 +17,7 @@ from export.gradient.errors import InvalidModel, UnsupportedGraph
 from export.gradient.folding import dtype_of, fold
 from export.gradient.graph import OPSET, Graph, live_nodes, static, to_model
 from export.gradient.layers import WeightedLayer, describe, weight_operand, weighted_layers
+from export.gradient.lower import lower, opset_of
 from export.gradient.rules.loss import INPUT, LOGITS, cross_entropy_cotangent
 from service.bundle_schema import Layer, OtherParameter
 
@@ -50,8 +51,8 @@ class Prepared:
     @property
     def forward(self) -> onnx.ModelProto:
         """The forward graph alone: `input` → `logits`."""
-        nodes = live_nodes(self.graph.nodes, [LOGITS])
-        return to_model(self.graph, nodes, [INPUT], [LOGITS], name="forward")
+        nodes = lower(self.graph, live_nodes(self.graph.nodes, [LOGITS]))
+        return to_model(self.graph, nodes, [INPUT], [LOGITS], name="forward", opset=opset_of(nodes))
 
 
 def prepare(model: onnx.ModelProto, *, constants: Collection[str] = ()) -> Prepared:

@@ -23,6 +23,8 @@ def resize(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     if node.attribute("antialias", 0):
         raise g.refusal(node, "antialias is not supported", "resize without antialias")
     shape, y_shape = g.shape(node.inputs[0]), g.shape(node.outputs[0])
+    if len(shape) == 3 and node.attribute("mode", "nearest") != "nearest":
+        raise g.refusal(node, "ONNX Runtime interpolates three axes across the samples", "add a fourth axis of size 1")
     axes = node.attribute("axes") or list(range(len(shape)))
     scales = g.constant_operand(node, 2)
     dx = dy
@@ -63,17 +65,19 @@ def resize_matrix(node: Node, size: int, count: int, scale: float) -> Array:
 def original_coordinates(mode: str, size: int, count: int, scale: float, precision: type[np.floating[Any]]) -> Array:
     """Where in the input every output entry lies, by ONNX's formula for the mode."""
     position, factor = np.arange(count, dtype=precision), precision(scale)
+    half, last, last_read = precision(0.5), precision(max(1, count - 1)), precision(size - 1)
+    coordinates: Array
     if mode == "asymmetric":
-        return position / factor
-    if mode == "align_corners":
-        return position * precision(size - 1) / precision(count - 1) if count > 1 else np.zeros(1)
-    if mode == "pytorch_half_pixel" and count == 1:
-        return np.full(1, -0.5)
-    half, half_size = precision(0.5), precision(size / 2)
-    half_pixel: Array = (position + half) / factor - half
+        coordinates = position / factor
+    elif mode == "align_corners":
+        coordinates = position * last_read / last
+    elif mode == "pytorch_half_pixel" and count == 1:
+        coordinates = np.zeros(1)
+    else:
+        coordinates = (position + half) / factor - half
     if mode == "half_pixel_symmetric":
-        half_pixel += half_size * (1 - count / (factor * precision(size)))
-    return half_pixel
+        coordinates += precision(size / 2) * (1 - count / (factor * precision(size)))
+    return coordinates
 
 
 def _nearest(rounding: str, coordinates: Array, size: int) -> Array:

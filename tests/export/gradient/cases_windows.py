@@ -10,11 +10,11 @@ POOLS = [
     case("MaxPool", (2, 8, 7), kernel_shape=[3, 3], strides=[2, 2], pads=[0, 1, 1, 0], ceil_mode=1),
     case("MaxPool", (2, 7, 7), kernel_shape=[3, 2], dilations=[2, 3], pads=[1, 1, 1, 1], note="overlapping"),
     case("MaxPool", (1, 4, 4, 4), kernel_shape=[2, 2, 2], strides=[1, 2, 2], note="three axes"),
-    case("AveragePool", (2, 7, 8), kernel_shape=[3, 3], strides=[1, 2], note="overlapping"),
-    case("AveragePool", (2, 8, 8), kernel_shape=[3, 2], dilations=[2, 3], note="dilated"),
-    case("AveragePool", (2, 7, 6), kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER"),
-    case("AveragePool", (2, 6, 6), kernel_shape=[3, 3], strides=[2, 2], pads=[1, 0, 0, 1], ceil_mode=1, note="padded"),
-    case("AveragePool", (1, 4, 4, 4), kernel_shape=[2, 2, 2], strides=[2, 1, 2], note="three axes"),
+    case("AveragePool", (1, 4, 5), kernel_shape=[3, 3], strides=[1, 2], note="overlapping"),
+    case("AveragePool", (1, 6, 5), kernel_shape=[3, 2], dilations=[2, 3], note="dilated"),
+    case("AveragePool", (1, 5, 4), kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER"),
+    case("AveragePool", (1, 4, 4), kernel_shape=[3, 3], strides=[2, 2], pads=[1, 0, 0, 1], ceil_mode=1, note="padded"),
+    case("AveragePool", (1, 2, 3, 4), kernel_shape=[2, 2, 2], strides=[2, 1, 2], note="three axes"),
 ]  # fmt: skip
 
 CONV_TRANSPOSE = [

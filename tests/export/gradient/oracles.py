@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ CLASSES = 4
 STEP = 1e-5
 
 
+@lru_cache(maxsize=4)
 def network(case: Case) -> onnx.ModelProto:
     """image → x → operator → flatten → linear, plus x → flatten → linear: a net with a branch."""
     initializers = {"offset": np.full(1, 0.05, np.float32), "half": np.full(1, 0.5, np.float32)}
@@ -113,6 +115,7 @@ def numerical_gradient(model: onnx.ModelProto, name: str, image: Array, label: A
     return gradient.reshape(len(image), *value.shape)
 
 
+@lru_cache(maxsize=4)
 def in_double(case: Case) -> onnx.ModelProto:
     """The case's network in double precision."""
     return to_float64(network(case))
