@@ -7,6 +7,8 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
 
 from service.app import create_app
 from service.runtime import CPU, ProviderUnavailable
@@ -16,8 +18,14 @@ from service.settings import Settings, SettingsError, read_settings
 log = logging.getLogger("contraflow.server")
 
 
+COMMANDS = ("check", "diagnose")
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Serves until it is told to stop; the exit status."""
+    """Serves until it is told to stop, or runs one of `COMMANDS`; the exit status."""
+    if arguments and arguments[0] in COMMANDS:
+        command: ModuleType = import_module(f"service.{arguments[0]}")
+        return int(command.main(arguments[1:]))
     try:
         settings, warnings = read_settings(os.environ, arguments)
     except SettingsError as error:
