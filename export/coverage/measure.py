@@ -16,14 +16,16 @@ from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 from torch import Tensor, nn
 
-from export.coverage.reference import Truth, truth
+from export.coverage.reference import Truth, clearest, truth
 from export.coverage.zoo import CLASSES, Family, build, images
-from export.gradient import Prepared, differentiate, prepare
+from export.gradient import Prepared, differentiate, prepare, to_float64
 from export.importing import ImportedModel, ImportOptions, import_classifier
+from export.reference import evaluate
 
 Array = NDArray[Any]
 
 SAMPLES = 3
+DRAWN = 24
 FOLDING_TOLERANCE = 1e-4
 LABELS = tuple(f"class {number}" for number in range(CLASSES))
 OPTIONS = ImportOptions(labels=LABELS, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
@@ -31,13 +33,18 @@ OPTIONS = ImportOptions(labels=LABELS, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
 
 @dataclass(frozen=True)
 class Measurement:
-    """Largest relative differences to torch (float64) over all layers and samples; NaN where nothing compares."""
+    """Largest relative differences to torch in float64, over all layers and samples, by quantity.
+
+    `differences` are of the float32 graphs in ONNX Runtime; `exact` of the same nodes in double, on the
+    first sample, by onnx's reference evaluator (empty where not asked for).
+    """
 
     layers: int
     weights_in_torch: int
     other_parameters: int
     seconds: float
     differences: dict[str, float] = field(default_factory=dict)
+    exact: dict[str, float] = field(default_factory=dict)
     unmatched: tuple[str, ...] = ()
 
     @property
@@ -48,65 +55,76 @@ class Measurement:
 def measure(
     family: Family,
     export: Callable[[nn.Module, Tensor, Path], None],
+    in_double: bool = False,
     keep: Callable[[ImportedModel, nn.Module], None] | None = None,
 ) -> Measurement:
-    """Export, import and compare; `keep` gets the imported model and the network, to serve it.
+    """Export, import and compare; `keep` gets the imported model and the network, to serve them.
 
     Raises GradientError where the file is refused.
     """
     network = build(family)
-    batch = images(family, SAMPLES)
+    batch = clearest(network, images(family, DRAWN), SAMPLES)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         export(network, batch, path)
         started = time.perf_counter()
         imported = import_classifier(path, OPTIONS)
-    prepared = prepare(imported.model, constants=imported.constants)
-    graphs = {name: differentiate(prepared, name) for name in ("batch_norms", "input_gradient")}
+    prepared, graphs = _differentiated(imported, imported.model)
     seconds = time.perf_counter() - started
     if keep is not None:
         keep(imported, network)
-    return compare(imported, prepared, graphs, network, batch, seconds)
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in imported.model.graph.initializer}
+    weights = {layer.name: stored.get(f"{layer.name}.weight", stored.get(layer.name)) for layer in prepared.layers}
+    classes = np.arange(len(batch), dtype=np.int64) % CLASSES
+    expected, names = _best_match(network, weights, batch, classes)
+    others = {entry.name: stored[entry.name] for entry in prepared.other_parameters if entry.name in stored}
+    names |= match(others, expected.values)
+    answers = _by_onnxruntime(graphs, _feeds(batch, classes, np.float32))
+    differences = compare(prepared, answers, expected, names)
+    exact: dict[str, float] = {}
+    if in_double:
+        doubled, graphs = _differentiated(imported, to_float64(imported.model))
+        found = _by_reference(graphs, _feeds(batch[:1], classes[:1], np.float64))
+        exact = compare(doubled, found, expected.first(), names)
+    return Measurement(
+        layers=len(prepared.layers),
+        weights_in_torch=len(expected.activation),
+        other_parameters=len(prepared.other_parameters),
+        seconds=seconds,
+        differences=differences,
+        exact=exact,
+        unmatched=tuple(name for name in (*weights, *others) if name not in names),
+    )
+
+
+def _differentiated(imported: ImportedModel, model: ModelProto) -> tuple[Prepared, list[ModelProto]]:
+    prepared = prepare(model, constants=imported.constants)
+    return prepared, [differentiate(prepared, name) for name in ("batch_norms", "input_gradient")]
 
 
 def compare(
-    imported: ImportedModel,
-    prepared: Prepared,
-    graphs: Mapping[str, ModelProto],
-    network: nn.Module,
-    batch: Tensor,
-    seconds: float,
-) -> Measurement:
-    """Every layer and parameter of `prepared` beside the torch parameter with the same numbers."""
-    classes = [number % CLASSES for number in range(len(batch))]
-    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in imported.model.graph.initializer}
-    weights = {layer.name: stored.get(f"{layer.name}.weight", stored.get(layer.name)) for layer in prepared.layers}
-    expected, names = _best_match(network, weights, batch, classes)
-    answers = _answers(graphs, batch.numpy(), classes)
-    unmatched = tuple(layer for layer in weights if layer not in names)
+    prepared: Prepared, answers: Mapping[str, Array], expected: Truth, names: Mapping[str, str]
+) -> dict[str, float]:
+    """Largest relative difference by quantity; `names` maps our layers and parameters to torch's."""
     rows: dict[str, list[float]] = {name: [] for name in ("activation", "weight", "batch", "other")}
     for column, layer in enumerate(prepared.layers):
-        if layer.name not in names:
+        theirs = names.get(layer.name)
+        if theirs is None:
             continue
-        torch_name = names[layer.name]
-        rows["weight"].append(relative(answers["weight_square"][:, column], expected.weight[torch_name]))
-        rows["batch"].append(relative(answers["batch_square"][column], np.array(expected.batch[torch_name])))
-        if torch_name in expected.activation:
-            square = answers["activation_square"][:, column]
-            rows["activation"].append(relative(square, expected.activation[torch_name]))
-    others = {entry.name: stored[entry.name] for entry in prepared.other_parameters if entry.name in stored}
-    matched = match(others, expected.values)
+        rows["weight"].append(relative(answers["weight_square"][:, column], expected.weight[theirs]))
+        if len(expected.logits) == SAMPLES:
+            rows["batch"].append(relative(answers["batch_square"][column], np.array(expected.batch[theirs])))
+        if theirs in expected.activation:
+            rows["activation"].append(relative(answers["activation_square"][:, column], expected.activation[theirs]))
     for column, entry in enumerate(prepared.other_parameters):
-        if entry.name in matched:
-            norms = expected.weight[matched[entry.name]]
-            rows["other"].append(relative(answers["other_square"][:, column], norms))
+        if entry.name in names:
+            rows["other"].append(relative(answers["other_square"][:, column], expected.weight[names[entry.name]]))
     differences = {name: max(values) for name, values in rows.items() if values}
     scale = max(1.0, float(np.abs(expected.logits).max()))
     differences["logits"] = float(np.abs(answers["logits"] - expected.logits).max()) / scale
     difference = np.sqrt(((answers["input_gradient"] - expected.input_gradient) ** 2).sum((1, 2, 3)))
     differences["input"] = float((difference / np.sqrt((expected.input_gradient**2).sum((1, 2, 3)))).max())
-    used = sum(1 for name in expected.activation)
-    return Measurement(len(prepared.layers), used, len(prepared.other_parameters), seconds, differences, unmatched)
+    return differences
 
 
 def relative(square: Array, norm: Array) -> float:
@@ -117,22 +135,29 @@ def relative(square: Array, norm: Array) -> float:
     return float(np.nan_to_num(ratio, nan=np.inf).max(initial=0.0))
 
 
-def _answers(graphs: Mapping[str, ModelProto], batch: Array, classes: list[int]) -> dict[str, Array]:
-    feeds = {
-        "input": batch,
-        "label": np.array(classes, dtype=np.int64),
-        "cotangent_scale": np.ones(len(batch), dtype=np.float32),
-    }
+def _feeds(batch: Tensor, classes: Array, precision: type[np.floating[Any]]) -> dict[str, Array]:
+    ones = np.ones(len(batch), dtype=precision)
+    return {"input": batch.numpy().astype(precision), "label": classes, "cotangent_scale": ones}
+
+
+def _by_onnxruntime(graphs: list[ModelProto], feeds: Mapping[str, Array]) -> dict[str, Array]:
     answers: dict[str, Array] = {}
-    for model in graphs.values():
+    for model in graphs:
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         outputs = [output.name for output in session.get_outputs()]
-        answers |= dict(zip(outputs, session.run(None, feeds), strict=True))
+        answers |= dict(zip(outputs, session.run(None, dict(feeds)), strict=True))
+    return answers
+
+
+def _by_reference(graphs: list[ModelProto], feeds: Mapping[str, Array]) -> dict[str, Array]:
+    answers: dict[str, Array] = {}
+    for model in graphs:
+        answers |= evaluate(model, feeds)
     return answers
 
 
 def _best_match(
-    network: nn.Module, weights: Mapping[str, Array | None], batch: Tensor, classes: list[int]
+    network: nn.Module, weights: Mapping[str, Array | None], batch: Tensor, classes: Array
 ) -> tuple[Truth, dict[str, str]]:
     """The exporter may have folded BatchNorm: compare with the network as it is, or as folded by torch."""
     found = []
@@ -146,7 +171,7 @@ def _best_match(
         if len(names) == len(weights):
             break
     _, chosen, names = max(found, key=lambda entry: entry[0])
-    return truth(chosen, batch, classes), names
+    return truth(chosen, batch, [int(number) for number in classes]), names
 
 
 def folded(network: nn.Module) -> nn.Module | None:
@@ -157,7 +182,7 @@ def folded(network: nn.Module) -> nn.Module | None:
         fused: nn.Module = fuse(copy.deepcopy(network).eval())
     except Exception:  # torch.fx raises whatever the traced code raises
         return None
-    return fused
+    return fused.requires_grad_(True)
 
 
 def match(mine: Mapping[str, Array], theirs: Mapping[str, Array]) -> dict[str, str]:

@@ -31,14 +31,29 @@ class Truth:
     logits: Array
     input_gradient: Array
 
+    def first(self) -> Truth:
+        """Of the first sample alone."""
+        return Truth(
+            self.values,
+            {name: norms[:1] for name, norms in self.weight.items()},
+            {name: norms[:1] for name, norms in self.activation.items()},
+            {},
+            self.logits[:1],
+            self.input_gradient[:1],
+        )
+
 
 class _FirstUses(TorchFunctionMode):
-    """Keeps the output of the first function that each weight is passed to: modules and bare functions alike."""
+    """Hooks the output of the first function that each weight is passed to: modules and bare functions alike.
+
+    A hook keeps its place when the output is later overwritten in place, as `ReLU(inplace=True)` does.
+    """
 
     def __init__(self, names: dict[int, str]) -> None:
         super().__init__()
         self._names = names
-        self.outputs: dict[str, Tensor] = {}
+        self.hooked: set[str] = set()
+        self.gradients: dict[str, Tensor] = {}
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -46,8 +61,9 @@ class _FirstUses(TorchFunctionMode):
         result = function(*args, **(kwargs or {}))
         weight = args[1] if len(args) > 1 else (kwargs or {}).get("weight")
         name = self._names.get(id(weight))
-        if name is not None and isinstance(result, Tensor) and result.requires_grad:
-            self.outputs.setdefault(name, result)
+        if name is not None and name not in self.hooked and isinstance(result, Tensor) and result.requires_grad:
+            self.hooked.add(name)
+            result.register_hook(lambda dy: self.gradients.__setitem__(name, dy))
         return result
 
 
@@ -68,13 +84,12 @@ def truth(network: nn.Module, images: Tensor, classes: Sequence[int]) -> Truth:
         with _FirstUses(names) as uses:
             scores = network(x)
         loss = functional.cross_entropy(scores, torch.tensor([number]))
-        wanted = [*parameters.values(), *uses.outputs.values(), x]
-        found = torch.autograd.grad(loss, wanted, allow_unused=True)
+        found = torch.autograd.grad(loss, [*parameters.values(), x], allow_unused=True)
         for name, gradient in zip(parameters, found, strict=False):
             gradient = torch.zeros_like(parameters[name]) if gradient is None else gradient
             weight[name].append(float(gradient.norm()))
             total[name] += gradient
-        for name, dy in zip(uses.outputs, found[len(parameters) : -1], strict=True):
+        for name, dy in uses.gradients.items():
             activation.setdefault(name, []).append(float(dy.norm()))
         logits.append(scores[0].detach().numpy())
         gradients.append(found[-1][0].numpy())
@@ -87,3 +102,44 @@ def truth(network: nn.Module, images: Tensor, classes: Sequence[int]) -> Truth:
         np.stack(logits),
         np.stack(gradients),
     )
+
+
+KINKS = {
+    "relu": (0.0,),
+    "relu_": (0.0,),
+    "relu6": (0.0, 6.0),
+    "hardtanh": (0.0, 6.0),
+    "hardtanh_": (0.0, 6.0),
+    "hardswish": (-3.0, 3.0),
+    "hardsigmoid": (-3.0, 3.0),
+}
+"""Where the derivative jumps, by function. torchvision's classifiers use hardtanh as ReLU6 only."""
+
+
+class _Margins(TorchFunctionMode):
+    """Per sample, how close any rectifier's operand comes to a kink."""
+
+    def __init__(self, samples: int) -> None:
+        super().__init__()
+        self.smallest = torch.full((samples,), torch.inf, dtype=torch.float64)
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        for kink in KINKS.get(getattr(function, "__name__", ""), ()):
+            distance = (args[0].detach() - kink).abs().flatten(1).min(1).values
+            self.smallest = torch.minimum(self.smallest, distance)
+        return function(*args, **(kwargs or {}))
+
+
+def clearest(network: nn.Module, images: Tensor, count: int) -> Tensor:
+    """The `count` images that stay farthest from every rectifier's kink, by torch in float64 alone.
+
+    Within float32 rounding of a kink a mask falls either way, in torch's float32 as in ours, and
+    a norm may differ by parts in a thousand with neither side wrong.
+    """
+    network = network.double().eval()
+    with torch.no_grad(), _Margins(len(images)) as margins:
+        network(images.double())
+    network.float()
+    return images[margins.smallest.argsort(descending=True)[:count].sort().values]

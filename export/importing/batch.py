@@ -7,7 +7,8 @@ axis the samples lie, and rewrites just the constants that hold the batch.
 A batch of one leaves it open which axis of a `Reshape` target holds the samples. Memory order
 narrows it: one sample's run of numbers is as long after the reshape as before. Of the axes that fit,
 an axis of just the batch comes first ([1, C, 1, 1] → [1, C]), then one that leaves all axes behind it
-as they were ([L, 1, C] → [L, C]), then one that the samples lead ([L, 1, C] → [L, heads, C/heads]).
+as they were ([L, 1, C] → [L, C]), then one that the samples lead ([L, 1, C] → [L, heads, C/heads]);
+the last axis, of features, comes last.
 `export.importing.agreement` then runs both graphs.
 """
 
@@ -196,8 +197,10 @@ class _Freeing:
             raise _refusal(node, f"the batch {self._batch} is spread over axes of {list(target)}")
         pure = [fit for fit in fits if fit.before == fit.after == 1]
         kept = [fit for fit in fits if fit.after == 1 and target[fit.axis + 1 :] == shape[place.axis + 1 :]]
-        outer = [fit for fit in fits if fit.before == 1]
-        choices = [fit for fit in pure if fit.axis == place.axis] or pure or kept or outer or fits
+        leading = [fit for fit in fits if fit.axis < len(target) - 1]
+        outer = [fit for fit in leading if fit.before == 1]
+        same = [fit for fit in pure if fit.axis == place.axis]
+        choices = same or pure or kept or outer or leading or fits
         return choices[0]
 
     def _expand(self, node: NodeProto, place: Place) -> NodeProto:
