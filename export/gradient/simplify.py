@@ -45,7 +45,8 @@ def flatten_logits(graph: Graph) -> None:
     if len(shape) == 2:
         return
     g = Emitter(graph)
-    flat = g.reshape(graph.output, (N, *static(sizes)))
+    with g.scope("logits"):
+        flat = g.reshape(graph.output, (N, *static(sizes)))
     graph.nodes += g.nodes
     graph.shapes[flat], graph.dtypes[flat] = (N, *sizes), graph.dtype
     graph.output = flat
@@ -65,9 +66,10 @@ def emit_batch_arithmetic(graph: Graph) -> None:
                 renamed[name] = g.ints([-1 if isinstance(size, Batch) else size for size in shape])
             else:
                 slope, offset = graph.batch_linear[name]
-                count = g.op("Shape", graph.input, start=0, end=1)
-                batch = count if slope.ndim else g.op("Squeeze", count, g.ints([0]))
-                renamed[name] = g.add(g.mul(batch, g.constant(slope)), g.constant(offset))
+                with g.scope("batch"):
+                    count = g.op("Shape", graph.input, start=0, end=1)
+                    batch = count if slope.ndim else g.op("Squeeze", count, g.ints([0]))
+                    renamed[name] = g.add(g.mul(batch, g.constant(slope)), g.constant(offset))
         nodes += g.nodes
         for emitted in g.nodes:
             for output in emitted.outputs:
