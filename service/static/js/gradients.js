@@ -13,6 +13,7 @@ const QUANTITIES = {
   activation_gradient_norm: { name: "Activation", axis: "‖∂L/∂y‖₂, loss per unit of activation" },
   weight_gradient_norm: { name: "Weight", axis: "‖∂L/∂W‖₂, loss per unit of weight" },
   scaled_gradient_norm: { name: "Scaled weight", axis: "√Σ(‖W_c‖·‖∂L/∂W_c‖)², loss" },
+  relative_gradient_norm: { name: "Relative", axis: "scaled weight gradient / ‖∂L/∂logits‖₂" },
   gradient_to_weight_ratio: { name: "Gradient ÷ weight", axis: "‖∂L/∂W‖₂ / ‖W‖₂" },
 };
 
@@ -136,15 +137,27 @@ function everyLayer(answered) {
 const state = (word) => el("span", { class: "state", "data-state": word }, word);
 
 function verdicts(answered) {
-  return answered.map(({ model, answer: { verdict } }) =>
+  return answered.map(({ model, answer: { verdict, ...answer } }) =>
     el(
       "div",
       { class: "verdict", "data-model": model.name },
       el("p", { class: "verdict-title" }, swatch(model), model.name, state(verdict.state)),
-      el("p", {}, sentence(verdict.because)),
+      el("p", {}, [sentence(verdict.because), ...remarks(answer)].join(" ")),
       verdict.findings.length ? findings(verdict.findings) : null,
     ),
   );
+}
+
+/** What a reader of the norms must know about this photograph. */
+function remarks({ samples: [sample], layers, unlike_itself: unlike }) {
+  const said = [];
+  if (sample.saturated) said.push("The network is so certain that the gradient is 0 in single precision.");
+  if (unlike?.layers.length) {
+    said.push(`In ${unlike.layers.length} of ${layers.length} layers it lies outside the range of ${unlike.images} training images.`);
+  } else if (unlike) {
+    said.push(`In every layer it lies within the range of ${unlike.images} training images.`);
+  }
+  return said;
 }
 
 function findings(entries) {

@@ -2,7 +2,7 @@
 
 import { byId, el } from "./dom.js";
 
-export const SAMPLES = ["cat", "ship", "frog", "airplane", "dog", "truck", "bird", "horse", "deer", "automobile"];
+export const SAMPLES = ["cat", "ship", "frog", "airplane", "dog", "truck", "bird", "horse", "deer", "automobile", "horse2", "deer2"];
 const TINY = 96; // pixels: shown as they are, not blurred up
 
 /** A sample as a file: {name, blob, url}. */
@@ -11,13 +11,15 @@ export async function sample(name) {
   return { name: `${name}.jpg`, url, blob: await (await fetch(url)).blob() };
 }
 
+const spoken = (name) => name.replace(/2$/, ", another");
+
 /** A row of samples that act like buttons; `chosen` is called with the name. */
 export function sampleButtons(holder, chosen) {
   const buttons = SAMPLES.map((name) =>
     el(
       "button",
-      { type: "button", "aria-pressed": "false", title: name, "data-sample": name, click: () => chosen(name) },
-      el("img", { src: `static/samples/${name}.jpg`, alt: `Sample: ${name}`, width: 48, height: 48 }),
+      { type: "button", "aria-pressed": "false", title: spoken(name), "data-sample": name, click: () => chosen(name) },
+      el("img", { src: `static/samples/${name}.jpg`, alt: `Sample: ${spoken(name)}`, width: 48, height: 48 }),
     ),
   );
   holder.replaceChildren(...buttons);

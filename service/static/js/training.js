@@ -38,7 +38,7 @@ export function showTraining(models) {
  */
 function conclusion(trained) {
   const final = ({ detail }) => detail.training.final;
-  const pairs = trained.flatMap((one) => trained.map((other) => [one, other]));
+  const pairs = trained.flatMap((one) => trained.filter((other) => alike(one, other)).map((other) => [one, other]));
   const degraded = pairs
     .filter(([deep, shallow]) => deep.family === shallow.family && deep.depth > shallow.depth)
     .filter(([deep, shallow]) => ["train_error", "test_error"].every((field) => final(deep)[field] > final(shallow)[field]))
@@ -50,6 +50,11 @@ function conclusion(trained) {
     ? `Test error with ${list(shortcuts)}.`
     : `Test error: ${list(trained.map((model) => `${model.name} ${percent(final(model).test_error)}`))}.`;
   return [...degraded, ends].join(" ");
+}
+
+/** Two nets that differ in nothing but depth and shortcuts. */
+function alike({ detail: one }, { detail: other }) {
+  return ["activation", "normalization"].every((part) => one.architecture[part] === other.architecture[part]);
 }
 
 function table(trained) {

@@ -6,6 +6,7 @@ and `PAGE_URL` a service that already runs.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[3]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 START_SECONDS = 60
+PATIENCE_SECONDS = 60
+"""For one answer: the machines that run tests are small and busy."""
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +63,11 @@ def address(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("service") / "log"
     command = [sys.executable, "-m", "service", "--host", "127.0.0.1", "--http-port", str(port)]
+    command += ["--deadline-ms", str(PATIENCE_SECONDS * 1000)]
     with log.open("wb") as output, subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=output) as service:
         try:
             _wait_until_ready(f"http://127.0.0.1:{port}/", service, log)
+            _load_diagnostics(f"http://127.0.0.1:{port}/")
             yield f"http://127.0.0.1:{port}/"
         finally:
             service.terminate()
@@ -79,6 +84,28 @@ def _wait_until_ready(address: str, service: subprocess.Popen[bytes], log: Path)
         except (urllib.error.URLError, TimeoutError):
             time.sleep(0.1)
     pytest.fail(f"the service did not become ready:\n{log.read_text()}")
+
+
+def _load_diagnostics(address: str) -> None:
+    """Graphs for diagnostics are loaded when first asked for; here that is not what is tested."""
+    image = (REPOSITORY / "tests" / "images" / "cat.jpg").read_bytes()
+    with urllib.request.urlopen(f"{address}models", timeout=PATIENCE_SECONDS) as response:
+        models = [model["name"] for model in json.load(response)["models"]]
+    for model in models:
+        for endpoint in ("gradients", "shattering", "features"):
+            _post_until_answered(f"{address}diagnostics/{endpoint}?model={model}", image)
+
+
+def _post_until_answered(url: str, body: bytes) -> None:
+    deadline = time.monotonic() + 2 * PATIENCE_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=PATIENCE_SECONDS):
+                return
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 @dataclass
@@ -101,7 +128,7 @@ class Visit:
 def visit(browser: Browser, address: str) -> Iterator[Visit]:
     """A fresh tab at the page; the test fails if the console complains or another host is asked."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(1000 * PATIENCE_SECONDS)
     page = context.new_page()
     visit = Visit(page, address)
     page.on("console", lambda message: visit.complaints.append(message.text) if message.type == "error" else None)

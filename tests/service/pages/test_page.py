@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY, Visit
+from conftest import PATIENCE_SECONDS, REPOSITORY, Visit
 from playwright.sync_api import Page, Request, Route, expect
 
 pytestmark = pytest.mark.pages
-expect.set_options(timeout=20_000)  # a graph is loaded when first asked for, and test machines are busy
+expect.set_options(timeout=1000 * PATIENCE_SECONDS)
 
 IMAGES = REPOSITORY / "tests" / "images"
 PREDICTIONS = re.compile(r"/predict\?")
