@@ -208,7 +208,7 @@ def to_model(
     read = {operand for node in nodes for operand in node.inputs}
     produced = [output for node in nodes for output in node.outputs if output]
     initializers = [
-        numpy_helper.from_array(np.ascontiguousarray(array), key)
+        numpy_helper.from_array(np.asarray(array, order="C"), key)
         for key, array in graph.constants.items()
         if key in read or key in outputs
     ]
