@@ -11,6 +11,7 @@ from importlib import import_module
 from types import ModuleType
 
 from service.app import create_app
+from service.logs import set_up_logging
 from service.runtime import CPU, ProviderUnavailable
 from service.server import Server, listen
 from service.settings import Settings, SettingsError, read_settings
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    set_up_logging(settings.log_level, settings.log_format)
     for warning in warnings:
         log.warning("%s", warning)
     try:

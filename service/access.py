@@ -4,29 +4,60 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import time
 from collections.abc import Mapping, Sequence
 
-from service.errors import Unauthorized
+from service.errors import RateLimited, Unauthorized
 
 OPEN_PATHS = ("/health/", "/v2/health/")
 """Probes carry no keys."""
 
 
 class Access:
-    """Checks a request's key against sha256 digests; with none configured, everyone may call."""
+    """Checks a request's key against sha256 digests, and its rate; with none configured, everyone may call."""
 
-    def __init__(self, digests: Sequence[str]) -> None:
+    def __init__(self, digests: Sequence[str], requests_per_second: float = 0.0) -> None:
+        """`requests_per_second` is what each key may use, in the long run; 0 is no limit."""
         self._digests = [bytes.fromhex(digest.removeprefix("sha256:")) for digest in digests]
+        self._allowances = [Allowance(requests_per_second) for _ in digests] if requests_per_second else []
 
     def check(self, path: str, headers: Mapping[bytes, bytes]) -> None:
-        """Raises `Unauthorized` unless `Authorization: Bearer` or `X-API-Key` holds a known key."""
+        """A key is taken from `Authorization: Bearer` or `X-API-Key`.
+
+        Raises:
+            Unauthorized: it is missing or not known.
+            RateLimited: it has used its rate.
+        """
         if not self._digests or path.startswith(OPEN_PATHS):
             return
         authorization = headers.get(b"authorization", b"")
         key = authorization[7:] if authorization[:7].lower() == b"bearer " else headers.get(b"x-api-key", b"")
-        if not self._known(hashlib.sha256(key.strip()).digest()):
+        number = self._number(hashlib.sha256(key.strip()).digest())
+        if number is None:
             raise Unauthorized("Send a valid key as `Authorization: Bearer …` or `X-API-Key: …`.")
+        if self._allowances:
+            self._allowances[number].use(time.monotonic())
 
-    def _known(self, digest: bytes) -> bool:
-        """Compares with every key, each in constant time, so that time tells nothing."""
-        return sum([hmac.compare_digest(digest, known) for known in self._digests]) > 0
+    def _number(self, digest: bytes) -> int | None:
+        """Which key it is. Compares with every one, each in constant time, so that time tells nothing."""
+        matches = [hmac.compare_digest(digest, known) for known in self._digests]
+        return matches.index(True) if any(matches) else None
+
+
+class Allowance:
+    """A token bucket: `rate` requests per second in the long run, one second's worth (at least one) at once."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._most = max(1.0, rate)
+        self._left = self._most
+        self._since = time.monotonic()
+
+    def use(self, now: float) -> None:
+        """Raises `RateLimited` if nothing is left, with the time until something is."""
+        self._left = min(self._most, self._left + (now - self._since) * self._rate)
+        self._since = now
+        if self._left < 1:
+            wait = (1 - self._left) / self._rate
+            raise RateLimited(f"The key may send {self._rate:g} requests per second.", retry_after=wait)
+        self._left -= 1

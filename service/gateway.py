@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import time
 from collections.abc import Callable
 from typing import Protocol as TypingProtocol
 
@@ -21,7 +20,8 @@ from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 
 from service.access import Access
-from service.errors import ClientGone, DeadlineExceeded, MalformedRequest, SlowRequest, TooLarge
+from service.bodies import BodyReader, Holding
+from service.errors import ClientGone, DeadlineExceeded, MalformedRequest
 from service.ledger import Ledger, outcome_of
 from service.lifecycle import Lifecycle
 from service.request_context import RequestContext
@@ -35,9 +35,6 @@ CONNECTION = "contraflow.connection"
 """ASGI extension of our own server protocol, a `Connection`."""
 
 ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
-LINGER = 2.0
-"""Seconds in which the rest of a refused body is read, so that its sender gets to see the answer."""
-
 COMMON_HEADERS: Headers = [(b"x-content-type-options", b"nosniff")]
 NO_STORE = (b"cache-control", b"no-store")
 
@@ -63,10 +60,9 @@ class Gateway:
         self._predict = predict
         self._ledger = ledger
         self._lifecycle = lifecycle
-        self._access = Access(settings.api_keys)
+        self._access = Access(settings.api_keys, settings.requests_per_second)
         self._deadline = settings.deadline_ms / 1e3
-        self._max_body = settings.max_body_bytes
-        self._request_timeout = settings.request_timeout
+        self._bodies = BodyReader(settings.max_body_bytes, settings.max_body_bytes_in_flight, settings.request_timeout)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -79,12 +75,17 @@ class Gateway:
         context = RequestContext(_request_id(headers), scope.get("client"))
         scope.setdefault("state", {})["context"] = context
         exchange = _Exchange(send, context, self._lifecycle)
+        connection: Connection | None = scope.get("extensions", {}).get(CONNECTION)
         watch: _Watch | None = None
+        holding = Holding()
         try:
             self._access.check(scope["path"], headers)
-            body = b"" if scope["method"] in ("GET", "HEAD") else await self._read_body(scope, headers, receive)
+            body = b""
+            if scope["method"] not in ("GET", "HEAD"):
+                here = connection is not None and connection.body_is_here
+                body = await self._bodies.read(headers, receive, holding, here=here)
             context.begin(_deadline(headers, self._deadline))
-            watch = _Watch(scope, receive, context)
+            watch = _Watch(connection, receive, context)
             if scope["path"] == "/predict" and scope["method"] == "POST":
                 await exchange.answer(*await self._predict(body, headers, scope["query_string"], context))
             else:
@@ -94,14 +95,16 @@ class Gateway:
         finally:
             if watch is not None:
                 watch.end()
+            self._bodies.release(holding)
             self._record(scope, context, exchange)
 
     async def _answer_error(self, error: Exception, path: str, exchange: _Exchange) -> None:
         if isinstance(error, ClientGone):
+            exchange.context.abandon(error)
             return
         status, headers, body = error_answer(error, path, exchange.context.id)
         if status == 500:
-            log.error("request %s failed", exchange.context.id, exc_info=error)
+            log.error("a request failed", exc_info=error, extra={"request_id": exchange.context.id})
         if not exchange.started:
             await exchange.answer(status, headers, body)
 
@@ -110,52 +113,6 @@ class Gateway:
         gone = isinstance(context.abandoned_by, ClientGone)
         outcome = outcome_of(exchange.status, gone=gone)
         self._ledger.request_finished(route, outcome, exchange.status, context.stages)
-
-    async def _read_body(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        """The whole body.
-
-        Raises:
-            TooLarge, SlowRequest, ClientGone.
-        """
-        length = _content_length(headers)
-        if length > self._max_body and b"expect" in headers:
-            raise TooLarge(f"The body has {length} bytes; the limit is {self._max_body}.")
-        connection: Connection | None = scope.get("extensions", {}).get(CONNECTION)
-        if connection is not None and connection.body_is_here:
-            return await self._receive_body(receive)
-        try:
-            async with asyncio.timeout(self._request_timeout):
-                return await self._receive_body(receive)
-        except TimeoutError:
-            raise SlowRequest(f"The request did not arrive within {self._request_timeout:g} s.") from None
-
-    async def _receive_body(self, receive: Receive) -> bytes:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone("The client has gone.")
-        body: bytes = message.get("body", b"")
-        if message.get("more_body", False) or len(body) > self._max_body:
-            body = await self._read_rest(body, message, receive)
-        return body
-
-    async def _read_rest(self, first: bytes, message: Message, receive: Receive) -> bytes:
-        body = bytearray(first)
-        while message.get("more_body", False) and len(body) <= self._max_body:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone("The client has gone.")
-            body += message.get("body", b"")
-        if len(body) > self._max_body:
-            body.clear()
-            await _discard(message, receive)
-            raise TooLarge(f"The body has more than {self._max_body} bytes.")
-        return bytes(body)
-
-
-async def _discard(message: Message, receive: Receive) -> None:
-    end = time.monotonic() + LINGER
-    while message.get("more_body", False) and time.monotonic() < end:
-        message = await asyncio.wait_for(receive(), LINGER)
 
 
 class _Exchange:
@@ -210,10 +167,10 @@ class _Watch:
 
     __slots__ = ("_connection", "_context", "_gone", "_task", "_timer")
 
-    def __init__(self, scope: Scope, receive: Receive, context: RequestContext) -> None:
+    def __init__(self, connection: Connection | None, receive: Receive, context: RequestContext) -> None:
         self._context = context
         self._gone: asyncio.Event | None = None
-        self._connection: Connection | None = scope.get("extensions", {}).get(CONNECTION)
+        self._connection = connection
         self._task: asyncio.Task[None] | None = None
         if self._connection is not None:
             self._connection.on_lost = self.lost
@@ -261,13 +218,6 @@ async def _wait_for_disconnect(receive: Receive, lost: Callable[[], None]) -> No
 def _request_id(headers: dict[bytes, bytes]) -> str | None:
     given = headers.get(b"x-request-id")
     return given.decode() if given is not None and ACCEPTABLE_ID.fullmatch(given) else None
-
-
-def _content_length(headers: dict[bytes, bytes]) -> int:
-    try:
-        return int(headers.get(b"content-length", b"0"))
-    except ValueError:
-        return 0
 
 
 def _deadline(headers: dict[bytes, bytes], longest: float) -> float:

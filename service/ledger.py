@@ -30,9 +30,9 @@ def outcome_of(status: int, *, gone: bool) -> Outcome:
     """What a request came to, by its status: refused is the client's or the load's doing, failed is ours."""
     if gone:
         return "cancelled"
-    if status < 400:
+    if 0 < status < 400:
         return "answered"
-    return "failed" if status in (500, 504) else "refused"
+    return "failed" if status in (0, 500, 504) else "refused"
 
 
 class Histogram:

@@ -71,6 +71,9 @@ class Settings(BaseModel):
     max_decoding_pixels: int = Field(
         default=50_000_000, ge=1, description="pixels being decoded at a time, over all requests"
     )
+    max_body_bytes_in_flight: int = Field(
+        default=256 * 2**20, ge=1024, description="bytes of large bodies held at a time, over all requests (503)"
+    )
     max_json_depth: int = Field(default=16, ge=2, description="deepest nesting of a JSON body")
     max_header_bytes: int = Field(default=32 * 2**10, ge=1024, description="largest request head")
     request_timeout: float = Field(default=30.0, gt=0, description="seconds for a request to arrive whole (408)")
@@ -79,6 +82,10 @@ class Settings(BaseModel):
     api_keys: tuple[str, ...] = Field(
         default=(), description="sha256:<hex> digests of the keys that may call, comma-separated; none: open to all"
     )
+    requests_per_second: float = Field(
+        default=0.0, ge=0, description="what each API key may send in the long run (429 beyond it); 0: no limit"
+    )
+    log_format: Literal["text", "json"] = Field(default="text", description="one line of text, or one JSON object")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
 
     @field_validator("api_keys", mode="before")

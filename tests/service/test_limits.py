@@ -174,3 +174,32 @@ def test_with_keys_only_those_who_have_one_may_call(tmp_path: Path) -> None:
         for headers in ({"authorization": "Bearer first"}, {"x-api-key": "second"}):
             assert best_label(client.post("/predict", content=RED, headers=headers)) == "red"
         assert httpx.get(f"{server.url}/health/ready").status_code == 200
+
+
+def test_a_key_has_its_own_rate(tmp_path: Path) -> None:
+    write_bundle(tmp_path, "tiny")
+    digests = tuple(f"sha256:{hashlib.sha256(key).hexdigest()}" for key in (b"first", b"second"))
+    with running(tmp_path, api_keys=digests, requests_per_second=0.01) as server, server.client() as client:
+        statuses = [
+            client.get("/models", headers={"x-api-key": key}).status_code for key in ("first", "first", "second")
+        ]
+        assert statuses == [200, 429, 200]
+        refused = client.get("/models", headers={"x-api-key": "first"})
+        assert 90 <= int(refused.headers["retry-after"]) <= 100
+
+
+def test_large_bodies_share_a_budget(tmp_path: Path) -> None:
+    write_bundle(tmp_path, "tiny")
+    with running(tmp_path, max_body_bytes_in_flight=150_000) as server, server.client() as client:
+        half = HEAD + b"Content-Length: 120000\r\n\r\n" + bytes(100_000)
+        with socket.create_connection((server.host, server.port)) as first:
+            first.sendall(half)
+            wait_until(lambda: client.post("/predict", content=bytes(100_000)).status_code == 503)
+        wait_until(lambda: client.post("/predict", content=bytes(100_000)).status_code == 415)
+
+
+def test_a_client_that_goes_within_its_body_is_cancelled(server: LiveServer) -> None:
+    before = server.state.ledger.requests["cancelled"]
+    with socket.create_connection((server.host, server.port)) as connection:
+        connection.sendall(HEAD + b"Content-Length: 100\r\n\r\nabc")
+    wait_until(lambda: server.state.ledger.requests["cancelled"] == before + 1)

@@ -1,0 +1,110 @@
+"""Reads request bodies whole, within limits of size, of time, and of all that is held at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from starlette.types import Message, Receive
+
+from service.errors import ClientGone, QueueFull, SlowRequest, TooLarge
+
+LINGER = 2.0
+"""Seconds in which the rest of a refused body is read, so that its sender gets to see the answer."""
+
+SMALL_BODY = 2**14
+"""Bytes up to which a body that comes in one piece is not counted."""
+
+
+class Holding:
+    """The bytes that one request's body holds of the common budget."""
+
+    __slots__ = ("size",)
+
+    def __init__(self) -> None:
+        self.size = 0
+
+
+class BodyReader:
+    """Reads bodies; what is not small counts against a common budget until `release`."""
+
+    def __init__(self, max_bytes: int, max_held: int, seconds: float) -> None:
+        self._max_bytes = max_bytes
+        self._max_held = max_held
+        self._seconds = seconds
+        self._held = 0
+
+    async def read(self, headers: Mapping[bytes, bytes], receive: Receive, holding: Holding, *, here: bool) -> bytes:
+        """The whole body; `here` says that it has arrived already, so that no timer is needed.
+
+        Raises:
+            TooLarge: over `max_bytes`.
+            SlowRequest: not whole after `seconds`.
+            QueueFull: too many large bodies are held already.
+            ClientGone: the connection ended.
+        """
+        length = _content_length(headers)
+        if length > self._max_bytes and b"expect" in headers:
+            raise TooLarge(f"The body has {length} bytes; the limit is {self._max_bytes}.")
+        if here:
+            return await self._receive(receive, holding)
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._receive(receive, holding)
+        except TimeoutError:
+            raise SlowRequest(f"The request did not arrive within {self._seconds:g} s.") from None
+
+    def release(self, holding: Holding) -> None:
+        """The request is answered."""
+        self._held -= holding.size
+        holding.size = 0
+
+    async def _receive(self, receive: Receive, holding: Holding) -> bytes:
+        message = await _next(receive)
+        body: bytes = message.get("body", b"")
+        if len(body) > SMALL_BODY:
+            self._hold(holding, len(body))
+        if message.get("more_body", False) or len(body) > self._max_bytes:
+            body = await self._receive_rest(body, message, receive, holding)
+        return body
+
+    async def _receive_rest(self, first: bytes, message: Message, receive: Receive, holding: Holding) -> bytes:
+        pieces, size = [first], len(first)
+        while message.get("more_body", False) and size <= self._max_bytes:
+            message = await _next(receive)
+            piece = message.get("body", b"")
+            self._hold(holding, len(piece))
+            pieces.append(piece)
+            size += len(piece)
+        if size > self._max_bytes:
+            pieces.clear()
+            await _discard(message, receive)
+            raise TooLarge(f"The body has more than {self._max_bytes} bytes.")
+        return b"".join(pieces)
+
+    def _hold(self, holding: Holding, size: int) -> None:
+        if self._held + size > self._max_held:
+            raise QueueFull("Too many large bodies are being read.", retry_after=1.0)
+        self._held += size
+        holding.size += size
+
+
+async def _next(receive: Receive) -> Message:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone("The client has gone.")
+    return message
+
+
+async def _discard(message: Message, receive: Receive) -> None:
+    end = time.monotonic() + LINGER
+    while message.get("more_body", False) and time.monotonic() < end:
+        message = await asyncio.wait_for(receive(), LINGER)
+
+
+def _content_length(headers: Mapping[bytes, bytes]) -> int:
+    try:
+        return int(headers.get(b"content-length", b"0"))
+    except ValueError:
+        return 0
