@@ -31,6 +31,7 @@ def with_identity_layers(network: Network, depth: int) -> Network:
     if depth < shallow.depth:
         raise ValueError(f"the network has {shallow.depth} layers already, more than {depth}")
     deep = Network(replace(shallow, depth=depth), classes=network.classifier.out_features)
+    deep.to(network.classifier.weight.dtype)  # √(1 + ε) below must not be rounded to less
     deep.load_state_dict(network.state_dict(), strict=False)
     for stage, trained in zip(deep.stages.children(), network.stages.children(), strict=True):
         for block in list(stage.children())[len(list(trained.children())) :]:

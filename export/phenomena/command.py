@@ -6,7 +6,6 @@ import argparse
 import json
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,16 +22,6 @@ from service.bundle_schema import Bundle
 
 FAMILIES = ("plain20", "resnet20", "plain56", "resnet56")
 SEEDS_FILE = "degradation-seeds.json"
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb `phenomena`."""
-    parser.add_argument("--bundles", type=Path, default=Path("models/bundles"))
-    parser.add_argument("--data", type=Path, help="folder of held-out photographs, one folder per label; for 7 and 8")
-    parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder of phenomena.md and figures/")
-    parser.add_argument("--only", choices=SECTIONS, action="append", help="a section to make again (default: all)")
-    parser.add_argument("--photographs", type=int, default=4000, help="for section 8; half fit, half judge")
-    parser.add_argument("--paths", type=int, default=10, help="pairs of photographs for section 7")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -163,7 +163,7 @@ def draw(measured: Measurement) -> Figure:
     figure, axes = style.mosaic(f"Classes separate layer by layer (linear probe: {ends})", layout, height=4.6)
     _draw_curves(axes["curves"], measured, models)
     axes["photograph"].imshow(strongest.photograph, interpolation="none")
-    axes["photograph"].set_title(f"photograph; {name}'s strongest channels:", fontsize=8)
+    axes["photograph"].set_title(f"photograph, and {name}'s strongest channels", fontsize=8)
     axes["photograph"].set_axis_off()
     for layer, maps in strongest.maps.items():
         for channel, values in enumerate(maps):
@@ -185,12 +185,12 @@ def _draw_curves(axis: Axes, measured: Measurement, models: list[str]) -> None:
     axis.axhline(100 / measured.classes, color=style.GREY, linestyle="--", linewidth=1)
     axis.annotate("chance", (0.02, 100 / measured.classes + 1), color=style.GREY, fontsize=8)
     axis.set(
-        title="held-out photographs (solid: linear probe, dotted: nearest class mean)",
+        title="held-out photographs (solid: probe, dotted: class mean)",
         xlabel="share of the depth, from the input",
         ylabel="accuracy, %",
         ylim=(0, 100),
     )
-    axis.legend(loc="lower right")
+    axis.legend(loc="upper left")
 
 
 def section(measured: Measurement, command: str) -> Section:

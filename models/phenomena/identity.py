@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -44,13 +45,12 @@ def measure(networks: dict[str, Network], deep_layers: int = 56, images: int = 3
     """Compare on Gaussian noise images, which need no data set; labels are the shallow network's own answers."""
     side = 32
     noise = torch.randn(images, 3, side, side, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    comparisons = {}
+    comparisons: dict[str, list[Comparison]] = {name: [] for name in networks}
     for name, network in networks.items():
-        deep = with_identity_layers(network, deep_layers)
-        comparisons[name] = [
-            compare(network.to(dtype).eval(), deep.to(dtype), noise.to(dtype))
-            for dtype in (torch.float64, torch.float32)
-        ]
+        for dtype in (torch.float64, torch.float32):
+            shallow = copy.deepcopy(network).to(dtype).eval()
+            deep = with_identity_layers(shallow, deep_layers)
+            comparisons[name].append(compare(shallow, deep, noise.to(dtype)))
     return Measurement(deep_layers, images, comparisons)
 
 
@@ -128,7 +128,7 @@ def statements(measured: Measurement) -> tuple[Statement, ...]:
 def draw(measured: Measurement) -> Figure:
     worst = max(pair[0].logit_difference for pair in measured.comparisons.values())
     figure, axes = style.figure(
-        f"Identity layers change nothing (logits within {worst:.0e} in float64): a deeper net can be as good",
+        f"Identity layers change nothing (logits differ by {number(worst)} in float64): a deeper net can be as good",
         columns=len(measured.comparisons),
         height=3.3,
     )

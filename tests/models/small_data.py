@@ -1,0 +1,102 @@
+"""Data sets small enough to train on in a test: squares of one colour per class, with noise."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from PIL import Image
+
+from models.data import DataSet, Split
+
+LABELS = ("blue", "green", "red")
+
+
+def image(number: int, seed: int, side: int = 8) -> np.ndarray:
+    """uint8 [side, side, 3]: noise, brighter in the class's own channel."""
+    pixels = np.random.default_rng((number, seed)).integers(0, 100, (side, side, 3))
+    pixels[..., 2 - number] += 100
+    return pixels.astype(np.uint8)
+
+
+def data_set(per_class: int = 8, side: int = 8) -> DataSet:
+    """In memory, the same images in both splits."""
+    images = np.stack([image(number, seed, side) for number in range(3) for seed in range(per_class)])
+    classes = np.repeat(np.arange(3), per_class)
+    split = Split(images, classes, tuple(f"{LABELS[number]}/{at}.png" for at, number in enumerate(classes)))
+    return DataSet(LABELS, split, split)
+
+
+def files(per_class: int = 2) -> dict[str, bytes]:
+    """The same data set as `train/<label>/<n>.png` and `test/<label>/<n>.png`."""
+    found = {}
+    for split in ("train", "test"):
+        for number, label in enumerate(LABELS):
+            for seed in range(per_class):
+                buffer = io.BytesIO()
+                Image.fromarray(image(number, seed)).save(buffer, "PNG")
+                found[f"{split}/{label}/{seed}.png"] = buffer.getvalue()
+    return found
+
+
+def write_folder(root: Path, content: dict[str, bytes]) -> Path:
+    for name, data in content.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    return root
+
+
+def write_tar(path: Path, content: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, data in reversed(content.items()):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+def write_zip(path: Path, content: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    return path
+
+
+def cifar_batches(per_batch: int = 4) -> dict[str, bytes]:
+    """The files of the official CIFAR-10 Python archive, with few images and its ten labels."""
+    labels = [b"airplane", b"automobile", b"bird", b"cat", b"deer", b"dog", b"frog", b"horse", b"ship", b"truck"]
+    found = {"batches.meta": {b"label_names": labels, b"num_cases_per_batch": per_batch, b"num_vis": 3072}}
+    for at, name in enumerate([*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]):
+        generator = np.random.default_rng(at)
+        found[name] = {
+            b"batch_label": name.encode(),
+            b"labels": [int(value) for value in generator.integers(0, 10, per_batch)],
+            b"data": generator.integers(0, 256, (per_batch, 3072)).astype(np.uint8),
+            b"filenames": [f"{name}_{row}.png".encode() for row in range(per_batch)],
+        }
+    return {f"cifar-10-batches-py/{name}": as_published(content) for name, content in found.items()}
+
+
+class _Python2Pickler(pickle._Pickler):  # type: ignore[name-defined]  # the C pickler has no dispatch table
+    """Writes bytes as Python 2 wrote its strings, which is how the published archive holds them."""
+
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
+
+    def save_string(self, content: bytes) -> None:
+        self.write(pickle.BINSTRING + struct.pack("<i", len(content)) + content)
+        self.memoize(content)
+
+    dispatch[bytes] = save_string
+
+
+def as_published(content: dict[bytes, object]) -> bytes:
+    """Pickled by Python 2 and numpy 1, as far as a reader can tell."""
+    buffer = io.BytesIO()
+    _Python2Pickler(buffer, protocol=2).dump(content)
+    return buffer.getvalue().replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
