@@ -24,7 +24,7 @@ Run = Callable[[], Array | None]
 Peer = Callable[[nn.Module, Tensor, Tensor], Run]
 
 
-class CannotRun(Exception):  # noqa: N818 - reads as the row's text
+class CannotRun(Exception):
     """Why a peer has no figure."""
 
 

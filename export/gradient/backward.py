@@ -55,6 +55,7 @@ def _contribute(
     found: Gradients,
 ) -> None:
     constant = g.value(operand)
+    assert gradient is not None
     y_shape = g.shape(node.outputs[0])
     if constant is None:
         assert isinstance(gradient, str), f"{node.operator}: a per-sample gradient of a computed operand"
@@ -86,7 +87,8 @@ def _total(g: Emitter, contributions: list[str]) -> str | None:
     first = makers[0]
     if len(contributions) > 1 and first is not None and all(_same_movement(first, maker) for maker in makers):
         inner = _total(g, [maker.inputs[0] for maker in makers if maker is not None])
-        return g.op(first.operator, inner, *first.inputs[1:], **first.attributes)
+        moved: str = g.op(first.operator, inner, *first.inputs[1:], **first.attributes)
+        return moved
     total = contributions[0]
     for other in contributions[1:]:
         total = g.add(total, other)

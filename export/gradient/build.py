@@ -295,7 +295,7 @@ class _Build:
         for layer in self._layers():
             with g.scope(layer.nodes[0].name):
                 if layer.rectifier is None:
-                    columns.append(g.mul(g.reshape(self._first_logit(), (N, 1)), g.scalar(0.0)))
+                    columns.append(self._zeros())
                     continue
                 output = layer.rectifier.outputs[0]
                 flat = g.samples_first(output, self.graph.shape(output))
@@ -303,9 +303,11 @@ class _Build:
                 columns.append(self._mean(zero))
         return self._columns("activation_zero_share", columns)
 
-    def _first_logit(self) -> str:
+    def _zeros(self) -> str:
+        """[N, 1], zero even where the logits are not finite."""
         g = self.g
-        return g.op("Slice", LOGITS, g.ints([0]), g.ints([1]), g.ints([1]))
+        first = g.op("Slice", LOGITS, g.ints([0]), g.ints([1]), g.ints([1]))
+        return g.op("Cast", g.op("Less", first, first), to=g.element_type)
 
     def _channel_peak(self) -> list[str]:
         g, columns, total = self.g, [], 0

@@ -196,7 +196,8 @@ def _place_batch(graph: Graph, node: Node, shape: Shape) -> Shape:
         return shape
     found = shape[axis]
     origin = source[batch_axis(source) or 0]
-    assert isinstance(found, Batch) and isinstance(origin, Batch)
+    assert isinstance(found, Batch)
+    assert isinstance(origin, Batch)
     if node.operator in ("Reshape", "Flatten", "Squeeze", "Unsqueeze"):
         before = _product(source[: batch_axis(source)]) * origin.before
         ahead = _product(shape[:axis])

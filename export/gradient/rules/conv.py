@@ -133,7 +133,8 @@ class Sharing:
     def row_index(self) -> Array:
         """[positions, row shifts] → the flat position of dy, their number where there is none."""
         (high, wide), place = self.place.outputs, self.place
-        row = np.arange(place.sizes[0])[:, None, None] + place.begin[0] - place.dilations[0] * np.arange(place.kernel[0])
+        shift = place.begin[0] - place.dilations[0] * np.arange(place.kernel[0])
+        row = np.arange(place.sizes[0])[:, None, None] + shift
         column = np.arange(wide)[None, :, None]
         index = np.where((row >= 0) & (row < high), row * wide + column, high * wide)
         return index.reshape(self.positions, -1)

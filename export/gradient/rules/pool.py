@@ -97,7 +97,8 @@ def averaging_matrix(place: Window, axis: int, include_pad: bool) -> Array:
     counted = (taps < size + place.end[axis]) if include_pad else inside
     matrix = np.zeros((count, size))
     np.add.at(matrix, (np.nonzero(inside)[0], taps[inside]), 1.0)
-    return matrix / np.maximum(counted.sum(axis=1, keepdims=True), 1)
+    average: Array = matrix / np.maximum(counted.sum(axis=1, keepdims=True), 1)
+    return average
 
 
 @gradient("GlobalMaxPool")

@@ -241,3 +241,37 @@ def test_an_operator_without_a_rule_is_refused_by_name() -> None:
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)])
     with pytest.raises(UnsupportedOperator, match=r"Hardmax \(node 'odd'\)"):
         differentiate(model)
+
+
+def test_activation_statistics_are_those_of_the_original_layers() -> None:
+    network = catalogued("resnet8")
+    ready = prepared(network)
+    image = images(3)
+    found = run(differentiate(ready, "activations"), image, (0, 0, 0))
+    maps = run(differentiate(ready, "feature_maps"), image, (0, 0, 0))
+    outputs: dict[str, Tensor] = {}
+    for name, module in network.named_modules():
+        module.register_forward_hook(lambda module, _, y, name=name: outputs.update({name: y}))
+    with torch.no_grad():
+        network(torch.from_numpy(image))
+    first = 0
+    for index, layer in enumerate(ready.layers):
+        own = outputs[layer.name].flatten(1)
+        np.testing.assert_allclose(found["activation_mean"][:, index], own.mean(1), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found["activation_variance"][:, index], own.var(1, unbiased=False), rtol=1e-4)
+        if layer.rectifier is None:
+            assert (found["activation_zero_share"][:, index] == 0).all()
+            continue
+        behind = outputs[rectifier_behind(layer.name)]
+        share = (behind == 0).flatten(1).float().mean(1)
+        np.testing.assert_allclose(found["activation_zero_share"][:, index], share, atol=1e-4)
+        peaks = found["channel_peak"][:, first : first + layer.channels]
+        np.testing.assert_allclose(peaks, behind.amax((2, 3)), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(maps[f"map/{layer.name}"], behind, rtol=1e-3, atol=1e-4)
+        first += layer.channels
+    assert first == found["channel_peak"].shape[1]
+
+
+def rectifier_behind(layer: str) -> str:
+    """The activation module that follows a layer of our networks."""
+    return "stem_act" if layer == "stem" else layer.replace("conv", "act")
