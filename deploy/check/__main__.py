@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from deploy.check.batch import trial_batch
 from deploy.check.engine import Engine, EngineError
 from deploy.check.lint import lint
 from deploy.check.report import machine, write
@@ -19,6 +20,7 @@ from deploy.check.supply import audit, bill_of_materials, installed
 from deploy.check.together import trial_compose, trial_kube_play
 from deploy.check.trial import Trial, table
 from deploy.check.trials import (
+    MODEL,
     trial_answers,
     trial_contents,
     trial_cpu_limit,
@@ -71,6 +73,7 @@ def _tried(engine: Engine, options: argparse.Namespace) -> list[Trial]:
         ("memory limit", lambda: trial_memory_limit(engine, image)),
         ("CPU limit", lambda: trial_cpu_limit(engine, image)),
         ("wrong bundles", lambda: trial_wrong_bundle(engine, image, options.bundles)),
+        ("batch", lambda: trial_batch(engine, image, ROOT, MODEL)),
         ("compose", lambda: trial_compose(engine, ROOT, options.host_network)),
         ("kube play", lambda: trial_kube_play(engine, ROOT, image, options.host_network)),
     ]
