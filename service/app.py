@@ -21,14 +21,13 @@ from service.loading import Loader
 from service.metrics import metrics_registry
 from service.registry import Registry
 from service.responses import error_answer, routing_error
-from service.routes import diagnostics, diagnostics, health, metrics, models, open_inference, pages, predict
+from service.routes import diagnostics, health, metrics, models, open_inference, pages, predict
 from service.routes.predict import PredictEndpoint
 from service.runtime import Runtime
 from service.settings import Settings
 
 ROUTERS: tuple[APIRouter, ...] = (
     predict.router,
-    diagnostics.router,
     diagnostics.router,
     models.router,
     health.router,

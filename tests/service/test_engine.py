@@ -21,7 +21,7 @@ RED, WHITE = picture("red"), picture("white")
 def slow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """`slow` runs for about a second and one image at a time (its warm-up is skipped); `tiny` runs at once."""
     folder = tmp_path_factory.mktemp("bundles")
-    write_bundle(folder, "slow", rounds=1500)
+    write_bundle(folder, "slow", rounds=1000)
     write_bundle(folder, "tiny")
     write_bundle(folder, "picky", fails_on_white=True)
     with running(folder, default_model="tiny", warm_up=False, max_queued_images=60) as server:
