@@ -17,11 +17,11 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from onnx.reference import ReferenceEvaluator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from export.gradient import differentiate, prepare, to_float64
+from export.reference import evaluator
 from service.bundle_schema import GraphName, Layer, OtherParameter, ParityCheck
 from service.diagnostics.norms import measure
 
@@ -139,7 +139,7 @@ def in_onnxruntime(model: onnx.ModelProto) -> Run:
 
 def in_float64(model: onnx.ModelProto) -> Run:
     """A double precision graph in onnx's reference evaluator."""
-    evaluator = ReferenceEvaluator(model)
+    ready = evaluator(model)
     names = [output.name for output in model.graph.output]
 
     def run(feeds: dict[str, Array]) -> dict[str, Array]:
@@ -147,7 +147,7 @@ def in_float64(model: onnx.ModelProto) -> Run:
             name: value.astype(np.float64) if np.issubdtype(value.dtype, np.floating) else value
             for name, value in feeds.items()
         }
-        return dict(zip(names, evaluator.run(None, promoted), strict=True))
+        return dict(zip(names, ready.run(None, promoted), strict=True))
 
     return run
 

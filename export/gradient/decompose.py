@@ -17,18 +17,25 @@ Rewrite = Callable[[onnx.NodeProto, dict[str, object]], list[onnx.NodeProto]]
 
 def decompose(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy without the operators above; the model itself where there are none."""
-    if not any(node.op_type in REWRITES for node in model.graph.node):
+    if not any(_is_rewritten(node) for node in model.graph.node):
         return model
     rewritten = onnx.ModelProto()
     rewritten.CopyFrom(model)
     del rewritten.graph.node[:]
     for node in model.graph.node:
-        if node.op_type in REWRITES:
-            given = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-            rewritten.graph.node.extend(REWRITES[node.op_type](node, given))
+        if _is_rewritten(node):
+            rewritten.graph.node.extend(REWRITES[node.op_type](node, _attributes(node)))
         else:
             rewritten.graph.node.append(node)
     return rewritten
+
+
+def _is_rewritten(node: onnx.NodeProto) -> bool:
+    return node.op_type in REWRITES and (node.op_type != "Gemm" or bool(_attributes(node).get("transA", 0)))
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, object]:
+    return {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
 
 
 def _celu(node: onnx.NodeProto, given: dict[str, object]) -> list[onnx.NodeProto]:
@@ -60,4 +67,13 @@ def _group_normalization(node: onnx.NodeProto, given: dict[str, object]) -> list
     ]
 
 
-REWRITES: dict[str, Rewrite] = {"Celu": _celu, "GroupNormalization": _group_normalization}
+def _gemm(node: onnx.NodeProto, given: dict[str, object]) -> list[onnx.NodeProto]:
+    stem, (a, *others) = node.name or node.output[0], node.input
+    kept = {name: value for name, value in given.items() if name != "transA"}
+    return [
+        helper.make_node("Transpose", [a], [f"{stem}/transposed"], f"{stem}/Transpose", perm=[1, 0]),
+        helper.make_node("Gemm", [f"{stem}/transposed", *others], node.output, node.name, **kept),
+    ]
+
+
+REWRITES: dict[str, Rewrite] = {"Celu": _celu, "GroupNormalization": _group_normalization, "Gemm": _gemm}

@@ -21,16 +21,15 @@ def relu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("Sigmoid")
 def sigmoid(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """σ' = σ·(1 − σ)."""
-    y = node.outputs[0]
-    return (g.mul(dy, g.mul(y, g.op("Sub", g.scalar(1.0), y))),)
+    """σ' = e/(1 + e)²; σ·(1 − σ) says the same but cancels to 0 where the unit saturates."""
+    return (g.mul(dy, _logistic_slope(g, node.inputs[0])),)
 
 
 @gradient("Tanh")
 def tanh(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """tanh' = 1 − tanh²."""
-    y = node.outputs[0]
-    return (g.mul(dy, g.op("Sub", g.scalar(1.0), g.mul(y, y))),)
+    """tanh' = 4·σ'(2x); 1 − tanh² says the same but cancels to 0 where the unit saturates."""
+    slope = _logistic_slope(g, g.mul(node.inputs[0], g.scalar(2.0)))
+    return (g.mul(dy, g.mul(slope, g.scalar(4.0))),)
 
 
 def positive(g: Emitter, tensor: str) -> str:
@@ -125,8 +124,11 @@ def hard_swish(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("Softplus")
 def softplus(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """ln(1 + eˣ)' = σ(x)."""
-    return (g.mul(dy, g.op("Sigmoid", node.inputs[0])),)
+    """ln(1 + eˣ)' = σ(x), which ONNX Runtime's own Sigmoid gives to two digits only at −12."""
+    x = node.inputs[0]
+    e = _decay(g, x)
+    sigma = g.op("Div", g.op("Where", _above(g, x, 0.0), g.scalar(1.0), e), g.add(e, g.scalar(1.0)))
+    return (g.mul(dy, sigma),)
 
 
 @gradient("Softsign")
@@ -147,16 +149,15 @@ def mish(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("Gelu")
 def gelu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """x·Φ(x): Φ + x·φ. Its tanh form x·σ(2u), u = √(2/π)·(x + 0.044715·x³): σ(2u) + 2·x·u'·σ(2u)·σ(−2u)."""
+    """x·Φ(x): Φ + x·φ. Its tanh form x·σ(2u), u = √(2/π)·(x + 0.044715·x³): σ(2u) + 2·x·u'·σ'(2u)."""
     x = node.inputs[0]
     square = g.mul(x, x)
     if node.attribute("approximate", "none") == "tanh":
         scale, cubic = math.sqrt(2.0 / math.pi), 0.044715
         twice = g.mul(x, g.add(g.mul(square, g.scalar(2.0 * scale * cubic)), g.scalar(2.0 * scale)))
         rate = g.add(g.mul(square, g.scalar(6.0 * scale * cubic)), g.scalar(2.0 * scale))
-        gate = g.op("Sigmoid", twice)
-        bend = g.mul(gate, g.op("Sigmoid", g.op("Neg", twice)))
-        return (g.mul(dy, g.add(gate, g.mul(x, g.mul(rate, bend)))),)
+        bend = g.mul(rate, _logistic_slope(g, twice))
+        return (g.mul(dy, g.add(g.op("Sigmoid", twice), g.mul(x, bend))),)
     cumulative = g.mul(g.add(g.op("Erf", g.mul(x, g.scalar(math.sqrt(0.5)))), g.scalar(1.0)), g.scalar(0.5))
     density = g.mul(g.op("Exp", g.mul(square, g.scalar(-0.5))), g.scalar(1.0 / math.sqrt(2.0 * math.pi)))
     return (g.mul(dy, g.add(cumulative, g.mul(x, density))),)
@@ -181,6 +182,18 @@ def log_softmax(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """dx = dy − softmax(x)·Σ dy."""
     total = g.reduce_sum(dy, (node.attribute("axis", -1),), keepdims=True)
     return (g.op("Sub", dy, g.mul(g.op("Exp", node.outputs[0]), total)),)
+
+
+def _decay(g: Emitter, x: str) -> str:
+    """exp(−|x|), which never overflows."""
+    return g.op("Exp", g.op("Neg", g.op("Abs", x)))
+
+
+def _logistic_slope(g: Emitter, x: str) -> str:
+    """σ'(x) = e/(1 + e)² with e = exp(−|x|), exact however far x is from 0."""
+    e = _decay(g, x)
+    base = g.add(e, g.scalar(1.0))
+    return g.op("Div", e, g.mul(base, base))
 
 
 def _piecewise(g: Emitter, node: Node, above: str, below: str) -> str:
