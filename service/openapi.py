@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.schemas import Problem
+from service.schemas import Problem, ProtocolError
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": text, "content": {"application/problem+json": {}}}
@@ -22,6 +22,23 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         504: "The deadline passed",
     }.items()
 }
+
+PROTOCOL_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ProtocolError, "description": text}
+    for status, text in {
+        400: "Not what the protocol says, or an input that cannot be used",
+        401: "No valid API key",
+        404: "No such model or version",
+        408: "The request did not arrive in time",
+        413: "Too many bytes, pixels or images",
+        422: "Never sent: under /v2 such a request gets 400",
+        429: "Over the key's own rate",
+        500: "The model failed on this input",
+        503: "Not ready, or too busy; see Retry-After",
+        504: "The deadline passed",
+    }.items()
+}
+"""Under /v2, where the open protocol has an error shape of its own."""
 
 _LABEL: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]}
 

@@ -100,3 +100,9 @@ class Readiness(BaseModel):
     ready: Literal[True] = True
     execution_provider: str
     models: dict[str, dict[str, str]] = Field(description="name@version → graph → state")
+
+
+class ProtocolError(BaseModel):
+    """The error shape of the Open Inference Protocol."""
+
+    error: str

@@ -32,6 +32,7 @@ from service.diagnostics.verdict import Thresholds
 from service.engine import Engine
 from service.errors import InvalidParameter
 from service.images import normalise
+from service.openapi import ERRORS, image_request
 from service.registry import ServedModel
 from service.responses import identity
 from service.submission import Submission
@@ -49,10 +50,10 @@ router = APIRouter(prefix="/diagnostics", tags=["diagnostics"])
 
 def answers(schema: type[Answer]) -> dict[int | str, dict[str, Any]]:
     """The documentation of an endpoint that answers `schema`, or a plot of it."""
-    return {200: {"model": schema, "content": RESPONSES, "description": "the diagnosis, or a plot of it"}}
+    return ERRORS | {200: {"model": schema, "content": RESPONSES, "description": "the diagnosis, or a plot of it"}}
 
 
-@router.post("/gradients", responses=answers(Gradients))
+@router.post("/gradients", responses=answers(Gradients), openapi_extra=image_request("label", "include"))
 async def gradients(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
     """Gradient norms per layer and sample, and a verdict for every layer and the model."""
     model, thresholds = submission.model, read_thresholds(submission)
@@ -68,7 +69,7 @@ async def gradients(request: Request, submission: SubmissionDependency, engine: 
     return respond(request, submission, answer, coloured(plots.gradients, submission))
 
 
-@router.post("/compare", responses=answers(Comparison))
+@router.post("/compare", responses=answers(Comparison), openapi_extra=image_request("label", "include"))
 async def compare_models(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
     """The same images through several models (`model` repeated, `name@version` for one version)."""
     if len(submission.models) < 2:
@@ -88,7 +89,7 @@ async def compare_models(request: Request, submission: SubmissionDependency, eng
     return respond(request, submission, answer, coloured(plots.compare, submission))
 
 
-@router.post("/shattering", responses=answers(Shattering))
+@router.post("/shattering", responses=answers(Shattering), openapi_extra=image_request("label", "include"))
 async def shattered_gradients(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
     """Input gradients along the straight path between two images (or one and noise)."""
     model = submission.model
@@ -122,7 +123,7 @@ async def shattered_gradients(request: Request, submission: SubmissionDependency
     return respond(request, submission, answer, coloured(plots.shattering, submission))
 
 
-@router.post("/scores", responses=answers(Scores))
+@router.post("/scores", responses=answers(Scores), openapi_extra=image_request("label", "include"))
 async def image_scores(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
     """How foreign each image is to the model, and, with labels, how hard or wrongly labelled."""
     model = submission.model
@@ -142,7 +143,7 @@ async def image_scores(request: Request, submission: SubmissionDependency, engin
     return respond(request, submission, answer, plots.scores)
 
 
-@router.post("/features", responses=answers(Features))
+@router.post("/features", responses=answers(Features), openapi_extra=image_request("label", "include"))
 async def layer_features(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
     """What each layer makes of an image: statistics, its strongest channels, and the input gradient."""
     model = submission.model

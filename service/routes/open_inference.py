@@ -22,13 +22,14 @@ from service.errors import MalformedRequest, NotReady, TooLarge
 from service.open_inference.answers import HEADER_LENGTH, answer, classified, compressed
 from service.open_inference.catalogue import IMAGE, INPUT, LABEL, Catalogue
 from service.open_inference.requests import InferRequest, RequestedOutput, decompressed, read_request
+from service.openapi import PROTOCOL_ERRORS
 from service.registry import ServedModel
 from service.responses import JsonResponse
 from service.routes.health import unreadiness
 
 Array = NDArray[Any]
 
-router = APIRouter(prefix="/v2", tags=["open inference protocol"])
+router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=PROTOCOL_ERRORS)
 
 SERVER_NAME = "contraflow"
 EXTENSIONS = ["binary_tensor_data", "classification", "model_repository", "model_configuration", "statistics",
