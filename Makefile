@@ -10,8 +10,8 @@ SERVE := .venv-$(ACCELERATOR)
 DEV := .venv-dev
 PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help serve test test-all test-pages check format train phenomena bench bench-gradients bench-serving \
-        bench-scores bench-promises verdicts coverage soak clean
+.PHONY: help serve test test-all test-pages check format train phenomena coverage verdicts bench bench-gradients \
+        bench-serving bench-scores clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -47,6 +47,35 @@ check: $(DEV)/installed  ## lint and types
 format: $(DEV)/installed  ## rewrite the code in the project's format
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .
+
+train: $(DEV)/installed  ## train the shipped networks on DATA, resuming what was begun (minutes on a GPU, hours on two cores)
+	for model in resnet20 plain20; do $(DEV)/bin/python -m models train --model $$model --data $(DATA) --epochs 24; done
+	for model in resnet56 plain56; do \
+	    $(DEV)/bin/python -m models train --model $$model --data $(DATA) --epochs 6 --small-until 0.8; done
+	$(DEV)/bin/python -m models train --model plain20-relu --data $(DATA) --cautionary --epochs 8 --learning-rate 0.05
+	for model in plain20-sigmoid plain56-relu-exploding; do \
+	    $(DEV)/bin/python -m models train --model $$model --data $(DATA) --cautionary --epochs 2; done
+
+phenomena: $(DEV)/installed  ## measure the article's phenomena: docs/phenomena.md (DATA: test photographs for sections 7 and 8)
+	$(DEV)/bin/python -m models phenomena
+	$(DEV)/bin/python -m export phenomena --data $(DATA)
+
+coverage: $(DEV)/installed  ## import every architecture family and verify it: docs/coverage.md
+	$(DEV)/bin/python -m export.coverage
+
+verdicts: $(DEV)/installed  ## error rates of the verdicts on a corpus of healthy and sick nets: docs/verdicts.md
+	$(DEV)/bin/python -m bench.verdicts
+
+bench: bench-gradients bench-serving  ## the speed tables
+
+bench-gradients: $(DEV)/installed  ## the backward pass beside torch and others: docs/performance-gradients.md
+	$(DEV)/bin/python -m bench.gradients
+
+bench-serving: $(DEV)/installed  ## the service beside its bound and other servers: docs/performance-serving.md
+	$(DEV)/bin/python -m bench.serving
+
+bench-scores: $(DEV)/installed  ## out-of-distribution and label-error scores on DATA: docs/scores.md
+	$(DEV)/bin/python -m bench.scores --data $(DATA)
 
 clean:  ## remove the environments
 	rm -rf .venv-cpu .venv-gpu $(DEV)
