@@ -1,8 +1,9 @@
 """`make bench-gradients`: what gradient norms cost, as ratios to the forward run → docs/performance-gradients.md.
 
 All rows of a table are measured in one process, one thread each, in turn, repetition by repetition,
-and the 20th percentile is taken; on a CPU of the process's own time there, which other load on the
-machine inflates least. "Arithmetic" is the time of the same graph's convolutions and
+and the 20th percentile is taken. "Kernels" is the sum over the graph's nodes of the 20th percentile of
+each, by ONNX Runtime's profiler: being short, kernels are measured right on a machine that is busy
+with other things, where whole runs are not. "Arithmetic" is the time of the same graph's convolutions and
 matrix products alone, out of ONNX Runtime's own profile of it; copies that happen to be written as
 a convolution (the rectifiers' masks) do not count as arithmetic.
 """
@@ -133,15 +134,13 @@ def kernel_seconds(model: onnx.ModelProto, feeds: dict[str, Array], repetitions:
 
 
 def interleaved(runs: dict[str, Callable[[], Any]], repetitions: int) -> dict[str, float]:
-    """Seconds of each run, all taken in turn, repetition by repetition; of processor time on a CPU."""
-    on_cpu = onnxruntime.get_available_providers()[0] == "CPUExecutionProvider"
-    clock = time.process_time if on_cpu else time.perf_counter
+    """Seconds of each run, all taken in turn, repetition by repetition."""
     measured: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repetitions):
         for name, run in runs.items():
-            start = clock()
+            start = time.perf_counter()
             run()
-            measured[name].append(clock() - start)
+            measured[name].append(time.perf_counter() - start)
     return {name: float(np.percentile(values, QUANTILE)) for name, values in measured.items()}
 
 
@@ -157,16 +156,18 @@ def measure(subject: Subject, batch: int, repetitions: int) -> list[Row]:
     runs: dict[str, Callable[[], Any]] = {}
     forward = session(differentiate(ready, "forward"))
     runs["forward"] = lambda: forward.run(["logits"], {"input": images})
-    graphs = {name: differentiate(ready, name) for name in GRAPHS}
+    graphs: dict[str, onnx.ModelProto] = {name: differentiate(ready, name) for name in GRAPHS}
     for name, model in graphs.items():
         runs[name] = partial(session(model).run, None, feeds)
     reasons = _add_peers(runs, network, ready, images, labels)
     disagreement = _disagreement(runs, reasons)
     seconds = interleaved(runs, repetitions)
+    graphs["forward"] = differentiate(ready, ["logits"])
+    given = {name: feeds if name != "forward" else {"input": images} for name in graphs}
     rows = []
     for name, measured in seconds.items():
         kernels, arithmetic = (
-            kernel_seconds(graphs[name], feeds, max(6, repetitions // 3)) if name in graphs else (None, None)
+            kernel_seconds(graphs[name], given[name], max(8, repetitions)) if name in graphs else (None, None)
         )
         rows.append(Row(name, measured, arithmetic, kernels, disagreement.get(name)))
     return rows + [Row(name, None, reason=reason) for name, reason in reasons.items()]
@@ -227,19 +228,21 @@ def table(subject: Subject, batch: int, rows: Sequence[Row]) -> str:
     seconds = {row.name: row.seconds for row in rows if row.seconds}
     forward, backward = seconds["forward"], seconds.get("torch forward + backward")
     vmap = seconds.get("torch vmap(grad)")
+    forward_kernels = next(row.kernels for row in rows if row.name == "forward")
     lines = [
         f"### {subject.name}, {subject.size}×{subject.size}, batch {batch}",
         "",
-        "| run | × forward | kernels ÷ arithmetic | ÷ torch forward + backward | ÷ vmap(grad) | norms agree within |",
-        "|---|---|---|---|---|---|",
+        "| run | × forward | kernels × forward's | kernels ÷ arithmetic | ÷ torch forward + backward | ÷ vmap(grad) | norms agree within |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         if row.seconds is None:
-            lines.append(f"| {row.name} | does not run: {row.reason.replace('|', '/')} | | | | |")
+            lines.append(f"| {row.name} | does not run: {row.reason.replace('|', '/')} | | | | | |")
             continue
         cells = [
             row.name,
             f"{row.seconds / forward:.2f}",
+            f"{row.kernels / forward_kernels:.2f}" if row.kernels and forward_kernels else "",
             f"{row.kernels / row.arithmetic:.2f}" if row.kernels and row.arithmetic else "",
             f"{row.seconds / backward:.2f}" if backward else "",
             f"{row.seconds / vmap:.2f}" if vmap else "",
