@@ -232,7 +232,8 @@ def table(subject: Subject, batch: int, rows: Sequence[Row]) -> str:
     lines = [
         f"### {subject.name}, {subject.size}×{subject.size}, batch {batch}",
         "",
-        "| run | × forward | kernels × forward's | kernels ÷ arithmetic | ÷ torch forward + backward | ÷ vmap(grad) | norms agree within |",
+        "| run | × forward | kernels × forward's | kernels ÷ arithmetic "
+        "| ÷ torch forward + backward | ÷ vmap(grad) | norms agree within |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
