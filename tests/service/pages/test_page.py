@@ -68,10 +68,10 @@ def test_every_model_stands_beside_the_others_until_it_is_switched_off(visit: Vi
     assert shown <= set(served)
     assert len(shown) == min(4, len(served))
     for model in sorted(shown)[1:]:
-        page.get_by_role("checkbox", name=model).uncheck()
+        page.locator(f'#models input[value="{model}"]').uncheck()
     expect(page.locator("#predictions article")).to_have_count(1)
     expect(page.locator("#gradients .key li")).to_have_count(1)
-    last = page.get_by_role("checkbox", name=min(shown))
+    last = page.locator(f'#models input[value="{min(shown)}"]')
     last.click()
     expect(last).to_be_checked()
 
