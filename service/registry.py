@@ -52,9 +52,12 @@ class ServedGraph:
             raise NotReady(f"The graph {self.name} of {self.model} is still loading.", retry_after=1.0)
 
     def learn(self, images: int, seconds: float) -> None:
-        """Follows the measured speed; a large batch says more than a small one."""
-        weight = images / (images + 32)
-        self.seconds_per_image += weight * (seconds / images - self.seconds_per_image)
+        """Follows the measured speed: a large batch says more than a small one, bad news more than good.
+
+        Too low an estimate accepts requests that will be late; too high a one only refuses early.
+        """
+        change = seconds / images - self.seconds_per_image
+        self.seconds_per_image += change * images / (images + (8 if change > 0 else 32))
 
 
 class ServedModel:
