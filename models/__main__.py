@@ -12,6 +12,7 @@ import torch
 from models.data import DataError, load
 from models.network import CATALOGUE, architecture
 from models.phenomena import command as phenomena
+from models.phenomena import seeds
 from models.recipe import CAUTIONARY, PAPER, Recipe
 from models.train import Training
 
@@ -23,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     phenomena.add_options(
         verbs.add_parser("phenomena", help="measure and draw vanishing, exploding, shattering; no data")
     )
+    seeds.add_options(verbs.add_parser("seeds", help="small nets with several seeds, for the section on degradation"))
     train = verbs.add_parser("train", help="train a network on images; run the same command again to resume")
     train.add_argument("--model", required=True, choices=CATALOGUE, metavar="NAME", help=", ".join(CATALOGUE))
     train.add_argument("--data", required=True, type=Path, help="image folder, tar or zip of one, or CIFAR-10 archive")
@@ -43,31 +45,31 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    return phenomena.run(options) if options.verb == "phenomena" else train(options)
+    try:
+        return {"phenomena": phenomena.run, "seeds": seeds.run, "train": train}[options.verb](options)
+    except (DataError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 def train(options: argparse.Namespace) -> int:
-    """Train to the end and print the final errors; 2 when the data or the run's folder cannot be used."""
+    """Train to the end and print the final errors."""
     recipe = PAPER if options.paper else CAUTIONARY if options.cautionary else Recipe()
     given = {field.name: getattr(options, field.name, None) for field in fields(Recipe)}
     recipe = replace(recipe, **{name: value for name, value in given.items() if value is not None})
     if options.threads:
         torch.set_num_threads(options.threads)
-    try:
-        data = load(options.data)
-        record = Training(
-            options.model,
-            architecture(options.model),
-            recipe,
-            data,
-            options.data_name or options.data.name,
-            options.out or Path("models/runs") / options.model,
-            options.seed,
-            options.device,
-        ).run()
-    except (DataError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    data = load(options.data)
+    record = Training(
+        options.model,
+        architecture(options.model),
+        recipe,
+        data,
+        options.data_name or options.data.name,
+        options.out or Path("models/runs") / options.model,
+        options.seed,
+        options.device,
+    ).run()
     final = record["final"]
     print(f"{options.model}: train error {final['train_error']:.4f}, test error {final['test_error']:.4f}")
     return 0

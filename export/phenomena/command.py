@@ -17,11 +17,11 @@ from models.network import CATALOGUE, Network
 from models.phenomena import degradation, identity
 from models.phenomena.command import write_sections
 from models.phenomena.section import Section
+from models.phenomena.seeds import FILE as SEEDS_FILE
 from models.untrained import untrained
 from service.bundle_schema import Bundle
 
 FAMILIES = ("plain20", "resnet20", "plain56", "resnet56")
-SEEDS_FILE = "degradation-seeds.json"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def degradation_section(options: argparse.Namespace, bundles: dict[str, Bundle]) -> Section:
-    """4, from the training records in the bundles, and the small runs of `models phenomena-seeds` if there are any."""
+    """4, from the training records in the bundles, and the small runs of `python -m models seeds` if there are any."""
     records = {name: bundle.training.model_dump() for name, bundle in bundles.items() if bundle.training}
     file = options.docs / "figures" / SEEDS_FILE
     small: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"runs": [], "setup": ""}
