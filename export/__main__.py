@@ -29,9 +29,11 @@ def _bundle(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from export.report import verification_report
+    from export.recheck import recheck, table
 
-    return verification_report(options.bundle, options.run, options.data)
+    checks = recheck(options.bundle, options.run)
+    print(table(checks))
+    return 0 if all(check.difference <= check.bound for check in checks) else 1
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -80,8 +82,7 @@ def parser() -> argparse.ArgumentParser:
 
     verify = verbs.add_parser("verify", help="recompute a bundle's agreement with torch and print it")
     verify.add_argument("bundle", type=Path)
-    verify.add_argument("--run", type=Path, help="training run with the weights (default: the bundle's own parameters)")
-    verify.add_argument("--data", type=Path, help="images to use (default: seeded noise)")
+    verify.add_argument("--run", type=Path, help="training run to compare with through torch (default: without torch)")
     verify.set_defaults(function=_verify)
 
     evaluate = verbs.add_parser("evaluate", help="error rate of a bundle on a data set, through ONNX Runtime")
