@@ -55,12 +55,19 @@ class Judged:
     because: str
 
 
-def bundle_of(network: nn.Module, name: str = "net") -> tuple[Bundle, dict[GraphName, onnx.ModelProto]]:
-    """A network as the service would get it, in memory."""
+def exported(network: nn.Module) -> tuple[Bundle, dict[GraphName, onnx.ModelProto]]:
+    """A torch network as the service would get it, in memory."""
     constants = constants_of(network) if isinstance(network, Network) else ()
-    prepared = prepare(forward_graph(network, SIZE), constants=constants)  # type: ignore[arg-type]
+    return bundle_of(forward_graph(network, SIZE), constants)  # type: ignore[arg-type]
+
+
+def bundle_of(
+    forward: onnx.ModelProto, constants: tuple[str, ...] = ()
+) -> tuple[Bundle, dict[GraphName, onnx.ModelProto]]:
+    """A forward graph differentiated and described, in memory."""
+    prepared = prepare(forward, constants=constants)
     bundle = Bundle(
-        name=name,
+        name="net",
         labels=tuple(str(index) for index in range(CLASSES)),
         input=InputSpec(height=SIZE, width=SIZE, mean=MEAN, std=STD),
         architecture=Architecture(family="plain", depth=max(layer.depth for layer in prepared.layers)),
@@ -112,7 +119,7 @@ def judge_case(case: Case, seed: int, images: Array) -> Judged:
     torch.manual_seed(seed)
     network = calibrate(case.build(), torch.from_numpy(images))
     labels = np.arange(len(images)) % CLASSES
-    bundle, graphs = bundle_of(network)
+    bundle, graphs = exported(network)
     found = diagnosis_of(bundle, graphs, images, labels)
     dead = max((layer.dead_fraction or 0.0 for layer in found.layers), default=0.0)
     return _judged(case.name, case.truth, case.also, found, debugger_findings(network, images, labels, dead))
@@ -164,12 +171,12 @@ def document(judged: Sequence[Judged], seeds: int, command: str) -> str:
     lines = [
         "# How often the verdicts are wrong",
         "",
-        f"Made by `{command}`: {len(judged)} networks ({seeds} seeds of each untrained kind, and the trained bundles),",
+        f"Made by `{command}`: {len(judged)} networks (the trained bundles, and {seeds} of each untrained kind),",
         "24 photographs at 32 × 32, batch statistics calibrated on them. The truth is known by construction",
         "(`bench/corpus.py`). Every network is exported, differentiated and judged by the service's own functions on",
         "ONNX Runtime; Amazon SageMaker Debugger's rules are applied, at their documented defaults, to torch's",
         "float32 gradients of the same images (VanishingGradient 1e-7, ExplodingTensor NaN or infinity, DeadRelu over",
-        "half of a layer's units). Its other rules watch a training run over steps: they do not apply to a served model.",
+        "half of a layer's units). Its other rules watch a training run over steps: a served model has none.",
         "The corpus calibrated our thresholds too, so our rates are those of a fit, not of a forecast; the intervals",
         "are Wilson's at 95 % and take the networks as independent, which seeds of one kind are only in part.",
         "",
@@ -223,8 +230,8 @@ def main(arguments: Sequence[str]) -> int:
     images = photographs(options.images)[:24]
     judged = list(judge_shipped(options.bundles, images))
     options.out.parent.mkdir(exist_ok=True)
-    for case in cases(options.deepest):
-        for seed in range(options.seeds):
+    for seed in range(options.seeds):
+        for case in cases(options.deepest):
             judged.append(judge_case(case, seed, images))
             one = judged[-1]
             mark = "" if one.state == one.truth else "   <-"
