@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -59,17 +60,30 @@ def trial_contents(engine: Engine, image: str) -> list[Trial]:
 
 
 def trial_start(engine: Engine, image: str) -> list[Trial]:
-    """Start three times; the middle one counts."""
-    seconds = []
+    """Start three times; the middle one counts. The load of the machine is named, as it decides much of it."""
+    seconds, processor = [], []
     for _ in range(3):
         with serving(engine, image) as (container, _, ready_after):
             seconds.append(ready_after)
+            processor.append(_processor_seconds(container))
             health = container.execute("python", "-I", "-S", "/app/healthcheck.py").returncode
     middle = sorted(seconds)[1]
     return [
-        Trial("start of the container to ready", f"{middle:.1f} s (middle of 3)", "≤ 3 s", middle <= 3),
+        Trial(
+            "start of the container to ready",
+            f"{middle:.1f} s (middle of 3) for {min(processor):.1f} s of CPU; "
+            f"load average {os.getloadavg()[0]:.0f} on {os.cpu_count()} CPUs",
+            "≤ 3 s",
+            middle <= 3,
+        ),
         Trial("the image's HEALTHCHECK", f"exit {health}", "exit 0", health == 0),
     ]
+
+
+def _processor_seconds(container: Container) -> float:
+    """User and system time of the service so far."""
+    fields = container.execute("cat", "/proc/1/stat").stdout.rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def trial_answers(engine: Engine, image: str) -> list[Trial]:

@@ -25,6 +25,7 @@ UNUSED = (
     "onnxruntime/tools",
     "onnxruntime/datasets",
     "onnxruntime/backend",
+    "onnxruntime/capi/libonnxruntime.so*",  # 35 MB for programs in C; Python's module holds its own copy
     "onnxruntime/capi/libonnxruntime_providers_tensorrt.so",
     "uvloop/loop.c",
 )
