@@ -42,6 +42,7 @@ def main(address: str, folder: Path) -> None:
 def whole_page(browser: Browser, address: str, width: int, colours: str) -> Page:
     """The page with everything on it drawn, at the first sample and, for shattering, a ship."""
     page = browser.new_page(viewport={"width": width, "height": 900}, device_scale_factor=1.5)
+    page.set_default_timeout(120_000)
     page.emulate_media(color_scheme="dark" if colours == "dark" else "light", reduced_motion="reduce")
     page.goto(address)
     page.wait_for_selector("#gradients svg.plot")
@@ -72,7 +73,7 @@ def save(png: bytes, path: Path) -> None:
 
 def plots(address: str, folder: Path) -> None:
     """One plot as the service gives it."""
-    url = f"{address.rstrip('/')}/diagnostics/compare?model=resnet20&model=plain20&format=svg"
+    url = f"{address.rstrip('/')}/diagnostics/compare?model=resnet20&model=plain20&model=plain20-sigmoid&format=svg"
     with urllib.request.urlopen(urllib.request.Request(url, data=(IMAGES / "cat.jpg").read_bytes())) as response:
         (folder / "compare.svg").write_bytes(response.read())
 
