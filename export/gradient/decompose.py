@@ -7,12 +7,13 @@ GroupNormalization   InstanceNormalization of groups, as opset 18 defines it: sc
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-Rewrite = Callable[[onnx.NodeProto, dict[str, object]], list[onnx.NodeProto]]
+Rewrite = Callable[[onnx.NodeProto, dict[str, Any]], list[onnx.NodeProto]]
 
 
 def decompose(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -34,11 +35,11 @@ def _is_rewritten(node: onnx.NodeProto) -> bool:
     return node.op_type in REWRITES and (node.op_type != "Gemm" or bool(_attributes(node).get("transA", 0)))
 
 
-def _attributes(node: onnx.NodeProto) -> dict[str, object]:
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
     return {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
 
 
-def _celu(node: onnx.NodeProto, given: dict[str, object]) -> list[onnx.NodeProto]:
+def _celu(node: onnx.NodeProto, given: dict[str, Any]) -> list[onnx.NodeProto]:
     stem, (x,), (y,) = node.name or node.output[0], node.input, node.output
     alpha = np.array(given.get("alpha", 1.0), dtype=np.float32)
     return [
@@ -49,7 +50,7 @@ def _celu(node: onnx.NodeProto, given: dict[str, object]) -> list[onnx.NodeProto
     ]
 
 
-def _group_normalization(node: onnx.NodeProto, given: dict[str, object]) -> list[onnx.NodeProto]:
+def _group_normalization(node: onnx.NodeProto, given: dict[str, Any]) -> list[onnx.NodeProto]:
     stem, (x, scale, shift), (y,) = node.name or node.output[0], node.input, node.output
     grouped = numpy_helper.from_array(np.array([0, given["num_groups"], -1], dtype=np.int64))
     return [
@@ -67,7 +68,7 @@ def _group_normalization(node: onnx.NodeProto, given: dict[str, object]) -> list
     ]
 
 
-def _gemm(node: onnx.NodeProto, given: dict[str, object]) -> list[onnx.NodeProto]:
+def _gemm(node: onnx.NodeProto, given: dict[str, Any]) -> list[onnx.NodeProto]:
     stem, (a, *others) = node.name or node.output[0], node.input
     kept = {name: value for name, value in given.items() if name != "transA"}
     return [
