@@ -218,7 +218,7 @@ def to_model(
         [_value_info(graph, key) for key in inputs],
         [_value_info(graph, key) for key in outputs],
         initializers,
-        value_info=[_value_info(graph, key) for key in produced if key in graph.shapes and key not in outputs],
+        value_info=[_value_info(graph, key) for key in produced if key in graph.shapes and graph.dtypes[key] == graph.dtype and key not in outputs],
     )
     return helper.make_model(
         proto,
@@ -229,5 +229,6 @@ def to_model(
 
 
 def _value_info(graph: Graph, name: str) -> onnx.ValueInfoProto:
-    sizes = ["N" if isinstance(d, Batch) else d for d in graph.shape(name)]
+    # Only N itself is called N: the runtime takes axes of one name to have one size.
+    sizes = [("N" if d == N else None) if isinstance(d, Batch) else d for d in graph.shape(name)]
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(graph.dtypes[name]), sizes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -132,10 +132,10 @@ def _other_parameters(graph: Graph, weighted: list[WeightedLayer]) -> tuple[Othe
 
     Found by a rehearsal of the backward walk, which also meets every operator without a rule.
     """
-    g = Emitter(graph)
-    constants = dict(graph.constants)
+    g = Emitter(
+        replace(graph, constants=dict(graph.constants), shapes=dict(graph.shapes), dtypes=dict(graph.dtypes))
+    )
     found = backward(g, LOGITS, cross_entropy_cotangent(g, static(graph.shape(LOGITS)[1:])[0]))
-    graph.constants = constants
     own = {layer.source for layer in weighted} | {layer.bias for layer in weighted if layer.bias}
     others: dict[str, OtherParameter] = {}
     for node in graph.nodes:
