@@ -12,11 +12,10 @@ import onnx
 from numpy.typing import NDArray
 
 from export.baseline import baseline, reference_statistics
-from export.bundle import write_bundle
+from export.bundle import opset_of, write_bundle
 from export.evaluate import normalized
 from export.forward import TrainedRun, constants_of, forward_graph, read_run
 from export.gradient import Prepared, differentiate, prepare
-from export.gradient.graph import OPSET
 from export.verify import verify
 from models.data import DataSet, Split
 from service.bundle_schema import (
@@ -66,7 +65,7 @@ def export_run(run_folder: Path, name: str, data: DataSet, bundles: Path) -> Bun
         other_parameters=prepared.other_parameters,
         features=prepared.features,
         graphs={},
-        opset=OPSET,
+        opset=opset_of(graphs),
         producer="contraflow",
         training=_training_record(run.record),
         baseline=baseline(graphs, prepared.layers, images, sample.classes),

@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from export.bundle import write_bundle
+from export.bundle import opset_of, write_bundle
 from export.gradient import differentiate, prepare
 from export.gradient.errors import GradientError
-from export.gradient.graph import OPSET
 from export.importing.classifier import ImportedModel, ImportOptions, import_classifier
 from export.importing.errors import OptionMismatch
 from service.bundle_schema import Architecture, Bundle, GraphName, ParityCheck
@@ -103,7 +102,7 @@ def bundle_of(imported: ImportedModel, name: str, bundles: Path, parity: tuple[P
         other_parameters=prepared.other_parameters,
         features=prepared.features,
         graphs={},
-        opset=OPSET,
+        opset=opset_of(graphs),
         producer="contraflow",
         parity=parity,
         notes=(*imported.notes, *prepared.notes),
