@@ -26,7 +26,9 @@ from export.importing import ImportedModel
 def main(arguments: list[str] | None = None) -> int:
     """Rows are written as they are measured; a partial run keeps the others' rows. 1 where one fails."""
     parser = argparse.ArgumentParser(prog="python -m export.coverage", description=__doc__)
-    parser.add_argument("--families", nargs="*", help="names from the table (default: all)")
+    parser.add_argument(
+        "--families", nargs="*", help="names from the table (default: all; none: only write the page again)"
+    )
     parser.add_argument("--exporters", nargs="*", choices=EXPORTERS, default=list(EXPORTERS))
     parser.add_argument("--out", type=Path, default=Path("docs/coverage.md"))
     parser.add_argument("--machine", default=f"{platform.machine()}, {torch.get_num_threads()} threads")
@@ -38,15 +40,20 @@ def main(arguments: list[str] | None = None) -> int:
     rows = _earlier(options.out.with_suffix(".json"))
     versions = f"torch {torch.__version__}, onnx {onnx.__version__}, ONNX Runtime {onnxruntime.__version__}"
     failed = False
-    for name in options.families or known:
+    for name in known if options.families is None else options.families:
         for exporter in options.exporters:
             row = _row(known[name], exporter, options.double)
             rows[f"{name}, {exporter}"] = row
             failed |= not report.passes(row)
             print(row, flush=True)
-            order = [f"{family}, {kind}" for family in known for kind in EXPORTERS]
-            report.write({key: rows[key] for key in order if key in rows}, options.out, options.machine, versions)
+            report.write(_in_order(rows), options.out, options.machine, versions)
+    report.write(_in_order(rows), options.out, options.machine, versions)
     return int(failed)
+
+
+def _in_order(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    order = [f"{family.name}, {exporter}" for family in FAMILIES for exporter in EXPORTERS]
+    return {key: rows[key] for key in order if key in rows}
 
 
 def _earlier(path: Path) -> dict[str, dict[str, Any]]:

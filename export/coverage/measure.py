@@ -40,7 +40,7 @@ class Measurement:
     """
 
     layers: int
-    weights_in_torch: int
+    activations_compared: int
     other_parameters: int
     seconds: float
     differences: dict[str, float] = field(default_factory=dict)
@@ -88,12 +88,12 @@ def measure(
         exact = compare(doubled, found, expected.first(), names)
     return Measurement(
         layers=len(prepared.layers),
-        weights_in_torch=len(expected.activation),
+        activations_compared=sum(names.get(layer.name) in expected.activation for layer in prepared.layers),
         other_parameters=len(prepared.other_parameters),
         seconds=seconds,
         differences=differences,
         exact=exact,
-        unmatched=tuple(name for name in (*weights, *others) if name not in names),
+        unmatched=tuple(name for name in weights if name not in names),
     )
 
 
@@ -212,5 +212,3 @@ def _key(value: Array) -> tuple[int, float]:
 def _same_numbers(a: Array, b: Array) -> bool:
     scale = float(np.abs(b).max(initial=0)) or 1.0
     return bool(np.allclose(np.sort(a, axis=None), np.sort(b, axis=None), rtol=0, atol=FOLDING_TOLERANCE * scale))
-
-

@@ -73,7 +73,7 @@ def truth(network: nn.Module, images: Tensor, classes: Sequence[int]) -> Truth:
     The network is promoted to double and back: its parameters are stored float32, so exactly.
     """
     network = network.double().eval()
-    parameters = {name: parameter for name, parameter in network.named_parameters()}
+    parameters = dict(network.named_parameters())
     names = {id(parameter): name for name, parameter in parameters.items() if parameter.ndim >= 2}
     weight: dict[str, list[float]] = {name: [] for name in parameters}
     activation: dict[str, list[float]] = {}

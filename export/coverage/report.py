@@ -26,9 +26,10 @@ and batch-gradient norms, of the norms of all other parameters, and of the whole
 relative to the largest. The bound for norms is 1e-3. The three samples are those of 24 drawn that stay
 farthest from every rectifier's kink in torch's float64 run: closer to a kink than float32 resolves, a
 mask falls either way, in torch's own float32 too. Where an exporter folded BatchNorm, the reference is
-torch's own folded network. *Layers* counts ours and, in brackets, torch's. *Import* is from file to
-gradient graphs. *HTTP*: the bundle was served in a process of its own; `/predict` gave torch's
-probability and `/diagnostics/gradients` every layer.
+torch's own folded network. *Layers* counts ours, each matched to a torch weight by its numbers; in
+brackets those whose activation gradient torch gives too (a hook does not reach inside its attention
+function). *Import* is from file to gradient graphs. *HTTP*: the bundle was
+served in a process of its own; `/predict` gave torch's probability, `/diagnostics/gradients` every layer.
 
 "*tracing, batch 1*" is the older exporter with the batch of one baked into the graph; the importer
 makes it free.
@@ -41,7 +42,9 @@ def write(rows: Mapping[str, Mapping[str, Any]], path: Path, machine: str, versi
     lines = [HEAD.format(machine=machine, versions=versions)]
     good = {row["family"] for row in rows.values() if passes(row)}
     both = {family for family in good if all(passes(row) for row in rows.values() if row["family"] == family)}
-    lines.append(f"{len(both)} of {len({row['family'] for row in rows.values()})} families pass by every exporter tried.\n")
+    lines.append(
+        f"{len(both)} of {len({row['family'] for row in rows.values()})} families pass by every exporter tried.\n"
+    )
     lines.append(f"| family | exporter | layers | {' | '.join(QUANTITIES)} | import | HTTP |")
     lines.append("|---|---|---|" + "---|" * (len(QUANTITIES) + 2))
     refused = []
@@ -50,7 +53,7 @@ def write(rows: Mapping[str, Mapping[str, Any]], path: Path, machine: str, versi
             refused.append(f"- **{row['family']}**, {row['exporter']}: {row['error']}")
             continue
         figures = [_figure(row["differences"].get(quantity), quantity) for quantity in QUANTITIES]
-        layers = f"{row['layers']} ({row['weights_in_torch']})"
+        layers = f"{row['layers']} ({row.get('activations_compared', row['layers'])})"
         lines.append(
             f"| {row['family']} | {row['exporter']} | {layers} | {' | '.join(figures)} "
             f"| {row['seconds']:.1f} s | {row['http']} |"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -99,7 +100,7 @@ def _with_pooled_head(name: str) -> Callable[[], nn.Module]:
         network.avgpool = nn.AdaptiveAvgPool2d(1)
         width = 256
         sizes = [channels, *[width] * (len(positions) - 1), CLASSES]
-        for index, (inputs, outputs) in zip(positions, zip(sizes, sizes[1:], strict=False), strict=True):
+        for index, (inputs, outputs) in zip(positions, pairwise(sizes), strict=True):
             network.classifier[index] = nn.Linear(inputs, outputs)
         module: nn.Module = network
         return module
