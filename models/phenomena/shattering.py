@@ -209,7 +209,7 @@ def statements(measured: Measurement) -> tuple[Statement, ...]:
 def draw(measured: Measurement) -> Figure:
     columns = (*NETS, "brown noise", "white noise")
     figure, axes = style.mosaic(
-        "24 plain layers turn the gradient into white noise (lag-1 autocorrelation "
+        "24 plain layers shatter the gradient (lag-1 autocorrelation "
         f"{measured.lag('24 layers, plain', 1):.2f}), 50 residual ones do not "
         f"({measured.lag('50 layers, residual', 1):.2f})",
         [

@@ -100,9 +100,9 @@ def test_a_run_stopped_at_any_step_ends_with_the_same_weights(
 
 @pytest.mark.slow
 def test_a_process_killed_mid_epoch_goes_on_and_ends_with_the_same_weights(tmp_path: Path) -> None:
-    data = write_folder(tmp_path / "data", files(per_class=120))
+    data = write_folder(tmp_path / "data", files(per_class=50))
     command = [sys.executable, "-m", "models", "train", "--model", "resnet8", "--data", str(data), "--threads", "1"]
-    command += ["--epochs", "2", "--batch-size", "3", "--precision", "float32", "--device", "cpu"]
+    command += ["--epochs", "2", "--batch-size", "2", "--precision", "float32", "--device", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([*command, "--out", str(tmp_path / "whole")], check=True, env=environment, capture_output=True)
     killed = tmp_path / "killed"
