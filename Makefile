@@ -8,10 +8,13 @@ DATA ?= data
 
 SERVE := .venv-$(ACCELERATOR)
 DEV := .venv-dev
+# ONNX Runtime's wheels report usage over the network unless told not to.
+export ORT_DISABLE_TELEMETRY := 1
+
 PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help serve test test-all test-pages check format train phenomena coverage verdicts bench bench-gradients \
-        bench-serving bench-scores clean
+        bench-serving bench-scores bench-scaling bench-promises soak image-check container-report clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -31,13 +34,13 @@ serve: $(SERVE)/installed  ## serve the bundles in BUNDLES on HOST:PORT
 	@exec $(SERVE)/bin/python -m service --host $(HOST) --http-port $(PORT) --bundles $(BUNDLES)
 
 test: $(DEV)/installed  ## the default tests
-	$(DEV)/bin/python -m pytest
+	$(DEV)/bin/python -m pytest -n auto --dist loadfile
 
 test-all: $(DEV)/installed  ## the default tests and the slow ones
 	$(DEV)/bin/python -m pytest -m ''
 
 test-pages: $(DEV)/installed  ## the pages, driven in a real Chromium
-	$(DEV)/bin/python -m pytest -m pages
+	$(DEV)/bin/python -m pytest tests/service/pages -rs
 
 check: $(DEV)/installed  ## lint and types
 	$(DEV)/bin/ruff check .
@@ -76,6 +79,21 @@ bench-serving: $(DEV)/installed  ## the service beside its bound and other serve
 
 bench-scores: $(DEV)/installed  ## out-of-distribution and label-error scores on DATA: docs/scores.md
 	$(DEV)/bin/python -m bench.scores --data $(DATA)
+
+bench-scaling: $(DEV)/installed  ## measure replicas behind nginx, compute capacity: docs/scaling.md
+	$(DEV)/bin/python -m bench.scaling
+
+image-check: $(DEV)/installed  ## lint the Dockerfile, the compose file and the manifests (container-report builds and runs)
+	$(DEV)/bin/python -m deploy.check lint
+
+container-report: $(DEV)/installed  ## build the image, run it in every way: docs/deployment.md
+	$(DEV)/bin/python -m deploy.check report
+
+bench-promises: $(DEV)/installed  ## each of the service's promises with its proof and figure: docs/promises.md
+	$(DEV)/bin/python -m bench.promises
+
+soak: $(DEV)/installed  ## a million mixed requests, swaps and failures on the way: docs/reliability.md
+	$(DEV)/bin/python -m bench.soak
 
 clean:  ## remove the environments
 	rm -rf .venv-cpu .venv-gpu $(DEV)

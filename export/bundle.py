@@ -69,7 +69,7 @@ def describe_graphs(graphs: Mapping[GraphName, onnx.ModelProto]) -> dict[GraphNa
 
 def opset_of(graphs: Mapping[GraphName, onnx.ModelProto]) -> int:
     """The highest version of the standard operators that any of the graphs needs."""
-    return max(entry.version for model in graphs.values() for entry in model.opset_import)
+    return max(int(entry.version) for model in graphs.values() for entry in model.opset_import)
 
 
 def write_bundle(

@@ -68,7 +68,7 @@ def _without_source(bundle: Bundle, graphs: dict[GraphName, onnx.ModelProto], im
             reference=reference,
             precision="float32",
             batch=len(images),
-            difference=float(np.abs(found["logits"] - expected["logits"]).max()),
+            difference=float(np.abs(found["logits"].astype(np.float64) - expected["logits"].astype(np.float64)).max()),
             bound=LOGIT_BOUND["float32"] * size,
         ),
         ParityCheck(

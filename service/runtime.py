@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read on import: its wheels report usage over the network
+
+import onnxruntime as ort  # noqa: E402
 
 Array = NDArray[Any]
 
