@@ -26,9 +26,7 @@ from export.importing import ImportedModel
 def main(arguments: list[str] | None = None) -> int:
     """Rows are written as they are measured; a partial run keeps the others' rows. 1 where one fails."""
     parser = argparse.ArgumentParser(prog="python -m export.coverage", description=__doc__)
-    parser.add_argument(
-        "--families", nargs="*", help="names from the table (default: all; none: only write the page again)"
-    )
+    parser.add_argument("--families", nargs="*", help="default: all; none named: only write the page again")
     parser.add_argument("--exporters", nargs="*", choices=EXPORTERS, default=list(EXPORTERS))
     parser.add_argument("--out", type=Path, default=Path("docs/coverage.md"))
     parser.add_argument("--machine", default=f"{platform.machine()}, {torch.get_num_threads()} threads")

@@ -43,10 +43,10 @@ def by_tracing_one_image(network: nn.Module, images: Tensor, path: Path) -> None
         torch.onnx.export(network, (images[:1],), str(path), dynamo=False, opset_version=OLDER_OPSET)
 
 
-class _quietly(warnings.catch_warnings):  # type: ignore[type-arg]  # noqa: N801 - reads as a phrase after `with`
+class _quietly(warnings.catch_warnings):  # noqa: N801 - reads as a phrase after `with`
     """The exporters warn of their own internals."""
 
-    def __enter__(self) -> None:  # type: ignore[override]
+    def __enter__(self) -> None:
         super().__enter__()
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)

@@ -63,7 +63,7 @@ class _FirstUses(TorchFunctionMode):
         name = self._names.get(id(weight))
         if name is not None and name not in self.hooked and isinstance(result, Tensor) and result.requires_grad:
             self.hooked.add(name)
-            result.register_hook(lambda dy: self.gradients.__setitem__(name, dy))
+            result.register_hook(lambda dy: self.gradients.__setitem__(name, dy))  # type: ignore[no-untyped-call]
         return result
 
 

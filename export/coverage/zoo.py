@@ -47,9 +47,9 @@ def images(family: Family, count: int) -> Tensor:
 def torchvision_models() -> Any:
     """torchvision's model definitions; its compiled operators, which no classifier uses, are declared only."""
     if not hasattr(torch.ops.torchvision, "nms"):
-        library = torch.library.Library("torchvision", "DEF")
+        library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
         for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
         _libraries.append(library)  # operators vanish with the object that declared them
     import torchvision.models
 

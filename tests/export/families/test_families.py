@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import onnx
@@ -13,13 +14,12 @@ from export.coverage.zoo import FAMILIES
 from export.gradient import differentiate, prepare
 from export.importing import ImportOptions, import_classifier
 
-pytest.importorskip("torchvision", reason="the families are torchvision's")
-
 SMALL = ("MLP-Mixer", "MobileNet v1", "ViT", "SqueezeNet 1.1")
 BOUND = 1e-3
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(find_spec("torchvision") is None, reason="the families are torchvision's")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("exporter", EXPORTERS)
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family.name in SMALL], ids=lambda f: f.name)
