@@ -1,0 +1,152 @@
+"""`/diagnostics/…` over HTTP, on the shipped bundles and photographs."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from live_server import LiveServer, running, wait_until
+
+from service.diagnostics.schemas import Comparison, Features, Gradients, Scores, Shattering
+
+ROOT = Path(__file__).parents[3]
+PHOTOGRAPHS = ROOT / "tests" / "images"
+CAT = (PHOTOGRAPHS / "cat.jpg").read_bytes()
+NAMES = ("cat", "dog", "ship", "truck")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LiveServer]:
+    with running(ROOT / "models" / "bundles", default_model="resnet20") as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: LiveServer) -> Iterator[httpx.Client]:
+    with server.client() as client:
+        yield client
+
+
+def ask(client: httpx.Client, address: str, **request: Any) -> httpx.Response:
+    """The answer once the graphs it needs are loaded."""
+    answers: list[httpx.Response] = []
+
+    def answered() -> bool:
+        answers.append(client.post(f"/diagnostics/{address}", timeout=120, **request))
+        return answers[-1].status_code != 503
+
+    wait_until(answered, 60)
+    return answers[-1]
+
+
+def labelled(*names: str) -> list[dict[str, str]]:
+    return [
+        {"data": base64.b64encode((PHOTOGRAPHS / f"{name}.jpg").read_bytes()).decode(), "label": name} for name in names
+    ]
+
+
+def test_a_photograph_answers_with_every_layer_of_resnet20(client: httpx.Client) -> None:
+    answer = Gradients.model_validate(ask(client, "gradients", content=CAT).json())
+    assert [layer.name for layer in answer.layers][::19] == ["stem", "classifier"]
+    assert len(answer.layers) == 20
+    assert all(layer.scaled_gradient_norm[0] > 0 for layer in answer.layers)
+    assert answer.verdict.state == "healthy"
+    assert answer.samples[0].label == answer.samples[0].predicted_label
+    assert answer.layers[0].batch_gradient_norm is None
+    assert len(answer.other_parameters) == 38  # scale and shift of 19 normalizations
+
+
+@pytest.mark.parametrize("label", ["cat", "3"])
+def test_a_label_is_taken_by_name_or_index(client: httpx.Client, label: str) -> None:
+    sample = ask(client, f"gradients?label={label}", content=CAT).json()["samples"][0]
+    assert (sample["label"], sample["index"]) == ("cat", 3)
+
+
+@pytest.mark.parametrize(
+    "query", ["label=99", "label=zebra", "include=everything", "decay_ratio=x", "decay_ratio=-1", "format=png"]
+)
+def test_a_parameter_that_is_not_allowed_is_refused(client: httpx.Client, query: str) -> None:
+    answer = ask(client, f"gradients?{query}", content=CAT)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_what_is_included_comes_with_a_noise_scale_when_images_are_labelled(client: httpx.Client) -> None:
+    body = {"images": labelled(*NAMES), "include": "batch_gradient,input_gradient,activations"}
+    answer = Gradients.model_validate(ask(client, "gradients", json=body).json())
+    assert [sample.label for sample in answer.samples] == list(NAMES)
+    assert answer.noise_scale is not None
+    assert answer.input_gradients is not None
+    assert answer.input_gradients[0].picture.startswith("data:image/png;base64,")
+    for layer in answer.layers:
+        assert layer.batch_gradient_norm is not None
+        # The norm of a mean is at most the mean of the norms.
+        assert layer.batch_gradient_norm <= sum(layer.weight_gradient_norm) / len(NAMES) * (1 + 1e-5)
+        assert layer.activations is not None
+
+
+def test_an_image_has_the_same_norms_alone_and_among_others(client: httpx.Client) -> None:
+    alone = ask(client, "gradients?label=cat", content=CAT).json()["layers"]
+    together = ask(client, "gradients", json={"images": labelled(*NAMES)}).json()["layers"]
+    for one, other in zip(alone, together, strict=True):
+        assert other["scaled_gradient_norm"][0] == pytest.approx(one["scaled_gradient_norm"][0], rel=1e-5)
+
+
+def test_a_threshold_can_be_overridden_and_is_named(client: httpx.Client) -> None:
+    verdict = ask(client, "gradients?deviation_ratio=1.1", content=CAT).json()["verdict"]
+    assert verdict["state"] == "imbalanced"
+    assert verdict["thresholds"]["deviation_ratio"] == 1.1
+    assert verdict["findings"][0]["layers"]
+
+
+def test_models_are_compared_layer_by_layer(client: httpx.Client) -> None:
+    answer = Comparison.model_validate(ask(client, "compare?model=resnet20&model=plain20", content=CAT).json())
+    assert [model.model for model in answer.models] == ["resnet20", "plain20"]
+    assert len(answer.differences) == 20
+    assert {difference.matched_by for difference in answer.differences} == {"name"}
+    same = Comparison.model_validate(ask(client, "compare?model=resnet20&model=resnet20@1", content=CAT).json())
+    assert not any(difference.moved for difference in same.differences)
+
+
+def test_comparing_takes_two_models(client: httpx.Client) -> None:
+    assert ask(client, "compare?model=resnet20", content=CAT).status_code == 422
+
+
+def test_a_trained_network_is_not_shattered_along_a_path(client: httpx.Client) -> None:
+    body = {"images": labelled("cat", "dog"), "points": 32}
+    answer = Shattering.model_validate(ask(client, "shattering", json=body).json())
+    assert answer.points == len(answer.correlation) == len(answer.gradient_norm) == 32
+    assert answer.verdict.state == "smooth"
+    assert all(answer.correlation[i][i] == pytest.approx(1) for i in range(32))
+
+
+@pytest.mark.parametrize("points", [1, 1e9, 33.5, "many"])
+def test_the_number_of_points_is_bounded(client: httpx.Client, points: Any) -> None:
+    assert ask(client, "shattering", json={"images": labelled("cat"), "points": points}).status_code == 422
+
+
+def test_scores_of_labels_come_only_with_labels(client: httpx.Client) -> None:
+    with_labels = Scores.model_validate(ask(client, "scores", json={"images": labelled("cat", "ship")}).json())
+    without = Scores.model_validate(ask(client, "scores", content=CAT).json())
+    assert with_labels.samples[0].el2n is not None
+    assert without.samples[0].el2n is without.samples[0].grand is None
+    assert without.samples[0].layer_norm_distance == pytest.approx(with_labels.samples[0].layer_norm_distance, rel=1e-3)
+
+
+def test_features_show_each_layers_strongest_channels(client: httpx.Client) -> None:
+    answer = Features.model_validate(ask(client, "features?channels=3", content=CAT).json())
+    layers = answer.samples[0].layers
+    assert {len(layer.channels) for layer in layers} <= {3, 10}
+    assert (layers[0].height, layers[0].width) == (32, 32)
+    assert answer.samples[0].saliency is not None
+
+
+@pytest.mark.parametrize("endpoint", ["gradients", "compare?model=resnet20&model=plain20", "scores", "features"])
+def test_every_diagnosis_can_be_had_as_a_plot(client: httpx.Client, endpoint: str) -> None:
+    answer = ask(client, endpoint, content=CAT, headers={"Accept": "image/svg+xml"})
+    assert answer.headers["content-type"].startswith("image/svg+xml")
+    assert answer.text.lstrip().startswith(("<svg", "<?xml"))
