@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read on import: its wheels report usage over the network
 
-import onnxruntime as ort  # noqa: E402
+import onnxruntime as ort
 
 Array = NDArray[Any]
 

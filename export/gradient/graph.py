@@ -218,7 +218,11 @@ def to_model(
         [_value_info(graph, key) for key in inputs],
         [_value_info(graph, key) for key in outputs],
         initializers,
-        value_info=[_value_info(graph, key) for key in produced if key in graph.shapes and graph.dtypes[key] == graph.dtype and key not in outputs],
+        value_info=[
+            _value_info(graph, key)
+            for key in produced
+            if key in graph.shapes and graph.dtypes[key] == graph.dtype and key not in outputs
+        ],
     )
     return helper.make_model(
         proto,

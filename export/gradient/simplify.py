@@ -92,9 +92,9 @@ def drop_identities(graph: Graph) -> None:
         if node.operator in ("Identity", "Dropout") and node.outputs[0] != graph.output:
             alias[node.outputs[0]] = node.inputs[0]
             continue
-        if node.operator == "Conv" and (bias := node.input(2)) in graph.constants and bias is not None:
-            if not graph.is_parameter(bias) and not graph.constants[bias].any():
-                node = replace(node, inputs=node.inputs[:2])
+        bias = node.input(2) if node.operator == "Conv" else None
+        if bias in graph.constants and not graph.is_parameter(bias) and not graph.constants[bias].any():
+            node = replace(node, inputs=node.inputs[:2])
         nodes.append(node)
     graph.nodes = live_nodes(nodes, [graph.output])
 

@@ -15,7 +15,7 @@ from export.gradient.registry import gradient, norm
 @gradient("Gemm")
 def gemm(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """Y = α·A·B' + β·C, with constant B and C; B' is B or its transpose."""
-    a, b, *_ = node.inputs
+    b = node.inputs[1]
     if node.attribute("transA", 0) or g.value(b) is None:
         raise g.refusal(node, "only constant weights on the right are supported", "use MatMul and Transpose")
     da = g.op("Gemm", dy, b, alpha=node.attribute("alpha", 1.0), transB=1 - node.attribute("transB", 0))

@@ -96,7 +96,7 @@ def by_autograd(network: nn.Module, ready: Prepared, image: Array, label: Sequen
         outputs: dict[str, torch.Tensor] = {}
         hooks = [
             network.get_submodule(name).register_forward_hook(
-                lambda module, _, y, name=name: outputs.setdefault(name, y) is None or None
+                lambda module, _, y, name=name, outputs=outputs: outputs.setdefault(name, y) is None or None
             )
             for name in weights
         ]
