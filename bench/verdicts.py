@@ -236,7 +236,8 @@ def main(arguments: Sequence[str]) -> int:
             one = judged[-1]
             mark = "" if one.state == one.truth else "   <-"
             print(f"{case.name}: {one.state} (truth {one.truth}){mark}  {one.because}", flush=True)
-        options.out.write_text(document(judged, options.seeds, "make verdicts"))
+    command = " ".join(["python -m bench.verdicts", *arguments])
+    options.out.write_text(document(judged, options.seeds, command))
     print(f"{options.out}: {len(judged)} networks")
     return 0
 
