@@ -132,9 +132,7 @@ def _other_parameters(graph: Graph, weighted: list[WeightedLayer]) -> tuple[Othe
 
     Found by a rehearsal of the backward walk, which also meets every operator without a rule.
     """
-    g = Emitter(
-        replace(graph, constants=dict(graph.constants), shapes=dict(graph.shapes), dtypes=dict(graph.dtypes))
-    )
+    g = Emitter(replace(graph, constants=dict(graph.constants), shapes=dict(graph.shapes), dtypes=dict(graph.dtypes)))
     found = backward(g, LOGITS, cross_entropy_cotangent(g, static(graph.shape(LOGITS)[1:])[0]))
     own = {layer.source for layer in weighted} | {layer.bias for layer in weighted if layer.bias}
     others: dict[str, OtherParameter] = {}

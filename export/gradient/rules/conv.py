@@ -155,9 +155,7 @@ def _channels_last(g: Emitter, x: str, rank: int | None = None) -> str:
     return g.transpose(x, (0, *range(2, rank), 1))
 
 
-def gathered(
-    g: Emitter, rows: str, sizes: tuple[int, ...], channels: int, index: Array | None, groups: int = 1
-) -> str:
+def gathered(g: Emitter, rows: str, sizes: tuple[int, ...], channels: int, index: Array | None, groups: int = 1) -> str:
     """Rows [N, positions, C] at constant places: [N, len(index), taps · C], in one copy.
 
     `index` [n, taps] counts flat positions; `positions` itself means zeros, a row appended behind
