@@ -34,7 +34,7 @@ def with_external_weights(folder: Path) -> Path:
 
 
 def test_a_sound_file_is_read(tmp_path: Path) -> None:
-    assert [node.op_type for node in read_model(saved(classifier(), tmp_path)).graph.node][0] == "Conv"
+    assert next(node.op_type for node in read_model(saved(classifier(), tmp_path)).graph.node) == "Conv"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
