@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,7 @@ def _walk(graph: Graph, traces: Sequence[_Trace], node: Node) -> None:
             node.operator, node.name, "its condition depends on the image", "export the model without control flow"
         )
     else:
+        node = _with_windows_inside(node, traces[0])
         for trace in traces:
             trace.infer(node)
     for output in node.outputs:
@@ -135,6 +137,37 @@ def _walk(graph: Graph, traces: Sequence[_Trace], node: Node) -> None:
             _describe(graph, traces, output)
             graph.shapes[output] = _place_batch(graph, node, graph.shapes[output])
     graph.nodes.append(node)
+
+
+def _with_windows_inside(node: Node, trace: _Trace) -> Node:
+    """A pool without `ceil_mode` where that lets a window begin in the padding behind the image.
+
+    The standard says in words that such a window does not exist, and kernels leave it out; shape
+    inference, onnx's and ONNX Runtime's, counts it. Padding up to the last real window says the same
+    in a way that nobody misreads; it is not counted unless `count_include_pad` asks for it.
+    """
+    pools = node.operator == "MaxPool" or (
+        node.operator == "AveragePool" and not node.attribute("count_include_pad", 0)
+    )
+    if not pools or not node.attribute("ceil_mode", 0) or node.inputs[0] not in trace.types:
+        return node
+    sizes = trace.shape(node.inputs[0])[2:]
+    ones = [1] * len(sizes)
+    strides, pads = node.attribute("strides", ones), node.attribute("pads", [0] * 2 * len(sizes))
+    begins, ends = list(pads[: len(sizes)]), list(pads[len(sizes) :])
+    spans = [
+        d * (k - 1) + 1 for d, k in zip(node.attribute("dilations", ones), node.attribute("kernel_shape"), strict=True)
+    ]
+    beyond = False
+    for axis, (size, stride, span) in enumerate(zip(sizes, strides, spans, strict=True)):
+        count = -(-(size + begins[axis] + ends[axis] - span) // stride) + 1
+        outside = (count - 1) * stride >= size + begins[axis]
+        beyond = beyond or outside
+        last = (count - 1 - outside) * stride + span
+        ends[axis] = max(0, last - size - begins[axis])
+    if not beyond:
+        return node
+    return replace(node, attributes={**node.attributes, "ceil_mode": 0, "pads": [*begins, *ends]})
 
 
 def _record_constants(graph: Graph, traces: Sequence[_Trace], node: Node, results: Sequence[Sequence[Array]]) -> bool:
