@@ -225,9 +225,8 @@ def section(measured: Measurement, command: str) -> Section:
             "standard error over pairs; right, the cosine between any two points of the first path. Trained: "
             "the shipped bundles through ONNX Runtime. Before training: the same definitions at "
             "initialization, BatchNorm statistics taken from the photographs.",
-            "Shattering is a property of initialization: it is what makes a deep plain net slow to train. "
-            "Training, where it succeeds at all, leaves a smooth function, so on trained nets the plain one "
-            "cannot be told from the residual one by this measure alone.",
+            "Shattering is a property of initialization, where a deep plain net has to start from. Training leaves a "
+            "smoother function in all of them; what difference between the families remains is measured below.",
         ),
         table=table(["network", "", *(f"lag {lag}" for lag in lags)], rows),
         statements=statements(measured),

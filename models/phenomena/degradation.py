@@ -129,9 +129,9 @@ def _seed_statements(measured: Measurement) -> Iterable[Statement]:
 
 def draw(measured: Measurement) -> Figure:
     depths = [depth for depth in (20, 56) if {f"plain{depth}", f"resnet{depth}"} <= set(measured.records)]
-    gaps = ", ".join(f"{100 * measured.gap(depth):.1f} points at {depth} layers" for depth in depths)
+    gaps = ", ".join(f"{100 * measured.gap(depth):.1f} points at {depth}" for depth in depths)
     figure, axes = style.figure(
-        f"Training error, plain less residual: {gaps}; plain gradients stay healthy",
+        f"Training error, plain less residual: {gaps}; with BatchNorm no gradient vanishes",
         columns=len(depths) + 1,
         height=3.6,
     )
@@ -157,12 +157,12 @@ def _draw_curves(axis: Axes, measured: Measurement, depth: int) -> None:
         )
         axis.plot(numbers[-1], 100 * measured.final(f"{family}{depth}"), color=colour, marker="o", markersize=4)
     axis.set(
-        title=f"{depth} layers, {len(epochs)} epochs (dot: final, not augmented)",
+        title=f"{depth} layers (dot: not augmented)",
         xlabel="epoch",
         ylabel="error, %",
-        ylim=(0, 75),
+        ylim=(0, 95),
     )
-    axis.legend()
+    axis.legend(fontsize=7.5, loc="upper right")
 
 
 def _draw_norms(axis: Axes, measured: Measurement) -> None:
@@ -186,7 +186,7 @@ def _draw_norms(axis: Axes, measured: Measurement) -> None:
                 label=None if epoch is epochs[0] else model,
             )
     axis.set(
-        title="‖dL/dW‖ by layer (dashed: first epoch, solid: last)",
+        title="‖dL/dW‖ by layer (dashed: first epoch)",
         yscale="log",
         xlabel="share of the depth, from the input",
         ylabel="over the median layer's",
