@@ -212,10 +212,14 @@ def measure(bundle: Path, data: Path, images: int, train_images: int) -> list[st
     strange = {kind: familiarity(model, pixels, train_features) for kind, pixels in kinds.items()}
     lines += ["Foreign images: AUROC / FPR95, in per cent.", "", f"| score | {' | '.join(kinds)} | mean AUROC |"]
     lines.append("|---" * (len(kinds) + 2) + "|")
+    areas: dict[str, list[float]] = {}
     for name, own in familiar.items():
         pairs = [(auroc(own, strange[kind][name]), fpr95(own, strange[kind][name])) for kind in kinds]
+        areas[name] = [area for area, _ in pairs]
         cells = " | ".join(f"{100 * area:.1f} / {100 * rate:.1f}" for area, rate in pairs)
         lines.append(f"| {name} | {cells} | {100 * float(np.mean([area for area, _ in pairs])):.1f} |")
+    best = [f"{kind}: {max(areas, key=lambda name, at=at: areas[name][at])}" for at, kind in enumerate(kinds)]  # type: ignore[misc]
+    lines += ["", f"Best by AUROC: {'; '.join(best)}."]
     lines += ["", *flips(model, bundle, known, classes), ""]
     return lines
 
@@ -271,7 +275,7 @@ def main(arguments: Sequence[str]) -> int:
         except BundleRefused as error:
             print(f"{name}: {error}", file=sys.stderr)
         options.out.write_text("\n".join(lines).rstrip() + "\n")
-        print("\n".join(lines[-24:]), flush=True)
+        print(name, flush=True)
     return 0
 
 

@@ -50,7 +50,7 @@ def render(table: Path, folder: Path, model: OfflineModel) -> str:
         broken += bool(row["error"])
         labelled += bool(row["label"])
         wrong += bool(row["label"]) and not row["error"] and row["label"] != row["predicted"]
-    suspects = worst(table, lambda row: -number(row["margin"]) if row["label"] else math.nan, SUSPECTS)
+    suspects = worst(table, lambda row: -number(row["probability"]) if row["label"] else math.nan, SUSPECTS)
     suspects = [row for row in suspects if row["label"] != row["predicted"]]
     hardest = worst(table, lambda row: number(row["grand"]), HARDEST)
     foreign = worst(table, lambda row: number(row["layer_norm_distance"]), FOREIGN)
@@ -61,7 +61,7 @@ def render(table: Path, folder: Path, model: OfflineModel) -> str:
         layer_section(table, model),
         gallery(
             "Suspected label errors",
-            "Most surely predicted as something else than labelled (margin).",
+            "Least probable labels first: of the scores measured in docs/scores.md the best at this.",
             suspects,
             folder,
         ),

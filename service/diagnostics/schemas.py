@@ -255,13 +255,17 @@ class SampleScores(Answer):
     """How foreign, and how hard or mislabelled, one image looks.
 
     Out of distribution: low `max_probability`, low `energy`, high `layer_norm_distance`.
-    Hard or mislabelled (with a label only): low `margin`, high `el2n` and `grand`.
+    Hard or mislabelled (with a label only): low `probability`, low `margin`, high `el2n` and `grand`.
     """
 
     label: str | None
     index: int | None
     predicted_label: str
     predicted_index: int
+    probability: Number | None = Field(
+        default=None,
+        description="of the label: low is suspect, the best of these scores (docs/scores.md); null without a label",
+    )
     max_probability: Number
     energy: Number = Field(description="logsumexp of the logits (Liu et al. 2020, sign turned: high is familiar)")
     gradnorm: Number | None = Field(

@@ -144,6 +144,7 @@ def score(
             index=int(classes[row]) if given[row] else None,
             predicted_label=bundle.labels[predicted[row]],
             predicted_index=int(predicted[row]),
+            probability=float(probability[row, classes[row]]) if given[row] else None,
             max_probability=float(columns["max_probability"][row]),
             energy=float(columns["energy"][row]),
             gradnorm=value("gradnorm", row),
