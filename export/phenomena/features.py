@@ -146,16 +146,13 @@ def draw(measured: Measurement) -> Figure:
     name = next(iter(measured.strongest))
     strongest = measured.strongest[name]
     channels = len(next(iter(strongest.maps.values())))
-    ends = ", ".join(
-        f"{model} {100 * layers[0].linear_probe:.0f} → {100 * layers[-1].linear_probe:.0f} %"
-        for model, layers in measured.separation.items()
-    )
+    ends = ", ".join(f"{model} {100 * layers[-1].linear_probe:.0f} %" for model, layers in measured.separation.items())
     layout = [["curves"] * 8 + ["photograph"] * 2 + ["."] * 2 * (channels - 1)]
     layout += [
         ["curves"] * 8 + [f"{layer} {channel}" for channel in range(channels) for _ in range(2)]
         for layer in strongest.maps
     ]
-    figure, axes = style.mosaic(f"Classes separate by depth (probe: {ends})", layout, height=4.6)
+    figure, axes = style.mosaic(f"Classes separate by depth; a probe ends at: {ends}", layout, height=4.6)
     _draw_curves(axes["curves"], measured, models)
     axes["photograph"].imshow(strongest.photograph, interpolation="none")
     axes["photograph"].set_title(f"photograph, and {name}'s strongest channels", fontsize=8)
