@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from bench.corpus import CLASSES, MEAN, SIZE, STD, Case, calibrate, cases, photographs
+from bench.corpus import CLASSES, MEAN, SIZE, STD, Case, calibrate, cases, convolutional, photographs
 from export.bundle import read_bundle
 from export.forward import constants_of, forward_graph
 from export.gradient import OPSET, differentiate, prepare
 from export.verify import in_onnxruntime
 from models.network import Network
 from service.bundle_schema import Architecture, Bundle, GraphName, InputSpec
+from service.diagnostics import shattering
 from service.diagnostics.gradients import Diagnosis, diagnose
 from service.diagnostics.measurement import measure_gradients
 from service.diagnostics.norms import measure
@@ -145,6 +146,46 @@ def _judged(name: str, truth: str, also: frozenset[str], found: Diagnosis, debug
     return Judged(name, truth, also, found.verdict.state, findings, debugger, found.verdict.because)
 
 
+# ---------------------------------------------------------------- shattering
+
+
+def shattering_of(graph: onnx.ModelProto, images: Array, points: int = shattering.POINTS) -> shattering.Path:
+    """Along the straight path between two of the photographs."""
+    run = in_onnxruntime(graph)
+    path = shattering.straight_path(images[3], images[11], points)
+    feeds = {"input": path, "label": np.zeros(points, np.int64)}
+    return shattering.analyse(measure(lambda s: run({**feeds, "cotangent_scale": s}), points)["input_gradient"])
+
+
+def untrained_path(family: str, depth: int, images: Array, points: int = shattering.POINTS) -> shattering.Path:
+    """Of He et al.'s network with BatchNorm at initialization."""
+    torch.manual_seed(0)
+    network = calibrate(convolutional(family, depth, "batch"), torch.from_numpy(images))
+    assert isinstance(network, Network)
+    prepared = prepare(forward_graph(network, SIZE), constants=constants_of(network))
+    return shattering_of(differentiate(prepared, "input_gradient"), images, points)
+
+
+def shattering_section(bundles: Path, images: Array, deepest: int) -> list[str]:
+    """A table of spectral exponents: untrained networks with BatchNorm, and the trained bundles."""
+    found = {
+        f"untrained {family} {depth}": untrained_path(family, depth, images)
+        for family in ("plain", "residual")
+        for depth in (20, 56, 110)
+        if depth <= deepest
+    }
+    for directory in sorted(path.parent for path in bundles.glob("*/bundle.json")):
+        bundle, graphs = read_bundle(directory)
+        if bundle.input.height == SIZE:
+            found[f"trained {bundle.name}"] = shattering_of(graphs["input_gradient"], images)
+    lines = ["", "## Shattering", "", f"Input gradients at {shattering.POINTS} points between two photographs.", ""]
+    lines += ["| network | spectral exponent | autocorrelation at lag 1 | verdict |", "|---|---|---|---|"]
+    for name, path in found.items():
+        lag_one = path.autocorrelation.mean[1]
+        lines.append(f"| {name} | {path.spectral_exponent:.2f} | {lag_one:.2f} | {shattering.judge(path).state} |")
+    return lines
+
+
 # ---------------------------------------------------------------- the document
 
 
@@ -237,7 +278,9 @@ def main(arguments: Sequence[str]) -> int:
             mark = "" if one.state == one.truth else "   <-"
             print(f"{case.name}: {one.state} (truth {one.truth}){mark}  {one.because}", flush=True)
     command = " ".join(["python -m bench.verdicts", *arguments])
-    options.out.write_text(document(judged, options.seeds, command))
+    text = document(judged, options.seeds, command)
+    text += "\n".join(shattering_section(options.bundles, images, options.deepest)) + "\n"
+    options.out.write_text(text)
     print(f"{options.out}: {len(judged)} networks")
     return 0
 
