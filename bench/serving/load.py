@@ -67,11 +67,12 @@ class Connection(asyncio.Protocol):
             return
         head = bytes(self._buffer[:end]).lower()
         self._status = int(head[9:12])
+        self._head = end + 4
         start = head.find(b"content-length:")
-        if start < 0:
-            raise RuntimeError("the server answers without a content length")
-        length = int(head[start + 15 :].split(b"\r\n", 1)[0])
-        self._head, self._needed = end + 4, end + 4 + length
+        if start >= 0:
+            self._needed = self._head + int(head[start + 15 :].split(b"\r\n", 1)[0])
+        elif self._buffer.endswith(b"\r\n0\r\n\r\n"):  # chunked: one answer at a time, so its end is the buffer's
+            self._needed = len(self._buffer)
 
     def _answered(self, body: bytes) -> None:
         now = time.perf_counter()
@@ -129,6 +130,10 @@ def request(host: str, port: int, path: str, body: bytes, content_type: str) -> 
 BODIES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "raw": ("application/octet-stream", lambda image: image),
     "json": ("application/json", lambda image: json.dumps({"image": base64.b64encode(image).decode()}).encode()),
+    "json list": (
+        "application/json",
+        lambda image: json.dumps({"image": [base64.b64encode(image).decode()]}).encode(),
+    ),
     "v2": (
         "application/json",
         lambda image: json.dumps(

@@ -53,12 +53,12 @@ SERVERS = (
     ServerUnderTest(
         "BentoML",
         ("-m", "bentoml", "serve", "bench.serving.peers.bentoml_service:ImageService", "--port", "{port}"),
-        "json",
+        "json list",
         requirements=("bentoml",),
     ),
     ServerUnderTest(
         "MLServer",
-        ("-m", "mlserver.cli", "start", "{folder}"),
+        ("-c", "from mlserver.cli import main; main()", "start", "{folder}"),
         "v2",
         path="/v2/models/bench/infer",
         requirements=("mlserver",),
