@@ -153,8 +153,9 @@ def shattering_of(graph: onnx.ModelProto, images: Array, points: int = shatterin
     """Along the straight path between two of the photographs."""
     run = in_onnxruntime(graph)
     path = shattering.straight_path(images[3], images[11], points)
-    feeds = {"input": path, "label": np.zeros(points, np.int64)}
-    return shattering.analyse(measure(lambda s: run({**feeds, "cotangent_scale": s}), points)["input_gradient"])
+    feeds: dict[str, Array] = {"input": path, "label": np.zeros(points, np.int64)}
+    outputs = measure(lambda scale: run({**feeds, "cotangent_scale": scale}), points)
+    return shattering.analyse(outputs["input_gradient"].astype(np.float64))
 
 
 def untrained_path(family: str, depth: int, images: Array, points: int = shattering.POINTS) -> shattering.Path:
