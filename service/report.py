@@ -58,13 +58,13 @@ def render(table: Path, folder: Path, model: OfflineModel) -> str:
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         f"<p>{labelled} labelled, {wrong} of them predicted otherwise; {broken} could not be decoded.</p>",
-        layer_section(table, model),
         gallery(
             "Suspected label errors",
             "Least probable labels first: of the scores measured in docs/scores.md the best at this.",
             suspects,
             folder,
         ),
+        layer_section(table, model),
         gallery("Hardest images", "Largest gradient over all layers (GraNd).", hardest, folder),
         gallery("Least like the training images", "Distance of the vector of layer norms.", foreign, folder),
     ]
