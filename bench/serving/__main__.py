@@ -112,7 +112,8 @@ def report(rows: list[Row], bounds: dict[str, dict[str, Any]], options: argparse
     lines = [
         "# Serving: speed beside the bound and beside other servers",
         "",
-        f"Made by `make bench-serving` on {machine()}; the load generator shares the cores. "
+        f"Made by `make bench-serving` on {machine()}; the load generator shares the cores, and so did whatever else "
+        f"ran: load average {os.getloadavg()[0]:.1f} at the end. "
         f"`{options.bundle.name}`, 32×32 JPEG photographs, closed loop, {options.seconds:g} s for each number of "
         "connections, every answer checked. "
         "Memory is the proportional set size of the whole process tree after the load; ready is the time from start to "
