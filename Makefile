@@ -60,8 +60,8 @@ train: $(DEV)/installed  ## train the shipped networks on DATA, resuming what wa
 	    $(DEV)/bin/python -m models train --model $$model --data $(DATA) --cautionary --epochs 2; done
 
 phenomena: $(DEV)/installed  ## measure the article's phenomena: docs/phenomena.md (DATA: test photographs for sections 7 and 8)
-	$(DEV)/bin/python -m models phenomena
-	$(DEV)/bin/python -m export phenomena --data $(DATA)
+	OMP_NUM_THREADS=1 $(DEV)/bin/python -m models phenomena
+	OMP_NUM_THREADS=1 $(DEV)/bin/python -m export phenomena $(if $(wildcard $(DATA)),--data $(DATA))
 
 coverage: $(DEV)/installed  ## import every architecture family and verify it: docs/coverage.md
 	$(DEV)/bin/python -m export.coverage
