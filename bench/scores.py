@@ -263,7 +263,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--bundles", type=Path, default=Path("models/bundles"))
     parser.add_argument("--names", nargs="*", help="of the bundles (default: all but those made to be sick)")
     parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--train-images", type=int, default=5000)
+    parser.add_argument("--train-images", type=int, default=3000)
     parser.add_argument("--out", type=Path, default=Path("docs/scores.md"))
     options = parser.parse_args(arguments)
     every = sorted(path.parent.name for path in options.bundles.glob("*/bundle.json"))
