@@ -14,7 +14,7 @@ export ORT_DISABLE_TELEMETRY := 1
 PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help serve test test-all test-pages check format train phenomena coverage verdicts bench bench-gradients \
-        bench-serving bench-scores bench-scaling bench-promises soak image-check container-report clean
+        bench-serving bench-scores bench-scaling soak image-check container-report clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -88,9 +88,6 @@ image-check: $(DEV)/installed  ## lint the Dockerfile, the compose file and the 
 
 container-report: $(DEV)/installed  ## build the image, run it in every way: docs/deployment.md
 	$(DEV)/bin/python -m deploy.check report
-
-bench-promises: $(DEV)/installed  ## each of the service's promises with its proof and figure: docs/promises.md
-	$(DEV)/bin/python -m bench.promises
 
 soak: $(DEV)/installed  ## a million mixed requests, swaps and failures on the way: docs/reliability.md
 	$(DEV)/bin/python -m bench.soak
