@@ -71,10 +71,10 @@ verdicts: $(DEV)/installed  ## error rates of the verdicts on a corpus of health
 
 bench: bench-gradients bench-serving  ## the speed tables
 
-bench-gradients: $(DEV)/installed  ## the backward pass beside torch and others: docs/performance-gradients.md
+bench-gradients: $(DEV)/installed  ## the backward pass beside torch and others: docs/performance.md
 	$(DEV)/bin/python -m bench.gradients
 
-bench-serving: $(DEV)/installed  ## the service beside its bound and other servers: docs/performance-serving.md
+bench-serving: $(DEV)/installed  ## the service beside its bound and other servers: docs/performance.md
 	$(DEV)/bin/python -m bench.serving
 
 bench-scores: $(DEV)/installed  ## out-of-distribution and label-error scores on DATA: docs/scores.md

@@ -1,4 +1,4 @@
-"""`make bench-gradients`: what gradient norms cost, as ratios to the forward run → docs/performance-gradients.md.
+"""`make bench-gradients`: what gradient norms cost, as ratios to the forward run → docs/performance.md.
 
 All rows of a table are measured in one process, one thread each, in turn, repetition by repetition,
 and the 20th percentile is taken. "Kernels" is the sum over the graph's nodes of the 20th percentile of
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bench import gradient_peers as peers
+from bench.page import replace_section
 from export.coverage.zoo import torchvision_models
 from export.forward import constants_of, forward_graph
 from export.gradient import Prepared, differentiate, prepare
@@ -37,8 +38,8 @@ from models.network import Network, architecture
 from service.bundle_schema import GraphName
 
 Array = NDArray[Any]
-PAGE = Path("docs/performance-gradients.md")
-MARKS = ("<!-- measured -->", "<!-- /measured -->")
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+COMMAND = "make bench-gradients"
 GRAPHS: tuple[GraphName, ...] = ("activation_norms", "weight_norms", "batch_norms")
 ARITHMETIC = {"Conv", "FusedConv", "MatMul", "FusedMatMul", "Gemm", "FusedGemm", "NhwcFusedConv"}
 QUANTILE = 20
@@ -233,7 +234,7 @@ def table(subject: Subject, batch: int, rows: Sequence[Row]) -> str:
     vmap = seconds.get("torch vmap(grad)")
     forward_kernels = next(row.kernels for row in rows if row.name == "forward")
     lines = [
-        f"### {subject.name}, {subject.size}×{subject.size}, batch {batch}",
+        f"#### {subject.name}, {subject.size}×{subject.size}, batch {batch}",
         "",
         "| run | × forward | kernels × forward's | kernels ÷ arithmetic "
         "| ÷ torch forward + backward | ÷ vmap(grad) | norms agree within |",
@@ -256,13 +257,6 @@ def table(subject: Subject, batch: int, rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(text: str) -> None:
-    """Replace the measured part of the page, leaving what people wrote around it."""
-    before, _, rest = PAGE.read_text().partition(MARKS[0])
-    after = rest.partition(MARKS[1])[2]
-    PAGE.write_text(f"{before}{MARKS[0]}\n{text}{MARKS[1]}{after}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=30)
@@ -278,7 +272,7 @@ def main() -> None:
             repetitions = max(4, arguments.repetitions // (1 if subject.size == 32 else 5))
             sections.append(table(subject, batch, measure(subject, batch, repetitions)))
             print(sections[-1], flush=True)
-    write("\n".join(sections))
+    replace_section(PAGE, COMMAND, "\n".join(sections))
 
 
 if __name__ == "__main__":

@@ -20,11 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.page import replace_section
 from bench.queueing import RunTime, expected, highest_load, plan, simulate
 from bench.replicas import Answer, Replica, closed_loop, nginx, open_loop, prediction, replicas
 
 ROOT = Path(__file__).parents[1]
-BEGIN, END = "<!-- begin: make bench-scaling -->", "<!-- end: make bench-scaling -->"
+COMMAND = "make bench-scaling"
 ONE_SLOT = ("--run-threads", "1", "--decode-threads", "1")
 LOADS = (1e3, 1e5, 1e7)
 ZONES = 3
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     text = report(measured, run, compared, killed, options)
     print(text)
     if not options.print:
-        write(ROOT / "docs/scaling.md", text)
+        replace_section(ROOT / "docs/scaling.md", COMMAND, text)
     return 0
 
 
@@ -234,15 +235,6 @@ def _machine() -> str:
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
     return f"{len(os.sched_getaffinity(0))} CPUs ({name}, virtual machine)"
-
-
-def write(document: Path, text: str) -> None:
-    """Replace what stands between the marks of docs/scaling.md."""
-    before, begin, rest = document.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"{document.name} has no place for the figures: {BEGIN} … {END}")
-    document.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

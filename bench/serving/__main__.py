@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.page import replace_section
 from bench.serving.servers import ROOT, SERVERS, ServerUnderTest, started
 
+COMMAND = "make bench-serving"
 CONNECTIONS = (1, 8, 32, 128)
 
 
@@ -36,7 +38,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, default=ROOT / "tests" / "images")
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--only", nargs="*", help="names of servers")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "performance-serving.md")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "performance.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         images = expected_labels(options.bundle.resolve(), options.images, Path(folder))
@@ -44,7 +46,7 @@ def main() -> None:
         chosen = [server for server in SERVERS if not options.only or server.name in options.only]
         rows = [measure(server, options, images) for server in chosen]
     text = report(rows, bounds, options)
-    options.out.write_text(text)
+    replace_section(options.page, COMMAND, text)
     print(text)
 
 
@@ -107,12 +109,10 @@ def load(server: ServerUnderTest, port: int, images: Path, connections: int, sec
 
 
 def report(rows: list[Row], bounds: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
-    """The Markdown page."""
+    """The Markdown of the page's section."""
     pillow, own = bounds["pillow"], bounds["service"]
     lines = [
-        "# Serving: speed beside the bound and beside other servers",
-        "",
-        f"Made by `make bench-serving` on {machine()}; the load generator shares the cores, and so did whatever else "
+        f"Measured on {machine()}; the load generator shares the cores, and so did whatever else "
         f"ran: load average {os.getloadavg()[0]:.1f} at the end. "
         f"`{options.bundle.name}`, 32×32 JPEG photographs, closed loop, {options.seconds:g} s for each number of "
         "connections, every answer checked. "

@@ -7,10 +7,11 @@ import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bench.page import replace_section
 from deploy.check.engine import Engine
 from deploy.check.trial import Trial, table
 
-BEGIN, END = "<!-- begin: make container-report -->", "<!-- end: make container-report -->"
+COMMAND = "make container-report"
 
 
 def machine(engine: Engine, base_note: str) -> str:
@@ -32,19 +33,6 @@ def _lines(path: str) -> list[str]:
 
 
 def write(document: Path, sections: Mapping[str, Sequence[Trial]], where: str) -> None:
-    """Replace what stands between the two marks of `document`.
-
-    Raises:
-        ValueError: the marks are not there, once each and in order.
-    """
-    text = document.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{document.name} has no place for the report: {BEGIN} … {END}")
-    parts = [
-        f"\nTried on: {where}\n",
-        *(f"\n### {title}\n\n{table(trials)}\n" for title, trials in sections.items()),
-        "\n",
-    ]
-    document.write_text(before + BEGIN + "\n" + "".join(parts) + END + after, encoding="utf-8")
+    """Replace the section that `make container-report` wrote last."""
+    parts = [f"Tried on: {where}", *(f"### {title}\n\n{table(trials)}" for title, trials in sections.items())]
+    replace_section(document, COMMAND, "\n\n".join(parts))

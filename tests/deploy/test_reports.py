@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from bench import scaling
+from bench import gradients, scaling
+from bench.page import marks, replace_section
+from bench.serving import __main__ as serving
 from deploy.check import report
 from deploy.check.trial import Trial, table
 
 DOCS = Path(__file__).parents[2] / "docs"
+BEGIN, END = marks(report.COMMAND)
 GOOD, BAD = Trial("size", "150 MB", "≤ 200 MB", True), Trial("ready", "4 s", "≤ 3 s", False)
 
 
@@ -23,7 +26,7 @@ def test_a_failed_trial_stands_out() -> None:
 
 def test_a_report_replaces_the_last_one_and_nothing_else(tmp_path: Path) -> None:
     document = tmp_path / "deployment.md"
-    document.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", encoding="utf-8")
+    document.write_text("\n".join(["before", BEGIN, "old", END, "after", ""]), encoding="utf-8")
     for _ in range(2):
         report.write(document, {"Image": [GOOD]}, "a machine")
     text = document.read_text(encoding="utf-8")
@@ -42,11 +45,32 @@ def test_a_document_without_a_place_for_it_is_left_alone(tmp_path: Path) -> None
     assert document.read_text(encoding="utf-8") == "nothing"
 
 
+def test_two_commands_fill_one_page(tmp_path: Path) -> None:
+    document = tmp_path / "page.md"
+    document.write_text("\n".join(["# Page", *marks("make one"), "between", *marks("make two"), ""]), encoding="utf-8")
+    for command in ("make two", "make one", "make two"):
+        replace_section(document, command, f"by {command}")
+    assert document.read_text(encoding="utf-8").splitlines() == [
+        "# Page",
+        "<!-- begin: make one -->",
+        "by make one",
+        "<!-- end: make one -->",
+        "between",
+        "<!-- begin: make two -->",
+        "by make two",
+        "<!-- end: make two -->",
+    ]
+
+
 @pytest.mark.parametrize(
-    ("name", "marks"),
-    [("deployment.md", (report.BEGIN, report.END)), ("scaling.md", (scaling.BEGIN, scaling.END))],
+    ("document", "command"),
+    [
+        (DOCS / "deployment.md", report.COMMAND),
+        (DOCS / "scaling.md", scaling.COMMAND),
+        (gradients.PAGE, gradients.COMMAND),
+        (DOCS / "performance.md", serving.COMMAND),
+    ],
 )
-def test_the_documents_have_a_place_for_their_figures(name: str, marks: tuple[str, str]) -> None:
-    text = (DOCS / name).read_text(encoding="utf-8")
-    begin, end = (text.index(mark) for mark in marks)
+def test_the_documents_have_a_place_for_their_figures(document: Path, command: str) -> None:
+    begin, end = (document.read_text(encoding="utf-8").index(mark) for mark in marks(command))
     assert begin < end
