@@ -38,6 +38,10 @@ CONNECTIONS = 16
 MEMORY_COUNTS_FROM = 10_000
 """Below this many requests the allocator is still warming up: growth is told, not judged."""
 GROWTH_LIMIT = 0.05
+SETTLING_SECONDS = 60.0
+"""Descriptors that are still open this long after the last request are leaked."""
+REPLACED = "bundle.json"
+"""The file of the bundle that is swapped: one file, because only that can be replaced without a gap."""
 
 Answer = tuple[str, str, int]
 """Bundle's digest, label, index."""
@@ -138,15 +142,28 @@ class Soak:
     def run(self) -> Log:
         self._variants = self._two_variants(self._models[-1])
         self._store_answers()
-        before, first = self._outcomes(), self._process.num_fds()
+        before, first = self._outcomes(), self._idle_descriptors()
         began = time.monotonic()
         asyncio.run(self._play())
         self.log.seconds = time.monotonic() - began
-        time.sleep(1.0)
+        self.log.descriptors = (first, self._idle_descriptors(first))
         self.log.outcomes = Counter(self._outcomes())
         self.log.outcomes.subtract(before)
-        self.log.descriptors = (first, self._process.num_fds())
         return self.log
+
+    def _idle_descriptors(self, at_most: int | None = None) -> int:
+        """The number of open descriptors without connections, as soon as it is at or below `at_most`.
+
+        At any one instant a connection may still be closing or a bundle be loading; what is leaked never
+        closes, so that the number found at the end of the time is then above `at_most`.
+        """
+        end = time.monotonic() + SETTLING_SECONDS
+        while True:
+            connected = any(each.status != psutil.CONN_LISTEN for each in self._process.net_connections())
+            number = self._process.num_fds()
+            if (not connected and (at_most is None or number <= at_most)) or time.monotonic() > end:
+                return number
+            time.sleep(0.05)
 
     def _two_variants(self, model: str) -> tuple[Path, Path]:
         """The bundle as it is, and one whose labels are in reverse order: another digest, other answers."""
@@ -154,14 +171,14 @@ class Soak:
         original, reversed_labels = store / "original", store / "reversed"
         for variant in (original, reversed_labels):
             shutil.copytree(self._folder / model, variant)
-        description = json.loads((reversed_labels / "bundle.json").read_text())
+        description = json.loads((reversed_labels / REPLACED).read_text())
         description["labels"].reverse()
-        (reversed_labels / "bundle.json").write_text(json.dumps(description))
+        (reversed_labels / REPLACED).write_text(json.dumps(description))
         return original, reversed_labels
 
     def _store_answers(self) -> None:
-        reverse = json.loads((self._variants[1] / "bundle.json").read_text())["labels"]
-        digest = hashlib.sha256((self._variants[1] / "bundle.json").read_bytes()).hexdigest()[:12]
+        reverse = json.loads((self._variants[1] / REPLACED).read_text())["labels"]
+        digest = hashlib.sha256((self._variants[1] / REPLACED).read_bytes()).hexdigest()[:12]
         with httpx.Client(base_url=f"http://127.0.0.1:{self._port}", timeout=30) as client:
             for model in self._models:
                 for number, image in enumerate(self._images):
@@ -194,11 +211,9 @@ class Soak:
         target = self._folder / self._models[-1]
         while True:
             source = self._variants[(self.log.swaps + 1) % 2]
-            beside, old = target.parent / ".new", target.parent / ".old"
-            await asyncio.to_thread(shutil.copytree, source, beside)
-            target.rename(old)
-            beside.rename(target)
-            await asyncio.to_thread(shutil.rmtree, old)
+            beside = target / ".new"
+            await asyncio.to_thread(shutil.copyfile, source / REPLACED, beside)
+            os.replace(beside, target / REPLACED)
             self.log.swaps += 1
             await asyncio.sleep(2.0)
 
