@@ -24,6 +24,7 @@ from service.responses import error_answer, routing_error
 from service.routes import diagnostics, health, metrics, models, open_inference, pages, predict
 from service.routes.predict import PredictEndpoint
 from service.runtime import Runtime
+from service.sampling import Sampler
 from service.settings import Settings
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -71,6 +72,8 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
         settings.max_decoding_pixels,
     )
 
+    sampler = Sampler(settings.sample_gradients, engine, decode_pool)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         engine.start()
@@ -78,17 +81,18 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
         try:
             yield
         finally:
+            sampler.stop()
             loader.stop()
             await engine.stop()
             decode_pool.close()
 
     app = FastAPI(title="Contraflow", docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False)
-    endpoint = PredictEndpoint(registry, engine, decode_pool, settings)
+    endpoint = PredictEndpoint(registry, engine, decode_pool, sampler, settings)
     state = app.state
     state.settings, state.registry, state.runtime, state.ledger = settings, registry, runtime, ledger
     state.lifecycle, state.engine, state.decode_pool, state.loader = lifecycle, engine, decode_pool, loader
-    state.predict = endpoint
-    state.metrics = metrics_registry(ledger, engine, registry, runtime)
+    state.predict, state.sampler = endpoint, sampler
+    state.metrics = metrics_registry(ledger, engine, registry, runtime, sampler)
     for router in ROUTERS:
         app.include_router(router)
     for error in (ServiceError, ImageError, HTTPException, RequestValidationError, Exception):

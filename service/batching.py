@@ -2,8 +2,9 @@
 
 A slot that is free takes whatever waits at once, up to the graph's best batch size: there is no
 delay to tune, an idle server adds none and a busy one forms batches by being busy. Predictions go
-before diagnostics; among equals the graph that has had the least run time goes first. What would be
-late is refused on arrival, what is given up leaves the queue at once.
+before diagnostics, and both before what runs in the background; among equals the graph that has had
+the least run time goes first. What would be late is refused on arrival, what is given up leaves the
+queue at once.
 
 `submit`, `wake` and `forget` are for the event loop's thread, `take` and `finish` for the slots'.
 """
@@ -44,8 +45,8 @@ class Ticket:
     """
 
     __slots__ = (
-        "batch", "cost", "count", "decoded", "finished", "forget", "future", "graph", "images", "labels",
-        "outcome", "submitted", "taken",
+        "background", "batch", "cost", "count", "decoded", "finished", "forget", "future", "graph", "images",
+        "labels", "outcome", "submitted", "taken",
     )  # fmt: skip
 
     def __init__(
@@ -54,8 +55,11 @@ class Ticket:
         images: tuple[bytes, ...] | Array,
         labels: NDArray[np.int64] | None,
         future: asyncio.Future[dict[str, Array]],
+        *,
+        background: bool = False,
     ) -> None:
         self.graph = graph
+        self.background = background
         self.images: tuple[bytes, ...] | Array | None = images
         self.labels = labels
         self.count = len(images)
@@ -117,12 +121,13 @@ class Batch:
 
 
 class Lane:
-    """What waits for one graph, and how much run time it has had."""
+    """What waits for one graph, in the background or not, and how much run time it has had."""
 
-    __slots__ = ("graph", "served", "tickets", "waiting")
+    __slots__ = ("background", "graph", "served", "tickets", "waiting")
 
-    def __init__(self, graph: ServedGraph) -> None:
+    def __init__(self, graph: ServedGraph, background: bool) -> None:
         self.graph = graph
+        self.background = background
         self.tickets: deque[Ticket] = deque()
         self.waiting = 0
         self.served = 0.0
@@ -137,7 +142,8 @@ class Scheduler:
         self.waiting_images = 0
         self._backlog = {False: 0.0, True: 0.0}
         """Seconds of run time that wait, for predictions (False) and diagnostics (True)."""
-        self._lanes: dict[ServedGraph, Lane] = {}
+        self._lanes: dict[tuple[ServedGraph, bool], Lane] = {}
+        """By graph, and whether in the background."""
         self._running: set[Batch] = set()
         self._idle_slots = 0
         self._closed = False
@@ -147,13 +153,15 @@ class Scheduler:
         """Queues all `tickets` (of one graph), or none; call `wake` when nothing more comes at this moment.
 
         Raises:
-            QueueFull: there are too many images waiting.
+            QueueFull: there are too many images waiting; in the background, any at all, or no slot is free.
             TooBusy: they would be answered after `deadline` (monotonic clock).
         """
         graph = tickets[0].graph
         images = sum([ticket.count for ticket in tickets])
         with self._changed:
             now = time.monotonic()
+            if tickets[0].background and not self._is_idle():
+                raise QueueFull("The service is busy.", retry_after=1.0)
             if self.waiting_images + images > self.max_images:
                 raise QueueFull(
                     f"{self.waiting_images} images are waiting; the limit is {self.max_images}.",
@@ -161,7 +169,7 @@ class Scheduler:
                 )
             if deadline is not None:
                 self._refuse_if_late(graph, sum([ticket.cost for ticket in tickets]), deadline, now)
-            lane = self._lanes.get(graph) or self._new_lane(graph)
+            lane = self._lane_of(tickets[0]) or self._new_lane(tickets[0])
             for ticket in tickets:
                 ticket.submitted = now
                 ticket.forget = self.forget
@@ -199,18 +207,18 @@ class Scheduler:
         with self._changed:
             self._running.discard(batch)
             seconds = time.monotonic() - batch.began
-            lane = self._lanes.get(batch.graph)
+            lane = self._lane_of(batch.tickets[0])
             if lane is not None:
                 lane.served += seconds
                 if not lane.waiting and lane.graph.retired:
-                    del self._lanes[batch.graph]
+                    del self._lanes[lane.graph, lane.background]
             if not batch.handle.stopped:
                 batch.graph.learn(batch.count, seconds)
 
     def forget(self, ticket: Ticket) -> None:
         """Takes a ticket out of the queue, if it is still there."""
         with self._changed:
-            lane = self._lanes.get(ticket.graph)
+            lane = self._lane_of(ticket)
             if ticket.batch is None and lane is not None and ticket in lane.tickets:
                 lane.tickets.remove(ticket)
                 ticket.images = None
@@ -226,15 +234,27 @@ class Scheduler:
     def running(self) -> int:
         return len(self._running)
 
+    @property
+    def idle(self) -> bool:
+        """Whether a slot is free and nothing waits for it."""
+        with self._changed:
+            return self._is_idle()
+
     def expected_wait(self, diagnostic: bool) -> float:
         """Seconds until a new request of that kind would begin to run."""
         with self._changed:
             return self._wait_before(diagnostic, time.monotonic())
 
-    def _new_lane(self, graph: ServedGraph) -> Lane:
+    def _is_idle(self) -> bool:
+        return not self.waiting_images and len(self._running) < self.slots
+
+    def _lane_of(self, ticket: Ticket) -> Lane | None:
+        return self._lanes.get((ticket.graph, ticket.background))
+
+    def _new_lane(self, ticket: Ticket) -> Lane:
         for idle in [lane for lane in self._lanes.values() if lane.graph.retired and not lane.tickets]:
-            del self._lanes[idle.graph]
-        lane = self._lanes[graph] = Lane(graph)
+            del self._lanes[idle.graph, idle.background]
+        lane = self._lanes[ticket.graph, ticket.background] = Lane(ticket.graph, ticket.background)
         lane.served = min((other.served for other in self._lanes.values() if other is not lane), default=0.0)
         return lane
 
@@ -275,9 +295,10 @@ class Scheduler:
         for lane in self._lanes.values():  # nobody saves up turns while idle
             if not lane.tickets:
                 lane.served = max(lane.served, floor)
-        overdue = [lane for lane in waiting if lane.graph.diagnostic and self._overdue(lane, now)]
-        predictions = [lane for lane in waiting if not lane.graph.diagnostic]
-        return min(overdue or predictions or waiting, key=lambda lane: lane.served)
+        awaited = [lane for lane in waiting if not lane.background]
+        overdue = [lane for lane in awaited if lane.graph.diagnostic and self._overdue(lane, now)]
+        predictions = [lane for lane in awaited if not lane.graph.diagnostic]
+        return min(overdue or predictions or awaited or waiting, key=lambda lane: lane.served)
 
     def _overdue(self, lane: Lane, now: float) -> bool:
         diagnosing = any(batch.graph.diagnostic for batch in self._running)

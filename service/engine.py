@@ -82,7 +82,7 @@ class Engine:
             images: n encoded files, uint8 pixels [n, h, w, c] as `images.decode` gives, or the
                 float32 tensor in the layout of `input`.
             labels: int64 [n], −1 for the predicted class; None for all predicted.
-            request: whose deadline, cancellation and clock apply.
+            request: whose deadline, cancellation, clock and priority apply.
 
         Returns:
             The outputs by name. For graphs without a backward pass also `probabilities` [n, K] and
@@ -96,7 +96,7 @@ class Engine:
         served = model.graph(graph)
         if served.state != "ready":
             await self._load_on_demand(model, served, request)
-        tickets = self._tickets(served, images, labels)
+        tickets = self._tickets(served, images, labels, request.background)
         self._submit(tickets, request)
         try:
             if len(tickets) == 1:
@@ -117,15 +117,25 @@ class Engine:
         graph.check_ready()
 
     def _tickets(
-        self, graph: ServedGraph, images: tuple[bytes, ...] | Array, labels: NDArray[np.int64] | None
+        self,
+        graph: ServedGraph,
+        images: tuple[bytes, ...] | Array,
+        labels: NDArray[np.int64] | None,
+        background: bool,
     ) -> list[Ticket]:
         count = len(images)
         size = count if graph.exclusive else graph.best_batch
         if count <= size:
-            return [Ticket(graph, images, labels, self._loop.create_future())]
+            return [Ticket(graph, images, labels, self._loop.create_future(), background=background)]
         parts = [slice(start, start + size) for start in range(0, count, size)]
         return [
-            Ticket(graph, images[part], None if labels is None else labels[part], self._loop.create_future())
+            Ticket(
+                graph,
+                images[part],
+                None if labels is None else labels[part],
+                self._loop.create_future(),
+                background=background,
+            )
             for part in parts
         ]
 
@@ -135,9 +145,10 @@ class Engine:
         self.scheduler.submit(tickets, request.deadline)
         for ticket in tickets:
             request.add(ticket)
-        alone = len(tickets) == 1 and request.client is not None and request.client == self._last_client
-        self._last_client = request.client
-        self._alone = tickets[0] if alone and _is_short(tickets[0]) else None
+        if not request.background:
+            alone = len(tickets) == 1 and request.client is not None and request.client == self._last_client
+            self._last_client = request.client
+            self._alone = tickets[0] if alone and _is_short(tickets[0]) else None
         if not self._wake_planned:
             self._wake_planned = True
             self._loop.call_soon(self._wake)

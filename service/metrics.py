@@ -14,22 +14,26 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from service.diagnostics.live import WINDOW
 from service.engine import Engine
 from service.ledger import Histogram, Ledger
 from service.registry import Registry
 from service.runtime import Runtime
+from service.sampling import Sampler
 
 
 class ServiceCollector(Collector):
-    """Requests, runs, queue and models of one service."""
+    """Requests, runs, queue, models and sampled gradients of one service."""
 
-    def __init__(self, ledger: Ledger, engine: Engine, registry: Registry, runtime: Runtime) -> None:
+    def __init__(self, ledger: Ledger, engine: Engine, registry: Registry, runtime: Runtime, sampler: Sampler) -> None:
         self._ledger, self._engine, self._registry, self._runtime = ledger, engine, registry, runtime
+        self._sampler = sampler
 
     def collect(self) -> Iterable[Metric]:
         yield from self._requests()
         yield from self._runs()
         yield from self._state()
+        yield from self._gradients()
 
     def _requests(self) -> Iterable[Metric]:
         requests = CounterMetricFamily(
@@ -82,15 +86,60 @@ class ServiceCollector(Collector):
         provider = {"execution_provider": self._runtime.provider, "reason": self._runtime.reason}
         yield InfoMetricFamily("contraflow_execution_provider", "Where the graphs run", provider)
 
+    def _gradients(self) -> Iterable[Metric]:
+        """One series per layer of a served model; those of a model that is served no more go with it."""
+        sampled = CounterMetricFamily(
+            "contraflow_sampled_gradients",
+            "Images of live traffic drawn for their gradients, by what became of them",
+            labels=("model", "version", "outcome"),
+        )
+        labels = ("model", "version", "layer")
+        median = GaugeMetricFamily(
+            "contraflow_layer_gradient",
+            f"scaled_gradient_norm / ‖dL/dlogits‖, median of the last {WINDOW} sampled images",
+            labels=labels,
+        )
+        ratio = GaugeMetricFamily(
+            "contraflow_layer_gradient_to_baseline", "That median over the one of the training images", labels=labels
+        )
+        outside = GaugeMetricFamily(
+            "contraflow_layer_gradient_outside_share",
+            f"Share of the last {WINDOW} sampled images outside the range of the training images",
+            labels=labels,
+        )
+        distance = GaugeMetricFamily(
+            "contraflow_layer_norm_distance",
+            f"layer_norm_distance over √layers, median of the last {WINDOW} sampled images: about 1 on images like "
+            "the training's",
+            labels=labels[:2],
+        )
+        for model in self._registry.models():
+            live = self._sampler.live.get(model)
+            if live is None:
+                continue
+            values = (model.name, model.version)
+            for outcome, count in live.counts.items():
+                sampled.add_metric((*values, outcome), count)
+            if live.distance is not None:
+                distance.add_metric(values, live.distance)
+            for layer in live.layers():
+                median.add_metric((*values, layer.name), layer.median)
+                if layer.baseline is not None:
+                    ratio.add_metric((*values, layer.name), layer.ratio)
+                    outside.add_metric((*values, layer.name), layer.baseline.outside_share)
+        return sampled, distance, median, ratio, outside
+
 
 def _add(family: HistogramMetricFamily, labels: tuple[str, ...], histogram: Histogram) -> None:
     family.add_metric(labels, buckets=histogram.buckets(), sum_value=histogram.total)
 
 
-def metrics_registry(ledger: Ledger, engine: Engine, registry: Registry, runtime: Runtime) -> CollectorRegistry:
+def metrics_registry(
+    ledger: Ledger, engine: Engine, registry: Registry, runtime: Runtime, sampler: Sampler
+) -> CollectorRegistry:
     """A registry of this service alone, with the process's own memory, CPU and descriptors."""
     collectors = CollectorRegistry()
-    collectors.register(ServiceCollector(ledger, engine, registry, runtime))
+    collectors.register(ServiceCollector(ledger, engine, registry, runtime, sampler))
     ProcessCollector(registry=collectors)
     PlatformCollector(registry=collectors)
     return collectors

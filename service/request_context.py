@@ -25,11 +25,22 @@ class RequestContext:
     sum is the latency exactly. Only the event loop's thread touches a context.
     """
 
-    __slots__ = ("_accounted", "_pending", "abandoned_by", "client", "deadline", "id", "received", "stages")
+    __slots__ = (
+        "_accounted", "_pending", "abandoned_by", "background", "client", "deadline", "id", "received", "stages",
+    )  # fmt: skip
 
-    def __init__(self, request_id: str | None = None, client: object = None, seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        request_id: str | None = None,
+        client: object = None,
+        seconds: float | None = None,
+        *,
+        background: bool = False,
+    ) -> None:
         self.id = request_id or new_request_id()
         self.client = client
+        self.background = background
+        """Nobody waits for it: it runs when nothing else does, and is refused where anything waits."""
         self.received = self._accounted = time.monotonic()
         self.deadline: float | None = None if seconds is None else self.received + seconds
         """When the answer is worth nothing any more, on the monotonic clock."""

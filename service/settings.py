@@ -57,6 +57,13 @@ class Settings(BaseModel):
 
     max_queued_images: int = Field(default=1024, ge=1, description="images waiting before requests are refused (503)")
     deadline_ms: float = Field(default=30_000, gt=0, description="longest wait for an answer without X-Deadline-Ms")
+    sample_gradients: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of the images sent to /predict whose gradients are measured too, on idle run slots, for "
+        "/metrics",
+    )
     bundle_poll_seconds: float = Field(
         default=2.0, ge=0, description="how often the folder of bundles is looked at for changes; 0: never"
     )

@@ -17,9 +17,11 @@ MODEL_SHARE: Final = 0.25
 
 
 def layer_baselines(
-    baseline: Baseline, layers: tuple[Layer, ...], relative: NDArray[np.float64]
+    baseline: Baseline | None, layers: tuple[Layer, ...], relative: NDArray[np.float64]
 ) -> list[LayerBaseline | None]:
-    """One per layer: the recorded range of r and the share of `relative` [N, L] outside of it."""
+    """One per layer: the recorded range of r and the share of `relative` [N, L] outside of it; None without either."""
+    if baseline is None or not len(relative):
+        return [None] * len(layers)
     found: list[LayerBaseline | None] = []
     for column, layer in enumerate(layers):
         recorded = baseline.scaled_gradient_norm.get(layer.name)

@@ -14,6 +14,7 @@ from service.diagnostics.baseline import layer_baselines, unlike_itself
 from service.diagnostics.norms import SATURATED, logit_gradients, loss_labels, losses, probabilities
 from service.diagnostics.schemas import (
     LayerActivations,
+    LayerBaseline,
     LayerGradients,
     NoiseScale,
     OtherParameterGradients,
@@ -66,7 +67,7 @@ def diagnose(bundle: Bundle, measured: Measured, thresholds: Thresholds) -> Diag
     sizes = logit_gradient_norms(norms["logits"], labels)
     relative = relative_norms(norms["scaled_gradient_norm"], sizes)
     dead, dead_images = dead_fractions(bundle, measured.activations)
-    judged, saturated = _with_runner_up(relative, sizes, measured)
+    judged, saturated = judged_norms(measured)
     parameters = np.array([layer.parameters for layer in bundle.layers], np.float64)
     with np.errstate(invalid="ignore"):
         typical = np.median(norms["weight_gradient_norm"], axis=0) / np.sqrt(parameters)
@@ -82,7 +83,9 @@ def diagnose(bundle: Bundle, measured: Measured, thresholds: Thresholds) -> Diag
     verdict, states = judge(evidence, thresholds)
     # A trained net judged on too few images may still be called dead from its own record.
     measured_dead = dead if measured.activations is not None else np.full(len(bundle.layers), np.nan)
-    layers = _layers(bundle, measured, relative, measured_dead, states)
+    # Saturated samples are compared by their runner-up class as well: to be certain is not to be unlike itself.
+    baselines = layer_baselines(bundle.baseline, bundle.layers, judged[~saturated])
+    layers = _layers(bundle, measured, relative, measured_dead, baselines, states)
     return Diagnosis(
         samples=_samples(bundle, norms["logits"], labels, sizes),
         layers=layers,
@@ -95,11 +98,7 @@ def diagnose(bundle: Bundle, measured: Measured, thresholds: Thresholds) -> Diag
             )
             for column, one in enumerate(bundle.other_parameters)
         ],
-        unlike_itself=(
-            unlike_itself(bundle.baseline, bundle.layers, [layer.baseline for layer in layers])
-            if bundle.baseline
-            else None
-        ),
+        unlike_itself=(unlike_itself(bundle.baseline, bundle.layers, baselines) if bundle.baseline else None),
         verdict=verdict,
     )
 
@@ -148,8 +147,11 @@ def dead_fractions(bundle: Bundle, activations: Mapping[str, Array] | None) -> t
     return fractions, bundle.baseline.images
 
 
-def _with_runner_up(relative: Float64, sizes: Float64, measured: Measured) -> tuple[Float64, NDArray[np.bool_]]:
-    """`relative` with saturated samples judged by their runner-up class, and which samples still say nothing."""
+def judged_norms(measured: Measured) -> tuple[Float64, NDArray[np.bool_]]:
+    """r [N, L] with saturated samples judged by their runner-up class, and which samples [N] still say nothing."""
+    norms = measured.norms
+    sizes = logit_gradient_norms(norms["logits"], loss_labels(norms["logits"], measured.labels))
+    relative = relative_norms(norms["scaled_gradient_norm"], sizes)
     saturated = saturated_samples(sizes)
     if measured.runner_up is None:
         return relative, saturated
@@ -179,13 +181,15 @@ def _samples(bundle: Bundle, logits: Array, labels: NDArray[np.int64], sizes: Fl
 
 
 def _layers(
-    bundle: Bundle, measured: Measured, relative: Float64, dead: Float64, states: list[State]
+    bundle: Bundle,
+    measured: Measured,
+    relative: Float64,
+    dead: Float64,
+    baselines: list[LayerBaseline | None],
+    states: list[State],
 ) -> list[LayerGradients]:
     norms, activations = measured.norms, measured.activations
     bias_columns = iter(range(len(bundle.layers)))
-    baselines = (
-        layer_baselines(bundle.baseline, bundle.layers, relative) if bundle.baseline else [None] * len(bundle.layers)
-    )
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = norms["weight_gradient_norm"] / np.array([layer.weight_norm for layer in bundle.layers])
     return [

@@ -25,6 +25,7 @@ from service.registry import Registry, ServedModel
 from service.request_context import RequestContext
 from service.responses import JSON, Headers, identity, to_json
 from service.runtime import CPU
+from service.sampling import Sampler
 from service.schemas import Predictions
 from service.settings import Settings
 from service.submission import Limits, Submission, read_form, read_query, read_top_k
@@ -42,10 +43,13 @@ Answer = tuple[int, Headers, bytes]
 class PredictEndpoint:
     """Answers `POST /predict`."""
 
-    def __init__(self, registry: Registry, engine: Engine, decode_pool: DecodePool, settings: Settings) -> None:
+    def __init__(
+        self, registry: Registry, engine: Engine, decode_pool: DecodePool, sampler: Sampler, settings: Settings
+    ) -> None:
         self._registry = registry
         self._engine = engine
         self._decode_pool = decode_pool
+        self._sampler = sampler
         self._limits = Limits(settings.max_images, settings.max_json_depth)
         self._writers: WeakKeyDictionary[ServedModel, AnswerWriter] = WeakKeyDictionary()
 
@@ -61,6 +65,8 @@ class PredictEndpoint:
         else:
             raise EmptyBody("The body is empty; send an image.")
         outputs = await self._run(model, images, context)
+        if self._sampler.share:
+            self._sampler.offer(model, images)
         return 200, [JSON], self._writer(model).write(outputs, top_k, context.id)
 
     def _take_apart(
