@@ -1,4 +1,8 @@
-"""uvicorn's HTTP protocol with what it lacks: a limit on the head, a time limit for it, word of lost connections."""
+"""uvicorn's HTTP protocol with what it lacks.
+
+A limit on the head and on the time it takes, word of lost connections, and answers in one write where ASGI
+takes two messages.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.gateway import CONNECTION
+from service.responses import CLOSE, Headers
 
 
 class Protocol(HttpToolsProtocol):
@@ -21,8 +26,8 @@ class Protocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
         self.on_lost: Callable[[], None] | None = None
-        self._head_bytes = 0
-        """Of the head's parts, as the parser hands them out."""
+        self._answering: RequestResponseCycle
+        """The request that is worked on; `cycle` is the last that came, which may still have to wait."""
         self._bytes_since_head = 0
         """Received since the last whole head: a line that never ends stays inside the parser."""
         self._head_since: float | None = None
@@ -33,8 +38,29 @@ class Protocol(HttpToolsProtocol):
         """Whether the current request's body has arrived whole."""
         return not self.cycle.more_body
 
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """The whole answer to the request that is worked on: one system call and one packet if it is small."""
+        cycle = self._answering
+        if self.flow.write_paused and not cycle.disconnected:
+            await self.flow.drain()
+        if cycle.disconnected or self.transport.is_closing():
+            return
+        lines = [b"%s: %s\r\n" % header for header in headers]
+        if CLOSE in headers:
+            cycle.keep_alive = False
+        elif not cycle.keep_alive:
+            lines.append(b"connection: close\r\n")
+        content = b"" if cycle.scope["method"] == "HEAD" else body
+        self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", content]))
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(OneWrite(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(transport)
         self._head_since = time.monotonic()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -45,21 +71,12 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["extensions"] = {CONNECTION: self}  # type: ignore[dict-item]
-        self._head_bytes = 0
         self._head_since = time.monotonic()
-
-    def on_url(self, url: bytes) -> None:
-        self._head_bytes += len(url)
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value) + 4
-        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._head_since = None
         self._bytes_since_head = 0
-        if self._head_bytes > self.max_head_bytes:
+        if self._head_bytes() > self.max_head_bytes:
             self._refuse_head()
             raise ValueError("head too large")  # ends the parser
         super().on_headers_complete()
@@ -80,6 +97,13 @@ class Protocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             super().send_400_response(msg)
 
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
     def _refuse_head(self) -> None:
         self._refuse(b"431 Request Header Fields Too Large", b"The request head is too large.")
 
@@ -94,37 +118,3 @@ class Protocol(HttpToolsProtocol):
         head = b"HTTP/1.1 %s\r\ncontent-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         self.transport.write(head % (status, len(text)) + text)
         self.transport.close()
-
-
-class OneWrite:
-    """A transport that sends an answer's head together with its body, where the two come at one moment.
-
-    uvicorn writes them one after the other, which is two system calls and two packets per answer.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._head: bytes | None = None
-
-    def write(self, data: bytes) -> None:
-        if self._head is not None:
-            data, self._head = self._head + data, None
-            self._transport.write(data)
-        elif data.startswith(b"HTTP/1.1 "):
-            self._head = data
-            self._loop.call_soon(self._flush)  # for a body that does not come yet
-        else:
-            self._transport.write(data)
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        if self._head is not None:
-            data, self._head = self._head, None
-            self._transport.write(data)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)

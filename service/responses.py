@@ -16,6 +16,7 @@ from service.request_context import RequestContext
 Headers = list[tuple[bytes, bytes]]
 
 JSON = (b"content-type", b"application/json")
+CLOSE = (b"connection", b"close")
 PROBLEM = (b"content-type", b"application/problem+json")
 
 OPEN_INFERENCE_PREFIX = "/v2"
