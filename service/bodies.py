@@ -35,8 +35,20 @@ class BodyReader:
         self._seconds = seconds
         self._held = 0
 
-    async def read(self, headers: Mapping[bytes, bytes], receive: Receive, holding: Holding, *, here: bool) -> bytes:
-        """The whole body; `here` says that it has arrived already, so that no timer is needed.
+    def take(self, body: bytes, holding: Holding) -> bytes:
+        """A body that has arrived whole.
+
+        Raises:
+            TooLarge, QueueFull: as `read`.
+        """
+        if len(body) > self._max_bytes:
+            raise TooLarge(f"The body has more than {self._max_bytes} bytes.")
+        if len(body) > SMALL_BODY:
+            self._hold(holding, len(body))
+        return body
+
+    async def read(self, headers: Mapping[bytes, bytes], receive: Receive, holding: Holding) -> bytes:
+        """The whole body, waited for.
 
         Raises:
             TooLarge: over `max_bytes`.
@@ -47,8 +59,6 @@ class BodyReader:
         length = _content_length(headers)
         if length > self._max_bytes and b"expect" in headers:
             raise TooLarge(f"The body has {length} bytes; the limit is {self._max_bytes}.")
-        if here:
-            return await self._receive(receive, holding)
         try:
             async with asyncio.timeout(self._seconds):
                 return await self._receive(receive, holding)

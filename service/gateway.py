@@ -44,9 +44,8 @@ class Connection(TypingProtocol):
     on_lost: Callable[[], None] | None
     """Called when the connection ends."""
 
-    @property
-    def body_is_here(self) -> bool:
-        """Whether `receive` gives the whole body at once."""
+    def whole_body(self) -> bytes | None:
+        """The body, once, if it has arrived whole."""
 
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """Writes a whole answer."""
@@ -84,8 +83,11 @@ class Gateway:
             self._access.check(scope["path"], headers)
             body = b""
             if scope["method"] not in ("GET", "HEAD"):
-                here = connection is not None and connection.body_is_here
-                body = await self._bodies.read(headers, receive, holding, here=here)
+                whole = connection.whole_body() if connection is not None else None
+                if whole is not None:
+                    body = self._bodies.take(whole, holding)
+                else:
+                    body = await self._bodies.read(headers, receive, holding)
             context.begin(_deadline(headers, self._deadline))
             watch = _Watch(connection, receive, context)
             if scope["path"] == "/predict" and scope["method"] == "POST":

@@ -32,11 +32,17 @@ class Protocol(HttpToolsProtocol):
         """Received since the last whole head: a line that never ends stays inside the parser."""
         self._head_since: float | None = None
         """When the head that is still incomplete began; None between requests and during a body."""
+        self._idle_since: float | None = None
+        """When the last answer was given, if nothing has come since."""
 
-    @property
-    def body_is_here(self) -> bool:
-        """Whether the current request's body has arrived whole."""
-        return not self.cycle.more_body
+    def whole_body(self) -> bytes | None:
+        """The body of the request that is worked on, once, if it has arrived whole; else None: ask `receive`."""
+        cycle = self._answering
+        if cycle.more_body or cycle.waiting_for_100_continue:
+            return None
+        self.flow.resume_reading()  # of what comes next, be it the end of the connection
+        body, cycle.body = bytes(cycle.body), bytearray()
+        return body
 
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """The whole answer to the request that is worked on: one system call and one packet if it is small."""
@@ -58,6 +64,17 @@ class Protocol(HttpToolsProtocol):
         if not cycle.keep_alive:
             self.transport.close()
         cycle.on_response()
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's, but for one timer per answer: `close_if_slow` looks after idle connections too."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idle_since = time.monotonic()
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -88,6 +105,7 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
+        self._idle_since = None
         self._bytes_since_head += len(data)
         super().data_received(data)
         if self._head_since is not None and self._bytes_since_head > self.max_head_bytes:
@@ -108,7 +126,10 @@ class Protocol(HttpToolsProtocol):
         self._refuse(b"431 Request Header Fields Too Large", b"The request head is too large.")
 
     def close_if_slow(self, now: float) -> None:
-        """Ends a connection whose request head has not arrived in time; called once a second."""
+        """Ends a connection that is idle or whose request head has not arrived in time; called once a second."""
+        if self._idle_since is not None and now - self._idle_since > self.timeout_keep_alive:
+            self.transport.close()
+            return
         if self._head_since is not None and now - self._head_since > self.head_timeout:
             self._refuse(b"408 Request Timeout", b"The request did not arrive in time.")
 

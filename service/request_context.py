@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 Stage = Literal["decode", "queue", "run", "serialize"]
 
 STAGES: tuple[Stage, ...] = ("decode", "queue", "run", "serialize")
+SERVER_TIMING = ", ".join([f"{stage};dur=%.3f" for stage in STAGES])
 
 
 class Pending(Protocol):
@@ -77,7 +78,7 @@ class RequestContext:
 
     def server_timing(self) -> str:
         """The `Server-Timing` header, in milliseconds."""
-        return ", ".join([f"{stage};dur={1e3 * seconds:.3f}" for stage, seconds in self.stages.items()])
+        return SERVER_TIMING % tuple([1e3 * seconds for seconds in self.stages.values()])
 
 
 _PROCESS = secrets.token_hex(4)
