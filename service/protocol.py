@@ -6,7 +6,6 @@ takes two messages.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
