@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -13,10 +12,7 @@ from service.registry import Registry
 from service.request_context import RequestContext
 from service.runtime import Runtime
 from service.settings import Settings
-from service.submission import Limits, Submission, read_form, read_query
-
-LARGE_BODY = 2**18
-"""Bytes above which a body is taken apart off the event loop."""
+from service.submission import Limits, Submission, read_form_off_the_loop, read_query
 
 
 def engine_of(request: Request) -> Engine:
@@ -55,10 +51,7 @@ async def read_submission(request: Request) -> Submission:
     body = await request.body()
     content_type = request.headers.get("content-type", "")
     limits = Limits(state.settings.max_images, state.settings.max_json_depth)
-    if len(body) > LARGE_BODY:
-        form = await asyncio.to_thread(read_form, body, content_type, limits)
-    else:
-        form = read_form(body, content_type, limits)
+    form = await read_form_off_the_loop(body, content_type, limits)
     query = read_query(request.scope["query_string"])
     return Submission(form, query, state.registry, state.decode_pool, context_of(request))
 

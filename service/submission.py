@@ -9,7 +9,7 @@ Options in the body win over the query.
 
 from __future__ import annotations
 
-import base64
+import asyncio
 import binascii
 import json
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 
 import numpy as np
 from numpy.typing import NDArray
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from service.decoding import DecodePool
@@ -34,6 +34,11 @@ INCLUDABLE = frozenset({"batch_gradient", "input_gradient", "activations"})
 DEFAULT_TOP_K = 5
 MAX_JSON_VALUES = 100_000
 MAX_TEXT_FIELD = 2**16
+BASE64_PIECE = 2**20
+"""Characters, a multiple of four."""
+MULTIPART_PIECE = 2**20
+LARGE_BODY = 2**18
+"""Bytes above which a body is taken apart off the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,13 @@ def read_form(body: bytes, content_type: str, limits: Limits) -> Form:
     return form
 
 
+async def read_form_off_the_loop(body: bytes, content_type: str, limits: Limits) -> Form:
+    """`read_form`, in a thread where the body is large."""
+    if len(body) > LARGE_BODY:
+        return await asyncio.to_thread(read_form, body, content_type, limits)
+    return read_form(body, content_type, limits)
+
+
 def _read_json(body: bytes, limits: Limits) -> Form:
     if body.count(b"[") + body.count(b"{") + body.count(b",") > MAX_JSON_VALUES:
         raise TooLarge(f"The JSON body has more than {MAX_JSON_VALUES} values.")
@@ -100,12 +112,22 @@ def _read_json_image(entry: Any) -> tuple[bytes, Label]:
         entry = entry.get("data")
     if not isinstance(entry, str):
         raise MalformedRequest('An image is a base64 string, or {"data": base64, "label": …}.')
-    if entry.startswith("data:"):
-        entry = entry.partition(",")[2]
+    return _from_base64(entry), label
+
+
+def _from_base64(text: str) -> bytes:
+    """In pieces, so that a large image does not hold the interpreter while the event loop waits for its turn."""
+    start = text.find(",") + 1 if text.startswith("data:") else 0
+    pieces = []
     try:
-        return base64.b64decode(entry, validate=True), label
-    except (binascii.Error, ValueError):
+        for begin in range(start, len(text), BASE64_PIECE):
+            piece = text[begin : begin + BASE64_PIECE]
+            if piece.endswith("=") and begin + BASE64_PIECE < len(text):
+                raise ValueError("padding in the middle")
+            pieces.append(binascii.a2b_base64(piece, strict_mode=True))
+    except ValueError:
         raise MalformedRequest("An image is not valid base64.") from None
+    return b"".join(pieces)
 
 
 def _check_depth(value: Any, allowed: int) -> None:
@@ -180,9 +202,10 @@ def _read_multipart(body: bytes, boundary: bytes | None, limits: Limits) -> Form
     callbacks: Any = {f"on_{name}": getattr(parts, f"on_{name}") for name in names}
     try:
         parser = MultipartParser(boundary, callbacks)
-        parser.write(body)
+        for start in range(0, len(body), MULTIPART_PIECE):
+            parser.write(body[start : start + MULTIPART_PIECE])
         parser.finalize()
-    except MultipartParseError:
+    except FormParserError:
         raise MalformedRequest("The multipart body cannot be read.") from None
     if not body.rstrip().endswith(b"--"):
         raise MalformedRequest("The multipart body is cut short.")

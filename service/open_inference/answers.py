@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ Array = NDArray[Any]
 
 HEADER_LENGTH = "inference-header-content-length"
 SMALLEST_COMPRESSED = 512
+VALUES_IN_A_PIECE = 8192
 
 
 def answer(
@@ -38,14 +39,21 @@ def answer(
             content = to_binary(array)
             entry["parameters"] = {"binary_data_size": len(content)}
             raw.append(content)
+            described.append(to_json(entry))
         else:
-            entry["data"] = to_json_data(array)
-        described.append(entry)
-    document = to_json({**identity, "outputs": described})
+            described.append(b'%s,"data":[%s]}' % (to_json(entry)[:-1], b",".join(_data_in_pieces(array))))
+    document = b'%s,"outputs":[%s]}' % (to_json(identity)[:-1], b",".join(described))
     if not raw:
         return document, {"content-type": "application/json"}
     headers = {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(document))}
     return b"".join([document, *raw]), headers
+
+
+def _data_in_pieces(array: Array) -> Iterator[bytes]:
+    """The values in JSON, so many at a time: the interpreter is held no longer than one piece takes."""
+    flat = array.ravel()
+    for start in range(0, len(flat), VALUES_IN_A_PIECE):
+        yield to_json(to_json_data(flat[start : start + VALUES_IN_A_PIECE]))[1:-1]
 
 
 def classified(scores: Array, labels: Sequence[str], top: int) -> Array:

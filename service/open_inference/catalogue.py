@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from service.bundle_schema import Bundle, GraphName
-from service.errors import MalformedRequest
+from service.errors import MalformedRequest, TooLarge
 
 IMAGE, LABEL, INPUT = "image", "label", "input"
 
@@ -71,6 +72,26 @@ class Catalogue:
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         return (*self.forward, *self.gradients)
+
+    def check_input(self, name: str, datatype: str, shape: tuple[int, ...], max_images: int) -> None:
+        """Whether the model takes such an input, looked at before its data is.
+
+        Raises:
+            MalformedRequest: another name, datatype or shape, or an empty batch.
+            TooLarge: too many images.
+        """
+        expected = {tensor.name: tensor for tensor in (self.input, self.image, self.label)}.get(name)
+        if expected is None:
+            raise MalformedRequest(f"There is no input {name[:64]!r}; the inputs are input (or image) and label.")
+        if datatype != expected.datatype:
+            raise MalformedRequest(f"The input `{name}` must be {expected.datatype}.")
+        if name == INPUT and (len(shape) != len(expected.shape) or shape[1:] != expected.shape[1:]):
+            raise MalformedRequest(f"The input `input` must be of shape {list(expected.shape)}, not {list(shape)}.")
+        images = math.prod(shape) if name != INPUT else shape[0]
+        if not images:
+            raise MalformedRequest("The batch is empty.")
+        if images > max_images:
+            raise TooLarge(f"{str(images)[:20]} images are more than the limit of {max_images}.")
 
     def graphs_for(self, names: Iterable[str]) -> list[GraphName]:
         """The graphs to run for these outputs, as few as will do.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,11 +12,18 @@ from numpy.typing import NDArray
 
 from service.errors import EmptyBody, MalformedRequest, TooLarge, UnsupportedBody
 from service.open_inference.catalogue import IMAGE
-from service.open_inference.tensors import from_binary, from_json
+from service.open_inference.json_numbers import take_out_lists
+from service.open_inference.tensors import from_binary, from_json, from_json_text
 
 Array = NDArray[Any]
 
+InputCheck = Callable[[str, str, tuple[int, ...]], None]
+"""Raises for an input (name, datatype, shape) that the model does not take, before its data is read."""
+
 LARGEST_DIMENSION = 2**31
+MAX_JSON_VALUES = 100_000
+"""Beside the long lists of numbers."""
+MOST_OUTPUTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +72,23 @@ def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
     return content
 
 
-def read_request(body: bytes, header_length: str | None) -> InferRequest:
+def read_request(body: bytes, header_length: str | None, check: InputCheck) -> InferRequest:
     """Takes a body apart; `header_length` is `Inference-Header-Content-Length`, the length of the JSON.
 
     With length 0 the whole body is one encoded image: `curl -H 'Inference-Header-Content-Length: 0'`.
 
     Raises:
         EmptyBody, MalformedRequest: nothing there, or not what the protocol says.
+        TooLarge: too many values, or what `check` finds too large.
     """
     if not body:
         raise EmptyBody("The body is empty.")
     length = _header_length(header_length, len(body))
     if length == 0:
         return InferRequest(None, {IMAGE: from_json_image(body)}, None)
-    document = _document(body[:length])
-    inputs, used = _inputs(document, memoryview(body)[length:])
+    text, lists = take_out_lists(body[:length] if length < len(body) else body)
+    document = _document(text)
+    inputs, used = _inputs(document, lists, memoryview(body)[length:], check)
     if used != len(body) - length:
         raise MalformedRequest(f"{len(body) - length - used} bytes follow the last tensor.")
     parameters = _mapping(document.get("parameters", {}), "parameters")
@@ -110,9 +119,11 @@ def _header_length(given: str | None, size: int) -> int:
     return int(given)
 
 
-def _document(raw: bytes) -> Mapping[str, Any]:
+def _document(text: bytes) -> Mapping[str, Any]:
+    if text.count(b"[") + text.count(b"{") + text.count(b",") > MAX_JSON_VALUES:
+        raise TooLarge(f"The request's JSON has more than {MAX_JSON_VALUES} values beside its numbers.")
     try:
-        document = json.loads(raw)
+        document = json.loads(text)
     except (ValueError, RecursionError):
         raise MalformedRequest("The request's JSON cannot be read.") from None
     return _mapping(document, "the request")
@@ -131,7 +142,9 @@ def _flag(parameters: Mapping[str, Any], name: str) -> bool:
     return value
 
 
-def _inputs(document: Mapping[str, Any], raw: memoryview) -> tuple[dict[str, Array], int]:
+def _inputs(
+    document: Mapping[str, Any], lists: list[bytes], raw: memoryview, check: InputCheck
+) -> tuple[dict[str, Array], int]:
     entries = document.get("inputs")
     if not isinstance(entries, list) or not entries:
         raise MalformedRequest("`inputs` must be a list of at least one tensor.")
@@ -144,9 +157,10 @@ def _inputs(document: Mapping[str, Any], raw: memoryview) -> tuple[dict[str, Arr
             raise MalformedRequest("Every input needs a name and a datatype.")
         if name in tensors:
             raise MalformedRequest(f"The input {name[:64]!r} is given twice.")
+        check(name, datatype, shape)
         size = _mapping(tensor.get("parameters", {}), "parameters").get("binary_data_size")
         if size is None:
-            tensors[name] = from_json(name, datatype, shape, tensor.get("data"))
+            tensors[name] = _tensor_of_json(name, datatype, shape, tensor.get("data"), lists)
             continue
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(raw) - position:
             raise MalformedRequest(f"The binary_data_size of input {name[:64]!r} does not fit the body.")
@@ -155,6 +169,13 @@ def _inputs(document: Mapping[str, Any], raw: memoryview) -> tuple[dict[str, Arr
         tensors[name] = from_binary(name, datatype, shape, raw[position : position + size])
         position += size
     return tensors, position
+
+
+def _tensor_of_json(name: str, datatype: str, shape: tuple[int, ...], data: Any, lists: list[bytes]) -> Array:
+    """From `data`, or from the long list that was taken out of its place, which left a number there."""
+    if isinstance(data, int) and not isinstance(data, bool) and 0 <= data < len(lists):
+        return from_json_text(name, datatype, shape, lists[data])
+    return from_json(name, datatype, shape, data)
 
 
 def _shape(tensor: Mapping[str, Any]) -> tuple[int, ...]:
@@ -171,7 +192,7 @@ def _outputs(entries: Any, binary_default: bool) -> tuple[RequestedOutput, ...] 
         return None
     if not isinstance(entries, list):
         raise MalformedRequest("`outputs` must be a list.")
-    outputs = []
+    outputs: list[RequestedOutput] = []
     for entry in entries:
         output = _mapping(entry, "an output")
         name = output.get("name")
@@ -182,6 +203,10 @@ def _outputs(entries: Any, binary_default: bool) -> tuple[RequestedOutput, ...] 
         top = parameters.get("classification", 0)
         if not isinstance(top, int) or isinstance(top, bool) or top < 0:
             raise MalformedRequest("The parameter classification must be a positive whole number.")
+        if any(other.name == name for other in outputs):
+            raise MalformedRequest(f"The output {name[:64]!r} is asked for twice.")
+        if len(outputs) == MOST_OUTPUTS:
+            raise TooLarge(f"More than {MOST_OUTPUTS} outputs are asked for.")
         outputs.append(RequestedOutput(name, binary, top))
     if not outputs:
         return None

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import MalformedRequest
+from service.open_inference.json_numbers import count_of, pieces_of
 
 Array = NDArray[Any]
 
@@ -73,22 +74,43 @@ def from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any) -> Ar
         if not all(isinstance(value, str) for value in flat) or len(flat) != element_count(shape):
             raise MalformedRequest(f"Input {name!r} needs {element_count(shape)} strings.")
         return _object_array([value.encode() for value in flat], shape)
+    array = _numbers(name, datatype, data)
+    _check_count(name, array.size, shape)
+    return array.reshape(shape)
+
+
+def from_json_text(name: str, datatype: str, shape: tuple[int, ...], text: bytes) -> Array:
+    """The tensor of a long `data` list that is still JSON text.
+
+    Raises:
+        MalformedRequest: the wrong number of elements, or elements of another type.
+    """
+    _check_count(name, count_of(text), shape)
+    parts = [_numbers(name, datatype, piece) for piece in pieces_of(text)]
+    array = np.concatenate(parts)
+    _check_count(name, array.size, shape)
+    return array.reshape(shape)
+
+
+def _numbers(name: str, datatype: str, values: list[Any]) -> Array:
     dtype = np.dtype("<f4") if datatype == "BF16" else _dtype(name, datatype)
     try:
-        array = np.array(data)
+        array = np.array(values)
         if array.dtype == object or (array.size and array.dtype.kind not in "biuf"):
             raise ValueError("not numbers")
         if dtype.kind in "iub" and array.dtype.kind == "f" and array.size:
             raise ValueError("fractions where whole numbers are needed")
         with np.errstate(over="ignore"):
-            array = array.astype(dtype)
+            return array.astype(dtype)
     except (ValueError, OverflowError, TypeError) as error:
         raise MalformedRequest(f"The data of input {name!r} is not {datatype}: {error}.") from None
-    if array.size != element_count(shape):
+
+
+def _check_count(name: str, elements: int, shape: tuple[int, ...]) -> None:
+    if elements != element_count(shape):
         raise MalformedRequest(
-            f"Input {name!r} has {array.size} elements; shape {list(shape)} needs {element_count(shape)}."
+            f"Input {name!r} has {elements} elements; shape {list(shape)} needs {element_count(shape)}."
         )
-    return array.reshape(shape)
 
 
 def to_binary(array: Array) -> bytes:
@@ -114,18 +136,17 @@ def _dtype(name: str, datatype: str) -> np.dtype[Any]:
 
 def _byte_strings(name: str, shape: tuple[int, ...], raw: memoryview) -> Array:
     values: list[bytes] = []
-    position = 0
-    while position < len(raw):
+    position, expected = 0, element_count(shape)
+    while position < len(raw) and len(values) <= expected:
         end = position + 4
         length = struct.unpack_from("<I", raw, position)[0] if end <= len(raw) else 0
         if end > len(raw) or end + length > len(raw):
             raise MalformedRequest(f"Input {name!r} ends inside one of its byte strings.")
         values.append(bytes(raw[end : end + length]))
         position = end + length
-    if len(values) != element_count(shape):
-        raise MalformedRequest(
-            f"Input {name!r} holds {len(values)} byte strings; shape {list(shape)} needs {element_count(shape)}."
-        )
+    if len(values) != expected:
+        held = f"{len(values)}" if len(values) < expected else f"more than {expected}"
+        raise MalformedRequest(f"Input {name!r} holds {held} byte strings; shape {list(shape)} needs {expected}.")
     return _object_array(values, shape)
 
 

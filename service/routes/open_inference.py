@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from service.dependencies import (
     context_of,
 )
 from service.engine import Engine
-from service.errors import MalformedRequest, NotReady, TooLarge
+from service.errors import MalformedRequest, NotReady
 from service.open_inference.answers import HEADER_LENGTH, answer, classified, compressed
 from service.open_inference.catalogue import IMAGE, INPUT, LABEL, Catalogue
 from service.open_inference.requests import InferRequest, RequestedOutput, decompressed, read_request
@@ -26,6 +28,8 @@ from service.openapi import PROTOCOL_ERRORS
 from service.registry import ServedModel
 from service.responses import JsonResponse
 from service.routes.health import unreadiness
+from service.settings import Settings
+from service.submission import LARGE_BODY
 
 Array = NDArray[Any]
 
@@ -35,6 +39,9 @@ SERVER_NAME = "contraflow"
 EXTENSIONS = ["binary_tensor_data", "classification", "model_repository", "model_configuration", "statistics",
               "raw_encoded_image"]  # fmt: skip
 PLATFORM = "onnxruntime_onnx"
+
+LARGE_ANSWER = 10_000
+"""Values above which an answer is written off the event loop."""
 
 
 @router.get("")
@@ -168,21 +175,38 @@ async def infer(
 ) -> Response:
     """Forward outputs, or any output by name; gradients with the parameter `gradients`."""
     model = registry.select(name, version)
-    encoding = request.headers.get("content-encoding", "")
-    body = decompressed(await request.body(), encoding, settings.max_body_bytes)
-    asked = read_request(body, request.headers.get(HEADER_LENGTH))
     catalogue = Catalogue(model.bundle)
+    body = await request.body()
+    take_apart = partial(_take_apart, body, request.headers, catalogue, settings)
+    large = len(body) > LARGE_BODY or "content-encoding" in request.headers
+    asked = await asyncio.to_thread(take_apart) if large else take_apart()
     outputs = asked.outputs if asked.outputs is not None else _default_outputs(asked, catalogue)
     graphs = catalogue.graphs_for(output.name for output in outputs)
-    tensors = await _run(request, engine, model, catalogue, asked, graphs, settings.max_images)
+    tensors = await _run(request, engine, model, asked, graphs)
     identity = {"model_name": model.name, "model_version": model.version}
     if asked.id is not None:
         identity["id"] = asked.id
-    content, headers = answer(identity, [(o, _value(o, tensors, model)) for o in outputs])
-    content, coding = compressed(content, request.headers.get("accept-encoding", ""))
+    values = [(output, _value(output, tensors, model)) for output in outputs]
+    put_together = partial(_put_together, identity, values, request.headers.get("accept-encoding", ""))
+    many = sum(value.size for _, value in values) > LARGE_ANSWER
+    content, headers = await asyncio.to_thread(put_together) if many else put_together()
+    return Response(content, 200, headers)
+
+
+def _put_together(
+    identity: Mapping[str, str], values: list[tuple[RequestedOutput, Array]], accepted: str
+) -> tuple[bytes, dict[str, str]]:
+    content, headers = answer(identity, values)
+    content, coding = compressed(content, accepted)
     if coding:
         headers["content-encoding"] = coding
-    return Response(content, 200, headers)
+    return content, headers
+
+
+def _take_apart(body: bytes, headers: Mapping[str, str], catalogue: Catalogue, settings: Settings) -> InferRequest:
+    plain = decompressed(body, headers.get("content-encoding", ""), settings.max_body_bytes)
+    check = partial(catalogue.check_input, max_images=settings.max_images)
+    return read_request(plain, headers.get(HEADER_LENGTH), check)
 
 
 def _default_outputs(asked: InferRequest, catalogue: Catalogue) -> tuple[RequestedOutput, ...]:
@@ -203,14 +227,12 @@ async def _run(
     request: Request,
     engine: Engine,
     model: ServedModel,
-    catalogue: Catalogue,
     asked: InferRequest,
     graphs: list[GraphName],
-    max_images: int,
 ) -> dict[str, Array]:
     """The outputs of all graphs; those of the forward graph win where several give one."""
     context = context_of(request)
-    images, labels = _images_and_labels(asked, model, catalogue, max_images)
+    images, labels = _images_and_labels(asked, model)
     if isinstance(images, tuple):
         images = await request.app.state.decode_pool.pixels(images, model.bundle.input, context)
     results = await asyncio.gather(
@@ -224,36 +246,17 @@ async def _run(
 
 
 def _images_and_labels(
-    asked: InferRequest, model: ServedModel, catalogue: Catalogue, max_images: int
+    asked: InferRequest, model: ServedModel
 ) -> tuple[tuple[bytes, ...] | Array, NDArray[np.int64] | None]:
-    """The one of `input` and `image` that is given, and `label`.
+    """The one of `input` and `image` that is given, and `label`; each alone has been checked already.
 
     Raises:
-        MalformedRequest: neither, both, another input, or one whose type or shape is wrong.
-        TooLarge: too many images.
+        MalformedRequest: neither, both, or labels that do not fit.
     """
-    unknown = set(asked.inputs) - {INPUT, IMAGE, LABEL}
-    if unknown:
-        raise MalformedRequest(f"There is no input {min(unknown)[:64]!r}; the inputs are input (or image) and label.")
     if (INPUT in asked.inputs) == (IMAGE in asked.inputs):
         raise MalformedRequest("Give one of the inputs `input` and `image`.")
     images: tuple[bytes, ...] | Array
-    if IMAGE in asked.inputs:
-        encoded = asked.inputs[IMAGE]
-        if encoded.dtype != object:
-            raise MalformedRequest("The input `image` must be BYTES: encoded image files.")
-        images = tuple(encoded.ravel().tolist())
-    else:
-        images = asked.inputs[INPUT]
-        expected = catalogue.input.shape
-        if images.dtype != np.float32 or images.ndim != len(expected) or images.shape[1:] != expected[1:]:
-            raise MalformedRequest(
-                f"The input `input` must be FP32 of shape {list(expected)}, not {list(images.shape)}."
-            )
-    if not len(images):
-        raise MalformedRequest("The batch is empty.")
-    if len(images) > max_images:
-        raise TooLarge(f"{len(images)} images are more than the limit of {max_images}.")
+    images = tuple(asked.inputs[IMAGE].ravel().tolist()) if IMAGE in asked.inputs else asked.inputs[INPUT]
     return images, _labels(asked, len(images), len(model.bundle.labels))
 
 
@@ -261,8 +264,8 @@ def _labels(asked: InferRequest, count: int, classes: int) -> NDArray[np.int64] 
     labels = asked.inputs.get(LABEL)
     if labels is None:
         return None
-    if labels.dtype != np.int64 or labels.size != count:
-        raise MalformedRequest(f"The input `label` must be INT64 with one class for each of the {count} images.")
+    if labels.size != count:
+        raise MalformedRequest(f"The input `label` must have one class for each of the {count} images.")
     if ((labels < -1) | (labels >= classes)).any():
         raise MalformedRequest(f"A label is outside −1…{classes - 1} (−1: the predicted class).")
     return labels.ravel()

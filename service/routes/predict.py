@@ -28,7 +28,7 @@ from service.runtime import CPU
 from service.sampling import Sampler
 from service.schemas import Predictions
 from service.settings import Settings
-from service.submission import Limits, Submission, read_form, read_query, read_top_k
+from service.submission import Limits, Submission, read_form_off_the_loop, read_query, read_top_k
 
 Array = NDArray[Any]
 
@@ -58,7 +58,7 @@ class PredictEndpoint:
     ) -> Answer:
         content_type = headers.get(b"content-type", b"")
         if content_type.startswith((b"multipart/form-data", b"application/json")):
-            model, top_k, images = self._take_apart(body, content_type, query_string, context)
+            model, top_k, images = await self._take_apart(body, content_type, query_string, context)
         elif body:
             name, version, top_k = _selection(query_string)
             model, images = self._registry.select(name, version), (body,)
@@ -69,10 +69,10 @@ class PredictEndpoint:
             self._sampler.offer(model, images)
         return 200, [JSON], self._writer(model).write(outputs, top_k, context.id)
 
-    def _take_apart(
+    async def _take_apart(
         self, body: bytes, content_type: bytes, query_string: bytes, context: RequestContext
     ) -> tuple[ServedModel, int, tuple[bytes, ...]]:
-        form = read_form(body, content_type.decode("latin-1"), self._limits)
+        form = await read_form_off_the_loop(body, content_type.decode("latin-1"), self._limits)
         submission = Submission(form, read_query(query_string), self._registry, self._decode_pool, context)
         if len(submission.models) > 1:
             raise InvalidParameter("`model` is given more than once; /diagnostics/compare takes several.")
