@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 from starlette.types import Message, Receive
 
@@ -18,12 +18,13 @@ SMALL_BODY = 2**14
 
 
 class Holding:
-    """The bytes that one request's body holds of the common budget."""
+    """The bytes that one request's body holds of the common budget, and whether more of it is to come."""
 
-    __slots__ = ("size",)
+    __slots__ = ("more", "size")
 
     def __init__(self) -> None:
         self.size = 0
+        self.more = False
 
 
 class BodyReader:
@@ -64,6 +65,9 @@ class BodyReader:
                 return await self._receive(receive, holding)
         except TimeoutError:
             raise SlowRequest(f"The request did not arrive within {self._seconds:g} s.") from None
+        except TooLarge:
+            await _discard(holding, receive)
+            raise
 
     def release(self, holding: Holding) -> None:
         """The request is answered."""
@@ -88,8 +92,7 @@ class BodyReader:
             pieces.append(piece)
             size += len(piece)
         if size > self._max_bytes:
-            pieces.clear()
-            await _discard(message, receive)
+            holding.more = message.get("more_body", False)
             raise TooLarge(f"The body has more than {self._max_bytes} bytes.")
         return b"".join(pieces)
 
@@ -107,10 +110,11 @@ async def _next(receive: Receive) -> Message:
     return message
 
 
-async def _discard(message: Message, receive: Receive) -> None:
-    end = time.monotonic() + LINGER
-    while message.get("more_body", False) and time.monotonic() < end:
-        message = await asyncio.wait_for(receive(), LINGER)
+async def _discard(holding: Holding, receive: Receive) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER):
+            while holding.more:
+                holding.more = (await receive()).get("more_body", False)
 
 
 def _content_length(headers: Mapping[bytes, bytes]) -> int:

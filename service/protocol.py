@@ -15,6 +15,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from service.gateway import CONNECTION
 from service.responses import CLOSE, Headers
 
+MOST_CHUNKS = 2**14
+"""Of one body: enough for the largest in pieces of a kilobyte, and little work if they are all of one byte."""
+
 
 class Protocol(HttpToolsProtocol):
     """One connection. What never becomes a request gets a plain answer, and the connection is closed."""
@@ -27,8 +30,10 @@ class Protocol(HttpToolsProtocol):
         self.on_lost: Callable[[], None] | None = None
         self._answering: RequestResponseCycle
         """The request that is worked on; `cycle` is the last that came, which may still have to wait."""
+        self._chunks = 0
+        """Of the body that is read."""
         self._bytes_since_head = 0
-        """Received since the last whole head: a line that never ends stays inside the parser."""
+        """Received since the last whole head or piece of a body: a line that never ends stays inside the parser."""
         self._head_since: float | None = None
         """When the head that is still incomplete began; None between requests and during a body."""
         self._idle_since: float | None = None
@@ -88,6 +93,7 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["extensions"] = {CONNECTION: self}  # type: ignore[dict-item]
         self._head_since = time.monotonic()
+        self._chunks = 0
 
     def on_headers_complete(self) -> None:
         self._head_since = None
@@ -96,6 +102,16 @@ class Protocol(HttpToolsProtocol):
             self._refuse_head()
             raise ValueError("head too large")  # ends the parser
         super().on_headers_complete()
+
+    def on_chunk_header(self) -> None:
+        self._chunks += 1
+        if self._chunks > MOST_CHUNKS:
+            self._refuse(b"413 Content Too Large", b"The body has too many chunks.")
+            raise ValueError("too many chunks")
+
+    def on_body(self, body: bytes) -> None:
+        self._bytes_since_head = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._bytes_since_head = 0
@@ -107,8 +123,8 @@ class Protocol(HttpToolsProtocol):
         self._idle_since = None
         self._bytes_since_head += len(data)
         super().data_received(data)
-        if self._head_since is not None and self._bytes_since_head > self.max_head_bytes:
-            self._refuse_head()
+        if self._bytes_since_head > self.max_head_bytes and (self._head_since is not None or self._chunks):
+            self._refuse_head()  # the head, a chunk's extension, or the trailers
 
     def send_400_response(self, msg: str) -> None:
         if not self.transport.is_closing():
