@@ -74,7 +74,11 @@ class Settings(BaseModel):
 
     max_body_bytes: int = Field(default=16 * 2**20, ge=1024, description="largest request body")
     max_images: int = Field(default=64, ge=1, description="most images in one request")
-    max_image_pixels: int = Field(default=25_000_000, ge=1, description="largest image, by its header")
+    max_image_pixels: int = Field(
+        default=25_000_000,
+        ge=1,
+        description="pixels of the largest image, by its header (WEBP and AVIF: 16 million at most)",
+    )
     max_decoding_pixels: int = Field(
         default=50_000_000, ge=1, description="pixels being decoded at a time, over all requests"
     )
