@@ -87,21 +87,40 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string"},
         "description": "comma list of batch_gradient, input_gradient, activations",
     },
+    "format": {
+        "schema": {"type": "string", "enum": ["json", "svg"]},
+        "description": "svg: a plot; default: by Accept, else json",
+    },
 }
 
 
-def image_request(*parameters: str) -> dict[str, Any]:
-    """`openapi_extra` of an endpoint that takes images: the body's forms, and query `parameters` beside the usual."""
-    names = ("model", "version", "top_k", *parameters)
+def image_request(*parameters: str, **own: dict[str, Any]) -> dict[str, Any]:
+    """`openapi_extra` of an endpoint that takes images: the body's forms, and what may be asked beside the usual.
+
+    Args:
+        parameters: names in `PARAMETERS`.
+        own: further ones by name, as `number` gives them; they may stand in the query or in the body.
+    """
+    every = {name: PARAMETERS[name] for name in ("model", "version", "top_k", *parameters)} | own
+    fields = {name: one["schema"] | {"description": one["description"]} for name, one in own.items()}
     return {
-        "parameters": [{"name": name, "in": "query", "required": False, **PARAMETERS[name]} for name in names],
+        "parameters": [{"name": name, "in": "query", "required": False, **one} for name, one in every.items()],
         "requestBody": {
             "required": True,
             "content": {
                 "image/*": _RAW_BODY,
                 "application/octet-stream": _RAW_BODY,
-                "multipart/form-data": {"schema": _MULTIPART_BODY},
-                "application/json": {"schema": _JSON_BODY},
+                "multipart/form-data": {"schema": _with_fields(_MULTIPART_BODY, fields)},
+                "application/json": {"schema": _with_fields(_JSON_BODY, fields)},
             },
         },
     }
+
+
+def number(description: str, **schema: Any) -> dict[str, Any]:
+    """A numeric parameter; `schema` has its default and bounds."""
+    return {"schema": {"type": "number", **schema}, "description": description}
+
+
+def _with_fields(body: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    return body | {"properties": body["properties"] | fields}

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Final, get_args
 
 import numpy as np
@@ -40,36 +40,35 @@ Float64 = NDArray[np.float64]
 SEVERITY: Final[tuple[State, ...]] = get_args(State)
 OURS: Final = "Contraflow, calibrated in docs/verdicts.md"
 DEBUGGER: Final = "Amazon SageMaker Debugger"
+DEAD_RELU: Final = f"{DEBUGGER}, DeadRelu"
 ENDS: Final = 3
 """Layers at either end whose median stands for that end."""
 LEAST_LAYERS: Final = 4
 """Below it there is no depth to speak of: growth, decay and deviation are not judged."""
 
 
+def _threshold(default: float, meaning: str, source: str = OURS) -> float:
+    """A field of `Thresholds`, with what the documentation says of it."""
+    described: float = field(default=default, metadata={"meaning": meaning, "source": source})
+    return described
+
+
 @dataclass(frozen=True)
 class Thresholds:
-    """What a request may override, with the defaults; decades are powers of ten."""
+    """What a request may override, with default, meaning and source; decades are powers of ten."""
 
-    decades_per_layer: float = 0.03
-    """Least slope over depth for growth and decay."""
-    growth_ratio: float = 30.0
-    """First layers over last from which the gradient explodes."""
-    decay_ratio: float = 1 / 30.0
-    """First layers over last down to which the gradient vanishes."""
-    largest_size: float = 1e3
-    """Median r over layers from which the network's scale explodes."""
-    smallest_size: float = 1e-2
-    """Median r over layers down to which the network's signal vanishes."""
-    dead_fraction: float = 0.5
-    """Share of dead channels from which a layer is dead; Debugger's DeadRelu takes the same."""
-    dead_images: float = 16
-    """Images it takes to call a channel dead."""
-    deviation_ratio: float = 100.0
-    """Distance from the trend over depth from which a layer is imbalanced."""
+    decades_per_layer: float = _threshold(0.03, "least slope over depth for growth and decay")
+    growth_ratio: float = _threshold(30.0, "first layers over last from which the gradient explodes")
+    decay_ratio: float = _threshold(1 / 30.0, "first layers over last down to which the gradient vanishes")
+    largest_size: float = _threshold(1e3, "median r over layers from which the network's scale explodes")
+    smallest_size: float = _threshold(1e-2, "median r over layers down to which the network's signal vanishes")
+    dead_fraction: float = _threshold(0.5, "share of dead channels from which a layer is dead", DEAD_RELU)
+    dead_images: float = _threshold(16, "images it takes to call a channel dead")
+    deviation_ratio: float = _threshold(100.0, "distance from the trend over depth from which a layer is imbalanced")
 
     def overridden(self, given: Mapping[str, float]) -> Thresholds:
         """These with `given` in place; ValueError names what is unknown or not positive and finite."""
-        known = {field.name for field in fields(self)}
+        known = {one.name for one in fields(self)}
         for name, value in given.items():
             if name not in known:
                 raise ValueError(f"unknown threshold {name!r}; known: {', '.join(sorted(known))}")
@@ -237,7 +236,7 @@ def _dead(evidence: Evidence, thresholds: Thresholds) -> list[Finding]:
         return []
     rule = f"units: share of channels that are 0 at every position of {evidence.dead_images} images"
     worst = float(np.nanmax(evidence.dead_fraction))
-    return [_finding("dead", rule, worst, thresholds.dead_fraction, _named(evidence, dead), f"{DEBUGGER}, DeadRelu")]
+    return [_finding("dead", rule, worst, thresholds.dead_fraction, _named(evidence, dead), DEAD_RELU)]
 
 
 def _imbalanced(evidence: Evidence, profile: Profile, thresholds: Thresholds) -> list[Finding]:

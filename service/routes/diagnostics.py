@@ -32,7 +32,7 @@ from service.diagnostics.verdict import Thresholds
 from service.engine import Engine
 from service.errors import InvalidParameter
 from service.images import normalise
-from service.openapi import ERRORS, image_request
+from service.openapi import ERRORS, image_request, number
 from service.registry import ServedModel
 from service.responses import identity
 from service.submission import Submission
@@ -45,6 +45,33 @@ MOST_FEATURE_IMAGES: Final = 4
 """Pictures of every layer are large; more images take more requests."""
 RESPONSES: Final = {SVG: {"schema": {"type": "string"}}}
 
+THRESHOLDS: Final = {
+    one.name: number(
+        f"a threshold of the verdict: {one.metadata['meaning']}; source: {one.metadata['source']}",
+        default=one.default,
+        exclusiveMinimum=0,
+    )
+    for one in fields(Thresholds)
+}
+POINTS: Final = number(
+    "points on the path, a whole number",
+    default=shattering.POINTS,
+    minimum=shattering.LEAST_POINTS,
+    maximum=shattering.MOST_POINTS,
+    multipleOf=1,
+)
+SHATTERED: Final = number(
+    f"spectral exponent below which the gradient is shattered; source: {shattering.SOURCE}",
+    default=shattering.SHATTERED,
+)
+CHANNELS: Final = number(
+    "pictures per layer, a whole number",
+    default=features.CHANNELS,
+    minimum=1,
+    maximum=features.MOST_CHANNELS,
+    multipleOf=1,
+)
+
 router = APIRouter(prefix="/diagnostics", tags=["diagnostics"])
 
 
@@ -53,9 +80,16 @@ def answers(schema: type[Answer]) -> dict[int | str, dict[str, Any]]:
     return ERRORS | {200: {"model": schema, "content": RESPONSES, "description": "the diagnosis, or a plot of it"}}
 
 
-@router.post("/gradients", responses=answers(Gradients), openapi_extra=image_request("label", "include"))
+@router.post(
+    "/gradients",
+    responses=answers(Gradients),
+    openapi_extra=image_request("label", "include", "format", **THRESHOLDS),
+)
 async def gradients(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
-    """Gradient norms per layer and sample, and a verdict for every layer and the model."""
+    """Gradient norms per layer and sample, and a verdict for every layer and the model.
+
+    Its thresholds may also stand together in the object `thresholds` of a JSON body.
+    """
     model, thresholds = submission.model, read_thresholds(submission)
     pixels = await submission.pixels(model)
     labels = submission.class_indices(model)
@@ -69,7 +103,11 @@ async def gradients(request: Request, submission: SubmissionDependency, engine: 
     return respond(request, submission, answer, coloured(plots.gradients, submission))
 
 
-@router.post("/compare", responses=answers(Comparison), openapi_extra=image_request("label", "include"))
+@router.post(
+    "/compare",
+    responses=answers(Comparison),
+    openapi_extra=image_request("label", "include", "format", **THRESHOLDS),
+)
 async def compare_models(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
     """The same images through several models (`model` repeated, `name@version` for one version)."""
     if len(submission.models) < 2:
@@ -89,7 +127,11 @@ async def compare_models(request: Request, submission: SubmissionDependency, eng
     return respond(request, submission, answer, coloured(plots.compare, submission))
 
 
-@router.post("/shattering", responses=answers(Shattering), openapi_extra=image_request("label", "include"))
+@router.post(
+    "/shattering",
+    responses=answers(Shattering),
+    openapi_extra=image_request("label", "format", points=POINTS, shattered=SHATTERED),
+)
 async def shattered_gradients(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
     """Input gradients along the straight path between two images (or one and noise)."""
     model = submission.model
@@ -123,7 +165,7 @@ async def shattered_gradients(request: Request, submission: SubmissionDependency
     return respond(request, submission, answer, coloured(plots.shattering, submission))
 
 
-@router.post("/scores", responses=answers(Scores), openapi_extra=image_request("label", "include"))
+@router.post("/scores", responses=answers(Scores), openapi_extra=image_request("label", "format"))
 async def image_scores(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
     """How foreign each image is to the model, and, with labels, how hard or wrongly labelled."""
     model = submission.model
@@ -143,7 +185,9 @@ async def image_scores(request: Request, submission: SubmissionDependency, engin
     return respond(request, submission, answer, plots.scores)
 
 
-@router.post("/features", responses=answers(Features), openapi_extra=image_request("label", "include"))
+@router.post(
+    "/features", responses=answers(Features), openapi_extra=image_request("label", "format", channels=CHANNELS)
+)
 async def layer_features(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
     """What each layer makes of an image: statistics, its strongest channels, and the input gradient."""
     model = submission.model
@@ -211,7 +255,7 @@ def read_thresholds(submission: Submission) -> Thresholds:
     named = {field.name: submission.option(field.name) for field in fields(Thresholds)}
     merged = {**given, **{name: value for name, value in named.items() if value is not None}}
     try:
-        return Thresholds().overridden({str(name): float(value) for name, value in merged.items()})
+        return Thresholds().overridden({str(name): _as_number(value) for name, value in merged.items()})
     except (TypeError, ValueError) as error:
         raise InvalidParameter(str(error)[:200]) from None
 
@@ -228,12 +272,19 @@ def read_number(submission: Submission, name: str, default: float) -> float:
     """An option that is a finite number; InvalidParameter otherwise."""
     given = submission.option(name, default)
     try:
-        value = float(given)
+        value = _as_number(given)
     except (TypeError, ValueError):
         value = float("nan")
-    if isinstance(given, bool) or not np.isfinite(value):
+    if not np.isfinite(value):
         raise InvalidParameter(f"`{name}` must be a number, not {str(given)[:40]!r}.")
     return value
+
+
+def _as_number(value: Any) -> float:
+    """A JSON number, or its digits in a query or form; TypeError or ValueError otherwise."""
+    if isinstance(value, bool):
+        raise TypeError("true and false are no numbers")
+    return float(value)
 
 
 def _gradients_answer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from live_server import LiveServer, running, wait_until
 
 from service.diagnostics.schemas import Comparison, Features, Gradients, Scores, Shattering
+from service.diagnostics.verdict import Thresholds
 
 ROOT = Path(__file__).parents[3]
 PHOTOGRAPHS = ROOT / "tests" / "images"
@@ -96,11 +98,38 @@ def test_an_image_has_the_same_norms_alone_and_among_others(client: httpx.Client
         assert other["scaled_gradient_norm"][0] == pytest.approx(one["scaled_gradient_norm"][0], rel=1e-5)
 
 
-def test_a_threshold_can_be_overridden_and_is_named(client: httpx.Client) -> None:
-    verdict = ask(client, "gradients?deviation_ratio=1.1", content=CAT).json()["verdict"]
+IN_BASE64 = base64.b64encode(CAT).decode()
+
+
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        {"address": "gradients?deviation_ratio=1.1", "content": CAT},
+        {"address": "gradients", "json": {"images": [IN_BASE64], "deviation_ratio": 1.1}},
+        {"address": "gradients", "json": {"images": [IN_BASE64], "thresholds": {"deviation_ratio": 1.1}}},
+        {"address": "gradients", "files": {"images": CAT}, "data": {"deviation_ratio": "1.1"}},
+    ],
+    ids=["query", "field", "object", "form"],
+)
+def test_a_threshold_can_be_overridden_and_is_named(client: httpx.Client, request_of: dict[str, Any]) -> None:
+    verdict = ask(client, **request_of).json()["verdict"]
     assert verdict["state"] == "imbalanced"
     assert verdict["thresholds"]["deviation_ratio"] == 1.1
     assert verdict["findings"][0]["layers"]
+
+
+@pytest.mark.parametrize("thresholds", [{"nonsense": 1}, {"decay_ratio": True}, {"decay_ratio": "NaN"}, [1], "x"])
+def test_thresholds_of_the_wrong_kind_are_refused(client: httpx.Client, thresholds: Any) -> None:
+    assert ask(client, "gradients", json={"images": [IN_BASE64], "thresholds": thresholds}).status_code == 422
+
+
+@pytest.mark.parametrize("endpoint", ["gradients", "compare"])
+def test_every_threshold_is_documented_with_default_and_source(client: httpx.Client, endpoint: str) -> None:
+    post = client.get("/openapi.json").json()["paths"][f"/diagnostics/{endpoint}"]["post"]
+    documented = {parameter["name"]: parameter for parameter in post["parameters"]}
+    for name, default in asdict(Thresholds()).items():
+        assert documented[name]["schema"]["default"] == default
+        assert "source: " in documented[name]["description"]
 
 
 def test_models_are_compared_layer_by_layer(client: httpx.Client) -> None:
@@ -145,8 +174,14 @@ def test_features_show_each_layers_strongest_channels(client: httpx.Client) -> N
     assert answer.samples[0].saliency is not None
 
 
-@pytest.mark.parametrize("endpoint", ["gradients", "compare?model=resnet20&model=plain20", "scores", "features"])
-def test_every_diagnosis_can_be_had_as_a_plot(client: httpx.Client, endpoint: str) -> None:
-    answer = ask(client, endpoint, content=CAT, headers={"Accept": "image/svg+xml"})
+@pytest.mark.parametrize("way", ["accept", "format"])
+@pytest.mark.parametrize(
+    "endpoint", ["gradients?", "compare?model=resnet20&model=plain20", "shattering?points=16", "scores?", "features?"]
+)
+def test_every_diagnosis_can_be_had_as_a_plot(client: httpx.Client, endpoint: str, way: str) -> None:
+    if way == "accept":
+        answer = ask(client, endpoint, content=CAT, headers={"Accept": "image/svg+xml"})
+    else:
+        answer = ask(client, f"{endpoint}&format=svg", content=CAT)
     assert answer.headers["content-type"].startswith("image/svg+xml")
     assert answer.text.lstrip().startswith(("<svg", "<?xml"))
