@@ -28,6 +28,18 @@ def _bundle(options: argparse.Namespace) -> int:
     return 0
 
 
+def _record(options: argparse.Namespace) -> int:
+    from export.record import record
+    from models.data import load
+
+    data = load(options.data)
+    bundle = record(options.bundle, data.labels, data.train)
+    separated = list(bundle.separability.nearest_mean.values()) if bundle.separability else []
+    ends = f"; classes told apart: {separated[0]:.1%} at the first layer, {separated[-1]:.1%} at the last"
+    print(f"{options.bundle}: recorded{ends if separated else ''}")
+    return 0
+
+
 def _verify(options: argparse.Namespace) -> int:
     from export.recheck import recheck, table
 
@@ -79,6 +91,11 @@ def parser() -> argparse.ArgumentParser:
     bundle.add_argument("--name", help="of the bundle (default: the run's folder)")
     bundle.add_argument("--out", type=Path, default=Path("models/bundles"))
     bundle.set_defaults(function=_bundle)
+
+    record = verbs.add_parser("record", help="measure what a bundle remembers of labelled images, and write it there")
+    record.add_argument("bundle", type=Path)
+    record.add_argument("--data", type=Path, required=True, help="a data set with the bundle's labels; its train split")
+    record.set_defaults(function=_record)
 
     verify = verbs.add_parser("verify", help="recompute a bundle's agreement with torch and print it")
     verify.add_argument("bundle", type=Path)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import math
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
-from export.baseline import baseline, reference_statistics
 from export.bundle import opset_of, write_bundle
 from export.evaluate import normalized
 from export.forward import TrainedRun, constants_of, forward_graph, read_run
 from export.gradient import Prepared, differentiate, prepare
+from export.record import measured, spread
 from export.verify import verify
-from models.data import DataSet, Split
+from models.data import DataSet
 from service.bundle_schema import (
     Architecture,
     Bundle,
@@ -28,7 +25,6 @@ from service.bundle_schema import (
     TrainingRecord,
 )
 
-BASELINE_IMAGES = 512
 VERIFIED_IMAGES = 8
 
 
@@ -51,11 +47,9 @@ def export_run(run_folder: Path, name: str, data: DataSet, bundles: Path) -> Bun
     prepared = prepare(forward, constants=constants)
     graphs = all_graphs(prepared)
     spec = InputSpec(height=size, width=size, mean=tuple(run.record["mean"]), std=tuple(run.record["std"]))
-    verified = normalized(_spread(data.test, VERIFIED_IMAGES).images, spec)
+    verified = normalized(spread(data.test, VERIFIED_IMAGES).images, spec)
     parity = verify(run.network, forward, constants, graphs, verified)
-    sample = _spread(data.train, BASELINE_IMAGES)
-    images = normalized(sample.images, spec)
-    statistics = reference_statistics(graphs, images)
+    remembered, separated, attachments = measured(graphs, prepared.layers, spec, data.train)
     bundle = Bundle(
         name=name,
         labels=tuple(run.record["labels"]),
@@ -68,12 +62,12 @@ def export_run(run_folder: Path, name: str, data: DataSet, bundles: Path) -> Bun
         opset=opset_of(graphs),
         producer="contraflow",
         training=_training_record(run.record),
-        baseline=baseline(graphs, prepared.layers, images, sample.classes),
+        baseline=remembered,
+        separability=separated,
         parity=parity,
         notes=tuple(prepared.notes),
         sha256={},
     )
-    attachments = {"reference.npz": _npz(statistics)} if statistics else {}
     return write_bundle(bundle, graphs, bundles / name, attachments)
 
 
@@ -85,12 +79,6 @@ def _architecture(run: TrainedRun) -> Architecture:
         activation=described.activation,
         normalization=described.normalization,
     )
-
-
-def _spread(split: Split, count: int) -> Split:
-    """`count` samples evenly spaced over the split, which lists its classes one after the other."""
-    rows = np.linspace(0, len(split) - 1, min(count, len(split)), dtype=np.int64)
-    return Split(split.images[rows], split.classes[rows], tuple(split.names[row] for row in rows))
 
 
 def _training_record(record: dict[str, Any]) -> TrainingRecord:
@@ -108,9 +96,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(entry) for key, entry in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _npz(arrays: dict[str, NDArray[Any]]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    return buffer.getvalue()

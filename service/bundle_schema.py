@@ -176,6 +176,15 @@ class Baseline(Schema):
     dead_fraction: dict[str, float] = Field(description="layer → share of channels zero on every one of the images")
 
 
+class Separability(Schema):
+    """By layer, the share of labelled images that lie nearest to their own class's mean in the layer's output."""
+
+    fitted: PositiveInt = Field(description="images that the class means are of")
+    judged: PositiveInt = Field(description="other images, which the shares are of")
+    chance: Finite = Field(description="the share without any separation")
+    nearest_mean: dict[str, Finite] = Field(description="layer → share; maps averaged over a 2 × 2 grid")
+
+
 class Bundle(Schema):
     """The contents of `bundle.json`."""
 
@@ -193,6 +202,7 @@ class Bundle(Schema):
     producer: str
     training: TrainingRecord | None = None
     baseline: Baseline | None = None
+    separability: Separability | None = None
     parity: tuple[ParityCheck, ...] = ()
     notes: tuple[str, ...] = Field(default=(), description="what a reader of the norms must know")
     sha256: dict[str, str] = Field(description="file name → digest, for every other file of the bundle")

@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from export.separability import mean_scores, pool, standardised
 from models.phenomena import style
 from models.phenomena.section import Section, Statement, table
 
 KEY = "features"
 BATCH_SIZE = 50
-GRID = 2
 RIDGE = 0.1
 """Weight of the probe's penalty, per photograph, on standardised features."""
 
@@ -67,20 +67,11 @@ def map_names(maps_session: onnxruntime.InferenceSession) -> list[str]:
     return [output.name for output in outputs if len(output.shape) == 4 and output.shape[2] > 1]
 
 
-def pool(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[n, c, h, w] → [n, 4·c], the means of the four quarters; h and w even."""
-    count, channels, height, width = maps.shape
-    quarters = maps.reshape(count, channels, GRID, height // GRID, GRID, width // GRID)
-    means: NDArray[np.float32] = quarters.mean(axis=(3, 5)).reshape(count, -1)
-    return means
-
-
 def separation(
     layer: str, features: Float64, classes: NDArray[np.int64], fitting: NDArray[np.bool_]
 ) -> LayerSeparation:
     """Fit both classifiers on the photographs where `fitting` is true, judge them on the others."""
-    mean, deviation = features[fitting].mean(axis=0), features[fitting].std(axis=0)
-    standard = (features - mean) / np.where(deviation > 0, deviation, 1.0)
+    standard = standardised(features, fitting)
     known, unknown, truth = standard[fitting], standard[~fitting], classes[~fitting]
     targets = np.eye(int(classes.max()) + 1)[classes[fitting]]
     return LayerSeparation(
@@ -95,13 +86,6 @@ def linear_scores(known: Float64, targets: Float64, unknown: Float64) -> Float64
     gram = known.T @ known + RIDGE * len(known) * np.eye(known.shape[1])
     weights = np.linalg.solve(gram, known.T @ (targets - targets.mean(axis=0)))
     scores: Float64 = unknown @ weights + targets.mean(axis=0)
-    return scores
-
-
-def mean_scores(known: Float64, targets: Float64, unknown: Float64) -> Float64:
-    """−squared distance to each class's mean: [n, classes]."""
-    means = (targets.T @ known) / targets.sum(axis=0)[:, None]
-    scores: Float64 = 2 * unknown @ means.T - (means**2).sum(axis=1)
     return scores
 
 

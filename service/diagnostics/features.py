@@ -8,9 +8,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle_schema import Bundle, Layer
+from service.bundle_schema import Bundle, Layer, Separability
 from service.diagnostics.pictures import grey_png
-from service.diagnostics.schemas import Channel, LayerFeatures
+from service.diagnostics.schemas import Channel, LayerFeatures, SeparabilityByDepth
 
 Array = NDArray[Any]
 
@@ -31,14 +31,40 @@ def layer_features(
         channels: how many pictures per layer.
     """
     return [
-        _one_layer(layer, maps[MAP_PREFIX + layer.name][row], activations, row, column, channels)
+        _one_layer(layer, maps[MAP_PREFIX + layer.name][row], activations, row, column, channels, bundle.separability)
         for column, layer in enumerate(bundle.layers)
         if MAP_PREFIX + layer.name in maps and maps[MAP_PREFIX + layer.name].ndim == 4
     ]
 
 
+def separability_by_depth(bundle: Bundle) -> SeparabilityByDepth | None:
+    """How well each layer tells the classes apart, from the bundle's record; None without one."""
+    record = bundle.separability
+    if record is None or not record.nearest_mean:
+        return None
+    shares = {
+        layer.name: record.nearest_mean[layer.name] for layer in bundle.layers if layer.name in record.nearest_mean
+    }
+    first, last, best = next(iter(shares)), next(reversed(shares)), max(shares, key=lambda name: shares[name])
+    because = (
+        f"Of {record.judged} labelled images {first} puts {shares[first]:.0%} nearest to their own class's mean and "
+        f"{last} {shares[last]:.0%}; chance is {record.chance:.0%}."
+    )
+    if shares[best] > shares[last] + 0.02:
+        because += f" {best} tells the classes apart best, with {shares[best]:.0%}."
+    return SeparabilityByDepth(
+        because=because, fitted=record.fitted, judged=record.judged, chance=record.chance, nearest_mean=shares
+    )
+
+
 def _one_layer(
-    layer: Layer, pictures: Array, activations: Mapping[str, Array], row: int, column: int, channels: int
+    layer: Layer,
+    pictures: Array,
+    activations: Mapping[str, Array],
+    row: int,
+    column: int,
+    channels: int,
+    separability: Separability | None,
 ) -> LayerFeatures:
     strength = np.nan_to_num(pictures.mean(axis=(1, 2)), nan=-np.inf)
     strongest = np.argsort(-strength, kind="stable")[:channels]
@@ -50,6 +76,7 @@ def _one_layer(
         mean=float(activations["activation_mean"][row, column]),
         variance=float(activations["activation_variance"][row, column]),
         zero_share=float(activations["activation_zero_share"][row, column]),
+        separability=separability.nearest_mean.get(layer.name) if separability else None,
         channels=[
             Channel(
                 channel=int(channel),

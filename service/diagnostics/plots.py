@@ -189,13 +189,16 @@ def features(answer: Answer) -> str:
     drawing = Drawing(
         f"How {answer['model']} comes to see: {seen['predicted_label']}",
         "The strongest channels of layers from the input, top, to the loss, bottom: brighter where they respond. "
-        "At the right, the pixels that move the loss.",
+        "At the right, the pixels that move the loss."
+        + (f" {answer['separability']['because']}" if answer.get("separability") else ""),
         30 + 82 * max(3, len(chosen)),
     )
     for row, layer in enumerate(layers[at] for at in chosen):
         top = drawing.top + 24 + 82 * row
         drawing.text(MARGIN, top + 28, str(layer["name"]))
-        drawing.text(MARGIN, top + 48, f"{layer['height']} × {layer['width']}", "muted small")
+        drawing.text(MARGIN, top + 46, f"{layer['height']} × {layer['width']}", "muted small")
+        if layer.get("separability") is not None:
+            drawing.text(MARGIN, top + 62, f"classes apart {number(layer['separability']):.0%}", "muted small")
         for column, channel in enumerate(layer["channels"][:6]):
             label = f"channel {channel['channel']}, largest value {number(channel['peak']):.3g}"
             drawing.image(MARGIN + 130 + 78 * column, top, 70, channel["picture"], label)

@@ -307,7 +307,21 @@ class LayerFeatures(Answer):
     mean: Number
     variance: Number
     zero_share: Number
+    separability: Number | None = Field(
+        default=None,
+        description="from the bundle's record: share of labelled images nearest to their own class's mean here",
+    )
     channels: list[Channel] = Field(description="the strongest, by mean over positions, first")
+
+
+class SeparabilityByDepth(Answer):
+    """What the bundle's record says of all layers, whichever image is asked about."""
+
+    because: str = Field(description="the finding in one sentence")
+    fitted: int = Field(description="images that the class means are of")
+    judged: int = Field(description="other images, which the shares are of")
+    chance: float = Field(description="the share without any separation")
+    nearest_mean: dict[str, Number] = Field(description="layer → share, in forward order")
 
 
 class SampleFeatures(Answer):
@@ -323,3 +337,4 @@ class Features(AnsweredBy):
     """`POST /diagnostics/features`."""
 
     samples: list[SampleFeatures]
+    separability: SeparabilityByDepth | None = None

@@ -211,6 +211,7 @@ async def layer_features(request: Request, submission: SubmissionDependency, eng
             )
             for row in range(len(pixels))
         ],
+        separability=features.separability_by_depth(model.bundle),
     )
     return respond(request, submission, answer, plots.features)
 

@@ -30,7 +30,7 @@ export async function showFeatures(photograph, label, signal) {
   try {
     const { answer } = await showProgress(root, ask(request[0], { ...request[1], signal }));
     const [seen] = answer.samples;
-    finding.textContent = conclusion(seen);
+    finding.textContent = [conclusion(seen), answer.separability?.because].filter(Boolean).join(" ");
     body.replaceChildren(drawn(seen, photograph));
   } catch (problem) {
     if (signal.aborted) return;
@@ -86,11 +86,13 @@ function lookedAt(photograph, saliency) {
   ];
 }
 
-function layerRow({ name: layer, height, width, zero_share: zeros, channels }) {
+function layerRow({ name: layer, height, width, zero_share: zeros, separability, channels }) {
+  const facts = [`${height} × ${width}`, `${percent(zeros)} zeros`];
+  if (separability !== null) facts.push(`${percent(separability)} nearest to their class`);
   return el(
     "article",
     { "data-layer": layer },
-    el("h3", {}, layer, " ", el("span", { class: "facts" }, `${height} × ${width}, ${percent(zeros)} zeros`)),
+    el("h3", {}, layer, " ", el("span", { class: "facts" }, facts.join(", "))),
     el(
       "div",
       { class: "pictures" },

@@ -2,7 +2,7 @@
 
 import { svg } from "./dom.js";
 
-const DASHES = [null, "7 4", "2 4", "9 3 2 3"];
+const DASHES = [null, "7 4", "2 4", "10 3 2 3", "14 5", "10 3 2 3 2 3"];
 
 /** Gives every model of the list {colour, dash}. */
 export function assignLooks(models) {

@@ -53,8 +53,15 @@ export async function showShattering(first, second, models, label, signal) {
   );
 }
 
-const conclusion = (answered) =>
-  `Spectral exponent, 0 for white noise and 2 for brown: ${list(answered.map(({ model, answer }) => `${model.name} ${number(answer.spectral_exponent).toFixed(2)}`))}.`;
+/** Whose gradient shatters, with the exponents that say so. */
+function conclusion(answered) {
+  const shattered = answered.filter(({ answer }) => answer.verdict.state === "shattered").map(({ model }) => model.name);
+  const silent = answered.filter(({ answer }) => answer.verdict.state === "undetermined").map(({ model }) => model.name);
+  const finding = [shattered.length ? `The gradient of ${list(shattered)} shatters.` : "No gradient is seen to shatter."];
+  if (silent.length) finding.push(`That of ${list(silent)} cannot be judged.`);
+  const exponents = answered.map(({ model, answer }) => `${model.name} ${number(answer.spectral_exponent).toFixed(2)}`);
+  return `${finding.join(" ")} Spectral exponent, 0 for white noise and 2 for brown: ${list(exponents)}.`;
+}
 
 function drawn(answered, first, second) {
   const matrices = answered.map(({ model, answer }) => {

@@ -49,12 +49,15 @@ function conclusion(trained) {
   const ends = shortcuts.length
     ? `Test error with ${list(shortcuts)}.`
     : `Test error: ${list(trained.map((model) => `${model.name} ${percent(final(model).test_error)}`))}.`;
-  return [...degraded, ends].join(" ");
+  const lengths = [...new Set(trained.map(({ detail }) => detail.training.epochs.length))].sort((a, b) => a - b);
+  const caution = lengths.length > 1 ? `Only nets trained equally long (${list(lengths.map(String))} epochs) say what depth does.` : null;
+  return [...degraded, ends, caution].filter(Boolean).join(" ");
 }
 
-/** Two nets that differ in nothing but depth and shortcuts. */
+/** Two nets that differ in nothing but depth and shortcuts, the length of their training included. */
 function alike({ detail: one }, { detail: other }) {
-  return ["activation", "normalization"].every((part) => one.architecture[part] === other.architecture[part]);
+  const same = ["activation", "normalization"].every((part) => one.architecture[part] === other.architecture[part]);
+  return same && one.training.epochs.length === other.training.epochs.length;
 }
 
 function table(trained) {

@@ -182,6 +182,30 @@ def test_training_curves_of_the_shipped_models_are_drawn(visit: Visit) -> None:
         assert plot.locator("[data-mark=line] path").count() == trained.count()
 
 
+def test_only_nets_trained_equally_long_are_said_to_show_what_depth_does(visit: Visit) -> None:
+    page = open_page(visit)
+    finding = page.locator("#training [data-finding]").inner_text()
+
+    def epochs(name: str) -> int:
+        with urllib.request.urlopen(f"{visit.address}models/{name}") as response:
+            return len(json.load(response)["training"]["epochs"])
+
+    lengths = {name: epochs(name) for name in served_models(visit)}
+    for deep, shallow in re.findall(r"(\S+) is worse than (\S+) on", finding):
+        assert lengths[deep] == lengths[shallow]
+    assert ("equally long" in finding) == (len(set(lengths.values())) > 1)
+
+
+def test_no_two_models_look_alike(visit: Visit) -> None:
+    page = open_page(visit)
+    looks = [
+        (line.get_attribute("stroke"), line.get_attribute("stroke-dasharray"))
+        for line in page.locator("#training .key .swatch line").all()
+    ]
+    assert len(looks) >= 2
+    assert len(set(looks)) == len(looks)
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_the_copied_command_gives_the_same_answer(visit: Visit) -> None:
     page = open_page(visit)
