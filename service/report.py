@@ -18,8 +18,9 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from service.diagnostics.evidence import Evidence
 from service.diagnostics.gradients import dead_fractions
-from service.diagnostics.verdict import Evidence, Thresholds, judge
+from service.diagnostics.verdict import Thresholds, judge
 from service.offline import OfflineModel
 
 Row = dict[str, str]

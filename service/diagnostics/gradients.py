@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from service.bundle_schema import Bundle, Layer
 from service.diagnostics.baseline import layer_baselines, unlike_itself
+from service.diagnostics.evidence import Activations, Evidence
 from service.diagnostics.norms import SATURATED, logit_gradients, loss_labels, losses, probabilities
 from service.diagnostics.schemas import (
     LayerActivations,
@@ -23,7 +24,7 @@ from service.diagnostics.schemas import (
     UnlikeItself,
     Verdict,
 )
-from service.diagnostics.verdict import Evidence, Thresholds, judge
+from service.diagnostics.verdict import Thresholds, judge
 
 Array = NDArray[Any]
 Float64 = NDArray[np.float64]
@@ -79,6 +80,7 @@ def diagnose(bundle: Bundle, measured: Measured, thresholds: Thresholds) -> Diag
         dead_fraction=dead,
         dead_images=dead_images,
         mean_gradient=typical,
+        activations=_activation_evidence(bundle, measured.activations) if measured.activations is not None else None,
     )
     verdict, states = judge(evidence, thresholds)
     # A trained net judged on too few images may still be called dead from its own record.
@@ -145,6 +147,16 @@ def dead_fractions(bundle: Bundle, activations: Mapping[str, Array] | None) -> t
     for index, layer in enumerate(bundle.layers):
         fractions[index] = bundle.baseline.dead_fraction.get(layer.name, np.nan)
     return fractions, bundle.baseline.images
+
+
+def _activation_evidence(bundle: Bundle, activations: Mapping[str, Array]) -> Activations:
+    return Activations(
+        mean=activations["activation_mean"].astype(np.float64),
+        variance=activations["activation_variance"].astype(np.float64),
+        zero_share=activations["activation_zero_share"].astype(np.float64),
+        rectified=np.array([layer.rectifier is not None for layer in bundle.layers]),
+        function=bundle.architecture.activation,
+    )
 
 
 def judged_norms(measured: Measured) -> tuple[Float64, NDArray[np.bool_]]:

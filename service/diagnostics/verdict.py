@@ -26,21 +26,21 @@ CIFAR net has |slope| ≤ 0.02 decades per layer and r between 0.3 and 60.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.diagnostics.schemas import DebuggerRule, Finding, State, Verdict
+from service.diagnostics.debugger import DEAD_RELU, DEBUGGER, debugger_rules
+from service.diagnostics.evidence import Evidence, named
+from service.diagnostics.schemas import Finding, State, Verdict
 
 Float64 = NDArray[np.float64]
 
 SEVERITY: Final[tuple[State, ...]] = get_args(State)
 OURS: Final = "Contraflow, calibrated in docs/verdicts.md"
-DEBUGGER: Final = "Amazon SageMaker Debugger"
-DEAD_RELU: Final = f"{DEBUGGER}, DeadRelu"
 ENDS: Final = 3
 """Layers at either end whose median stands for that end."""
 LEAST_LAYERS: Final = 4
@@ -75,28 +75,6 @@ class Thresholds:
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"threshold {name} must be a positive number, got {value}")
         return Thresholds(**{**asdict(self), **given})
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the rules look at.
-
-    Args:
-        names, depths: of the L layers, in forward order.
-        relative: r, float64 [N, L]; NaN or infinite where the gradient is.
-        saturated: bool [N]; samples whose dL/dlogits is 0, which are left out.
-        dead_fraction: float64 [L], NaN where there is no rectifier or it was not measured.
-        dead_images: how many images are behind `dead_fraction`.
-        mean_gradient: float64 [L], root mean square of dL/dW, median over samples; for Debugger's rules.
-    """
-
-    names: Sequence[str]
-    depths: Sequence[int]
-    relative: Float64
-    saturated: NDArray[np.bool_]
-    dead_fraction: Float64
-    dead_images: int
-    mean_gradient: Float64
 
 
 @dataclass(frozen=True)
@@ -175,7 +153,7 @@ def _not_finite(evidence: Evidence) -> list[Finding]:
         return []
     share = float(bad.any(axis=1).mean())
     rule = "gradient is NaN or infinite (share of samples)"
-    return [_finding("exploding", rule, share, 0.0, _named(evidence, bad.any(axis=0)), f"{DEBUGGER}, ExplodingTensor")]
+    return [_finding("exploding", rule, share, 0.0, named(evidence, bad.any(axis=0)), f"{DEBUGGER}, ExplodingTensor")]
 
 
 def _exploding(evidence: Evidence, profile: Profile, thresholds: Thresholds) -> list[Finding]:
@@ -190,14 +168,12 @@ def _exploding(evidence: Evidence, profile: Profile, thresholds: Thresholds) -> 
         large = profile.typical >= last + limit
         rule = "growth: gradient of the first layers over the last"
         found.append(
-            _finding("exploding", rule, 10**profile.first_over_last, thresholds.growth_ratio, _named(evidence, large))
+            _finding("exploding", rule, 10**profile.first_over_last, thresholds.growth_ratio, named(evidence, large))
         )
     if profile.size >= math.log10(thresholds.largest_size):
         large = profile.typical >= math.log10(thresholds.largest_size)
         rule = "size: median over layers of scaled_gradient_norm / ‖dL/dlogits‖"
-        found.append(
-            _finding("exploding", rule, _power(profile.size), thresholds.largest_size, _named(evidence, large))
-        )
+        found.append(_finding("exploding", rule, _power(profile.size), thresholds.largest_size, named(evidence, large)))
     return found
 
 
@@ -208,7 +184,7 @@ def _vanishing(
     if profile.first_over_last == -np.inf or profile.size == -np.inf:
         if explained_by_dead:
             return []
-        zero = _named(evidence, profile.typical == -np.inf)
+        zero = named(evidence, profile.typical == -np.inf)
         return [_finding("vanishing", "zero: gradient is exactly 0 although dL/dlogits is not", 0.0, 0.0, zero)]
     found = []
     if (
@@ -218,11 +194,11 @@ def _vanishing(
     ):
         last = profile.typical[np.argmax(evidence.depths)]
         rule = "decay: gradient of the first layers over the last"
-        small = _named(evidence, profile.typical <= last + limit)
+        small = named(evidence, profile.typical <= last + limit)
         found.append(_finding("vanishing", rule, 10**profile.first_over_last, thresholds.decay_ratio, small))
     if profile.size <= math.log10(thresholds.smallest_size) and not found:
         rule = "size: median over layers of scaled_gradient_norm / ‖dL/dlogits‖"
-        small = _named(evidence, profile.typical <= math.log10(thresholds.smallest_size))
+        small = named(evidence, profile.typical <= math.log10(thresholds.smallest_size))
         found.append(_finding("vanishing", rule, _power(profile.size), thresholds.smallest_size, small))
     return found
 
@@ -236,7 +212,7 @@ def _dead(evidence: Evidence, thresholds: Thresholds) -> list[Finding]:
         return []
     rule = f"units: share of channels that are 0 at every position of {evidence.dead_images} images"
     worst = float(np.nanmax(evidence.dead_fraction))
-    return [_finding("dead", rule, worst, thresholds.dead_fraction, _named(evidence, dead), DEAD_RELU)]
+    return [_finding("dead", rule, worst, thresholds.dead_fraction, named(evidence, dead), DEAD_RELU)]
 
 
 def _imbalanced(evidence: Evidence, profile: Profile, thresholds: Thresholds) -> list[Finding]:
@@ -247,7 +223,7 @@ def _imbalanced(evidence: Evidence, profile: Profile, thresholds: Thresholds) ->
         return []
     rule = "deviation: factor between a layer's gradient and the trend of all layers"
     worst = _power(float(np.abs(profile.deviation[far]).max()))
-    return [_finding("imbalanced", rule, worst, thresholds.deviation_ratio, _named(evidence, far))]
+    return [_finding("imbalanced", rule, worst, thresholds.deviation_ratio, named(evidence, far))]
 
 
 def _undetermined(evidence: Evidence) -> Finding:
@@ -255,52 +231,11 @@ def _undetermined(evidence: Evidence) -> Finding:
     return _finding("undetermined", rule, float(evidence.saturated.mean()), 1.0, [])
 
 
-def debugger_rules(evidence: Evidence) -> list[DebuggerRule]:
-    """Debugger's rules that a served model can answer, at their documented defaults.
-
-    VanishingGradient there is the mean absolute gradient of a step; the root mean square that we have is
-    at least as large.
-    """
-    small = evidence.mean_gradient < 1e-7
-    bad = ~np.isfinite(evidence.relative) & ~evidence.saturated[:, None]
-    with np.errstate(invalid="ignore"):
-        dead = evidence.dead_fraction > 0.5
-    least = float(np.nanmin(evidence.mean_gradient)) if np.isfinite(evidence.mean_gradient).any() else math.nan
-    rules = [
-        DebuggerRule(
-            rule="VanishingGradient",
-            fires=bool(small.any()),
-            value=least,
-            threshold=1e-7,
-            layers=_named(evidence, small),
-        ),
-        DebuggerRule(
-            rule="ExplodingTensor",
-            fires=bool(bad.any()),
-            value=float(bad.any(axis=1).mean()),
-            threshold=0.0,
-            layers=_named(evidence, bad.any(axis=0)),
-        ),
-    ]
-    if np.isfinite(evidence.dead_fraction).any():
-        worst = float(np.nanmax(evidence.dead_fraction))
-        rules.append(
-            DebuggerRule(
-                rule="DeadRelu", fires=bool(dead.any()), value=worst, threshold=0.5, layers=_named(evidence, dead)
-            )
-        )
-    return rules
-
-
 # ---------------------------------------------------------------- words
 
 
 def _finding(state: State, rule: str, value: float, threshold: float, layers: list[str], source: str = OURS) -> Finding:
     return Finding(finding=state, rule=rule, value=value, threshold=threshold, layers=layers, source=source)
-
-
-def _named(evidence: Evidence, chosen: NDArray[np.bool_] | np.bool_) -> list[str]:
-    return [name for name, is_chosen in zip(evidence.names, np.atleast_1d(chosen), strict=True) if is_chosen]
 
 
 def _state_of(name: str, findings: list[Finding]) -> State:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.diagnostics.verdict import Evidence, Thresholds, judge, theil_sen
+from service.diagnostics.evidence import Activations, Evidence
+from service.diagnostics.verdict import Thresholds, judge, theil_sen
 
 LAYERS = 20
 
@@ -107,6 +108,45 @@ def test_debuggers_rule_is_fooled_by_a_confident_sample_and_ours_is_not() -> Non
     verdict, _ = judge(evidence(FLAT, mean_gradient=np.full(LAYERS, 1e-9)), Thresholds())
     assert verdict.state == "healthy"
     assert {rule.rule for rule in verdict.debugger if rule.fires} == {"VanishingGradient"}
+
+
+def activations(function: str, **changes: Any) -> Activations:
+    """Of one sample: every layer's outputs have mean 0 and variance 1; with "relu" a rectifier follows each."""
+    parts = {"mean": np.zeros((1, LAYERS)), "variance": np.ones((1, LAYERS)), "zero_share": np.full((1, LAYERS), 0.5)}
+    rectified = np.full(LAYERS, function == "relu")
+    return Activations(**{**parts, **changes}, rectified=rectified, function=function)
+
+
+def fires(rule: str, given: Evidence) -> list[str] | None:
+    """The layers that Debugger's rule names; None where it cannot be answered."""
+    found = {one.rule: one for one in judge(given, Thresholds())[0].debugger}
+    return found[rule].layers if rule in found else None
+
+
+def one_layer(value: float, others: float) -> Any:
+    """`value` in layer 7, `others` elsewhere: [1, LAYERS]."""
+    return np.where(DEPTH == 7, value, others)[None]
+
+
+def test_debuggers_saturated_activation_is_estimated_from_mean_and_variance() -> None:
+    healthy = evidence(FLAT, activations=activations("tanh"))
+    assert fires("SaturatedActivation", healthy) == []
+    for changes in ({"mean": one_layer(12.0, 0.0)}, {"variance": one_layer(500.0, 1.0)}):
+        assert fires("SaturatedActivation", evidence(FLAT, activations=activations("tanh", **changes))) == ["layer7"]
+    assert fires("SaturatedActivation", evidence(FLAT, activations=activations("relu"))) is None
+
+
+def test_debuggers_poor_weight_initialization_compares_the_layers_variances() -> None:
+    assert fires("PoorWeightInitialization", evidence(FLAT, activations=activations("relu"))) == []
+    small = activations("relu", variance=one_layer(0.05, 1.0))
+    assert fires("PoorWeightInitialization", evidence(FLAT, activations=small)) == ["layer7"]
+
+
+def test_debuggers_all_zero_takes_a_gradient_or_a_rectifier_that_is_zero_everywhere() -> None:
+    assert fires("AllZero", evidence(FLAT)) == []
+    assert fires("AllZero", evidence(np.where(DEPTH == 7, -np.inf, 1.0))) == ["layer7"]
+    silent = activations("relu", zero_share=one_layer(1.0, 0.5))
+    assert fires("AllZero", evidence(FLAT, activations=silent)) == ["layer7"]
 
 
 def test_theil_sen_ignores_one_wild_point() -> None:
