@@ -68,6 +68,7 @@ coverage: $(DEV)/installed  ## import every architecture family and verify it: d
 
 verdicts: $(DEV)/installed  ## error rates of the verdicts on a corpus of healthy and sick nets: docs/verdicts.md
 	$(DEV)/bin/python -m bench.verdicts
+	$(DEV)/bin/python -m bench.verdict_depth
 
 bench: bench-gradients bench-serving  ## the speed tables
 

@@ -23,6 +23,7 @@ from torch import nn
 from torch.nn import functional
 
 from bench.corpus import CLASSES, MEAN, SIZE, STD, Case, calibrate, cases, convolutional, photographs
+from bench.page import replace_section
 from export.bundle import read_bundle
 from export.forward import constants_of, forward_graph
 from export.gradient import OPSET, differentiate, prepare
@@ -37,6 +38,7 @@ from service.diagnostics.verdict import Thresholds
 
 Array = NDArray[Any]
 
+COMMAND = "python -m bench.verdicts"
 FINDINGS = ("exploding", "vanishing", "dead", "imbalanced")
 DEBUGGER_RULE_FOR = {"vanishing": "VanishingGradient", "exploding": "ExplodingTensor", "dead": "DeadRelu"}
 NORMAL_95 = 1.96
@@ -179,7 +181,7 @@ def shattering_section(bundles: Path, images: Array, deepest: int) -> list[str]:
         bundle, graphs = read_bundle(directory)
         if bundle.input.height == SIZE:
             found[f"trained {bundle.name}"] = shattering_of(graphs["input_gradient"], images)
-    lines = ["", "## Shattering", "", f"Input gradients at {shattering.POINTS} points between two photographs.", ""]
+    lines = ["", "### Shattering", "", f"Input gradients at {shattering.POINTS} points between two photographs.", ""]
     lines += ["| network | spectral exponent | autocorrelation at lag 1 | verdict |", "|---|---|---|---|"]
     for name, path in found.items():
         lag_one = path.autocorrelation.mean[1]
@@ -211,14 +213,12 @@ def errors(judged: Sequence[Judged], finding: str, of: str) -> tuple[tuple[int, 
 
 def document(judged: Sequence[Judged], seeds: int, command: str) -> str:
     lines = [
-        "# How often the verdicts are wrong",
-        "",
         f"Made by `{command}`: {len(judged)} networks (the trained bundles, and {seeds} of each untrained kind),",
         "24 photographs at 32 × 32, batch statistics calibrated on them. The truth is known by construction",
         "(`bench/corpus.py`). Every network is exported, differentiated and judged by the service's own functions on",
         "ONNX Runtime; Amazon SageMaker Debugger's rules are applied, at their documented defaults, to torch's",
         "float32 gradients of the same images (VanishingGradient 1e-7, ExplodingTensor NaN or infinity, DeadRelu over",
-        "half of a layer's units). Its other rules watch a training run over steps: a served model has none.",
+        "half of a layer's units).",
         "The corpus calibrated our thresholds too, so our rates are those of a fit, not of a forecast; the intervals",
         "are Wilson's at 95 % and take the networks as independent, which seeds of one kind are only in part.",
         "",
@@ -237,7 +237,7 @@ def document(judged: Sequence[Judged], seeds: int, command: str) -> str:
         "",
         f"The state (the worst finding) is the truth for {right} of {len(judged)} networks.",
         "",
-        "## Each kind",
+        "### Each kind",
         "",
         "| network | truth | our state, how often | Debugger's rules, how often | last sentence of the verdict |",
         "|---|---|---|---|---|",
@@ -266,23 +266,22 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--deepest", type=int, default=110)
     parser.add_argument("--images", type=Path, default=Path("tests/images"))
     parser.add_argument("--bundles", type=Path, default=Path("models/bundles"))
-    parser.add_argument("--out", type=Path, default=Path("docs/verdicts.md"))
+    parser.add_argument("--page", type=Path, default=Path("docs/verdicts.md"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     images = photographs(options.images)[:24]
     judged = list(judge_shipped(options.bundles, images))
-    options.out.parent.mkdir(exist_ok=True)
     for seed in range(options.seeds):
         for case in cases(options.deepest):
             judged.append(judge_case(case, seed, images))
             one = judged[-1]
             mark = "" if one.state == one.truth else "   <-"
             print(f"{case.name}: {one.state} (truth {one.truth}){mark}  {one.because}", flush=True)
-    command = " ".join(["python -m bench.verdicts", *arguments])
+    command = " ".join([COMMAND, *arguments])
     text = document(judged, options.seeds, command)
     text += "\n".join(shattering_section(options.bundles, images, options.deepest)) + "\n"
-    options.out.write_text(text)
-    print(f"{options.out}: {len(judged)} networks")
+    replace_section(options.page, COMMAND, text)
+    print(f"{options.page}: {len(judged)} networks")
     return 0
 
 

@@ -11,6 +11,7 @@ import heapq
 import html
 import io
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -65,6 +66,7 @@ def render(table: Path, folder: Path, model: OfflineModel) -> str:
             suspects,
             folder,
         ),
+        class_section(table),
         layer_section(table, model),
         gallery("Hardest images", "Largest gradient over all layers (GraNd).", hardest, folder),
         gallery("Least like the training images", "Distance of the vector of layer norms.", foreign, folder),
@@ -91,6 +93,32 @@ def worst(table: Path, badness: Callable[[Row], float], count: int) -> list[Row]
     scored = ((badness(row), row["path"], row) for row in rows(table) if not row["error"])
     kept = heapq.nsmallest(count, ((-value, path, row) for value, path, row in scored if not math.isnan(value)))
     return [row for _, _, row in kept]
+
+
+def class_section(table: Path) -> str:
+    """Per label: how many images, how many of them are predicted so, and what the others are taken for most."""
+    counts: dict[str, Counter[str]] = {}
+    for row in rows(table):
+        if row["label"] and not row["error"]:
+            counts.setdefault(row["label"], Counter())[row["predicted"]] += 1
+    if not counts:
+        return ""
+    body = "".join(
+        f"<tr><td>{html.escape(label)}</td><td>{predicted.total()}</td><td>{predicted[label] / predicted.total():.1%}"
+        f"</td><td>{html.escape(_most_often(predicted, label))}</td></tr>"
+        for label, predicted in sorted(counts.items(), key=lambda item: (item[1][item[0]] / item[1].total(), item[0]))
+    )
+    sizes = [predicted.total() for predicted in counts.values()]
+    return (
+        f"<h2>Classes</h2><p>The hardest first. The largest class has {max(sizes) / min(sizes):.3g} times the images "
+        "of the smallest.</p><table><tr><th>label</th><th>images</th><th>predicted so</th><th>else most often</th></tr>"
+        f"{body}</table>"
+    )
+
+
+def _most_often(predicted: Counter[str], label: str) -> str:
+    others = Counter({name: count for name, count in predicted.items() if name != label})
+    return ", ".join(f"{name} {count}" for name, count in others.most_common(2)) or "–"
 
 
 def layer_section(table: Path, model: OfflineModel) -> str:

@@ -99,7 +99,9 @@ def _normal_below(z: Float64) -> Float64:
     return result
 
 
-def _rule(name: str, evidence: Evidence, fires: NDArray[np.bool_], value: float, threshold: float) -> DebuggerRule:
+def _rule(
+    name: str, evidence: Evidence, fires: NDArray[np.bool_] | np.bool_, value: float, threshold: float
+) -> DebuggerRule:
     return DebuggerRule(
         rule=name, fires=bool(fires.any()), value=value, threshold=threshold, layers=named(evidence, fires)
     )

@@ -39,6 +39,13 @@ def test_the_report_names_the_wrong_label_and_the_broken_file(folder: Path) -> N
     assert 'src="http' not in report
 
 
+def test_the_report_counts_what_each_class_is_taken_for(folder: Path) -> None:
+    assert run(folder, "report.html") == 0
+    classes = (folder / "report.html").read_text().split("<h2>Classes</h2>")[1].split("<h2>")[0]
+    assert "<td>ship</td><td>2</td><td>50.0%</td><td>truck 1</td>" in classes
+    assert "The largest class has 2 times the images" in classes
+
+
 def test_a_run_that_was_cut_off_goes_on_where_it_was(folder: Path) -> None:
     assert run(folder, "whole.csv") == 0
     whole = (folder / "whole.csv").read_bytes()
