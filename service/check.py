@@ -1,6 +1,7 @@
 """`python -m service check BUNDLE`: is this model healthy? A gate for pipelines.
 
-Prints the verdict in words. Exit status 0: healthy; 1: a finding; 2: the bundle or the images cannot be used.
+Prints the verdict in words. Exit status 0: healthy; 1: a finding, or none can be made; 2: the bundle or the images
+cannot be used.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from service.bundles import BundleRefused
 from service.diagnostics.gradients import Diagnosis, diagnose
 from service.diagnostics.measurement import measure_gradients
-from service.diagnostics.verdict import Thresholds
+from service.diagnostics.verdict import Thresholds, listed
 from service.images import ImageError
 from service.offline import OfflineModel, class_indices, decoded, labelled_files
 from service.runtime import ProviderUnavailable, Runtime
@@ -37,12 +38,17 @@ def main(arguments: Sequence[str]) -> int:
     if not options.data.is_dir():
         print(f"error: {options.data}: no such folder", file=sys.stderr)
         return 2
-    diagnosis, images = asyncio.run(examine(model, options.data, options.images))
+    try:
+        thresholds = Thresholds().overridden(dict(options.threshold))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    diagnosis, images = asyncio.run(examine(model, options.data, options.images, thresholds))
     if diagnosis is None:
         print(f"error: {options.data}: no image in it can be decoded", file=sys.stderr)
         return 2
     print(in_words(model, diagnosis, images, options.data))
-    return 0 if diagnosis.verdict.state in ("healthy", "undetermined") else 1
+    return 0 if diagnosis.verdict.state == "healthy" else 1
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,11 +56,30 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("bundle", type=Path, help="folder with bundle.json")
     top.add_argument("--data", type=Path, default=SAMPLES, help="images, best one folder per label (default: samples)")
     top.add_argument("--images", type=int, default=IMAGES, help=f"how many, spread over the folder (default {IMAGES})")
+    top.add_argument(
+        "--threshold",
+        type=read_threshold,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another threshold than the default (docs/verdicts.md), e.g. growth_ratio=50; may be repeated",
+    )
     top.add_argument("--execution-provider", choices=("auto", "cpu", "cuda"), default="auto")
     return top
 
 
-async def examine(model: OfflineModel, folder: Path, count: int) -> tuple[Diagnosis | None, int]:
+def read_threshold(text: str) -> tuple[str, float]:
+    """ "growth_ratio=50" → ("growth_ratio", 50.0)."""
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError("a threshold is NAME=VALUE with a number") from None
+
+
+async def examine(
+    model: OfflineModel, folder: Path, count: int, thresholds: Thresholds
+) -> tuple[Diagnosis | None, int]:
     """The diagnosis of up to `count` images spread over `folder`, and how many could be decoded."""
     files = labelled_files(folder, model.bundle.labels)
     chosen = [files[row] for row in np.linspace(0, len(files) - 1, min(count, len(files))).astype(int)]
@@ -68,7 +93,7 @@ async def examine(model: OfflineModel, folder: Path, count: int) -> tuple[Diagno
     pixels = np.stack([pixels for pixels, _ in pairs])
     labels = class_indices([file for _, file in pairs], model.bundle.labels)
     measured = await measure_gradients(model.run, model.bundle, pixels, labels)
-    return diagnose(model.bundle, measured, Thresholds()), len(pairs)
+    return diagnose(model.bundle, measured, thresholds), len(pairs)
 
 
 def in_words(model: OfflineModel, diagnosis: Diagnosis, images: int, folder: Path) -> str:
@@ -78,7 +103,7 @@ def in_words(model: OfflineModel, diagnosis: Diagnosis, images: int, folder: Pat
     lines = [f"{name}: {verdict.state}, on {images} images of {folder.name}", f"  {verdict.because}"]
     for finding in verdict.findings:
         lines.append(f"  {finding.finding}: {finding.rule}: {finding.value:.4g}, threshold {finding.threshold:.4g}")
-        lines.append(f"    layers: {', '.join(finding.layers) or 'none'}   source: {finding.source}")
+        lines.append(f"    layers: {listed(finding.layers) or 'none'}   source: {finding.source}")
     if diagnosis.unlike_itself:
         lines.append(
             f"  {'unlike' if diagnosis.unlike_itself.unlike else 'like'} itself: {diagnosis.unlike_itself.because}"

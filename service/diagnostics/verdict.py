@@ -248,7 +248,7 @@ def _state_of(name: str, findings: list[Finding]) -> State:
 def _because(findings: list[Finding], profile: Profile | None) -> str:
     if findings and findings[0].finding != "undetermined":
         worst = findings[0]
-        where = f", in {_list(worst.layers)}" if worst.layers else ""
+        where = f", in {listed(worst.layers)}" if worst.layers else ""
         return f"{worst.rule} is {worst.value:.3g} (threshold {worst.threshold:.3g}){where}."
     if profile is None:
         return "Every sample is so confident that its dL/dlogits is 0 in float32: its gradients say nothing."
@@ -258,7 +258,8 @@ def _because(findings: list[Finding], profile: Profile | None) -> str:
     )
 
 
-def _list(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """The names, or how many and from where to where."""
     return ", ".join(names) if len(names) <= 3 else f"{len(names)} layers from {names[0]} to {names[-1]}"
 
 

@@ -86,6 +86,13 @@ def test_a_healthy_bundle_passes_the_check_and_a_vanishing_one_fails(capsys: pyt
     assert "vanishing" in capsys.readouterr().out
 
 
+def test_a_threshold_of_ones_own_decides_the_check(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check.main([str(BUNDLE), "--images", "4", "--threshold", "largest_size=1"]) == 1
+    assert "threshold 1" in capsys.readouterr().out
+    assert check.main([str(BUNDLE), "--images", "4", "--threshold", "nonsense=1"]) == 2
+    assert "growth_ratio" in capsys.readouterr().err
+
+
 def test_what_is_no_bundle_is_an_error_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check.main([str(tmp_path)]) == 2
     assert "bundle.json" in capsys.readouterr().err
