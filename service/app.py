@@ -18,6 +18,7 @@ from service.images import ImageError
 from service.ledger import Ledger
 from service.lifecycle import Lifecycle
 from service.loading import Loader
+from service.memory_limit import memory_limit, within_memory
 from service.metrics import metrics_registry
 from service.registry import Registry
 from service.responses import error_answer, routing_error
@@ -44,6 +45,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
     Raises:
         ProviderUnavailable: `settings.execution_provider` is cuda and there is none.
     """
+    settings = within_memory(settings, memory_limit())
     cpus = available_cpus()
     registry = Registry(settings.default_model)
     ledger = Ledger()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from service.control_group import ancestors, own_group, read
+
 
 def available_cpus(root: Path = Path("/")) -> float:
     """CPUs by the tighter of affinity and quota, e.g. 0.5 for half a CPU; at least 0.01.
@@ -30,13 +32,13 @@ def decode_threads(cpus: float) -> int:
 
 def _quota_v2(root: Path) -> float | None:
     """The least `cpu.max` from our group up; None if there is no limit, or no version 2."""
-    group = _own_group(root, controller="")
+    group = own_group(root, controller="")
     mount = root / "sys/fs/cgroup"
     if group is None or not (mount / "cgroup.controllers").exists():
         return None
     limits = []
-    for directory in _ancestors(mount, group):
-        words = _read(directory / "cpu.max").split()
+    for directory in ancestors(mount, group):
+        words = read(directory / "cpu.max").split()
         if len(words) == 2 and words[0] != "max" and float(words[1]) > 0:
             limits.append(float(words[0]) / float(words[1]))
     return min(limits, default=None)
@@ -44,35 +46,13 @@ def _quota_v2(root: Path) -> float | None:
 
 def _quota_v1(root: Path) -> float | None:
     """The least cfs_quota/cfs_period from our group up; −1 is no limit."""
-    group = _own_group(root, controller="cpu")
+    group = own_group(root, controller="cpu")
     if group is None:
         return None
     limits = []
     for mount in (root / "sys/fs/cgroup/cpu", root / "sys/fs/cgroup/cpu,cpuacct"):
-        for directory in _ancestors(mount, group):
-            quota, period = _read(directory / "cpu.cfs_quota_us"), _read(directory / "cpu.cfs_period_us")
+        for directory in ancestors(mount, group):
+            quota, period = read(directory / "cpu.cfs_quota_us"), read(directory / "cpu.cfs_period_us")
             if quota and period and float(quota) > 0 and float(period) > 0:
                 limits.append(float(quota) / float(period))
     return min(limits, default=None)
-
-
-def _own_group(root: Path, controller: str) -> str | None:
-    """Our path in the hierarchy of `controller` ("" is version 2's only one)."""
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controller in controllers.split(","):
-            return path
-    return None
-
-
-def _ancestors(mount: Path, group: str) -> list[Path]:
-    """Our group's directory and all above it, down to the mount; a namespace may hide some of them."""
-    parts = [part for part in group.split("/") if part and part != ".."]
-    return [mount.joinpath(*parts[:length]) for length in range(len(parts), -1, -1)]
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""

@@ -80,10 +80,14 @@ class Settings(BaseModel):
         description="pixels of the largest image, by its header (WEBP and AVIF: 16 million at most)",
     )
     max_decoding_pixels: int = Field(
-        default=50_000_000, ge=1, description="pixels being decoded at a time, over all requests"
+        default=50_000_000,
+        ge=1,
+        description="pixels being decoded at a time, over all requests; less where memory is limited",
     )
     max_body_bytes_in_flight: int = Field(
-        default=256 * 2**20, ge=1024, description="bytes of large bodies held at a time, over all requests (503)"
+        default=256 * 2**20,
+        ge=1024,
+        description="bytes of large bodies held at a time, over all requests (503); less where memory is limited",
     )
     max_json_depth: int = Field(default=16, ge=2, description="deepest nesting of a JSON body")
     max_header_bytes: int = Field(default=32 * 2**10, ge=1024, description="largest request head")
