@@ -7,13 +7,16 @@ given, and needs docker or podman (or CONTAINER_ENGINE) and a compose tool (or C
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deploy.check.batch import trial_batch
 from deploy.check.engine import Engine, EngineError
+from deploy.check.gpu import trial_gpu_image
 from deploy.check.lint import lint
+from deploy.check.monitoring import trial_monitoring
 from deploy.check.report import machine, write
 from deploy.check.sizes import trial_size
 from deploy.check.supply import audit, bill_of_materials, installed
@@ -24,7 +27,7 @@ from deploy.check.trials import (
     trial_answers,
     trial_contents,
     trial_cpu_limit,
-    trial_memory_limit,
+    trial_memory_limits,
     trial_start,
     trial_termination,
     trial_wrong_bundle,
@@ -32,6 +35,9 @@ from deploy.check.trials import (
 
 ROOT = Path(__file__).parents[2]
 SCRATCH = ROOT / "build"
+GPU_IMAGE = "contraflow:gpu"
+
+NamedTrial = tuple[str, Callable[[], list[Trial]]]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -42,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--base", default="python:3.11-slim-bookworm", help="the image it is built on")
     parser.add_argument("--base-note", default="", help="what the report says of the base image")
     parser.add_argument("--bundles", type=Path, default=ROOT / "models/bundles")
-    parser.add_argument("--host-network", action="store_true", help="for engines that have no bridge networks")
+    parser.add_argument("--gpu", action="store_true", help="build and try contraflow:gpu too (3 GB more to download)")
     parser.add_argument("--print", action="store_true", help="print the report and leave docs/deployment.md alone")
     options = parser.parse_args(arguments)
     linted = lint(ROOT)
@@ -52,36 +58,43 @@ def main(arguments: Sequence[str]) -> int:
     engine = Engine.found()
     if not options.no_build:
         engine.build(ROOT, "cpu", options.image)
+        if options.gpu:
+            engine.build(ROOT, "gpu", GPU_IMAGE)
     packages = installed(engine, options.image)
     supplied = [bill_of_materials(packages, SCRATCH / "sbom-cpu.cdx.json"), audit(packages, SCRATCH)]
-    tried = _tried(engine, options)
-    sections = {"The image, tried": tried, "Supply chain": supplied, "Files": linted}
+    print(table(supplied), flush=True)
+    tried = _tried(_image_trials(engine, options.image, options))
+    gpu = _tried([("gpu image", lambda: trial_gpu_image(engine, GPU_IMAGE, options.base))] if options.gpu else [])
+    sections = {"The image, tried": tried, "The gpu image": gpu, "Supply chain": supplied, "Files": linted}
     if not options.print:
         write(ROOT / "docs/deployment.md", sections, machine(engine, options.base_note))
-    return _status([*tried, *linted])
+    return _status([*tried, *gpu, *linted])
 
 
-def _tried(engine: Engine, options: argparse.Namespace) -> list[Trial]:
-    """Every trial, printed as it comes; one that breaks is a failed trial, not the end of the report."""
-    image = options.image
-    trials: list[tuple[str, Callable[[], list[Trial]]]] = [
+def _image_trials(engine: Engine, image: str, options: argparse.Namespace) -> list[NamedTrial]:
+    return [
         ("size", lambda: trial_size(engine, image, options.base)),
         ("contents", lambda: trial_contents(engine, image)),
         ("start", lambda: trial_start(engine, image)),
         ("answers", lambda: trial_answers(engine, image)),
         ("termination", lambda: trial_termination(engine, image)),
-        ("memory limit", lambda: trial_memory_limit(engine, image)),
+        ("memory limits", lambda: trial_memory_limits(engine, image)),
         ("CPU limit", lambda: trial_cpu_limit(engine, image)),
         ("wrong bundles", lambda: trial_wrong_bundle(engine, image, options.bundles)),
         ("batch", lambda: trial_batch(engine, image, ROOT, MODEL)),
-        ("compose", lambda: trial_compose(engine, ROOT, options.host_network)),
-        ("kube play", lambda: trial_kube_play(engine, ROOT, image, options.host_network)),
+        ("compose", lambda: trial_compose(engine, ROOT)),
+        ("monitoring", lambda: trial_monitoring(engine, ROOT)),
+        ("kube play", lambda: trial_kube_play(engine, ROOT, image)),
     ]
+
+
+def _tried(trials: Sequence[NamedTrial]) -> list[Trial]:
+    """Every trial, printed as it comes; one that breaks is a failed trial, not the end of the report."""
     results: list[Trial] = []
     for name, trial in trials:
         try:
             found = trial()
-        except (EngineError, TimeoutError, OSError, AssertionError, ValueError) as error:
+        except (EngineError, subprocess.SubprocessError, OSError, AssertionError, ValueError) as error:
             found = [Trial(name, f"broke off: {' '.join(str(error).split())[:300]}", "a result", False)]
         print(table(found), flush=True)
         results += found

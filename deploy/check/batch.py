@@ -73,7 +73,7 @@ def _kill_in_the_middle(engine: Engine, image: str, options: Sequence[str], repo
 
 def _step(engine: Engine, image: str, options: Sequence[str], step: str, shard: int) -> int:
     with _started(engine, image, options, step, shard, pod="second") as container:
-        return int(engine.read("wait", container.identity, timeout=300).split()[-1])
+        return container.wait(300)
 
 
 def _started(
@@ -85,7 +85,7 @@ def _started(
 
 def _finished(engine: Engine, image: str, options: Sequence[str], arguments: Sequence[str]) -> int:
     with engine.container(image, options, arguments) as container:
-        return int(engine.read("wait", container.identity, timeout=300).split()[-1])
+        return container.wait(300)
 
 
 def _paths(table: Path) -> list[str]:

@@ -66,6 +66,21 @@ def jpeg(width: int, height: int, seed: int = 0) -> bytes:
         0, 256, (max(2, height // 16), max(2, width // 16), 3), dtype=np.uint8
     )
     image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    return _encoded(image, "JPEG", quality=90)
+
+
+def noise(width: int, height: int) -> bytes:
+    """A JPEG of noise, which compresses badly: about a byte per pixel."""
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return _encoded(Image.fromarray(pixels), "JPEG", quality=92)
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A few bytes of lossless WebP, the format whose decoding takes the most memory per pixel."""
+    return _encoded(Image.new("RGBA", (width, height), (3, 4, 5, 6)), "WEBP", lossless=True)
+
+
+def _encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=90)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,6 +109,28 @@ class Container:
         state = description["State"]
         assert isinstance(state, dict)
         return state
+
+    def limits(self) -> str:
+        """What it is held to, in words."""
+        (description,) = json.loads(self.engine.read("container", "inspect", self.identity))
+        host = description["HostConfig"]
+        cpus = host["NanoCpus"] / 1e9 if host.get("NanoCpus") else host["CpuQuota"] / (host["CpuPeriod"] or 100_000)
+        root = "read-only" if host["ReadonlyRootfs"] else "writable"
+        return f"{host['Memory'] / 1e9:.2f} GB, {cpus:g} CPUs, {root} root"
+
+    def healthy(self, seconds: float = 60) -> bool:
+        """What the image's HEALTHCHECK says: podman has no clock of its own and is told to ask, docker is awaited."""
+        if self.engine.name == "podman":
+            command = [*self.engine.command, "healthcheck", "run", self.identity]
+            return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        until = time.monotonic() + seconds
+        while (said := self.state()["Health"]["Status"]) == "starting" and time.monotonic() < until:
+            time.sleep(0.5)
+        return bool(said == "healthy")
+
+    def wait(self, seconds: float) -> int:
+        """The exit status; `subprocess.TimeoutExpired` if it still runs after `seconds`."""
+        return int(self.engine.read("wait", self.identity, timeout=seconds).split()[-1])
 
     def log(self) -> str:
         done = subprocess.run(

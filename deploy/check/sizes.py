@@ -17,15 +17,7 @@ MEGABYTE = 1_000_000
 
 def trial_size(engine: Engine, image: str, base: str) -> list[Trial]:
     """The layers above `base`, as they unpack and as a registry would hold them (gzip)."""
-    base_layers = len(engine.inspect(base)["RootFS"]["Layers"])
-    with tempfile.TemporaryDirectory() as folder:
-        archive = Path(folder) / "image.tar"
-        options = ["--format=docker-archive"] if engine.name == "podman" else []
-        engine.read("save", *options, "--output", str(archive), image, timeout=600)
-        sizes = _layer_sizes(archive)
-    above = sizes[base_layers:]
-    unpacked, compressed = (sum(column) / MEGABYTE for column in zip(*above, strict=True))
-    whole = sum(size for _, size in sizes) / MEGABYTE
+    unpacked, compressed, whole = (size / MEGABYTE for size in layers_above(engine, image, base))
     return [
         Trial("size above the base, unpacked", f"{unpacked:.0f} MB", "≤ 200 MB", unpacked <= 200),
         Trial(
@@ -35,6 +27,19 @@ def trial_size(engine: Engine, image: str, base: str) -> list[Trial]:
             whole <= 250,
         ),
     ]
+
+
+def layers_above(engine: Engine, image: str, base: str) -> tuple[int, int, int]:
+    """Bytes of the layers above `base` unpacked and compressed, and of all layers compressed."""
+    base_layers = len(engine.inspect(base)["RootFS"]["Layers"])
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "image.tar"
+        options = ["--format=docker-archive"] if engine.name == "podman" else []
+        engine.read("save", *options, "--output", str(archive), image, timeout=600)
+        sizes = _layer_sizes(archive)
+    above = sizes[base_layers:]
+    unpacked, compressed = (sum(column) for column in zip(*above, strict=True))
+    return unpacked, compressed, sum(size for _, size in sizes)
 
 
 def _layer_sizes(archive: Path) -> list[tuple[int, int]]:

@@ -6,13 +6,15 @@ import os
 import shlex
 import subprocess
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from deploy.check.client import ask, free_port, jpeg, wait_until_ready
-from deploy.check.engine import Engine, EngineError
+from deploy.check.engine import Container, Engine, EngineError
 from deploy.check.manifests import render
 from deploy.check.tools import tool
 from deploy.check.trial import Trial
@@ -34,41 +36,47 @@ def compose_command(engine: Engine) -> list[str]:
     raise EngineError("no compose tool: install podman-compose, or set COMPOSE")
 
 
-def trial_compose(engine: Engine, root: Path, host_network: bool) -> list[Trial]:
-    """`up` of the default profile, a prediction, and `down`."""
-    command, port = compose_command(engine), free_port()
-    version = _run([*command, "version"], root).stdout.strip().splitlines()[0]
+@contextmanager
+def composed(
+    engine: Engine, root: Path, services: Sequence[str], ports: dict[str, int], settings: dict[str, str] | None = None
+) -> Iterator[None]:
+    """Some services of docker-compose.yml, brought up and down; `ports` are the variables that choose them.
+
+    Raises:
+        EngineError: the tool failed, going up or down.
+    """
+    variables = {**os.environ, **{name: str(port) for name, port in ports.items()}}
     with tempfile.TemporaryDirectory() as folder:
-        files = ["--file", "docker-compose.yml"]
-        if host_network:
-            override = Path(folder) / "host-network.yml"
-            service = {"network_mode": "host", "environment": {"CONTRAFLOW_HTTP_PORT": str(port)}}
-            override.write_text(yaml.safe_dump({"services": {"contraflow": service}}))
-            files += ["--file", str(override)]
-        variables = {**os.environ, "SERVE_PORT": str(port)}
+        override = Path(folder) / "override.yml"
+        override.write_text(yaml.safe_dump({"services": {"contraflow": {"environment": settings or {}}}}))
+        files = ["--file", "docker-compose.yml", "--file", str(override)]
+        command = [*compose_command(engine), *files, "--profile", "monitoring"]
         try:
-            _run([*command, *files, "up", "--detach", "--no-build", "contraflow"], root, variables)
-            ready = wait_until_ready(port)
-            status = ask(port, "POST", f"/predict?model={MODEL}", jpeg(32, 32)).status
-            found = f"ready after {ready:.1f} s, /predict {status}"
-        except (TimeoutError, EngineError) as error:
-            status, found = 0, str(error)
+            _run([*command, "up", "--detach", "--no-build", *services], root, variables)
+            yield
         finally:
-            stopped = subprocess.run(
-                [*command, *files, "down"], cwd=root, env=variables, capture_output=True, timeout=120, check=False
-            ).returncode
-    how = ", with the host's network in place of a bridge" if host_network else ""
+            _run([*command, "down", "--volumes"], root, variables)
+
+
+def trial_compose(engine: Engine, root: Path) -> list[Trial]:
+    """`up` of the default profile, a prediction, the limits that the container really has, and `down`."""
+    version, port = _run([*compose_command(engine), "version"], root).stdout.strip().splitlines()[0], free_port()
+    with composed(engine, root, ["contraflow"], {"SERVE_PORT": port}):
+        ready = wait_until_ready(port)
+        status = ask(port, "POST", f"/predict?model={MODEL}", jpeg(32, 32)).status
+        (identity,) = engine.read("ps", "--quiet", "--filter", "name=contraflow.contraflow.1").split()
+        limits = Container(engine, identity).limits()
     return [
         Trial(
-            f"`up` of docker-compose.yml by {version}{how}",
-            f"{found}; `down` exit {stopped}",
-            "/predict 200, exit 0",
-            status == 200 and stopped == 0,
+            f"`up` and `down` of docker-compose.yml by {version}",
+            f"ready after {ready:.1f} s, /predict {status}; {limits}",
+            "/predict 200; 1.07 GB, 2 CPUs, read-only root",
+            status == 200 and limits == "1.07 GB, 2 CPUs, read-only root",
         )
     ]
 
 
-def trial_kube_play(engine: Engine, root: Path, image: str, host_network: bool) -> list[Trial]:
+def trial_kube_play(engine: Engine, root: Path, image: str) -> list[Trial]:
     """The Deployment of overlays/cpu as `podman kube play` starts it; podman only."""
     if engine.name != "podman":
         return []
@@ -76,7 +84,7 @@ def trial_kube_play(engine: Engine, root: Path, image: str, host_network: bool) 
     (deployment,) = [
         document for document in render(root / "deploy/kubernetes/overlays/cpu") if document["kind"] == "Deployment"
     ]
-    _adapt(deployment, image, port, host_network)
+    _adapt(deployment, image, port)
     with tempfile.TemporaryDirectory() as folder:
         manifest = Path(folder) / "deployment.yaml"
         manifest.write_text(yaml.safe_dump(deployment))
@@ -84,43 +92,29 @@ def trial_kube_play(engine: Engine, root: Path, image: str, host_network: bool) 
             engine.read("kube", "play", str(manifest))
             ready = wait_until_ready(port)
             status = ask(port, "POST", f"/predict?model={MODEL}", jpeg(32, 32)).status
-            found = f"ready after {ready:.1f} s, /predict {status}"
-        except (TimeoutError, EngineError) as error:
-            status, found = 0, str(error)
         finally:
-            down = subprocess.run(
-                [*engine.command, "kube", "down", str(manifest)],
-                capture_output=True,
-                timeout=GRACE + 60,
-                check=False,
-            ).returncode
+            engine.read("kube", "down", str(manifest), timeout=GRACE + 60)
     return [
         Trial(
-            "the Deployment of overlays/cpu by `podman kube play` (image name and port changed)",
-            f"{found}; `kube down` exit {down}",
-            "/predict 200, exit 0",
-            status == 200 and down == 0,
+            "the Deployment of overlays/cpu by `podman kube play` and `kube down` (one replica, a host port)",
+            f"ready after {ready:.1f} s, /predict {status}",
+            "/predict 200",
+            status == 200,
         )
     ]
 
 
-def _adapt(deployment: dict[str, Any], image: str, port: int, host_network: bool) -> None:
-    """The local image, and a port that is free on this machine."""
-    pod = deployment["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
+def _adapt(deployment: dict[str, Any], image: str, port: int) -> None:
+    """The local image, and one replica, as replicas of one machine cannot share a port of it."""
+    deployment["spec"]["replicas"] = 1
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
     container["image"] = image
     container["imagePullPolicy"] = "Never"
-    container["ports"][0] = {"name": "http", "containerPort": port, "hostPort": port}
-    if host_network:
-        pod["hostNetwork"] = True
-        del container["ports"]
-        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            container[probe]["httpGet"]["port"] = port
-    container["env"].append({"name": "CONTRAFLOW_HTTP_PORT", "value": str(port)})
+    container["ports"][0]["hostPort"] = port
 
 
 def _run(command: list[str], root: Path, variables: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(command, cwd=root, env=variables, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode != 0:
-        raise EngineError(f"{' '.join(command[:3])}: " + " ".join(done.stderr.strip().splitlines()[-3:]))
+        raise EngineError(f"{Path(command[0]).name} {command[-1]}: {' '.join(done.stderr.strip().splitlines()[-3:])}")
     return done
