@@ -110,10 +110,16 @@ def class_section(table: Path) -> str:
     )
     sizes = [predicted.total() for predicted in counts.values()]
     return (
-        f"<h2>Classes</h2><p>The hardest first. The largest class has {max(sizes) / min(sizes):.3g} times the images "
-        "of the smallest.</p><table><tr><th>label</th><th>images</th><th>predicted so</th><th>else most often</th></tr>"
+        f"<h2>Classes</h2><p>The hardest first. {_balance(sizes)}</p>"
+        "<table><tr><th>label</th><th>images</th><th>predicted so</th><th>else most often</th></tr>"
         f"{body}</table>"
     )
+
+
+def _balance(sizes: list[int]) -> str:
+    if max(sizes) == min(sizes):
+        return f"Every class has {sizes[0]} images."
+    return f"The largest class has {max(sizes) / min(sizes):.3g} times the images of the smallest."
 
 
 def _most_often(predicted: Counter[str], label: str) -> str:

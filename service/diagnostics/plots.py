@@ -27,6 +27,9 @@ NO_FAMILIES: Final[Families] = MappingProxyType({})
 
 LEFT: Final = MARGIN + 44
 RIGHT: Final = WIDTH - MARGIN
+CLOSE: Final = 16.0
+"""Distance below which the names of two dots would touch."""
+MOST_NAMES: Final = 4
 DASHES: Final = ("", " dashed", " dotted")
 
 FINDINGS: Final = {
@@ -100,7 +103,7 @@ def compare(answer: Answer, families: Families = NO_FAMILIES) -> str:
         curves.append((_versioned(entry), style, norms, [str(layer["name"]) for layer in entry["layers"]]))
     drawing = Drawing(
         _contrast([(name, norms) for name, _, norms, _ in curves]),
-        f"{_sentence(str(answer.get('because', '')))} Shown: the median norm of the activation gradient in each layer; "
+        f"{answer.get('because', '')} Shown: the median norm of the activation gradient in each layer; "
         "gradients run from the loss, right, to the input, left.",
         420,
     )
@@ -162,7 +165,10 @@ def scores(answer: Answer) -> str:
     present = {field: [sample.get(field) for sample in samples] for field in SCORES}
     strips = {field: values for field, values in present.items() if any(value is not None for value in values)}
     drawing = Drawing(
-        _least_certain(samples), f"{answer['model']}: {len(strips)} scores of each image.", 62 * len(strips) + 20
+        _least_certain(samples),
+        f"{answer['model']}: {len(strips)} scores of each image."
+        + (" Images are numbered in the order sent." if len(samples) > 1 else ""),
+        62 * len(strips) + 20,
     )
     for row, (field, values) in enumerate(strips.items()):
         middle = drawing.top + 40 + 62 * row
@@ -171,14 +177,31 @@ def scores(answer: Answer) -> str:
         x = Linear(low, high, MARGIN + 216, RIGHT - 12)
         drawing.text(MARGIN, middle + 4, SCORES[field])
         drawing.horizontal_axis(x, middle, "")
+        placed = []
         for at, value in enumerate(values, 1):
             if value is not None and math.isfinite(number(value)):
                 position = x(number(value))
                 drawing.dot(position, middle, "residual-dot", f"image {at}: {number(value):.4g}", 6)
-                if len(samples) <= 12:
-                    name = f"{number(value):.3g}" if len(samples) == 1 else str(at)
-                    drawing.text(position, middle - 11, name, "small", "middle")
+                placed.append((position, f"{number(value):.3g}" if len(samples) == 1 else str(at)))
+        for position, name in _together(placed):
+            drawing.text(min(position, RIGHT - 3.2 * len(name)), middle - 11, name, "small", "middle")
     return drawing.svg()
+
+
+def _together(placed: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Names of dots that lie close together as one, at their middle: "2, 4, 5", or "2, 4, 5 and 3 more"."""
+    groups: list[list[tuple[float, str]]] = []
+    for one in sorted(placed):
+        if groups and one[0] - groups[-1][-1][0] < CLOSE:
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+    found = []
+    for group in groups:
+        names = sorted((name for _, name in group), key=lambda name: (len(name), name))
+        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        found.append((sum(at for at, _ in group) / len(group), ", ".join(names[:MOST_NAMES]) + more))
+    return found
 
 
 def features(answer: Answer) -> str:
@@ -198,7 +221,7 @@ def features(answer: Answer) -> str:
         drawing.text(MARGIN, top + 28, str(layer["name"]))
         drawing.text(MARGIN, top + 46, f"{layer['height']} × {layer['width']}", "muted small")
         if layer.get("separability") is not None:
-            drawing.text(MARGIN, top + 62, f"classes apart {number(layer['separability']):.0%}", "muted small")
+            drawing.text(MARGIN, top + 62, f"separates {number(layer['separability']):.0%}", "muted small")
         for column, channel in enumerate(layer["channels"][:6]):
             label = f"channel {channel['channel']}, largest value {number(channel['peak']):.3g}"
             drawing.image(MARGIN + 130 + 78 * column, top, 70, channel["picture"], label)

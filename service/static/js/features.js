@@ -88,7 +88,7 @@ function lookedAt(photograph, saliency) {
 
 function layerRow({ name: layer, height, width, zero_share: zeros, separability, channels }) {
   const facts = [`${height} × ${width}`, `${percent(zeros)} zeros`];
-  if (separability !== null) facts.push(`${percent(separability)} nearest to their class`);
+  if (separability !== null) facts.push(`separates ${percent(separability)}`);
   return el(
     "article",
     { "data-layer": layer },

@@ -85,6 +85,11 @@ def test_ratios_read_as_words(ratio: float, words: str) -> None:
     assert plots.times(ratio) == words
 
 
+def test_dots_that_lie_close_together_share_one_name() -> None:
+    placed = [(100.0, "3"), (104.0, "1"), (300.0, "2"), *((500.0 + at, str(10 + at)) for at in range(6))]
+    assert plots._together(placed) == [(102.0, "1, 3"), (300.0, "2"), (502.5, "10, 11, 12, 13 and 2 more")]
+
+
 def test_diverging_colours_put_white_at_zero_and_grey_at_nan() -> None:
     colours = plots.diverging(np.array([[-1.0, 0.0, 1.0, np.nan]]))
     assert colours.tolist() == [[[213, 94, 0], [255, 255, 255], [0, 114, 178], [128, 128, 128]]]

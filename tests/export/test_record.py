@@ -1,0 +1,77 @@
+"""`python -m export record`: the record is measured from the bundle, and the bundle stays whole."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from export.record import record
+from export.separability import nearest_mean, pool
+from models.data import DataError, Split
+from service.bundle_schema import Bundle
+from service.bundles import read_bundle
+
+ROOT = Path(__file__).parents[2]
+LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of resnet20 that remembers nothing, as an imported bundle does not."""
+    folder = tmp_path / "resnet20"
+    shutil.copytree(ROOT / "models" / "bundles" / "resnet20", folder)
+    (folder / "reference.npz").unlink()
+    bundle = Bundle.model_validate_json((folder / "bundle.json").read_text())
+    digests = {name: digest for name, digest in bundle.sha256.items() if name != "reference.npz"}
+    bare = bundle.model_copy(update={"baseline": None, "separability": None, "sha256": digests})
+    (folder / "bundle.json").write_text(bare.model_dump_json())
+    return folder
+
+
+def photographs(times: int) -> Split:
+    """Two photographs of each class, `times` over, class by class."""
+    files = [ROOT / "tests" / "images" / f"{label}{number}.jpg" for label in LABELS for number in ("", "2")]
+    images = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files]).repeat(times, axis=0)
+    return Split(images, np.repeat(np.arange(10), 2 * times), ("",) * len(images))
+
+
+def test_a_bundle_without_a_record_gets_one_and_is_still_served(folder: Path) -> None:
+    before = {path.name: path.read_bytes() for path in folder.glob("*.onnx")}
+    written = record(folder, LABELS, photographs(2))
+    assert read_bundle(folder).bundle == written
+    assert {path.name: path.read_bytes() for path in folder.glob("*.onnx")} == before
+    assert written.baseline is not None
+    assert written.baseline.images == 40
+    assert written.separability is not None
+    shares = list(written.separability.nearest_mean.values())
+    assert len(shares) == 20
+    assert shares[-1] > 0.8
+
+
+def test_classes_with_too_few_images_are_not_said_to_be_separable(folder: Path) -> None:
+    assert record(folder, LABELS, photographs(1)).separability is None
+
+
+def test_images_with_other_labels_are_refused(folder: Path) -> None:
+    with pytest.raises(DataError, match="not as the bundle's classes"):
+        record(folder, ("a", "b"), photographs(1))
+
+
+def test_separability_is_chance_without_and_complete_with_distance() -> None:
+    classes = np.repeat(np.arange(3), 200)
+    features = np.random.default_rng(0).normal(size=(600, 5))
+    fitting = np.arange(600) % 2 == 0
+    assert nearest_mean(features, classes, fitting) == pytest.approx(1 / 3, abs=0.1)
+    features[np.arange(600), classes] += 8
+    assert nearest_mean(features, classes, fitting) == 1.0
+
+
+@pytest.mark.parametrize(("height", "width", "numbers"), [(4, 4, 4), (5, 3, 4), (1, 1, 1), (1, 2, 2)])
+def test_maps_of_any_size_are_pooled(height: int, width: int, numbers: int) -> None:
+    maps = np.ones((2, 3, height, width), np.float32)
+    assert pool(maps).shape == (2, 3 * numbers)
+    assert (pool(maps) == 1).all()
