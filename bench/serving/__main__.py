@@ -1,95 +1,89 @@
-"""`python -m bench.serving`: measure all servers and write the table."""
+"""`make bench-serving`: the service, its bounds and five peers on the same cores in one run → docs/performance.md.
+
+Two networks: the shipped resnet20 at 32×32, and one of ResNet-50's size at 224×224 that is made for the
+occasion. Every server serves the same ONNX files and is called in a closed loop, every answer checked.
+Takes about 12 minutes, and another few when the peers' environments are installed for the first time; wants
+a machine with nothing else to do. `--seconds 1 --print` is a quick look.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.page import replace_section
+from bench.serving.report import COMMAND, Measured, Row, report
 from bench.serving.servers import ROOT, SERVERS, ServerUnderTest, started
+from bench.serving.subjects import SUBJECTS, Subject, write_expected
 
-COMMAND = "make bench-serving"
-CONNECTIONS = (1, 8, 32, 128)
-
-
-@dataclass
-class Row:
-    """One server: results by number of connections, or the reason why there are none."""
-
-    name: str
-    results: dict[int, dict[str, Any]] = field(default_factory=dict)
-    ready_seconds: float = 0.0
-    memory_mb: float = 0.0
-    reason: str = ""
+PAGE = ROOT / "docs" / "performance.md"
+OURS = SERVERS[0]
+PROFILED_CONNECTIONS = 32
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bundle", type=Path, default=ROOT / "models" / "bundles" / "resnet20")
-    parser.add_argument("--images", type=Path, default=ROOT / "tests" / "images")
-    parser.add_argument("--seconds", type=float, default=8.0)
+    parser = argparse.ArgumentParser(prog="python -m bench.serving", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=7.0, help="of each measurement (default: %(default)s)")
+    parser.add_argument("--subjects", nargs="*", choices=SUBJECTS, default=list(SUBJECTS))
     parser.add_argument("--only", nargs="*", help="names of servers")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "performance.md")
+    parser.add_argument("--print", action="store_true", help="leave docs/performance.md alone")
     options = parser.parse_args()
+    chosen = [server for server in SERVERS if not options.only or server.name in options.only]
     with tempfile.TemporaryDirectory() as folder:
-        images = expected_labels(options.bundle.resolve(), options.images, Path(folder))
-        bounds = {decoder: bound(options, decoder, images) for decoder in ("pillow", "service")}
-        chosen = [server for server in SERVERS if not options.only or server.name in options.only]
-        rows = [measure(server, options, images) for server in chosen]
-    text = report(rows, bounds, options)
-    replace_section(options.page, COMMAND, text)
+        measured = []
+        for name in options.subjects:
+            scratch = Path(folder) / name
+            scratch.mkdir()
+            measured.append(measure(SUBJECTS[name](scratch, options.seconds), chosen, scratch))
+    text = report(measured)
+    if not options.print:
+        replace_section(PAGE, COMMAND, text)
     print(text)
 
 
-def expected_labels(bundle: Path, folder: Path, scratch: Path) -> Path:
-    """The JPEG photographs of the network's own size with the labels that the bound's classifier gives."""
-    os.environ["BENCH_BUNDLE"] = str(bundle)
-    from PIL import Image
-
-    from bench.serving.classifier import Classifier
-
-    classifier = Classifier()
-    entries = []
-    for file in sorted(folder.glob("*.jpg")):
-        with Image.open(file) as image:
-            if image.size != (32, 32) or image.getexif():
-                continue
-        entries.append((str(file), classifier.predict(classifier.decode(file.read_bytes())[None])[0]))
-    listing = scratch / "images.json"
-    listing.write_text(json.dumps(entries))
-    return listing
+def measure(subject: Subject, servers: list[ServerUnderTest], scratch: Path) -> Measured:
+    """The bounds, every server, and where our own CPU time goes."""
+    images = scratch / "images.json"
+    write_expected(subject, images)
+    return Measured(
+        subject=subject,
+        pillow=bound(subject, "pillow", images),
+        decoder=bound(subject, "service", images),
+        rows=[measure_server(server, subject, images) for server in servers],
+        memory_alone=memory_alone(subject, images, scratch) if OURS in servers else 0.0,
+        profile=profile(subject, images) if OURS in servers else {},
+        load_average=os.getloadavg()[0],
+    )
 
 
-def bound(options: argparse.Namespace, decoder: str, images: Path) -> dict[str, Any]:
+def bound(subject: Subject, decoder: str, images: Path) -> dict[str, Any]:
     """The in-process bound in a process of its own, with as many threads as CPUs."""
-    command = [sys.executable, "-m", "bench.serving.bound", "--decoder", decoder, "--images", str(images)]
-    command += ["--threads", str(os.cpu_count()), "--seconds", str(min(4.0, options.seconds))]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+    say(f"{subject.name}: the bound with the decoder of {decoder}")
+    command = ["bench.serving.bound", "--decoder", decoder, "--images", str(images), "--threads", str(os.cpu_count())]
+    return run(*command, "--seconds", str(subject.bound_seconds), "--batches", *map(str, subject.batches))
 
 
-def measure(server: ServerUnderTest, options: argparse.Namespace, images: Path) -> Row:
+def measure_server(server: ServerUnderTest, subject: Subject, images: Path) -> Row:
     """One server at every number of connections."""
+    say(f"{subject.name}: {server.name}")
     row = Row(server.name)
     sample = Path(json.loads(images.read_text())[0][0]).read_bytes()
     try:
-        with started(server, options.bundle.resolve(), sample) as running:
+        with started(server, subject.bundle, sample, subject.peer_threads) as running:
             row.ready_seconds = running.ready_seconds
             load(server, running.port, images, 8, 1.0)
-            for connections in CONNECTIONS:
+            running.settle()
+            for connections in subject.connections:
                 before = running.cpu_seconds()
-                result = load(server, running.port, images, connections, options.seconds)
-                result["per_cpu_second"] = result["requests"] / (running.cpu_seconds() - before)
+                result = load(server, running.port, images, connections, subject.seconds)
+                result["per_cpu_second"] = result["right"] / (running.cpu_seconds() - before)
                 row.results[connections] = result
             time.sleep(0.5)
             row.memory_mb = running.memory_mb()
@@ -98,81 +92,42 @@ def measure(server: ServerUnderTest, options: argparse.Namespace, images: Path) 
     return row
 
 
+def memory_alone(subject: Subject, images: Path, scratch: Path) -> float:
+    """MB of our service with this bundle alone, as the peers have it, after a short load."""
+    folder = scratch / "alone"
+    folder.mkdir()
+    (folder / subject.bundle.name).symlink_to(subject.bundle)
+    sample = Path(json.loads(images.read_text())[0][0]).read_bytes()
+    with started(OURS, folder / subject.bundle.name, sample) as running:
+        load(OURS, running.port, images, 32, min(3.0, subject.seconds))
+        time.sleep(0.5)
+        return running.memory_mb()
+
+
+def profile(subject: Subject, images: Path) -> dict[str, float]:
+    """Microseconds of CPU per request by part, at `PROFILED_CONNECTIONS`."""
+    say(f"{subject.name}: where the service's time goes")
+    command = ["bench.serving.profile", "--bundle", str(subject.bundle), "--images", str(images)]
+    return run(*command, "--connections", str(PROFILED_CONNECTIONS), "--seconds", str(subject.seconds))
+
+
 def load(server: ServerUnderTest, port: int, images: Path, connections: int, seconds: float) -> dict[str, Any]:
     """Run the load generator as its own process."""
-    command = [sys.executable, "-m", "bench.serving.load", "--port", str(port), "--path", server.path]
-    command += ["--body", server.body, "--connections", str(connections), "--seconds", str(seconds)]
-    done = subprocess.run([*command, "--images", str(images)], check=True, capture_output=True, text=True, cwd=ROOT)
+    command = ["bench.serving.load", "--port", str(port), "--path", server.path, "--body", server.body]
+    command += ["--connections", str(connections), "--seconds", str(seconds), "--images", str(images)]
+    result = run(*command)
+    return {**result, "rate": result["right"] / result["seconds"]}
+
+
+def run(*command: str) -> dict[str, Any]:
+    """A module of this bench in a process of its own; what it prints, as JSON."""
+    done = subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     result: dict[str, Any] = json.loads(done.stdout)
-    result["rate"] = result["requests"] / result["seconds"]
     return result
 
 
-def report(rows: list[Row], bounds: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
-    """The Markdown of the page's section."""
-    pillow, own = bounds["pillow"], bounds["service"]
-    lines = [
-        f"Measured on {machine()}; the load generator shares the cores, and so did whatever else "
-        f"ran: load average {os.getloadavg()[0]:.1f} at the end. "
-        f"`{options.bundle.name}`, 32×32 JPEG photographs, closed loop, {options.seconds:g} s for each number of "
-        "connections, every answer checked. "
-        "Memory is the proportional set size of the whole process tree after the load; ready is the time from start to "
-        "the first right answer.",
-        "",
-        "| server | requests/s at 1, 8, 32, 128 | p50 ms at 1 | p99 ms at 32 | requests per server-CPU-second at 32 | "
-        "wrong | memory MB | ready s |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        if row.reason:
-            lines.append(f"| {row.name} | {row.reason} | | | | | | |")
-            continue
-        rates = ", ".join(f"{row.results[c]['rate']:,.0f}" for c in CONNECTIONS)
-        wrong = sum(result["wrong"] for result in row.results.values())
-        lines.append(
-            f"| {row.name} | {rates} | {row.results[1]['p50']:.2f} | {row.results[32]['p99']:.1f} | "
-            f"{row.results[32]['per_cpu_second']:,.0f} | {wrong} | {row.memory_mb:.0f} | {row.ready_seconds:.2f} |"
-        )
-    for name, values in (("bound, Pillow", pillow), ("bound, the service's decoder", own)):
-        best = values["best"]
-        lines.append(
-            f"| {name} (in process, batch {best['batch']}) | {best['rate']:,.0f} | {values['alone_ms']:.2f} | | "
-            f"{best['per_cpu_second']:,.0f} | | | |"
-        )
-    lines += ["", *conclusions(rows, pillow, own), ""]
-    return "\n".join(lines)
-
-
-def conclusions(rows: list[Row], pillow: dict[str, Any], own: dict[str, Any]) -> list[str]:
-    """The ratios that DESIGN's targets are about, from this run."""
-    measured = {row.name: row for row in rows if row.results}
-    if "Contraflow" not in measured:
-        return []
-    ours = measured.pop("Contraflow")
-    best = max(result["per_cpu_second"] for result in ours.results.values())
-    lines = [
-        f"- Per server-CPU-second, saturated: {best / pillow['best']['per_cpu_second']:.2f} × the Pillow bound (target "
-        f"0.95), {best / own['best']['per_cpu_second']:.2f} × the bound with the decoder in use (target 0.85).",
-        f"- One connection: p50 {ours.results[1]['p50'] - own['alone_ms']:+.2f} ms over the in-process bound "
-        "at batch 1 (target 0.3).",
-    ]
-    if measured:
-        peer = max(measured.values(), key=lambda row: row.results[32]["rate"])
-        ratio = ours.results[32]["rate"] / peer.results[32]["rate"]
-        lines.append(f"- At 32 connections: {ratio:.1f} × the best peer ({peer.name}); target 2.5.")
-    return lines
-
-
-def machine() -> str:
-    """The processor and the cores that may be used."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        model = names[0] if names else model
-    return f"{os.cpu_count()} cores of {model}"
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,6 @@ from bench.serving.classifier import Classifier
 from service.bundle_schema import Bundle
 from service.images import decode, normalise
 
-BATCHES = (1, 2, 4, 8, 16, 32)
-
 Loop = Callable[[list[bytes]], list[str]]
 
 
@@ -39,19 +37,19 @@ def service_loop() -> Loop:
 def measure(make: Callable[[], Loop], images: list[bytes], batch: int, threads: int, seconds: float) -> dict[str, Any]:
     """Images per second and per CPU-second of `threads` loops side by side."""
     loops = [make() for _ in range(threads)]
+    for loop in loops:
+        loop(images[:batch])
     counts = [0] * threads
     end = time.perf_counter() + seconds
 
     def work(number: int) -> None:
         position = number
-        while time.perf_counter() < end:
+        while not counts[number] or time.perf_counter() < end:
             chosen = [images[(position + k) % len(images)] for k in range(batch)]
             loops[number](chosen)
             counts[number] += batch
             position += batch
 
-    for loop in loops:
-        loop(images[:batch])
     cpu, began = time.process_time(), time.perf_counter()
     workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
     for worker in workers:
@@ -73,12 +71,13 @@ def main() -> None:
     parser.add_argument("--decoder", choices=("pillow", "service"), required=True)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--batches", type=int, nargs="+", required=True)
+    parser.add_argument("--seconds", type=float, required=True, help="of each batch size")
     options = parser.parse_args()
     images = [Path(file).read_bytes() for file, _ in json.loads(options.images.read_text())]
     make = pillow_loop if options.decoder == "pillow" else service_loop
     alone = measure(make, images, 1, 1, options.seconds)
-    rows = [measure(make, images, batch, options.threads, options.seconds) for batch in BATCHES]
+    rows = [measure(make, images, batch, options.threads, options.seconds) for batch in options.batches]
     best = max(rows, key=lambda row: row["per_cpu_second"])
     json.dump({"best": best, "alone_ms": alone["ms"]}, sys.stdout)
 

@@ -25,6 +25,7 @@ class Classifier:
         spec = bundle["input"]
         self.labels: list[str] = bundle["labels"]
         self._size = (spec["width"], spec["height"])
+        self._resize = spec["resize"]
         self._mean = np.array(spec["mean"], np.float32)
         self._std = np.array(spec["std"], np.float32)
         options = onnxruntime.SessionOptions()
@@ -35,14 +36,25 @@ class Classifier:
         )
 
     def decode(self, data: bytes) -> Any:
-        """Encoded image → float32 [3, h, w]."""
+        """Encoded image → float32 [3, h, w]; resized and cropped as torchvision does."""
         image = Image.open(io.BytesIO(data)).convert("RGB")
         if image.size != self._size:
-            image = image.resize(self._size, Image.Resampling.BILINEAR)
+            image = self._fitted(image)
         pixels = np.asarray(image, dtype=np.float32) / 255
         return ((pixels - self._mean) / self._std).transpose(2, 0, 1)
 
+    def _fitted(self, image: Any) -> Any:
+        if self._resize is None:
+            return image.resize(self._size, Image.Resampling.BILINEAR)
+        scale = self._resize / min(image.size)
+        image = image.resize((int(image.width * scale), int(image.height * scale)), Image.Resampling.BILINEAR)
+        left, top = (round((has - wants) / 2) for has, wants in zip(image.size, self._size, strict=True))
+        return image.crop((left, top, left + self._size[0], top + self._size[1]))
+
+    def logits(self, batch: Any) -> Any:
+        """float32 [n, 3, h, w] → float32 [n, classes]."""
+        return self._session.run(["logits"], {"input": np.ascontiguousarray(batch)})[0]
+
     def predict(self, batch: Any) -> list[str]:
         """float32 [n, 3, h, w] → the most probable label of each."""
-        logits = self._session.run(["logits"], {"input": np.ascontiguousarray(batch)})[0]
-        return [self.labels[index] for index in logits.argmax(1)]
+        return [self.labels[index] for index in self.logits(batch).argmax(1)]

@@ -22,6 +22,9 @@ from bench.serving.load import BODIES
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = ROOT / ".venv-peers"
 START_LIMIT = 120.0
+SETTLING_LIMIT = 20.0
+IDLE = 0.05
+"""CPU seconds in a second below which a server is idle."""
 COMMON = ("onnxruntime", "pillow", "numpy")
 
 
@@ -33,6 +36,8 @@ class ServerUnderTest:
     command: tuple[str, ...]
     body: str
     path: str = "/predict"
+    one_run_at_a_time: bool = False
+    """It does not call the runtime from several threads, so that only a run of several threads uses all cores."""
     requirements: tuple[str, ...] = ()
     """Empty: this environment, in which the bench itself runs."""
 
@@ -48,12 +53,14 @@ SERVERS = (
         "LitServe",
         ("-m", "bench.serving.peers.litserve_server"),
         "json",
+        one_run_at_a_time=True,
         requirements=("litserve",),
     ),
     ServerUnderTest(
         "BentoML",
         ("-m", "bentoml", "serve", "bench.serving.peers.bentoml_service:ImageService", "--port", "{port}"),
         "json list",
+        one_run_at_a_time=True,
         requirements=("bentoml",),
     ),
     ServerUnderTest(
@@ -61,12 +68,14 @@ SERVERS = (
         ("-c", "from mlserver.cli import main; main()", "start", "{folder}"),
         "v2",
         path="/v2/models/bench/infer",
+        one_run_at_a_time=True,
         requirements=("mlserver",),
     ),
     ServerUnderTest(
         "Ray Serve",
         ("-m", "bench.serving.peers.ray_deployment"),
         "raw",
+        one_run_at_a_time=True,
         requirements=("ray[serve]",),
     ),
 )
@@ -84,7 +93,7 @@ def python_of(server: ServerUnderTest) -> Path:
     python = folder / "bin" / "python"
     if not (folder / "installed").exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        command = [python, "-m", "pip", "install", "--quiet", *server.requirements, *COMMON]
+        command = [str(python), "-m", "pip", "install", "--quiet", *server.requirements, *COMMON]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"does not install: {done.stderr.strip().splitlines()[-1][:200]}")
@@ -112,6 +121,16 @@ class Running:
                 total += times.user + times.system
         return total
 
+    def settle(self) -> None:
+        """Waits until what the server does beside answering (loading further models, say) is over, or clearly not."""
+        end = time.perf_counter() + SETTLING_LIMIT
+        used = self.cpu_seconds()
+        while time.perf_counter() < end:
+            time.sleep(1.0)
+            before, used = used, self.cpu_seconds()
+            if used - before < IDLE:
+                return
+
     def memory_mb(self) -> float:
         """Proportional set size of all processes (shared pages counted once), in MB."""
         total = 0
@@ -122,8 +141,10 @@ class Running:
 
 
 @contextmanager
-def started(server: ServerUnderTest, bundle: Path, sample: bytes) -> Iterator[Running]:
+def started(server: ServerUnderTest, bundle: Path, sample: bytes, peer_threads: int = 1) -> Iterator[Running]:
     """The server, once it answers `sample` with 200.
+
+    `peer_threads` is what a run has in a server that runs one batch at a time.
 
     Raises:
         RuntimeError: it does not install, or does not answer in time.
@@ -134,6 +155,7 @@ def started(server: ServerUnderTest, bundle: Path, sample: bytes) -> Iterator[Ru
         _write_mlserver_settings(Path(folder), port)
         command = [str(python), *(part.format(port=port, folder=folder) for part in server.command)]
         environment = {**os.environ, "BENCH_BUNDLE": str(bundle), "BENCH_PORT": str(port), "PYTHONPATH": str(ROOT)}
+        environment["BENCH_THREADS"] = str(peer_threads if server.one_run_at_a_time else 1)
         environment["CONTRAFLOW_BUNDLES"] = str(bundle.parent)
         environment["CONTRAFLOW_DEFAULT_MODEL"] = bundle.name
         environment["BENTOML_DO_NOT_TRACK"] = "true"

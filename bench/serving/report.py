@@ -1,0 +1,193 @@
+"""The section of docs/performance.md that `make bench-serving` fills: tables, targets, profiles."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.serving.subjects import Subject
+
+COMMAND = "make bench-serving"
+OURS = "Contraflow"
+COMPARED = 32
+"""Connections at which servers are compared."""
+
+
+@dataclass
+class Row:
+    """One server: results by number of connections, or the reason why there are none."""
+
+    name: str
+    results: dict[int, dict[str, Any]] = field(default_factory=dict)
+    ready_seconds: float = 0.0
+    memory_mb: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that was measured of one subject."""
+
+    subject: Subject
+    pillow: dict[str, Any]
+    """The bound with Pillow: `best` (batch, rate, per_cpu_second) and `alone_ms`."""
+    decoder: dict[str, Any]
+    """The same with the service's own decoder."""
+    rows: list[Row]
+    memory_alone: float
+    """MB of our service with this bundle alone."""
+    profile: dict[str, float]
+    """Microseconds of CPU per request by part."""
+    load_average: float
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure beside what it should be."""
+
+    what: str
+    value: float
+    bound: float
+    unit: str = ""
+    at_least: bool = False
+
+    @property
+    def reached(self) -> bool:
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+    def __str__(self) -> str:
+        sign = "≥" if self.at_least else "≤"
+        verdict = "reached" if self.reached else "**not reached**"
+        return f"| {self.what} | {self.value:.2f}{self.unit} | {sign} {self.bound:.2f}{self.unit} | {verdict} |"
+
+
+def report(measured: Sequence[Measured]) -> str:
+    """The Markdown section."""
+    lines = [
+        f"Measured on {machine()}; load generator and servers share the cores. Closed loop, every answer checked, "
+        "errors, metrics, request ids, limits and back-pressure on. Memory is the proportional set size of the whole "
+        "process tree after the load; ready is the time from start to the first right answer. The bound is a loop over "
+        "decoding, preprocessing and ONNX Runtime in one process, without HTTP, at the best of several batch sizes. "
+        "Rates, latencies and costs are those of right answers.",
+    ]
+    for one in measured:
+        lines += ["", f"### {one.subject.title}", "", *table(one), "", *verdicts(one)]
+        if one.profile:
+            lines += ["", *profile_table(one)]
+        lines += ["", f"Load average at the end: {one.load_average:.1f}."]
+    return "\n".join(lines)
+
+
+def table(measured: Measured) -> list[str]:
+    """Every server and the two bounds."""
+    connections = measured.subject.connections
+    lines = [
+        f"{measured.subject.seconds:g} s for each number of connections.",
+        "",
+        f"| server | requests/s at {', '.join(map(str, connections))} | per server-CPU-second at {COMPARED} | "
+        f"p50 ms at 1 | p99 ms at {COMPARED} | errors | memory MB | ready s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in measured.rows:
+        if row.reason:
+            lines.append(f"| {row.name} | {row.reason} | | | | | | |")
+            continue
+        rates = ", ".join(_rate(row.results[number]["rate"]) for number in connections)
+        wrong = sum(result["wrong"] for result in row.results.values())
+        at = row.results[COMPARED]
+        lines.append(
+            f"| {row.name} | {rates} | {_rate(at['per_cpu_second'])} | {row.results[1]['p50']:.2f} | {at['p99']:.1f} | "
+            f"{wrong} | {row.memory_mb:.0f} | {row.ready_seconds:.2f} |"
+        )
+    for name, values in (("bound, Pillow", measured.pillow), ("bound, the decoder in use", measured.decoder)):
+        best = values["best"]
+        lines.append(
+            f"| {name}, batch {best['batch']} | {_rate(best['rate'])} | {_rate(best['per_cpu_second'])} | "
+            f"{values['alone_ms']:.2f} | | | | |"
+        )
+    return lines
+
+
+def verdicts(measured: Measured) -> list[str]:
+    """The targets, each with whether it is reached."""
+    found = targets(measured)
+    if not found:
+        return []
+    return ["| target | measured | aim | |", "|---|---|---|---|", *map(str, found)]
+
+
+def targets(measured: Measured) -> list[Target]:
+    """What this run says of each target; none without our own row."""
+    rows = {row.name: row for row in measured.rows if row.results}
+    ours = rows.pop(OURS, None)
+    if ours is None:
+        return []
+    pillow, decoder = measured.pillow["best"]["per_cpu_second"], measured.decoder["best"]["per_cpu_second"]
+    saturated = max(result["per_cpu_second"] for result in ours.results.values())
+    per_second = "per server-CPU-second, × the bound"
+    found = [
+        Target(f"{per_second} with Pillow", saturated / pillow, 0.95, at_least=True),
+        Target(
+            f"{per_second} with the decoder in use", saturated / decoder, measured.subject.decoder_target, at_least=True
+        ),
+    ]
+    if measured.subject.shipped:
+        over = ours.results[1]["p50"] - measured.decoder["alone_ms"]
+        found += [
+            Target("one connection, p50 over the bound at batch 1", over, 0.3, " ms"),
+            Target("start to ready", ours.ready_seconds, 2.0, " s"),
+            Target("memory with all shipped bundles", ours.memory_mb, 150.0, " MB"),
+        ]
+    return found + (_against_peers(measured, ours, list(rows.values())) if rows else [])
+
+
+def _against_peers(measured: Measured, ours: Row, peers: list[Row]) -> list[Target]:
+    fastest = max(peers, key=lambda row: row.results[COMPARED]["rate"])
+    steadiest = min(peers, key=lambda row: row.results[COMPARED]["p99"])
+    smallest = min(peers, key=lambda row: row.memory_mb)
+    at = ours.results[COMPARED]
+    ratio = at["rate"] / fastest.results[COMPARED]["rate"]
+    wanted = 2.5 if measured.subject.shipped else 1.0
+    return [
+        Target(f"requests/s, × the best peer's ({fastest.name})", ratio, wanted, at_least=True),
+        Target(f"p99 below every peer's ({steadiest.name})", at["p99"], steadiest.results[COMPARED]["p99"], " ms"),
+        Target(
+            f"memory with this bundle alone, below every peer's ({smallest.name})",
+            measured.memory_alone, smallest.memory_mb, " MB",
+        ),
+    ]  # fmt: skip
+
+
+def profile_table(measured: Measured) -> list[str]:
+    """Where the service's CPU time goes, and what would have to go for the bound's share."""
+    total = sum(measured.profile.values())
+    bounds = {"Pillow": measured.pillow, "the decoder in use": measured.decoder}
+    limits = ", ".join(f"{1e6 / bound['best']['per_cpu_second']:,.0f} µs with {name}" for name, bound in bounds.items())
+    lines = [
+        f"CPU time of one request at {COMPARED} connections, clocks around the parts (the bound needs {limits}):",
+        "",
+        "| part | µs | share |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {part} | {value:,.0f} | {value / total:.1%} |" for part, value in sorted(measured.profile.items())]
+    return [*lines, f"| together | {total:,.0f} | |"]
+
+
+def machine() -> str:
+    """The processor and the cores that may be used."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        model = names[0] if names else model
+    return f"{os.cpu_count()} cores of {model}"
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"

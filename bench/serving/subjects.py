@@ -1,0 +1,115 @@
+"""What is served while it is measured: a bundle, photographs of a size that people send, and how hard it is loaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from bench.serving.servers import ROOT
+
+PHOTOGRAPHS = ROOT / "tests" / "images"
+CLEAR = 1e-3
+"""Least distance of the two best logits, relative to the best: what rounding cannot turn around."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One network with its load."""
+
+    name: str
+    title: str
+    bundle: Path
+    photographs: tuple[Path, ...]
+    connections: tuple[int, ...]
+    seconds: float
+    """Of each number of connections."""
+    batches: tuple[int, ...]
+    """That the bound tries."""
+    bound_seconds: float
+    peer_threads: int
+    """Of a run in servers that run one batch at a time: what serves them best."""
+    decoder_target: float
+    """What the service is to reach per CPU-second, relative to the bound with the decoder in use."""
+    shipped: bool
+    """Whether the targets for throughput beside peers, latency, start and memory are about it."""
+
+
+def small(scratch: Path, seconds: float) -> Subject:
+    """The shipped resnet20 on the test photographs of its own size."""
+    return Subject(
+        name="resnet20",
+        title="resnet20, 32×32 JPEG photographs of 1 kB",
+        bundle=ROOT / "models" / "bundles" / "resnet20",
+        photographs=_photographs((32, 32)),
+        connections=(1, 8, 32, 128),
+        seconds=seconds,
+        batches=(1, 2, 4, 8, 16, 32),
+        bound_seconds=min(3.0, seconds),
+        peer_threads=1,
+        decoder_target=0.85,
+        shipped=True,
+    )
+
+
+def large(scratch: Path, seconds: float) -> Subject:
+    """torchvision's ResNet-50 with random weights, on the test photographs enlarged to 500×375."""
+    bundle = scratch / "bundles" / "resnet50"
+    command = [sys.executable, "-m", "bench.serving.resnet50", "--out", str(bundle.parent)]
+    subprocess.run(command, check=True, cwd=ROOT, stdout=sys.stderr)
+    return Subject(
+        name="resnet50",
+        title="ResNet-50 with random weights, 224×224 from 500×375 JPEG photographs of 30 kB",
+        bundle=bundle,
+        photographs=_enlarged(_photographs((32, 32)), scratch / "photographs", (500, 375)),
+        connections=(1, 8, 32),
+        seconds=1.5 * seconds,
+        batches=(1, 2, 4, 8),
+        bound_seconds=seconds,
+        peer_threads=os.cpu_count() or 1,
+        decoder_target=0.95,
+        shipped=False,
+    )
+
+
+SUBJECTS: dict[str, Callable[[Path, float], Subject]] = {"resnet20": small, "resnet50": large}
+
+
+def write_expected(subject: Subject, listing: Path) -> None:
+    """Write [[file, label], …] to `listing`: the photographs whose label is clear, by the bound's classifier."""
+    os.environ["BENCH_BUNDLE"] = str(subject.bundle)
+    from bench.serving.classifier import Classifier
+
+    classifier = Classifier()
+    entries = []
+    for file in subject.photographs:
+        logits = classifier.logits(classifier.decode(file.read_bytes())[None])[0]
+        second, best = sorted(logits)[-2:]
+        if best - second > CLEAR * abs(best):
+            entries.append((str(file), classifier.labels[logits.argmax()]))
+    if len(entries) < len(subject.photographs) / 2:
+        raise RuntimeError(f"{subject.name} tells too few of the photographs apart to check answers by them")
+    listing.write_text(json.dumps(entries))
+
+
+def _photographs(size: tuple[int, int]) -> tuple[Path, ...]:
+    found = []
+    for file in sorted(PHOTOGRAPHS.glob("*.jpg")):
+        with Image.open(file) as image:
+            if image.size == size and not image.getexif():
+                found.append(file)
+    return tuple(found)
+
+
+def _enlarged(files: tuple[Path, ...], folder: Path, size: tuple[int, int]) -> tuple[Path, ...]:
+    folder.mkdir(parents=True)
+    for file in files:
+        with Image.open(file) as image:
+            image.resize(size, Image.Resampling.BICUBIC).save(folder / file.name, quality=90)
+    return tuple(folder / file.name for file in files)
