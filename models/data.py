@@ -2,27 +2,33 @@
 
 A data set has a `train` and a `test` split, each with one folder per class:
 `train/<label>/<file>` and `test/<label>/<file>`, in a directory, a tar (any compression) or a zip.
-The official `cifar-10-python.tar.gz` (Krizhevsky 2009) is recognised by its `data_batch_1`.
+The official `cifar-10-python.tar.gz` (Krizhevsky 2009) is recognised by its batches, packed or unpacked.
 """
 
 from __future__ import annotations
 
 import io
+import lzma
 import pickle
 import tarfile
 import zipfile
+import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm"}
 SPLITS = ("train", "test")
+CIFAR_TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
+CIFAR_TEST, CIFAR_LABELS = "test_batch", "batches.meta"
+CIFAR_BATCHES = {*CIFAR_TRAIN, CIFAR_TEST, CIFAR_LABELS}
 
 
 class DataError(ValueError):
@@ -54,61 +60,71 @@ def load(path: Path) -> DataSet:
     """Read a data set.
 
     Raises:
-        DataError: nothing is there, an image cannot be decoded or differs in size, a class is
-            empty, there are fewer than two classes, or the splits disagree about the classes.
+        DataError: nothing is there, an archive is damaged, an image cannot be decoded or differs in
+            size, a class is empty, there are fewer than two classes, or the splits disagree about them.
     """
-    if path.is_dir() and (path / "data_batch_1").exists():
-        return _from_batches({file.name: file.read_bytes() for file in sorted(path.iterdir()) if file.is_file()})
     if path.is_dir():
-        return _from_files(_directory_files(path), _empty_classes(path))
-    if not path.exists():
+        entries = _directory_entries(path)
+    elif not path.exists():
         raise DataError(f"{path}: no such file or directory")
-    if zipfile.is_zipfile(path):
-        return _from_files(_zip_files(path))
-    if tarfile.is_tarfile(path):
-        with tarfile.open(path) as archive:
-            batches = {
-                PurePosixPath(member.name).name: archive.extractfile(member).read()  # type: ignore[union-attr]
-                for member in archive
-                if member.isfile() and ("_batch" in member.name or member.name.endswith("batches.meta"))
-            }
-        return _from_batches(batches) if batches else _from_files(_tar_files(path))
-    raise DataError(f"{path}: neither a folder of images, a tar, nor a zip")
+    elif zipfile.is_zipfile(path):
+        entries = _zip_entries(path)
+    elif tarfile.is_tarfile(path):
+        entries = _tar_entries(path)
+    else:
+        raise DataError(f"{path}: neither a folder of images, a tar, nor a zip")
+    try:
+        return _from_entries(entries)
+    except (OSError, EOFError, RuntimeError, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read to its end ({error})") from error
 
 
-def _directory_files(path: Path) -> Iterator[tuple[str, bytes]]:
+Entry = tuple[PurePosixPath, Callable[[], bytes] | None]
+"""A file's path within the data set and how to read it, or a folder's path and None."""
+
+
+def _directory_entries(path: Path) -> Iterator[Entry]:
     for file in sorted(path.rglob("*")):
-        if file.is_file():
-            yield file.relative_to(path).as_posix(), file.read_bytes()
+        yield PurePosixPath(file.relative_to(path).as_posix()), None if file.is_dir() else file.read_bytes
 
 
-def _empty_classes(path: Path) -> list[str]:
-    folders = (folder for split in SPLITS for folder in sorted((path / split).glob("*")) if folder.is_dir())
-    return [f"{folder}: the class is empty" for folder in folders if not any(folder.iterdir())]
-
-
-def _zip_files(path: Path) -> Iterator[tuple[str, bytes]]:
+def _zip_entries(path: Path) -> Iterator[Entry]:
     with zipfile.ZipFile(path) as archive:
         for name in sorted(archive.namelist()):
-            if not name.endswith("/"):
-                yield name, archive.read(name)
+            yield PurePosixPath(name), None if name.endswith("/") else partial(archive.read, name)
 
 
-def _tar_files(path: Path) -> Iterator[tuple[str, bytes]]:
+def _tar_entries(path: Path) -> Iterator[Entry]:
+    """In the archive's order: a compressed tar can be read only from its beginning to its end."""
     with tarfile.open(path) as archive:
         for member in archive:
             if member.isfile():
-                yield member.name, archive.extractfile(member).read()  # type: ignore[union-attr]
+                yield PurePosixPath(member.name), archive.extractfile(member).read  # type: ignore[union-attr]
+            elif member.isdir():
+                yield PurePosixPath(member.name), None
 
 
-def _from_files(files: Iterable[tuple[str, bytes]], faults: Iterable[str] = ()) -> DataSet:
-    for fault in faults:
-        raise DataError(fault)
+def _from_entries(entries: Iterable[Entry]) -> DataSet:
     images: dict[str, dict[str, list[tuple[str, NDArray[np.uint8]]]]] = {split: defaultdict(list) for split in SPLITS}
-    for name, content in files:
-        parts = PurePosixPath(name).parts
-        if len(parts) >= 3 and parts[-3] in SPLITS and PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
-            images[parts[-3]][parts[-2]].append((name, _decode(name, content)))
+    folders: dict[tuple[str, str], PurePosixPath] = {}
+    batches: dict[str, bytes] = {}
+    for path, read in entries:
+        if any(part == "__MACOSX" or part.startswith(".") for part in path.parts):
+            continue  # what file managers leave behind
+        if read is not None and path.name in CIFAR_BATCHES:
+            batches[path.name] = read()
+        folder = path if read is None else path.parent
+        split, label = ("", "", *folder.parts)[-2:]
+        if split not in SPLITS:
+            continue
+        folders.setdefault((split, label), folder)
+        if read is not None and path.suffix.lower() in IMAGE_SUFFIXES:
+            images[split][label].append((str(path), _decode(str(path), read())))
+    if batches:
+        return _from_batches(batches)
+    for (split, label), folder in folders.items():
+        if label not in images[split]:
+            raise DataError(f"{folder}: the class is empty")
     labels = sorted(images["train"])
     if len(labels) < 2:
         raise DataError(f"expected train/<label>/<image> with two classes or more, found {labels or 'none'}")
@@ -122,6 +138,8 @@ def _decode(name: str, content: bytes) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(content)) as image:
             return np.asarray(image.convert("RGB"))
+    except UnidentifiedImageError as error:  # whose own message names a buffer's address
+        raise DataError(f"{name}: not a readable image (of no known format)") from error
     except Exception as error:  # Pillow raises many kinds on corrupt files; all mean the same here
         raise DataError(f"{name}: not a readable image ({error})") from error
 
@@ -163,10 +181,15 @@ def _from_batches(batches: dict[str, bytes]) -> DataSet:
     def read(name: str) -> dict[bytes, Any]:
         if name not in batches:
             raise DataError(f"the CIFAR-10 archive lacks {name}")
-        content: dict[bytes, Any] = _ArrayUnpickler(io.BytesIO(batches[name]), encoding="bytes").load()
+        try:
+            content: dict[bytes, Any] = _ArrayUnpickler(io.BytesIO(batches[name]), encoding="bytes").load()
+        except DataError:
+            raise
+        except Exception as error:  # a damaged pickle can fail in any way
+            raise DataError(f"{name}: not a readable batch of CIFAR-10 ({error})") from error
         return content
 
-    def split(names: list[str]) -> Split:
+    def split(names: tuple[str, ...]) -> Split:
         parts = [read(name) for name in names]
         pixels = np.concatenate([part[b"data"] for part in parts]).reshape(-1, 3, 32, 32)
         return Split(
@@ -175,5 +198,5 @@ def _from_batches(batches: dict[str, bytes]) -> DataSet:
             tuple(file.decode() for part in parts for file in part[b"filenames"]),
         )
 
-    labels = tuple(label.decode() for label in read("batches.meta")[b"label_names"])
-    return DataSet(labels, split([f"data_batch_{number}" for number in range(1, 6)]), split(["test_batch"]))
+    labels = tuple(label.decode() for label in read(CIFAR_LABELS)[b"label_names"])
+    return DataSet(labels, split(CIFAR_TRAIN), split((CIFAR_TEST,)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from shutil import make_archive
 
 import numpy as np
 import pytest
@@ -51,10 +52,36 @@ def test_a_truncated_image_is_refused_by_its_name(tmp_path: Path) -> None:
 
 
 def test_an_empty_class_is_refused_by_its_name(tmp_path: Path) -> None:
-    root = write_folder(tmp_path, files())
+    root = write_folder(tmp_path / "folder", files())
     (root / "train/yellow").mkdir()
-    with pytest.raises(DataError, match=r"train/yellow: the class is empty"):
-        load(root)
+    packed = (Path(make_archive(str(tmp_path / "a"), form, root)) for form in ("zip", "tar"))
+    for path in (root, *packed):
+        with pytest.raises(DataError, match=r"train/yellow: the class is empty"):
+            load(path)
+
+
+def test_a_class_without_an_image_is_refused_by_its_name(tmp_path: Path) -> None:
+    notes = {f"{split}/yellow/notes.txt": b"to do" for split in ("train", "test")}
+    for path in (write_folder(tmp_path / "folder", files() | notes), write_zip(tmp_path / "a.zip", files() | notes)):
+        with pytest.raises(DataError, match=r"yellow: the class is empty"):
+            load(path)
+
+
+def test_what_file_managers_leave_behind_is_passed_over(tmp_path: Path) -> None:
+    left = {"__MACOSX/train/red/._0.png": b"x", "train/red/._0.png": b"x", "train/.cache/0.png": b"x"}
+    assert len(load(write_zip(tmp_path / "a.zip", files() | left)).train) == 6
+
+
+def test_a_damaged_archive_is_refused_by_its_path(tmp_path: Path) -> None:
+    tar = write_tar(tmp_path / "a.tar.gz", files())
+    tar.write_bytes(tar.read_bytes()[: tar.stat().st_size // 2])
+    archive = write_zip(tmp_path / "a.zip", files())
+    content = bytearray(archive.read_bytes())
+    content[len(content) // 4] ^= 0xFF
+    archive.write_bytes(content)
+    for path in (tar, archive):
+        with pytest.raises(DataError, match=rf"{path.name}: cannot be read to its end"):
+            load(path)
 
 
 def test_a_class_in_one_split_only_is_refused_by_its_name(tmp_path: Path) -> None:
@@ -87,8 +114,9 @@ def test_nothing_and_neither_are_refused_by_their_path(tmp_path: Path) -> None:
 def test_the_official_cifar_archive_is_recognised_packed_and_unpacked(tmp_path: Path) -> None:
     batches = cifar_batches(per_batch=4)
     packed = load(write_tar(tmp_path / "cifar-10-python.tar.gz", batches))
-    unpacked = load(write_folder(tmp_path, batches) / "cifar-10-batches-py")
-    for data in (packed, unpacked):
+    zipped = load(write_zip(tmp_path / "cifar-10-python.zip", batches))
+    above = write_folder(tmp_path / "unpacked", batches)
+    for data in (packed, zipped, load(above), load(above / "cifar-10-batches-py")):
         assert data.labels[0] == "airplane"
         assert len(data.labels) == 10
         assert data.train.images.shape == (20, 32, 32, 3)
@@ -104,6 +132,14 @@ def test_a_cifar_archive_without_a_batch_is_refused_by_its_name(tmp_path: Path) 
     batches = cifar_batches()
     del batches["cifar-10-batches-py/data_batch_3"]
     with pytest.raises(DataError, match="lacks data_batch_3"):
+        load(write_tar(tmp_path / "a.tar.gz", batches))
+
+
+def test_a_damaged_cifar_batch_is_refused_by_its_name(tmp_path: Path) -> None:
+    batches = cifar_batches()
+    whole = batches["cifar-10-batches-py/data_batch_2"]
+    batches["cifar-10-batches-py/data_batch_2"] = whole[: len(whole) // 2]
+    with pytest.raises(DataError, match=r"data_batch_2: not a readable batch"):
         load(write_tar(tmp_path / "a.tar.gz", batches))
 
 
