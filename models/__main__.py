@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from models.data import DataError, load
+from models.data import load
 from models.network import CATALOGUE, architecture
 from models.phenomena import command as phenomena
 from models.phenomena import seeds
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         return {"phenomena": phenomena.run, "seeds": seeds.run, "train": train}[options.verb](options)
-    except (DataError, ValueError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

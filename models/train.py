@@ -71,8 +71,17 @@ class Training:
         self.steps_per_epoch = len(data.train) // recipe.batch_size or 1
 
     def run(self) -> dict[str, Any]:
-        """Train to the end, from the checkpoint if there is one; returns the training record."""
+        """Train to the end, from the checkpoint if there is one; returns the training record.
+
+        A run that is finished is left as it is.
+
+        Raises:
+            ValueError: the folder holds another run.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
+        finished = self._finished()
+        if finished is not None:
+            return finished
         self._resume()
         while self.progress.epoch < self.recipe.epochs:
             self._train_epoch()
@@ -81,7 +90,7 @@ class Training:
         temporary = self.folder / "weights.safetensors.part"
         save_file(weights, temporary)
         os.replace(temporary, self.folder / "weights.safetensors")
-        _write_atomically(self.folder / "training.json", json.dumps(record, indent=1).encode())
+        _write_atomically(self._record_file, json.dumps(record, indent=1).encode())
         self._checkpoint_file.unlink(missing_ok=True)
         return record
 
@@ -98,12 +107,26 @@ class Training:
             "labels": list(self.data.labels),
         }
 
+    @property
+    def _record_file(self) -> Path:
+        return self.folder / "training.json"
+
+    def _finished(self) -> dict[str, Any] | None:
+        if not self._record_file.exists():
+            return None
+        record: dict[str, Any] = json.loads(self._record_file.read_text())
+        self._check_identity(self._record_file, record)
+        return record
+
+    def _check_identity(self, file: Path, found: dict[str, Any]) -> None:
+        if any(found.get(key) != value for key, value in self._identity().items()):
+            raise ValueError(f"{file} belongs to a different run; choose another --out or remove it")
+
     def _resume(self) -> None:
         if not self._checkpoint_file.exists():
             return
         state = torch.load(self._checkpoint_file, map_location=self.device, weights_only=True)
-        if state["identity"] != self._identity():
-            raise ValueError(f"{self._checkpoint_file} belongs to a different run; choose another --out or remove it")
+        self._check_identity(self._checkpoint_file, state["identity"])
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
@@ -224,14 +247,11 @@ class Training:
         test_loss, test_error = self.evaluate(self.data.test)
         return {
             "model": self.name,
-            "architecture": asdict(self.architecture),
+            **self._identity(),
             "data_set": self.data_name,
-            "labels": list(self.data.labels),
             "image_size": int(self.data.train.images.shape[1]),
             "mean": list(self.mean),
             "std": list(self.std),
-            "recipe": asdict(self.recipe),
-            "seed": self.seed,
             "epochs": self.progress.history,
             "final": {
                 "train_loss": train_loss,

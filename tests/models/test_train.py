@@ -130,12 +130,34 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
         training(tmp_path, seed=1).run()
 
 
-def test_the_command_trains_and_a_second_call_starts_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_is_neither_trained_again_nor_overwritten_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = training(tmp_path).run()
+    monkeypatch.setattr(Training, "_train_step", _must_not_be_called)
+    assert training(tmp_path).run() == record
+    with pytest.raises(ValueError, match=r"training\.json belongs to a different run"):
+        training(tmp_path, seed=1).run()
+
+
+def _must_not_be_called(*_: Any) -> None:
+    raise AssertionError("a finished run was trained")
+
+
+def test_the_command_trains_and_a_second_call_changes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = write_folder(tmp_path / "data", files(per_class=2))
     options = ["train", "--model", "plain8", "--data", str(data), "--out", str(tmp_path / "run"), "--device", "cpu"]
-    assert main([*options, "--epochs", "1", "--batch-size", "3"]) == 0
-    assert "plain8: train error" in capsys.readouterr().out
+    options += ["--epochs", "1", "--batch-size", "3"]
+    assert main(options) == 0
+    first = capsys.readouterr().out
+    assert "plain8: train error" in first
     assert json.loads((tmp_path / "run/training.json").read_text())["data_set"] == "data"
+    weights = (tmp_path / "run/weights.safetensors").stat()
+    assert main(options) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == first.splitlines()[-1]
+    assert (tmp_path / "run/weights.safetensors").stat() == weights
 
 
 def test_the_command_names_the_file_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
