@@ -104,6 +104,8 @@ class Loader:
         self._seen = after
         if not self.started.is_set():
             self._publish()  # a starting service says what it is loading
+            names = ", ".join(self._registry.names())
+            log.log(logging.INFO if names else logging.WARNING, "models: %s", names or f"none in {self._folder}")
         self._load_forward_graphs(before)
         self._publish()
         self._retire(before)
@@ -160,7 +162,6 @@ class Loader:
             if seen.model is not None and id(seen.model) not in kept:
                 log.info("%s version %s (%s) is retired", seen.model.name, seen.model.version, seen.model.digest)
                 seen.model.retire()
-        del before
         gc.collect()
 
     def _load_rest(self) -> None:
@@ -171,8 +172,7 @@ class Loader:
             for graph in model.graphs.values():
                 if self._stop.is_set():
                     return
-                if graph.state == "loading":
-                    self._load(model, graph)
+                self.load_now(model, graph)
 
     def load_now(self, model: ServedModel, graph: ServedGraph) -> None:
         """Loads a graph that is not loaded yet, in this thread; returns when it is ready or failed."""

@@ -61,6 +61,19 @@ def test_a_changed_bundle_replaces_the_old_one_and_a_broken_one_does_not(tmp_pat
         assert client.post("/predict", params={"model": "tiny"}, content=RED).status_code == 404
 
 
+@pytest.mark.parametrize(("wanted", "state"), [(False, "unloaded"), (True, "ready")])
+def test_graphs_for_diagnostics_are_loaded_at_the_start_if_the_settings_say_so(
+    tmp_path: Path, wanted: bool, state: str
+) -> None:
+    graph = {"file": "forward.onnx", "inputs": ("input",), "outputs": ("logits",)}
+    write_bundle(tmp_path, "tiny", graphs={"forward": graph, "activations": graph})
+    with running(tmp_path, diagnostics_at_start=wanted) as server:
+        served = server.state.registry.select("tiny").graph("activations")
+        wait_until(lambda: served.state == state)
+        server.state.loader.stop()  # after which nothing more is loaded
+        assert served.state == state
+
+
 def test_the_folder_is_watched(tmp_path: Path) -> None:
     write_bundle(tmp_path, "first")
     with running(tmp_path, bundle_poll_seconds=0.05) as server, server.client() as client:
@@ -160,7 +173,8 @@ def test_the_start_says_what_is_served_and_sigterm_drains_and_ends_with_status_0
             assert best_label(fresh) == "red"
         log = served.communicate(timeout=15)[1].decode()
         assert served.returncode == 0
-    for words in (f"http://127.0.0.1:{port}", "tiny@1 forward is ready", "execution provider: CPUExecutionProvider"):
+    said = ("models: tiny", "tiny@1 forward is ready", "execution provider: CPUExecutionProvider")
+    for words in (f"http://127.0.0.1:{port}", *said):
         assert words in log
 
 
