@@ -119,7 +119,7 @@ class Training:
         return record
 
     def _check_identity(self, file: Path, found: dict[str, Any]) -> None:
-        if any(found.get(key) != value for key, value in self._identity().items()):
+        if any(found.get(key, value) != value for key, value in self._identity().items()):
             raise ValueError(f"{file} belongs to a different run; choose another --out or remove it")
 
     def _resume(self) -> None:

@@ -37,32 +37,22 @@ def run(options: argparse.Namespace) -> int:
     """Train every model with every seed and write the training errors; runs that are finished are not repeated."""
     data = reduced(load(options.data), options.images)
     recipe = Recipe(epochs=options.epochs, batch_size=64, learning_rate=0.1, small_until=0.0)
-    results = [
-        SeedResult(model, seed, _training_error(model, seed, recipe, data, options))
-        for seed in range(options.seeds)
-        for model in MODELS
-    ]
+    name = options.data_name or options.data.name
+    results = []
+    for seed in range(options.seeds):
+        for model in MODELS:
+            folder = options.out / f"{model}-{seed}"
+            record = Training(model, architecture(model), recipe, data, name, folder, seed).run()
+            results.append(SeedResult(model, seed, float(record["final"]["train_error"])))
     side = data.train.images.shape[1]
     setup = (
-        f"{len(data.train)} images of {options.data_name or options.data.name} at {side} × {side} pixels, "
+        f"{len(data.train)} images of {name} at {side} × {side} pixels, "
         f"{options.epochs} epochs for every net (`python -m models seeds`)"
     )
     file = options.docs / "figures" / FILE
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"setup": setup, "runs": [asdict(result) for result in results]}, indent=1) + "\n")
     return 0
-
-
-def _training_error(model: str, seed: int, recipe: Recipe, data: DataSet, options: argparse.Namespace) -> float:
-    folder = options.out / f"{model}-{seed}"
-    finished = folder / "training.json"
-    if finished.exists():
-        record = json.loads(finished.read_text(encoding="utf-8"))
-        if record["recipe"] != asdict(recipe):
-            raise ValueError(f"{finished} is of another recipe; choose another --out or remove it")
-    else:
-        record = Training(model, architecture(model), recipe, data, options.data.name, folder, seed).run()
-    return float(record["final"]["train_error"])
 
 
 def reduced(data: DataSet, images: int) -> DataSet:
