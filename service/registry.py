@@ -154,6 +154,8 @@ class Registry:
         if name is None:
             raise UnknownModel("No model is served; see /models for what was refused.")
         versions = self.versions(name)
+        if not versions and name in self.refused:
+            raise UnknownModel(f"The bundle {name} is refused: {self.refused[name]}.")
         if not versions:
             raise UnknownModel(f"There is no model {name[:64]!r}; served are {', '.join(self.names()) or 'none'}.")
         if version is None:

@@ -45,7 +45,7 @@ class Problem(BaseModel):
     status: int
     detail: str
     request_id: str
-    retry_after_ms: int | None = Field(default=None, description="milliseconds after which to try again (503)")
+    retry_after_ms: int | None = Field(default=None, description="milliseconds after which to try again (429, 503)")
 
 
 class GraphStatus(BaseModel):

@@ -28,6 +28,9 @@ def test_a_bundle_with_one_changed_byte_is_refused_with_its_reason_and_the_other
     listing = client.get("/models").json()
     assert list(listing["refused"]) == ["spoiled"]
     assert "forward.onnx was changed" in listing["refused"]["spoiled"]
+    answer = client.get("/models/spoiled")
+    assert answer.status_code == 404
+    assert "forward.onnx was changed" in answer.json()["detail"]
     assert client.post("/predict", params={"model": "spoiled"}, content=picture()).status_code == 404
     assert best_label(client.post("/predict", content=picture())) == "red"
 
