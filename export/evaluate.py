@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models.data import DataError, Split
 from service.bundle_schema import Bundle, InputSpec
 from service.diagnostics.norms import losses
+from service.images import normalise
 
 BATCH_SIZE = 250
 
@@ -26,7 +27,7 @@ class Evaluation:
 
 
 def normalized(images: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:
-    """uint8 [n, h, w, 3] of the network's own size → float32 [n, 3, h, w] as the bundle's input says.
+    """uint8 [n, h, w, 3] of the network's own size → the tensor `input`, as the service makes it.
 
     Raises:
         DataError: the images have another size; the service resizes, an evaluation must not.
@@ -35,10 +36,7 @@ def normalized(images: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32
         raise DataError(
             f"the images are {images.shape[2]}×{images.shape[1]}, the bundle takes {spec.width}×{spec.height}"
         )
-    scaled = images.astype(np.float32) / np.float32(255)
-    values = (scaled - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32) * np.float32(spec.scale)
-    values = values[..., ::-1] if spec.channel_order == "bgr" else values
-    return np.ascontiguousarray(values if spec.layout == "nhwc" else values.transpose(0, 3, 1, 2), dtype=np.float32)
+    return normalise(images, spec)
 
 
 def evaluate(folder: Path, split: Split) -> Evaluation:
