@@ -160,7 +160,8 @@ def _draw_curves(axis: Axes, measured: Measurement, depth: int) -> None:
         title=f"{depth} layers (dot: not augmented)",
         xlabel="epoch",
         ylabel="error, %",
-        ylim=(0, 95),
+        ylim=(0, 120),  # room for the legend
+        yticks=range(0, 101, 20),
     )
     axis.legend(fontsize=7.5, loc="upper right")
 

@@ -116,7 +116,7 @@ def draw(measured: Measurement) -> Figure:
     depth = measured.deepest
     figure, (outputs, weights, overflow) = style.figure(
         f"Weights twice too large double the gradient at every layer: × {10 ** (measured.slope(depth) * depth):.0e} "
-        f"after {depth} layers, beyond float32 after {measured.first_depth('gradient'):.0f}",
+        f"in {depth}, past float32 in {measured.first_depth('gradient'):.0f}",
         columns=3,
         height=3.5,
     )
@@ -136,11 +136,12 @@ def draw(measured: Measurement) -> Figure:
         values = [math.log10(getattr(chain, quantity)) for chain in finite]
         overflow.plot([chain.depth for chain in finite], values, color=colour, marker=".", label=label)
         if math.isfinite(measured.first_depth(quantity)):
-            overflow.axvline(measured.first_depth(quantity), color=colour, linestyle=":")
+            overflow.axvline(measured.first_depth(quantity), ymax=0.77, color=colour, linestyle=":")
     overflow.axhline(math.log10(torch.finfo(torch.float32).max), color=style.GREY, linestyle="--")
-    overflow.annotate("largest float32", (measured.single[-1].depth, 39.2), ha="right", color=style.GREY, fontsize=7.5)
+    across = overflow.get_yaxis_transform()
+    overflow.text(0.3, 39.2, "largest float32", color=style.GREY, fontsize=7.5, transform=across)
     overflow.set(
-        title="float32: last finite value, dotted: overflow", xlabel="depth, layers", ylabel="log₁₀", ylim=(0, 56)
+        title="in float32 (dotted: no longer finite)", xlabel="depth, layers", ylabel="log₁₀ of the value", ylim=(0, 56)
     )
     overflow.legend(loc="upper left")
     return figure

@@ -235,7 +235,7 @@ def draw(measured: Measurement) -> Figure:
         matrix.grid(visible=False)
     axes[f"gradient {columns[0]}"].set_ylabel("df/dx, one draw")
     axes[f"correlation {columns[0]}"].set_ylabel("correlation, x′")
-    figure.colorbar(image, ax=axes[f"correlation {columns[-1]}"], fraction=0.05)
+    figure.colorbar(image, ax=axes[f"correlation {columns[-1]}"], fraction=0.05, ticks=[0, 0.5, 1], format="%g")
     _draw_autocorrelation(axes["autocorrelation"], measured)
     _draw_laws(axes["laws"], measured.laws)
     return figure
