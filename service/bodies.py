@@ -58,7 +58,9 @@ class BodyReader:
             ClientGone: the connection ended.
         """
         length = _content_length(headers)
-        if length > self._max_bytes and b"expect" in headers:
+        if length > self._max_bytes:
+            holding.more = b"expect" not in headers
+            await _discard(holding, receive)
             raise TooLarge(f"The body has {length} bytes; the limit is {self._max_bytes}.")
         try:
             async with asyncio.timeout(self._seconds):
