@@ -94,12 +94,14 @@ class Ticket:
 class Batch:
     """Tickets of one graph that run at once."""
 
-    __slots__ = ("began", "count", "expected_end", "graph", "handle", "tickets")
+    __slots__ = ("began", "count", "expected_end", "graph", "handle", "ran", "tickets")
 
     def __init__(self, graph: ServedGraph, tickets: list[Ticket], now: float) -> None:
         self.graph = graph
         self.tickets = tickets
         self.count = sum([ticket.count for ticket in tickets])
+        self.ran = 0
+        """Images that came as far as the graph: decodable, and still waited for."""
         self.handle = RunHandle()
         self.began = now
         self.expected_end = now + self.count * graph.seconds_per_image
@@ -212,8 +214,8 @@ class Scheduler:
                 lane.served += seconds
                 if not lane.waiting and lane.graph.retired:
                     del self._lanes[lane.graph, lane.background]
-            if not batch.handle.stopped:
-                batch.graph.learn(batch.count, seconds)
+            if batch.ran and not batch.handle.stopped:
+                batch.graph.learn(batch.ran, seconds)
 
     def forget(self, ticket: Ticket) -> None:
         """Takes a ticket out of the queue, if it is still there."""

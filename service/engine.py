@@ -178,7 +178,8 @@ class Engine:
             execute(batch, self._max_pixels)
         finally:
             self.scheduler.finish(batch)
-        self._ledger.run_finished(batch.graph, batch.count, time.monotonic() - began, stopped=batch.handle.stopped)
+        if batch.ran:
+            self._ledger.run_finished(batch.graph, batch.ran, time.monotonic() - began, stopped=batch.handle.stopped)
 
 
 class _Waiting:

@@ -33,6 +33,7 @@ def execute(batch: Batch, max_pixels: int = MAX_PIXELS) -> None:
             ticket.outcome = error
     decoded = time.monotonic()
     if decodable:
+        batch.ran = sum([ticket.count for ticket, _ in decodable])
         _run_together(batch, decodable)
     finished = time.monotonic()
     for ticket in batch.tickets:

@@ -116,7 +116,7 @@ class Gateway:
         route = "/predict" if scope["path"] == "/predict" else getattr(scope.get("route"), "path", "other")
         gone = isinstance(context.abandoned_by, ClientGone)
         outcome = outcome_of(exchange.status, gone=gone)
-        self._ledger.request_finished(route, outcome, exchange.status, context.stages)
+        self._ledger.request_finished(route, outcome, exchange.status, context)
 
 
 class _Exchange:

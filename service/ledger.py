@@ -13,12 +13,11 @@ import threading
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from service.registry import ServedGraph, ServedModel
-from service.request_context import STAGES, Stage
+from service.request_context import STAGES, RequestContext, Stage
 
 Outcome = Literal["answered", "refused", "cancelled", "failed"]
 
@@ -86,13 +85,13 @@ class Ledger:
         """By (model@version, graph)."""
         self._lock = threading.Lock()
 
-    def request_finished(self, route: str, outcome: Outcome, status: int, stages: Mapping[Stage, float]) -> None:
+    def request_finished(self, route: str, outcome: Outcome, status: int, context: RequestContext) -> None:
         """Each request, once: when its answer was handed over, or its client had gone."""
         self.by_status[route, outcome, status] += 1
         if route not in self.latency:
             self.latency[route] = Histogram(SECONDS)
-        self.latency[route].observe(sum(stages.values()))
-        for stage, seconds in stages.items():
+        self.latency[route].observe(context.latency)
+        for stage, seconds in context.stages.items():
             self.stages[stage].observe(seconds)
 
     def run_finished(self, graph: ServedGraph, images: int, seconds: float, *, stopped: bool) -> None:

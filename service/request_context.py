@@ -60,6 +60,11 @@ class RequestContext:
         self.stages[stage] += until - self._accounted
         self._accounted = until
 
+    @property
+    def latency(self) -> float:
+        """Seconds from the last body byte to the last call of `account`, which is the hand-over of the answer."""
+        return self._accounted - self.received
+
     def add(self, pending: Pending) -> None:
         """Has `pending` given up when the request is."""
         if self.abandoned_by is not None:

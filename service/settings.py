@@ -150,7 +150,9 @@ def _from_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], l
 
 
 def _from_flags(arguments: Sequence[str]) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(prog="python -m service", description="Serve the bundles of a folder over HTTP.")
+    parser = argparse.ArgumentParser(
+        prog="python -m service", description="Serve the bundles of a folder over HTTP.", allow_abbrev=False
+    )
     for name, field in Settings.model_fields.items():
         text = f"{field.description} (default: {field.default}; {PREFIX}{name.upper()})".replace("%", "%%")
         parser.add_argument("--" + name.replace("_", "-"), dest=name, default=argparse.SUPPRESS, help=text, metavar="…")

@@ -187,7 +187,7 @@ def test_a_request_in_flight_is_finished_before_the_end(tmp_path: Path) -> None:
             target=lambda: answers.append(httpx.post(f"http://127.0.0.1:{port}/predict", content=RED, timeout=30))
         )
         asking.start()
-        time.sleep(0.15)
+        wait_until(lambda: "contraflow_runs_in_progress 1.0" in httpx.get(f"http://127.0.0.1:{port}/metrics").text)
         served.send_signal(signal.SIGTERM)
         asking.join()
         assert best_label(answers[0]) == "red"
