@@ -14,7 +14,7 @@ export ORT_DISABLE_TELEMETRY := 1
 PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help serve test test-all test-pages check format train phenomena coverage verdicts bench bench-gradients \
-        bench-serving bench-scores bench-scaling soak image-check container-report clean
+        bench-serving bench-scores bench-scaling bench-promises fuzz soak image-check container-report clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -83,6 +83,12 @@ bench-scores: $(DEV)/installed  ## out-of-distribution and label-error scores on
 
 bench-scaling: $(DEV)/installed  ## measure replicas behind nginx, compute capacity: docs/scaling.md
 	$(DEV)/bin/python -m bench.scaling
+
+bench-promises: $(DEV)/installed  ## the ten promises, measured in about six minutes: docs/promises.md
+	$(DEV)/bin/python -m bench.promises
+
+fuzz: $(DEV)/installed  ## schemathesis, 300 requests for every operation (about five minutes)
+	FUZZ_EXAMPLES=300 $(DEV)/bin/python -m pytest tests/service/test_interface_fuzz.py
 
 image-check: $(DEV)/installed  ## lint the Dockerfile, the compose file and the manifests (container-report builds and runs)
 	$(DEV)/bin/python -m deploy.check lint
