@@ -12,6 +12,7 @@ from types import ModuleType
 
 from service.app import create_app
 from service.logs import set_up_logging
+from service.memory import bound_fragmentation
 from service.runtime import CPU, ProviderUnavailable
 from service.server import Server, listen
 from service.settings import Settings, SettingsError, read_settings
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def serve(settings: Settings) -> int:
     """Listens, serves, and returns when the last request is answered."""
+    bound_fragmentation()
     gateway = create_app(settings)
     state = gateway.app.state
     with listen(settings) as listener:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.bundles import BundleRefused, find_bundles, fingerprint, read_bundle
+from service.memory import give_back
 from service.registry import Registry, ServedGraph, ServedModel
 from service.runtime import CPU, RunHandle, Runtime, Session, zeros_for
 
@@ -163,6 +164,7 @@ class Loader:
                 log.info("%s version %s (%s) is retired", seen.model.name, seen.model.version, seen.model.digest)
                 seen.model.retire()
         gc.collect()
+        give_back()
 
     def _load_rest(self) -> None:
         """The graphs for diagnostics, model by model."""
@@ -195,6 +197,7 @@ class Loader:
             graph.fail(f"{graph.name} cannot be loaded: {type(error).__name__}")
             return
         graph.open(session, best_batch, seconds)
+        give_back()
         log.info(
             "%s %s is ready on %s after %.2f s: %.2f ms per image at batch %d",
             *(graph.model, graph.name, session.provider, time.monotonic() - began, 1e3 * seconds, best_batch),
