@@ -100,7 +100,7 @@ def shuffled(image: Array, random: np.random.Generator) -> Array:
 def familiarity(model: OfflineModel, pixels: Array, train_features: Array) -> dict[str, Array]:
     """Every score turned so that high is familiar."""
     norms = asyncio.run(model.run("weight_norms", pixels))
-    reference = scores.read_reference(model.stored.directory)
+    reference = scores.read_reference(model.stored)
     found = {
         "max probability": probabilities(norms["logits"]).max(axis=1),
         "energy": scores.energy(norms["logits"]),

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from service.bundle_schema import Bundle
+from service.bundle_schema import Bundle, GraphName
 
 DESCRIPTION = "bundle.json"
 
@@ -31,8 +31,31 @@ class StoredBundle:
 
     bundle: Bundle
     directory: Path
+    """Where the files are, symbolic links followed: a link may lead elsewhere by the time a graph is loaded."""
     digest: str
     """First 12 hexadecimal digits of the sha256 of `bundle.json`, which names the sha256 of the rest."""
+
+    def read(self, name: str) -> bytes | None:
+        """The content of one file; None if the bundle has none of that name.
+
+        Raises:
+            BundleRefused: the file is missing, or was changed since the bundle was read.
+        """
+        if name not in self.bundle.sha256:
+            return None
+        check_file(self.directory, name, self.bundle.sha256[name])
+        return (self.directory / name).read_bytes()
+
+    def check_graph(self, name: GraphName) -> None:
+        """Refuses a graph whose files are no longer those of this bundle: it, and what graphs share.
+
+        Raises:
+            BundleRefused: a file is missing, or was changed since the bundle was read.
+        """
+        graphs = {graph.file for graph in self.bundle.graphs.values()}
+        for file in self.bundle.sha256:
+            if file == self.bundle.graphs[name].file or file not in graphs:
+                check_file(self.directory, file, self.bundle.sha256[file])
 
 
 def find_bundles(folder: Path) -> list[Path]:
@@ -68,8 +91,9 @@ def read_bundle(directory: Path) -> StoredBundle:
     Raises:
         BundleRefused: not readable, not valid, a file missing, changed or outside the folder.
     """
+    place = directory.resolve()
     try:
-        description = (directory / DESCRIPTION).read_bytes()
+        description = (place / DESCRIPTION).read_bytes()
         bundle = Bundle.model_validate_json(description)
     except OSError as error:
         raise BundleRefused(f"{DESCRIPTION} cannot be read: {error.strerror}") from None
@@ -79,8 +103,8 @@ def read_bundle(directory: Path) -> StoredBundle:
         raise BundleRefused(f"{DESCRIPTION} is not valid: {where}: {first['msg']}") from None
     _check_consistency(bundle)
     _check_place(bundle, directory)
-    _check_files(bundle, directory)
-    return StoredBundle(bundle, directory, hashlib.sha256(description).hexdigest()[:12])
+    _check_files(bundle, place)
+    return StoredBundle(bundle, place, hashlib.sha256(description).hexdigest()[:12])
 
 
 def _check_consistency(bundle: Bundle) -> None:
@@ -104,10 +128,19 @@ def _check_files(bundle: Bundle, directory: Path) -> None:
     for name, expected in bundle.sha256.items():
         if Path(name).name != name:
             raise BundleRefused(f"the file name {name!r} leads out of the bundle")
-        try:
-            with (directory / name).open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise BundleRefused(f"{name} cannot be read: {error.strerror}") from None
-        if found != expected:
-            raise BundleRefused(f"{name} was changed: its checksum is {found[:12]}…, not {expected[:12]}…")
+        check_file(directory, name, expected)
+
+
+def check_file(directory: Path, name: str, expected: str) -> None:
+    """Refuses a file that is not the one described.
+
+    Raises:
+        BundleRefused: missing, or with another sha256 than `expected`.
+    """
+    try:
+        with (directory / name).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleRefused(f"{name} cannot be read: {error.strerror}") from None
+    if found != expected:
+        raise BundleRefused(f"{name} was changed: its checksum is {found[:12]}…, not {expected[:12]}…")

@@ -90,7 +90,7 @@ async def measure_folder(model: OfflineModel, folder: Path, table: Path, shard: 
     if not every:
         raise ValueError(f"{folder}: no images")
     done = rows_written(table, columns(model), files)
-    reference = scores.read_reference(model.stored.directory)
+    reference = scores.read_reference(model.stored)
     progress = Progress(len(files), done)
     with table.open("a", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns(model), restval="")

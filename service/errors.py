@@ -18,7 +18,7 @@
     ├── Unavailable                  503   try again in `retry_after` seconds
     │   ├── QueueFull                503
     │   ├── TooBusy                  503   the answer would come after the deadline
-    │   ├── NotReady                 503   the graph is still loading, or failed to
+    │   ├── NotReady                 503   the graph is still loading, failed to, or its bundle is being replaced
     │   └── ShuttingDown             503
     ├── DeadlineExceeded             504
     └── ClientGone                   499   nobody is there to be answered; never sent

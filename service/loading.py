@@ -185,16 +185,21 @@ class Loader:
 
     def _load(self, model: ServedModel, graph: ServedGraph) -> None:
         began = time.monotonic()
+        if graph.diagnostic and self._is_changed(model, graph):
+            return
         try:
-            session = self._runtime.open(model.directory / model.bundle.graphs[graph.name].file)
+            session = self._runtime.open(model.stored.directory / model.bundle.graphs[graph.name].file)
             if self._warm_up:
                 limit = 1 if graph.exclusive else self._max_batch
                 best_batch, seconds = warm_up(session, limit, graph.diagnostic)
             else:
                 best_batch, seconds = min(8, self._max_batch), 0.01
         except Exception as error:
-            log.exception("graph %s of %s cannot be loaded", graph.name, graph.model)
-            graph.fail(f"{graph.name} cannot be loaded: {type(error).__name__}")
+            if not self._is_changed(model, graph):
+                log.exception("graph %s of %s cannot be loaded", graph.name, graph.model)
+                graph.fail(f"{graph.name} cannot be loaded: {type(error).__name__}")
+            return
+        if self._is_changed(model, graph):
             return
         graph.open(session, best_batch, seconds)
         give_back()
@@ -202,6 +207,24 @@ class Loader:
             "%s %s is ready on %s after %.2f s: %.2f ms per image at batch %d",
             *(graph.model, graph.name, session.provider, time.monotonic() - began, 1e3 * seconds, best_batch),
         )
+
+    @staticmethod
+    def _is_changed(model: ServedModel, graph: ServedGraph) -> bool:
+        """Whether the files are another bundle's by now; the graph then is not ready.
+
+        A bundle is served on while its folder holds the next one, or a broken one. Asked before loading
+        and after it, since files can change while they are read.
+        """
+        try:
+            model.stored.check_graph(graph.name)
+        except BundleRefused as reason:
+            log.warning("graph %s of %s is not loaded: %s", graph.name, graph.model, reason)
+            if graph.diagnostic:
+                graph.put_off()
+            else:
+                graph.fail(f"{graph.name} cannot be loaded: {reason}")
+            return True
+        return False
 
 
 def warm_up(session: Session, max_batch: int, diagnostic: bool) -> tuple[int, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
@@ -44,6 +43,10 @@ class ServedGraph:
     def fail(self, reason: str) -> None:
         self.state, self.failure = "failed", reason
 
+    def put_off(self) -> None:
+        """It could not be loaded now, but perhaps on its next use."""
+        self.state = "unloaded"
+
     def check_ready(self) -> None:
         """Raises `NotReady` unless the graph can run."""
         if self.state == "failed":
@@ -64,8 +67,8 @@ class ServedModel:
     """One version of one bundle, as long as it is served."""
 
     def __init__(self, stored: StoredBundle, execution_provider: str) -> None:
+        self.stored = stored
         self.bundle: Bundle = stored.bundle
-        self.directory: Path = stored.directory
         self.digest = stored.digest
         self.name = stored.bundle.name
         self.version = stored.bundle.version

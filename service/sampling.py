@@ -22,7 +22,7 @@ from service.diagnostics.live import LiveGradients
 from service.diagnostics.measurement import measure_gradients
 from service.diagnostics.scores import read_reference
 from service.engine import Engine
-from service.errors import QueueFull
+from service.errors import NotReady, QueueFull
 from service.registry import ServedModel
 from service.request_context import RequestContext
 
@@ -48,7 +48,10 @@ class Sampler:
             return
         live = self.live.get(model)
         if live is None:
-            live = self.live[model] = LiveGradients(model.bundle, read_reference(model.directory))
+            try:
+                live = self.live[model] = LiveGradients(model.bundle, read_reference(model.stored))
+            except NotReady:
+                return  # its files are being replaced, and the model soon will be
         if (self._task is not None and not self._task.done()) or not self._engine.scheduler.idle:
             live.counts["dropped"] += 1
             return

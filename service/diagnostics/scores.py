@@ -17,18 +17,20 @@ What each is worth on the shipped networks is measured in docs/scores.md.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.bundle_schema import Bundle
+from service.bundles import BundleRefused, StoredBundle
 from service.diagnostics.gradients import logit_gradient_norms
 from service.diagnostics.norms import logit_gradients, loss_labels, probabilities
 from service.diagnostics.schemas import SampleScores
+from service.errors import NotReady
 
 Array = NDArray[Any]
 Float64 = NDArray[np.float64]
@@ -44,12 +46,19 @@ class Reference:
     precision: Float64
 
 
-def read_reference(directory: Path) -> Reference | None:
-    """The bundle's fitted statistics, or None where it has none."""
-    path = directory / REFERENCE_FILE
-    if not path.exists():
+def read_reference(stored: StoredBundle) -> Reference | None:
+    """The bundle's fitted statistics, or None where it has none.
+
+    Raises:
+        NotReady: the file was changed since the bundle was read.
+    """
+    try:
+        content = stored.read(REFERENCE_FILE)
+    except BundleRefused:
+        raise NotReady(f"The bundle of {stored.bundle.name} is being replaced.", retry_after=1.0) from None
+    if content is None:
         return None
-    with np.load(path, allow_pickle=False) as arrays:
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         if "log_norm_mean" not in arrays:
             return None
         return Reference(arrays["log_norm_mean"], arrays["log_norm_precision"])

@@ -172,7 +172,7 @@ async def image_scores(request: Request, submission: SubmissionDependency, engin
     labels = submission.class_indices(model)
     pixels = await submission.pixels(model)
     run = runner(engine, model, submission)
-    reference = scores.read_reference(model.directory)
+    reference = scores.read_reference(model.stored)
     norms = await run("weight_norms", pixels, labels)
     predicted_norms: dict[str, Array] | None = norms
     if reference is not None and submission.given_labels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,3 +54,24 @@ def test_a_model_page_has_its_training_curves_and_its_parity(client: httpx.Clien
     assert len(model["training"]["epochs"]) >= 8
     assert model["training"]["final"]["test_error"] < 0.2
     assert all(check["difference"] <= check["bound"] for check in model["parity"])
+
+
+def test_a_bundle_that_is_served_on_never_takes_graphs_or_statistics_from_the_files_of_the_next(tmp_path: Path) -> None:
+    served = tmp_path / "bundles" / "resnet20"
+    shutil.copytree(BUNDLES / "resnet20", served)
+    photograph = (PHOTOGRAPHS / "cat.jpg").read_bytes()
+    with running(tmp_path / "bundles", warm_up=False) as server, server.client() as client:
+        for file in BUNDLES.joinpath("plain20").iterdir():
+            shutil.copyfile(file, served / f".{file.name}")
+            (served / f".{file.name}").replace(served / file.name)
+        server.state.loader.refresh()
+        assert "plain20" in client.get("/models").json()["refused"]["resnet20"]
+        assert best_label(client.post("/predict", content=photograph)) == "cat"
+        for path in ("/diagnostics/gradients", "/diagnostics/scores"):
+            refused = client.post(path, content=photograph)
+            assert refused.status_code == 503
+            assert "Retry-After" in refused.headers
+        shutil.copytree(BUNDLES / "resnet20", served, dirs_exist_ok=True)
+        server.state.loader.refresh()
+        for path in ("/diagnostics/gradients", "/diagnostics/scores"):
+            assert client.post(path, content=photograph).status_code == 200
