@@ -185,3 +185,15 @@ def test_every_diagnosis_can_be_had_as_a_plot(client: httpx.Client, endpoint: st
         answer = ask(client, f"{endpoint}&format=svg", content=CAT)
     assert answer.headers["content-type"].startswith("image/svg+xml")
     assert answer.text.lstrip().startswith(("<svg", "<?xml"))
+
+
+def test_features_come_with_the_record_of_class_separability_by_depth(client: httpx.Client) -> None:
+    answer = Features.model_validate(ask(client, "features?model=resnet20&channels=1", content=CAT).json())
+    record = answer.separability
+    assert record is not None
+    assert list(record.nearest_mean)[::19] == ["stem", "classifier"]
+    assert record.chance == 0.1
+    assert record.nearest_mean["stem"] < record.nearest_mean["classifier"]
+    assert [layer.separability for layer in answer.samples[0].layers] == [
+        record.nearest_mean[layer.name] for layer in answer.samples[0].layers
+    ]
