@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -48,6 +49,9 @@ def serve(settings: Settings) -> int:
     bound_fragmentation()
     gateway = create_app(settings)
     state = gateway.app.state
+    # What is here now stays: a full collection need not look at it again, and takes microseconds in place of 25 ms.
+    gc.collect()
+    gc.freeze()
     with listen(settings) as listener:
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
