@@ -115,7 +115,7 @@ class Registry:
         """Serves exactly these from now on."""
         ordered = sorted(models, key=lambda model: (model.name, int(model.version)))
         self._models = {(model.name, model.version): model for model in ordered}
-        self._newest = {}
+        self._newest = {}  # after the models: what is remembered here was found among them
         self.refused = dict(refused)
 
     def models(self) -> list[ServedModel]:
@@ -143,11 +143,12 @@ class Registry:
         Raises:
             UnknownModel: there is none.
         """
-        if version is None and name in self._newest:
-            return self._newest[name]
+        newest = self._newest  # of the state looked at: another thread may replace it meanwhile
+        if version is None and name in newest:
+            return newest[name]
         chosen = self._find(name, version)
         if version is None and chosen.ready:
-            self._newest[name] = chosen
+            newest[name] = chosen
         return chosen
 
     def _find(self, name: str | None, version: str | None) -> ServedModel:

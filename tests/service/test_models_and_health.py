@@ -6,8 +6,12 @@ import hashlib
 from pathlib import Path
 
 import httpx
+import pytest
 from live_server import best_label, picture, running
 from tiny_bundles import LABELS, write_bundle
+
+from service.bundles import read_bundle
+from service.registry import Registry, ServedModel
 
 
 def test_models_are_listed_by_name_and_version_with_their_provider(client: httpx.Client) -> None:
@@ -94,3 +98,28 @@ def test_every_way_to_be_no_bundle_is_refused_in_words(tmp_path: Path) -> None:
         for _, words in REFUSALS.values():
             assert words in reasons
         assert len(listing["refused"]) == len(REFUSALS)
+
+
+def test_a_model_found_while_the_registry_is_replaced_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loader's thread may replace it between a request's search and its memory of what it found."""
+    old, new = (
+        ServedModel(read_bundle(write_bundle(tmp_path / place, "tiny")), "CPUExecutionProvider")
+        for place in ("old", "new")
+    )
+    for model in (old, new):
+        model.graphs["forward"].state = "ready"
+    registry = Registry()
+    registry.replace([old], {})
+    found = registry._find
+
+    def replaced_meanwhile(name: str | None, version: str | None) -> ServedModel:
+        model = found(name, version)
+        registry.replace([new], {})
+        return model
+
+    monkeypatch.setattr(registry, "_find", replaced_meanwhile)
+    assert registry.select("tiny") is old
+    monkeypatch.undo()
+    assert registry.select("tiny") is new
