@@ -67,11 +67,14 @@ def network(folder: Path, bundle: Bundle) -> Network:
 
 
 def read_photographs(folder: Path, labels: tuple[str, ...], per_class: int) -> Photographs:
-    """The first photographs of every class in `folder/<label>/`, by file name.
+    """The first photographs of every class in `folder/<label>/`, by file name; of a data set's folder in its `test/`.
 
     Raises:
-        DataError: a class has too few, or a file cannot be read.
+        DataError: it is no folder, a class has too few, or a file cannot be read.
     """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: photographs are read from a folder; unpack the archive")
+    folder = folder / "test" if (folder / "test").is_dir() else folder
     images, classes = [], []
     for number, label in enumerate(labels):
         files = sorted(file for file in (folder / label).glob("*") if file.suffix.lower() in IMAGE_SUFFIXES)

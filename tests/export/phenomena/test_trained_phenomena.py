@@ -138,6 +138,15 @@ def test_a_net_whose_layers_do_not_separate_more_and_more_breaks_section_8() -> 
     assert [one.holds for one in statements(measured)] == [False, False]
 
 
+def test_a_data_sets_folder_gives_its_test_photographs(tmp_path: Path, photographs: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "test").symlink_to(photographs)
+    read = read_photographs(tmp_path, ("cat", "dog"), 2)
+    assert np.array_equal(read.images, read_photographs(photographs, ("cat", "dog"), 2).images)
+    with pytest.raises(DataError, match="unpack the archive"):
+        read_photographs(tmp_path / "data.tar.xz", ("cat",), 1)
+
+
 def test_a_class_with_too_few_photographs_is_named(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     with pytest.raises(DataError, match="cat: 2 photographs are needed, 0 are there"):
