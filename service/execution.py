@@ -86,7 +86,7 @@ def _run(graph: ServedGraph, members: list[tuple[Ticket, Array]], handle: RunHan
     else:
         outputs = session.run(feeds, handle)
         outputs["probabilities"] = softmax(outputs["logits"])
-        outputs["ranking"] = np.argsort(-outputs["logits"], axis=1, kind="stable")
+        outputs["ranking"] = (-outputs["logits"]).argsort(axis=1, kind="stable")
     _hand_out(outputs, [ticket for ticket, _ in members])
 
 
@@ -105,9 +105,10 @@ def _labels(ticket: Ticket) -> NDArray[np.int64]:
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Probabilities of float32 logits [n, K]; a row that is not finite becomes NaN, and only that row."""
     with np.errstate(invalid="ignore", over="ignore"):
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        result: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return result
+        # `reduce` itself: `max` and `sum` go through Python, which small batches feel.
+        exponentials: NDArray[np.float32] = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
+        exponentials /= np.add.reduce(exponentials, axis=1, keepdims=True)
+    return exponentials
 
 
 def _hand_out(outputs: dict[str, Array], tickets: list[Ticket]) -> None:
@@ -115,8 +116,10 @@ def _hand_out(outputs: dict[str, Array], tickets: list[Ticket]) -> None:
     if len(tickets) == 1:
         tickets[0].outcome = outputs
         return
+    whole = {name: value for name, value in outputs.items() if name.startswith("batch_")}
+    shared = [(name, value) for name, value in outputs.items() if name not in whole]
     start = 0
     for ticket in tickets:
         rows = slice(start, start + ticket.count)
-        ticket.outcome = {name: value if name.startswith("batch_") else value[rows] for name, value in outputs.items()}
+        ticket.outcome = {name: value[rows] for name, value in shared} | whole
         start = rows.stop
