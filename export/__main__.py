@@ -53,7 +53,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from models.data import load
 
     data = load(options.data)
-    result = evaluate(options.bundle, data.test if options.split == "test" else data.train)
+    result = evaluate(options.bundle, data.labels, data.test if options.split == "test" else data.train)
     print(
         f"{options.bundle.name}: {options.split} error {result.error:.4f}, loss {result.loss:.4f} "
         f"over {result.images} images"

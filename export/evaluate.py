@@ -39,9 +39,25 @@ def normalized(images: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32
     return normalise(images, spec)
 
 
-def evaluate(folder: Path, split: Split) -> Evaluation:
-    """Run the bundle's forward graph over every image of the split, without augmentation."""
+def in_classes_of(bundle: Bundle, labels: tuple[str, ...], split: Split) -> Split:
+    """The split, whose classes number `labels`, with its classes numbered as the bundle numbers them.
+
+    Raises:
+        DataError: the images have other labels than the bundle.
+    """
+    if set(labels) != set(bundle.labels):
+        raise DataError(f"the images are labelled {', '.join(labels[:5])} …, not as the classes of {bundle.name}")
+    return Split(split.images, np.array([bundle.labels.index(label) for label in labels])[split.classes], split.names)
+
+
+def evaluate(folder: Path, labels: tuple[str, ...], split: Split) -> Evaluation:
+    """Run the bundle's forward graph over every image of the split, without augmentation.
+
+    Raises:
+        DataError: the images have other labels or another size than the bundle.
+    """
     bundle = Bundle.model_validate_json((folder / "bundle.json").read_text())
+    split = in_classes_of(bundle, labels, split)
     session = onnxruntime.InferenceSession(folder / bundle.graphs["forward"].file, providers=["CPUExecutionProvider"])
     loss, wrong = 0.0, 0
     for start in range(0, len(split), BATCH_SIZE):

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from export.baseline import baseline, reference_statistics
 from export.bundle import read_bundle, replaced_whole
-from export.evaluate import normalized
+from export.evaluate import in_classes_of, normalized
 from export.separability import separability
-from models.data import DataError, Split
+from models.data import Split
 from service.bundle_schema import Baseline, Bundle, GraphName, InputSpec, Layer, Separability
 
 BASELINE_IMAGES = 512
@@ -51,10 +51,7 @@ def record(folder: Path, labels: tuple[str, ...], split: Split) -> Bundle:
         DataError: the images have other labels or another size than the bundle.
     """
     bundle, graphs = read_bundle(folder)
-    if set(labels) != set(bundle.labels):
-        raise DataError(f"{folder}: the images are labelled {', '.join(labels[:5])} …, not as the bundle's classes")
-    classes = np.array([bundle.labels.index(label) for label in labels])[split.classes]
-    own = Split(split.images, classes, split.names)
+    own = in_classes_of(bundle, labels, split)
     remembered, separated, files = measured(graphs, bundle.layers, bundle.input, own)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     changed = {"baseline": remembered, "separability": separated, "sha256": {**bundle.sha256, **digests}}
