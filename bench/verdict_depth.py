@@ -29,6 +29,7 @@ from service.diagnostics.verdict import Thresholds, profile_of
 Array = NDArray[Any]
 
 COMMAND = "python -m bench.verdict_depth"
+FAMILIES = ("plain", "residual")
 DEPTHS = (8, 14, 20, 26, 32, 44, 56)
 THEORY = 1.21
 """√(π/(π−1)) per layer: wide fully connected layers with BatchNorm and rectifiers (Yang et al. 2019)."""
@@ -95,6 +96,7 @@ def row(family: str, depth: int, measured: Sequence[Measured]) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=FAMILIES)
     parser.add_argument("--depths", type=int, nargs="+", default=DEPTHS)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--images", type=Path, default=Path("tests/images"))
@@ -112,12 +114,12 @@ def main(arguments: Sequence[str]) -> int:
         "| network with BatchNorm | first layers over last | per layer | verdict | spectral exponent | shattering |",
         "|---|---|---|---|---|---|",
     ]
-    for family in ("plain", "residual"):
+    for family in options.families:
         for depth in options.depths:
             measured = [measure(family, depth, seed, images) for seed in range(options.seeds)]
             lines.append(row(family, depth, measured))
             print(lines[-1], flush=True)
-    replace_section(options.page, COMMAND, "\n".join(lines))
+            replace_section(options.page, COMMAND, "\n".join(lines))
     return 0
 
 

@@ -44,7 +44,7 @@ def running(bundles: Path, **settings: Any) -> Iterator[LiveServer]:
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
     thread.start()
     try:
-        assert state.loader.started.wait(30)
+        assert state.loader.started.wait(180)  # seconds on a machine at rest, minutes on one that runs much else
         wait_until(lambda: server.started)
         yield LiveServer(server, state, host, port)
     finally:
