@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.check.lint import lint_dockerfile
 from deploy.image.dependencies import requirements
 from deploy.image.trim import trim
 
@@ -95,3 +96,13 @@ def test_trimming_removes_tests_and_leaves_the_package(tmp_path: Path) -> None:
 def test_the_image_is_labelled_with_the_version_of_the_project() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     assert f"ARG VERSION={version}" in stage("runtime")
+
+
+def test_hadolint_finds_nothing_in_it() -> None:
+    assert lint_dockerfile(ROOT / "Dockerfile").found == "0 findings"
+
+
+def test_hadolint_would_find_something(tmp_path: Path) -> None:
+    careless = tmp_path / "Dockerfile"
+    careless.write_text("FROM python\nRUN cd /tmp && sudo pip install numpy\n", encoding="utf-8")
+    assert not lint_dockerfile(careless).passed

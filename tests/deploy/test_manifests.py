@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from deploy.check.manifests import KUSTOMIZATIONS, ManifestError, render, validate
+from deploy.check.monitoring import expressions
 from service.app import ROUTERS, create_app
 from service.settings import PREFIX, Settings, read_settings
 
@@ -180,6 +181,13 @@ def test_what_kustomize_renders_passes_the_strict_schema(kustomization: str) -> 
     assert validate(rendered) >= 2
 
 
+@pytest.mark.parametrize(
+    "path", [path for path in MANIFESTS if path.parent.name in ("base", "batch", "kserve")], ids=lambda path: path.name
+)
+def test_what_is_no_patch_passes_the_strict_schema_as_it_stands(path: Path) -> None:
+    validate(documents(path))
+
+
 def test_a_misspelt_field_does_not_pass_the_schema() -> None:
     (service,) = documents(KUBERNETES / "base" / "service.yaml")
     validate([service])
@@ -255,6 +263,13 @@ def test_every_metric_that_is_looked_at_is_one_that_the_service_counts(path: str
     looked_at = metric_names((ROOT / "deploy" / path).read_text(encoding="utf-8"))
     assert looked_at
     assert looked_at <= served
+
+
+def test_every_query_of_the_dashboard_can_be_asked_of_prometheus_as_it_is() -> None:
+    asked = expressions(ROOT / "deploy/grafana/dashboards/contraflow.json")
+    assert len(asked) > 10
+    for panel, expression in asked:
+        assert "$" not in expression, panel
 
 
 def test_no_two_panels_of_the_dashboard_lie_on_each_other() -> None:
