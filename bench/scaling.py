@@ -273,6 +273,17 @@ def _comparison_lines(comparison: Comparison) -> list[str]:
             f"| {(row.model + comparison.around) * 1e3:.1f} ms | {row.busy:.0%} | {row.others:.0%} |"
             for row in comparison.rows
         ),
+        *_warning(max(row.others for row in comparison.rows)),
+    ]
+
+
+def _warning(others: float) -> list[str]:
+    """A line if the machine was not as quiet as the figures need."""
+    if others <= 0.1:
+        return []
+    return [
+        "",
+        f"**Not a quiet machine:** other work had up to {others:.0%} of its processors; every time here is too long.",
     ]
 
 
