@@ -50,7 +50,7 @@ function conclusion(trained) {
     ? `Test error with ${list(shortcuts)}.`
     : `Test error: ${list(trained.map((model) => `${model.name} ${percent(final(model).test_error)}`))}.`;
   const lengths = [...new Set(trained.map(({ detail }) => detail.training.epochs.length))].sort((a, b) => a - b);
-  const caution = lengths.length > 1 ? `Only nets trained equally long (${list(lengths.map(String))} epochs) say what depth does.` : null;
+  const caution = lengths.length > 1 ? `They were trained for ${list(lengths.map(String))} epochs; only nets trained equally long say what depth does.` : null;
   return [...degraded, ends, caution].filter(Boolean).join(" ");
 }
 
