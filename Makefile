@@ -8,6 +8,7 @@ DATA ?= data
 
 SERVE := .venv-$(ACCELERATOR)
 DEV := .venv-dev
+BENCH := .venv-bench
 # ONNX Runtime's wheels report usage over the network unless told not to.
 export ORT_DISABLE_TELEMETRY := 1
 
@@ -28,6 +29,12 @@ $(DEV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/pip install $(PIP_FLAGS) torch
 	$(DEV)/bin/pip install $(PIP_FLAGS) --editable '.[cpu,export,train,dev]'
+	@touch $@
+
+$(BENCH)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/pip install $(PIP_FLAGS) torch
+	$(BENCH)/bin/pip install $(PIP_FLAGS) --editable '.[$(ACCELERATOR),export,train,bench]'
 	@touch $@
 
 serve: $(SERVE)/installed  ## serve the bundles in BUNDLES on HOST:PORT
@@ -72,8 +79,8 @@ verdicts: $(DEV)/installed  ## error rates of the verdicts on a corpus of health
 
 bench: bench-gradients bench-serving  ## the speed tables
 
-bench-gradients: $(DEV)/installed  ## the backward pass beside torch and others: docs/performance.md
-	$(DEV)/bin/python -m bench.gradients
+bench-gradients: $(BENCH)/installed  ## the backward pass beside torch and others: docs/performance.md (ten minutes)
+	$(BENCH)/bin/python -m bench.gradients
 
 bench-serving: $(DEV)/installed  ## the service beside its bound and other servers: docs/performance.md
 	$(DEV)/bin/python -m bench.serving
@@ -100,4 +107,4 @@ soak: $(DEV)/installed  ## a million mixed requests, swaps and failures on the w
 	$(DEV)/bin/python -m bench.soak
 
 clean:  ## remove the environments
-	rm -rf .venv-cpu .venv-gpu $(DEV)
+	rm -rf .venv-cpu .venv-gpu $(DEV) $(BENCH)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import gradients, scaling
+from bench import scaling
+from bench.gradients import __main__ as gradients
 from bench.page import marks, replace_section
 from bench.serving import __main__ as serving
 from deploy.check import report

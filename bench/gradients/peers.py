@@ -8,24 +8,22 @@ that cannot do it raises, and its row says why.
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench.gradients.runs import Bound
+
 Array = NDArray[Any]
 Run = Callable[[], Array | None]
 Peer = Callable[[nn.Module, Tensor, Tensor], Run]
-
-
-class CannotRun(Exception):
-    """Why a peer has no figure."""
 
 
 def layer_weights(network: nn.Module) -> dict[str, nn.Parameter]:
@@ -67,49 +65,70 @@ def functorch(network: nn.Module, images: Tensor, labels: Tensor) -> Run:
 
     def run() -> Array:
         gradients = per_sample(parameters, images, labels)
-        return torch.stack([gradients[name].flatten(1).norm(dim=1) for name in names], 1).numpy()
+        return torch.stack([gradients[name].flatten(1).norm(dim=1) for name in names], 1).cpu().numpy()
 
     return run
 
 
 def backpack(network: nn.Module, images: Tensor, labels: Tensor) -> Run:
-    """BackPACK's BatchL2Grad: squared norms per sample and parameter."""
+    """BackPACK's BatchL2Grad: squared norms per sample and parameter.
+
+    A first-order extension needs only that modules own their parameters and that nothing works in
+    place behind its hooks, so the network is not converted to modules alone.
+    """
     import backpack as package
     from backpack.extensions import BatchL2Grad
 
-    extended = package.extend(copy.deepcopy(network), use_converter=True)
+    extended = package.extend(out_of_place(network))
     loss = package.extend(nn.CrossEntropyLoss(reduction="sum"))
-    weights = [weight for weight in extended.parameters() if weight.ndim >= 2]
+    weights = list(layer_weights(extended).values())
 
     def run() -> Array:
         extended.zero_grad()
         with package.backpack(BatchL2Grad()):
             loss(extended(images), labels).backward()
-        return torch.stack([weight.batch_l2.sqrt() for weight in weights], 1).numpy()
+        return torch.stack([weight.batch_l2.sqrt() for weight in weights], 1).cpu().numpy()
 
     return run
 
 
 def opacus(network: nn.Module, images: Tensor, labels: Tensor) -> Run:
-    """Opacus' per-sample gradients by hooks."""
-    from opacus.grad_sample import GradSampleModule
-    from opacus.validators import ModuleValidator
+    """Opacus' per-sample gradients by hooks, of the layers' weights.
 
-    errors = ModuleValidator.validate(copy.deepcopy(network).train(), strict=False)
-    if errors:
-        raise CannotRun(str(errors[0]).splitlines()[0])
-    sampled = GradSampleModule(copy.deepcopy(network), loss_reduction="sum")
-    weights = [weight for weight in sampled.parameters() if weight.ndim >= 2]
+    Its validator refuses BatchNorm in training, where samples mix. Here normalization stays in
+    evaluation mode and frozen; the rest must be in training mode, or no hook runs.
+    """
+    from opacus.grad_sample import GradSampleModule
+
+    ready = copy.deepcopy(network).train()
+    for module in ready.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval().requires_grad_(False)
+    sampled = GradSampleModule(ready, loss_reduction="sum", strict=False)
+    weights = list(layer_weights(sampled).values())
 
     def run() -> Array:
         sampled.zero_grad()
         functional.cross_entropy(sampled(images), labels, reduction="sum").backward()
-        return torch.stack([weight.grad_sample.flatten(1).norm(dim=1) for weight in weights], 1).numpy()
+        return torch.stack([weight.grad_sample.flatten(1).norm(dim=1) for weight in weights], 1).cpu().numpy()
 
     return run
 
 
-def onnx_ad(forward: onnx.ModelProto, images: Array, options: onnxruntime.SessionOptions) -> Run:
+def out_of_place(network: nn.Module) -> nn.Module:
+    """A copy without operations in place: inplace modules and `x += y`."""
+    traced = torch.fx.symbolic_trace(copy.deepcopy(network))
+    for node in traced.graph.nodes:
+        if node.target is operator.iadd:
+            node.target = operator.add
+    traced.recompile()
+    for module in traced.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False
+    return traced
+
+
+def onnx_ad(forward: onnx.ModelProto, images: Array) -> Run:
     """onnx-ad's reverse model at a fixed batch: the input gradient alone, without a loss."""
     import onnx_ad as package
 
@@ -119,15 +138,7 @@ def onnx_ad(forward: onnx.ModelProto, images: Array, options: onnxruntime.Sessio
         value.type.tensor_type.shape.dim[0].dim_value = len(images)
     del fixed.graph.value_info[:]
     model = package.reverse(fixed, inputs=["input"], outputs=["logits"], layout="onnx")
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=onnxruntime.get_available_providers()
-    )
     classes = forward.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     seed = np.zeros((len(images), classes, 1), dtype=np.float32)
     seed[:, 0] = 1
-    feeds = {value.name: seed for value in session.get_inputs()} | {"input": images}
-
-    def run() -> None:
-        session.run(None, feeds)
-
-    return run
+    return Bound(model, {value.name: seed for value in model.graph.input} | {"input": images})

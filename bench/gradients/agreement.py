@@ -1,0 +1,86 @@
+"""The norms that the timed graphs must give: torch in float64, with the rectifiers on the same side.
+
+Some of a network's hundred thousand rectifiers stand within float32's rounding of their kink, and
+which side they are on differs between two right programs; each changes a sample's gradient by up
+to a thousandth. So the reference takes the sides that ONNX Runtime took, after making sure that
+they are its own but for units whose input is lost in rounding.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.gradients.runs import session
+from export.gradient import Prepared
+
+ROUNDING = 1e-4
+"""Of a layer's largest input: a unit further from its kink than this has one right side."""
+
+Array = NDArray[np.float64]
+
+
+class Disagreement(Exception):
+    """The timed graphs compute something else than torch."""
+
+
+def reference_norms(network: nn.Module, prepared: Prepared, images: NDArray[np.float32], labels: Array) -> Array:
+    """Per-sample weight-gradient norms [N, layers] in the order of `prepared.layers`.
+
+    Raises:
+        Disagreement: a rectifier is on the wrong side, by more than rounding.
+    """
+    double = copy.deepcopy(network).cpu().double()
+    sides = rectifier_sides(prepared, images)
+    weights = dict(double.named_parameters())
+    own = [weights[f"{layer.name}.weight"] for layer in prepared.layers]
+    rows = []
+    for n in range(len(images)):
+        with _on_sides(double, (side[n : n + 1] for side in sides)):
+            scores = double(torch.from_numpy(images[n : n + 1]).double())
+        loss = functional.cross_entropy(scores, torch.from_numpy(labels[n : n + 1]))
+        rows.append([float(gradient.norm()) for gradient in torch.autograd.grad(loss, own)])
+    return np.array(rows)
+
+
+def rectifier_sides(prepared: Prepared, images: NDArray[np.float32]) -> list[Tensor]:
+    """Which rectifiers are open, in forward order, as ONNX Runtime has them: boolean, shaped as their outputs."""
+    outputs = [node.outputs[0] for node in prepared.graph.nodes if node.operator == "Relu"]
+    model = prepared.forward
+    known = {value.name for value in model.graph.output}
+    model.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in outputs if name not in known
+    )
+    return [torch.from_numpy(value > 0) for value in session(model).run(outputs, {"input": images})]
+
+
+class _on_sides:  # noqa: N801
+    """Inside, every nn.ReLU multiplies by its given side, in the order of the calls."""
+
+    def __init__(self, network: nn.Module, sides: Iterator[Tensor]) -> None:
+        self._network, self._sides = network, sides
+        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
+
+    def __enter__(self) -> None:
+        for module in self._network.modules():
+            if isinstance(module, nn.ReLU):
+                module.inplace = False
+                self._hooks.append(module.register_forward_hook(self._take))
+
+    def __exit__(self, *error: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _take(self, module: nn.Module, arguments: tuple[Tensor], output: Tensor) -> Tensor:
+        (x,), side = arguments, next(self._sides)
+        wrong = ((x > 0) != side) & (x.abs() > ROUNDING * x.abs().max())
+        if wrong.any():
+            raise Disagreement(f"{int(wrong.sum())} rectifiers of one layer are on the wrong side of their kink")
+        return x * side
