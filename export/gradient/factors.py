@@ -41,13 +41,14 @@ class Factors:
     """dW_n = left_n · right_n for every sample n, of the summed per-sample losses.
 
     left   [N, rows, positions], or [N, groups, rows, positions] where groups > 1
-    right  [N, positions, columns], likewise
+    right  [N, positions, columns], likewise; its columns may come in parts, side by side, of which
+           the products are joined (that is smaller than what they are made of)
     channels   the output channel of every row of the arranged weight, [groups · rows]
     formed     whether dW itself is needed: the scale of a folded normalization takes ⟨W, dW⟩
     """
 
     left: str
-    right: str
+    right: tuple[str, ...]
     rows: int
     positions: int
     columns: int
@@ -59,6 +60,11 @@ class Factors:
     @property
     def all_rows(self) -> int:
         return self.groups * self.rows
+
+    def whole_right(self, g: Emitter) -> str:
+        """The right factor in one piece."""
+        last = 2 if self.groups == 1 else 3
+        return self.right[0] if len(self.right) == 1 else g.op("Concat", *self.right, axis=last)
 
     @property
     def ghost(self) -> bool:
@@ -74,7 +80,7 @@ def joined(g: Emitter, uses: list[Factors]) -> Factors:
     axis = 2 if first.groups == 1 else 3
     return Factors(
         left=g.op("Concat", *(use.left for use in uses), axis=axis),
-        right=g.op("Concat", *(use.right for use in uses), axis=axis - 1),
+        right=(g.op("Concat", *(use.whole_right(g) for use in uses), axis=axis - 1),),
         rows=first.rows,
         positions=sum(use.positions for use in uses),
         columns=first.columns,
@@ -92,7 +98,8 @@ def can_join(uses: list[Factors]) -> bool:
 
 def product(g: Emitter, factors: Factors) -> str:
     """dW_n, arranged: [N, all_rows, columns]."""
-    dw = g.op("MatMul", factors.left, factors.right)
+    parts = [g.op("MatMul", factors.left, right) for right in factors.right]
+    dw = parts[0] if len(parts) == 1 else g.op("Concat", *parts, axis=2 if factors.groups == 1 else 3)
     return dw if factors.groups == 1 else g.reshape(dw, (N, factors.all_rows, factors.columns))
 
 
@@ -102,7 +109,8 @@ def row_squares(g: Emitter, factors: Factors, dw: Callable[[], str]) -> str:
         return g.square_sum(dw(), (2,))
     last = 2 if factors.groups == 1 else 3
     swap = (0, 2, 1) if last == 2 else (0, 1, 3, 2)
-    gram = g.op("MatMul", factors.right, g.transpose(factors.right, swap))
+    right = factors.whole_right(g)
+    gram = g.op("MatMul", right, g.transpose(right, swap))
     squares = g.reduce_sum(g.mul(g.op("MatMul", factors.left, gram), factors.left), (last,))
     return squares if factors.groups == 1 else g.reshape(squares, (N, factors.all_rows))
 
@@ -113,8 +121,8 @@ def batch_row_squares(g: Emitter, factors: Factors, dw: Callable[[], str]) -> st
         return g.square_sum(g.reduce_sum(dw(), (0,)), (1,))
     if factors.groups == 1:
         left = g.reshape(g.transpose(factors.left, (1, 0, 2)), (factors.rows, N))
-        right = g.reshape(factors.right, (N, factors.columns))
+        right = g.reshape(factors.whole_right(g), (N, factors.columns))
         return g.square_sum(g.op("MatMul", left, right), (1,))
     left = g.reshape(g.transpose(factors.left, (1, 2, 0, 3)), (factors.groups, factors.rows, N))
-    right = g.reshape(g.transpose(factors.right, (1, 0, 2, 3)), (factors.groups, N, factors.columns))
+    right = g.reshape(g.transpose(factors.whole_right(g), (1, 0, 2, 3)), (factors.groups, N, factors.columns))
     return g.reshape(g.square_sum(g.op("MatMul", left, right), (2,)), (factors.all_rows,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from export.gradient.graph import Array, N, Node, Shape, static
 from export.gradient.registry import gradient, norm
 from export.gradient.rules.windows import Window, window
 
+NormWay = Callable[[Emitter, Node, str, Window], Factors]
 ROW_COST = 32  # numbers that could be copied in the time a Gather takes to find one row
 
 
@@ -41,12 +42,12 @@ def conv_norm(g: Emitter, node: Node, dy: str) -> Factors:
     if groups > 1:
         return _unfolded_by_group(g, node, dy, place, groups)
     outputs, channels, *_ = static(g.shape(node.inputs[1]))
-    shared = Sharing(place) if len(place.kernel) == 2 else None
-    if shared is not None and shared.cost(outputs, channels) < math.prod((*place.kernel, *place.outputs)) * (
-        channels + ROW_COST
-    ):
-        return _shared_unfolding(g, node, dy, shared)
-    return _unfolded(g, node, dy, place)
+    ways: dict[NormWay, float] = {_unfolded: math.prod((*place.kernel, *place.outputs)) * (channels + ROW_COST)}
+    if len(place.kernel) == 2 and not place.is_pointwise:
+        shared = Sharing(place)
+        ways |= {_shared_unfolding: shared.cost(outputs, channels), _shifted: shared.shift_cost(outputs, channels)}
+        ways[_unfolded_planes] = plane_cost(place, channels)
+    return min(ways, key=ways.__getitem__)(g, node, dy, place)
 
 
 def _unfolded(g: Emitter, node: Node, dy: str, place: Window) -> Factors:
@@ -56,7 +57,7 @@ def _unfolded(g: Emitter, node: Node, dy: str, place: Window) -> Factors:
     index = None if place.is_pointwise else unfold_index(place)
     return Factors(
         left=g.reshape(dy, (N, outputs, positions)),
-        right=gathered(g, _channels_last(g, node.inputs[0]), place.sizes, channels, index),
+        right=(gathered(g, _channels_last(g, node.inputs[0]), place.sizes, channels, index),),
         rows=outputs,
         positions=positions,
         columns=taps * channels,
@@ -65,23 +66,79 @@ def _unfolded(g: Emitter, node: Node, dy: str, place: Window) -> Factors:
     )
 
 
-def _shared_unfolding(g: Emitter, node: Node, dy: str, shared: Sharing) -> Factors:
+def _shared_unfolding(g: Emitter, node: Node, dy: str, place: Window) -> Factors:
     """The taps shared out: L = dy at every row shift, R = x at every column shift.
 
     Their product has a block for every tap, and a 3×3 kernel is unfolded by six copies, not nine.
     """
-    place = shared.place
+    shared = Sharing(place)
     outputs, channels, high, wide = static(g.shape(node.inputs[1]))
     left = gathered(g, _channels_last(g, dy, 4), place.outputs, outputs, shared.row_index())
     return Factors(
         left=g.transpose(left, (0, 2, 1)),
-        right=gathered(g, _channels_last(g, node.inputs[0]), place.sizes, channels, shared.column_index()),
+        right=(gathered(g, _channels_last(g, node.inputs[0]), place.sizes, channels, shared.column_index()),),
         rows=high * outputs,
         positions=shared.positions,
         columns=wide * channels,
         arrangement=Arrangement((outputs, channels, high, wide), (2, 0, 3, 1)),
         channels=np.tile(np.arange(outputs), high),
     )
+
+
+def _shifted(g: Emitter, node: Node, dy: str, place: Window) -> Factors:
+    """The taps shared out as in `_shared_unfolding`, of whole shifted maps instead of rows picked one by one.
+
+    Rows of dy are shifted along its flat positions, columns of x along a row's flat entries: a `Pad`
+    that adds at one end and cuts at the other. The column shifts are multiplied one by one.
+    """
+    shared = Sharing(place)
+    outputs, channels, high, wide = static(g.shape(node.inputs[1]))
+    flat = g.reshape(dy, (N, outputs, math.prod(place.outputs)))
+    left = [_shifted_along(g, flat, *ends) for ends in shared.row_shifts()]
+    rows = g.reshape(_channels_last(g, node.inputs[0]), (N, place.sizes[0], place.sizes[1] * channels))
+    right = [_shifted_along(g, rows, begin * channels, end * channels) for begin, end in shared.column_shifts()]
+    return Factors(
+        left=g.op("Concat", *left, axis=1) if high > 1 else left[0],
+        right=tuple(g.reshape(part, (N, shared.positions, channels)) for part in right),
+        rows=high * outputs,
+        positions=shared.positions,
+        columns=wide * channels,
+        arrangement=Arrangement((outputs, channels, high, wide), (2, 0, 3, 1)),
+        channels=np.tile(np.arange(outputs), high),
+    )
+
+
+def _shifted_along(g: Emitter, tensor: str, begin: int, end: int) -> str:
+    """Zeros added (or with negative counts entries cut) at both ends of the last of three axes."""
+    return g.op("Pad", tensor, g.ints([0, 0, begin, 0, 0, end])) if begin or end else tensor
+
+
+def _unfolded_planes(g: Emitter, node: Node, dy: str, place: Window) -> Factors:
+    """L = dy [O, positions], Rᵀ = x shifted to every tap [taps · C, positions]: for few channels."""
+    outputs, channels, high, wide = static(g.shape(node.inputs[1]))
+    shared = Sharing(place)
+    planes = []
+    for top, bottom in shared.output_row_shifts():
+        for before, after in shared.column_shifts():
+            planes.append(g.op("Pad", node.inputs[0], g.ints([0, 0, top, before, 0, 0, bottom, after])))
+    positions = math.prod(place.outputs)
+    joined = g.reshape(g.op("Concat", *planes, axis=1), (N, high * wide * channels, positions))
+    return Factors(
+        left=g.reshape(dy, (N, outputs, positions)),
+        right=(g.transpose(joined, (0, 2, 1)),),
+        rows=outputs,
+        positions=positions,
+        columns=high * wide * channels,
+        arrangement=Arrangement((outputs, channels, high * wide), (0, 2, 1)),
+        channels=np.arange(outputs),
+    )
+
+
+def plane_cost(place: Window, channels: int) -> float:
+    """Of the copies of `_unfolded_planes`, in numbers per sample: shift, then join; only at stride 1."""
+    if set(place.strides) != {1} or Sharing(place).shift_cost(1, 1) == math.inf:
+        return math.inf
+    return 2.0 * channels * math.prod((*place.kernel, *place.outputs))
 
 
 def _unfolded_by_group(g: Emitter, node: Node, dy: str, place: Window, groups: int) -> Factors:
@@ -92,7 +149,7 @@ def _unfolded_by_group(g: Emitter, node: Node, dy: str, place: Window, groups: i
     index = None if place.is_pointwise else unfold_index(place)
     return Factors(
         left=g.reshape(dy, (N, groups, rows, positions)),
-        right=gathered(g, g.transpose(x, (0, 1, 3, 2)), place.sizes, channels, index, groups),
+        right=(gathered(g, g.transpose(x, (0, 1, 3, 2)), place.sizes, channels, index, groups),),
         rows=rows,
         positions=positions,
         columns=taps * channels,
@@ -129,6 +186,38 @@ class Sharing:
             return math.inf
         high, wide = self.place.kernel
         return self.positions * (high * (outputs + ROW_COST) + wide * (channels + ROW_COST))
+
+    def shift_cost(self, outputs: int, channels: int) -> float:
+        """Of the copies of `_shifted`; infinite at a stride, or where a tap is shifted out of the map altogether."""
+        if set(self.place.strides) != {1} or not self._all_taps_meet:
+            return math.inf
+        high, wide = self.place.kernel
+        shifted = (high - 1) * outputs + (wide - 1) * channels + high * outputs
+        return self.positions * shifted + 2 * high * outputs * wide * channels
+
+    @property
+    def _all_taps_meet(self) -> bool:
+        rows, columns = ([max(0, -end) for ends in self._shifts(axis) for end in ends] for axis in (0, 1))
+        return max(rows) < min(self.place.sizes[0], self.place.outputs[0]) and max(columns) < self.place.sizes[1]
+
+    def row_shifts(self) -> list[tuple[int, int]]:
+        """Zeros at both ends of dy's flat positions (negative: entries cut) that bring row tap i to the rows of x."""
+        (rows, columns), place = self.place.outputs, self.place
+        shifts = (place.begin[0] - place.dilations[0] * tap for tap in range(place.kernel[0]))
+        return [(-shift * columns, (place.sizes[0] - rows + shift) * columns) for shift in shifts]
+
+    def column_shifts(self) -> list[tuple[int, int]]:
+        """Likewise of x's columns, that bring column tap j to the columns of dy."""
+        return self._shifts(1)
+
+    def output_row_shifts(self) -> list[tuple[int, int]]:
+        """Likewise of x's rows, that bring row tap i to the rows of dy."""
+        return self._shifts(0)
+
+    def _shifts(self, axis: int) -> list[tuple[int, int]]:
+        place = self.place
+        shifts = (place.dilations[axis] * tap - place.begin[axis] for tap in range(place.kernel[axis]))
+        return [(-shift, place.outputs[axis] - place.sizes[axis] + shift) for shift in shifts]
 
     def row_index(self) -> Array:
         """[positions, row shifts] → the flat position of dy, their number where there is none."""

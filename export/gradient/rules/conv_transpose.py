@@ -51,7 +51,7 @@ def conv_transpose_norm(g: Emitter, node: Node, dy: str) -> Factors:
     by_tap = np.tile(np.arange(channels), taps)
     return Factors(
         left=left,
-        right=right,
+        right=(right,),
         rows=rows,
         positions=positions,
         columns=columns,

@@ -85,7 +85,7 @@ def _factors(
     right = g.reshape(g.samples_first(x, x_shape), (N, positions, inputs))
     return Factors(
         left=g.transpose(left, (0, 2, 1)) if positions > 1 else g.reshape(left, (N, outputs, 1)),
-        right=right,
+        right=(right,),
         rows=outputs,
         positions=positions,
         columns=inputs,
