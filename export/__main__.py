@@ -48,6 +48,23 @@ def _verify(options: argparse.Namespace) -> int:
     return 0 if all(check.difference <= check.bound for check in checks) else 1
 
 
+def _rewrite(options: argparse.Namespace) -> int:
+    from export.evaluate import normalized
+    from export.record import spread
+    from export.rewrite import rewrite
+    from export.trained import VERIFIED_IMAGES
+    from models.data import load
+    from service.bundle_schema import Bundle
+
+    photographs = spread(load(options.data).test, VERIFIED_IMAGES).images
+    for folder in options.bundles:
+        spec = Bundle.model_validate_json((folder / "bundle.json").read_text()).input
+        bundle = rewrite(folder, normalized(photographs, spec))
+        worst = max(c.difference for c in bundle.parity if c.precision == "float32" and "logits" not in c.quantity)
+        print(f"{folder}: {len(bundle.graphs)} graphs, norms within {worst:.1e} (float32) of torch", flush=True)
+    return 0
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     from export.evaluate import evaluate
     from models.data import load
@@ -101,6 +118,11 @@ def parser() -> argparse.ArgumentParser:
     verify.add_argument("bundle", type=Path)
     verify.add_argument("--run", type=Path, help="training run to compare with through torch (default: without torch)")
     verify.set_defaults(function=_verify)
+
+    again = verbs.add_parser("rewrite", help="derive the graphs of our own bundles again, and verify them")
+    again.add_argument("bundles", type=Path, nargs="+")
+    again.add_argument("--data", type=Path, required=True, help="data set whose test images to verify on")
+    again.set_defaults(function=_rewrite)
 
     evaluate = verbs.add_parser("evaluate", help="error rate of a bundle on a data set, through ONNX Runtime")
     evaluate.add_argument("--bundle", type=Path, required=True)

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import onnx
+from numpy.typing import NDArray
+from torch import nn
 
 from export.bundle import opset_of, write_bundle
 from export.evaluate import normalized
 from export.forward import TrainedRun, constants_of, forward_graph, read_run
 from export.gradient import Prepared, differentiate, prepare
-from export.record import measured, spread
+from export.record import measured, npz, spread
 from export.verify import verify
 from models.data import DataSet
 from service.bundle_schema import (
@@ -26,6 +28,8 @@ from service.bundle_schema import (
 )
 
 VERIFIED_IMAGES = 8
+NORMALIZATION_FILE = "normalization.npz"
+"""The normalizations' parameters and statistics, which the folded forward graph no longer has."""
 
 
 def all_graphs(prepared: Prepared) -> dict[GraphName, onnx.ModelProto]:
@@ -68,7 +72,19 @@ def export_run(run_folder: Path, name: str, data: DataSet, bundles: Path) -> Bun
         notes=tuple(prepared.notes),
         sha256={},
     )
+    if state := normalization_state(run.network):
+        attachments |= {NORMALIZATION_FILE: npz(state)}
     return write_bundle(bundle, graphs, bundles / name, attachments)
+
+
+def normalization_state(network: nn.Module) -> dict[str, NDArray[Any]]:
+    """Every BatchNorm's scale, shift, mean and variance by torch's name; `export.rewrite` needs them."""
+    own = tuple(f"{name}." for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d))
+    return {
+        name: value.detach().numpy()
+        for name, value in network.state_dict().items()
+        if name.startswith(own) and not name.endswith("num_batches_tracked")
+    }
 
 
 def _architecture(run: TrainedRun) -> Architecture:

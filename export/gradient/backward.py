@@ -83,22 +83,13 @@ def _total(g: Emitter, contributions: list[str]) -> str | None:
     """The sum over all consumers of a tensor; what all do last, and linearly, is done once."""
     if not contributions:
         return None
-    makers = [g.producer(name) for name in contributions]
-    first = makers[0]
-    if len(contributions) > 1 and first is not None and all(_same_movement(first, maker) for maker in makers):
-        inner = _total(g, [maker.inputs[0] for maker in makers if maker is not None])
-        moved: str = g.op(first.operator, inner, *first.inputs[1:], **first.attributes)
-        return moved
+    moves = [move for move in map(g.movement, contributions) if move is not None]
+    if len(moves) == len(contributions) > 1 and len({key for key, _, _ in moves}) == 1:
+        key, _, move = moves[0]
+        inner = _total(g, [source for _, source, _ in moves])
+        assert inner is not None
+        return g.moved(key, inner, move)
     total = contributions[0]
     for other in contributions[1:]:
         total = g.add(total, other)
     return total
-
-
-def _same_movement(first: Node, other: Node | None) -> bool:
-    """Both end in one and the same movement of entries, of equally shaped tensors."""
-    return (
-        other is not None
-        and first.operator in ("DepthToSpace", "AveragePool")
-        and (first.operator, first.inputs[1:], first.attributes) == (other.operator, other.inputs[1:], other.attributes)
-    )

@@ -11,16 +11,21 @@ import onnx
 from export.gradient import factors as factored
 from export.gradient import registry
 from export.gradient.backward import Gradients, backward
+from export.gradient.columns import Difference, Rows, differences, joined, square_sums, weighted_sums
 from export.gradient.emitter import Emitter
 from export.gradient.errors import UnsupportedGraph
-from export.gradient.factors import Factors
-from export.gradient.graph import Graph, N, Node, Shape, live_nodes, static, to_model
-from export.gradient.layers import WeightedLayer, channel_axis_of
+from export.gradient.factors import ENTRY_COST, Factors
+from export.gradient.graph import Graph, N, Node, Shape, live_nodes, per_sample_size, static, to_model
+from export.gradient.layers import WeightedLayer, channel_axis_of, is_rectifier
 from export.gradient.lower import lower, opset_of
 from export.gradient.prepare import Prepared, features_tensor, prepare
 from export.gradient.rules.loss import INPUT, LABEL, LOGITS, SCALE, cross_entropy_cotangent
 from service.bundle_schema import GraphName
 
+MOST_CANCELLATION = 100.0
+"""Largest β/γ at which the gradient of a normalization's scale is taken from its output: it costs two digits."""
+PASSES_OF_UNFUSED = 3
+"""Over an output that is kept for the sake of its gradient: nothing behind it is fused into the product then."""
 NORMS = ("weight_square", "scaled_square", "bias_square", "other_square")
 OUTPUTS: dict[GraphName, tuple[str, ...]] = {
     "forward": (LOGITS, "features"),
@@ -63,8 +68,10 @@ class _Build:
         self._gradients: Gradients | None = None
         self._weights: dict[str, tuple[Factors, Callable[[], str]]] = {}
         self.inputs = [INPUT]
+        self.wanted: Collection[str] = ()
 
     def model(self, wanted: Collection[str], name: str) -> onnx.ModelProto:
+        self.wanted = wanted
         for output in wanted:
             if output not in self._makers() and output != LOGITS:
                 raise ValueError(f"unknown output {output!r}; known: {', '.join((LOGITS, *self._makers()))}")
@@ -122,48 +129,87 @@ class _Build:
                     raise UnsupportedGraph(
                         f"the weight {layer.source!r} is used in different arrangements; give every use its own copy"
                     )
-                factors = replace(factored.joined(self.g, uses), formed=layer.operand in self.graph.folded)
+                factors = factored.joined(self.g, uses)
+                factors = replace(factors, formed=self._must_form(layer, factors))
             self._weights[layer.source] = factors, lambda: factored.product(self.g, factors)
         return self._weights[layer.source]
+
+    def _must_form(self, layer: WeightedLayer, factors: Factors) -> bool:
+        """Whether dW itself pays: for the scale of a folded normalization, or for the batch's gradient."""
+        if layer.operand in self.graph.folded and not self._gamma_from_outputs(layer, factors):
+            return True
+        return "batch_square" in self.wanted and factors.ghost_cost > factors.rows * factors.columns * ENTRY_COST
+
+    def _gamma_from_outputs(self, layer: WeightedLayer, factors: Factors) -> bool:
+        """Whether the scale's gradient is taken from the layer's output, not from dW: where that costs less.
+
+        Not where β outweighs γ: (z − β)/γ would lose too many digits.
+        """
+        if not np.all(np.abs(self._beta_over_gamma(layer)) < MOST_CANCELLATION):
+            return False
+        outputs = per_sample_size(self.graph.shape(layer.output)[1:]) * ENTRY_COST
+        passes = 1 if self._kept_output(layer) != layer.output else PASSES_OF_UNFUSED
+        by_output = min(factors.direct_cost, factors.ghost_cost) * factors.groups + passes * outputs
+        by_weight = (factors.direct_cost + factors.rows * factors.columns * ENTRY_COST) * factors.groups
+        return bool(by_output < by_weight)
+
+    def _beta_over_gamma(self, layer: WeightedLayer) -> np.ndarray:
+        """β/γ of a folded normalization, not finite where γ is 0."""
+        norm = self.graph.folded[layer.operand]
+        shift = self.graph.constants[norm.shift].astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio: np.ndarray = norm.inverse_sigma * (shift / norm.ratio + norm.mean_minus_bias)
+        return ratio
+
+    def _kept_output(self, layer: WeightedLayer) -> str:
+        """The output z, or its rectified form where nothing else reads z: the same wherever a cotangent arrives."""
+        consumers = self.graph.consumers().get(layer.output, [])
+        if len(consumers) == 1 and is_rectifier(self.graph, consumers[0]):
+            return consumers[0].outputs[0]
+        return layer.output
 
     # ── gradient norms ────────────────────────────────────────────────────────────────────────
 
     def _activation_square(self) -> list[str]:
-        columns = []
+        rows = []
         for layer in self.prepared.weighted:
             with self.g.scope(layer.nodes[0].name):
-                columns.append(self._activation_square_of(layer))
-        return self._columns("activation_square", columns)
+                rows.append(self._activation_squares_of(layer))
+        return self._output("activation_square", weighted_sums(self.g, rows), (N, len(rows)))
 
-    def _activation_square_of(self, layer: WeightedLayer) -> str:
-        """‖dL/dy‖² of the layer's own output y; behind a folded normalization dL/dy = γ/σ·dL/dz."""
+    def _activation_squares_of(self, layer: WeightedLayer) -> tuple[str, np.ndarray]:
+        """Squares and their coefficients in ‖dL/dy‖² of the layer's own output y.
+
+        Behind a folded normalization dL/dy = γ/σ·dL/dz.
+        """
         g, dy, shape = self.g, self.gradients.tensors[layer.output], self.graph.shape(layer.output)
         norm = self.graph.folded.get(layer.operand)
         if norm is None and len(shape) != 4:
             flat = g.samples_first(g.mul(dy, dy), shape)
-            return g.reduce_sum(flat, (1,), keepdims=True)
-        by_channel = g.position_sum(g.mul(dy, dy), shape)
+            return g.reduce_sum(flat, (1,), keepdims=True), np.ones(1)
         squares = np.square(norm.ratio) if norm else np.ones(static(shape[1:2]))
-        return g.op("MatMul", by_channel, g.constant(squares[:, None]))
+        return g.position_sum(g.mul(dy, dy), shape), squares
 
     def _row_squares(self, layer: WeightedLayer) -> str:
         factors, dw = self._weight_gradient(layer)
         return factored.row_squares(self.g, factors, dw)
 
     def _weight_square(self) -> list[str]:
-        return self._columns("weight_square", [self._weighted_rows(layer, self._unfolding) for layer in self._layers()])
+        return self._weighted_rows("weight_square", self._unfolding)
 
     def _scaled_square(self) -> list[str]:
-        return self._columns("scaled_square", [self._weighted_rows(layer, self._scaling) for layer in self._layers()])
+        return self._weighted_rows("scaled_square", self._scaling)
 
     def _layers(self) -> tuple[WeightedLayer, ...]:
         return self.prepared.weighted
 
-    def _weighted_rows(self, layer: WeightedLayer, coefficients: Callable[[WeightedLayer, Factors], np.ndarray]) -> str:
-        with self.g.scope(layer.nodes[0].name):
-            factors, _ = self._weight_gradient(layer)
-            column = self.g.constant(coefficients(layer, factors)[:, None])
-            return self.g.op("MatMul", self._row_squares(layer), column)
+    def _weighted_rows(self, name: str, coefficients: Callable[[WeightedLayer, Factors], np.ndarray]) -> list[str]:
+        rows = []
+        for layer in self._layers():
+            with self.g.scope(layer.nodes[0].name):
+                factors, _ = self._weight_gradient(layer)
+                rows.append((self._row_squares(layer), coefficients(layer, factors)))
+        return self._output(name, weighted_sums(self.g, rows), (N, len(rows)))
 
     def _unfolding(self, layer: WeightedLayer, factors: Factors) -> np.ndarray:
         """(γ/σ)² per row: dL/dW = γ/σ · dL/dW' for W' = γ/σ·W."""
@@ -195,62 +241,62 @@ class _Build:
                 norm = self.graph.folded.get(layer.operand)
                 with self.g.scope(layer.nodes[0].name):
                     if norm is None:
-                        gradient, size = self._parameter(layer.bias)
+                        columns.append(self._parameter(layer.bias))
                     else:
                         shift, size = self._parameter(norm.shift)
-                        gradient = self.g.mul(shift, self.g.constant(norm.ratio[None]))
-                    columns.append(self._square(gradient, size))
-        return self._columns("bias_square", columns)
+                        columns.append((self.g.mul(shift, self.g.constant(norm.ratio[None])), size))
+        rows = joined(self.g, dict(enumerate(columns)))
+        return self._squares("bias_square", rows, len(columns))
 
     def _other_square(self) -> list[str]:
         folded = {norm.gamma: operand for operand, norm in self.graph.folded.items()}
         shifts = {norm.beta: norm.shift for norm in self.graph.folded.values()}
         layers = {layer.operand: layer for layer in self._layers()}
-        columns = []
-        for other in self.prepared.other_parameters:
+        plain: dict[int, tuple[str, int]] = {}
+        scales: dict[int, Difference] = {}
+        for column, other in enumerate(self.prepared.other_parameters):
             if other.name in folded:
                 layer = layers[folded[other.name]]
                 with self.g.scope(layer.nodes[0].name):
-                    columns.append(self._square(self._gamma(layer), other.parameters))
+                    scales[column] = self._gamma(layer)
             else:
-                gradient, size = self._parameter(shifts.get(other.name, other.name))
-                columns.append(self._square(gradient, size))
-        return self._columns("other_square", columns)
+                plain[column] = self._parameter(shifts.get(other.name, other.name))
+        rows = [*joined(self.g, plain), *differences(self.g, scales)]
+        return self._squares("other_square", rows, len(plain) + len(scales))
 
-    def _gamma(self, layer: WeightedLayer) -> str:
-        """dγ of a folded normalization, [N, channels], with z = W'·x + b' and y = W·x + b.
+    def _gamma(self, layer: WeightedLayer) -> Difference:
+        """dγ of a folded normalization, with z = W'·x + b' and y = W·x + b.
 
         dγ_c = Σ_t dz·(y − μ)/σ, and Σ_t dz_ct·(W'x)_ct = ⟨W'_c, dW'_c⟩, so
-        dγ_c = (⟨W'_c, dW'_c⟩·σ/γ − (μ − b)·dβ_c)/σ: no pre-activation has to be kept.
+        dγ_c = ⟨W'_c, dW'_c⟩/γ − (μ − b)/σ·dβ_c: no pre-activation has to be kept. Where dW is
+        larger than z, and z at hand, dγ_c = Σ_t dz·z/γ_c − β_c/γ_c·dβ_c costs less.
         """
         g, norm = self.g, self.graph.folded[layer.operand]
         factors, dw = self._weight_gradient(layer)
+        shift, channels = self._parameter(norm.shift)
+        per_gamma = norm.inverse_sigma / norm.ratio
+        if self._gamma_from_outputs(layer, factors):
+            dz, z = self.gradients.tensors[layer.output], self._kept_output(layer)
+            inner = g.position_sum(g.mul(dz, z), self.graph.shape(layer.output))
+            return Difference(inner, 1, per_gamma, shift, self._beta_over_gamma(layer))
         weight = factors.arrangement.emit(g, layer.operand, (1, factors.all_rows, factors.columns))
         inner = g.reduce_sum(g.mul(dw(), weight), (2,))
-        inner = self._rows_to_channels(inner, factors)
-        shift, _ = self._parameter(norm.shift)
-        first = g.mul(inner, g.constant((norm.inverse_sigma / norm.ratio)[None]))
-        second = g.mul(shift, g.constant((norm.mean_minus_bias * norm.inverse_sigma)[None]))
-        return g.op("Sub", first, second)
-
-    def _rows_to_channels(self, rows: str, factors: Factors) -> str:
-        channels = int(factors.channels.max()) + 1
-        if channels == factors.all_rows:
-            return rows
-        return self.g.reduce_sum(self.g.reshape(rows, (N, factors.all_rows // channels, channels)), (1,))
+        parts = factors.all_rows // channels
+        return Difference(inner, parts, per_gamma, shift, norm.mean_minus_bias * norm.inverse_sigma)
 
     def _parameter(self, source: str) -> tuple[str, int]:
-        """The per-sample gradient of a parameter, over all its uses, and its size."""
+        """The per-sample gradient of a parameter, over all its uses, flat, and its size."""
         uses = self.gradients.parameters[source]
         total = uses[0]
         for use in uses[1:]:
             total = self.g.add(total, use)
         size = next(value.size for name, value in self.graph.constants.items() if self.graph.source(name) == source)
-        return total, size
+        return self.g.flat(total, size), size
 
-    def _square(self, gradient: str, size: int) -> str:
-        flat = self.g.reshape(gradient, (N, size))
-        return self.g.square_sum(flat, (1,), keepdims=True)
+    def _squares(self, name: str, rows: list[Rows], columns: int) -> list[str]:
+        if not columns:
+            return self._columns(name, [])
+        return self._output(name, square_sums(self.g, rows), (N, columns))
 
     def _input_gradient(self) -> list[str]:
         return self._output("input_gradient", self.gradients.tensors[INPUT], self.graph.shape(INPUT))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -44,7 +44,8 @@ class Emitter:
         self._scope = "loss"
         self._counts: dict[str, int] = {}
         self._known: dict[tuple[Any, ...], tuple[str, ...]] = {}
-        self._producers: dict[str, Node] = {}
+        self._movements: dict[str, tuple[Hashable, str, Callable[[str], str]]] = {}
+        self._position_means: dict[str, tuple[str, int, float]] = {}
         self.extra_outputs: dict[str, tuple[str, ...]] = {}
 
     @contextmanager
@@ -110,13 +111,21 @@ class Emitter:
             results = (name,) if outputs == 1 else tuple(f"{name}:{index}" for index in range(outputs))
             self.nodes.append(Node(operator, operands, results, attributes, name))
             self._known[key] = results
-            self._producers.update(dict.fromkeys(results, self.nodes[-1]))
         results = self._known[key]
         return results[0] if outputs == 1 else results
 
-    def producer(self, tensor: str) -> Node | None:
-        """The emitted node that makes a tensor, None for one of the forward graph."""
-        return self._producers.get(tensor)
+    def moved(self, key: Hashable, source: str, move: Callable[[str], str]) -> str:
+        """`move(source)`, a linear rearrangement of entries that `key` describes, shapes included.
+
+        Remembered, so that a sum of equally moved tensors is formed first and moved once.
+        """
+        result = move(source)
+        self._movements[result] = key, source, move
+        return result
+
+    def movement(self, tensor: str) -> tuple[Hashable, str, Callable[[str], str]] | None:
+        """What `moved` did to make a tensor, None for all others."""
+        return self._movements.get(tensor)
 
     def enter_blocks(self, tensor: str, shape: Shape) -> str:
         """`tensor` [N, C, h, w] itself, by a pool of one position each.
@@ -126,7 +135,7 @@ class Emitter:
         """
         if len(shape) != 4 or shape[0] != N or static(shape[1:2])[0] % CHANNEL_BLOCK:
             return tensor
-        return self.op("AveragePool", tensor, kernel_shape=[1, 1])
+        return self.moved(("blocks", shape), tensor, lambda source: self.op("AveragePool", source, kernel_shape=[1, 1]))
 
     def like(self, gradient: str, tensor: str) -> str:
         """`gradient`, declared to have the shape of the forward `tensor`.
@@ -193,8 +202,28 @@ class Emitter:
         """
         if len(shape) != 4 or batch_axis(shape) != 0:
             return self.reduce_sum(tensor, range(2, len(shape)))
-        mean = self.reshape(self.op("GlobalAveragePool", tensor), shape[:2])
-        return self.mul(mean, self.scalar(float(per_sample_size(shape[2:]))))
+        mean, count = self.op("GlobalAveragePool", tensor), float(per_sample_size(shape[2:]))
+        total = self.mul(self.reshape(mean, shape[:2]), self.scalar(count))
+        self._position_means[total] = mean, static(shape[1:2])[0], count
+        return total
+
+    def flat(self, tensor: str, size: int) -> str:
+        """`tensor` as [N, size]; a sum over positions is that already."""
+        return tensor if tensor in self._position_means else self.reshape(tensor, (N, size))
+
+    def side_by_side(self, columns: Sequence[str]) -> str:
+        """Tensors [N, width] joined along their second axis; sums over positions while still maps of one position.
+
+        Those stay in the runtime's blocked layout until they are together.
+        """
+        if len(columns) == 1:
+            return columns[0]
+        means = [self._position_means[column] for column in columns if column in self._position_means]
+        if len(means) < len(columns):
+            return self.op("Concat", *columns, axis=1)
+        joined = self.op("Concat", *(mean for mean, _, _ in means), axis=1)
+        counts = np.concatenate([np.full(width, count) for _, width, count in means])
+        return self.mul(self.reshape(joined, (N, counts.size)), self.constant(counts[None]))
 
     def repeat(self, tensor: str, shape: Shape) -> str:
         """`tensor` repeated along its axes of size 1 to `shape`."""

@@ -5,8 +5,8 @@ and R_n [positions, columns] of the layer's input; `Arrangement` says which entr
 stands at which row and column. Two ways to the squared norm of every row (Goodfellow 2015; Li et
 al. 2021; Bu et al. 2022), of which the cheaper is chosen at build time from the static sizes:
 
-    direct    form L·R, square, sum            rows · columns · positions multiply-adds
-    ghost     Σ_t ((L·(R·Rᵀ)) ∘ L)_rt          positions² · (rows + columns)
+    direct    form L·R, square, sum            rows · columns · positions multiply-adds, rows · columns entries
+    ghost     Σ_t ((L·(R·Rᵀ)) ∘ L)_rt          positions² · (rows + columns), rows · positions entries
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ import numpy as np
 
 from export.gradient.emitter import Emitter
 from export.gradient.graph import Array, N
+
+ENTRY_COST = 16
+"""Multiply-adds of a product in the time that it takes to multiply one more tensor's entry and sum it up."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Factors:
     right  [N, positions, columns], likewise; its columns may come in parts, side by side, of which
            the products are joined (that is smaller than what they are made of)
     channels   the output channel of every row of the arranged weight, [groups · rows]
-    formed     whether dW itself is needed: the scale of a folded normalization takes ⟨W, dW⟩
+    formed     whether dW itself is needed, for more than the norms of its rows
     """
 
     left: str
@@ -67,9 +70,19 @@ class Factors:
         return self.right[0] if len(self.right) == 1 else g.op("Concat", *self.right, axis=last)
 
     @property
+    def direct_cost(self) -> int:
+        """Multiply-adds per sample to form dW and to square it, for one group."""
+        return self.rows * self.columns * (self.positions + ENTRY_COST)
+
+    @property
+    def ghost_cost(self) -> int:
+        """Likewise of the ghost norm."""
+        return self.positions * (self.positions * (self.rows + self.columns) + self.rows * ENTRY_COST)
+
+    @property
     def ghost(self) -> bool:
-        """Whether the ghost norm is taken: where it needs fewer multiply-adds, and dW is not needed anyway."""
-        return not self.formed and self.positions * (self.rows + self.columns) < self.rows * self.columns
+        """Whether the ghost norm is taken: where it costs less, and dW is not needed anyway."""
+        return not self.formed and self.ghost_cost < self.direct_cost
 
 
 def joined(g: Emitter, uses: list[Factors]) -> Factors:

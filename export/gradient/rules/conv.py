@@ -318,7 +318,7 @@ def _by_phases(g: Emitter, dy: str, weight: str, place: Window, groups: int) -> 
     picked = g.op("Gather", flat, g.constant(np.where(absent, count, index)), axis=3)
     short = [taps.shape[1] for taps, _ in phases]
     kernels = g.reshape(
-        g.transpose(picked, (0, 2, 3, 1, 4)),
+        g.transpose(picked, (0, 2, 3, 1, 4) if groups > 1 else (0, 3, 2, 1, 4)),
         (groups * channels * math.prod(place.strides), outputs // groups, *short),
     )
     counts = [-(-size // stride) for size, stride in zip(place.sizes, place.strides, strict=True)]
@@ -328,7 +328,9 @@ def _by_phases(g: Emitter, dy: str, weight: str, place: Window, groups: int) -> 
         for count, had, length, ahead in zip(counts, place.outputs, short, begin, strict=True)
     ]
     dx = _padded_conv(g, dy, kernels, [*begin, *end], (1,) * len(kernel), groups)
-    dx = _interleave(g, dx, groups * channels, counts, place)
+    key = ("phases", groups > 1, channels * groups, *counts, *place.strides, *place.sizes)
+    interleave = _interleave if groups > 1 else _interleave_last
+    dx = g.moved(key, dx, lambda source: interleave(g, source, groups * channels, counts, place))
     return g.enter_blocks(dx, (N, groups * channels, *place.sizes))
 
 
@@ -348,9 +350,28 @@ def _interleave(g: Emitter, dx: str, channels: int, counts: Sequence[int], place
         order = [axis for pair in zip(range(2 + axes, 2 + 2 * axes), range(2, 2 + axes), strict=True) for axis in pair]
         dx = g.transpose(g.reshape(dx, (N, channels, *place.strides, *counts)), (0, 1, *order))
         dx = g.reshape(dx, (N, channels, *(c * s for c, s in zip(counts, place.strides, strict=True))))
-    if tuple(c * s for c, s in zip(counts, place.strides, strict=True)) != place.sizes:
-        dx = g.op("Slice", dx, g.ints([0] * axes), g.ints(place.sizes), g.ints(range(2, 2 + axes)))
-    return dx
+    return _cut(g, dx, counts, place)
+
+
+def _interleave_last(g: Emitter, dx: str, channels: int, counts: Sequence[int], place: Window) -> str:
+    """[N, phases · C, *counts] → [N, C, *sizes], with the channels last meanwhile.
+
+    Then whole rows of channels move, which is several times faster than `DepthToSpace`; the runtime
+    merges the outer transposes with its own layout changes.
+    """
+    axes, sizes = len(counts), [c * s for c, s in zip(counts, place.strides, strict=True)]
+    last = g.reshape(_channels_last(g, dx, 2 + axes), (N, *counts, *place.strides, channels))
+    order = [axis for pair in zip(range(1, 1 + axes), range(1 + axes, 1 + 2 * axes), strict=True) for axis in pair]
+    together = g.reshape(g.transpose(last, (0, *order, 1 + 2 * axes)), (N, *sizes, channels))
+    return _cut(g, g.transpose(together, (0, 1 + axes, *range(1, 1 + axes))), counts, place)
+
+
+def _cut(g: Emitter, dx: str, counts: Sequence[int], place: Window) -> str:
+    """Without the positions that the last phases have too many."""
+    if tuple(c * s for c, s in zip(counts, place.strides, strict=True)) == place.sizes:
+        return dx
+    axes = len(counts)
+    return g.op("Slice", dx, g.ints([0] * axes), g.ints(place.sizes), g.ints(range(2, 2 + axes)))
 
 
 def _spread(g: Emitter, dy: str, shape: Shape, place: Window) -> str:
