@@ -37,6 +37,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 COMMAND = "make bench-gradients"
 GRAPHS: tuple[GraphName, ...] = ("activation_norms", "weight_norms", "batch_norms")
 BOUND = 1e-3
+CHUNK = 8
+IN_CHUNKS = ", in chunks of 8"
 PROFILED_SHARE = 0.25
 """Of a table's seconds, what the four profiles may take."""
 
@@ -61,6 +63,9 @@ def measure(subject: Subject, batch: int, seconds: float) -> Table:
     given = {name: {"input": images} if name == "forward" else feeds for name in models}
 
     runs: dict[str, Run] = {name: Bound(model, given[name]) for name, model in models.items()}
+    if batch > CHUNK:
+        for name in ("activation_norms", "weight_norms"):
+            runs[f"{name}{IN_CHUNKS}"] = in_chunks(models[name], feeds)
     agreement = our_agreement(runs, reference_norms(network, ready, images, labels))
     reasons = add_peers(runs, network, ready, images, labels)
     agreement |= agreement_of_peers(runs, reasons)
@@ -73,6 +78,21 @@ def measure(subject: Subject, batch: int, seconds: float) -> Table:
     rows = [Row(name, taken, profiles.get(name), agreement.get(name)) for name, taken in measured.items()]
     rows += [Row(name, None, reason=reason) for name, reason in reasons.items()]
     return Table(subject.name, subject.size, batch, tuple(rows), derived)
+
+
+def in_chunks(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> Run:
+    """The same batch in parts of `CHUNK`, as the service runs it where that is faster: they stay in the cache."""
+    batch = len(feeds["input"])
+    parts = [
+        Bound(model, {name: value[start : start + CHUNK] for name, value in feeds.items()})
+        for start in range(0, batch, CHUNK)
+    ]
+
+    def run() -> None:
+        for part in parts:
+            part()
+
+    return run
 
 
 def our_agreement(runs: Mapping[str, Run], expected: Array) -> dict[str, float]:

@@ -36,6 +36,10 @@ class Table:
         """Of the run called `name`, None where it does not run."""
         return next((row.seconds for row in self.rows if row.name == name), None)
 
+    def fastest(self, name: str) -> float | None:
+        """Of the run called `name`, whole or in chunks."""
+        return min((row.seconds for row in self.rows if row.seconds and row.name.split(",")[0] == name), default=None)
+
     def kernels(self, name: str) -> Kernels | None:
         """The profile of the run called `name`."""
         return next((row.kernels for row in self.rows if row.name == name), None)
@@ -95,14 +99,14 @@ def targets(tables: Sequence[Table]) -> str:
         if table.batch == 1:
             continue
         activations, weights = (table.kernels(name) for name in ("activation_norms", "weight_norms"))
-        taken = table.seconds("weight_norms")
+        taken = table.fastest("weight_norms")
         cells = [
             f"{table.network}, {table.batch}",
             _against(activations.total if activations else None, activations and activations.arithmetic, 1.15),
             _against(weights.total if weights else None, weights and weights.arithmetic, 1.25),
             _against(taken, table.seconds(BACKWARD), 0.65),
             _against(taken, table.seconds(VMAP), 0.25),
-            _against(table.seconds("activation_norms"), table.seconds("forward"), 2.2),
+            _against(table.fastest("activation_norms"), table.seconds("forward"), 2.2),
             _against(taken, table.seconds("forward"), 3.0),
         ]
         lines.append("| " + " | ".join(cells) + " |")

@@ -42,12 +42,19 @@ def conv_norm(g: Emitter, node: Node, dy: str) -> Factors:
     if groups > 1:
         return _unfolded_by_group(g, node, dy, place, groups)
     outputs, channels, *_ = static(g.shape(node.inputs[1]))
-    ways: dict[NormWay, float] = {_unfolded: math.prod((*place.kernel, *place.outputs)) * (channels + ROW_COST)}
+    costs = unfolding_costs(place, outputs, channels)
+    return min(costs, key=costs.__getitem__)(g, node, dy, place)
+
+
+def unfolding_costs(place: Window, outputs: int, channels: int) -> dict[NormWay, float]:
+    """Way to unfold → numbers copied per sample, infinite where it does not apply."""
+    costs: dict[NormWay, float] = {_unfolded: math.prod((*place.kernel, *place.outputs)) * (channels + ROW_COST)}
     if len(place.kernel) == 2 and not place.is_pointwise:
         shared = Sharing(place)
-        ways |= {_shared_unfolding: shared.cost(outputs, channels), _shifted: shared.shift_cost(outputs, channels)}
-        ways[_unfolded_planes] = plane_cost(place, channels)
-    return min(ways, key=ways.__getitem__)(g, node, dy, place)
+        costs[_shared_unfolding] = shared.cost(outputs, channels)
+        costs[_shifted] = shared.shift_cost(outputs, channels)
+        costs[_unfolded_planes] = plane_cost(place, channels)
+    return costs
 
 
 def _unfolded(g: Emitter, node: Node, dy: str, place: Window) -> Factors:
