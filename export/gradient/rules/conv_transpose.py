@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -69,6 +70,22 @@ def _geometry(g: Emitter, node: Node) -> tuple[Window, int]:
     kernel = g.constant_operand(node, 1)
     y_shape, x_shape = g.shape(node.outputs[0]), g.shape(node.inputs[0])
     place = window(node, y_shape, x_shape, kernel.shape[2:])
-    if node.attribute("output_shape") and node.attribute("auto_pad", "NOTSET") == "NOTSET":
-        raise g.refusal(node, "its pads follow from output_shape", "state the pads and output_padding")
+    if node.attribute("output_shape") or node.attribute("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER"):
+        place = _fitted(g, node, place)
     return place, node.attribute("group", 1)
+
+
+def _fitted(g: Emitter, node: Node, place: Window) -> Window:
+    """With the pads that cut the full output down to the stated size, the odd one in front but for SAME_UPPER."""
+    begin, end = [], []
+    extra = node.attribute("output_padding") or [0] * len(place.kernel)
+    for axis, extent in enumerate(place.extent):
+        reached = (place.outputs[axis] - 1) * place.strides[axis] + extent
+        total = max(0, reached + extra[axis] - place.sizes[axis])
+        first = total // 2 if node.attribute("auto_pad", "NOTSET") == "SAME_UPPER" else total - total // 2
+        last = reached - place.sizes[axis] - first
+        if last <= -place.strides[axis]:
+            raise g.refusal(node, "its output_shape reaches beyond every window", "state the pads and output_padding")
+        begin.append(first)
+        end.append(max(0, last))
+    return replace(place, begin=tuple(begin), end=tuple(end))

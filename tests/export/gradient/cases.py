@@ -82,6 +82,7 @@ LINEAR = [
     case("Gemm", (6,), "x", w(6, 4), w(4)),
     case("Gemm", (6,), "x", w(4, 6), w(4), transB=1, alpha=0.5, beta=2.0),
     case("Gemm", (6,), "x", w(4, 6), transB=1, note="no bias"),
+    case("Gemm", (6,), "x", w(4, 6), w(), transB=1, note="one bias for all"),
     case("MatMul", (6,), "x", w(6, 4)),
     case("MatMul", (5, 6), "x", w(6, 4), note="tokens, direct"),
     case("MatMul", (2, 5, 6), "x", w(6, 4), note="tokens of two axes"),

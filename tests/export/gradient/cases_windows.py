@@ -27,6 +27,9 @@ CONV_TRANSPOSE = [
     case("ConvTranspose", (3, 4, 4), "x", w(3, 1, 2, 2), group=3, strides=[2, 2], note="depthwise"),
     case("ConvTranspose", (3, 4, 5), "x", w(3, 4, 1, 1), w(4), note="pointwise"),
     case("ConvTranspose", (2, 4, 4), "x", w(2, 3, 3, 3), strides=[2, 2], auto_pad="SAME_UPPER"),
+    case("ConvTranspose", (2, 4, 3), "x", w(2, 3, 3, 3), strides=[2, 3], auto_pad="SAME_LOWER"),
+    case("ConvTranspose", (2, 4, 4), "x", w(2, 3, 3, 4), strides=[2, 2], output_shape=[8, 7]),
+    case("ConvTranspose", (2, 3, 4), "x", w(2, 3, 3, 2), strides=[2, 2], output_shape=[8, 9], note="larger than full"),
     case("ConvTranspose", (2, 6), "x", w(2, 3, 4), w(3), strides=[2], pads=[1, 1], note="one axis"),
 ]  # fmt: skip
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from export.gradient import registry
+from export.gradient.decompose import REWRITES
 
 from .cases import Case
 from .runner import (
@@ -34,4 +36,28 @@ def test_a_sample_is_the_same_alone_and_beside_nan(case: Case) -> None:
 
 
 def test_every_rule_has_a_case() -> None:
-    assert {case.operator for case in TABLE} >= set(registry.operators_with_rules())
+    assert {case.operator for case in TABLE} >= {*registry.operators_with_rules(), *REWRITES}
+
+
+def test_every_operator_with_weights_has_its_norm_checked() -> None:
+    with_weights = {case.operator for case in TABLE if any(isinstance(entry, np.ndarray) for entry in case.operands)}
+    assert with_weights >= {
+        operator for operator in registry.operators_with_rules() if registry.has_norm_twin(operator)
+    }
+
+
+# What image classifiers use; SiLU is written with Sigmoid and Mul until opset 24.
+USED_BY_CLASSIFIERS = """
+    Conv ConvTranspose Gemm MatMul BatchNormalization InstanceNormalization LayerNormalization GroupNormalization LRN
+    Relu LeakyRelu PRelu Elu Selu Celu Clip Sigmoid HardSigmoid HardSwish Mish Tanh Softplus Softsign Gelu Erf
+    Softmax LogSoftmax Add Sub Mul Div Pow Sqrt Exp Log Abs Neg Reciprocal Min Max Where
+    MaxPool AveragePool GlobalAveragePool GlobalMaxPool
+    ReduceMean ReduceSum ReduceMax ReduceMin ReduceL2 ReduceSumSquare
+    Flatten Reshape Squeeze Unsqueeze Transpose Concat Split Slice Pad Gather Expand Tile Identity Cast Dropout
+    DepthToSpace SpaceToDepth Resize Einsum
+"""
+
+
+@pytest.mark.parametrize("operator", USED_BY_CLASSIFIERS.split())
+def test_what_classifiers_use_has_a_case(operator: str) -> None:
+    assert any(case.operator == operator for case in TABLE)
