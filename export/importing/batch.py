@@ -25,7 +25,7 @@ from onnx import ModelProto, NodeProto, TypeProto, defs, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.shape_inference import infer_node_outputs
 
-from export.gradient.errors import UnsupportedGraph, UnsupportedOperator
+from export.gradient.errors import UnsupportedOperator
 from export.gradient.graph import IR_VERSION, OPSET
 
 Array = NDArray[Any]
@@ -325,7 +325,5 @@ def _refusal(node: NodeProto, reason: str) -> UnsupportedOperator:
 
 def baked_batch(model: ModelProto) -> int | None:
     """The number of samples the graph was exported for, None where it is free."""
-    dimension = model.graph.input[0].type.tensor_type.shape.dim[0]
-    if dimension.HasField("dim_value") and dimension.dim_value <= 0:
-        raise UnsupportedGraph(f"the batch axis has {dimension.dim_value} entries")
-    return dimension.dim_value if dimension.HasField("dim_value") else None
+    size: int = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    return size if size > 0 else None

@@ -109,7 +109,7 @@ def _with_image_size(model: ModelProto, layout: Layout, size: tuple[int, int] | 
         if found > 0 and found != wanted:
             raise OptionMismatch(f"--size says {wanted} where the model is fixed to {found}")
         dimensions[axis].dim_value = wanted
-    if not dimensions[0].HasField("dim_value"):
+    if dimensions[0].dim_value <= 0:  # PaddlePaddle writes -1 where others leave the number out
         dimensions[0].dim_param = "N"
     return model
 

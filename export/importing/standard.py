@@ -19,6 +19,7 @@ from onnx import (
     version_converter,
 )
 
+from export.gradient.decompose import decompose
 from export.gradient.errors import InvalidModel, UnsupportedGraph, UnsupportedOperator
 from export.gradient.graph import IR_VERSION, OPSET
 
@@ -56,7 +57,7 @@ def standardize(model: ModelProto, output: str) -> ModelProto:
         model = _expand_newer(model)
     if version != OPSET:
         model = _convert(model, version)
-    return keep_only(model, output)
+    return keep_only(decompose(model), output)
 
 
 def keep_only(model: ModelProto, output: str) -> ModelProto:

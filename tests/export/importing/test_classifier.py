@@ -141,6 +141,13 @@ def test_a_fixed_batch_is_made_free(tmp_path: Path, name: str) -> None:
     assert f"exported for batches of {batch}" in " ".join(found.notes)
 
 
+def test_a_batch_of_minus_one_is_free(tmp_path: Path) -> None:
+    """So PaddlePaddle writes it."""
+    found = imported(classifier(image=(-1, 3, 6, 6)), tmp_path)
+    assert found.model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
+    assert not any("batches of" in note for note in found.notes)
+
+
 def test_a_graph_that_mixes_its_samples_is_refused(tmp_path: Path) -> None:
     mean = [node("ReduceMean", ["scores", "axis"], ["m"], "mean"), node("Sub", ["scores", "m"], ["out"])]
     constants = {"axis": np.array([0], dtype=np.int64)}
