@@ -120,6 +120,10 @@ def _walk(graph: Graph, traces: Sequence[_Trace], node: Node) -> None:
     if any(name and name not in traces[0].types for name in node.inputs):
         missing = next(name for name in node.inputs if name and name not in traces[0].types)
         raise UnsupportedGraph(f"node {node.name!r} reads {missing!r}, which nothing produces")
+    if apart := _samples_apart(node, traces):
+        for part in apart:
+            _walk(graph, traces, part)
+        return
     results = [trace.evaluate(node) for trace in traces]
     if all(result is not None for result in results):
         if _record_constants(graph, traces, node, results):  # type: ignore[arg-type]
@@ -170,15 +174,46 @@ def _with_windows_inside(node: Node, trace: _Trace) -> Node:
     return replace(node, attributes={**node.attributes, "ceil_mode": 0, "pads": [*begins, *ends]})
 
 
+def _samples_apart(node: Node, traces: Sequence[_Trace]) -> list[Node]:
+    """A `Gather` from all samples laid end to end that stays within each of them, as one along an axis of its own.
+
+    So torch's newer exporter writes `as_strided`, which pooling to one position leaves behind where
+    channels stand last. Empty for any other node.
+    """
+    if node.operator != "Gather" or node.attribute("axis", 0) != 0 or node.inputs[0] in traces[0].values:
+        return []
+    within: list[Array] = []
+    for trace in traces:
+        index, total = trace.values.get(node.inputs[1]), trace.shape(node.inputs[0])[0]
+        if index is None or not index.ndim or len(index) != trace.batch or total % trace.batch:
+            return []
+        each = total // trace.batch
+        first = np.arange(trace.batch).reshape(-1, *[1] * (index.ndim - 1)) * each
+        within += list(index - first)
+        if each != traces[0].shape(node.inputs[0])[0] // traces[0].batch or within[-1].min() < 0:
+            return []
+    if any(not np.array_equal(entry, within[0]) for entry in within) or within[0].max(initial=0) >= each:
+        return []
+    target = np.array([-1, each, *traces[0].shape(node.inputs[0])[1:]], dtype=np.int64)
+    names = {part: f"{node.name}/{part}" for part in ("target", "samples", "within")}
+    return [
+        Node("Constant", (), (names["target"],), {"value": numpy_helper.from_array(target)}, names["target"]),
+        Node("Constant", (), (names["within"],), {"value": numpy_helper.from_array(within[0])}, names["within"]),
+        Node("Reshape", (node.inputs[0], names["target"]), (names["samples"],), {}, names["samples"]),
+        replace(node, inputs=(names["samples"], names["within"]), attributes={**node.attributes, "axis": 1}),
+    ]
+
+
 def _record_constants(graph: Graph, traces: Sequence[_Trace], node: Node, results: Sequence[Sequence[Array]]) -> bool:
     """Remember the node's values; False where their shape depends on the batch, so that it must run."""
     for trace, values in zip(traces, results, strict=True):
         for name, value in zip(node.outputs, values, strict=False):
             trace.know(name, value)
     if any(a.shape != b.shape for a, b in zip(*results, strict=True)):
-        for trace in traces:
-            for name in node.outputs:
-                trace.values.pop(name)
+        for trace, values in zip(traces, results, strict=True):
+            for name, value in zip(node.outputs, values, strict=False):
+                if not np.issubdtype(value.dtype, np.integer):  # indices are looked at by `_samples_apart`
+                    trace.values.pop(name)
         return False
     for name, low, high in zip(node.outputs, *results, strict=False):
         graph.dtypes[name] = low.dtype

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.gradient import OPSET, differentiate, prepare, to_float64
+from export.gradient import OPSET, UnsupportedOperator, differentiate, prepare, to_float64
 from export.reference import evaluate
 
 from .oracles import directional_derivative, numerical_gradient
@@ -119,3 +119,51 @@ def test_gradients_are_right_wherever_the_samples_lie(steps: list[Step], inner: 
         np.testing.assert_allclose(found["other_square"][:, index], square(other.name), rtol=1e-5, atol=1e-18)
     trained = {layer.name for layer in ready.layers} | {other.name for other in ready.other_parameters}
     assert {"head", "branch"} < trained
+
+
+def end_to_end(shift: int) -> onnx.ModelProto:
+    """All samples on one axis, gathered by Range(N)·6 + [5, 0, …, 4] + shift, as exported strides are."""
+    arrays = {
+        "head.weight": np.random.default_rng(3).uniform(-1, 1, (WIDTH, CLASSES)).astype(np.float32),
+        "flat": np.array([-1]),
+        "first": np.array(0),
+        "one": np.array(1),
+        "width": np.array(WIDTH),
+        "last": np.array([1]),
+        "order": np.roll(np.arange(WIDTH), 1) + shift,
+    }
+    nodes = [
+        helper.make_node("Reshape", ["image", "flat"], ["all"], name="all"),
+        helper.make_node("Shape", ["image"], ["sizes"], name="sizes", end=1),
+        helper.make_node("Squeeze", ["sizes"], ["count"], name="count"),
+        helper.make_node("Range", ["first", "count", "one"], ["samples"], name="samples"),
+        helper.make_node("Mul", ["samples", "width"], ["begins"], name="begins"),
+        helper.make_node("Unsqueeze", ["begins", "last"], ["rows"], name="rows"),
+        helper.make_node("Add", ["rows", "order"], ["index"], name="index"),
+        helper.make_node("Gather", ["all", "index"], ["strided"], name="strided"),
+        helper.make_node("MatMul", ["strided", "head.weight"], ["scores"], name="head"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "end to end",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", WIDTH])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", CLASSES])],
+        [numpy_helper.from_array(value, name) for name, value in arrays.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+
+
+def test_a_gather_over_all_samples_that_stays_within_each_is_differentiated() -> None:
+    model = to_float64(end_to_end(0))
+    image, label = np.random.default_rng(1).normal(size=(BATCH, WIDTH)), np.array([0, 3, 1])
+    given = {"input": image, "label": label, "cotangent_scale": np.ones(BATCH)}
+    found = evaluate(differentiate(prepare(model), ["logits", "input_gradient"]), given)
+    np.testing.assert_allclose(found["logits"], evaluate(model, {"image": image})["scores"])
+    direction = np.random.default_rng(2).normal(size=image.shape)
+    projected = (found["input_gradient"] * direction).sum(axis=1)
+    np.testing.assert_allclose(projected, directional_derivative(model, image, label, direction), rtol=1e-6)
+
+
+def test_a_gather_that_reaches_into_the_next_sample_is_refused() -> None:
+    with pytest.raises(UnsupportedOperator, match="Gather"):
+        differentiate(prepare(end_to_end(1)), ["input_gradient"])
