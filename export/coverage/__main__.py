@@ -1,4 +1,4 @@
-"""`python -m export.coverage`: measure every family and write docs/coverage.md."""
+"""`python -m export.coverage`: measure every family and file, and write docs/coverage.md."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import argparse
 import json
 import platform
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ import torch
 
 from export.coverage import report
 from export.coverage.exporters import EXPORTERS
-from export.coverage.measure import measure
+from export.coverage.files import File, files, measure_file, producer
+from export.coverage.measure import Measurement, measure
 from export.coverage.served import ServiceDisagrees, ask
 from export.coverage.zoo import FAMILIES, Family
 from export.gradient.errors import GradientError
@@ -27,30 +30,41 @@ def main(arguments: list[str] | None = None) -> int:
     """Rows are written as they are measured; a partial run keeps the others' rows. 1 where one fails."""
     parser = argparse.ArgumentParser(prog="python -m export.coverage", description=__doc__)
     parser.add_argument("--families", nargs="*", help="default: all; none named: only write the page again")
+    parser.add_argument("--files", nargs="*", help="of other producers; default: all; none named: none")
     parser.add_argument("--exporters", nargs="*", choices=EXPORTERS, default=list(EXPORTERS))
     parser.add_argument("--out", type=Path, default=Path("docs/coverage.md"))
     parser.add_argument("--machine", default=f"{platform.machine()}, {torch.get_num_threads()} threads")
     parser.add_argument("--double", action="store_true", help="also run the same nodes in double (slow)")
     options = parser.parse_args(arguments)
     known = {family.name: family for family in FAMILIES}
-    if unknown := set(options.families or ()) - set(known):
-        parser.error(f"no such family: {', '.join(sorted(unknown))}; known are {', '.join(known)}")
+    at_hand = {file.name: file for file in files()}
+    for named, what, there in ((options.families, "family", known), (options.files, "file", at_hand)):
+        if unknown := set(named or ()) - set(there):
+            parser.error(f"no such {what}: {', '.join(sorted(unknown))}; known are {', '.join(there)}")
     rows = _earlier(options.out.with_suffix(".json"))
     versions = f"torch {torch.__version__}, onnx {onnx.__version__}, ONNX Runtime {onnxruntime.__version__}"
     failed = False
-    for name in known if options.families is None else options.families:
-        for exporter in options.exporters:
-            row = _row(known[name], exporter, options.double)
-            rows[f"{name}, {exporter}"] = row
-            failed |= not report.passes(row)
-            print(row, flush=True)
-            report.write(_in_order(rows), options.out, options.machine, versions)
+    tasks = [
+        (f"{name}, {exporter}", partial(_family_row, known[name], exporter, options.double))
+        for name in (known if options.families is None else options.families)
+        for exporter in options.exporters
+    ]
+    tasks += [
+        (name, partial(_file_row, at_hand[name])) for name in (at_hand if options.files is None else options.files)
+    ]
+    for key, measured in tasks:
+        row = rows[key] = measured()
+        failed |= not report.passes(row)
+        print(row, flush=True)
+        report.write(_in_order(rows), options.out, options.machine, versions)
     report.write(_in_order(rows), options.out, options.machine, versions)
     return int(failed)
 
 
 def _in_order(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Families as `zoo.py` has them, then files by name."""
     order = [f"{family.name}, {exporter}" for family in FAMILIES for exporter in EXPORTERS]
+    order += sorted(key for key, row in rows.items() if "file" in row)
     return {key: rows[key] for key in order if key in rows}
 
 
@@ -59,17 +73,28 @@ def _earlier(path: Path) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def _row(family: Family, exporter: str, in_double: bool) -> dict[str, Any]:
+Keep = Callable[[ImportedModel, torch.nn.Module], None]
+
+
+def _family_row(family: Family, exporter: str, in_double: bool) -> dict[str, Any]:
+    described = {"family": family.name, "exporter": exporter}
+    return _row(described, lambda keep: measure(family, EXPORTERS[exporter], in_double, keep))
+
+
+def _file_row(file: File) -> dict[str, Any]:
+    return _row({"file": file.name, "producer": producer(file)}, lambda keep: measure_file(file, keep))
+
+
+def _row(described: dict[str, Any], measured: Callable[[Keep], Measurement]) -> dict[str, Any]:
     """One measurement as plain values; a refusal or a disagreement is recorded, not raised."""
-    row: dict[str, Any] = {"family": family.name, "exporter": exporter}
     served: list[tuple[ImportedModel, torch.nn.Module]] = []
     try:
-        measured = measure(family, EXPORTERS[exporter], in_double, lambda *model: served.append(model))
+        row = described | asdict(measured(lambda *model: served.append(model)))
     except GradientError as error:
-        return {**row, "error": f"refused: {error}"}
+        return {**described, "error": f"refused: {error}"}
     except Exception as error:  # exporters and runtimes raise whatever they like; the table shows it
-        return {**row, "error": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"}
-    row |= asdict(measured)
+        first = str(error).splitlines()[0] if str(error) else ""
+        return {**described, "error": f"{type(error).__name__}: {first}"}
     try:
         ask(*served[0])
     except (ServiceDisagrees, GradientError) as error:

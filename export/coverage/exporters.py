@@ -22,6 +22,14 @@ def by_dynamo(network: nn.Module, images: Tensor, path: Path) -> None:
         program.save(path)
 
 
+def by_dynamo_one_image(network: nn.Module, images: Tensor, path: Path) -> None:
+    """torch.export at a batch of one, which is what its caller gets who says nothing of shapes."""
+    with _quietly():
+        program = torch.onnx.export(network, (images[:1],), dynamo=True, verbose=False)
+        assert program is not None
+        program.save(path)
+
+
 def by_tracing(network: nn.Module, images: Tensor, path: Path) -> None:
     """The older exporter, which traces TorchScript and folds BatchNorm into convolutions."""
     with _quietly():
@@ -54,6 +62,7 @@ class _quietly(warnings.catch_warnings):  # noqa: N801 - reads as a phrase after
 
 EXPORTERS: dict[str, Callable[[nn.Module, Tensor, Path], None]] = {
     "dynamo": by_dynamo,
+    "dynamo, batch 1": by_dynamo_one_image,
     "tracing": by_tracing,
     "tracing, batch 1": by_tracing_one_image,
 }

@@ -69,13 +69,23 @@ def measure(
         export(network, batch, path)
         started = time.process_time()
         imported = import_classifier(path, OPTIONS)
-    prepared, graphs = _differentiated(imported, imported.model)
-    seconds = time.process_time() - started
     if keep is not None:
         keep(imported, network)
+    return agreement(imported, network, batch, started, in_double)
+
+
+def agreement(
+    imported: ImportedModel, network: nn.Module, batch: Tensor, started: float, in_double: bool = False
+) -> Measurement:
+    """Differentiate an imported model and compare it with its network in torch.
+
+    `batch` float32 [SAMPLES, c, h, w]; `started` is the process's CPU time when the import began.
+    """
+    prepared, graphs = _differentiated(imported, imported.model)
+    seconds = time.process_time() - started
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in imported.model.graph.initializer}
     weights = {layer.name: stored.get(f"{layer.name}.weight", stored.get(layer.name)) for layer in prepared.layers}
-    classes = np.arange(len(batch), dtype=np.int64) % CLASSES
+    classes = np.arange(len(batch), dtype=np.int64) % len(imported.labels)
     expected, names = _best_match(network, weights, batch, classes)
     others = {entry.name: stored[entry.name] for entry in prepared.other_parameters if entry.name in stored}
     names |= match(others, expected.values)
@@ -122,9 +132,14 @@ def compare(
     differences = {name: max(values) for name, values in rows.items() if values}
     scale = max(1.0, float(np.abs(expected.logits).max()))
     differences["logits"] = float(np.abs(answers["logits"] - expected.logits).max()) / scale
-    difference = np.sqrt(((answers["input_gradient"] - expected.input_gradient) ** 2).sum((1, 2, 3)))
-    differences["input"] = float((difference / np.sqrt((expected.input_gradient**2).sum((1, 2, 3)))).max())
+    differences["input"] = whole(answers["input_gradient"], expected.input_gradient)
     return differences
+
+
+def whole(found: Array, expected: Array) -> float:
+    """‖difference‖/‖truth‖ of a sample's whole input gradient, the largest."""
+    difference = np.sqrt(((found - expected) ** 2).sum((1, 2, 3)))
+    return float((difference / np.sqrt((expected**2).sum((1, 2, 3)))).max())
 
 
 def relative(square: Array, norm: Array) -> float:

@@ -108,16 +108,21 @@ KINKS = {
     "relu": (0.0,),
     "relu_": (0.0,),
     "relu6": (0.0, 6.0),
-    "hardtanh": (0.0, 6.0),
-    "hardtanh_": (0.0, 6.0),
     "hardswish": (-3.0, 3.0),
     "hardsigmoid": (-3.0, 3.0),
 }
-"""Where the derivative jumps, by function. torchvision's classifiers use hardtanh as ReLU6 only."""
+"""Where the derivative jumps, by function; hardtanh's bounds are its operands."""
+
+
+def _kinks(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Sequence[float]:
+    name = getattr(function, "__name__", "")
+    if name in ("hardtanh", "hardtanh_"):
+        return [*args[1:3], *(kwargs[bound] for bound in ("min_val", "max_val") if bound in kwargs)]
+    return KINKS.get(name, ())
 
 
 class _Margins(TorchFunctionMode):
-    """Per sample, how close any rectifier's operand comes to a kink."""
+    """Per sample, how close any rectifier's operand comes to a kink, and a pool's maximum to the second largest."""
 
     def __init__(self, samples: int) -> None:
         super().__init__()
@@ -126,20 +131,49 @@ class _Margins(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        for kink in KINKS.get(getattr(function, "__name__", ""), ()):
-            distance = (args[0].detach() - kink).abs().flatten(1).min(1).values
-            self.smallest = torch.minimum(self.smallest, distance)
+        for kink in _kinks(function, args, kwargs or {}):
+            self._note((args[0].detach() - kink).abs())
+        if getattr(function, "__name__", "") == "max_pool2d":
+            self._note(_gap(*args, **(kwargs or {})))
         return function(*args, **(kwargs or {}))
+
+    def _note(self, distances: Tensor) -> None:
+        self.smallest = torch.minimum(self.smallest, distances.flatten(1).min(1).values)
+
+
+def _gap(
+    x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, *others: Any, **more: Any
+) -> Tensor:
+    """Largest less second largest of every whole window; infinite where they are equal: the first then wins anywhere.
+
+    Dilated windows, of which no family has any, are left out, and so is what `ceil_mode` adds.
+    """
+    (height, width), (down, right), (above, beside), spread = (
+        value if isinstance(value, (tuple, list)) else (value, value)
+        for value in (kernel_size, stride or kernel_size, padding, dilation)
+    )
+    if tuple(spread) != (1, 1):
+        return torch.full((len(x), 1), torch.inf, dtype=x.dtype)
+    padded = functional.pad(x.detach(), (beside, beside, above, above), value=-torch.inf)
+    windows = padded.unfold(2, height, down).unfold(3, width, right).flatten(4)
+    first, second = windows.topk(2).values.unbind(-1)
+    return torch.where(first == second, torch.inf, first - second)
+
+
+TOGETHER = 4  # images measured at once: a pool's windows are copied
 
 
 def clearest(network: nn.Module, images: Tensor, count: int) -> Tensor:
-    """The `count` images that stay farthest from every rectifier's kink, by torch in float64 alone.
+    """The `count` images that stay farthest from every rectifier's kink and pool's tie, by torch in float64 alone.
 
-    Within float32 rounding of a kink a mask falls either way, in torch's float32 as in ours, and
-    a norm may differ by parts in a thousand with neither side wrong.
+    Within float32 rounding of one a mask falls either way, in torch's float32 as in ours, and a
+    norm may differ by parts in a thousand with neither side wrong.
     """
     network = network.double().eval()
-    with torch.no_grad(), _Margins(len(images)) as margins:
-        network(images.double())
+    smallest = []
+    for part in images.split(TOGETHER):
+        with torch.no_grad(), _Margins(len(part)) as margins:
+            network(part.double())
+        smallest.append(margins.smallest)
     network.float()
-    return images[margins.smallest.argsort(descending=True)[:count].sort().values]
+    return images[torch.cat(smallest).argsort(descending=True)[:count].sort().values]

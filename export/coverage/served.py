@@ -41,7 +41,8 @@ def ask(imported: ImportedModel, network: nn.Module) -> None:
     shape = (imported.input.height, imported.input.width, 3)
     pixels = np.random.default_rng(3).integers(0, 256, shape, dtype=np.uint8)
     with torch.no_grad():
-        image: Tensor = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+        image: Tensor = torch.from_numpy(pixels)[None].float() / 255
+        image = image.permute(0, 3, 1, 2) if imported.input.layout == "nchw" else image
         expected = network.eval()(image).softmax(1)[0].numpy()
     with tempfile.TemporaryDirectory() as folder:
         bundle = bundle_of(imported, NAME, Path(folder))

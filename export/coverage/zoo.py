@@ -1,6 +1,7 @@
 """Architecture families with random weights, small enough to be checked layer by layer.
 
-The definitions are torchvision's own, except MLP-Mixer and MobileNet v1, which it does not have.
+The definitions are torchvision's own, except the plain network, MLP-Mixer and MobileNet v1, which it does
+not have.
 Widths and depths are the published ones of each family's small member, unless that would need
 minutes; images are reduced to 32 to 96 pixels, classes to ten.
 """
@@ -14,6 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from models.network import Network, architecture
 
 CLASSES = 10
 SEED = 7
@@ -183,7 +186,13 @@ def _mobilenet_v1() -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, CLASSES))
 
 
+def _plain() -> nn.Module:
+    """He et al. 2016: the network without shortcuts that theirs is compared with."""
+    return Network(architecture("plain20"))
+
+
 FAMILIES = (
+    Family("Plain-20", _plain, 32),
     Family("AlexNet", _with_pooled_head("alexnet")),
     Family("VGG-11", _with_pooled_head("vgg11"), 32),
     Family("VGG-11 with BatchNorm", _with_pooled_head("vgg11_bn"), 32),

@@ -1,8 +1,8 @@
 """Which constants of a graph are weights, and what to call them.
 
 Some files make their weights with `ConstantOfShape`, hold them in `Constant` nodes, or pass them
-through `Identity`; exporters that fold or transpose a weight give it a number for a name. Here all
-become initializers under a name a reader knows.
+through `Identity`; exporters that fold or transpose a weight give it a number for a name, tf2onnx the
+name of an operator's output. Here all become initializers under a name a reader knows.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ TRAINED_OPERANDS = {
     "PRelu": (1,),
 }
 TRAINED_WHEN_SEVERAL = {"Add", "Sub", "Mul", "Div", "Concat", "Expand", "Gather", "Unsqueeze", "Reshape", "Transpose"}
-ANONYMOUS = re.compile(r"(^(val|const|tensor|onnx::\w+?|.*_output)_?\d+$)|(^\d+$)|::|(_output_\d+$)")
+ANONYMOUS = re.compile(
+    r"(^(val|const|tensor|onnx::\w+?|.*_output)_?\d+$)|(^\d+$)|::|(_output_\d+$)|(:\d+$)|(^const_fold_opt_)"
+)
 MASKED = -50.0
 """Scores at or below this never take part in a softmax: a constant of 0 and such values is a mask."""
 
@@ -115,7 +117,7 @@ def name_weights(model: ModelProto) -> ModelProto:
     """A copy in which numbered weights and biases bear their layer's name.
 
     The name comes from the bias beside a weight where that has one (`encoder.mlp.0.bias`), else
-    from the node's scope as torch's exporters write it (`/layer1/layer1.0/conv1/Conv`).
+    from the node's scope as torch's older exporter and tf2onnx write it (`/layer1/layer1.0/conv1/Conv`).
     """
     copy = ModelProto()
     copy.CopyFrom(model)
@@ -123,7 +125,11 @@ def name_weights(model: ModelProto) -> ModelProto:
     taken = set(constants)
     names: dict[str, str] = {}
     for weight, bias, node in _layers(copy, constants):
-        layer = _layer_of(bias) if bias and not ANONYMOUS.search(bias) else _scope(node)
+        layer = (
+            _layer_of(bias)
+            if bias and not ANONYMOUS.search(bias)
+            else _scope(node.name) or _scope(weight) or _scope(bias or "")
+        )
         for tensor, kind in ((weight, "weight"), (bias, "bias")):
             if layer and tensor and ANONYMOUS.search(tensor) and tensor not in names:
                 new = f"{layer}.{kind}"
@@ -158,10 +164,10 @@ def _layer_of(bias: str) -> str:
     return re.sub(r"[._]bias$", "", bias)
 
 
-def _scope(node: NodeProto) -> str:
-    """`/layer1/layer1.0/conv1/Conv` → `layer1.0.conv1`; empty where the name is no scope."""
-    parts = [part for part in node.name.split("/") if part][:-1]
-    if not node.name.startswith("/") or not parts:
+def _scope(name: str) -> str:
+    """`/layer1/layer1.0/conv1/Conv` → `layer1.0.conv1`, `model/stem/Conv2D` → `model.stem`; empty without a scope."""
+    parts = [part for part in name.split("/") if part][:-1]
+    if not parts:
         return ""
     path: list[str] = []
     for part in parts:
