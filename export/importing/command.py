@@ -125,19 +125,23 @@ def _labels(path: Path) -> tuple[str, ...]:
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: numbers with commas between are needed") from error
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value <= 0:
-        raise ValueError(text)
-    return value
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: a positive whole number is needed")
+    return int(text)
 
 
 def _size(text: str) -> tuple[int, int]:
-    height, width = (_positive(part) for part in text.split(","))
-    return height, width
+    parts = text.split(",")
+    if len(parts) != 2:
+        raise argparse.ArgumentTypeError(f"{text!r}: HEIGHT,WIDTH is needed")
+    return _positive(parts[0]), _positive(parts[1])
 
 
 def _one_line(error: Exception) -> str:

@@ -1,0 +1,156 @@
+"""`python -m export onnx`: every refusal is one line, leaves the exit status 2 and nothing on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import ModelProto, TensorProto
+
+from export.__main__ import main
+from tests.export.importing.graphs import body, classifier, node, saved, weights
+
+WHOLE = ["--mean", "0.5,0.5,0.5", "--std", "0.25,0.25,0.25"]
+EXTERNAL = {"save_as_external_data": True, "all_tensors_to_one_file": True, "location": "w.bin", "size_threshold": 0}
+
+
+def imports(path: Path, folder: Path, flags: Sequence[str] = (), labels: str = "ant\nbee\ncat\ndog\n") -> int:
+    (folder / "labels.txt").write_text(labels)
+    named = ["--name", "stranger", "--labels", str(folder / "labels.txt"), "--out", str(folder / "bundles")]
+    return main(["onnx", str(path), *named, *WHOLE, *flags])
+
+
+def truncated(folder: Path) -> Path:
+    path = saved(classifier(), folder)
+    path.write_bytes(path.read_bytes()[:600])
+    return path
+
+
+def a_picture(folder: Path) -> Path:
+    path = folder / "model.onnx"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(60))
+    return path
+
+
+def with_activation(operator: str, domain: str = "") -> ModelProto:
+    nodes = body()
+    nodes[1] = node(operator, ["y"], ["r"], "odd", domain=domain)
+    return classifier(nodes, domains=[domain] if domain else [])
+
+
+def without_external_data(folder: Path) -> Path:
+    path = saved(classifier(), folder, **EXTERNAL)
+    (folder / "w.bin").unlink()
+    return path
+
+
+def with_escaping_path(folder: Path) -> Path:
+    path = saved(classifier(), folder, **EXTERNAL)
+    model = ModelProto.FromString(path.read_bytes())
+    for tensor in model.graph.initializer:
+        next(entry for entry in tensor.external_data if entry.key == "location").value = "../secret.bin"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def with_nan(folder: Path) -> Path:
+    return saved(classifier(constants={"conv.bias": np.array([0, np.nan, 0, 0, 0], np.float32)}), folder)
+
+
+def in_half_precision(folder: Path) -> Path:
+    halves = {name: value.astype(np.float16) for name, value in weights().items()}
+    return saved(classifier(constants=halves, element=TensorProto.FLOAT16), folder)
+
+
+def in_bytes(folder: Path) -> Path:
+    quantized = [node("QuantizeLinear", ["image", "step"], ["q"], "q8"), node("DequantizeLinear", ["q", "step"], ["x"])]
+    nodes = [*quantized, *body()]
+    nodes[2].input[0] = "x"
+    return saved(classifier(nodes, constants={"step": np.array(0.1, np.float32)}), folder)
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "truncated": (truncated, "truncated or damaged"),
+    "not ONNX": (a_picture, "not an ONNX file"),
+    "no such file": (lambda folder: folder / "model.onnx", "cannot be read (No such file"),
+    "an operator without a rule": (lambda folder: saved(with_activation("Shrink"), folder), "Shrink (node 'odd')"),
+    "a foreign operator": (lambda folder: saved(with_activation("Warp", "mine"), folder), "mine::Warp (node 'odd')"),
+    "an operator that does not exist": (lambda folder: saved(with_activation("Smelu"), folder), "Smelu (node 'odd')"),
+    "no external data": (without_external_data, "'w.bin' is missing"),
+    "a path that escapes": (with_escaping_path, "lies outside the model's folder"),
+    "weights of NaN": (with_nan, "1 of 5 values are NaN"),
+    "float16": (in_half_precision, "only float32 graphs are differentiated"),
+    "int8": (in_bytes, "QuantizeLinear (node 'q8'): int8"),
+    "any size": (lambda folder: saved(classifier(image=("N", 3, "H", "W")), folder), "--size HEIGHT,WIDTH"),
+    "two outputs": (lambda folder: saved(classifier(outputs=["scores", "flat"]), folder), "with --output: scores"),
+}
+
+
+@pytest.mark.parametrize("fault", REFUSED)
+def test_a_refusal_is_one_line_and_leaves_nothing(
+    fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, words = REFUSED[fault]
+    folder = tmp_path / "model"
+    folder.mkdir()
+    assert imports(made(folder), tmp_path) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1
+    assert words in said.err
+    assert not list((tmp_path / "bundles").rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("model", "flags", "recorded"),
+    [
+        (classifier(), ["--scale", "255", "--channels", "bgr"], {"scale": 255.0, "channel_order": "bgr"}),
+        (classifier(), ["--resize", "8", "--crop", "6"], {"resize": 8, "height": 6, "width": 6}),
+        (classifier(image=("N", 3, "H", "W")), ["--size", "8,10"], {"height": 8, "width": 10}),
+        (classifier(outputs=["scores", "flat"]), ["--output", "scores"], {"layout": "nchw"}),
+    ],
+    ids=["scale and channels", "resize and crop", "size", "output"],
+)
+def test_flags_are_in_the_bundle_s_record(
+    tmp_path: Path, model: ModelProto, flags: list[str], recorded: dict[str, Any]
+) -> None:
+    assert imports(saved(model, tmp_path), tmp_path, flags) == 0
+    bundle = json.loads((tmp_path / "bundles/stranger/bundle.json").read_text())
+    assert {name: bundle["input"][name] for name in recorded} == recorded
+    assert bundle["labels"] == ["ant", "bee", "cat", "dog"]
+    assert "imported from model.onnx, written by by hand" in bundle["notes"]
+
+
+def test_a_layout_that_the_sizes_leave_open_is_said_by_its_flag(tmp_path: Path) -> None:
+    nodes = [node("Transpose", ["image"], ["x"], perm=[0, 3, 1, 2]), *body()]
+    nodes[1].input[0] = "x"
+    path = saved(classifier(nodes, image=("N", 3, 6, 3)), tmp_path)
+    assert imports(path, tmp_path, ["--layout", "nhwc"]) == 0
+    record = json.loads((tmp_path / "bundles/stranger/bundle.json").read_text())["input"]
+    assert (record["layout"], record["height"], record["width"]) == ("nhwc", 3, 6)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--size", "8"], "argument --size: '8': HEIGHT,WIDTH is needed"),
+        (["--size", "0,8"], "argument --size: '0': a positive whole number is needed"),
+        (["--crop", "six"], "argument --crop: 'six': a positive whole number is needed"),
+        (["--mean", "a,b,c"], "argument --mean: 'a,b,c': numbers with commas between are needed"),
+        (["--scale", "3"], "argument --scale: invalid choice"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_malformed_flag_says_what_is_needed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], words: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        imports(saved(classifier(), tmp_path), tmp_path, flags)
+    assert stopped.value.code == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "bundles").exists()
