@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx_ad
 import pytest
 from onnx import ModelProto
 
@@ -12,7 +13,6 @@ from export.reference import evaluate
 from tests.export.importing.graphs import CLASSES, body, classifier, images, node
 
 BATCH = 2
-onnx_ad = pytest.importorskip("onnx_ad")
 
 
 def with_fixed_batch(model: ModelProto) -> ModelProto:
