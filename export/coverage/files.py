@@ -32,7 +32,7 @@ Array = NDArray[Any]
 
 DRAWN = 24
 SEED = 7
-STEP = 1e-7  # of the loss: the step in the weights is this over the slope
+STEP = 1e-7  # in the weights, or of the loss where that moves the weights less
 DIRECTIONS = 3
 
 
@@ -158,15 +158,16 @@ def central_differences(network: nn.Module, batch: Tensor) -> float:
     The direction is r_l·dW_l/‖dW_l‖ in every weight at once, in float64, of the first sample.
     """
     network = network.double()
-    parameters = [parameter for parameter in network.parameters() if parameter.ndim >= 2]
+    parameters: list[Tensor] = [parameter for parameter in network.parameters() if parameter.ndim >= 2]
     image, label = batch[:1].double(), torch.tensor([0])
-    gradients = torch.autograd.grad(functional.cross_entropy(network(image), label), parameters)
+    loss = functional.cross_entropy(network(image), label)
+    gradients = torch.autograd.grad(loss, parameters)
     norms = torch.stack([gradient.norm() for gradient in gradients])
     generator, worst = torch.Generator().manual_seed(SEED), 0.0
     for _ in range(DIRECTIONS):
         factors = torch.rand(len(parameters), generator=generator, dtype=torch.float64) + 0.5
         slope = float((factors * norms).sum())
-        step = STEP / slope
+        step = STEP * max(1.0, loss.item()) / max(1.0, slope)
         steps = [f * g / n if n else torch.zeros_like(g) for f, g, n in zip(factors, gradients, norms, strict=True)]
         losses = []
         with torch.no_grad():
@@ -174,6 +175,6 @@ def central_differences(network: nn.Module, batch: Tensor) -> float:
                 torch._foreach_add_(parameters, steps, alpha=sign * step)
                 losses.append(functional.cross_entropy(network(image), label))
             torch._foreach_add_(parameters, steps, alpha=step)
-        worst = max(worst, abs(float(losses[0] - losses[1]) / (2 * STEP) - 1.0))
+        worst = max(worst, abs(float(losses[0] - losses[1]) / (2 * step * slope) - 1.0))
     network.float()
     return worst

@@ -131,12 +131,11 @@ def _unsqueeze(node: NodeProto, given: Given, x: Tensor, axes: Tensor) -> Tensor
     return x
 
 
-def _slice(node: NodeProto, given: Given, x: Tensor, *bounds: Tensor) -> Tensor:
-    starts, ends, axes, steps = (*(bound.tolist() for bound in bounds), None, None)[:4]
-    for place, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        axis = axes[place] if axes else place
-        cut = slice(start, end, steps[place] if steps else 1)
-        x = x[(*[slice(None)] * (axis % x.ndim), cut)]
+def _slice(node: NodeProto, given: Given, x: Tensor, starts: Tensor, ends: Tensor, *others: Tensor) -> Tensor:
+    axes = others[0].tolist() if others else list(range(len(starts)))
+    steps = others[1].tolist() if len(others) > 1 else [1] * len(starts)
+    for start, end, axis, step in zip(starts.tolist(), ends.tolist(), axes, steps, strict=True):
+        x = x[(*[slice(None)] * (axis % x.ndim), slice(start, end, step))]
     return x
 
 
@@ -173,7 +172,10 @@ def _concat(node: NodeProto, given: Given, *parts: Tensor) -> Tensor:
 
 
 def _total(node: NodeProto, given: Given, *terms: Tensor) -> Tensor:
-    return torch.stack(torch.broadcast_tensors(*terms)).sum(0)
+    result = terms[0]
+    for term in terms[1:]:
+        result = result + term
+    return result
 
 
 def _plain(function: Callable[..., Tensor]) -> Callable[..., Tensor]:

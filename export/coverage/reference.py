@@ -171,7 +171,8 @@ def clearest(network: nn.Module, images: Tensor, count: int) -> Tensor:
     """
     network = network.double().eval()
     smallest = []
-    for part in images.split(TOGETHER):
+    for start in range(0, len(images), TOGETHER):
+        part = images[start : start + TOGETHER]
         with torch.no_grad(), _Margins(len(part)) as margins:
             network(part.double())
         smallest.append(margins.smallest)

@@ -51,11 +51,14 @@ def ask(imported: ImportedModel, network: nn.Module) -> None:
             port = chosen.getsockname()[1]
         command = [sys.executable, "-m", "service", "--http-port", str(port), "--bundles", folder]
         environment = {**os.environ, "CONTRAFLOW_WARM_UP": "false", "CONTRAFLOW_LOG_LEVEL": "warning"}
+        environment["CONTRAFLOW_DEADLINE_MS"] = str(1000 * ANSWER_WITHIN)
         with subprocess.Popen(command, env=environment) as service:
             try:
                 address = f"http://127.0.0.1:{port}"
                 prediction = _when_ready(f"{address}/predict?top_k=1", _png(pixels), service)
                 diagnosis = _post(f"{address}/diagnostics/gradients", _png(pixels))
+            except urllib.error.HTTPError as error:
+                raise ServiceDisagrees(f"{error.url}: {error.code} {error.read().decode()}") from error
             finally:
                 service.terminate()
     first = prediction["predictions"][0]["labels"][0]
@@ -83,7 +86,7 @@ def _when_ready(url: str, body: bytes, service: subprocess.Popen[bytes]) -> dict
 
 
 def _post(url: str, body: bytes) -> dict[str, Any]:
-    with urllib.request.urlopen(urllib.request.Request(url, body), timeout=ANSWER_WITHIN) as response:
+    with urllib.request.urlopen(urllib.request.Request(url, body), timeout=2 * ANSWER_WITHIN) as response:
         answer: dict[str, Any] = json.load(response)
     return answer
 
