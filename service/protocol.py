@@ -53,7 +53,9 @@ class Protocol(HttpToolsProtocol):
         cycle = self._answering
         if self.flow.write_paused and not cycle.disconnected:
             await self.flow.drain()
-        if cycle.disconnected or self.transport.is_closing():
+        if self.transport.is_closing():
+            cycle.disconnected = True  # though not told yet: uvicorn would log, as an error, that nothing was sent
+        if cycle.disconnected:
             return
         lines = [b"%s: %s\r\n" % header for header in headers]
         if CLOSE in headers:
