@@ -20,6 +20,9 @@ PICTURES = Path(__file__).parents[2] / "tests" / "images"
 FEW = ("cat", "ship", "frog")
 """Pictures that diagnostics are asked about: their answers are long, and all are stored."""
 
+ILL_CONDITIONED = {"plain20-sigmoid"}
+"""Models not asked for scores: where gradients have vanished, the distance of their logarithms magnifies last bits."""
+
 REQUEST_ID = b"soak"
 """The same for all, so that equal answers are equal bytes."""
 
@@ -66,7 +69,8 @@ def _good(steady: Sequence[str], pictures: list[bytes], few: list[bytes]) -> Ite
     yield Kind("open protocol, gradients", 2, tuple(_infer_gradients(m, p) for m in steady for p in few))
     yield Kind("gradients", 4, _each(gradients, steady, few))
     yield Kind("gradients, as SVG", 2, _each(gradients + "&format=svg", steady, few))
-    yield Kind("scores", 4, _each("/diagnostics/scores?model={}&label=3", steady, few))
+    scored = [model for model in steady if model not in ILL_CONDITIONED]
+    yield Kind("scores", 4, _each("/diagnostics/scores?model={}&label=3", scored, few))
     yield Kind("features", 0.5, _each("/diagnostics/features?model={}", steady[:2], few))
     yield Kind("compare", 0.5, _each("/diagnostics/compare?model={}&model=" + steady[1], steady[:1], few))
     yield Kind("shattering", 0.5, _each("/diagnostics/shattering?model={}&points=32", steady[:2], few))
