@@ -9,7 +9,8 @@ they are its own but for units whose input is lost in rounding.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -31,14 +32,17 @@ class Disagreement(Exception):
     """The timed graphs compute something else than torch."""
 
 
-def reference_norms(network: nn.Module, prepared: Prepared, images: NDArray[np.float32], labels: Array) -> Array:
-    """Per-sample weight-gradient norms [N, layers] in the order of `prepared.layers`.
+def reference_norms(
+    network: nn.Module, prepared: Prepared, model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]
+) -> Array:
+    """Per-sample weight-gradient norms [N, layers] in the order of `prepared.layers`, on the sides that `model` takes.
 
     Raises:
         Disagreement: a rectifier is on the wrong side, by more than rounding.
     """
     double = copy.deepcopy(network).cpu().double()
-    sides = rectifier_sides(prepared, images)
+    images, labels = feeds["input"], feeds["label"]
+    sides = rectifier_sides(prepared, model, feeds)
     weights = dict(double.named_parameters())
     own = [weights[f"{layer.name}.weight"] for layer in prepared.layers]
     rows = []
@@ -50,15 +54,18 @@ def reference_norms(network: nn.Module, prepared: Prepared, images: NDArray[np.f
     return np.array(rows)
 
 
-def rectifier_sides(prepared: Prepared, images: NDArray[np.float32]) -> list[Tensor]:
-    """Which rectifiers are open, in forward order, as ONNX Runtime has them: boolean, shaped as their outputs."""
+def rectifier_sides(prepared: Prepared, model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> list[Tensor]:
+    """Which rectifiers are open in a run of `model`, in forward order: boolean, shaped as their outputs.
+
+    Of that very graph: another one fuses other nodes, and rounds otherwise.
+    """
     outputs = [node.outputs[0] for node in prepared.graph.nodes if node.operator == "Relu"]
-    model = prepared.forward
-    known = {value.name for value in model.graph.output}
-    model.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in outputs if name not in known
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    watched.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in outputs
     )
-    return [torch.from_numpy(value > 0) for value in session(model).run(outputs, {"input": images})]
+    return [torch.from_numpy(value > 0) for value in session(watched).run(outputs, dict(feeds))]
 
 
 class _on_sides:  # noqa: N801
