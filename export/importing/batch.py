@@ -173,6 +173,8 @@ class _Freeing:
             yield self._slice(node, place)
         elif node.op_type == "Resize" and len(node.input) > 3 and node.input[3]:
             yield self._resize(node, place)
+        elif node.op_type == "Gather" and place == Place(0, 1, place.after):
+            yield from self._gather(node, place)
         else:
             yield node
 
@@ -229,6 +231,22 @@ class _Freeing:
         resized = self._with_operand(node, 3, self._constant(node, 3)[kept], attributes={"axes"})
         resized.attribute.append(helper.make_attribute("axes", [axes[position] for position in kept]))
         return resized
+
+    def _gather(self, node: NodeProto, place: Place) -> Iterator[NodeProto]:
+        """From samples laid end to end, each within itself: along an axis of its own (torch's `as_strided`)."""
+        index, axis = self._values.get(node.input[1]), next((a.i for a in node.attribute if a.name == "axis"), 0)
+        if axis != 0 or index is None or not index.ndim or len(index) != self._batch:
+            yield node
+            return
+        within = index - np.arange(self._batch).reshape(-1, *[1] * (index.ndim - 1)) * place.after
+        if (within != within[0]).any() or within.min() < 0 or within.max() >= place.after:
+            raise _refusal(node, "it takes entries of one sample into another")
+        apart = f"{node.output[0]}_samples"
+        sizes = [-1, place.after, *self._baked.shape(node.input[0])[1:]]
+        target = self._make(f"{apart}_shape", np.array(sizes, dtype=np.int64))
+        yield helper.make_node("Reshape", [node.input[0], target], [apart], name=apart)
+        rows = self._make(f"{apart}_rows", within[0])
+        yield helper.make_node("Gather", [apart, rows], node.output, name=node.name, axis=1)
 
     def _concat(self, node: NodeProto) -> Iterator[NodeProto]:
         """Operands without samples (a class token) are repeated for every sample."""

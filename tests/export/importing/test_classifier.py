@@ -107,7 +107,16 @@ def fixed_batch_graphs() -> dict[str, tuple[list[Any], dict[str, Any], int]]:
         tail[4],
     ]
     reshaped = [*body()[:3], node("Reshape", ["pooled", "target"], ["flat"]), tail[4]]
+    strided = [
+        *body()[:3],
+        node("Reshape", ["pooled", "all"], ["line"]),
+        node("Gather", ["line", "index"], ["flat"], axis=0),
+        tail[4],
+    ]
+    order = integers(1, 2, 3, 4, 0)
     return {
+        "strides of one": (strided, {"all": integers(-1), "index": order[None]}, 1),
+        "strides of three": (strided, {"all": integers(-1), "index": order + integers(0, 5, 10)[:, None]}, 3),
         "flattening reshape": (reshaped, {"target": integers(1, 5)}, 1),
         "flattening reshape with -1": (reshaped, {"target": integers(1, -1)}, 1),
         "batch of three": (reshaped, {"target": integers(3, 5)}, 3),
