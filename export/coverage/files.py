@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from export.coverage.interpreted import Interpreted
-from export.coverage.measure import SAMPLES, Measurement, agreement, whole
+from export.coverage.measure import SAMPLES, Measurement, agreement
 from export.coverage.reference import clearest
 from export.importing import ImportedModel, ImportOptions, import_classifier
 
@@ -81,7 +81,6 @@ def measure_file(file: File, keep: Callable[[ImportedModel, nn.Module], None] | 
     if keep is not None:
         keep(imported, network)
     measured = agreement(imported, network, batch, started)
-    measured.differences["rounding"] = rounding(network, batch, file.classes)
     measured.differences["differences"] = central_differences(network, batch)
     return measured
 
@@ -139,17 +138,6 @@ def _drawn(role: str, shape: tuple[int, ...], generator: np.random.Generator) ->
     if role == "shift" or len(shape) < 2:
         return generator.normal(0.0, 0.1, shape)
     return generator.normal(0.0, np.sqrt(2.0 / np.prod(shape[1:])), shape)
-
-
-def rounding(network: nn.Module, batch: Tensor, classes: int) -> float:
-    """What torch's own float32 loses of the input gradient: of millions of rectifiers one sits at its kink."""
-    labels = torch.arange(len(batch)) % classes
-    found = []
-    for precision in (torch.float64, torch.float32):
-        image = batch.detach().to(precision).requires_grad_(True)
-        loss = functional.cross_entropy(network.to(precision)(image), labels, reduction="sum")
-        found.append(torch.autograd.grad(loss, image)[0].double().numpy())
-    return whole(found[1], found[0])
 
 
 def central_differences(network: nn.Module, batch: Tensor) -> float:

@@ -67,12 +67,12 @@ class _FirstUses(TorchFunctionMode):
         return result
 
 
-def truth(network: nn.Module, images: Tensor, classes: Sequence[int]) -> Truth:
+def truth(network: nn.Module, images: Tensor, classes: Sequence[int], dtype: torch.dtype = torch.float64) -> Truth:
     """Norms of every parameter's gradient; `images` float32 [n, c, h, w], one class per sample.
 
-    The network is promoted to double and back: its parameters are stored float32, so exactly.
+    The network is promoted to `dtype` and back: its parameters are stored float32, so exactly.
     """
-    network = network.double().eval()
+    network = network.to(dtype).eval()
     parameters = dict(network.named_parameters())
     names = {id(parameter): name for name, parameter in parameters.items() if parameter.ndim >= 2}
     weight: dict[str, list[float]] = {name: [] for name in parameters}
@@ -80,7 +80,7 @@ def truth(network: nn.Module, images: Tensor, classes: Sequence[int]) -> Truth:
     total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
     logits, gradients = [], []
     for image, number in zip(images, classes, strict=True):
-        x = image[None].double().requires_grad_(True)
+        x = image[None].detach().to(dtype).requires_grad_(True)
         with _FirstUses(names) as uses:
             scores = network(x)
         loss = functional.cross_entropy(scores, torch.tensor([number]))
