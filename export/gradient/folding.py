@@ -18,6 +18,7 @@ from onnx import defs, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.shape_inference import infer_node_outputs
 
+from export.gradient.branches import taken
 from export.gradient.errors import UnsupportedGraph, UnsupportedOperator
 from export.gradient.graph import IR_VERSION, OPSET, Array, Batch, Graph, Node, Shape, batch_axis, nodes_of
 
@@ -120,8 +121,8 @@ def _walk(graph: Graph, traces: Sequence[_Trace], node: Node) -> None:
     if any(name and name not in traces[0].types for name in node.inputs):
         missing = next(name for name in node.inputs if name and name not in traces[0].types)
         raise UnsupportedGraph(f"node {node.name!r} reads {missing!r}, which nothing produces")
-    if apart := _samples_apart(node, traces):
-        for part in apart:
+    if parts := _samples_apart(node, traces) or _branch(node, traces) or _along_one_axis(node, traces):
+        for part in parts:
             _walk(graph, traces, part)
         return
     results = [trace.evaluate(node) for trace in traces]
@@ -201,6 +202,41 @@ def _samples_apart(node: Node, traces: Sequence[_Trace]) -> list[Node]:
         Node("Constant", (), (names["within"],), {"value": numpy_helper.from_array(within[0])}, names["within"]),
         Node("Reshape", (node.inputs[0], names["target"]), (names["samples"],), {}, names["samples"]),
         replace(node, inputs=(names["samples"], names["within"]), attributes={**node.attributes, "axis": 1}),
+    ]
+
+
+def _branch(node: Node, traces: Sequence[_Trace]) -> list[Node]:
+    """What an `If` comes to whose condition the shapes decide; empty for any other node."""
+    if node.operator != "If" or any(node.inputs[0] not in trace.values for trace in traces):
+        return []
+    conditions = {bool(trace.values[node.inputs[0]].all()) for trace in traces}
+    if len(conditions) > 1:
+        raise UnsupportedOperator(node.operator, node.name, "its condition depends on the batch size", _FIX_SHAPES)
+    branch = node.attribute("then_branch" if conditions.pop() else "else_branch")
+    return nodes_of(helper.make_graph(taken(branch, node.outputs, node.name), "branch", [], []))
+
+
+def _along_one_axis(node: Node, traces: Sequence[_Trace]) -> list[Node]:
+    """A `GatherND` with constant indices into the leading axes, as a `Gather` along all of those at once."""
+    if node.operator != "GatherND" or node.attribute("batch_dims", 0) or node.inputs[0] in traces[0].values:
+        return []
+    indices = [trace.values.get(node.inputs[1]) for trace in traces]
+    if indices[0] is None or not np.array_equal(indices[0], indices[1]):  # type: ignore[arg-type]
+        return []
+    low, high = (trace.shape(node.inputs[0]) for trace in traces)
+    depth = indices[0].shape[-1]
+    if low[:depth] != high[:depth]:
+        return []
+    rest = [-1 if a != b else a for a, b in zip(low[depth:], high[depth:], strict=True)]
+    target = np.array([math.prod(low[:depth]), *rest], dtype=np.int64)
+    places = np.moveaxis(indices[0], -1, 0) % np.array(low[:depth]).reshape(-1, *[1] * (indices[0].ndim - 1))
+    flat = np.ravel_multi_index(tuple(places), low[:depth]).astype(np.int64)
+    names = {part: f"{node.name}/{part}" for part in ("target", "leading", "places")}
+    return [
+        Node("Constant", (), (names["target"],), {"value": numpy_helper.from_array(target)}, names["target"]),
+        Node("Constant", (), (names["places"],), {"value": numpy_helper.from_array(flat)}, names["places"]),
+        Node("Reshape", (node.inputs[0], names["target"]), (names["leading"],), {}, names["leading"]),
+        Node("Gather", (names["leading"], names["places"]), node.outputs, {"axis": 0}, node.name),
     ]
 
 

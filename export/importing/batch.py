@@ -25,6 +25,7 @@ from onnx import ModelProto, NodeProto, TypeProto, defs, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.shape_inference import infer_node_outputs
 
+from export.gradient.branches import taken
 from export.gradient.errors import UnsupportedOperator
 from export.gradient.graph import IR_VERSION, OPSET
 
@@ -128,6 +129,12 @@ class _Freeing:
         return freed
 
     def _walk(self, node: NodeProto) -> None:
+        if node.op_type == "If" and node.input[0] in self._values:
+            wanted = "then_branch" if self._values[node.input[0]].all() else "else_branch"
+            branch = next(attribute.g for attribute in node.attribute if attribute.name == wanted)
+            for part in taken(branch, node.output, node.name):
+                self._walk(part)
+            return
         if self._fold(node):
             return
         self._baked.infer(node, self._values)

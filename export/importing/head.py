@@ -80,8 +80,11 @@ def with_standard_ends(model: ModelProto, logits: str, rank: int) -> ModelProto:
 
 
 def rename_tensors(graph: GraphProto, names: Mapping[str, str]) -> None:
-    """Give tensors other names, everywhere in `graph` at once."""
+    """Give tensors other names, everywhere in `graph` and its branches at once."""
     for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                rename_tensors(attribute.g, names)
         for field in (node.input, node.output):
             for index, name in enumerate(field):
                 field[index] = names.get(name, name)

@@ -68,7 +68,7 @@ def keep_only(model: ModelProto, output: str) -> ModelProto:
         if needed.intersection(name for name in node.output if name):
             nodes.append(node)
             needed.update(name for name in node.input if name)
-            needed.update(name for attribute in node.attribute for name in _captured(attribute))
+            needed.update(name for attribute in node.attribute for name in captured(attribute))
     weights = {tensor.name for tensor in graph.initializer}
     kept = ModelProto()
     kept.CopyFrom(_without_graph(model))
@@ -91,14 +91,14 @@ def _without_graph(model: ModelProto) -> ModelProto:
     return shell
 
 
-def _captured(attribute: AttributeProto) -> list[str]:
+def captured(attribute: AttributeProto) -> list[str]:
     """Names a subgraph may read from outside."""
     graphs = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
     names = []
     for graph in graphs:
         names += [name for node in graph.node for name in node.input]
         names += [value.name for value in graph.output]
-        names += [name for node in graph.node for inner in node.attribute for name in _captured(inner)]
+        names += [name for node in graph.node for inner in node.attribute for name in captured(inner)]
     return names
 
 

@@ -17,6 +17,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from export.gradient.errors import UnsupportedOperator
 from export.importing.head import rename_tensors
+from export.importing.standard import captured
 
 WEIGHT_OPERANDS = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
 BIAS_OPERANDS = {"Conv": 2, "ConvTranspose": 2, "Gemm": 2}
@@ -60,6 +61,7 @@ def weights_as_initializers(model: ModelProto) -> ModelProto:
     del graph.initializer[:]
     graph.node.extend(kept)
     read = {name for node in kept for name in node.input} | {value.name for value in graph.output}
+    read |= {name for node in kept for attribute in node.attribute for name in captured(attribute)}
     graph.initializer.extend(tensor for name, tensor in values.items() if name in read)
     return copy
 

@@ -29,6 +29,12 @@ TOKENS_FIRST: list[Step] = [
     ("Slice", ["h", "one", "end", "zero"], {}),
     ("Transpose", ["h"], {"perm": [1, 0, 2]}),
 ]
+TOKENS_PICKED: list[Step] = [
+    ("Transpose", ["h"], {"perm": [1, 2, 0]}),
+    ("GatherND", ["h", "picked"], {}),
+    ("Transpose", ["h"], {"perm": [2, 0, 1]}),
+    *BLOCK,
+]
 WINDOWS_IN_THE_BATCH: list[Step] = [
     ("Reshape", ["h", "windows"], {}),
     *BLOCK,
@@ -60,6 +66,7 @@ def network(steps: list[Step], inner: int) -> onnx.ModelProto:
         "wide.bias": drawn(5),
         "head.weight": drawn(inner, CLASSES),
         "branch.weight": drawn(TOKENS * WIDTH, CLASSES),
+        "picked": np.array([[2], [0], [2], [-1]]),
         "windows": np.array([-1, 2, WIDTH]),
         "sample": np.array([-1, TOKENS, WIDTH]),
         "one": np.array([1]),
@@ -90,8 +97,13 @@ def network(steps: list[Step], inner: int) -> onnx.ModelProto:
 
 @pytest.mark.parametrize(
     ("steps", "inner"),
-    [(TOKENS_FIRST, (TOKENS - 1) * WIDTH), (WINDOWS_IN_THE_BATCH, TOKENS * WIDTH), (A_TRANSPOSED, 5)],
-    ids=["tokens first", "windows in the batch", "A transposed"],
+    [
+        (TOKENS_FIRST, (TOKENS - 1) * WIDTH),
+        (TOKENS_PICKED, 4 * WIDTH),
+        (WINDOWS_IN_THE_BATCH, TOKENS * WIDTH),
+        (A_TRANSPOSED, 5),
+    ],
+    ids=["tokens first", "tokens picked", "windows in the batch", "A transposed"],
 )
 def test_gradients_are_right_wherever_the_samples_lie(steps: list[Step], inner: int) -> None:
     model = to_float64(network(steps, inner))

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
+from export.gradient import prepare
 from export.gradient.errors import GradientError, UnsupportedGraph, UnsupportedOperator
 from export.gradient.graph import OPSET
 from export.importing import ImportedModel, OptionMismatch, import_classifier
-from tests.export.importing.graphs import CLASSES, answer, body, classifier, images, node, options, saved, weights
+from tests.export.importing.graphs import CLASSES, SIZE, answer, body, classifier, images, node, options, saved, weights
 
 
 def imported(model: ModelProto, folder: Path, **changes: Any) -> ImportedModel:
@@ -299,6 +300,41 @@ def test_operators_newer_than_the_pinned_opset_are_written_out(tmp_path: Path) -
     pooled = (x / (1 + np.exp(-x))).mean(axis=(2, 3))
     expected = pooled @ weights()["head.weight"].T + weights()["head.bias"]
     assert np.allclose(answer(imported(model, tmp_path).model, images()), expected, atol=1e-5)
+
+
+def branching(condition: list[Any], batch: int | str) -> ModelProto:
+    """`body` with an If for a rectifier: the weight `gain` and the tensor `y` are read from outside the branch."""
+    branches = {
+        f"{name}_branch": helper.make_graph(
+            [node(operator, ["y"], [f"{name}_y"]), node("Mul", [f"{name}_y", "gain"], [f"{name}_out"])],
+            name,
+            [],
+            [helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, None)],
+        )
+        for name, operator in (("then", "Relu"), ("else", "Neg"))
+    }
+    nodes = [body()[0], *condition, node("If", ["yes"], ["r"], "choice", **branches), *body()[2:]]
+    constants = {"gain": np.float32([[[1.5]]]), "channels": np.array([5]), "zero": np.array(0, np.float32)}
+    return classifier(nodes, constants=constants, image=(batch, 3, SIZE, SIZE))
+
+
+BY_SHAPE = [node("Shape", ["y"], ["size"], start=1, end=2), node("Equal", ["size", "channels"], ["yes"])]
+BY_IMAGE = [node("ReduceMax", ["y"], ["most"], keepdims=0), node("Greater", ["most", "zero"], ["yes"])]
+
+
+@pytest.mark.parametrize("batch", ["N", 1])
+def test_a_branch_that_the_shapes_decide_is_taken(tmp_path: Path, batch: int | str) -> None:
+    model = branching(BY_SHAPE, batch)
+    ready = prepare(imported(model, tmp_path).model)
+    several = images(3)
+    expected = np.concatenate([answer(model, image[None]) for image in several])
+    assert np.allclose(answer(ready.forward, several), expected, atol=1e-5)
+    assert not any(entry.op_type == "If" for entry in ready.forward.graph.node)
+
+
+def test_a_branch_that_the_image_decides_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedOperator, match=r"If \(node 'choice'\): its condition depends on the image"):
+        prepare(imported(branching(BY_IMAGE, "N"), tmp_path).model)
 
 
 def test_local_functions_are_written_out(tmp_path: Path) -> None:
