@@ -40,5 +40,5 @@ def measure() -> Iterator[Finding]:
 def _alone(bundle: Path) -> float:
     """Milliseconds of one image by `bench.serving.bound`, in this process."""
     os.environ["BENCH_BUNDLE"] = str(bundle)
-    milliseconds: float = bound.measure(bound.service_loop, [(IMAGES / "cat.jpg").read_bytes()], 1, 1, SECONDS)["ms"]
-    return milliseconds
+    alone = bound.measure(bound.service_loop, [(IMAGES / "cat.jpg").read_bytes()], 1, 1, SECONDS)
+    return float(alone["p50_ms"])
