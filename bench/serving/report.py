@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from bench.machine import machine
 from bench.serving.subjects import Subject
 
 COMMAND = "make bench-serving"
@@ -175,18 +173,6 @@ def profile_table(measured: Measured) -> list[str]:
     ]
     lines += [f"| {part} | {value:,.0f} | {value / total:.1%} |" for part, value in sorted(measured.profile.items())]
     return [*lines, f"| together | {total:,.0f} | |"]
-
-
-def machine() -> str:
-    """The processor and the cores that may be used."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        model = names[0] if names else model
-    return f"{os.cpu_count()} cores of {model}"
 
 
 def _rate(value: float) -> str:
