@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from io import BytesIO
 
 from starlette.types import Message, Receive
 
@@ -86,17 +87,17 @@ class BodyReader:
         return body
 
     async def _receive_rest(self, first: bytes, message: Message, receive: Receive, holding: Holding) -> bytes:
-        pieces, size = [first], len(first)
+        body = BytesIO()  # holds each byte once, where pieces to be joined would hold it twice
+        size = body.write(first)
         while message.get("more_body", False) and size <= self._max_bytes:
             message = await _next(receive)
             piece = message.get("body", b"")
             self._hold(holding, len(piece))
-            pieces.append(piece)
-            size += len(piece)
+            size += body.write(piece)
         if size > self._max_bytes:
             holding.more = message.get("more_body", False)
             raise TooLarge(f"The body has more than {self._max_bytes} bytes.")
-        return b"".join(pieces)
+        return body.getvalue()
 
     def _hold(self, holding: Holding, size: int) -> None:
         if self._held + size > self._max_held:

@@ -14,6 +14,7 @@ import binascii
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -158,20 +159,20 @@ class _Parts:
         self._limits = limits
         self._header = [b"", b""]
         self._disposition = b""
-        self._chunks: list[bytes] = []
+        self._content = BytesIO()
 
     def on_part_begin(self) -> None:
-        self._disposition, self._chunks = b"", []
+        self._disposition, self._content = b"", BytesIO()
         _check_count(len(self.images), self._limits)
         if sum(map(len, self.fields.values())) > 16 + 2 * self._limits.images:
             raise TooLarge("The multipart body has too many fields.")
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self._chunks.append(data[start:end])
+        self._content.write(data[start:end])
 
     def on_part_end(self) -> None:
         name = parse_options_header(self._disposition)[1].get(b"name", b"").decode("utf-8", "replace")
-        content = b"".join(self._chunks)
+        content = self._content.getvalue()
         if name in ("images", "image"):
             self.images.append(content)
             _check_count(len(self.images), self._limits)

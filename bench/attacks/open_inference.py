@@ -104,7 +104,7 @@ ATTACKS = (
         outputs=[{"name": "logits", "parameters": {"classification": 10**9}}]
     )),
     Attack("an id that is a number", (400,), with_fields(id=7)),
-    Attack("an id of half the limit", (200,), lambda target: infer(
+    Attack("an id of half the limit", (413,), lambda target: infer(
         target, {"inputs": [good(target)], "id": "i" * (target.body // 2)}
     )),
     Attack("a header length outside the body", (400,), whole(b"{}", f"{HEADER}: 3")),

@@ -24,6 +24,8 @@ LARGEST_DIMENSION = 2**31
 MAX_JSON_VALUES = 100_000
 """Beside the long lists of numbers."""
 MOST_OUTPUTS = 100
+LONGEST_ID = 2**16
+"""Characters; the answer repeats it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ def read_request(body: bytes, header_length: str | None, check: InputCheck) -> I
     identity = document.get("id")
     if identity is not None and not isinstance(identity, str):
         raise MalformedRequest("`id` must be a string.")
+    if identity is not None and len(identity) > LONGEST_ID:
+        raise TooLarge(f"`id` has more than {LONGEST_ID} characters.")
     return InferRequest(
         id=identity,
         inputs=inputs,
