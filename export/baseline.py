@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from export.verify import in_onnxruntime
 from service.bundle_schema import Baseline, GraphName, Layer
+from service.diagnostics.dead import dead_shares
 from service.diagnostics.norms import logit_gradients, loss_labels, measure
 
 Array = NDArray[Any]
@@ -82,12 +83,8 @@ def dead_fractions(model: onnx.ModelProto, layers: tuple[Layer, ...], images: Ar
         ],
         axis=0,
     )
-    shares, column = {}, 0
-    for layer in layers:
-        if layer.channels:
-            shares[layer.name] = float((peaks[column : column + layer.channels] == 0).mean())
-            column += layer.channels
-    return shares
+    shares = dead_shares(layers, peaks[None])
+    return {layer.name: float(share) for layer, share in zip(layers, shares, strict=True) if layer.channels}
 
 
 def reference_statistics(graphs: Mapping[GraphName, onnx.ModelProto], images: Array) -> dict[str, Array]:

@@ -7,12 +7,14 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from service.engine import Engine
+from service.forms import Limits, read_form_off_the_loop
 from service.lifecycle import Lifecycle
+from service.openapi import names_of
 from service.registry import Registry
 from service.request_context import RequestContext
 from service.runtime import Runtime
 from service.settings import Settings
-from service.submission import Limits, Submission, read_form_off_the_loop, read_query
+from service.submission import Submission, read_query
 
 
 def engine_of(request: Request) -> Engine:
@@ -53,7 +55,8 @@ async def read_submission(request: Request) -> Submission:
     limits = Limits(state.settings.max_images, state.settings.max_json_depth)
     form = await read_form_off_the_loop(body, content_type, limits)
     query = read_query(request.scope["query_string"])
-    return Submission(form, query, state.registry, state.decode_pool, context_of(request))
+    known = names_of(request.scope["route"].openapi_extra)
+    return Submission(form, query, known, state.registry, state.decode_pool, context_of(request))
 
 
 EngineDependency = Annotated[Engine, Depends(engine_of)]

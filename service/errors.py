@@ -13,6 +13,7 @@
     ├── InvalidParameter             422   readable, but not one of the choices
     │   └── InvalidLabel             422
     ├── RateLimited                  429
+    ├── HeadTooLarge                 431   of the request: its address and header fields together
     ├── InternalError                500   a fault of ours; says nothing about its inside
     │   └── RunFailed                500   the graph failed on this very image
     ├── Unavailable                  503   try again in `retry_after` seconds
@@ -97,6 +98,10 @@ class InvalidLabel(InvalidParameter):
 
 class RateLimited(ServiceError):
     status, slug, title = 429, "rate-limited", "This key has used its rate"
+
+
+class HeadTooLarge(ServiceError):
+    status, slug, title = 431, "head-too-large", "The request's head is over the limit"
 
 
 class InternalError(ServiceError):

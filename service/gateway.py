@@ -72,6 +72,8 @@ class Gateway:
             await self.app(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "HEAD":  # answered as GET; the server, which keeps its own scope, leaves the body out
+            scope = {**scope, "method": "GET"}
         headers: dict[bytes, bytes] = dict(scope["headers"])
         context = RequestContext(_request_id(headers), scope.get("client"))
         scope.setdefault("state", {})["context"] = context
@@ -82,7 +84,7 @@ class Gateway:
         try:
             self._access.check(scope["path"], headers)
             body = b""
-            if scope["method"] not in ("GET", "HEAD"):
+            if scope["method"] != "GET":
                 whole = connection.whole_body() if connection is not None else None
                 if whole is not None:
                     body = self._bodies.take(whole, holding)

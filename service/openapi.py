@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from service.schemas import Problem, ProtocolError
@@ -94,15 +95,17 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 }
 
 
-def image_request(*parameters: str, **own: dict[str, Any]) -> dict[str, Any]:
+def image_request(*parameters: str, thresholds: bool = False, **own: dict[str, Any]) -> dict[str, Any]:
     """`openapi_extra` of an endpoint that takes images: the body's forms, and what may be asked beside the usual.
 
     Args:
         parameters: names in `PARAMETERS`.
+        thresholds: whether numbers may also stand together in the object `thresholds` of a JSON body.
         own: further ones by name, as `number` gives them; they may stand in the query or in the body.
     """
     every = {name: PARAMETERS[name] for name in ("model", "version", "top_k", *parameters)} | own
     fields = {name: one["schema"] | {"description": one["description"]} for name, one in own.items()}
+    together = {"thresholds": {"type": "object", "properties": fields}} if thresholds else {}
     return {
         "parameters": [{"name": name, "in": "query", "required": False, **one} for name, one in every.items()],
         "requestBody": {
@@ -111,10 +114,16 @@ def image_request(*parameters: str, **own: dict[str, Any]) -> dict[str, Any]:
                 "image/*": _RAW_BODY,
                 "application/octet-stream": _RAW_BODY,
                 "multipart/form-data": {"schema": _with_fields(_MULTIPART_BODY, fields)},
-                "application/json": {"schema": _with_fields(_JSON_BODY, fields)},
+                "application/json": {"schema": _with_fields(_JSON_BODY, fields | together)},
             },
         },
     }
+
+
+def names_of(request: Mapping[str, Any]) -> frozenset[str]:
+    """The options that `image_request` documents, in the query or in a body; `label` is always taken."""
+    bodies = [content["schema"].get("properties", {}) for content in request["requestBody"]["content"].values()]
+    return frozenset({"label"}.union(*bodies, [one["name"] for one in request["parameters"]]))
 
 
 def number(description: str, **schema: Any) -> dict[str, Any]:

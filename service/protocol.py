@@ -12,21 +12,24 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from service.errors import HeadTooLarge, MalformedRequest, ServiceError, SlowRequest, TooLarge
 from service.gateway import CONNECTION
-from service.responses import CLOSE, Headers
+from service.request_context import new_request_id
+from service.responses import CLOSE, Headers, error_answer
 
 MOST_CHUNKS = 2**14
 """Of one body: enough for the largest in pieces of a kilobyte, and little work if they are all of one byte."""
 
 
 class Protocol(HttpToolsProtocol):
-    """One connection. What never becomes a request gets a plain answer, and the connection is closed."""
+    """One connection. What never becomes a request gets its problem too, and the connection is closed."""
 
     max_head_bytes = 32 * 2**10
     head_timeout = 30.0
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
+        self.url = b""
         self.on_lost: Callable[[], None] | None = None
         self._answering: RequestResponseCycle
         """The request that is worked on; `cycle` is the last that came, which may still have to wait."""
@@ -108,7 +111,7 @@ class Protocol(HttpToolsProtocol):
     def on_chunk_header(self) -> None:
         self._chunks += 1
         if self._chunks > MOST_CHUNKS:
-            self._refuse(b"413 Content Too Large", b"The body has too many chunks.")
+            self._refuse(TooLarge(f"The body has more than {MOST_CHUNKS} chunks."))
             raise ValueError("too many chunks")
 
     def on_body(self, body: bytes) -> None:
@@ -129,8 +132,7 @@ class Protocol(HttpToolsProtocol):
             self._refuse_head()  # the head, a chunk's extension, or the trailers
 
     def send_400_response(self, msg: str) -> None:
-        if not self.transport.is_closing():
-            super().send_400_response(msg)
+        self._refuse(MalformedRequest("This is not HTTP/1.1."))
 
     def _head_bytes(self) -> int:
         return len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
@@ -140,7 +142,7 @@ class Protocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _refuse_head(self) -> None:
-        self._refuse(b"431 Request Header Fields Too Large", b"The request head is too large.")
+        self._refuse(HeadTooLarge(f"The request's head has more than {self.max_head_bytes} bytes."))
 
     def close_if_slow(self, now: float) -> None:
         """Ends a connection that is idle or whose request head has not arrived in time; called once a second."""
@@ -148,11 +150,15 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
             return
         if self._head_since is not None and now - self._head_since > self.head_timeout:
-            self._refuse(b"408 Request Timeout", b"The request did not arrive in time.")
+            self._refuse(SlowRequest(f"The request's head did not arrive within {self.head_timeout:g} s."))
 
-    def _refuse(self, status: bytes, text: bytes) -> None:
+    def _refuse(self, error: ServiceError) -> None:
         if self.transport.is_closing():
             return
-        head = b"HTTP/1.1 %s\r\ncontent-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        self.transport.write(head % (status, len(text)) + text)
+        request_id = new_request_id()
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        status, headers, body = error_answer(error, path, request_id)
+        headers += [(b"content-length", b"%d" % len(body)), (b"x-request-id", request_id.encode()), CLOSE]
+        lines = [b"%s: %s\r\n" % header for header in headers]
+        self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
         self.transport.close()

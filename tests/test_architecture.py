@@ -17,7 +17,12 @@ FORBIDDEN = {
     "export/importing": {"torch", "models"},
     "service": {"torch", "onnx", "models", "export"},
 }
-SHARED_WITH_EXPORT = {"service.bundle_schema", "service.images", "service.diagnostics.norms"}
+SHARED_WITH_EXPORT = {
+    "service.bundle_schema",
+    "service.images",
+    "service.diagnostics.dead",
+    "service.diagnostics.norms",
+}
 
 
 def imports(file: Path) -> set[str]:

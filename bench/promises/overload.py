@@ -14,7 +14,7 @@ from bench.promises.findings import Finding, at_least, at_most, exactly
 from bench.promises.load import Answer, closed_loop, open_loop, percentile, post, throughput
 from bench.replicas import Replica, replicas
 
-SIDE = 72
+SIDE = 96
 DEADLINE = 1.0
 CAPACITY_CLIENTS = 16
 CAPACITY_SECONDS = 10.0

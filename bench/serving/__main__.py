@@ -15,16 +15,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from bench.page import replace_section
-from bench.serving.report import COMMAND, Measured, Row, report
+from bench.serving.report import COMMAND, Bound, Measured, Row, report
 from bench.serving.servers import ROOT, SERVERS, ServerUnderTest, started
 from bench.serving.subjects import SUBJECTS, Subject, write_expected
 
 PAGE = ROOT / "docs" / "performance.md"
 OURS = SERVERS[0]
+DECODERS = ("pillow", "service")
 PROFILED_CONNECTIONS = 32
 
 
@@ -52,22 +56,30 @@ def measure(subject: Subject, servers: list[ServerUnderTest], scratch: Path) -> 
     """The bounds, every server, and where our own CPU time goes."""
     images = scratch / "images.json"
     write_expected(subject, images)
+    before = {decoder: bound(subject, decoder, images, subject.batches) for decoder in DECODERS}
+    ours = [measure_server(server, subject, images) for server in servers if server is OURS]
+    after = {decoder: bound(subject, decoder, images, (before[decoder].batch,)) for decoder in DECODERS}
     return Measured(
         subject=subject,
-        pillow=bound(subject, "pillow", images),
-        decoder=bound(subject, "service", images),
-        rows=[measure_server(server, subject, images) for server in servers],
+        pillow=between(before["pillow"], after["pillow"]),
+        decoder=between(before["service"], after["service"]),
+        rows=ours + [measure_server(server, subject, images) for server in servers if server is not OURS],
         memory_alone=memory_alone(subject, images, scratch) if OURS in servers else 0.0,
         profile=profile(subject, images) if OURS in servers else {},
         load_average=os.getloadavg()[0],
     )
 
 
-def bound(subject: Subject, decoder: str, images: Path) -> dict[str, Any]:
-    """The in-process bound in a process of its own, with as many threads as CPUs."""
+def bound(subject: Subject, decoder: str, images: Path, batches: Sequence[int]) -> Bound:
+    """The in-process bound in a process of its own, with as many threads as CPUs, at the best of `batches`."""
     say(f"{subject.name}: the bound with the decoder of {decoder}")
     command = ["bench.serving.bound", "--decoder", decoder, "--images", str(images), "--threads", str(os.cpu_count())]
-    return run(*command, "--seconds", str(subject.bound_seconds), "--batches", *map(str, subject.batches))
+    return Bound(**run(*command, "--seconds", str(subject.bound_seconds), "--batches", *map(str, batches)))
+
+
+def between(before: Bound, after: Bound) -> Bound:
+    """The mean of both: a machine's speed changes by some per cent within minutes."""
+    return Bound(before.batch, *(mean(pair) for pair in zip(astuple(before)[1:], astuple(after)[1:], strict=True)))
 
 
 def measure_server(server: ServerUnderTest, subject: Subject, images: Path) -> Row:

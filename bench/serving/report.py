@@ -27,14 +27,23 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Bound:
+    """The loop in process at its best batch: images per second and CPU-second; ms of one image at batch 1."""
+
+    batch: int
+    rate: float
+    per_cpu_second: float
+    alone_ms: float
+
+
+@dataclass(frozen=True)
 class Measured:
     """All that was measured of one subject."""
 
     subject: Subject
-    pillow: dict[str, Any]
-    """The bound with Pillow: `best` (batch, rate, per_cpu_second) and `alone_ms`."""
-    decoder: dict[str, Any]
-    """The same with the service's own decoder."""
+    pillow: Bound
+    decoder: Bound
+    """With the service's own decoder."""
     rows: list[Row]
     memory_alone: float
     """MB of our service with this bundle alone."""
@@ -69,7 +78,8 @@ def report(measured: Sequence[Measured]) -> str:
         f"Measured on {machine()}; load generator and servers share the cores. Closed loop, every answer checked, "
         "errors, metrics, request ids, limits and back-pressure on. Memory is the proportional set size of the whole "
         "process tree after the load; ready is the time from start to the first right answer. The bound is a loop over "
-        "decoding, preprocessing and ONNX Runtime in one process, without HTTP, at the best of several batch sizes. "
+        "decoding, preprocessing and ONNX Runtime in one process, without HTTP, at the best of several batch sizes, "
+        "before and after the service (the mean of both). "
         "Rates, latencies and costs are those of right answers.",
     ]
     for one in measured:
@@ -101,11 +111,10 @@ def table(measured: Measured) -> list[str]:
             f"| {row.name} | {rates} | {_rate(at['per_cpu_second'])} | {row.results[1]['p50']:.2f} | {at['p99']:.1f} | "
             f"{wrong} | {row.memory_mb:.0f} | {row.ready_seconds:.2f} |"
         )
-    for name, values in (("bound, Pillow", measured.pillow), ("bound, the decoder in use", measured.decoder)):
-        best = values["best"]
+    for name, bound in (("bound, Pillow", measured.pillow), ("bound, the decoder in use", measured.decoder)):
         lines.append(
-            f"| {name}, batch {best['batch']} | {_rate(best['rate'])} | {_rate(best['per_cpu_second'])} | "
-            f"{values['alone_ms']:.2f} | | | | |"
+            f"| {name}, batch {bound.batch} | {_rate(bound.rate)} | {_rate(bound.per_cpu_second)} | "
+            f"{bound.alone_ms:.2f} | | | | |"
         )
     return lines
 
@@ -124,7 +133,7 @@ def targets(measured: Measured) -> list[Target]:
     ours = rows.pop(OURS, None)
     if ours is None:
         return []
-    pillow, decoder = measured.pillow["best"]["per_cpu_second"], measured.decoder["best"]["per_cpu_second"]
+    pillow, decoder = measured.pillow.per_cpu_second, measured.decoder.per_cpu_second
     saturated = max(result["per_cpu_second"] for result in ours.results.values())
     per_second = "per server-CPU-second, × the bound"
     found = [
@@ -134,7 +143,7 @@ def targets(measured: Measured) -> list[Target]:
         ),
     ]
     if measured.subject.shipped:
-        over = ours.results[1]["p50"] - measured.decoder["alone_ms"]
+        over = ours.results[1]["p50"] - measured.decoder.alone_ms
         found += [
             Target("one connection, p50 over the bound at batch 1", over, 0.3, " ms"),
             Target("start to ready", ours.ready_seconds, 2.0, " s"),
@@ -149,9 +158,13 @@ def _against_peers(measured: Measured, ours: Row, peers: list[Row]) -> list[Targ
     smallest = min(peers, key=lambda row: row.memory_mb)
     at = ours.results[COMPARED]
     ratio = at["rate"] / fastest.results[COMPARED]["rate"]
+    limit = measured.decoder.rate / fastest.results[COMPARED]["rate"]
     wanted = 2.5 if measured.subject.shipped else 1.0
     return [
-        Target(f"requests/s, × the best peer's ({fastest.name})", ratio, wanted, at_least=True),
+        Target(
+            f"requests/s, × the best peer's ({fastest.name}); the bound itself has {limit:.2f}",
+            ratio, wanted, at_least=True,
+        ),
         Target(f"p99 below every peer's ({steadiest.name})", at["p99"], steadiest.results[COMPARED]["p99"], " ms"),
         Target(
             f"memory with this bundle alone, below every peer's ({smallest.name})",
@@ -164,7 +177,7 @@ def profile_table(measured: Measured) -> list[str]:
     """Where the service's CPU time goes, and what would have to go for the bound's share."""
     total = sum(measured.profile.values())
     bounds = {"Pillow": measured.pillow, "the decoder in use": measured.decoder}
-    limits = ", ".join(f"{1e6 / bound['best']['per_cpu_second']:,.0f} µs with {name}" for name, bound in bounds.items())
+    limits = ", ".join(f"{1e6 / bound.per_cpu_second:,.0f} µs with {name}" for name, bound in bounds.items())
     lines = [
         f"CPU time of one request at {COMPARED} connections, clocks around the parts (the bound needs {limits}):",
         "",

@@ -5,7 +5,8 @@
 
 `graph.py` says what a graph is, `folding.py` and `simplify.py` bring one into shape, `registry.py`
 holds the table of rules and says how to add one, `backward.py` is the loop that applies them,
-`factors.py` turns weight gradients into norms, and `build.py` assembles the outputs.
+`factors.py` turns weight gradients into norms, `context.py` is a graph under construction,
+`forward_outputs.py` and `norm_outputs.py` emit its outputs, and `build.py` lists them.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from service.bundle_schema import Bundle, Layer
 from service.diagnostics.baseline import layer_baselines, unlike_itself
+from service.diagnostics.dead import dead_shares
 from service.diagnostics.evidence import Activations, Evidence
 from service.diagnostics.norms import SATURATED, logit_gradients, loss_labels, losses, probabilities
 from service.diagnostics.schemas import (
@@ -134,19 +135,13 @@ def dead_fractions(bundle: Bundle, activations: Mapping[str, Array] | None) -> t
 
     From `channel_peak` where the activations were measured, else from the bundle's record.
     """
-    fractions = np.full(len(bundle.layers), np.nan)
     if activations is not None:
-        peaks, column = activations["channel_peak"].max(axis=0), 0
-        for index, layer in enumerate(bundle.layers):
-            if layer.channels:
-                fractions[index] = np.mean(peaks[column : column + layer.channels] == 0)
-                column += layer.channels
-        return fractions, len(activations["channel_peak"])
+        peaks = activations["channel_peak"]
+        return dead_shares(bundle.layers, peaks), len(peaks)
     if bundle.baseline is None:
-        return fractions, 0
-    for index, layer in enumerate(bundle.layers):
-        fractions[index] = bundle.baseline.dead_fraction.get(layer.name, np.nan)
-    return fractions, bundle.baseline.images
+        return np.full(len(bundle.layers), np.nan), 0
+    recorded = bundle.baseline.dead_fraction
+    return np.array([recorded.get(layer.name, np.nan) for layer in bundle.layers]), bundle.baseline.images
 
 
 def _activation_evidence(bundle: Bundle, activations: Mapping[str, Array]) -> Activations:

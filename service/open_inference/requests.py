@@ -24,7 +24,7 @@ LARGEST_DIMENSION = 2**31
 MAX_JSON_VALUES = 100_000
 """Beside the long lists of numbers."""
 MOST_OUTPUTS = 100
-LONGEST_ID = 2**16
+LONGEST_ID = 2**12
 """Characters; the answer repeats it."""
 
 

@@ -83,7 +83,7 @@ def answers(schema: type[Answer]) -> dict[int | str, dict[str, Any]]:
 @router.post(
     "/gradients",
     responses=answers(Gradients),
-    openapi_extra=image_request("label", "include", "format", **THRESHOLDS),
+    openapi_extra=image_request("label", "include", "format", thresholds=True, **THRESHOLDS),
 )
 async def gradients(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
     """Gradient norms per layer and sample, and a verdict for every layer and the model.
@@ -106,7 +106,7 @@ async def gradients(request: Request, submission: SubmissionDependency, engine: 
 @router.post(
     "/compare",
     responses=answers(Comparison),
-    openapi_extra=image_request("label", "include", "format", **THRESHOLDS),
+    openapi_extra=image_request("label", "include", "format", thresholds=True, **THRESHOLDS),
 )
 async def compare_models(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
     """The same images through several models (`model` repeated, `name@version` for one version)."""

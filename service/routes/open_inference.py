@@ -21,6 +21,7 @@ from service.dependencies import (
 )
 from service.engine import Engine
 from service.errors import MalformedRequest, NotReady
+from service.forms import LARGE_BODY
 from service.open_inference.answers import HEADER_LENGTH, answer, classified, compressed
 from service.open_inference.catalogue import IMAGE, INPUT, LABEL, Catalogue
 from service.open_inference.requests import InferRequest, RequestedOutput, decompressed, read_request
@@ -29,7 +30,6 @@ from service.registry import ServedModel
 from service.responses import JsonResponse
 from service.routes.health import unreadiness
 from service.settings import Settings
-from service.submission import LARGE_BODY
 
 Array = NDArray[Any]
 

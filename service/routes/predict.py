@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from service.decoding import DecodePool
 from service.engine import Engine
 from service.errors import EmptyBody, InvalidParameter
+from service.forms import Limits, read_form_off_the_loop
 from service.images import quick_pixel_count
-from service.openapi import ERRORS, image_request
+from service.openapi import ERRORS, image_request, names_of
 from service.registry import Registry, ServedModel
 from service.request_context import RequestContext
 from service.responses import JSON, Headers, identity, to_json
@@ -28,7 +29,7 @@ from service.runtime import CPU
 from service.sampling import Sampler
 from service.schemas import Predictions
 from service.settings import Settings
-from service.submission import Limits, Submission, read_form_off_the_loop, read_query, read_top_k
+from service.submission import Submission, check_names, read_query, read_top_k
 
 Array = NDArray[Any]
 
@@ -36,6 +37,9 @@ SMALL_IMAGE = 2**16
 """Pixels up to which a run slot decodes an image itself: cheaper than handing it over once more."""
 
 LONGEST_CACHED_QUERY = 200
+
+REQUEST = image_request()
+NAMES = names_of(REQUEST)
 
 Answer = tuple[int, Headers, bytes]
 
@@ -73,7 +77,8 @@ class PredictEndpoint:
         self, body: bytes, content_type: bytes, query_string: bytes, context: RequestContext
     ) -> tuple[ServedModel, int, tuple[bytes, ...]]:
         form = await read_form_off_the_loop(body, content_type.decode("latin-1"), self._limits)
-        submission = Submission(form, read_query(query_string), self._registry, self._decode_pool, context)
+        query = read_query(query_string)
+        submission = Submission(form, query, NAMES, self._registry, self._decode_pool, context)
         if len(submission.models) > 1:
             raise InvalidParameter("`model` is given more than once; /diagnostics/compare takes several.")
         return submission.model, submission.top_k, submission.images
@@ -142,6 +147,7 @@ def _selection(query_string: bytes) -> tuple[str | None, str | None, int]:
 @lru_cache(maxsize=256)
 def _parse_selection(query_string: bytes) -> tuple[str | None, str | None, int]:
     query = read_query(query_string)
+    check_names(query, NAMES)
     models = query.get("model", [None])
     if len(models) > 1:
         raise InvalidParameter("`model` is given more than once; /diagnostics/compare takes several.")
@@ -151,7 +157,7 @@ def _parse_selection(query_string: bytes) -> tuple[str | None, str | None, int]:
 router = APIRouter()
 
 
-@router.post("/predict", response_model=Predictions, responses=ERRORS, openapi_extra=image_request(), tags=["predict"])
+@router.post("/predict", response_model=Predictions, responses=ERRORS, openapi_extra=REQUEST, tags=["predict"])
 async def predict(request: Request) -> Response:
     """Ranked labels with probabilities for every image."""
     endpoint: PredictEndpoint = request.app.state.predict

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.serving.load import closed_loop, first_label_is, request
-from bench.serving.report import COMPARED, OURS, Measured, Row, report, targets
+from bench.serving.report import COMPARED, OURS, Bound, Measured, Row, report, targets
 from bench.serving.subjects import Subject
 
 SUBJECT = Subject("net", "A net", Path(), (), (1, COMPARED), 1.0, (1,), 1.0, 1, 0.85, True)
@@ -22,7 +22,7 @@ def row(name: str, rate: float) -> Row:
 
 
 def measured(*rows: Row) -> Measured:
-    bound = {"best": {"batch": 8, "rate": 100.0, "per_cpu_second": 100.0}, "alone_ms": 0.5}
+    bound = Bound(batch=8, rate=100.0, per_cpu_second=100.0, alone_ms=0.5)
     return Measured(SUBJECT, bound, bound, list(rows), memory_alone=90.0, profile={"work": 10.0}, load_average=0.1)
 
 
@@ -31,7 +31,7 @@ def test_targets_are_judged_by_the_figures_of_the_run() -> None:
     assert judged["per server-CPU-second, × the bound with Pillow"] is False  # 0.90 of 0.95
     assert judged["per server-CPU-second, × the bound with the decoder in use"] is True  # 0.90 of 0.85
     assert judged["one connection, p50 over the bound at batch 1"] is False  # 0.5 of 0.3 ms
-    assert judged["requests/s, × the best peer's (peer)"] is True  # 3 of 2.5
+    assert judged["requests/s, × the best peer's (peer); the bound itself has 3.33"] is True  # 3 of 2.5
 
 
 def test_a_peer_that_does_not_run_keeps_its_row_and_is_compared_with_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,25 @@ def test_a_request_id_that_could_break_a_log_is_replaced(server: LiveServer) -> 
 
 def test_connections_that_were_refused_are_closed_and_forgotten(server: LiveServer) -> None:
     wait_until(lambda: not server.server.server_state.connections)
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "slug"),
+    [
+        (b"no HTTP at all\r\n\r\n", 400, "malformed-request"),
+        (HEAD + b"X-Long: " + b"x" * 10_000, 431, "head-too-large"),
+        (HEAD[:20], 408, "slow-request"),
+    ],
+)
+def test_what_never_becomes_a_request_gets_its_problem_too(
+    server: LiveServer, message: bytes, status: int, slug: str
+) -> None:
+    head, _, body = talk(server, message).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"content-type: application/problem+json" in head
+    problem = json.loads(body)
+    assert problem["type"].endswith(slug)
+    assert f"x-request-id: {problem['request_id']}".encode() in head
 
 
 def test_with_keys_only_those_who_have_one_may_call(tmp_path: Path) -> None:

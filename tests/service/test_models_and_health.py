@@ -53,6 +53,14 @@ def test_health_says_live_and_ready_with_every_graph(client: httpx.Client) -> No
     assert ready.json()["models"]["tiny@2"] == {"forward": "ready"}
 
 
+def test_head_is_answered_as_get_without_the_body(client: httpx.Client) -> None:
+    for path in ("/health/ready", "/v2/health/live", "/models", "/openapi.json"):
+        head, get = client.head(path), client.get(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-length"] == get.headers["content-length"]
+    assert client.head("/predict").status_code == 405
+
+
 def test_a_folder_without_bundles_is_live_but_not_ready(tmp_path: Path) -> None:
     with running(tmp_path / "nothing") as server, server.client() as client:
         assert client.get("/health/live").status_code == 200

@@ -69,6 +69,20 @@ def test_multipart_parts_are_answered_in_order(client: httpx.Client) -> None:
     assert len(answer.json()["predictions"][0]["labels"]) == 1
 
 
+def test_a_misspelt_option_is_refused_with_the_name_that_was_meant(client: httpx.Client) -> None:
+    for answer in (
+        client.post("/predict", params={"topk": 3}, content=RED),
+        client.post("/predict", json={"images": [base64.b64encode(RED).decode()], "topk": 3}),
+        client.post("/predict", files={"images": RED}, data={"topk": "3"}),
+    ):
+        assert answer.status_code == 422
+        assert "did you mean `top_k`?" in answer.json()["detail"]
+
+
+def test_a_label_is_no_mistake_where_none_is_needed(client: httpx.Client) -> None:
+    assert best_label(client.post("/predict", params={"label": "red"}, content=RED)) == "red"
+
+
 def test_json_takes_base64_strings_and_objects_and_its_fields_win_over_the_query(client: httpx.Client) -> None:
     body = {"images": [as_base64(GREEN), {"data": as_base64(RED), "label": "red"}], "top_k": 1, "model": "other"}
     answer = client.post("/predict", params={"top_k": 3, "model": "tiny"}, json=body)

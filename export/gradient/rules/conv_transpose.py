@@ -12,7 +12,7 @@ from export.gradient.emitter import Cotangent, Emitter, PerSample
 from export.gradient.factors import Arrangement, Factors
 from export.gradient.graph import N, Node, static
 from export.gradient.registry import gradient, norm
-from export.gradient.rules.conv import gathered, unfold_index
+from export.gradient.rules.unfolding import gathered, unfold_index
 from export.gradient.rules.windows import Window, window
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.gradient import OUTPUTS, UnsupportedOperator, build, differentiate
+from export.gradient import OUTPUTS, UnsupportedOperator, differentiate
+from export.gradient.weight_gradients import WeightGradients
 
 from .networks import by_autograd, catalogued, feeds, prepared, randomised, run
 from .oracles import evaluate
@@ -114,7 +115,7 @@ def test_ghost_norms_agree_with_autograd() -> None:
 def test_the_scale_of_a_normalization_gets_its_gradient_either_way(
     from_outputs: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build._Build, "_gamma_from_outputs", lambda *_: from_outputs)
+    monkeypatch.setattr(WeightGradients, "_gamma_from_outputs", lambda *_: from_outputs)
     network = catalogued("resnet8")
     ready = prepared(network, double=True)
     image, label = images(2).astype(np.float64), LABELS[:2]

@@ -9,11 +9,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.gradient import OPSET, differentiate, prepare, to_float64
 from export.gradient.rules import conv
+from export.gradient.rules import conv_factors as ways
+from export.gradient.rules.windows import Window
 
 from .networks import feeds
 from .oracles import evaluate
 
-WAYS = (conv._unfolded, conv._shared_unfolding, conv._shifted, conv._unfolded_planes)
+WAYS = (ways.unfolded, ways.shared_unfolding, ways.shifted, ways.unfolded_planes)
 NORMS = ("weight_square", "scaled_square", "batch_square")
 
 
@@ -64,7 +66,7 @@ def test_every_way_to_unfold_gives_the_same_norms(
     for way in WAYS:
         monkeypatch.setattr(conv, "unfolding_costs", lambda *_, way=way: {way: 0.0})
         found[way.__name__] = evaluate(differentiate(ready, NORMS), feeds(image, (0, 4, -1)))
-    expected = found.pop("_unfolded")
+    expected = found.pop("unfolded")
     assert all((expected[name] > 0).all() for name in NORMS)
     for way, squares in found.items():
         for name in NORMS:
@@ -72,8 +74,8 @@ def test_every_way_to_unfold_gives_the_same_norms(
 
 
 def test_a_way_that_does_not_apply_is_never_chosen() -> None:
-    strided = conv.Window((6, 7), (3, 4), (3, 3), (2, 2), (1, 1), (1, 1), (1, 1))
-    beyond = conv.Window((2, 2), (2, 2), (5, 5), (1, 1), (1, 1), (2, 2), (2, 2))
+    strided = Window((6, 7), (3, 4), (3, 3), (2, 2), (1, 1), (1, 1), (1, 1))
+    beyond = Window((2, 2), (2, 2), (5, 5), (1, 1), (1, 1), (2, 2), (2, 2))
     for place in (strided, beyond):
-        costs = conv.unfolding_costs(place, 16, 16)
-        assert costs[conv._shifted] == costs[conv._unfolded_planes] == np.inf
+        costs = ways.unfolding_costs(place, 16, 16)
+        assert costs[ways.shifted] == costs[ways.unfolded_planes] == np.inf

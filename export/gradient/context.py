@@ -1,0 +1,82 @@
+"""One gradient graph under construction: what its outputs are emitted into, and what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+import onnx
+
+from export.gradient.backward import Gradients, backward
+from export.gradient.emitter import Emitter
+from export.gradient.graph import Graph, N, Node, Shape, live_nodes, to_model
+from export.gradient.layers import WeightedLayer
+from export.gradient.lower import lower, opset_of
+from export.gradient.prepare import Prepared
+from export.gradient.rules.loss import INPUT, LABEL, LOGITS, SCALE, cross_entropy_cotangent
+from export.gradient.weight_gradients import WeightGradients
+
+
+class Build:
+    """The forward graph, an emitter into it, and the backward walk once it is asked for."""
+
+    def __init__(self, prepared: Prepared, wanted: Collection[str]) -> None:
+        graph = prepared.graph
+        self.prepared = prepared
+        self.wanted = wanted
+        self.graph: Graph = replace(
+            graph, constants=dict(graph.constants), shapes=dict(graph.shapes), dtypes=dict(graph.dtypes)
+        )
+        self.g = Emitter(self.graph)
+        self.inputs = [INPUT]
+
+    @property
+    def layers(self) -> tuple[WeightedLayer, ...]:
+        """Those with weights, in forward order."""
+        return self.prepared.weighted
+
+    @cached_property
+    def gradients(self) -> Gradients:
+        """The backward walk, emitted when first asked for."""
+        self.inputs = [INPUT, LABEL, SCALE]
+        self.graph.shapes.update({LABEL: (N,), SCALE: (N,)})
+        self.graph.dtypes.update({LABEL: np.dtype(np.int64), SCALE: self.graph.dtype})
+        return backward(self.g, LOGITS, cross_entropy_cotangent(self.g, self.prepared.classes))
+
+    @cached_property
+    def weights(self) -> WeightGradients:
+        """The weight gradients of all layers."""
+        return WeightGradients(self)
+
+    def parameter(self, source: str) -> tuple[str, int]:
+        """The per-sample gradient of a parameter, over all its uses, flat, and its size."""
+        uses = self.gradients.parameters[source]
+        total = uses[0]
+        for use in uses[1:]:
+            total = self.g.add(total, use)
+        size = next(value.size for name, value in self.graph.constants.items() if self.graph.source(name) == source)
+        return self.g.flat(total, size), size
+
+    def output(self, name: str, tensor: str, shape: Shape) -> list[str]:
+        """Call `tensor` by its output name."""
+        self.graph.shapes[name], self.graph.dtypes[name] = shape, self.graph.dtype
+        self.g.nodes.append(Node("Identity", (tensor,), (name,), name=f"{name}/output"))
+        return [name]
+
+    def columns(self, name: str, columns: list[str], width: int | None = None) -> list[str]:
+        """One output [N, width] of its columns side by side."""
+        width = len(columns) if width is None else width
+        if not columns:
+            empty = self.g.op("Slice", LOGITS, self.g.ints([0]), self.g.ints([0]), self.g.ints([1]))
+            return self.output(name, empty, (N, 0))
+        return self.output(name, self.g.op("Concat", *columns, axis=1), (N, width))
+
+    def model(self, outputs: list[str], name: str) -> onnx.ModelProto:
+        """The finished graph, of the nodes that `outputs` need."""
+        forward = [
+            replace(node, outputs=self.g.extra_outputs.get(node.name, node.outputs)) for node in self.graph.nodes
+        ]
+        nodes = lower(self.graph, live_nodes([*forward, *self.g.nodes], outputs))
+        return to_model(self.graph, nodes, self.inputs, outputs, name=name, opset=opset_of(nodes))

@@ -1,0 +1,106 @@
+"""Outputs of the forward pass alone: features, statistics of the activations, maps."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from export.gradient.context import Build
+from export.gradient.graph import N, Shape
+from export.gradient.layers import WeightedLayer, channel_axis_of
+from export.gradient.prepare import features_tensor
+from export.gradient.rules.loss import LOGITS
+
+
+def features(build: Build) -> list[str]:
+    """The penultimate vector, [N, D]; nothing where the classifier has none."""
+    if build.prepared.features is None:
+        return []
+    return build.output("features", features_tensor(build.prepared), (N, build.prepared.features))
+
+
+def _flat_output(build: Build, layer: WeightedLayer) -> str:
+    """The layer's own output y, [N, entries]; behind a folded normalization y = (z − b')·σ/γ + build."""
+    g, tensor, shape = build.g, layer.output, build.graph.shape(layer.output)
+    norm = build.graph.folded.get(layer.operand)
+    if norm is not None:
+        column = (-1, *[1] * (len(shape) - 2))
+        shift = build.graph.constants[norm.shift].astype(np.float64)
+        scale, bias = 1.0 / norm.ratio, norm.bias_value
+        tensor = g.mul(tensor, g.constant(scale.reshape(column)))
+        tensor = g.add(tensor, g.constant((bias - shift * scale).reshape(column)))
+    return g.samples_first(tensor, shape)
+
+
+def activation_mean(build: Build) -> list[str]:
+    """Of every layer's own output, [N, L]."""
+    columns = []
+    for layer in build.layers:
+        with build.g.scope(layer.nodes[0].name):
+            columns.append(_mean(build, _flat_output(build, layer)))
+    return build.columns("activation_mean", columns)
+
+
+def activation_variance(build: Build) -> list[str]:
+    """Of every layer's own output, [N, L]."""
+    columns = []
+    for layer in build.layers:
+        with build.g.scope(layer.nodes[0].name):
+            flat = _flat_output(build, layer)
+            centred = build.g.op("Sub", flat, _mean(build, flat))
+            columns.append(_mean(build, build.g.mul(centred, centred)))
+    return build.columns("activation_variance", columns)
+
+
+def activation_zero_share(build: Build) -> list[str]:
+    """Share of zeros behind every layer's rectifier, [N, L]; 0 without one."""
+    g, columns = build.g, []
+    for layer in build.layers:
+        with g.scope(layer.nodes[0].name):
+            if layer.rectifier is None:
+                columns.append(_zeros(build))
+                continue
+            output = layer.rectifier.outputs[0]
+            flat = g.samples_first(output, build.graph.shape(output))
+            zero = g.op("Where", g.op("Equal", flat, g.scalar(0.0)), g.scalar(1.0), g.scalar(0.0))
+            columns.append(_mean(build, zero))
+    return build.columns("activation_zero_share", columns)
+
+
+def _zeros(build: Build) -> str:
+    """[N, 1], zero even where the logits are not finite."""
+    g = build.g
+    first = g.op("Slice", LOGITS, g.ints([0]), g.ints([1]), g.ints([1]))
+    return g.op("Cast", g.op("Less", first, first), to=g.element_type)
+
+
+def channel_peak(build: Build) -> list[str]:
+    """The largest value of every rectified channel, [N, C]."""
+    g, columns, total = build.g, [], 0
+    for layer, record in zip(build.layers, build.prepared.layers, strict=True):
+        if layer.rectifier is None:
+            continue
+        with g.scope(layer.nodes[0].name):
+            output = layer.rectifier.outputs[0]
+            shape = build.graph.shape(output)
+            axes = [axis for axis in range(1, len(shape)) if axis != channel_axis_of(shape)]
+            columns.append(g.op("ReduceMax", output, g.ints(axes), keepdims=0) if axes else output)
+            total += record.channels
+    return build.columns("channel_peak", columns, total)
+
+
+def maps(build: Build) -> list[str]:
+    """Every layer's output, rectified where it is: [N, channels, height, width] each."""
+    outputs: list[str] = []
+    for layer, record in zip(build.layers, build.prepared.layers, strict=True):
+        tensor = layer.rectifier.outputs[0] if layer.rectifier else layer.output
+        shape = build.graph.shape(tensor)
+        if len(shape) == 3:
+            tensor, shape = build.g.transpose(tensor, (0, 2, 1)), (shape[0], shape[2], shape[1])
+        full: Shape = (*shape, *[1] * (4 - len(shape)))
+        tensor = tensor if len(shape) == 4 else build.g.reshape(tensor, full)
+        outputs += build.output(f"map/{record.name}", tensor, full)
+    return outputs
+
+
+def _mean(build: Build, flat: str) -> str:
+    return build.g.op("ReduceMean", flat, build.g.ints([1]), keepdims=1)
