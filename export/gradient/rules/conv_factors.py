@@ -50,9 +50,9 @@ def shared_unfolding(g: Emitter, node: Node, dy: str, place: Window) -> Factors:
     """
     shared = Sharing(place)
     outputs, channels, *_ = static(g.shape(node.inputs[1]))
-    left = gathered(g, channels_last(g, dy, 4), place.outputs, outputs, shared.row_index())
+    left = g.transpose(gathered(g, channels_last(g, dy, 4), place.outputs, outputs, shared.row_index()), (0, 2, 1))
     right = gathered(g, channels_last(g, node.inputs[0]), place.sizes, channels, shared.column_index())
-    return _with_taps_shared(g, node, shared, g.transpose(left, (0, 2, 1)), right)
+    return _with_taps_shared(g, node, shared, left, right)
 
 
 def shifted(g: Emitter, node: Node, dy: str, place: Window) -> Factors:
@@ -67,8 +67,9 @@ def shifted(g: Emitter, node: Node, dy: str, place: Window) -> Factors:
     left = [_shifted_along(g, flat, *ends) for ends in shared.row_shifts()]
     rows = g.reshape(channels_last(g, node.inputs[0]), (N, place.sizes[0], place.sizes[1] * channels))
     right = [_shifted_along(g, rows, begin * channels, end * channels) for begin, end in shared.column_shifts()]
-    parts = [g.reshape(part, (N, shared.positions, channels)) for part in right]
-    return _with_taps_shared(g, node, shared, g.op("Concat", *left, axis=1) if len(left) > 1 else left[0], *parts)
+    rows_of_dy = g.op("Concat", *left, axis=1) if len(left) > 1 else left[0]
+    columns_of_x = (g.reshape(part, (N, shared.positions, channels)) for part in right)
+    return _with_taps_shared(g, node, shared, rows_of_dy, *columns_of_x)
 
 
 def _with_taps_shared(g: Emitter, node: Node, shared: Sharing, left: str, *right: str) -> Factors:
