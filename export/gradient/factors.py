@@ -7,10 +7,13 @@ al. 2021; Bu et al. 2022), of which the cheaper is chosen at build time from the
 
     direct    form L·R, square, sum            rows · columns · positions multiply-adds, rows · columns entries
     ghost     Σ_t ((L·(R·Rᵀ)) ∘ L)_rt          positions² · (rows + columns), rows · positions entries
+
+An operator that knows R·Rᵀ by a cheaper way than the product gives a second pair of factors for it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -48,6 +51,9 @@ class Factors:
            the products are joined (that is smaller than what they are made of)
     channels   the output channel of every row of the arranged weight, [groups · rows]
     formed     whether dW itself is needed, for more than the norms of its rows
+    gram       R·Rᵀ [N, positions, positions], where it comes cheaper than by the product, at
+               `gram_cost` multiply-adds; there is no R then, and left is [N, positions, rows]
+    norms_only the same gradient with such a `gram`
     """
 
     left: str
@@ -59,6 +65,9 @@ class Factors:
     channels: Array
     groups: int = 1
     formed: bool = False
+    gram: str | None = None
+    gram_cost: float = 0.0
+    norms_only: Factors | None = None
 
     @property
     def all_rows(self) -> int:
@@ -70,14 +79,20 @@ class Factors:
         return self.right[0] if len(self.right) == 1 else g.op("Concat", *self.right, axis=last)
 
     @property
-    def direct_cost(self) -> int:
+    def direct_cost(self) -> float:
         """Multiply-adds per sample to form dW and to square it, for one group."""
-        return self.rows * self.columns * (self.positions + ENTRY_COST)
+        return math.inf if self.gram else self.rows * self.columns * (self.positions + ENTRY_COST)
 
     @property
-    def ghost_cost(self) -> int:
+    def ghost_cost(self) -> float:
         """Likewise of the ghost norm."""
-        return self.positions * (self.positions * (self.rows + self.columns) + self.rows * ENTRY_COST)
+        gram_cost = self.gram_cost if self.gram else self.positions**2 * self.columns
+        return gram_cost + self.positions * self.rows * (self.positions + ENTRY_COST)
+
+    @property
+    def norm_cost(self) -> float:
+        """Of the cheaper of both."""
+        return min(self.direct_cost, self.ghost_cost)
 
     @property
     def ghost(self) -> bool:
@@ -103,6 +118,12 @@ def joined(g: Emitter, uses: list[Factors]) -> Factors:
     )
 
 
+def for_norms(factors: Factors) -> Factors:
+    """Those that give the norms of the rows at least cost, where dW is not needed."""
+    other = factors.norms_only
+    return other if other and other.norm_cost < factors.norm_cost else factors
+
+
 def can_join(uses: list[Factors]) -> bool:
     """Whether all uses arrange the weight in one way."""
     key = {(use.arrangement, use.rows, use.columns, use.groups) for use in uses}
@@ -120,6 +141,8 @@ def row_squares(g: Emitter, factors: Factors, dw: Callable[[], str]) -> str:
     """‖row of dW_n‖² for every row: [N, all_rows]. `dw` emits the direct product."""
     if not factors.ghost:
         return g.square_sum(dw(), (2,))
+    if factors.gram:
+        return g.reduce_sum(g.mul(g.op("MatMul", factors.gram, factors.left), factors.left), (1,))
     last = 2 if factors.groups == 1 else 3
     swap = (0, 2, 1) if last == 2 else (0, 1, 3, 2)
     right = factors.whole_right(g)

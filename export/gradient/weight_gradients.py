@@ -46,6 +46,8 @@ class WeightGradients:
                     )
                 factors = factored.joined(self._build.g, uses)
                 factors = replace(factors, formed=self._must_form(layer, factors))
+                if not factors.formed:
+                    factors = self._for_norms(factors)
             self._weights[layer.source] = factors, lambda: factored.product(self._build.g, factors)
         return self._weights[layer.source]
 
@@ -54,6 +56,10 @@ class WeightGradients:
         if layer.operand in self._build.graph.folded and not self._gamma_from_outputs(layer, factors):
             return True
         return "batch_square" in self._build.wanted and factors.ghost_cost > factors.rows * factors.columns * ENTRY_COST
+
+    def _for_norms(self, factors: Factors) -> Factors:
+        """The batch's gradient takes the sum of the products, so both factors."""
+        return factors if "batch_square" in self._build.wanted else factored.for_norms(factors)
 
     def _gamma_from_outputs(self, layer: WeightedLayer, factors: Factors) -> bool:
         """Whether the scale's gradient is taken from the layer's output, not from dW: where that costs less.
@@ -64,7 +70,7 @@ class WeightGradients:
             return False
         outputs = per_sample_size(self._build.graph.shape(layer.output)[1:]) * ENTRY_COST
         passes = 1 if self._kept_output(layer) != layer.output else PASSES_OF_UNFUSED
-        by_output = min(factors.direct_cost, factors.ghost_cost) * factors.groups + passes * outputs
+        by_output = self._for_norms(factors).norm_cost * factors.groups + passes * outputs
         by_weight = (factors.direct_cost + factors.rows * factors.columns * ENTRY_COST) * factors.groups
         return bool(by_output < by_weight)
 

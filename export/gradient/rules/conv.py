@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from export.gradient.emitter import Cotangent, Emitter, PerSample
 from export.gradient.factors import Factors
@@ -10,6 +11,7 @@ from export.gradient.graph import Node, static
 from export.gradient.registry import gradient, norm
 from export.gradient.rules.conv_factors import unfolded_by_group, unfolding_costs
 from export.gradient.rules.conv_input import at_stride_1, by_phases, flipped, spread
+from export.gradient.rules.shifted_gram import by_shifted_gram
 from export.gradient.rules.windows import Window, window
 
 
@@ -38,7 +40,8 @@ def conv_norm(g: Emitter, node: Node, dy: str) -> Factors:
         return unfolded_by_group(g, node, dy, place, groups)
     outputs, channels, *_ = static(g.shape(node.inputs[1]))
     costs = unfolding_costs(place, outputs, channels)
-    return min(costs, key=costs.__getitem__)(g, node, dy, place)
+    factors = min(costs, key=costs.__getitem__)(g, node, dy, place)
+    return replace(factors, norms_only=by_shifted_gram(g, node, dy, place))
 
 
 def _geometry(g: Emitter, node: Node) -> tuple[Window, int]:

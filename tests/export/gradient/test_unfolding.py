@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from export.gradient import OPSET, differentiate, prepare, to_float64
-from export.gradient.rules import conv
+from export.gradient.rules import conv, shifted_gram
 from export.gradient.rules import conv_factors as ways
 from export.gradient.rules.windows import Window
 
@@ -46,17 +46,17 @@ def classifier(kernel: tuple[int, int], pads: list[int], dilations: list[int]) -
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
 
 
-@pytest.mark.parametrize(
-    ("kernel", "pads", "dilations"),
-    [
-        ((3, 3), [1, 1, 1, 1], [1, 1]),
-        ((3, 3), [0, 2, 1, 0], [1, 1]),
-        ((2, 3), [0, 0, 0, 0], [2, 1]),
-        ((3, 1), [2, 0, 2, 0], [2, 1]),
-        ((1, 2), [0, 1, 0, 1], [1, 2]),
-        ((5, 5), [4, 4, 4, 4], [1, 1]),
-    ],
-)
+GEOMETRIES = [
+    ((3, 3), [1, 1, 1, 1], [1, 1]),
+    ((3, 3), [0, 2, 1, 0], [1, 1]),
+    ((2, 3), [0, 0, 0, 0], [2, 1]),
+    ((3, 1), [2, 0, 2, 0], [2, 1]),
+    ((1, 2), [0, 1, 0, 1], [1, 2]),
+    ((5, 5), [4, 4, 4, 4], [1, 1]),
+]
+
+
+@pytest.mark.parametrize(("kernel", "pads", "dilations"), GEOMETRIES)
 def test_every_way_to_unfold_gives_the_same_norms(
     kernel: tuple[int, int], pads: list[int], dilations: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,6 +71,22 @@ def test_every_way_to_unfold_gives_the_same_norms(
     for way, squares in found.items():
         for name in NORMS:
             np.testing.assert_allclose(squares[name], expected[name], rtol=1e-12, err_msg=f"{way}: {name}")
+
+
+@pytest.mark.parametrize(("kernel", "pads", "dilations"), GEOMETRIES)
+def test_the_shifted_gram_matrix_gives_the_same_norms(
+    kernel: tuple[int, int], pads: list[int], dilations: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = prepare(to_float64(classifier(kernel, pads, dilations)))
+    image = np.random.default_rng(0).normal(size=(3, 3, 6, 7))
+    found = {}
+    for cost in (-1e6, 1e6):
+        monkeypatch.setattr(shifted_gram, "SHIFT_COST", cost)
+        graph = differentiate(ready, NORMS[:2])
+        assert any(node.op_type == "Sum" for node in graph.graph.node) == (cost < 0)
+        found[cost] = evaluate(graph, feeds(image, (0, 4, -1)))
+    for name in NORMS[:2]:
+        np.testing.assert_allclose(found[-1e6][name], found[1e6][name], rtol=1e-12, err_msg=name)
 
 
 def test_a_way_that_does_not_apply_is_never_chosen() -> None:
