@@ -188,8 +188,8 @@ async def _once(port: int, request: bytes) -> Answer:
         connection.close()
 
 
-async def closed_loop(port: int, request: bytes, clients: int, seconds: float) -> list[Answer]:
-    """Each client asks again as soon as it is answered."""
+async def closed_loop(port: int, request: bytes, clients: int, seconds: float, pause: float = 0.0) -> list[Answer]:
+    """Each client asks again `pause` seconds after it is answered."""
     answers: list[Answer] = []
     until = time.monotonic() + seconds
 
@@ -197,6 +197,8 @@ async def closed_loop(port: int, request: bytes, clients: int, seconds: float) -
         connection = Connection(port)
         while time.monotonic() < until:
             answers.append(await connection.ask(request))
+            if pause:
+                await asyncio.sleep(pause)
         connection.close()
 
     await asyncio.gather(*(client() for _ in range(clients)))

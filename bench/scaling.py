@@ -38,6 +38,11 @@ LOADS = (1e3, 1e5, 1e7)
 ZONES = 3
 
 
+PAUSE = 0.03
+"""Seconds. A run that finds the processor idle takes longer (cold caches) than one behind another, and at the loads
+compared most runs do."""
+
+
 @dataclass(frozen=True)
 class Measured:
     """One replica with as many run slots as the machine has CPUs, and one nginx in front."""
@@ -138,7 +143,7 @@ def compare(image: bytes, seconds: float) -> Comparison:
             asyncio.run(closed_loop(replica.port, request, 4, 2.0))
         run = run_time(pair[0], request, seconds)
         balancer = stack.enter_context(nginx(folder, [replica.port for replica in pair]))
-        alone = asyncio.run(closed_loop(balancer.port, request, 1, seconds / 2))
+        alone = asyncio.run(closed_loop(balancer.port, request, 1, seconds / 2, PAUSE))
         _require_success(alone)
         around = float(np.mean([answer.seconds - _served(answer) for answer in alone]))
         rows = [_row(load, run, pair, balancer, request, 3 * seconds) for load in (0.2, 0.4, 0.6)]
@@ -177,8 +182,8 @@ def _machine_seconds() -> float:
 
 
 def run_time(replica: Replica, request: bytes, seconds: float) -> RunTime:
-    """T(1) from one client alone, and the time per image of saturated runs, by Server-Timing."""
-    alone = asyncio.run(closed_loop(replica.port, request, 1, seconds / 2))
+    """T(1) from one client that pauses between requests, and the time per image of saturated runs, by Server-Timing."""
+    alone = asyncio.run(closed_loop(replica.port, request, 1, seconds / 2, PAUSE))
     _require_success(alone)
     single = float(np.mean([_served(answer) for answer in alone]))
     before = time.monotonic()
