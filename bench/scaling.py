@@ -36,8 +36,6 @@ FIXED_BATCH = (*ONE_SLOT, "--max-batch", str(LARGEST), "--warm-up", "false")
 """One slot whose largest batch is known beforehand, not what the warm-up happens to measure."""
 LOADS = (1e3, 1e5, 1e7)
 ZONES = 3
-
-
 PAUSE = 0.03
 """Seconds. A run that finds the processor idle takes longer (cold caches) than one behind another, and at the loads
 compared most runs do."""

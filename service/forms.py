@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import binascii
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -21,10 +20,10 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from service.errors import EmptyBody, InvalidLabel, MalformedRequest, TooLarge
+from service.json_bodies import MAX_JSON_VALUES, parse_json
 
 Label = str | int | None
 
-MAX_JSON_VALUES = 100_000
 MAX_TEXT_FIELD = 2**16
 BASE64_PIECE = 2**20
 """Characters, a multiple of four."""
@@ -80,12 +79,11 @@ async def read_form_off_the_loop(body: bytes, content_type: str, limits: Limits)
 
 
 def _read_json(body: bytes, limits: Limits) -> Form:
-    if body.count(b"[") + body.count(b"{") + body.count(b",") > MAX_JSON_VALUES:
-        raise TooLarge(f"The JSON body has more than {MAX_JSON_VALUES} values.")
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        raise MalformedRequest("The body is not valid JSON.") from None
+    document = parse_json(
+        body,
+        too_many=f"The JSON body has more than {MAX_JSON_VALUES} values.",
+        unreadable="The body is not valid JSON.",
+    )
     if not isinstance(document, dict):
         raise MalformedRequest("The JSON body must be an object.")
     _check_depth(document, limits.json_depth)

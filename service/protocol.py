@@ -60,13 +60,12 @@ class Protocol(HttpToolsProtocol):
             cycle.disconnected = True  # though not told yet: uvicorn would log, as an error, that nothing was sent
         if cycle.disconnected:
             return
-        lines = [b"%s: %s\r\n" % header for header in headers]
         if CLOSE in headers:
             cycle.keep_alive = False
         elif not cycle.keep_alive:
-            lines.append(b"connection: close\r\n")
+            headers = [*headers, CLOSE]
         content = b"" if cycle.scope["method"] == "HEAD" else body
-        self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", content]))
+        self.transport.write(message(status, headers, content))
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
         cycle.message_event.set()
@@ -159,6 +158,10 @@ class Protocol(HttpToolsProtocol):
         path = self.url.partition(b"?")[0].decode("latin-1")
         status, headers, body = error_answer(error, path, request_id)
         headers += [(b"content-length", b"%d" % len(body)), (b"x-request-id", request_id.encode()), CLOSE]
-        lines = [b"%s: %s\r\n" % header for header in headers]
-        self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
+        self.transport.write(message(status, headers, body))
         self.transport.close()
+
+
+def message(status: int, headers: Headers, body: bytes) -> bytes:
+    """A whole answer as it goes over the wire."""
+    return b"".join([STATUS_LINE[status], *[b"%s: %s\r\n" % header for header in headers], b"\r\n", body])

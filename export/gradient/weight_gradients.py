@@ -58,7 +58,7 @@ class WeightGradients:
         return "batch_square" in self._build.wanted and factors.ghost_cost > factors.rows * factors.columns * ENTRY_COST
 
     def _for_norms(self, factors: Factors) -> Factors:
-        """The batch's gradient takes the sum of the products, so both factors."""
+        """The cheapest for norms; not those without R where the batch's gradient, a sum of L·R, is wanted too."""
         return factors if "batch_square" in self._build.wanted else factored.for_norms(factors)
 
     def _gamma_from_outputs(self, layer: WeightedLayer, factors: Factors) -> bool:

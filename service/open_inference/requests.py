@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from service.errors import EmptyBody, MalformedRequest, TooLarge, UnsupportedBody
+from service.json_bodies import MAX_JSON_VALUES, parse_json
 from service.open_inference.catalogue import IMAGE
 from service.open_inference.json_numbers import take_out_lists
 from service.open_inference.tensors import from_binary, from_json, from_json_text
@@ -21,8 +21,6 @@ InputCheck = Callable[[str, str, tuple[int, ...]], None]
 """Raises for an input (name, datatype, shape) that the model does not take, before its data is read."""
 
 LARGEST_DIMENSION = 2**31
-MAX_JSON_VALUES = 100_000
-"""Beside the long lists of numbers."""
 MOST_OUTPUTS = 100
 LONGEST_ID = 2**12
 """Characters; the answer repeats it."""
@@ -124,12 +122,11 @@ def _header_length(given: str | None, size: int) -> int:
 
 
 def _document(text: bytes) -> Mapping[str, Any]:
-    if text.count(b"[") + text.count(b"{") + text.count(b",") > MAX_JSON_VALUES:
-        raise TooLarge(f"The request's JSON has more than {MAX_JSON_VALUES} values beside its numbers.")
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        raise MalformedRequest("The request's JSON cannot be read.") from None
+    document = parse_json(
+        text,
+        too_many=f"The request's JSON has more than {MAX_JSON_VALUES} values beside its numbers.",
+        unreadable="The request's JSON cannot be read.",
+    )
     return _mapping(document, "the request")
 
 
