@@ -11,6 +11,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from service.bundle_schema import GraphName
 from service.errors import InternalError, ShuttingDown
 from service.execution import execute
 from service.ledger import Ledger
+from service.priority import give_way
 from service.registry import ServedGraph, ServedModel
 from service.request_context import RequestContext
 
@@ -46,6 +48,7 @@ class Engine:
         self._max_pixels = max_pixels
         self._ledger = ledger
         self._threads: list[threading.Thread] = []
+        self._loaders = ThreadPoolExecutor(slots, "load", initializer=give_way)
         self._last_client: object = None
         self._alone: Ticket | None = None
         self._wake_planned = False
@@ -66,6 +69,7 @@ class Engine:
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
         self._threads.clear()
+        self._loaders.shutdown(wait=False)
 
     async def run(
         self,
@@ -112,7 +116,7 @@ class Engine:
     async def _load_on_demand(self, model: ServedModel, graph: ServedGraph, request: RequestContext) -> None:
         """Waits for a graph for diagnostics that nobody has used yet; predictions never wait for a load."""
         if graph.diagnostic and graph.state in ("unloaded", "loading"):
-            loading = self._loop.run_in_executor(None, self._load, model, graph)
+            loading = self._loop.run_in_executor(self._loaders, self._load, model, graph)
             await _Waiting(asyncio.shield(loading)).until_done(request)
         graph.check_ready()
 

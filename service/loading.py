@@ -18,6 +18,7 @@ from pathlib import Path
 
 from service.bundles import BundleRefused, find_bundles, fingerprint, read_bundle
 from service.memory import give_back
+from service.priority import give_way
 from service.registry import Registry, ServedGraph, ServedModel
 from service.runtime import CPU, RunHandle, Runtime, Session, zeros_for
 
@@ -84,6 +85,7 @@ class Loader:
     def _work(self) -> None:
         self.refresh()
         self.started.set()
+        give_way()  # from here on to predictions: optimising and warming a graph takes a core for seconds
         self._load_rest()
         while not self._stop.is_set() and self._poll_seconds:
             self._look.wait(self._poll_seconds)

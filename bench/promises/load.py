@@ -107,7 +107,13 @@ async def closed_loop(port: int, requests: Sequence[bytes], clients: int, second
 
 
 async def open_loop(
-    port: int, requests: Sequence[bytes], rate: float, seconds: float, patience: float, connections: int = 800
+    port: int,
+    requests: Sequence[bytes],
+    rate: float,
+    seconds: float,
+    patience: float,
+    connections: int = 800,
+    seed: int = 0,
 ) -> list[Answer]:
     """Poisson arrivals of `rate` per second for `seconds`, whether or not the last ones were answered.
 
@@ -128,7 +134,7 @@ async def open_loop(
         (await loop.create_connection(lambda: Caller(answered), "127.0.0.1", port))[1] for _ in range(connections)
     ]
     idle.extend(callers)
-    due = time.monotonic() + np.cumsum(np.random.default_rng(0).exponential(1 / rate, int(rate * seconds)))
+    due = time.monotonic() + np.cumsum(np.random.default_rng(seed).exponential(1 / rate, int(rate * seconds)))
     for number, moment in enumerate(due.tolist()):
         while (wait := moment - time.monotonic()) > 0:
             await asyncio.sleep(wait)

@@ -22,17 +22,26 @@ def layer_baselines(
     """One per layer: the recorded range of r and the share of `relative` [N, L] outside of it; None without either."""
     if baseline is None or not len(relative):
         return [None] * len(layers)
-    found: list[LayerBaseline | None] = []
-    for column, layer in enumerate(layers):
-        recorded = baseline.scaled_gradient_norm.get(layer.name)
-        if recorded is None:
-            found.append(None)
-            continue
-        low, high = recorded[0], recorded[-1]
-        median = float(np.interp(0.5, baseline.quantiles, recorded))
-        inside = (relative[:, column] >= low) & (relative[:, column] <= high)
-        found.append(LayerBaseline(low=low, median=median, high=high, outside_share=float(np.mean(~inside))))
+    found: list[LayerBaseline | None] = [None] * len(layers)
+    known = [column for column, layer in enumerate(layers) if layer.name in baseline.scaled_gradient_norm]
+    if not known:
+        return found
+    recorded = np.array([baseline.scaled_gradient_norm[layers[column].name] for column in known])
+    low, high = recorded[:, 0], recorded[:, -1]
+    inside = (relative[:, known] >= low) & (relative[:, known] <= high)
+    columns = np.stack([low, _medians(baseline.quantiles, recorded), high, (~inside).mean(axis=0)], axis=1).tolist()
+    for column, (least, median, most, outside) in zip(known, columns, strict=True):
+        found[column] = LayerBaseline(low=least, median=median, high=most, outside_share=outside)
     return found
+
+
+def _medians(quantiles: tuple[float, ...], recorded: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each row's value at probability 0.5, linearly between the recorded ones."""
+    position = float(np.interp(0.5, quantiles, range(len(quantiles))))
+    below = recorded[:, int(position)]
+    above = recorded[:, min(int(position) + 1, len(quantiles) - 1)]
+    medians: NDArray[np.float64] = below + position % 1 * (above - below)
+    return medians
 
 
 def unlike_itself(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,7 +70,7 @@ def diagnose(bundle: Bundle, measured: Measured, thresholds: Thresholds) -> Diag
     sizes = logit_gradient_norms(norms["logits"], labels)
     relative = relative_norms(norms["scaled_gradient_norm"], sizes)
     dead, dead_images = dead_fractions(bundle, measured.activations)
-    judged, saturated = judged_norms(measured)
+    judged, saturated = _by_runner_up(measured, relative, saturated_samples(sizes))
     parameters = np.array([layer.parameters for layer in bundle.layers], np.float64)
     with np.errstate(invalid="ignore"):
         typical = np.median(norms["weight_gradient_norm"], axis=0) / np.sqrt(parameters)
@@ -92,15 +93,7 @@ def diagnose(bundle: Bundle, measured: Measured, thresholds: Thresholds) -> Diag
     return Diagnosis(
         samples=_samples(bundle, norms["logits"], labels, sizes),
         layers=layers,
-        other_parameters=[
-            OtherParameterGradients(
-                name=one.name,
-                operator=one.operator,
-                parameters=one.parameters,
-                gradient_norm=norms["other_gradient_norm"][:, column].tolist(),
-            )
-            for column, one in enumerate(bundle.other_parameters)
-        ],
+        other_parameters=_other_parameters(bundle, norms),
         unlike_itself=(unlike_itself(bundle.baseline, bundle.layers, baselines) if bundle.baseline else None),
         verdict=verdict,
     )
@@ -159,7 +152,12 @@ def judged_norms(measured: Measured) -> tuple[Float64, NDArray[np.bool_]]:
     norms = measured.norms
     sizes = logit_gradient_norms(norms["logits"], loss_labels(norms["logits"], measured.labels))
     relative = relative_norms(norms["scaled_gradient_norm"], sizes)
-    saturated = saturated_samples(sizes)
+    return _by_runner_up(measured, relative, saturated_samples(sizes))
+
+
+def _by_runner_up(
+    measured: Measured, relative: Float64, saturated: NDArray[np.bool_]
+) -> tuple[Float64, NDArray[np.bool_]]:
     if measured.runner_up is None:
         return relative, saturated
     logits = measured.runner_up["logits"]
@@ -187,6 +185,15 @@ def _samples(bundle: Bundle, logits: Array, labels: NDArray[np.int64], sizes: Fl
     ]
 
 
+def _other_parameters(bundle: Bundle, norms: Mapping[str, Array]) -> list[OtherParameterGradients]:
+    if not bundle.other_parameters:
+        return []
+    return [
+        OtherParameterGradients(name=one.name, operator=one.operator, parameters=one.parameters, gradient_norm=column)
+        for one, column in zip(bundle.other_parameters, norms["other_gradient_norm"].T.tolist(), strict=True)
+    ]
+
+
 def _layers(
     bundle: Bundle,
     measured: Measured,
@@ -196,9 +203,14 @@ def _layers(
     states: list[State],
 ) -> list[LayerGradients]:
     norms, activations = measured.norms, measured.activations
-    bias_columns = iter(range(len(bundle.layers)))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = norms["weight_gradient_norm"] / np.array([layer.weight_norm for layer in bundle.layers])
+    # By layer, all at once: a conversion for each of them takes longer than the verdict.
+    activation, weight, scaled = [
+        norms[f"{kind}_gradient_norm"].T.tolist() for kind in ("activation", "weight", "scaled")
+    ]
+    bias = iter(norms["bias_gradient_norm"].T.tolist() if "bias_gradient_norm" in norms else ())
+    ratio, divided, dead_fraction = ratios.T.tolist(), relative.T.tolist(), dead.tolist()
     return [
         LayerGradients(
             name=layer.name,
@@ -208,16 +220,16 @@ def _layers(
             parameters=layer.parameters,
             uses=layer.uses,
             weight_norm=layer.weight_norm,
-            activation_gradient_norm=norms["activation_gradient_norm"][:, column].tolist(),
-            weight_gradient_norm=norms["weight_gradient_norm"][:, column].tolist(),
-            scaled_gradient_norm=norms["scaled_gradient_norm"][:, column].tolist(),
-            bias_gradient_norm=(norms["bias_gradient_norm"][:, next(bias_columns)].tolist() if layer.bias else None),
-            gradient_to_weight_ratio=ratios[:, column].tolist(),
-            relative_gradient_norm=relative[:, column].tolist(),
+            activation_gradient_norm=activation[column],
+            weight_gradient_norm=weight[column],
+            scaled_gradient_norm=scaled[column],
+            bias_gradient_norm=next(bias) if layer.bias else None,
+            gradient_to_weight_ratio=ratio[column],
+            relative_gradient_norm=divided[column],
             batch_gradient_norm=(
                 float(norms["batch_gradient_norm"][column]) if "batch_gradient_norm" in norms else None
             ),
-            dead_fraction=None if np.isnan(dead[column]) else float(dead[column]),
+            dead_fraction=None if math.isnan(dead_fraction[column]) else dead_fraction[column],
             noise_scale=measured.noise[column] if measured.noise else None,
             activations=_activations(layer, column, activations) if activations is not None else None,
             baseline=baselines[column],

@@ -20,6 +20,7 @@ from live_server import LiveServer, best_label, picture, running, wait_until
 from tiny_bundles import write_bundle
 
 from service.bundles import read_bundle
+from service.priority import BEHIND
 
 ROOT = Path(__file__).parents[2]
 RED = picture("red")
@@ -72,6 +73,24 @@ def test_graphs_for_diagnostics_are_loaded_at_the_start_if_the_settings_say_so(
         wait_until(lambda: served.state == state)
         server.state.loader.stop()  # after which nothing more is loaded
         assert served.state == state
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_loading_gives_way_to_predictions_once_they_are_served(tmp_path: Path) -> None:
+    graph = {"file": "forward.onnx", "inputs": ("input",), "outputs": ("logits",)}
+    write_bundle(tmp_path, "tiny", graphs={"forward": graph, "weight_norms": graph})
+    with running(tmp_path, bundle_poll_seconds=60.0) as server, server.client() as client:
+        wait_until(lambda: priority("loader") == BEHIND)
+        client.post("/diagnostics/gradients", content=RED)  # loads its graph in a thread of its own
+        assert priority("load_0") == BEHIND
+        assert priority("run-0") == 0
+
+
+def priority(thread: str) -> int | None:
+    """Of a thread of this process by the kernel's account; None if there is none of that name."""
+    found = [one for one in threading.enumerate() if one.name == thread]
+    assert len(found) < 2
+    return os.getpriority(os.PRIO_PROCESS, found[0].native_id or 0) if found else None
 
 
 def test_the_folder_is_watched(tmp_path: Path) -> None:
