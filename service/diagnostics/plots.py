@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from service.diagnostics import schemas
 from service.diagnostics.drawing import MARGIN, WIDTH, Drawing, Linear, Logarithmic, power_of_ten
 
 Answer = Mapping[str, Any]
@@ -53,6 +54,24 @@ SCORES: Final = {
     "el2n": "EL2N",
     "grand": "GraNd",
 }
+
+
+def plot(answer: schemas.Answer, families: Families = NO_FAMILIES) -> str:
+    """The plot of a diagnosis; `families` colours its models."""
+    body = answer.model_dump(mode="json")
+    match answer:
+        case schemas.Gradients():
+            return gradients(body, families)
+        case schemas.Comparison():
+            return compare(body, families)
+        case schemas.Shattering():
+            return shattering(body, families)
+        case schemas.Scores():
+            return scores(body)
+        case schemas.Features():
+            return features(body)
+        case _:
+            raise TypeError(f"there is no plot of {type(answer).__name__}")
 
 
 def gradients(answer: Answer, families: Families = NO_FAMILIES) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from service.bundle_schema import GraphName
 from service.dependencies import EngineDependency, SubmissionDependency
-from service.diagnostics import compare, features, pictures, plots, scores, shattering
+from service.diagnostics import compare, features, pictures, scores, shattering
 from service.diagnostics.gradients import Diagnosis, Measured, diagnose
 from service.diagnostics.measurement import RunGraph, measure_gradients
 from service.diagnostics.norms import probabilities
@@ -38,7 +37,6 @@ from service.responses import identity
 from service.submission import Submission
 
 Array = NDArray[Any]
-Plot = Callable[[Mapping[str, Any]], str]
 
 SVG: Final = "image/svg+xml"
 MOST_FEATURE_IMAGES: Final = 4
@@ -100,7 +98,7 @@ async def gradients(request: Request, submission: SubmissionDependency, engine: 
         saliencies = await _input_gradients(run, model, pixels, labels)
     diagnosis = diagnose(model.bundle, measured, thresholds)
     answer = _gradients_answer(model, submission, diagnosis, measured, saliencies)
-    return respond(request, submission, answer, coloured(plots.gradients, submission))
+    return respond(request, submission, answer)
 
 
 @router.post(
@@ -124,7 +122,7 @@ async def compare_models(request: Request, submission: SubmissionDependency, eng
         predictions_differ=compare.predictions_differ(compared),
         because=compare.because(compared, found),
     )
-    return respond(request, submission, answer, coloured(plots.compare, submission))
+    return respond(request, submission, answer)
 
 
 @router.post(
@@ -162,7 +160,7 @@ async def shattered_gradients(request: Request, submission: SubmissionDependency
         probability=probabilities(outputs["logits"])[:, label].tolist(),
         verdict=shattering.judge(found, threshold),
     )
-    return respond(request, submission, answer, coloured(plots.shattering, submission))
+    return respond(request, submission, answer)
 
 
 @router.post("/scores", responses=answers(Scores), openapi_extra=image_request("label", "format"))
@@ -182,7 +180,7 @@ async def image_scores(request: Request, submission: SubmissionDependency, engin
         samples=scores.score(model.bundle, norms, labels, predicted_norms, reference),
         notes=[] if reference else ["layer_norm_distance is null: the bundle has no reference statistics."],
     )
-    return respond(request, submission, answer, plots.scores)
+    return respond(request, submission, answer)
 
 
 @router.post(
@@ -213,7 +211,7 @@ async def layer_features(request: Request, submission: SubmissionDependency, eng
         ],
         separability=features.separability_by_depth(model.bundle),
     )
-    return respond(request, submission, answer, plots.features)
+    return respond(request, submission, answer)
 
 
 # ---------------------------------------------------------------- what they share
@@ -228,20 +226,17 @@ def runner(engine: Engine, model: ServedModel, submission: Submission) -> RunGra
     return run
 
 
-def respond(request: Request, submission: Submission, answer: Answer, plot: Plot) -> Response:
+def respond(request: Request, submission: Submission, answer: Answer) -> Response:
     """`answer` as JSON, or its plot where the caller prefers SVG."""
     form = submission.option("format", "svg" if SVG in request.headers.get("accept", "") else "json")
     if form == "svg":
-        return Response(plot(answer.model_dump(mode="json")), media_type=SVG)
+        from service.diagnostics import plots  # with what it imports, over a megabyte that JSON has no use for
+
+        families = {model.name: model.bundle.architecture.family for model in submission.models}
+        return Response(plots.plot(answer, families), media_type=SVG)
     if form != "json":
         raise InvalidParameter(f"`format` is json or svg, not {str(form)[:40]!r}.")
     return Response(answer.model_dump_json(), media_type="application/json")
-
-
-def coloured(plot: Callable[[Mapping[str, Any], plots.Families], str], submission: Submission) -> Plot:
-    """`plot` with every model in the colour of its family."""
-    families = {model.name: model.bundle.architecture.family for model in submission.models}
-    return lambda answer: plot(answer, families)
 
 
 def read_thresholds(submission: Submission) -> Thresholds:
