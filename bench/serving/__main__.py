@@ -23,7 +23,7 @@ from typing import Any
 
 from bench.page import replace_section
 from bench.serving.report import COMMAND, Bound, Measured, Row, report
-from bench.serving.servers import ROOT, SERVERS, ServerUnderTest, started
+from bench.serving.servers import HTTP_ALONE, ROOT, SERVERS, ServerUnderTest, started
 from bench.serving.subjects import SUBJECTS, Subject, write_expected
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -64,6 +64,7 @@ def measure(subject: Subject, servers: list[ServerUnderTest], scratch: Path) -> 
         pillow=between(before["pillow"], after["pillow"]),
         decoder=between(before["service"], after["service"]),
         rows=ours + [measure_server(server, subject, images) for server in servers if server is not OURS],
+        http_alone=measure_server(HTTP_ALONE, subject, images),
         memory_alone=memory_alone(subject, images, scratch) if OURS in servers else 0.0,
         profile=profile(subject, images) if OURS in servers else {},
         load_average=os.getloadavg()[0],
@@ -86,9 +87,8 @@ def measure_server(server: ServerUnderTest, subject: Subject, images: Path) -> R
     """One server at every number of connections."""
     say(f"{subject.name}: {server.name}")
     row = Row(server.name)
-    sample = Path(json.loads(images.read_text())[0][0]).read_bytes()
     try:
-        with started(server, subject.bundle, sample, subject.peer_threads) as running:
+        with started(server, subject.bundle, images, subject.peer_threads) as running:
             row.ready_seconds = running.ready_seconds
             load(server, running.port, images, 8, 1.0)
             running.settle()
@@ -109,8 +109,7 @@ def memory_alone(subject: Subject, images: Path, scratch: Path) -> float:
     folder = scratch / "alone"
     folder.mkdir()
     (folder / subject.bundle.name).symlink_to(subject.bundle)
-    sample = Path(json.loads(images.read_text())[0][0]).read_bytes()
-    with started(OURS, folder / subject.bundle.name, sample) as running:
+    with started(OURS, folder / subject.bundle.name, images) as running:
         load(OURS, running.port, images, 32, min(3.0, subject.seconds))
         time.sleep(0.5)
         return running.memory_mb()

@@ -80,6 +80,9 @@ SERVERS = (
     ),
 )
 
+HTTP_ALONE = ServerUnderTest("HTTP alone, answers looked up", ("-m", "bench.serving.peers.looked_up"), "raw")
+"""No peer: what remains of a request's cost when nothing is computed."""
+
 
 def python_of(server: ServerUnderTest) -> Path:
     """The server's interpreter, installing its environment on first use.
@@ -141,8 +144,8 @@ class Running:
 
 
 @contextmanager
-def started(server: ServerUnderTest, bundle: Path, sample: bytes, peer_threads: int = 1) -> Iterator[Running]:
-    """The server, once it answers `sample` with 200.
+def started(server: ServerUnderTest, bundle: Path, images: Path, peer_threads: int = 1) -> Iterator[Running]:
+    """The server, once it answers the first of `images` (JSON: [[file, expected label], …]) with 200.
 
     `peer_threads` is what a run has in a server that runs one batch at a time.
 
@@ -151,10 +154,12 @@ def started(server: ServerUnderTest, bundle: Path, sample: bytes, peer_threads: 
     """
     python = python_of(server)
     port = _free_port()
+    sample = Path(json.loads(images.read_text())[0][0]).read_bytes()
     with tempfile.TemporaryDirectory() as folder:
         _write_mlserver_settings(Path(folder), port)
         command = [str(python), *(part.format(port=port, folder=folder) for part in server.command)]
         environment = {**os.environ, "BENCH_BUNDLE": str(bundle), "BENCH_PORT": str(port), "PYTHONPATH": str(ROOT)}
+        environment["BENCH_IMAGES"] = str(images)
         environment["BENCH_THREADS"] = str(peer_threads if server.one_run_at_a_time else 1)
         environment["CONTRAFLOW_BUNDLES"] = str(bundle.parent)
         environment["CONTRAFLOW_DEFAULT_MODEL"] = bundle.name
