@@ -64,7 +64,7 @@ def measure(subject: Subject, servers: list[ServerUnderTest], scratch: Path) -> 
         pillow=between(before["pillow"], after["pillow"]),
         decoder=between(before["service"], after["service"]),
         rows=ours + [measure_server(server, subject, images) for server in servers if server is not OURS],
-        http_alone=measure_server(HTTP_ALONE, subject, images),
+        http_alone=http_alone(subject, images),
         memory_alone=memory_alone(subject, images, scratch) if OURS in servers else 0.0,
         profile=profile(subject, images) if OURS in servers else {},
         load_average=os.getloadavg()[0],
@@ -101,6 +101,18 @@ def measure_server(server: ServerUnderTest, subject: Subject, images: Path) -> R
             row.memory_mb = running.memory_mb()
     except (RuntimeError, subprocess.CalledProcessError) as error:
         row.reason = str(error)
+    return row
+
+
+def http_alone(subject: Subject, images: Path) -> Row:
+    """What HTTP costs without a model.
+
+    Raises:
+        RuntimeError: it cannot be measured, and the targets not be judged beside it.
+    """
+    row = measure_server(HTTP_ALONE, subject, images)
+    if row.reason:
+        raise RuntimeError(f"{row.name}: {row.reason}")
     return row
 
 

@@ -103,7 +103,7 @@ def table(measured: Measured) -> list[str]:
         f"p50 ms at 1 | p99 ms at {COMPARED} | errors | memory MB | ready s |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for row in [*measured.rows, measured.http_alone]:
+    for row in (*measured.rows, measured.http_alone):
         if row.reason:
             lines.append(f"| {row.name} | {row.reason} | | | | | | |")
             continue

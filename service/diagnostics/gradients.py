@@ -158,6 +158,7 @@ def judged_norms(measured: Measured) -> tuple[Float64, NDArray[np.bool_]]:
 def _by_runner_up(
     measured: Measured, relative: Float64, saturated: NDArray[np.bool_]
 ) -> tuple[Float64, NDArray[np.bool_]]:
+    """`relative` with the rows of `saturated` samples by their runner-up class, and which still say nothing."""
     if measured.runner_up is None:
         return relative, saturated
     logits = measured.runner_up["logits"]
