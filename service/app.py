@@ -89,7 +89,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
             decode_pool.close()
 
     app = FastAPI(title="Contraflow", docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False)
-    endpoint = PredictEndpoint(registry, engine, decode_pool, sampler, settings)
+    endpoint = PredictEndpoint(registry, engine, decode_pool, sampler, runtime, settings)
     state = app.state
     state.settings, state.registry, state.runtime, state.ledger = settings, registry, runtime, ledger
     state.lifecycle, state.engine, state.decode_pool, state.loader = lifecycle, engine, decode_pool, loader

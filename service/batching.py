@@ -11,7 +11,6 @@ queue at once.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections import deque
@@ -26,6 +25,8 @@ from service.registry import ServedGraph
 from service.runtime import RunHandle
 
 Array = NDArray[Any]
+Outcome = dict[str, Array] | Exception
+"""What a graph gave for the images of one ticket, or why it gave nothing."""
 
 LONGEST_DIAGNOSTICS_WAIT = 1.0
 """Seconds after which a diagnosis has a turn although predictions never cease."""
@@ -45,8 +46,8 @@ class Ticket:
     """
 
     __slots__ = (
-        "background", "batch", "cost", "count", "decoded", "finished", "forget", "future", "graph", "images",
-        "labels", "outcome", "submitted", "taken",
+        "answer", "background", "batch", "cost", "count", "decoded", "finished", "forget", "graph", "images",
+        "labels", "outcome", "settled", "submitted", "taken",
     )  # fmt: skip
 
     def __init__(
@@ -54,41 +55,39 @@ class Ticket:
         graph: ServedGraph,
         images: tuple[bytes, ...] | Array,
         labels: NDArray[np.int64] | None,
-        future: asyncio.Future[dict[str, Array]],
+        answer: Callable[[Ticket, Outcome], None],
         *,
         background: bool = False,
     ) -> None:
+        """`answer` is called once, on the event loop's thread, and must not raise."""
         self.graph = graph
         self.background = background
         self.images: tuple[bytes, ...] | Array | None = images
         self.labels = labels
         self.count = len(images)
-        self.future = future
+        self.answer = answer
         self.cost = self.count * graph.seconds_per_image
         self.submitted = self.taken = self.decoded = self.finished = 0.0
         self.batch: Batch | None = None
-        self.outcome: dict[str, Array] | Exception | None = None
+        self.outcome: Outcome | None = None
+        self.settled = False
+        """Whether it has been answered; if its run is not over, nobody waits for it any more."""
         self.forget: Callable[[Ticket], None] = lambda ticket: None
 
     def abandon(self, error: Exception) -> None:
         """Nobody waits any more: leaves the queue, or stops the run if nobody else waits for it either."""
-        if not self.future.done():
-            self.future.set_exception(error)
-            self.future.exception()  # seen: whoever awaited it may have gone
+        waited_for, self.settled = not self.settled, True
         self.forget(self)
         if self.batch is not None:
             self.batch.stop_if_deserted()
-
-    @property
-    def deserted(self) -> bool:
-        return self.future.done()
+        if waited_for:
+            self.answer(self, error)
 
     def deliver(self) -> None:
-        if not self.future.done():
-            if isinstance(self.outcome, Exception):
-                self.future.set_exception(self.outcome)
-            elif self.outcome is not None:
-                self.future.set_result(self.outcome)
+        """Answers with the outcome of the run, if there is one and somebody waits for it."""
+        if self.outcome is not None and not self.settled:
+            self.settled = True
+            self.answer(self, self.outcome)
 
 
 class Batch:
@@ -114,11 +113,12 @@ class Batch:
         return max(self.expected_end - now, 0.25 * (now - self.began))
 
     def stop_if_deserted(self) -> None:
-        if all(ticket.deserted for ticket in self.tickets):
+        if all(ticket.settled for ticket in self.tickets):
             self.handle.stop()
 
     def deliver(self) -> None:
-        for ticket in self.tickets:
+        tickets, self.tickets = self.tickets, []  # no cycle is left to the garbage collector
+        for ticket in tickets:
             ticket.deliver()
 
 

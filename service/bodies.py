@@ -37,6 +37,11 @@ class BodyReader:
         self._seconds = seconds
         self._held = 0
 
+    @property
+    def uncounted(self) -> int:
+        """Bytes up to which a body that has arrived whole may be taken without asking."""
+        return min(SMALL_BODY, self._max_bytes)
+
     def take(self, body: bytes, holding: Holding) -> bytes:
         """A body that has arrived whole.
 

@@ -1,4 +1,4 @@
-"""Runs graphs for requests: `await engine.run(…)` in, rows for exactly these images out.
+"""Runs graphs for requests: `await engine.run(…)` in, rows for exactly these images out; or by callback, `begin`.
 
 Run slots are threads that each take a batch, decode what is small, run it and wake the event loop
 once for all its tickets. A request that finds the service empty, from the only client there is, runs
@@ -12,12 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.batching import Batch, Scheduler, Ticket
+from service.batching import Batch, Outcome, Scheduler, Ticket
 from service.bundle_schema import GraphName
 from service.errors import InternalError, ShuttingDown
 from service.execution import execute
@@ -100,12 +101,23 @@ class Engine:
         served = model.graph(graph)
         if served.state != "ready":
             await self._load_on_demand(model, served, request)
-        tickets = self._tickets(served, images, labels, request.background)
+        parts = self._parts(served, len(images))
+        futures: list[asyncio.Future[dict[str, Array]]] = [self._loop.create_future() for _ in parts]
+        tickets = [
+            Ticket(
+                served,
+                images[part],
+                None if labels is None else labels[part],
+                partial(_resolve, future),
+                background=request.background,
+            )
+            for part, future in zip(parts, futures, strict=True)
+        ]
         self._submit(tickets, request)
         try:
-            if len(tickets) == 1:
-                return await tickets[0].future
-            return _joined([await ticket.future for ticket in tickets])
+            if len(futures) == 1:
+                return await futures[0]
+            return _joined([await future for future in futures])
         except BaseException:
             for ticket in tickets:
                 ticket.abandon(InternalError("The rest of the request failed."))
@@ -120,28 +132,27 @@ class Engine:
             await _Waiting(asyncio.shield(loading)).until_done(request)
         graph.check_ready()
 
-    def _tickets(
-        self,
-        graph: ServedGraph,
-        images: tuple[bytes, ...] | Array,
-        labels: NDArray[np.int64] | None,
-        background: bool,
-    ) -> list[Ticket]:
-        count = len(images)
-        size = count if graph.exclusive else graph.best_batch
-        if count <= size:
-            return [Ticket(graph, images, labels, self._loop.create_future(), background=background)]
-        parts = [slice(start, start + size) for start in range(0, count, size)]
-        return [
-            Ticket(
-                graph,
-                images[part],
-                None if labels is None else labels[part],
-                self._loop.create_future(),
-                background=background,
-            )
-            for part in parts
-        ]
+    def begin(
+        self, graph: ServedGraph, image: bytes, answer: Callable[[Outcome], None], *, request: RequestContext
+    ) -> None:
+        """Runs `graph` on one encoded image; as `run`, for a graph that is ready, but without a coroutine.
+
+        `answer` gets the outcome once, on the event loop, and must not raise.
+
+        Raises:
+            ServiceError: refused (queue, deadline); `answer` is not called then.
+        """
+
+        def settled(ticket: Ticket, outcome: Outcome) -> None:
+            _account(request, (ticket,))
+            answer(outcome)
+
+        self._submit((Ticket(graph, (image,), None, settled),), request)
+
+    def _parts(self, graph: ServedGraph, count: int) -> list[slice]:
+        """What of `count` images goes into one run."""
+        size = max(1, count) if graph.exclusive else graph.best_batch
+        return [slice(start, start + size) for start in range(0, max(1, count), size)]
 
     def _submit(self, tickets: Sequence[Ticket], request: RequestContext) -> None:
         if self._stopping:
@@ -207,6 +218,17 @@ class _Waiting:
             raise
         finally:
             request.remove(self)
+
+
+def _resolve(future: asyncio.Future[dict[str, Array]], _: Ticket, outcome: Outcome) -> None:
+    """`outcome` to whoever awaits `future`, who may have gone."""
+    if future.done():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+        future.exception()  # seen
+    else:
+        future.set_result(outcome)
 
 
 def _is_short(ticket: Ticket) -> bool:

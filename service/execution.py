@@ -25,7 +25,7 @@ def execute(batch: Batch, max_pixels: int = MAX_PIXELS) -> None:
     """Fills the `outcome` of every ticket; never raises. A ticket that fails leaves its neighbours alone."""
     decodable: list[tuple[Ticket, Array]] = []
     for ticket in batch.tickets:
-        if ticket.deserted:
+        if ticket.settled:
             continue
         try:
             decodable.append((ticket, _pixels_or_tensor(ticket, max_pixels)))

@@ -5,6 +5,9 @@ limits, watches for a client that goes, turns errors into answers, adds the head
 answer has, and writes the request into the ledger. `POST /predict` is called directly from here;
 everything else goes through FastAPI.
 
+A prediction of one small picture, which is what busy services mostly get, is answered without a task
+of its own (`begin`): a task, its future and its timer cost as much as everything else around the run.
+
 Pure ASGI: any middleware class between the server and the endpoint would hide disconnections.
 """
 
@@ -14,18 +17,19 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable
-from typing import Protocol as TypingProtocol
 
 from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 
 from service.access import Access
 from service.bodies import BodyReader, Holding
-from service.errors import ClientGone, DeadlineExceeded, MalformedRequest
+from service.deadlines import Deadlines
+from service.errors import ClientGone, MalformedRequest
+from service.exchange import Connection, Exchange, headers_of_whole_answer
 from service.ledger import Ledger, outcome_of
 from service.lifecycle import Lifecycle
 from service.request_context import RequestContext
-from service.responses import CLOSE, Headers, error_answer
+from service.responses import Answer, error_answer
 from service.routes.predict import PredictEndpoint
 from service.settings import Settings
 
@@ -35,20 +39,6 @@ CONNECTION = "contraflow.connection"
 """ASGI extension of our own server protocol, a `Connection`."""
 
 ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
-COMMON_HEADERS: Headers = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
-
-
-class Connection(TypingProtocol):
-    """What our own server protocol does beyond ASGI, for less than ASGI costs."""
-
-    on_lost: Callable[[], None] | None
-    """Called when the connection ends."""
-
-    def whole_body(self) -> bytes | None:
-        """The body, once, if it has arrived whole."""
-
-    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """Writes a whole answer."""
 
 
 class Gateway:
@@ -62,7 +52,8 @@ class Gateway:
         self._ledger = ledger
         self._lifecycle = lifecycle
         self._access = Access(settings.api_keys, settings.requests_per_second)
-        self._deadline = settings.deadline_ms / 1e3
+        self._longest = settings.deadline_ms / 1e3
+        self._deadlines = Deadlines(self._longest)
         self._bodies = BodyReader(settings.max_body_bytes, settings.max_body_bytes_in_flight, settings.request_timeout)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,6 +62,38 @@ class Gateway:
         elif scope["type"] == "lifespan":
             await self.app(scope, receive, send)
 
+    def begin(self, scope: Scope, body: bytes, connection: Connection) -> bool:
+        """Answers a request whose `body` is there by callbacks alone, if it is one small picture for `/predict`.
+
+        Returns whether it is. If so, `connection.write` is called in time, unless the client goes.
+        """
+        if scope["path"] != "/predict" or scope["method"] != "POST" or len(body) > self._bodies.uncounted:
+            return False
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        if not self._predict.takes(body, headers):
+            return False
+        context = RequestContext(_request_id(headers), scope["client"])
+
+        def answer(outcome: Answer | Exception) -> None:
+            connection.on_lost = None
+            self._deadlines.end(context)
+            written = self._error_answer(outcome, "/predict", context) if isinstance(outcome, Exception) else outcome
+            status = 0
+            if written is not None:
+                status, own, content = written
+                whole = headers_of_whole_answer(status, own, content, context, self._lifecycle)
+                connection.write(status, whole, content)
+            self._record("/predict", context, status)
+
+        try:
+            self._access.check("/predict", headers)
+            self._deadlines.start(context, _deadline(headers, self._longest))
+            connection.on_lost = lambda: _lost(context)
+            self._predict.begin(body, scope["query_string"], context, answer)
+        except Exception as error:
+            answer(error)
+        return True
+
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "HEAD":  # answered as GET; the server, which keeps its own scope, leaves the body out
             scope = {**scope, "method": "GET"}
@@ -78,7 +101,7 @@ class Gateway:
         context = RequestContext(_request_id(headers), scope.get("client"))
         scope.setdefault("state", {})["context"] = context
         connection: Connection | None = scope.get("extensions", {}).get(CONNECTION)
-        exchange = _Exchange(send, connection, context, self._lifecycle)
+        exchange = Exchange(send, connection, context, self._lifecycle)
         watch: _Watch | None = None
         holding = Holding()
         try:
@@ -90,98 +113,43 @@ class Gateway:
                     body = self._bodies.take(whole, holding)
                 else:
                     body = await self._bodies.read(headers, receive, holding)
-            context.begin(_deadline(headers, self._deadline))
+            self._deadlines.start(context, _deadline(headers, self._longest))
             watch = _Watch(connection, receive, context)
             if scope["path"] == "/predict" and scope["method"] == "POST":
                 await exchange.answer(*await self._predict(body, headers, scope["query_string"], context))
             else:
                 await self.app(scope, watch.replay(body), exchange.send)
         except Exception as error:
-            await self._answer_error(error, scope["path"], exchange)
+            written = self._error_answer(error, scope["path"], context)
+            if written is not None and not exchange.started:
+                await exchange.answer(*written)
         finally:
             if watch is not None:
                 watch.end()
+            self._deadlines.end(context)
             self._bodies.release(holding)
-            self._record(scope, context, exchange)
+            route = "/predict" if scope["path"] == "/predict" else getattr(scope.get("route"), "path", "other")
+            self._record(route, context, exchange.status)
 
-    async def _answer_error(self, error: Exception, path: str, exchange: _Exchange) -> None:
+    def _error_answer(self, error: Exception, path: str, context: RequestContext) -> Answer | None:
+        """What is answered to a request that failed; None if there is nobody to answer."""
         if isinstance(error, ClientGone):
-            exchange.context.abandon(error)
-            return
-        status, headers, body = error_answer(error, path, exchange.context.id)
-        if status == 500:
-            log.error("a request failed", exc_info=error, extra={"request_id": exchange.context.id})
-        if not exchange.started:
-            await exchange.answer(status, headers, body)
+            context.abandon(error)
+            return None
+        answer = error_answer(error, path, context.id)
+        if answer[0] == 500:
+            log.error("a request failed", exc_info=error, extra={"request_id": context.id})
+        return answer
 
-    def _record(self, scope: Scope, context: RequestContext, exchange: _Exchange) -> None:
-        route = "/predict" if scope["path"] == "/predict" else getattr(scope.get("route"), "path", "other")
+    def _record(self, route: str, context: RequestContext, status: int) -> None:
         gone = isinstance(context.abandoned_by, ClientGone)
-        outcome = outcome_of(exchange.status, gone=gone)
-        self._ledger.request_finished(route, outcome, exchange.status, context)
-
-
-class _Exchange:
-    """The answering side of one request: adds the headers that all answers have, remembers the status."""
-
-    __slots__ = ("_connection", "_held", "_lifecycle", "_send", "context", "started", "status")
-
-    def __init__(
-        self, send: Send, connection: Connection | None, context: RequestContext, lifecycle: Lifecycle
-    ) -> None:
-        self._send = send
-        self._connection = connection
-        self._lifecycle = lifecycle
-        self._held: Message | None = None
-        self.context = context
-        self.started = False
-        self.status = 0
-
-    async def send(self, message: Message) -> None:
-        """For the application: holds the start of its answer until the body tells whether that is whole."""
-        if message["type"] == "http.response.start":
-            self._held = message
-            return
-        if self._held is None:
-            await self._send(message)
-            return
-        start, self._held = self._held, None
-        given = {name.lower() for name, _ in start["headers"]}
-        common = [header for header in self._common_headers() if header[0] not in given]
-        await self._begin(start["status"], [*start["headers"], *common], message)
-
-    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """A whole answer at once."""
-        headers = [*headers, (b"content-length", b"%d" % len(body)), *self._common_headers()]
-        if status in (408, 413):
-            headers.append(CLOSE)
-        await self._begin(status, headers, {"type": "http.response.body", "body": body})
-
-    async def _begin(self, status: int, headers: Headers, body: Message) -> None:
-        self.started = True
-        self.status = status
-        if self._connection is not None and not body.get("more_body", False):
-            await self._connection.answer(status, headers, body.get("body", b""))
-        else:
-            await self._send({"type": "http.response.start", "status": status, "headers": headers})
-            await self._send(body)
-
-    def _common_headers(self) -> Headers:
-        self.context.account("serialize")
-        headers = [
-            *COMMON_HEADERS,
-            (b"x-request-id", self.context.id.encode()),
-            (b"server-timing", self.context.server_timing().encode()),
-        ]
-        if self._lifecycle.draining:
-            headers.append(CLOSE)
-        return headers
+        self._ledger.request_finished(route, outcome_of(status, gone=gone), status, context)
 
 
 class _Watch:
-    """Gives a request up when its client goes or its deadline passes, until `end`."""
+    """Gives a request up when its client goes, until `end`."""
 
-    __slots__ = ("_connection", "_context", "_gone", "_task", "_timer")
+    __slots__ = ("_connection", "_context", "_gone", "_task")
 
     def __init__(self, connection: Connection | None, receive: Receive, context: RequestContext) -> None:
         self._context = context
@@ -192,17 +160,11 @@ class _Watch:
             self._connection.on_lost = self.lost
         else:
             self._task = asyncio.ensure_future(_wait_for_disconnect(receive, self.lost))
-        assert context.deadline is not None
-        seconds = max(0.0, context.deadline - context.received)
-        self._timer = asyncio.get_running_loop().call_later(seconds, self.late)
 
     def lost(self) -> None:
         if self._gone is not None:
             self._gone.set()
-        self._context.abandon(ClientGone("The client has gone."))
-
-    def late(self) -> None:
-        self._context.abandon(DeadlineExceeded("The deadline passed before the answer was there."))
+        _lost(self._context)
 
     def replay(self, body: bytes) -> Receive:
         """`receive` for the application: the body that was read already, then the end of the connection."""
@@ -218,7 +180,6 @@ class _Watch:
         return receive
 
     def end(self) -> None:
-        self._timer.cancel()
         if self._connection is not None:
             self._connection.on_lost = None
         if self._task is not None:
@@ -229,6 +190,10 @@ async def _wait_for_disconnect(receive: Receive, lost: Callable[[], None]) -> No
     while (await receive())["type"] != "http.disconnect":
         pass
     lost()
+
+
+def _lost(context: RequestContext) -> None:
+    context.abandon(ClientGone("The client has gone."))
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str | None:

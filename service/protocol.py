@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol with what it lacks.
 
-A limit on the head and on the time it takes, word of lost connections, and answers in one write where ASGI
-takes two messages.
+A limit on the head and on the time it takes, word of lost connections, answers in one write where ASGI takes two
+messages, and no task for a request that can do without.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from service.bodies import SMALL_BODY
 from service.errors import HeadTooLarge, MalformedRequest, ServiceError, SlowRequest, TooLarge
+from service.exchange import Connection
 from service.gateway import CONNECTION
 from service.request_context import new_request_id
 from service.responses import CLOSE, Headers, error_answer
@@ -26,6 +29,8 @@ class Protocol(HttpToolsProtocol):
 
     max_head_bytes = 32 * 2**10
     head_timeout = 30.0
+    begin: Callable[[Scope, bytes, Connection], bool]
+    """Asked with a request whose small body is there; if true, it is answered by `write`, and needs no task."""
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
@@ -33,6 +38,8 @@ class Protocol(HttpToolsProtocol):
         self.on_lost: Callable[[], None] | None = None
         self._answering: RequestResponseCycle
         """The request that is worked on; `cycle` is the last that came, which may still have to wait."""
+        self._unstarted: tuple[RequestResponseCycle, Any] | None = None
+        """What was to be started when its head was there, and waits for its body if that is in the same packet."""
         self._chunks = 0
         """Of the body that is read."""
         self._bytes_since_head = 0
@@ -52,10 +59,14 @@ class Protocol(HttpToolsProtocol):
         return body
 
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """As `write`, but waits first for a client that is slow to read."""
+        if self.flow.write_paused and not self._answering.disconnected:
+            await self.flow.drain()
+        self.write(status, headers, body)
+
+    def write(self, status: int, headers: Headers, body: bytes) -> None:
         """The whole answer to the request that is worked on: one system call and one packet if it is small."""
         cycle = self._answering
-        if self.flow.write_paused and not cycle.disconnected:
-            await self.flow.drain()
         if self.transport.is_closing():
             cycle.disconnected = True  # though not told yet: uvicorn would log, as an error, that nothing was sent
         if cycle.disconnected:
@@ -80,7 +91,7 @@ class Protocol(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            self.loop.call_soon(self._begin_next)  # not now: it may be answered at once, and so on, within one another
         else:
             self._idle_since = time.monotonic()
 
@@ -120,6 +131,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._bytes_since_head = 0
         super().on_message_complete()
+        self._begin_unstarted()
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -127,6 +139,7 @@ class Protocol(HttpToolsProtocol):
         self._idle_since = None
         self._bytes_since_head += len(data)
         super().data_received(data)
+        self._begin_unstarted()
         if self._bytes_since_head > self.max_head_bytes and (self._head_since is not None or self._chunks):
             self._refuse_head()  # the head, a chunk's extension, or the trailers
 
@@ -137,8 +150,31 @@ class Protocol(HttpToolsProtocol):
         return len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """uvicorn calls it when the head is there; whether a task is needed shows with the body."""
         self._answering = cycle
-        super()._start_asgi_task(cycle, app)
+        self._unstarted = (cycle, app)
+
+    def _begin_unstarted(self) -> None:
+        if self._unstarted is not None:
+            unstarted, self._unstarted = self._unstarted, None
+            self._begin(*unstarted)
+
+    def _begin_next(self) -> None:
+        if not self.transport.is_closing():
+            self._begin(*self.pipeline.pop())
+
+    def _begin(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        if not self._begun_without_task(cycle):
+            super()._start_asgi_task(cycle, app)
+
+    def _begun_without_task(self, cycle: RequestResponseCycle) -> bool:
+        if cycle.more_body or cycle.waiting_for_100_continue or cycle.disconnected or len(cycle.body) > SMALL_BODY:
+            return False
+        if self.flow.write_paused:
+            return False  # it would have to wait before it may answer
+        scope: Any = cycle.scope
+        return self.begin(scope, bytes(cycle.body), self)
 
     def _refuse_head(self) -> None:
         self._refuse(HeadTooLarge(f"The request's head has more than {self.max_head_bytes} bytes."))

@@ -14,6 +14,8 @@ from service.registry import ServedModel
 from service.request_context import RequestContext
 
 Headers = list[tuple[bytes, bytes]]
+Answer = tuple[int, Headers, bytes]
+"""Status, headers and body."""
 
 JSON = (b"content-type", b"application/json")
 CLOSE = (b"connection", b"close")
@@ -69,8 +71,8 @@ def identity(model: ServedModel, request: RequestContext | str) -> dict[str, Any
     }
 
 
-def error_answer(error: Exception, path: str, request_id: str) -> tuple[int, Headers, bytes]:
-    """Status, headers and body for `error`: problem+json, but under /v2 the open protocol's own shape."""
+def error_answer(error: Exception, path: str, request_id: str) -> Answer:
+    """The answer for `error`: problem+json, but under /v2 the open protocol's own shape."""
     document = problem(error, request_id)
     status = int(document["status"])
     headers: Headers = []

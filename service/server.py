@@ -37,11 +37,15 @@ class Server(uvicorn.Server):
     """Serves one application on one listening socket."""
 
     def __init__(self, app: Gateway, settings: Settings, lifecycle: Lifecycle) -> None:
-        limits = {"max_head_bytes": settings.max_header_bytes, "head_timeout": settings.request_timeout}
+        attributes = {
+            "max_head_bytes": settings.max_header_bytes,
+            "head_timeout": settings.request_timeout,
+            "begin": staticmethod(app.begin),
+        }
         super().__init__(
             uvicorn.Config(
                 app,
-                http=type("LimitedProtocol", (Protocol,), limits),
+                http=type("GatewayProtocol", (Protocol,), attributes),
                 ws="none",
                 lifespan="on",
                 log_config=None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
 
+from service.batching import Outcome
 from service.decoding import DecodePool
 from service.engine import Engine
 from service.errors import EmptyBody, InvalidParameter
@@ -24,8 +25,8 @@ from service.images import quick_pixel_count
 from service.openapi import ERRORS, image_request, names_of
 from service.registry import Registry, ServedModel
 from service.request_context import RequestContext
-from service.responses import JSON, Headers, identity, to_json
-from service.runtime import CPU
+from service.responses import JSON, Answer, identity, to_json
+from service.runtime import CPU, Runtime
 from service.sampling import Sampler
 from service.schemas import Predictions
 from service.settings import Settings
@@ -40,20 +41,21 @@ LONGEST_CACHED_QUERY = 200
 
 REQUEST = image_request()
 NAMES = names_of(REQUEST)
-
-Answer = tuple[int, Headers, bytes]
+FORMS = (b"multipart/form-data", b"application/json")
 
 
 class PredictEndpoint:
     """Answers `POST /predict`."""
 
     def __init__(
-        self, registry: Registry, engine: Engine, decode_pool: DecodePool, sampler: Sampler, settings: Settings
-    ) -> None:
+        self, registry: Registry, engine: Engine, decode_pool: DecodePool, sampler: Sampler, runtime: Runtime,
+        settings: Settings,
+    ) -> None:  # fmt: skip
         self._registry = registry
         self._engine = engine
         self._decode_pool = decode_pool
         self._sampler = sampler
+        self._slots_decode = runtime.provider == CPU
         self._limits = Limits(settings.max_images, settings.max_json_depth)
         self._writers: WeakKeyDictionary[ServedModel, AnswerWriter] = WeakKeyDictionary()
 
@@ -61,7 +63,7 @@ class PredictEndpoint:
         self, body: bytes, headers: Mapping[bytes, bytes], query_string: bytes, context: RequestContext
     ) -> Answer:
         content_type = headers.get(b"content-type", b"")
-        if content_type.startswith((b"multipart/form-data", b"application/json")):
+        if content_type.startswith(FORMS):
             model, top_k, images = await self._take_apart(body, content_type, query_string, context)
         elif body:
             name, version, top_k = _selection(query_string)
@@ -69,9 +71,37 @@ class PredictEndpoint:
         else:
             raise EmptyBody("The body is empty; send an image.")
         outputs = await self._run(model, images, context)
-        if self._sampler.share:
-            self._sampler.offer(model, images)
-        return 200, [JSON], self._writer(model).write(outputs, top_k, context.id)
+        return self._answer(model, images, outputs, top_k, context)
+
+    def takes(self, body: bytes, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether the request is one for `begin`: a picture, so small that a run slot decodes it itself."""
+        return self._is_small(body) and not headers.get(b"content-type", b"").startswith(FORMS)
+
+    def begin(
+        self, image: bytes, query_string: bytes, context: RequestContext, answer: Callable[[Answer | Exception], None]
+    ) -> None:
+        """Predicts for one small picture; `answer` is called with what comes of it, and must not raise.
+
+        Raises:
+            ServiceError: it does not come to a run; `answer` is not called then.
+        """
+        name, version, top_k = _selection(query_string)
+        model = self._registry.select(name, version)
+        graph = model.graph("forward")
+        graph.check_ready()
+
+        def finish(outcome: Outcome) -> None:
+            if isinstance(outcome, Exception):
+                answer(outcome)
+                return
+            try:
+                written = self._answer(model, (image,), outcome, top_k, context)
+            except Exception as error:
+                answer(error)
+            else:
+                answer(written)
+
+        self._engine.begin(graph, image, finish, request=context)
 
     async def _take_apart(
         self, body: bytes, content_type: bytes, query_string: bytes, context: RequestContext
@@ -85,12 +115,22 @@ class PredictEndpoint:
 
     async def _run(self, model: ServedModel, images: tuple[bytes, ...], context: RequestContext) -> dict[str, Array]:
         model.graph("forward").check_ready()
-        if len(images) == 1 and model.execution_provider == CPU:
-            pixels = quick_pixel_count(images[0])
-            if pixels is not None and pixels <= SMALL_IMAGE:
-                return await self._engine.run(model, "forward", images, request=context)
+        if len(images) == 1 and self._is_small(images[0]):
+            return await self._engine.run(model, "forward", images, request=context)
         decoded = await self._decode_pool.pixels(images, model.bundle.input, context)
         return await self._engine.run(model, "forward", decoded, request=context)
+
+    def _is_small(self, image: bytes) -> bool:
+        pixels = quick_pixel_count(image) if self._slots_decode else None
+        return pixels is not None and pixels <= SMALL_IMAGE
+
+    def _answer(
+        self, model: ServedModel, images: tuple[bytes, ...], outputs: dict[str, Array], top_k: int,
+        context: RequestContext,
+    ) -> Answer:  # fmt: skip
+        if self._sampler.share:
+            self._sampler.offer(model, images)
+        return 200, [JSON], self._writer(model).write(outputs, top_k, context.id)
 
     def _writer(self, model: ServedModel) -> AnswerWriter:
         writer = self._writers.get(model)
