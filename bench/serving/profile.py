@@ -1,9 +1,9 @@
 """Where the CPU time of one `/predict` goes: the service in this process, under load, with clocks around its parts.
 
 Runs in a process of its own and prints JSON: microseconds of CPU per request by part, in the order of the
-work. The parts do not overlap; what lies between them is the rest of its thread. Threads and parts are
-measured by the thread's own CPU clock, so that other work on the machine hardly counts; reading that clock
-costs some of what is measured.
+work. What a part does within another is not the other's; what lies between them is the rest of its thread.
+Threads and parts are measured by the thread's own CPU clock, so that other work on the machine hardly counts;
+reading that clock costs some of what is measured.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,57 +39,53 @@ RUN_SLOTS = "run slots: "
 EVENT_LOOP = "event loop: "
 REST = {
     RUN_SLOTS: "softmax, ranking, sharing out, queue, waking the event loop",
-    EVENT_LOOP: "gateway, tasks and their switching, reading from sockets",
+    EVENT_LOOP: "handing over, reading from sockets",
 }
 
 
 class Clocks:
-    """CPU seconds by part; parts never contain one another."""
+    """CPU seconds by part, without those of the parts within it."""
 
     def __init__(self) -> None:
         self.spent: defaultdict[str, float] = defaultdict(float)
+        self._within = Within()
 
     def put_around_parts(self) -> None:
         """Replaces the functions that do each part by the same with a clock around."""
         parts: tuple[tuple[Any, str, str], ...] = (
             (Protocol, "data_received", EVENT_LOOP + "HTTP parsing (uvicorn, httptools)"),
+            (Gateway, "begin", EVENT_LOOP + "id, key, deadline, model"),
             (Engine, "_submit", EVENT_LOOP + "into the queue"),
             (service.execution, "_pixels_or_tensor", RUN_SLOTS + "decoding (libjpeg-turbo)"),
             (service.execution, "_tensor", RUN_SLOTS + "normalisation"),
             (Session, "run", RUN_SLOTS + "ONNX Runtime"),
             (AnswerWriter, "write", EVENT_LOOP + "answer as JSON"),
+            (Protocol, "write", EVENT_LOOP + "writing to the socket"),
             (Ledger, "request_finished", EVENT_LOOP + "metrics"),
         )
         for owner, name, part in parts:
             self.spent[part] = 0.0
             setattr(owner, name, self._around(part, getattr(owner, name)))
-        answer = EVENT_LOOP + "headers, writing to the socket"
-        self.spent[answer] = 0.0
-        Protocol.answer = self._around_coroutine(answer, Protocol.answer)  # type: ignore[method-assign]
 
     def _around(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def timed(*arguments: Any, **keywords: Any) -> Any:
+            before, self._within.seconds = self._within.seconds, 0.0
             began = time.thread_time()
             try:
                 return function(*arguments, **keywords)
             finally:
-                self.spent[part] += time.thread_time() - began
+                whole = time.thread_time() - began
+                self.spent[part] += whole - self._within.seconds
+                self._within.seconds = before + whole
 
         return timed
 
-    def _around_coroutine(self, part: str, function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
-        """For one that does not wait in the end."""
 
-        @functools.wraps(function)
-        async def timed(*arguments: Any, **keywords: Any) -> Any:
-            began = time.thread_time()
-            try:
-                return await function(*arguments, **keywords)
-            finally:
-                self.spent[part] += time.thread_time() - began
+class Within(threading.local):
+    """CPU seconds of the parts within the part that this thread is in."""
 
-        return timed
+    seconds = 0.0
 
 
 def thread_seconds() -> dict[str, float]:

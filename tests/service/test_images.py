@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import simplejpeg
 from live_server import picture
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
@@ -25,6 +27,8 @@ from service.images import (
 )
 
 Pixels = NDArray[np.uint8]
+
+PHOTOGRAPHS = Path(__file__).parents[1] / "images"
 
 
 def spec(height: int, width: int, **changes: Any) -> InputSpec:
@@ -233,3 +237,23 @@ def test_pixels_are_counted_by_the_header_alone() -> None:
         assert quick_pixel_count(data) == 123 * 45
         assert quick_pixel_count(data[: len(data) // 2 + 20]) == 123 * 45
     assert quick_pixel_count(b"\xff\xd8\xff\xe0broken") is None
+
+
+def test_pixels_are_counted_as_the_decoder_counts_them() -> None:
+    options: tuple[dict[str, Any], ...] = (
+        {"progressive": True},
+        {"comment": b"\xff\xc0" * 300},
+        {"icc_profile": b"\xff\xc0" * 40_000, "quality": 1},
+        {"exif": Image.Exif()},
+    )
+    files = [encoded(photograph((123, 45)), "JPEG", **given) for given in options]
+    files += [path.read_bytes() for path in PHOTOGRAPHS.glob("*.jpg")]
+    for data in files:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        assert quick_pixel_count(data) == height * width
+
+
+def test_a_header_cut_anywhere_is_counted_right_or_not_at_all() -> None:
+    for kind in ("JPEG", "PNG"):
+        data = encoded(photograph((123, 45)), kind)
+        assert {quick_pixel_count(data[:end]) for end in range(len(data))} == {None, 123 * 45}

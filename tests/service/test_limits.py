@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -78,6 +80,32 @@ def test_pipelined_requests_are_answered_in_order(server: LiveServer) -> None:
     answer = talk(server, one + two)
     assert answer.index(b"x-request-id: one") < answer.index(b"x-request-id: two")
     assert answer.count(b"HTTP/1.1 ") == 2
+
+
+def test_thousands_of_pipelined_requests_are_answered_each_whether_good_or_bad(server: LiveServer) -> None:
+    good = HEAD + b"Content-Length: %d\r\n\r\n" % len(RED) + RED
+    bad = HEAD.replace(b"/predict", b"/predict?top_k=0") + b"Content-Length: %d\r\n\r\n" % len(RED) + RED
+    health = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
+    answer = talk(server, bad * 1500 + good + bad * 1500 + good + health + CLOSE + b"\r\n")
+    statuses = [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [422] * 1500 + [200] + [422] * 1500 + [200, 200]
+
+
+def test_answers_do_not_pile_up_for_a_client_that_does_not_read_them(server: LiveServer) -> None:
+    one = HEAD.replace(b"/predict", b"/predict?top_k=0") + b"Content-Length: %d\r\n\r\n" % len(RED) + RED
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((server.host, server.port))
+        connections = server.server.server_state.connections
+        wait_until(lambda: len(connections) == 1)
+        (protocol,) = connections
+        protocol.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        connection.setblocking(False)
+        end = time.monotonic() + 0.4  # less than the server waits for the rest of a head
+        while time.monotonic() < end:
+            with suppress(BlockingIOError):
+                connection.send(one * 100)
+        assert 0 < protocol.transport.get_write_buffer_size() < 2**17
 
 
 def test_a_request_id_that_could_break_a_log_is_replaced(server: LiveServer) -> None:
