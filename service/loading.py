@@ -27,7 +27,7 @@ log = logging.getLogger("contraflow.bundles")
 LONGEST_RUN = {False: 0.25, True: 0.1}
 """Seconds that one run may take, for predictions (False) and diagnostics (True): what others wait for."""
 
-COST_OF_A_BATCH = 2e-4
+COST_OF_A_BATCH = 3e-4
 """Seconds that a batch costs besides its run: taking it, waking the event loop."""
 
 NEARLY_AS_GOOD = 1.05
