@@ -3,7 +3,8 @@
 A slot that is free takes whatever waits at once, up to the graph's best batch size: there is no
 delay to tune, an idle server adds none and a busy one forms batches by being busy. Predictions go
 before diagnostics, and both before what runs in the background; among equals the graph that has had
-the least run time goes first. What would be late is refused on arrival, what is given up leaves the
+the least run time goes first. While predictions keep coming, one slot is kept free of diagnostics for
+the next. What would be late is refused on arrival, what is given up leaves the
 queue at once.
 
 `submit`, `wake` and `forget` are for the event loop's thread, `take` and `finish` for the slots'.
@@ -30,6 +31,9 @@ Outcome = dict[str, Array] | Exception
 
 LONGEST_DIAGNOSTICS_WAIT = 1.0
 """Seconds after which a diagnosis has a turn although predictions never cease."""
+
+KEPT_FREE = 1.0
+"""Seconds after a prediction in which the last slot that is free of diagnostics stays so."""
 
 MARGIN = 1.5
 """Predicted waits are multiplied by it: who is accepted should be in time.
@@ -148,6 +152,7 @@ class Scheduler:
         """By graph, and whether in the background."""
         self._running: set[Batch] = set()
         self._idle_slots = 0
+        self._last_prediction = float("-inf")
         self._closed = False
         self._changed = threading.Condition(threading.Lock())
 
@@ -171,6 +176,8 @@ class Scheduler:
                 )
             if deadline is not None:
                 self._refuse_if_late(graph, sum([ticket.cost for ticket in tickets]), deadline, now)
+            if not graph.diagnostic:
+                self._last_prediction = now
             lane = self._lane_of(tickets[0]) or self._new_lane(tickets[0])
             for ticket in tickets:
                 ticket.submitted = now
@@ -216,6 +223,8 @@ class Scheduler:
                     del self._lanes[lane.graph, lane.background]
             if batch.ran and not batch.handle.stopped:
                 batch.graph.learn(batch.ran, seconds)
+            if batch.graph.diagnostic and self.waiting_images and self._idle_slots:
+                self._changed.notify()  # a slot that was kept free may not have to be any more
 
     def forget(self, ticket: Ticket) -> None:
         """Takes a ticket out of the queue, if it is still there."""
@@ -267,10 +276,16 @@ class Scheduler:
         if not self.waiting_images:
             self._backlog = {False: 0.0, True: 0.0}  # no drift of rounding
 
+    def _slots_for(self, diagnostic: bool, now: float) -> int:
+        """How many slots may run such graphs at a time."""
+        predictions_come = now - self._last_prediction < KEPT_FREE
+        return max(1, self.slots - 1) if diagnostic and predictions_come else self.slots
+
     def _wait_before(self, diagnostic: bool, now: float) -> float:
+        slots = self._slots_for(diagnostic, now)
         ahead = self._backlog[False] + (self._backlog[True] if diagnostic else 0.0)
         ahead += sum([batch.expected_rest(now) for batch in self._running])
-        return ahead / self.slots if len(self._running) >= self.slots or self.waiting_images else 0.0
+        return ahead / slots if len(self._running) >= slots or self.waiting_images else 0.0
 
     def _refuse_if_late(self, graph: ServedGraph, cost: float, deadline: float, now: float) -> None:
         wait = self._wait_before(graph.diagnostic, now) * MARGIN
@@ -285,12 +300,18 @@ class Scheduler:
             return None
         now = time.monotonic()
         lane = self._choose_lane(now)
+        if lane is None:
+            return None
         batch = Batch(lane.graph, self._draw(lane), now)
         self._running.add(batch)
         return batch
 
-    def _choose_lane(self, now: float) -> Lane:
+    def _choose_lane(self, now: float) -> Lane | None:
         waiting = [lane for lane in self._lanes.values() if lane.tickets]
+        if self._diagnosing and self._diagnosing >= self._slots_for(True, now):
+            waiting = [lane for lane in waiting if not lane.graph.diagnostic]
+            if not waiting:
+                return None
         if len(waiting) == 1:
             return waiting[0]
         floor = min([lane.served for lane in waiting])
@@ -302,9 +323,13 @@ class Scheduler:
         predictions = [lane for lane in awaited if not lane.graph.diagnostic]
         return min(overdue or predictions or awaited or waiting, key=lambda lane: lane.served)
 
+    @property
+    def _diagnosing(self) -> int:
+        """Slots that run graphs for diagnostics."""
+        return sum([batch.graph.diagnostic for batch in self._running])
+
     def _overdue(self, lane: Lane, now: float) -> bool:
-        diagnosing = any(batch.graph.diagnostic for batch in self._running)
-        return not diagnosing and now - lane.tickets[0].submitted > LONGEST_DIAGNOSTICS_WAIT
+        return not self._diagnosing and now - lane.tickets[0].submitted > LONGEST_DIAGNOSTICS_WAIT
 
     def _draw(self, lane: Lane) -> list[Ticket]:
         """Tickets from the head, up to the best batch, leaving its part to every other idle slot."""

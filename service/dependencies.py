@@ -17,32 +17,32 @@ from service.settings import Settings
 from service.submission import Submission, read_query
 
 
-def engine_of(request: Request) -> Engine:
+async def engine_of(request: Request) -> Engine:
     engine: Engine = request.app.state.engine
     return engine
 
 
-def registry_of(request: Request) -> Registry:
+async def registry_of(request: Request) -> Registry:
     registry: Registry = request.app.state.registry
     return registry
 
 
-def settings_of(request: Request) -> Settings:
+async def settings_of(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
-def runtime_of(request: Request) -> Runtime:
+async def runtime_of(request: Request) -> Runtime:
     runtime: Runtime = request.app.state.runtime
     return runtime
 
 
-def lifecycle_of(request: Request) -> Lifecycle:
+async def lifecycle_of(request: Request) -> Lifecycle:
     lifecycle: Lifecycle = request.app.state.lifecycle
     return lifecycle
 
 
-def context_of(request: Request) -> RequestContext:
+async def context_of(request: Request) -> RequestContext:
     context: RequestContext = request.state.context
     return context
 
@@ -56,7 +56,7 @@ async def read_submission(request: Request) -> Submission:
     form = await read_form_off_the_loop(body, content_type, limits)
     query = read_query(request.scope["query_string"])
     known = names_of(request.scope["route"].openapi_extra)
-    return Submission(form, query, known, state.registry, state.decode_pool, context_of(request))
+    return Submission(form, query, known, state.registry, state.decode_pool, await context_of(request))
 
 
 EngineDependency = Annotated[Engine, Depends(engine_of)]

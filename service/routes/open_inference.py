@@ -231,7 +231,7 @@ async def _run(
     graphs: list[GraphName],
 ) -> dict[str, Array]:
     """The outputs of all graphs; those of the forward graph win where several give one."""
-    context = context_of(request)
+    context = await context_of(request)
     images, labels = _images_and_labels(asked, model)
     if isinstance(images, tuple):
         images = await request.app.state.decode_pool.pixels(images, model.bundle.input, context)
