@@ -166,13 +166,13 @@ def _against_peers(measured: Measured, ours: Row, peers: list[Row]) -> list[Targ
     steadiest = min(peers, key=lambda row: row.results[COMPARED]["p99"])
     smallest = min(peers, key=lambda row: row.memory_mb)
     at = ours.results[COMPARED]
-    ratio = at["rate"] / fastest.results[COMPARED]["rate"]
-    limit = measured.decoder.rate / fastest.results[COMPARED]["rate"]
+    best = fastest.results[COMPARED]["rate"]
     wanted = 2.5 if measured.subject.shipped else 1.0
     return [
         Target(
-            f"requests/s, × the best peer's ({fastest.name}); the bound itself has {limit:.2f}",
-            ratio, wanted, at_least=True,
+            f"requests/s, × the best peer's ({fastest.name}); the bound itself has {measured.decoder.rate / best:.2f}, "
+            f"with HTTP alone and the load generator on the same cores {_ceiling(measured, ours) / best:.2f}",
+            at["rate"] / best, wanted, at_least=True,
         ),
         Target(f"p99 below every peer's ({steadiest.name})", at["p99"], steadiest.results[COMPARED]["p99"], " ms"),
         Target(
@@ -180,6 +180,14 @@ def _against_peers(measured: Measured, ours: Row, peers: list[Row]) -> list[Targ
             measured.memory_alone, smallest.memory_mb, " MB",
         ),
     ]  # fmt: skip
+
+
+def _ceiling(measured: Measured, ours: Row) -> float:
+    """Requests per second if these cores did nothing but the bound's work, HTTP, and the generator's part."""
+    cores = measured.decoder.rate / measured.decoder.per_cpu_second
+    http = 1 / measured.http_alone.results[COMPARED]["per_cpu_second"]
+    generator = 1e-6 * ours.results[COMPARED]["own_cpu"]
+    return cores / (1 / measured.decoder.per_cpu_second + http + generator)
 
 
 def profile_table(measured: Measured) -> list[str]:
