@@ -56,13 +56,13 @@ def measure(subject: Subject, servers: list[ServerUnderTest], scratch: Path) -> 
     """The bounds, every server, and where our own CPU time goes."""
     images = scratch / "images.json"
     write_expected(subject, images)
-    before = {decoder: bound(subject, decoder, images, subject.batches) for decoder in DECODERS}
-    ours = [measure_server(server, subject, images) for server in servers if server is OURS]
-    after = {decoder: bound(subject, decoder, images, (before[decoder].batch,)) for decoder in DECODERS}
+    best = {decoder: bound(subject, decoder, images, subject.batches, subject.bound_seconds) for decoder in DECODERS}
+    beside = Beside(subject, images, {decoder: found.batch for decoder, found in best.items()})
+    ours = [measure_server(server, subject, images, beside) for server in servers if server is OURS]
     return Measured(
         subject=subject,
-        pillow=between(before["pillow"], after["pillow"]),
-        decoder=between(before["service"], after["service"]),
+        pillow=beside.mean("pillow") or best["pillow"],
+        decoder=beside.mean("service") or best["service"],
         rows=ours + [measure_server(server, subject, images) for server in servers if server is not OURS],
         http_alone=http_alone(subject, images),
         memory_alone=memory_alone(subject, images, scratch) if OURS in servers else 0.0,
@@ -71,20 +71,45 @@ def measure(subject: Subject, servers: list[ServerUnderTest], scratch: Path) -> 
     )
 
 
-def bound(subject: Subject, decoder: str, images: Path, batches: Sequence[int]) -> Bound:
+class Beside:
+    """The bounds, again before and after every measurement of ours: a machine's speed changes within minutes."""
+
+    def __init__(self, subject: Subject, images: Path, batches: dict[str, int]) -> None:
+        self._subject, self._images, self._batches = subject, images, batches
+        self._measured: dict[str, list[Bound]] = {decoder: [] for decoder in DECODERS}
+
+    def look(self) -> None:
+        """Measure both bounds now."""
+        for decoder, batch in self._batches.items():
+            seconds = self._subject.bound_seconds / 2
+            self._measured[decoder].append(bound(self._subject, decoder, self._images, (batch,), seconds))
+
+    def compare(self, result: dict[str, Any]) -> None:
+        """Adds to `result`, measured between the last two looks, what it is of the bounds at that time."""
+        pillow, decoder = (mean_bound(self._measured[name][-2:]) for name in DECODERS)
+        result["of_pillow"] = result["per_cpu_second"] / pillow.per_cpu_second
+        result["of_decoder"] = result["per_cpu_second"] / decoder.per_cpu_second
+        result["over_ms"] = result["p50"] - decoder.alone_ms
+
+    def mean(self, decoder: str) -> Bound | None:
+        """Of all looks; None if there were none."""
+        return mean_bound(self._measured[decoder]) if self._measured[decoder] else None
+
+
+def mean_bound(bounds: Sequence[Bound]) -> Bound:
+    """The mean of several measurements at one batch size."""
+    return Bound(bounds[0].batch, *(mean(values) for values in zip(*(astuple(one)[1:] for one in bounds), strict=True)))
+
+
+def bound(subject: Subject, decoder: str, images: Path, batches: Sequence[int], seconds: float) -> Bound:
     """The in-process bound in a process of its own, with as many threads as CPUs, at the best of `batches`."""
     say(f"{subject.name}: the bound with the decoder of {decoder}")
     command = ["bench.serving.bound", "--decoder", decoder, "--images", str(images), "--threads", str(os.cpu_count())]
-    return Bound(**run(*command, "--seconds", str(subject.bound_seconds), "--batches", *map(str, batches)))
+    return Bound(**run(*command, "--seconds", str(seconds), "--batches", *map(str, batches)))
 
 
-def between(before: Bound, after: Bound) -> Bound:
-    """The mean of both: a machine's speed changes by some per cent within minutes."""
-    return Bound(before.batch, *(mean(pair) for pair in zip(astuple(before)[1:], astuple(after)[1:], strict=True)))
-
-
-def measure_server(server: ServerUnderTest, subject: Subject, images: Path) -> Row:
-    """One server at every number of connections."""
+def measure_server(server: ServerUnderTest, subject: Subject, images: Path, beside: Beside | None = None) -> Row:
+    """One server at every number of connections, compared with what is measured `beside` it."""
     say(f"{subject.name}: {server.name}")
     row = Row(server.name)
     try:
@@ -92,10 +117,15 @@ def measure_server(server: ServerUnderTest, subject: Subject, images: Path) -> R
             row.ready_seconds = running.ready_seconds
             load(server, running.port, images, 8, 1.0)
             running.settle()
+            if beside is not None:
+                beside.look()
             for connections in subject.connections:
                 before = running.cpu_seconds()
                 result = load(server, running.port, images, connections, subject.seconds)
                 result["per_cpu_second"] = result["right"] / (running.cpu_seconds() - before)
+                if beside is not None:
+                    beside.look()
+                    beside.compare(result)
                 row.results[connections] = result
             time.sleep(0.5)
             row.memory_mb = running.memory_mb()
