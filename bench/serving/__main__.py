@@ -2,7 +2,7 @@
 
 Two networks: the shipped resnet20 at 32×32, and one of ResNet-50's size at 224×224 that is made for the
 occasion. Every server serves the same ONNX files and is called in a closed loop, every answer checked.
-Takes about 12 minutes, and another few when the peers' environments are installed for the first time; wants
+Takes about 16 minutes, and another few when the peers' environments are installed for the first time; wants
 a machine with nothing else to do. `--seconds 1 --print` is a quick look.
 """
 

@@ -1,0 +1,65 @@
+"""`python -m bench.serving.memory`: where the service's memory goes, from a bare interpreter to a warm model.
+
+Each line is the process's proportional set size in MB after the stage.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+BUNDLES = Path(__file__).parents[2] / "models" / "bundles"
+IMPORTS = (
+    ("asyncio, with OpenSSL", ("asyncio", "ssl")),
+    ("numpy", ("numpy",)),
+    ("Pillow and libjpeg-turbo", ("PIL.Image", "simplejpeg")),
+    ("ONNX Runtime", ("onnxruntime",)),
+    ("FastAPI, with pydantic and starlette", ("fastapi",)),
+    ("uvicorn, with uvloop and httptools", ("uvicorn", "uvloop", "httptools")),
+    ("Prometheus client", ("prometheus_client",)),
+    ("the service", ("service.app", "service.server")),
+)
+
+
+def stages() -> Iterator[tuple[str, Callable[[], object]]]:
+    """What is done one after the other."""
+    yield "Python, and this script", lambda: None
+    for name, modules in IMPORTS:
+        yield name, partial(import_all, modules)
+    yield "one model (resnet20), loaded and warm", load_one_model
+
+
+def import_all(modules: tuple[str, ...]) -> None:
+    """Imports `modules`."""
+    for module in modules:
+        importlib.import_module(module)
+
+
+def load_one_model() -> None:
+    """As the service does at its start."""
+    from service.bundles import read_bundle
+    from service.loading import Loader
+    from service.registry import Registry, ServedModel
+    from service.runtime import Runtime
+
+    runtime = Runtime("cpu")
+    model = ServedModel(read_bundle(BUNDLES / "resnet20"), runtime.provider)
+    Loader(BUNDLES, Registry(), runtime, max_batch=32).load_now(model, model.graph("forward"))
+
+
+def main() -> None:
+    process = psutil.Process()
+    before = 0.0
+    for name, act in stages():
+        act()
+        now = process.memory_full_info().pss / 1e6
+        print(f"{now:7.1f}  {now - before:+6.1f}  {name}")
+        before = now
+
+
+if __name__ == "__main__":
+    main()
