@@ -4,8 +4,7 @@ A slot that is free takes whatever waits at once, up to the graph's best batch s
 delay to tune, an idle server adds none and a busy one forms batches by being busy. Predictions go
 before diagnostics, and both before what runs in the background; among equals the graph that has had
 the least run time goes first. While predictions keep coming, one slot is kept free of diagnostics for
-the next. What would be late is refused on arrival, what is given up leaves the
-queue at once.
+the next. What would be late is refused on arrival, what is given up leaves the queue at once.
 
 `submit`, `wake` and `forget` are for the event loop's thread, `take` and `finish` for the slots'.
 """
@@ -308,7 +307,7 @@ class Scheduler:
 
     def _choose_lane(self, now: float) -> Lane | None:
         waiting = [lane for lane in self._lanes.values() if lane.tickets]
-        if self._diagnosing and self._diagnosing >= self._slots_for(True, now):
+        if self._diagnosing >= self._slots_for(True, now):
             waiting = [lane for lane in waiting if not lane.graph.diagnostic]
             if not waiting:
                 return None

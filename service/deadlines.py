@@ -35,10 +35,9 @@ class Deadlines:
     def end(self, request: RequestContext) -> None:
         """It is answered; nothing happens if it never started."""
         self._waiting.pop(request, None)
-        if self._timers:
-            timer = self._timers.pop(request, None)
-            if timer is not None:
-                timer.cancel()
+        timer = self._timers.pop(request, None)
+        if timer is not None:
+            timer.cancel()
 
     def _look(self) -> None:
         self._timer = None

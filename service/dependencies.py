@@ -1,4 +1,7 @@
-"""What endpoints share: the engine, the registry, the settings, and the request taken apart."""
+"""What endpoints share: the engine, the registry, the settings, and the request taken apart.
+
+All are coroutines, though most wait for nothing: FastAPI hands a plain function over to a thread.
+"""
 
 from __future__ import annotations
 

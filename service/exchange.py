@@ -11,6 +11,9 @@ from service.lifecycle import Lifecycle
 from service.request_context import RequestContext
 from service.responses import CLOSE, Headers
 
+CONNECTION = "contraflow.connection"
+"""ASGI extension of our own server protocol, a `Connection`."""
+
 COMMON_HEADERS: Headers = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 
 

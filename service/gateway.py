@@ -25,7 +25,7 @@ from service.access import Access
 from service.bodies import BodyReader, Holding
 from service.deadlines import Deadlines
 from service.errors import ClientGone, MalformedRequest
-from service.exchange import Connection, Exchange, headers_of_whole_answer
+from service.exchange import CONNECTION, Connection, Exchange, headers_of_whole_answer
 from service.ledger import Ledger, outcome_of
 from service.lifecycle import Lifecycle
 from service.request_context import RequestContext
@@ -34,9 +34,6 @@ from service.routes.predict import PredictEndpoint
 from service.settings import Settings
 
 log = logging.getLogger("contraflow.http")
-
-CONNECTION = "contraflow.connection"
-"""ASGI extension of our own server protocol, a `Connection`."""
 
 ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 

@@ -15,8 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.bodies import SMALL_BODY
 from service.errors import HeadTooLarge, MalformedRequest, ServiceError, SlowRequest, TooLarge
-from service.exchange import Connection
-from service.gateway import CONNECTION
+from service.exchange import CONNECTION, Connection
 from service.request_context import new_request_id
 from service.responses import CLOSE, Headers, error_answer
 
@@ -151,7 +150,6 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """uvicorn calls it when the head is there; whether a task is needed shows with the body."""
-        self._answering = cycle
         self._unstarted = (cycle, app)
 
     def _begin_unstarted(self) -> None:
