@@ -1,4 +1,4 @@
-"""Who runs next, asked of the scheduler itself: one slot stays free of diagnostics while predictions come."""
+"""Who runs next, asked of the scheduler itself: the background's place, and the slot kept free of diagnostics."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import pytest
 
 from service.batching import Batch, Scheduler, Ticket
 from service.bundle_schema import GraphName, InputSpec
+from service.errors import QueueFull
 from service.registry import ServedGraph
 
 SPEC = InputSpec(height=8, width=8, mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
-def ticket(name: GraphName) -> Ticket:
+def ticket(name: GraphName, *, background: bool = False) -> Ticket:
     graph = ServedGraph(f"net-{name}", name, SPEC)
-    return Ticket(graph, np.zeros((1, 8, 8, 3), np.uint8), None, lambda *_: None)
+    return Ticket(graph, np.zeros((1, 8, 8, 3), np.uint8), None, lambda *_: None, background=background)
 
 
 class Slots:
@@ -34,6 +35,11 @@ class Slots:
     def end(self) -> None:
         self._scheduler.close()
         self._threads.shutdown()
+
+
+@pytest.fixture
+def one_slot() -> Scheduler:
+    return Scheduler(slots=1, max_images=100)
 
 
 @pytest.fixture
@@ -103,11 +109,10 @@ def test_without_predictions_diagnoses_have_all_slots(scheduler: Scheduler, slot
     assert {id(taken(one)) for one in both} == {id(one) for one in asked}
 
 
-def test_one_slot_alone_runs_everything() -> None:
-    scheduler = Scheduler(slots=1, max_images=100)
-    alone = Slots(scheduler)
-    predict_once(scheduler, alone)
-    diagnosis = submit(scheduler, ticket("weight_norms"))
+def test_one_slot_alone_runs_everything(one_slot: Scheduler) -> None:
+    alone = Slots(one_slot)
+    predict_once(one_slot, alone)
+    diagnosis = submit(one_slot, ticket("weight_norms"))
     assert taken(alone.take()) is diagnosis
     alone.end()
 
@@ -124,3 +129,41 @@ def test_while_predictions_come_the_wait_for_a_diagnosis_is_reckoned_with_the_sl
     predict_once(scheduler, slots)
     assert scheduler.expected_wait(diagnostic=True) == pytest.approx(10.0, abs=1.0)
     assert scheduler.expected_wait(diagnostic=False) == 0.0
+
+
+def test_what_runs_in_the_background_comes_last_however_long_it_has_waited(one_slot: Scheduler) -> None:
+    background = ticket("weight_norms", background=True)
+    one_slot.submit([background], None)
+    background.submitted -= 3600
+    asked = [ticket("forward"), ticket("input_gradient"), ticket("forward")]
+    for one in asked:
+        one_slot.submit([one], None)
+    order = []
+    for _ in range(4):
+        batch = one_slot.take()
+        assert batch is not None
+        order.append(batch.tickets[0])
+        one_slot.finish(batch)
+    assert order == [asked[0], asked[2], asked[1], background]
+
+
+def test_what_runs_in_the_background_never_shares_a_run_with_a_request(one_slot: Scheduler) -> None:
+    background = ticket("weight_norms", background=True)
+    one_slot.submit([background], None)
+    asked = Ticket(background.graph, np.zeros((1, 8, 8, 3), np.uint8), None, background.answer)
+    background.graph.best_batch = 8
+    one_slot.submit([asked], None)
+    batch = one_slot.take()
+    assert batch is not None
+    assert batch.tickets == [asked]
+
+
+@pytest.mark.parametrize("state", ["waiting", "running"])
+def test_the_background_is_refused_while_anything_waits_or_every_slot_runs(one_slot: Scheduler, state: str) -> None:
+    one_slot.submit([ticket("forward")], None)
+    if state == "running":
+        one_slot.take()
+    assert not one_slot.idle
+    with pytest.raises(QueueFull):
+        one_slot.submit([ticket("weight_norms", background=True)], None)
+    assert one_slot.waiting_images == (1 if state == "waiting" else 0)

@@ -38,18 +38,26 @@ class Given:
 
 
 def test_each_is_given_up_at_its_own_deadline() -> None:
+    """Not before it; and before a timer that was set, at its start, for a little later."""
+
     async def scenario() -> None:
         deadlines = Deadlines(USUAL)
-        works = []
-        for _ in range(3):
-            works.append(Given(started(deadlines)))
+        loop = asyncio.get_running_loop()
+        works, in_time = [], []
+
+        def look(work: Given) -> None:
+            in_time.append(work.why is not None)
+
+        for seconds in (USUAL, USUAL, USUAL, 0.05):
+            work = Given(started(deadlines, seconds))
+            works.append(work)
+            loop.call_later(seconds + 0.03, look, work)
             await asyncio.sleep(0.04)
-        works.append(Given(started(deadlines, 0.05)))
         await asyncio.sleep(0.3)
-        for work in works[:3]:
-            assert USUAL <= work.after < USUAL + 0.03
-            assert isinstance(work.why, DeadlineExceeded)
-        assert 0.05 <= works[3].after < 0.08
+        assert all(work.after >= USUAL for work in works[:3])
+        assert works[3].after >= 0.05
+        assert all(isinstance(work.why, DeadlineExceeded) for work in works)
+        assert in_time == [True] * 4
 
     run(scenario())
 

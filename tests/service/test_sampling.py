@@ -13,11 +13,7 @@ from live_server import LiveServer, running, wait_until
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.batching import Scheduler, Ticket
-from service.bundle_schema import GraphName, InputSpec
 from service.diagnostics.baseline import LAYER_SHARE, MODEL_SHARE
-from service.errors import QueueFull
-from service.registry import ServedGraph
 
 ROOT = Path(__file__).parents[2]
 BUNDLES = ROOT / "models" / "bundles"
@@ -27,7 +23,6 @@ GAUGES = (
     "contraflow_layer_gradient_to_baseline",
     "contraflow_layer_gradient_outside_share",
 )
-SPEC = InputSpec(height=8, width=8, mean=(0.0,) * 3, std=(1.0,) * 3)
 
 
 @pytest.fixture(scope="module")
@@ -131,54 +126,3 @@ def test_nothing_is_sampled_unasked(tiny_server: LiveServer) -> None:
         client.post("/predict", content=PHOTOGRAPHS[0])
         assert "contraflow_layer_gradient{" not in client.get("/metrics").text
     assert not sampler.live
-
-
-# ---------------------------------------------------------------- its place in the queue
-
-
-@pytest.fixture
-def scheduler() -> Scheduler:
-    return Scheduler(slots=1, max_images=100)
-
-
-def ticket(name: GraphName, *, background: bool = False) -> Ticket:
-    graph = ServedGraph(f"net-{name}", name, SPEC)
-    return Ticket(graph, np.zeros((1, 8, 8, 3), np.uint8), None, lambda *_: None, background=background)
-
-
-def test_what_runs_in_the_background_comes_last_however_long_it_has_waited(scheduler: Scheduler) -> None:
-    background = ticket("weight_norms", background=True)
-    scheduler.submit([background], None)
-    background.submitted -= 3600
-    asked = [ticket("forward"), ticket("input_gradient"), ticket("forward")]
-    for one in asked:
-        scheduler.submit([one], None)
-    order = []
-    for _ in range(4):
-        batch = scheduler.take()
-        assert batch is not None
-        order.append(batch.tickets[0])
-        scheduler.finish(batch)
-    assert order == [asked[0], asked[2], asked[1], background]
-
-
-def test_what_runs_in_the_background_never_shares_a_run_with_a_request(scheduler: Scheduler) -> None:
-    background = ticket("weight_norms", background=True)
-    scheduler.submit([background], None)
-    asked = Ticket(background.graph, np.zeros((1, 8, 8, 3), np.uint8), None, background.answer)
-    background.graph.best_batch = 8
-    scheduler.submit([asked], None)
-    batch = scheduler.take()
-    assert batch is not None
-    assert batch.tickets == [asked]
-
-
-@pytest.mark.parametrize("state", ["waiting", "running"])
-def test_the_background_is_refused_while_anything_waits_or_every_slot_runs(scheduler: Scheduler, state: str) -> None:
-    scheduler.submit([ticket("forward")], None)
-    if state == "running":
-        scheduler.take()
-    assert not scheduler.idle
-    with pytest.raises(QueueFull):
-        scheduler.submit([ticket("weight_norms", background=True)], None)
-    assert scheduler.waiting_images == (1 if state == "waiting" else 0)
