@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
 
-from service.errors import EmptyBody, MalformedRequest, TooLarge, UnsupportedBody
+from service.errors import EmptyBody, MalformedRequest, TooLarge
 from service.json_bodies import MAX_JSON_VALUES, parse_json
 from service.open_inference.catalogue import IMAGE
 from service.open_inference.json_numbers import take_out_lists
@@ -45,31 +44,6 @@ class InferRequest:
     binary_default: bool = False
     gradients: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
-
-
-def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
-    """The body without its gzip or deflate coding, of at most `limit` bytes.
-
-    Raises:
-        UnsupportedBody: another coding.
-        TooLarge: it grows beyond the limit.
-        MalformedRequest: it is not what it says.
-    """
-    coding = encoding.strip().lower()
-    if coding in ("", "identity"):
-        return body
-    if coding not in ("gzip", "deflate"):
-        raise UnsupportedBody(f"The content encoding {coding[:32]!r} is not taken; send gzip, deflate or none.")
-    reader = zlib.decompressobj(wbits=zlib.MAX_WBITS | (16 if coding == "gzip" else 0))
-    try:
-        content = reader.decompress(body, limit + 1)
-    except zlib.error:
-        raise MalformedRequest(f"The body is not {coding}.") from None
-    if len(content) > limit:
-        raise TooLarge(f"The decompressed body has more than {limit} bytes.")
-    if not reader.eof:
-        raise MalformedRequest(f"The {coding} body is cut off.")
-    return content
 
 
 def read_request(body: bytes, header_length: str | None, check: InputCheck) -> InferRequest:
