@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from service.base64_text import from_base64
 from service.errors import EmptyBody, MalformedRequest, TooLarge
+from service.images import signature
 from service.json_bodies import MAX_JSON_VALUES, parse_json
 from service.open_inference.catalogue import IMAGE
 from service.open_inference.json_numbers import take_out_lists
@@ -101,10 +102,12 @@ def _header_length(given: str | None, size: int) -> int:
 
 
 def _document(text: bytes) -> Mapping[str, Any]:
+    is_picture = signature(text) is not None
+    hint = " A picture as the whole body needs the header Inference-Header-Content-Length: 0." if is_picture else ""
     document = parse_json(
         text,
         too_many=f"The request's JSON has more than {MAX_JSON_VALUES} values beside its numbers.",
-        unreadable="The request's JSON cannot be read.",
+        unreadable=f"The request's JSON cannot be read.{hint}",
     )
     return _mapping(document, "the request")
 

@@ -169,6 +169,10 @@ def test_a_refusal_names_what_is_wanted(http: httpx.Client, request_body: dict[s
     assert words in refusal(http.post(INFER, json=request_body))
 
 
+def test_a_picture_as_the_whole_body_is_told_the_header_that_it_needs(http: httpx.Client, photograph: bytes) -> None:
+    assert f"{HEADER}: 0" in refusal(http.post(INFER, content=photograph))
+
+
 def test_a_body_may_be_coded_and_its_head_is_as_long_as_it_is_without(http: httpx.Client) -> None:
     raw = PIXELS.tobytes()
     start = json.dumps(document(data=None, parameters={"binary_data_size": len(raw)})).encode()
