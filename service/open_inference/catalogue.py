@@ -87,7 +87,8 @@ class Catalogue:
                 "or `image` (BYTES, encoded files), and `label` (INT64)."
             )
         if datatype != expected.datatype:
-            hint = "; pixels as they are go as a file, in the input `image`" if datatype == "UINT8" else ""
+            hints = {INPUT: "pixels as they are go as a file, in the input `image`", IMAGE: "each element is a file"}
+            hint = f"; {hints[name]}" if name in hints and datatype == "UINT8" else ""
             raise MalformedRequest(f"The input `{name}` must be {expected.datatype}, not {datatype[:32]}{hint}.")
         if name == INPUT and (len(shape) != len(expected.shape) or shape[1:] != expected.shape[1:]):
             raise MalformedRequest(f"The input `input` must be of shape {list(expected.shape)}, not {list(shape)}.")

@@ -157,6 +157,7 @@ def test_several_pictures_come_back_in_order(http: httpx.Client, photograph: byt
         (of_picture(["AAAA"]), "begin like none"),
         (document(name="input-0"), "the inputs are `input` (FP32, [-1, 3, 32, 32])"),
         (document(datatype="UINT8"), "in the input `image`"),
+        (of_picture([1, 2], datatype="UINT8"), "each element is a file"),
         (document(datatype="FP64"), "must be FP32, not FP64"),
         (document(shape=None), "needs a shape"),
         (document(shape=[-1, 3, 32, 32]), "not negative"),
