@@ -50,10 +50,16 @@ async def context_of(request: Request) -> RequestContext:
     return context
 
 
+async def body_of(request: Request) -> bytes:
+    """The body, once. The gateway hands it over in one piece, of which Starlette's `body` would make a copy."""
+    body: bytes = (await request.receive())["body"]
+    return body
+
+
 async def read_submission(request: Request) -> Submission:
     """The request's images and options, from whichever form of body."""
     state = request.app.state
-    body = await request.body()
+    body = await body_of(request)
     content_type = request.headers.get("content-type", "").encode("latin-1")
     limits = Limits(state.settings.max_images, state.settings.max_json_depth)
     known = names_of(request.scope["route"].openapi_extra)

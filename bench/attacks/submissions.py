@@ -61,6 +61,9 @@ ATTACKS = (
     Attack("one string up to the limit", (400,), as_json(filled(b'{"images": ["', b"!", b'"]}'))),
     Attack("one string of escapes up to the limit", (400,), as_json(filled(b'{"images": ["', b"\\u0041", b'!"]}'))),
     Attack("a picture of zeros in base64 up to the limit", (415,), as_json(filled(b'{"images": ["', b"AAAA", b'"]}'))),
+    Attack("a picture of zeros in base64 up to the limit, to be diagnosed", (415,), as_json(
+        filled(b'{"images": ["', b"AAAA", b'"]}'), "/diagnostics/scores"
+    )),
     Attack("a number of a million digits", (400, 413), as_json(filled(b'{"images": ["x"], "top_k": ', b"9", b"}"))),
     Attack("no images", (400,), as_json(images())),
     Attack("one image too many", (413,), lambda target: [

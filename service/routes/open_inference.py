@@ -17,6 +17,7 @@ from service.dependencies import (
     LifecycleDependency,
     RegistryDependency,
     SettingsDependency,
+    body_of,
     context_of,
 )
 from service.engine import Engine
@@ -176,7 +177,7 @@ async def infer(
     """Forward outputs, or any output by name; gradients with the parameter `gradients`."""
     model = registry.select(name, version)
     catalogue = Catalogue(model.bundle)
-    body = await request.body()
+    body = await body_of(request)
     take_apart = partial(_take_apart, body, request.headers, catalogue, settings)
     asked = await asyncio.to_thread(take_apart) if len(body) > LARGE_BODY else take_apart()
     outputs = asked.outputs if asked.outputs is not None else _default_outputs(asked, catalogue)
