@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-_QUOTED = r'"(?:[^"\\]|\\.)*(?:"|$)'
-_MEMBERS = re.compile(rf'(?:{_QUOTED}|[^,"])+')
-_PARTS = re.compile(rf'(?:{_QUOTED}|[^;"])+')
+# A quote that is never closed goes on to the end; nothing is tried twice, so that time is linear in the length.
+_QUOTED = r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'
+_MEMBERS = re.compile(rf'(?:{_QUOTED}|[^,"])++', re.DOTALL)
+_PARTS = re.compile(rf'(?:{_QUOTED}|[^;"])++', re.DOTALL)
 _ESCAPED = re.compile(r'\\(["\\])')
 _WEIGHT = re.compile(r"0?\.\d+|0\.?|1(?:\.0*)?")
 

@@ -19,6 +19,8 @@ LONGEST_HEAD = 2**13
 """Bytes of one part's header fields together."""
 MOST_BLANKS = 64
 """Behind a boundary, on its line."""
+MOST_QUOTED_PRINTABLE = 2**20
+"""Bytes; it is decoded in one go, in which nothing else moves."""
 MOST_FALSE_BOUNDARIES = 1000
 """Lines of one part that begin as its boundary and go on otherwise; clients choose one that no line begins with."""
 
@@ -142,5 +144,9 @@ def _content(body: bytes, begin: int, end: int, encoding: str) -> bytes:
     if name == "base64":
         return from_base64(str(memoryview(body)[begin:end], "latin-1"))
     if name == "quoted-printable":
+        if end - begin > MOST_QUOTED_PRINTABLE:
+            raise TooLarge(
+                f"A part in quoted-printable has at most {MOST_QUOTED_PRINTABLE} bytes; send files as they are."
+            )
         return binascii.a2b_qp(memoryview(body)[begin:end])
     raise MalformedRequest(f"The content transfer encoding {encoding[:32]!r} is not taken; send the bytes as they are.")

@@ -102,6 +102,11 @@ def test_transfer_encodings_are_taken_off() -> None:
     assert parts(quoted)[0].content == "naïve!".encode()
 
 
+def test_quoted_printable_is_for_texts() -> None:
+    with pytest.raises(TooLarge, match="as it is"):
+        parts(one(HEAD + b"\r\nContent-Transfer-Encoding: quoted-printable", bytes(2**20 + 1)))
+
+
 def test_a_message_of_pythons_own_library_is_read() -> None:
     message = MIMEMultipart("form-data")
     for number in range(2):

@@ -91,3 +91,13 @@ def test_parameters_have_names_without_case_and_values_without_quotes() -> None:
 
 def test_a_weight_that_is_none_takes_its_member_along_and_the_higher_of_two_counts() -> None:
     assert weights("a;q=0.5, b;q=x, A, c;q=0, c;q=.25") == {"a": 1.0, "c": 0.25}
+
+
+@pytest.mark.parametrize("unit", ['"', '"\\', "\\", 'a="', '"\\"', ",", ";", 'a;q="', "\n"])
+@pytest.mark.parametrize("end", ["", "\\", '"', "\\\n"])
+def test_a_long_field_that_is_none_names_nothing_that_we_have(unit: str, end: str) -> None:
+    """In time linear in its length; quotes that are tried again and again would take a minute."""
+    field = unit * 16_000 + end
+    assert preferred_coding(field) is None
+    assert not prefers(field, SVG, JSON)
+    assert "".join(members(field)).replace(",", "") == field.replace(",", "").strip() or "\n" in field
