@@ -103,7 +103,7 @@ def test_transfer_encodings_are_taken_off() -> None:
 
 
 def test_quoted_printable_is_for_texts() -> None:
-    with pytest.raises(TooLarge, match="as it is"):
+    with pytest.raises(TooLarge, match="as they are"):
         parts(one(HEAD + b"\r\nContent-Transfer-Encoding: quoted-printable", bytes(2**20 + 1)))
 
 
