@@ -11,11 +11,19 @@ Label = str | int | None
 
 
 def label_from_text(text: str) -> Label:
+    """The label that a text stands for: none if it is blank."""
     return text.strip() or None
 
 
 def as_label(value: Any) -> Label:
-    if value is None or isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+    """The label that a JSON value stands for.
+
+    Raises:
+        InvalidLabel: it is neither text nor a whole number nor null.
+    """
+    if isinstance(value, str):
+        return label_from_text(value)
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
         return value
     raise InvalidLabel("A label is an index or a name.")
 

@@ -17,7 +17,7 @@ from service.decoding import DecodePool
 from service.errors import InvalidLabel, InvalidParameter, MalformedRequest
 from service.forms import Form
 from service.images import Pixels
-from service.labels import Label, as_label, label_from_text, spread
+from service.labels import Label, as_label, spread
 from service.registry import Registry, ServedModel
 from service.request_context import RequestContext
 
@@ -115,7 +115,7 @@ class Submission:
         if given is None:
             given = [text for name in ("label", "labels") for text in self._query.get(name, [])]
         labels = [as_label(label) for label in (given if isinstance(given, list) else [given])]
-        return spread([label_from_text(x) if isinstance(x, str) else x for x in labels], len(form.images))
+        return spread(labels, len(form.images))
 
     def _models(self, registry: Registry) -> tuple[ServedModel, ...]:
         named = self._field("model")

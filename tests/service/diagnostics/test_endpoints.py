@@ -234,6 +234,19 @@ def test_include_may_be_repeated_and_null_or_empty_options_are_not_given(client:
     assert repeated["samples"] == together["samples"]
 
 
+def test_a_blank_label_is_none_wherever_it_stands(client: httpx.Client) -> None:
+    image = base64.b64encode(CAT).decode()
+    bodies = [
+        {"images": [{"data": image, "label": ""}]},
+        {"images": [image], "labels": [" "]},
+        {"images": [image], "labels": "", "label": None},
+    ]
+    unlabelled = ask(client, "scores", content=CAT).json()["samples"]
+    assert unlabelled[0]["el2n"] is None
+    for body in bodies:
+        assert ask(client, "scores", json=body).json()["samples"] == unlabelled
+
+
 def test_a_diagnosis_takes_files_under_any_name_and_coded_bodies(client: httpx.Client) -> None:
     raw = ask(client, "scores", content=CAT).json()
     form = ask(client, "scores", files={"file": ("a.jpg", CAT)}).json()
