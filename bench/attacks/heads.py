@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from bench.attacks.wire import CLOSE, Attack, Target, head, post, predict, raw
+from bench.attacks.wire import Attack, Target, head, post, predict, raw
 
 OPEN_HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\n"
 
@@ -36,17 +35,6 @@ def long_address(target: Target) -> Iterable[bytes]:
 
 def long_query(target: Target) -> Iterable[bytes]:
     return [post("/predict?model=" + "a" * (target.head - 500), b"x")]
-
-
-def fields_of(name: str, unit: str, start: str = "") -> Callable[[Target], Iterable[bytes]]:
-    """A request with one header field of `unit` again and again, half as long as a head may be."""
-    return lambda target: [post("/predict", b"x", CLOSE, f"{name}: {start}" + unit * (target.head // 2 // len(unit)))]
-
-
-def tiny_tensor(target: Target) -> bytes:
-    shape = [1, 3, target.side, target.side]
-    tensor = {"name": "input", "datatype": "FP32", "shape": shape, "data": [0] * (3 * target.side**2)}
-    return json.dumps({"inputs": [tensor]}).encode()
 
 
 ATTACKS = (
@@ -81,32 +69,6 @@ ATTACKS = (
     Attack("a negative deadline", (400,), predict(b"x", "X-Deadline-Ms: -5")),
     Attack("an endless deadline", (415,), predict(b"x", "X-Deadline-Ms: inf")),
     Attack("a request id that could break a log", (415,), predict(b"x", "X-Request-Id: a\tb'}<script>")),
-    Attack("an encoding that is not taken", (415,), predict(b"abc", CLOSE, "Content-Encoding: br")),
-    Attack(
-        "thousands of encodings",
-        (415,),
-        lambda target: [post("/predict", b"abc", CLOSE, "Content-Encoding: " + "gzip," * (target.head // 8))],
-    ),
-    Attack("an Accept of quotes without end", (415,), fields_of("Accept", '"')),
-    Attack("a media type of quotes without end", (415,), fields_of("Content-Type", '"')),
-    Attack("a media type of quotes and escapes without end", (415,), fields_of("Content-Type", '"\\')),
-    Attack("a media type of parameters without end", (415,), fields_of("Content-Type", "a;")),
-    Attack(
-        "a boundary of quotes and escapes without end",
-        (400,),
-        fields_of("Content-Type", '"\\', "multipart/form-data; boundary="),
-    ),
-    Attack(
-        "an Accept-Encoding of quotes and escapes without end",
-        (200,),
-        lambda target: [
-            post(
-                f"/v2/models/{target.model}/infer",
-                tiny_tensor(target),
-                "Accept-Encoding: " + '"\\' * (target.head // 4),
-            )
-        ],
-    ),
     Attack("a method that the address does not take", (405,), raw(b"DELETE /predict HTTP/1.1\r\nHost: x\r\n\r\n")),
     Attack(
         "a WebSocket",
