@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
-from bench.attacks import bodies, heads, open_inference, pictures, submissions
+from bench.attacks import bodies, codings, heads, open_inference, pictures, submissions
 from bench.attacks.wire import Attack
 
 FAMILIES: dict[str, tuple[Attack, ...]] = {
     "heads and addresses": heads.ATTACKS,
     "bodies and chunks": bodies.ATTACKS,
+    "codings and header fields": codings.ATTACKS,
     "pictures": pictures.ATTACKS,
     "multipart, JSON and base64": submissions.ATTACKS,
     "open inference protocol": open_inference.ATTACKS,
