@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +17,8 @@ _PHOTOMETRIC: Final = 262
 _SAMPLE_FORMAT: Final = 339
 _WHITE_IS_ZERO: Final = 0
 _SIGNED: Final = 2
+_BAND: Final = 2**18
+"""Pixels that are looked at at a time."""
 _OF_FEW_BITS: Final = {"L;2": 85, "L;4": 17}
 """Pillow's names of grey with 2 and 4 bits, and how far it spreads the levels over 0…255."""
 
@@ -36,8 +38,8 @@ def load(image: Image.Image, reopen: Callable[[], Image.Image]) -> Image.Image:
         lower = reopen()
         lower.tile = [tile._replace(args="RGB;16L") for tile in lower.tile]  # type: ignore[attr-defined]
         lower.load()
-        levels = [level >> 8 for level in transparent] + [level & 255 for level in transparent]
-        image.paste("white", mask=_equal((*image.split(), *lower.split()), levels))
+        upper_is = _equal(image, [level >> 8 for level in transparent])
+        image.paste("white", mask=ImageChops.darker(upper_is, _equal(lower, [level & 255 for level in transparent])))
         del image.info["transparency"]
     return image
 
@@ -49,7 +51,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         return Image.fromarray(_eight_bits(image)).convert("RGB")
     if image.has_transparency_data:
-        picture = image.convert("RGBA")
+        picture = image if image.mode == "RGBA" else image.convert("RGBA")
         ground = Image.new("RGB", image.size, "white")
         ground.paste(picture, mask=picture.getchannel("A"))
         return ground
@@ -61,48 +63,58 @@ def _rawmode(image: Image.Image) -> str:
     return str(tiles[0].args) if tiles and image.format == "PNG" else ""
 
 
-def _equal(channels: tuple[Image.Image, ...], levels: list[int]) -> Image.Image:
+def _equal(image: Image.Image, levels: list[int]) -> Image.Image:
     """255 where every channel has its level, else 0."""
-    mask = Image.new("L", channels[0].size, 255)
-    for channel, level in zip(channels, levels, strict=True):
-        mask = ImageChops.darker(mask, channel.point([255 * (value == level) for value in range(256)]))
+    mask = Image.new("L", image.size, 255)
+    for channel, level in enumerate(levels):
+        equal = image.getchannel(channel).point([255 * (value == level) for value in range(256)])
+        mask = ImageChops.darker(mask, equal)
     return mask
 
 
 def _eight_bits(image: Image.Image) -> Pixels:
     """Grey of 16 or 32 bits, or float → 8 bits, rounded."""
     tags = getattr(image, "tag_v2", {})
-    stored: Array = np.asarray(image)
-    if image.mode == "I" and tags and _first(tags, _SAMPLE_FORMAT, 1) != _SIGNED:
-        stored = stored.view(np.uint32)
     transparent = image.info.get("transparency")
-    ground = stored == transparent if isinstance(transparent, int) else None
-    values = stored.astype(np.float32)
-    if image.mode == "F":
-        np.nan_to_num(values, copy=False, nan=0.0, posinf=255.0, neginf=0.0)
-    values *= np.float32(255 / _white(image, values, tags))
-    np.rint(values, out=values)
-    levels = np.clip(values, 0, 255, out=values).astype(np.uint8)
-    if tags and _first(tags, _PHOTOMETRIC, 1) == _WHITE_IS_ZERO:
-        levels = 255 - levels
-    if ground is not None:
-        levels[ground] = 255
+    white = _white(image, tags)
+    levels = np.empty((image.height, image.width), np.uint8)
+    for top, stored in _bands(image, tags):
+        values = stored.astype(np.float32)
+        values *= np.float32(255 / white)
+        band = np.clip(np.rint(values, out=values), 0, 255, out=values).astype(np.uint8)
+        if _first(tags, _PHOTOMETRIC, 1) == _WHITE_IS_ZERO:
+            band = 255 - band
+        if isinstance(transparent, int):
+            band[stored == transparent] = 255
+        levels[top : top + len(band)] = band
     return levels
 
 
-def _white(image: Image.Image, values: NDArray[np.float32], tags: Any) -> float:
+def _white(image: Image.Image, tags: Any) -> float:
     """The value that is white: what the format says, or, where it leaves that open, what the values suggest."""
-    top = float(values.max(initial=0.0))
+    bits = _first(tags, _BITS_PER_SAMPLE, 16)
+    if image.mode.startswith("I;16"):
+        return 2.0**bits - 1
+    top = max(float(band.max(initial=0)) for _, band in _bands(image, tags))
     if image.mode == "F":
         return 1.0 if top <= 1 else 255.0
-    bits = int(_first(tags, _BITS_PER_SAMPLE, 16))
-    if image.mode != "I":
-        return 2.0**bits - 1
     if top <= 255:
         return 255.0
     if bits == 32 and top <= 65535:
         return 65535.0
     return 2.0 ** (bits - (_first(tags, _SAMPLE_FORMAT, 1) == _SIGNED)) - 1
+
+
+def _bands(image: Image.Image, tags: Any) -> Iterator[tuple[int, Array]]:
+    """The values, some rows at a time: the first row's number, and the rows."""
+    rows = max(1, _BAND // image.width)
+    for top in range(0, image.height, rows):
+        band: Array = np.asarray(image.crop((0, top, image.width, min(image.height, top + rows))))
+        if image.mode == "F":
+            band = np.nan_to_num(band, nan=0.0, posinf=255.0, neginf=0.0)
+        elif image.mode == "I" and _first(tags, _SAMPLE_FORMAT, 1) != _SIGNED:
+            band = band.view(np.uint32)
+        yield top, band
 
 
 def _first(tags: Any, tag: int, default: int) -> int:

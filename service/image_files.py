@@ -11,7 +11,7 @@ import io
 import re
 import zlib
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal
 
 from PIL import Image
 
@@ -42,7 +42,12 @@ _PNG_PIXELS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _PNG_USED = frozenset({b"tRNS", b"eXIf"})
 _AVIF_BRANDS = (b"avif", b"avis")
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
-_TILE_WIDTH, _TILE_LENGTH = 322, 323
+_TIFF_PIECES = frozenset({273, 324})
+"""StripOffsets and TileOffsets."""
+_TIFF_TILE = (322, 323)
+"""TileWidth and TileLength."""
+_TIFF_SIZES = {1: 1, 3: 2, 4: 4}
+"""Bytes of a number by its type."""
 
 
 def signature(data: bytes) -> str | None:
@@ -149,15 +154,14 @@ def open_image(data: bytes, kind: str) -> Image.Image:
         _check_comments_of_gif(data)
     elif kind == "AVIF":
         data = _with_a_brand_that_pillow_knows(data)
+    elif kind == "TIFF":
+        _check_tiles_of_tiff(data)
     try:
-        image = Image.open(io.BytesIO(data), formats=(kind,))
+        return Image.open(io.BytesIO(data), formats=(kind,))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageTooLarge("The image has far too many pixels.") from None
     except Exception as error:  # Pillow's decoders raise whatever a broken file makes them raise
         raise UndecodableImage(f"The {kind} header cannot be read.") from error
-    if kind == "TIFF":
-        _check_tiles(image)
-    return image
 
 
 # ------------------------------------------------ JPEG
@@ -271,13 +275,30 @@ def _with_a_brand_that_pillow_knows(data: bytes) -> bytes:
     return data[:8] + brand + data[12:]
 
 
-def _check_tiles(image: Image.Image) -> None:
-    tags = getattr(image, "tag_v2", {})
-    if len(getattr(image, "tile", ())) > MAX_PIECES:
+def _check_tiles_of_tiff(data: bytes) -> None:
+    """Raises UndecodableImage for more strips or tiles, or larger ones, than the pixels can need."""
+    entries = _tiff_entries(data)
+    pieces = max([len(entries), *(count for tag, count, _ in entries if tag in _TIFF_PIECES)], default=0)
+    if pieces > MAX_PIECES:
         raise UndecodableImage(f"The TIFF has more than {MAX_PIECES} strips or tiles.")
-    try:
-        tile = int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0))
-    except (TypeError, ValueError):
-        raise UndecodableImage("The TIFF's tiles have no readable size.") from None
-    if tile > max(MAX_TILE_PIXELS, image.width * image.height):
-        raise UndecodableImage(f"A tile of the TIFF has {tile} pixels; the limit is {MAX_TILE_PIXELS}.")
+    width, length = (max([value for tag, _, value in entries if tag == side], default=0) for side in _TIFF_TILE)
+    if width * length > MAX_TILE_PIXELS:
+        raise UndecodableImage(f"A tile of the TIFF is {width} × {length}; at most {MAX_TILE_PIXELS} pixels are taken.")
+
+
+def _tiff_entries(data: bytes) -> list[tuple[int, int, int]]:
+    """Tag, count and (where it is one number, in its own place) value of every entry of the first directory."""
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    large = data[2:4] in (b"+\x00", b"\x00+")
+    word, entry_size = (8, 20) if large else (4, 12)
+
+    def number(start: int, size: int) -> int:
+        return int.from_bytes(data[start : start + size], order)
+
+    directory = number(word, word)
+    first = directory + (8 if large else 2)
+    end = min(len(data), first + entry_size * min(number(directory, first - directory), MAX_PIECES + 1))
+    return [
+        (number(at, 2), number(at + 4, word), number(at + 4 + word, _TIFF_SIZES.get(number(at + 2, 2), word)))
+        for at in range(first, end - entry_size + 1, entry_size)
+    ]
