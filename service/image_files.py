@@ -277,6 +277,8 @@ def _with_a_brand_that_pillow_knows(data: bytes) -> bytes:
 
 def _check_tiles_of_tiff(data: bytes) -> None:
     """Raises UndecodableImage for more strips or tiles, or larger ones, than the pixels can need."""
+    if data.startswith(b"MM\x00+"):
+        raise UndecodableImage("A BigTIFF is decoded in little-endian order only.")
     entries = _tiff_entries(data)
     pieces = max([len(entries), *(count for tag, count, _ in entries if tag in _TIFF_PIECES)], default=0)
     if pieces > MAX_PIECES:
@@ -289,7 +291,7 @@ def _check_tiles_of_tiff(data: bytes) -> None:
 def _tiff_entries(data: bytes) -> list[tuple[int, int, int]]:
     """Tag, count and (where it is one number, in its own place) value of every entry of the first directory."""
     order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
-    large = data[2:4] in (b"+\x00", b"\x00+")
+    large = data.startswith(b"II+\x00")
     word, entry_size = (8, 20) if large else (4, 12)
 
     def number(start: int, size: int) -> int:
