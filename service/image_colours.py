@@ -18,7 +18,7 @@ _SAMPLE_FORMAT: Final = 339
 _WHITE_IS_ZERO: Final = 0
 _SIGNED: Final = 2
 _BAND: Final = 2**18
-"""Pixels that are looked at at a time."""
+"""Pixels that are looked at at a time: little memory, and the interpreter is not held for long."""
 _OF_FEW_BITS: Final = {"L;2": 85, "L;4": 17}
 """Pillow's names of grey with 2 and 4 bits, and how far it spreads the levels over 0…255."""
 
@@ -38,8 +38,10 @@ def load(image: Image.Image, reopen: Callable[[], Image.Image]) -> Image.Image:
         lower = reopen()
         lower.tile = [tile._replace(args="RGB;16L") for tile in lower.tile]  # type: ignore[attr-defined]
         lower.load()
-        upper_is = _equal(image, [level >> 8 for level in transparent])
-        image.paste("white", mask=ImageChops.darker(upper_is, _equal(lower, [level & 255 for level in transparent])))
+        for box in _boxes(image):
+            upper_is = _equal(image.crop(box), [level >> 8 for level in transparent])
+            lower_is = _equal(lower.crop(box), [level & 255 for level in transparent])
+            image.paste("white", box, mask=ImageChops.darker(upper_is, lower_is))
         del image.info["transparency"]
     return image
 
@@ -107,14 +109,20 @@ def _white(image: Image.Image, tags: Any) -> float:
 
 def _bands(image: Image.Image, tags: Any) -> Iterator[tuple[int, Array]]:
     """The values, some rows at a time: the first row's number, and the rows."""
-    rows = max(1, _BAND // image.width)
-    for top in range(0, image.height, rows):
-        band: Array = np.asarray(image.crop((0, top, image.width, min(image.height, top + rows))))
+    for box in _boxes(image):
+        band: Array = np.asarray(image.crop(box))
         if image.mode == "F":
             band = np.nan_to_num(band, nan=0.0, posinf=255.0, neginf=0.0)
         elif image.mode == "I" and _first(tags, _SAMPLE_FORMAT, 1) != _SIGNED:
             band = band.view(np.uint32)
-        yield top, band
+        yield box[1], band
+
+
+def _boxes(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
+    """The picture in bands of whole rows."""
+    rows = max(1, _BAND // image.width)
+    for top in range(0, image.height, rows):
+        yield 0, top, image.width, min(image.height, top + rows)
 
 
 def _first(tags: Any, tag: int, default: int) -> int:

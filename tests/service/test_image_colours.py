@@ -158,6 +158,17 @@ def test_the_transparent_colour_of_16_bits_is_compared_in_all_of_them() -> None:
     assert shown(data).tolist() == [*[[0x12, 0x56, 0x9A]] * 3, [255] * 3]
 
 
+def test_a_transparent_colour_is_found_wherever_it_is_in_a_large_picture() -> None:
+    samples = np.zeros((700, 1000, 3), ">u2")
+    samples[0, 0] = samples[-1, -1] = (7, 8, 9)
+    rows = np.concatenate([np.zeros((700, 1), np.uint8), samples.view(np.uint8).reshape(700, -1)], axis=1)
+    transparent = pictures.png_chunk(b"tRNS", struct.pack(">HHH", 7, 8, 9))
+    data = pictures.png(1000, 700, bits=16, colour=2, data=rows.tobytes(), extra=transparent)
+    pixels = decode(data, spec(700, 1000))
+    assert pixels.sum() == 2 * 3 * 255
+    assert (pixels[[0, -1], [0, -1]] == 255).all()
+
+
 def test_the_transparency_of_a_palette() -> None:
     palette = bytes([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
     row = bytes([0, 1, 2, 3])
