@@ -169,9 +169,12 @@ def open_image(data: bytes, kind: str) -> Image.Image:
 
 def check_scans(data: bytes, max_pixels: int = MAX_PIXELS) -> None:
     """Raises UndecodableImage for a JPEG that goes over its pixels more often than any encoder lets it."""
+    found = data.count(b"\xff\xda")  # thumbnails and metadata count too: where there are many, look closer
+    if found <= SCANS_OF_LARGEST:
+        return
     pixels = quick_pixel_count(data) or 1
     limit = min(MAX_SCANS, max(SCANS_OF_LARGEST, SCANS_OF_LARGEST * max_pixels // pixels))
-    if len(data) < 10 * limit or data.count(b"\xff\xda") <= limit:  # thumbnails and metadata count too: look closer
+    if found <= limit:
         return
     if sum(marker == _START_OF_SCAN for marker, _, _ in _segments(data)) > limit:
         raise UndecodableImage(f"The JPEG has more than {limit} scans.")
