@@ -74,6 +74,7 @@ __all__ = [
     "quick_pixel_count",
     "resized_size",
     "signature",
+    "whole",
 ]
 
 Pixels = NDArray[np.uint8]
@@ -100,15 +101,23 @@ def decode(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Pixels
     Raises:
         ImageError: what is wrong with the file, as one of its subclasses.
     """
+    pixels = whole(data, spec, max_pixels)
+    return pixels if pixels.shape == (spec.height, spec.width, spec.channels) else fit(pixels, spec)
+
+
+def whole(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """The picture before it is resized and cropped: uint8 [its own height, its own width, channels].
+
+    Raises:
+        ImageError: as `decode`.
+    """
     kind = known_format(data)
     pixels = _decode_jpeg(data, spec, max_pixels) if kind == "JPEG" else None
     if pixels is None:
         pixel_count(data, max_pixels)
         if kind == "JPEG" and (mended := _with_end_marker(data)) is not None:
-            return decode(mended, spec, max_pixels)
+            return whole(mended, spec, max_pixels)
         pixels = _decode_by_pillow(data, kind, spec)
-    if pixels.shape != (spec.height, spec.width, spec.channels):
-        pixels = fit(pixels, spec)
     return pixels
 
 
