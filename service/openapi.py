@@ -79,7 +79,12 @@ _MULTIPART_BODY: dict[str, Any] = {
     },
 }
 
-_RAW_BODY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+_PICTURE = (
+    "A JPEG, PNG, WEBP, GIF, BMP, TIFF or AVIF. Transparency is laid over white, EXIF orientation is applied, of an "
+    "animation the first frame is taken, greys of more than 8 bits are scaled; docs/pictures.md has every rule."
+)
+
+_RAW_BODY: dict[str, Any] = {"schema": {"type": "string", "format": "binary", "description": _PICTURE}}
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "model": {"schema": {"type": "string"}, "description": "name, or name@version; default: the default model"},

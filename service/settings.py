@@ -77,7 +77,7 @@ class Settings(BaseModel):
     max_image_pixels: int = Field(
         default=25_000_000,
         ge=1,
-        description="pixels of the largest image, by its header (WEBP and AVIF: 16 million at most)",
+        description="pixels of the largest image, by its header (WEBP and AVIF: 16 million at most; a side: 262,144)",
     )
     max_decoding_pixels: int = Field(
         default=50_000_000,
