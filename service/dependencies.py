@@ -65,11 +65,11 @@ async def read_submission(request: Request) -> Submission:
     """The request's images and options, from whichever form of body."""
     state = request.app.state
     body = await request.body()
-    content_type = request.headers.get("content-type", "")
+    content_type = request.headers.get("content-type", "").encode("latin-1")
     limits = Limits(state.settings.max_images, state.settings.max_json_depth)
-    form = await read_form_off_the_loop(body, content_type, limits)
-    query = read_query(request.scope["query_string"])
     known = names_of(request.scope["route"].openapi_extra)
+    form = await read_form_off_the_loop(body, content_type, known, limits)
+    query = read_query(request.scope["query_string"])
     return Submission(form, query, known, state.registry, state.decode_pool, await context_of(request))
 
 

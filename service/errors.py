@@ -9,7 +9,8 @@
     ├── MethodNotAllowed             405
     ├── SlowRequest                  408   the body did not arrive in time
     ├── TooLarge                     413   bytes or images over the limit
-    ├── UnsupportedBody              415   a content encoding or type that is not taken
+    ├── UnsupportedBody              415   a form that is not taken
+    │   └── UnsupportedCoding        415   a content encoding that is not taken
     ├── InvalidParameter             422   readable, but not one of the choices
     │   └── InvalidLabel             422
     ├── RateLimited                  429
@@ -86,6 +87,13 @@ class TooLarge(ServiceError):
 
 class UnsupportedBody(ServiceError):
     status, slug, title = 415, "unsupported-body", "The body has a form that is not taken"
+
+
+class UnsupportedCoding(UnsupportedBody):
+    slug, title = "unsupported-coding", "The body has a content encoding that is not taken"
+
+    accepted: ClassVar[str] = "gzip, deflate"
+    """The `Accept-Encoding` of the answer (RFC 9110, 15.5.16)."""
 
 
 class InvalidParameter(ServiceError):

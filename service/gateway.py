@@ -112,6 +112,8 @@ class Gateway:
                     body = await self._bodies.read(headers, receive, holding)
             self._deadlines.start(context, _deadline(headers, self._longest))
             watch = _Watch(connection, receive, context)
+            if body and b"content-encoding" in headers:
+                body = await self._bodies.decoded(body, _whole_field(scope, b"content-encoding"), holding)
             if scope["path"] == "/predict" and scope["method"] == "POST":
                 await exchange.answer(*await self._predict(body, headers, scope["query_string"], context))
             else:
@@ -191,6 +193,11 @@ async def _wait_for_disconnect(receive: Receive, lost: Callable[[], None]) -> No
 
 def _lost(context: RequestContext) -> None:
     context.abandon(ClientGone("The client has gone."))
+
+
+def _whole_field(scope: Scope, name: bytes) -> bytes:
+    """The value of a list that may stand in several header fields of one name."""
+    return b", ".join([value for given, value in scope["headers"] if given == name])
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from starlette.responses import Response
 
-from service.errors import MethodNotAllowed, NotFound, ServiceError, problem
+from service.errors import MethodNotAllowed, NotFound, ServiceError, UnsupportedCoding, problem
 from service.registry import ServedModel
 from service.request_context import RequestContext
 
@@ -83,6 +83,8 @@ def error_answer(error: Exception, path: str, request_id: str) -> Answer:
             headers.append((b"www-authenticate", b"Bearer"))
         if isinstance(error, MethodNotAllowed) and error.allowed:
             headers.append((b"allow", error.allowed.encode()))
+        if isinstance(error, UnsupportedCoding):
+            headers.append((b"accept-encoding", error.accepted.encode()))
     if path == OPEN_INFERENCE_PREFIX or path.startswith(OPEN_INFERENCE_PREFIX + "/"):
         status = 400 if status in (415, 422) else status
         return status, [JSON, *headers], to_json({"error": document["detail"]})

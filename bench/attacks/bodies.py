@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import gzip
+import zlib
+from collections.abc import Callable, Iterable
 
 from bench.attacks.wire import CLOSE, Attack, Target, head, post, raw
 
@@ -43,6 +45,30 @@ def endless_trailers(target: Target) -> Iterable[bytes]:
         yield b"X-A: aaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n" * (target.head // 100)
 
 
+def coded(coding: str, body: Callable[[Target], bytes], *headers: str) -> Callable[[Target], Iterable[bytes]]:
+    """A body that says it is in `coding`."""
+    return lambda target: [post("/predict", body(target), f"Content-Encoding: {coding}", *headers)]
+
+
+def empty_members(target: Target) -> bytes:
+    """gzip members that hold nothing, up to the limit."""
+    return gzip.compress(b"") * (target.body // len(gzip.compress(b"")))
+
+
+def nothing_but_blocks(target: Target) -> bytes:
+    """A deflate stream of stored blocks without content, up to the limit."""
+    return b"\x00\x00\x00\xff\xff" * (target.body // 5)
+
+
+def bomb_in_members(target: Target) -> bytes:
+    """Over the limit only when all members are decoded."""
+    return gzip.compress(bytes(target.body // 100)) * 101
+
+
+ZEROS = bytes(200_000_000)
+GZIP_BOMB, DEFLATE_BOMB = gzip.compress(ZEROS, 9), zlib.compress(ZEROS, 9)
+del ZEROS
+
 ATTACKS = (
     Attack("no body", (400,), lambda target: [post("/predict")]),
     Attack("a body that stops", (408,), raw(head("/predict", "Content-Length: 100") + b"abc")),
@@ -71,4 +97,25 @@ ATTACKS = (
         (408, 400, 431),
         lambda target: [head("/predict", CHUNKED) + b"1;" + b"a" * 10 * target.head],
     ),
-)
+    Attack("a gzip of 200 MB in 200 kB to /predict", (413,), coded("gzip", lambda target: GZIP_BOMB)),
+    Attack("a deflate of 200 MB in 200 kB to /predict", (413,), coded("deflate", lambda target: DEFLATE_BOMB)),
+    Attack("a gzip whose members together are over the limit", (413,), coded("gzip", bomb_in_members)),
+    Attack("empty gzip members up to the limit", (413,), coded("gzip", empty_members)),
+    Attack("deflate blocks of nothing up to the limit", (400,), coded("deflate", nothing_but_blocks)),
+    Attack("a gzip of exactly the limit, of zeros", (415,), coded(
+        "gzip", lambda target: gzip.compress(bytes(target.body))
+    )),
+    Attack("a gzip that is none, to /predict", (400,), coded("gzip", lambda target: b"abc")),
+    Attack("a gzip that is cut off, to /predict", (400,), coded(
+        "gzip", lambda target: gzip.compress(bytes(1000))[:-1]
+    )),
+    Attack("a gzip with a wrong checksum", (400,), coded(
+        "gzip", lambda target: gzip.compress(bytes(1000))[:-8] + bytes(8)
+    )),
+    Attack("a gzip with something behind it", (400,), coded("gzip", lambda target: gzip.compress(b"x") + b"{}")),
+    Attack("a gzip of nothing", (400,), coded("gzip", lambda target: gzip.compress(b""))),
+    Attack("a gzip in a gzip", (415,), coded("gzip, gzip", lambda target: gzip.compress(GZIP_BOMB))),
+    Attack("a JSON bomb of brackets", (400, 413), coded(
+        "gzip", lambda target: gzip.compress(b"[" * target.body), "Content-Type: application/json"
+    )),
+)  # fmt: skip

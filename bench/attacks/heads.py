@@ -69,7 +69,14 @@ ATTACKS = (
     Attack("a negative deadline", (400,), predict(b"x", "X-Deadline-Ms: -5")),
     Attack("an endless deadline", (415,), predict(b"x", "X-Deadline-Ms: inf")),
     Attack("a request id that could break a log", (415,), predict(b"x", "X-Request-Id: a\tb'}<script>")),
-    Attack("an encoding that is not taken", (415,), predict(b"abc", CLOSE, "Content-Encoding: gzip")),
+    Attack("an encoding that is not taken", (415,), predict(b"abc", CLOSE, "Content-Encoding: br")),
+    Attack(
+        "thousands of encodings",
+        (415,),
+        lambda target: [post("/predict", b"abc", CLOSE, "Content-Encoding: " + "gzip," * (target.head // 8))],
+    ),
+    Attack("an Accept of quotes without end", (415,), predict(b"x", "Accept: " + '"' * 1999 + "\\")),
+    Attack("a media type of quotes without end", (415,), predict(b"x", "Content-Type: a;" + '"' * 1999 + "\\")),
     Attack("a method that the address does not take", (405,), raw(b"DELETE /predict HTTP/1.1\r\nHost: x\r\n\r\n")),
     Attack(
         "a WebSocket",

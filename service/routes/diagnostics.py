@@ -1,4 +1,4 @@
-"""`POST /diagnostics/…`: gradients, comparison, shattering, scores, features. JSON, or SVG by `Accept` or `format`."""
+"""`POST /diagnostics/…`: gradients, comparison, shattering, scores, features, as JSON or as a plot."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from service.diagnostics.verdict import Thresholds
 from service.engine import Engine
 from service.errors import InvalidParameter
 from service.images import normalise
+from service.negotiation import prefers
 from service.openapi import ERRORS, PICTURE, SEVERAL_MODELS, TWO_MODELS, Responses, image_request, number
 from service.registry import ServedModel
 from service.responses import identity
@@ -38,7 +39,9 @@ from service.submission import Submission
 
 Array = NDArray[Any]
 
+JSON: Final = "application/json"
 SVG: Final = "image/svg+xml"
+BY_ACCEPT: Final = {"vary": "accept"}
 MOST_FEATURE_IMAGES: Final = 4
 """Pictures of every layer are large; more images take more requests."""
 PLOT: Final = {SVG: {"schema": {"type": "string"}}}
@@ -245,16 +248,23 @@ def runner(engine: Engine, model: ServedModel, submission: Submission) -> RunGra
 
 
 def respond(request: Request, submission: Submission, answer: Answer) -> Response:
-    """`answer` as JSON, or its plot where the caller prefers SVG."""
-    form = submission.option("format", "svg" if SVG in request.headers.get("accept", "") else "json")
+    """`answer` as JSON, or as a plot where `format` says so or else `Accept` prefers SVG to JSON.
+
+    A caller who accepts neither gets JSON: the answer is paid for, and can be read.
+
+    Raises:
+        InvalidParameter: another format.
+    """
+    accept = ", ".join(request.headers.getlist("accept"))
+    form = submission.option("format", "svg" if prefers(accept, SVG, JSON) else "json")
     if form == "svg":
         from service.diagnostics import plots  # with what it imports, over a megabyte that JSON has no use for
 
         families = {model.name: model.bundle.architecture.family for model in submission.models}
-        return Response(plots.plot(answer, families), media_type=SVG)
+        return Response(plots.plot(answer, families), media_type=SVG, headers=BY_ACCEPT)
     if form != "json":
         raise InvalidParameter(f"`format` is json or svg, not {str(form)[:40]!r}.")
-    return Response(answer.model_dump_json(), media_type="application/json")
+    return Response(answer.model_dump_json(), media_type=JSON, headers=BY_ACCEPT)
 
 
 def read_thresholds(submission: Submission) -> Thresholds:

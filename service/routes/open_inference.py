@@ -26,7 +26,7 @@ from service.forms import LARGE_BODY
 from service.open_inference import schemas
 from service.open_inference.answers import HEADER_LENGTH, answer, classified, compressed
 from service.open_inference.catalogue import IMAGE, INPUT, LABEL, Catalogue
-from service.open_inference.requests import InferRequest, RequestedOutput, decompressed, read_request
+from service.open_inference.requests import InferRequest, RequestedOutput, read_request
 from service.openapi import NAME, PLAIN_PROTOCOL_ERRORS, PROTOCOL_ERRORS, VERSION, Responses
 from service.registry import ServedModel
 from service.responses import JsonResponse
@@ -199,8 +199,7 @@ async def infer(
     catalogue = Catalogue(model.bundle)
     body = await request.body()
     take_apart = partial(_take_apart, body, request.headers, catalogue, settings)
-    large = len(body) > LARGE_BODY or "content-encoding" in request.headers
-    asked = await asyncio.to_thread(take_apart) if large else take_apart()
+    asked = await asyncio.to_thread(take_apart) if len(body) > LARGE_BODY else take_apart()
     outputs = asked.outputs if asked.outputs is not None else _default_outputs(asked, catalogue)
     graphs = catalogue.graphs_for(output.name for output in outputs)
     tensors = await _run(request, engine, model, asked, graphs)
@@ -208,26 +207,27 @@ async def infer(
     if asked.id is not None:
         identity["id"] = asked.id
     values = [(output, _value(output, tensors, model)) for output in outputs]
-    put_together = partial(_put_together, identity, values, request.headers.get("accept-encoding", ""))
+    accept_encoding = ", ".join(request.headers.getlist("accept-encoding"))
+    put_together = partial(_put_together, identity, values, accept_encoding)
     many = sum(value.size for _, value in values) > LARGE_ANSWER
     content, headers = await asyncio.to_thread(put_together) if many else put_together()
     return Response(content, 200, headers)
 
 
 def _put_together(
-    identity: Mapping[str, str], values: list[tuple[RequestedOutput, Array]], accepted: str
+    identity: Mapping[str, str], values: list[tuple[RequestedOutput, Array]], accept_encoding: str
 ) -> tuple[bytes, dict[str, str]]:
     content, headers = answer(identity, values)
-    content, coding = compressed(content, accepted)
+    headers["vary"] = "accept-encoding"
+    content, coding = compressed(content, accept_encoding)
     if coding:
         headers["content-encoding"] = coding
     return content, headers
 
 
 def _take_apart(body: bytes, headers: Mapping[str, str], catalogue: Catalogue, settings: Settings) -> InferRequest:
-    plain = decompressed(body, headers.get("content-encoding", ""), settings.max_body_bytes)
     check = partial(catalogue.check_input, max_images=settings.max_images)
-    return read_request(plain, headers.get(HEADER_LENGTH), check)
+    return read_request(body, headers.get(HEADER_LENGTH), check)
 
 
 def _default_outputs(asked: InferRequest, catalogue: Catalogue) -> tuple[RequestedOutput, ...]:
