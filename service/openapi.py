@@ -145,13 +145,6 @@ BYTES: Final[dict[str, Any]] = {"type": "string", "format": "binary", "contentMe
 
 _LABEL: Final[dict[str, Any]] = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]}
 
-_OPTIONS: Final[dict[str, Any]] = {
-    "model": {"type": "string"},
-    "version": {"type": "string"},
-    "top_k": {"type": "integer", "minimum": 1},
-    "include": {"type": "string"},
-}
-
 _JSON_BODY: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["images"],
@@ -167,7 +160,10 @@ _JSON_BODY: Final[dict[str, Any]] = {
             },
         },
         "labels": {"type": "array", "items": _LABEL},
-        **_OPTIONS,
+        "model": {"type": "string"},
+        "version": {"type": "string"},
+        "top_k": {"type": "integer", "minimum": 1},
+        "include": {"type": "string"},
     },
 }
 
@@ -180,10 +176,11 @@ _MULTIPART_BODY: Final[dict[str, Any]] = {
             "type": "array",
             "items": {"type": "string"},
             "description": "one label for all images or one for each",
+            "example": ["0"],
         },
-        **_OPTIONS,
     },
 }
+"""Other options may be parts too; they are not listed, since forms send every part that they know of."""
 
 BODY: Final = (
     "One image as the raw body: its bytes say what it is, so that any content type will do which is not one of the "
@@ -200,7 +197,7 @@ def image_request(
         parameters: names in `PARAMETERS`.
         thresholds: whether numbers may also stand together in the object `thresholds` of a JSON body.
         example: a JSON body that any model answers; default: one image.
-        own: further ones by name, as `number` gives them; they may stand in the query or in the body.
+        own: further ones by name, as `number` gives them; they may stand in the query or in a JSON body.
     """
     every = {name: PARAMETERS[name] for name in ("model", "version", "top_k", *parameters)} | own
     fields = {name: one["schema"] | {"description": one["description"]} for name, one in own.items()}
@@ -213,11 +210,11 @@ def image_request(
             "description": BODY,
             "content": {
                 "application/json": {
-                    "schema": _with_fields(_JSON_BODY, fields | together),
+                    "schema": _JSON_BODY | {"properties": _JSON_BODY["properties"] | fields | together},
                     "example": example or {"images": [PICTURE]},
                 },
                 "application/octet-stream": {"schema": BYTES},
-                "multipart/form-data": {"schema": _with_fields(_MULTIPART_BODY, fields)},
+                "multipart/form-data": {"schema": _MULTIPART_BODY},
             },
         },
     }
@@ -228,7 +225,3 @@ def names_of(request: Mapping[str, Any]) -> frozenset[str]:
     bodies = [content["schema"].get("properties", {}) for content in request["requestBody"]["content"].values()]
     query = [one["name"] for one in request["parameters"] if one["in"] == "query"]
     return frozenset({"label"}.union(*bodies, query))
-
-
-def _with_fields(body: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
-    return body | {"properties": body["properties"] | fields}

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -23,6 +24,8 @@ pytestmark = pytest.mark.pages
 REPOSITORY = Path(__file__).resolve().parents[3]
 PICTURE = REPOSITORY / "tests" / "images" / "ship.jpg"
 PATIENCE_MS = 60_000
+REDOCS_LOGO = "https://cdn.redoc.ly/redoc/logo-mini.svg"
+"""ReDoc's menu asks its makers for it; the content-security policy stops that before it leaves the browser."""
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +57,8 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
     page.on("request", lambda request: asked.append(request.url))
     yield page
     context.close()
-    assert complaints == []
-    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+    assert [text for text in complaints if REDOCS_LOGO not in text] == []
+    assert [url for url in asked if not url.startswith((address, "data:", "blob:")) and url != REDOCS_LOGO] == []
 
 
 def operations(address: str) -> dict[str, dict[str, Any]]:
@@ -127,24 +130,31 @@ def test_files_are_sent_as_parts(page: Page, address: str) -> None:
     block = opened(page, "predict")
     block.locator(".opblock-section-request-body select.content-type").select_option("multipart/form-data")
     body = block.locator(".opblock-section-request-body")
-    body.locator("tr[data-property-name='images'] .json-schema-form-item-add").click()
-    body.locator("tr[data-property-name='images'] input[type=file]").first.set_input_files(PICTURE)
+    images = body.locator("tr[data-property-name='images']")
+    images.locator(".json-schema-form-item-add").click()
+    assert images.locator("input[type=file]").count() == 2, "one is there already, since one is needed"
+    for field in images.locator("input[type=file]").all():
+        field.set_input_files(PICTURE)
     assert executed(block)[0] == "200"
-    assert '"ship"' in block.locator(".live-responses-table .response-col_description").first.inner_text()
+    answer = block.locator(".live-responses-table tbody .response-col_description").first.inner_text()
+    assert answer.count('"index": 8') == 2
 
 
 def test_the_reference_names_every_operation_and_this_server(page: Page, address: str) -> None:
     page.goto(f"{address}redoc")
     page.get_by_role("heading", name="Predict").first.wait_for()
-    page.locator("text=/openapi.json/").first.wait_for(state="attached")
     for operation in operations(address).values():
         assert page.locator(
             f"[id='tag/{operation['tags'][0].replace(' ', '-')}/operation/{operation['operationId']}']"
         ).count()
-    assert f"{address}predict" in page.content()
+    path = page.locator("button", has_text="/predict").first
+    path.click()
+    shown = path.locator("..").inner_text().split()[-1]
+    assert urljoin(shown, ".") == address, "whatever dots it shows"
 
 
 def test_the_page_answers_under_the_prefix(page: Page, address: str) -> None:
+    """It begins with a sample."""
     page.goto(address)
-    page.set_input_files("#file", PICTURE)
-    page.locator("#predictions").get_by_text("ship").first.wait_for()
+    page.locator("#predictions article").nth(1).wait_for()
+    page.locator("#gradients svg").first.wait_for()
