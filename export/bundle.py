@@ -100,22 +100,55 @@ def write_bundle(
 
 @contextmanager
 def replaced_whole(destination: Path) -> Iterator[Path]:
-    """A fresh folder that takes the place of `destination` when the block ends without an error."""
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
+    """A fresh folder that takes the place of `destination` when the block ends without an error.
+
+    Raises:
+        OSError: it cannot be written, e.g. for want of space; what was there is unchanged.
+    """
+    part: Path | None = None
     try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
         yield part
+        for file in part.rglob("*"):
+            _reach_the_disk(file)
         part.chmod(0o755)
-        if destination.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{destination.name}.old.", dir=destination.parent))
-            os.replace(destination, old / "bundle")
+        _put_in_place(part, destination)
+    except OSError as error:
+        left = "what was there is unchanged" if destination.exists() else "nothing was written"
+        raise OSError(f"{destination} cannot be written: {_reason(error)}; {left}") from error
+    finally:
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _put_in_place(part: Path, destination: Path) -> None:
+    if not destination.exists():
+        os.replace(part, destination)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{destination.name}.old.", dir=destination.parent))
+    try:
+        os.replace(destination, old / "bundle")
+        try:
             os.replace(part, destination)
-            shutil.rmtree(old)
-        else:
-            os.replace(part, destination)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
+        except BaseException:
+            os.replace(old / "bundle", destination)
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _reach_the_disk(file: Path) -> None:
+    """Some file systems say only now that there is no space."""
+    if file.is_file():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+
+
+def _reason(error: OSError) -> str:
+    """The system's words; `shutil.copytree` has a list of them, each behind the names of two files."""
+    first = error.args[0] if error.args else ""
+    return str(first[0][2]) if isinstance(first, list) and first else error.strerror or str(error)
 
 
 def read_bundle(folder: Path) -> tuple[Bundle, dict[GraphName, onnx.ModelProto]]:

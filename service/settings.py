@@ -13,9 +13,10 @@ import argparse
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 PREFIX = "CONTRAFLOW_"
 
@@ -33,9 +34,9 @@ class SettingsError(Exception):
 class Settings(BaseModel):
     """The settings of one server."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 for all")
+    host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all")
     http_port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     bundles: Path = Field(default=Path("models/bundles"), description="folder of the bundles to serve")
     default_model: str | None = Field(default=None, description="model of requests that name none")
@@ -113,7 +114,19 @@ class Settings(BaseModel):
     def _only_digests(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not all(KEY_DIGEST.fullmatch(digest) for digest in value):
             raise ValueError("each key is given as sha256:<64 hexadecimal digits>, e.g. by `printf %s KEY | sha256sum`")
+        if len(set(value)) != len(value):
+            raise ValueError("a key is given twice")
         return value
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> Self:
+        if self.requests_per_second and not self.api_keys:
+            raise ValueError(f"requests_per_second is for each key: it needs {names_of_setting('api_keys')}")
+        if self.max_body_bytes > self.max_body_bytes_in_flight:
+            raise ValueError(
+                f"max_body_bytes is over {names_of_setting('max_body_bytes_in_flight')}: no such body could be taken"
+            )
+        return self
 
 
 def read_settings(environment: Mapping[str, str], arguments: Sequence[str] = ()) -> tuple[Settings, list[str]]:
@@ -128,8 +141,23 @@ def read_settings(environment: Mapping[str, str], arguments: Sequence[str] = ())
     try:
         return Settings(**values), warnings
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
-        raise SettingsError(problems) from None
+        raise SettingsError("; ".join(map(_in_words, error.errors(include_url=False)))) from None
+
+
+def names_of_setting(name: str) -> str:
+    """A setting as people set it, e.g. "http_port (--http-port, CONTRAFLOW_HTTP_PORT)"."""
+    return f"{name} (--{name.replace('_', '-')}, {PREFIX}{name.upper()})"
+
+
+def _in_words(problem: ErrorDetails) -> str:
+    """A value that is not allowed, by the names of its setting. A key is not shown, which may be there in clear."""
+    message = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:
+        name, _, rest = message.partition(" ")
+        return f"{names_of_setting(name)} {rest}"
+    name = str(problem["loc"][0])
+    shown = "" if name == "api_keys" else f", not {str(problem['input'])[:60]!r}"
+    return f"{names_of_setting(name)}: {message}{shown}"
 
 
 def _from_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
@@ -149,8 +177,15 @@ def _from_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], l
     return values, warnings
 
 
+class _Parser(argparse.ArgumentParser):
+    """Complains in one line: the usage of forty flags would hide it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}; --help lists what there is\n")
+
+
 def _from_flags(arguments: Sequence[str]) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m service", description="Serve the bundles of a folder over HTTP.", allow_abbrev=False
     )
     for name, field in Settings.model_fields.items():

@@ -19,6 +19,7 @@ FORBIDDEN = {
 }
 SHARED_WITH_EXPORT = {
     "service.bundle_schema",
+    "service.console",
     "service.images",
     "service.diagnostics.dead",
     "service.diagnostics.norms",
