@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -146,9 +147,10 @@ def _reach_the_disk(file: Path) -> None:
 
 
 def _reason(error: OSError) -> str:
-    """The system's words; `shutil.copytree` has a list of them, each behind the names of two files."""
-    first = error.args[0] if error.args else ""
-    return str(first[0][2]) if isinstance(first, list) and first else error.strerror or str(error)
+    """The system's words; `shutil.copytree` gives a list of (from, to, "[Errno 28] No space left on device: …")."""
+    if isinstance(error, shutil.Error):
+        return re.sub(r"\[Errno \d+\] ([^:]*).*", r"\1", str(error.args[0][0][2]), flags=re.DOTALL)
+    return error.strerror or str(error)
 
 
 def read_bundle(folder: Path) -> tuple[Bundle, dict[GraphName, onnx.ModelProto]]:
