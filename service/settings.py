@@ -104,6 +104,13 @@ class Settings(BaseModel):
     log_format: Literal["text", "json"] = Field(default="text", description="one line of text, or one JSON object")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
 
+    @field_validator("bundles", mode="before")
+    @classmethod
+    def _some_folder(cls, value: Any) -> Any:
+        if value == "":
+            raise ValueError("a folder is needed")  # to `Path`, nothing is the working directory
+        return value
+
     @field_validator("api_keys", mode="before")
     @classmethod
     def _split_list(cls, value: Any) -> Any:

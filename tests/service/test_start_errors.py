@@ -148,6 +148,7 @@ REFUSED = {
     "an unknown level": (["--log-level", "loud"], ["log_level (", "debug"]),
     "an unknown provider": (["--execution-provider", "tpu"], ["execution_provider (", "cuda"]),
     "a port beyond the last": (["--http-port", "65536"], ["http_port ("]),
+    "no folder": (["--bundles", ""], ["bundles ("]),
     "an empty host": (["--host", ""], ["host ("]),
 }
 
