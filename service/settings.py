@@ -13,9 +13,9 @@ import argparse
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn, Self
+from typing import Any, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 PREFIX = "CONTRAFLOW_"
@@ -125,30 +125,31 @@ class Settings(BaseModel):
             raise ValueError("a key is given twice")
         return value
 
-    @model_validator(mode="after")
-    def _no_contradiction(self) -> Self:
-        if self.requests_per_second and not self.api_keys:
-            raise ValueError(f"requests_per_second is for each key: it needs {names_of_setting('api_keys')}")
-        if self.max_body_bytes > self.max_body_bytes_in_flight:
-            raise ValueError(
-                f"max_body_bytes is over {names_of_setting('max_body_bytes_in_flight')}: no such body could be taken"
-            )
-        return self
-
 
 def read_settings(environment: Mapping[str, str], arguments: Sequence[str] = ()) -> tuple[Settings, list[str]]:
     """Settings from `CONTRAFLOW_*` variables and flags (which win), with the warnings to log.
 
     Raises:
-        SettingsError: an unknown variable, or a value that is not allowed.
+        SettingsError: an unknown variable, a value that is not allowed, or two that contradict each other.
         SystemExit: an unknown flag, or `--help` (argparse's way).
     """
     values, warnings = _from_environment(environment)
     values.update(_from_flags(arguments))
     try:
-        return Settings(**values), warnings
+        settings = Settings(**values)
     except ValidationError as error:
         raise SettingsError("; ".join(map(_in_words, error.errors(include_url=False)))) from None
+    _check_together(settings)
+    return settings, warnings
+
+
+def _check_together(settings: Settings) -> None:
+    if settings.requests_per_second and not settings.api_keys:
+        names = names_of_setting("requests_per_second"), names_of_setting("api_keys")
+        raise SettingsError(f"{names[0]} is for each API key, and there are none: it needs {names[1]}")
+    if settings.max_body_bytes > settings.max_body_bytes_in_flight:
+        names = names_of_setting("max_body_bytes"), names_of_setting("max_body_bytes_in_flight")
+        raise SettingsError(f"{names[0]} is over {names[1]}, so that the largest bodies could never be taken")
 
 
 def names_of_setting(name: str) -> str:
@@ -159,9 +160,6 @@ def names_of_setting(name: str) -> str:
 def _in_words(problem: ErrorDetails) -> str:
     """A value that is not allowed, by the names of its setting. A key is not shown, which may be there in clear."""
     message = problem["msg"].removeprefix("Value error, ")
-    if not problem["loc"]:
-        name, _, rest = message.partition(" ")
-        return f"{names_of_setting(name)} {rest}"
     name = str(problem["loc"][0])
     shown = "" if name == "api_keys" else f", not {str(problem['input'])[:60]!r}"
     return f"{names_of_setting(name)}: {message}{shown}"
