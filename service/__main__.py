@@ -12,11 +12,13 @@ from importlib import import_module
 from types import ModuleType
 
 from service.app import create_app
+from service.console import complain, ended_in_words
 from service.logs import set_up_logging
 from service.memory import bound_fragmentation
 from service.runtime import CPU, ProviderUnavailable
 from service.server import Server, listen
 from service.settings import Settings, SettingsError, read_settings
+from service.starting import StartError, check_bundles_folder
 
 log = logging.getLogger("contraflow.server")
 
@@ -28,24 +30,30 @@ def main(arguments: Sequence[str]) -> int:
     """Serves until it is told to stop, or runs one of `COMMANDS`; the exit status."""
     if arguments and arguments[0] in COMMANDS:
         command: ModuleType = import_module(f"service.{arguments[0]}")
-        return int(command.main(arguments[1:]))
+        return ended_in_words(lambda: int(command.main(arguments[1:])))
+    return ended_in_words(lambda: start(arguments))
+
+
+def start(arguments: Sequence[str]) -> int:
+    """Reads the settings and serves; 2, with the reason in one line, if it cannot."""
     try:
         settings, warnings = read_settings(os.environ, arguments)
-    except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    set_up_logging(settings.log_level, settings.log_format)
-    for warning in warnings:
-        log.warning("%s", warning)
-    try:
+        set_up_logging(settings.log_level, settings.log_format)
+        for warning in warnings:
+            log.warning("%s", warning)
         return serve(settings)
-    except (ProviderUnavailable, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except (SettingsError, StartError, ProviderUnavailable, OSError) as error:
+        complain(str(error))
+        return 2
 
 
 def serve(settings: Settings) -> int:
-    """Listens, serves, and returns when the last request is answered."""
+    """Listens, serves, and returns when the last request is answered.
+
+    Raises:
+        StartError, ProviderUnavailable: it cannot start as the settings say.
+    """
+    check_bundles_folder(settings.bundles)
     bound_fragmentation()
     gateway = create_app(settings)
     state = gateway.app.state

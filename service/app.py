@@ -20,6 +20,7 @@ from service.lifecycle import Lifecycle
 from service.loading import Loader
 from service.memory_limit import memory_limit, within_memory
 from service.metrics import metrics_registry
+from service.openapi_document import SERVERS, OpenApiDocument, operation_id
 from service.registry import Registry
 from service.responses import error_answer, routing_error
 from service.routes import diagnostics, health, metrics, models, open_inference, pages, predict
@@ -88,12 +89,22 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
             await engine.stop()
             decode_pool.close()
 
-    app = FastAPI(title="Contraflow", docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False)
+    app = FastAPI(
+        title="Contraflow",
+        servers=SERVERS,
+        openapi_url=None,  # `routes.pages` has it
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        generate_unique_id_function=operation_id,
+    )
     endpoint = PredictEndpoint(registry, engine, decode_pool, sampler, runtime, settings)
     state = app.state
     state.settings, state.registry, state.runtime, state.ledger = settings, registry, runtime, ledger
     state.lifecycle, state.engine, state.decode_pool, state.loader = lifecycle, engine, decode_pool, loader
     state.predict, state.sampler = endpoint, sampler
+    state.openapi_document = OpenApiDocument(app, registry, needs_key=bool(settings.api_keys))
     state.metrics = metrics_registry(ledger, engine, registry, runtime, sampler)
     for router in ROUTERS:
         app.include_router(router)

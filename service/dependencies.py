@@ -13,7 +13,7 @@ from service.engine import Engine
 from service.forms import Limits, read_form_off_the_loop
 from service.lifecycle import Lifecycle
 from service.openapi import names_of
-from service.registry import Registry
+from service.registry import Registry, ServedModel
 from service.request_context import RequestContext
 from service.runtime import Runtime
 from service.settings import Settings
@@ -56,6 +56,17 @@ async def body_of(request: Request) -> bytes:
     return body
 
 
+async def model_of(request: Request) -> ServedModel:
+    """The model that the path names, in the version that path or query name, else the highest.
+
+    Raises:
+        UnknownModel: there is none.
+    """
+    registry = await registry_of(request)
+    version = request.path_params.get("version", request.query_params.get("version"))
+    return registry.select(request.path_params["name"], version)
+
+
 async def read_submission(request: Request) -> Submission:
     """The request's images and options, from whichever form of body."""
     state = request.app.state
@@ -74,4 +85,5 @@ SettingsDependency = Annotated[Settings, Depends(settings_of)]
 RuntimeDependency = Annotated[Runtime, Depends(runtime_of)]
 LifecycleDependency = Annotated[Lifecycle, Depends(lifecycle_of)]
 ContextDependency = Annotated[RequestContext, Depends(context_of)]
+ModelDependency = Annotated[ServedModel, Depends(model_of)]
 SubmissionDependency = Annotated[Submission, Depends(read_submission)]

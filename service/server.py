@@ -23,7 +23,8 @@ import uvicorn
 from service.gateway import Gateway
 from service.lifecycle import Lifecycle
 from service.protocol import Protocol
-from service.settings import Settings
+from service.settings import Settings, names_of_setting
+from service.starting import StartError, reason, why_not_bound
 
 log = logging.getLogger("contraflow.server")
 
@@ -102,13 +103,22 @@ class Server(uvicorn.Server):
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The listening socket, with Nagle's delay off for every connection it accepts.
+    """The listening socket.
 
     Raises:
-        OSError: the address cannot be had.
+        StartError: the address cannot be had.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    host, port = settings.host, settings.http_port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        address = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
+    except (OSError, UnicodeError) as error:
+        raise StartError(f"{names_of_setting('host')}: there is no host {host!r}: {reason(error)}") from None
     listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((settings.host, settings.http_port))
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise StartError(why_not_bound(error, host, port)) from None
     return listener

@@ -19,6 +19,7 @@ FORBIDDEN = {
 }
 SHARED_WITH_EXPORT = {
     "service.bundle_schema",
+    "service.console",
     "service.image_colours",
     "service.image_errors",
     "service.image_files",

@@ -7,12 +7,12 @@ from fastapi import APIRouter
 from service.dependencies import ContextDependency, LifecycleDependency, RegistryDependency, RuntimeDependency
 from service.errors import NotReady, ShuttingDown, Unavailable, problem
 from service.lifecycle import Lifecycle
-from service.openapi import ERRORS
+from service.openapi import ERRORS, PLAIN_ERRORS
 from service.registry import Registry
 from service.responses import JsonResponse
 from service.schemas import Liveness, Readiness
 
-router = APIRouter(prefix="/health", tags=["health"])
+router = APIRouter(prefix="/health", tags=["health"], responses=PLAIN_ERRORS)
 
 
 @router.get("/live", response_model=Liveness)

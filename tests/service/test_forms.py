@@ -250,27 +250,27 @@ def test_a_coding_that_is_not_taken_is_refused_with_those_that_are(client: httpx
     assert (open_protocol.status_code, open_protocol.headers["accept-encoding"]) == (400, "gzip, deflate")
 
 
-@pytest.mark.parametrize(
-    ("coding", "body", "status", "words"),
-    [
-        ("gzip", gzip.compress(RED)[:-1], 400, "cut off"),
-        ("gzip", gzip.compress(RED)[:12], 400, "cut off"),
-        ("deflate", zlib.compress(RED)[:-1], 400, "cut off"),
-        ("gzip", gzip.compress(RED) + b"abc", 400, "3 bytes follow"),
-        ("gzip", gzip.compress(RED) + b"\x1f\x8b", 400, "cut off"),
-        ("deflate", zlib.compress(RED) * 2, 400, "bytes follow"),
-        ("gzip", RED, 400, "is not gzip"),
-        ("deflate", RED, 400, "is not deflate"),
-        ("gzip", gzip.compress(RED)[:-8] + bytes(8), 400, "is not gzip"),
-        ("gzip", b"", 400, "empty"),
-        ("gzip", gzip.compress(b""), 400, "empty"),
-        ("gzip", gzip.compress(bytes(MAX_BODY)), 415, "begin like none"),
-        ("gzip", gzip.compress(bytes(MAX_BODY + 1)), 413, str(MAX_BODY)),
-        ("gzip", gzip.compress(bytes(MAX_BODY // 2 + 1)) * 2, 413, str(MAX_BODY)),
-        ("deflate", zlib.compress(bytes(10**8)), 413, ""),
-        ("gzip", gzip.compress(b"") * 999, 400, "empty"),
-    ],
-)
+BOUNDED = {
+    "a gzip without its last byte": ("gzip", gzip.compress(RED)[:-1], 400, "cut off"),
+    "a gzip of twelve bytes": ("gzip", gzip.compress(RED)[:12], 400, "cut off"),
+    "a deflate without its last byte": ("deflate", zlib.compress(RED)[:-1], 400, "cut off"),
+    "a gzip and three bytes": ("gzip", gzip.compress(RED) + b"abc", 400, "3 bytes follow"),
+    "a gzip and the start of another": ("gzip", gzip.compress(RED) + b"\x1f\x8b", 400, "cut off"),
+    "a deflate twice": ("deflate", zlib.compress(RED) * 2, 400, "bytes follow"),
+    "a picture called gzip": ("gzip", RED, 400, "is not gzip"),
+    "a picture called deflate": ("deflate", RED, 400, "is not deflate"),
+    "a gzip with a wrong checksum": ("gzip", gzip.compress(RED)[:-8] + bytes(8), 400, "is not gzip"),
+    "nothing, called gzip": ("gzip", b"", 400, "empty"),
+    "a gzip of nothing": ("gzip", gzip.compress(b""), 400, "empty"),
+    "as many zeros as are allowed": ("gzip", gzip.compress(bytes(MAX_BODY)), 415, "begin like none"),
+    "a zero too many": ("gzip", gzip.compress(bytes(MAX_BODY + 1)), 413, str(MAX_BODY)),
+    "a zero too many in two members": ("gzip", gzip.compress(bytes(MAX_BODY // 2 + 1)) * 2, 413, str(MAX_BODY)),
+    "a hundred million zeros": ("deflate", zlib.compress(bytes(10**8)), 413, ""),
+    "999 empty members": ("gzip", gzip.compress(b"") * 999, 400, "empty"),
+}
+
+
+@pytest.mark.parametrize(("coding", "body", "status", "words"), BOUNDED.values(), ids=BOUNDED)
 def test_a_coded_body_is_bounded_and_whole(
     client: httpx.Client, coding: str, body: bytes, status: int, words: str
 ) -> None:
