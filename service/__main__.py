@@ -12,6 +12,7 @@ from importlib import import_module
 from types import ModuleType
 
 from service.app import create_app
+from service.descriptors import raise_limit
 from service.logs import set_up_logging
 from service.memory import bound_fragmentation
 from service.runtime import CPU, ProviderUnavailable
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 def serve(settings: Settings) -> int:
     """Listens, serves, and returns when the last request is answered."""
     bound_fragmentation()
+    raise_limit()
     gateway = create_app(settings)
     state = gateway.app.state
     # What is here now stays: a full collection need not look at it again, and takes microseconds in place of 25 ms.

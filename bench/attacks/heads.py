@@ -40,9 +40,9 @@ def long_query(target: Target) -> Iterable[bytes]:
 ATTACKS = (
     Attack("no HTTP at all", (400,), raw(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 5)),
     Attack("an unknown method", (400,), raw(b"BREW /predict HTTP/1.1\r\nHost: x\r\n\r\n")),
-    Attack("a bad version", (400,), raw(b"GET / HTTP/9.9\r\n\r\n")),
-    Attack("the preface of HTTP/2", (400,), raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")),
-    Attack("a proxy's CONNECT", (400, 404, 405), raw(b"CONNECT example.org:443 HTTP/1.1\r\nHost: x\r\n\r\n")),
+    Attack("a bad version", (505,), raw(b"GET / HTTP/9.9\r\n\r\n")),
+    Attack("the preface of HTTP/2", (505,), raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")),
+    Attack("a proxy's CONNECT", (501,), raw(b"CONNECT example.org:443 HTTP/1.1\r\nHost: x\r\n\r\n")),
     Attack("a header that never ends", (431,), endless_header),
     Attack("a header that comes in pieces and never ends", (431,), endless_header_in_pieces),
     Attack("a header's name that never ends", (431,), header_name_without_end),

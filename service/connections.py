@@ -1,0 +1,79 @@
+"""What all connections of one server share: how many there may be, the date, and what ended those cut off."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import time
+from collections import Counter
+from collections.abc import Collection
+from email.utils import formatdate
+from typing import Literal, Protocol
+
+log = logging.getLogger("contraflow.http")
+
+AT_ONCE = 32
+"""A 32nd of the connections is ended when room is needed: looking for the longest waiting is then rare."""
+
+SECONDS_BETWEEN_LINES = 10.0
+
+SECONDS_WITHOUT_A_LOOK = 0.1
+"""After one that found nobody to end."""
+
+CutOff = Literal["idle", "made-room", "reads-nothing", "body-goes-on"]
+"""Why a connection is ended without an answer that says so; those with one are counted by its slug."""
+
+
+class Waiting(Protocol):
+    """A connection, as far as room for another is concerned."""
+
+    @property
+    def waiting_since(self) -> float | None:
+        """Since when it has waited for a whole request, with none to answer."""
+
+    def end(self, reason: CutOff) -> None:
+        """Closes it."""
+
+
+class Connections:
+    """For the event loop's thread; the counts may be read by any."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.open = 0
+        self.ended: Counter[str] = Counter()
+        """By what ended them, where it was not their client or the answer itself."""
+        self.date = _date_line(time.time())
+        self._full_until = 0.0
+        self._reported: Counter[str] = Counter()
+        self._reported_at = -SECONDS_BETWEEN_LINES
+
+    def make_room(self, waiting: Collection[Waiting], now: float) -> bool:
+        """Ends those of `waiting` that have waited longest, if any does; a new connection has the better prospects."""
+        if now < self._full_until:
+            return False
+        since = [(one.waiting_since, number, one) for number, one in enumerate(waiting)]
+        longest = heapq.nsmallest(max(1, self.most // AT_ONCE), [entry for entry in since if entry[0] is not None])
+        for _, _, one in longest:
+            one.end("made-room")
+        self._full_until = 0.0 if longest else now + SECONDS_WITHOUT_A_LOOK
+        return bool(longest)
+
+    def tick(self, now: float, open_now: int) -> None:
+        """Called about once a second, with the monotonic clock."""
+        self.open = open_now
+        self.date = _date_line(time.time())
+        if now - self._reported_at >= SECONDS_BETWEEN_LINES:
+            self._report(now)
+
+    def _report(self, now: float) -> None:
+        """One line about all that were cut off or refused since the last; one for each would fill the log."""
+        new = self.ended - self._reported
+        del new["idle"]
+        if new:
+            self._reported, self._reported_at = self.ended.copy(), now
+            log.info("connections ended: %s", ", ".join(f"{number} {reason}" for reason, number in new.most_common()))
+
+
+def _date_line(seconds: float) -> bytes:
+    return b"date: %s\r\n" % formatdate(seconds, usegmt=True).encode()
