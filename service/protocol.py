@@ -23,6 +23,11 @@ from service.responses import CLOSE, Headers, error_answer
 from service.slow_readers import UnreadAnswer, reset
 
 
+LINGER = 2.0
+"""Seconds in which what still comes is read after the last answer: a connection that is closed with something unread
+is reset, and its client may never see the answers."""
+
+
 class Protocol(RequestReader):
     """One connection. What never becomes a request gets its problem too, and the connection is closed."""
 
@@ -43,6 +48,9 @@ class Protocol(RequestReader):
         self._last_words: ServiceError | None = None
         """Why nothing more is read; said when what came before is answered."""
         self._refused = False
+        """Whether what comes is thrown away."""
+        self._lingers_since: float | None = None
+        """When the last answer was given, if nothing was closed for what may still come."""
         self._unread = UnreadAnswer()
 
     # What the gateway calls
@@ -87,7 +95,7 @@ class Protocol(RequestReader):
         cycle.waiting_for_100_continue = False
         cycle.message_event.set()
         if not cycle.keep_alive:
-            self.transport.close()
+            self._close()
         cycle.on_response()
 
     # What happens to the connection
@@ -126,6 +134,11 @@ class Protocol(RequestReader):
             reset(self.transport)
         elif self.transport.is_closing():
             pass
+        elif self._lingers_since is not None:
+            if self.transport.get_write_buffer_size():
+                self._lingers_since = now
+            elif now - self._lingers_since > LINGER:
+                self.transport.close()
         elif self.idle_since is not None and now - self.idle_since > self.timeout_keep_alive:
             self.end("idle")
         elif self.rest_since is not None and now - self.rest_since > self.head_timeout:
@@ -140,12 +153,22 @@ class Protocol(RequestReader):
         """Since when nothing is to be answered; None while something is, or is still being read by the client."""
         if self.transport.is_closing() or not self._all_answered() or self.transport.get_write_buffer_size():
             return None
-        return self.idle_since or self.head_since or self.rest_since
+        return self._lingers_since or self.idle_since or self.head_since or self.rest_since
 
     def end(self, reason: CutOff) -> None:
         """Closes it without a word."""
         self.shared.ended[reason] += 1
         self.transport.close()
+
+    def _close(self) -> None:
+        """Closes it after the answer that was just given, at once if all was read."""
+        if not self._refused and self.reading is None:
+            self.transport.close()
+            return
+        self._refused = True
+        self._lingers_since = time.monotonic()
+        self.transport.write_eof()
+        self.flow.resume_reading()
 
     # Whose turn it is
 
@@ -187,7 +210,7 @@ class Protocol(RequestReader):
     def on_response_complete(self) -> None:
         """As uvicorn's, but for one timer per answer: `close_if_slow` looks after idle connections too."""
         self.server_state.total_requests += 1
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._lingers_since is not None:
             return
         self.flow.resume_reading()
         if self.pipeline:
@@ -223,7 +246,7 @@ class Protocol(RequestReader):
         status, headers, body = error_answer(self._last_words, path, request_id)
         headers += [(b"content-length", b"%d" % len(body)), (b"x-request-id", request_id.encode()), CLOSE]
         self.transport.write(message(status, self.shared.date, headers, body))
-        self.transport.close()
+        self._close()
 
 
 def message(status: int, date: bytes, headers: Headers, body: bytes) -> bytes:

@@ -89,7 +89,7 @@ class RequestReader(HttpToolsProtocol):
         refusal = self._parse(data)
         if refusal is not None:
             return refusal
-        if self._bytes_since_head > self.max_head_bytes and (self.head_since is not None or self._chunks):
+        if self._bytes_since_head > self.max_head_bytes and self._in_message:
             return self._head_too_large()  # the head, a chunk's extension, or the trailers
         return None
 
