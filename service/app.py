@@ -97,7 +97,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
     state = app.state
     state.settings, state.registry, state.runtime, state.ledger = settings, registry, runtime, ledger
     state.lifecycle, state.engine, state.decode_pool, state.loader = lifecycle, engine, decode_pool, loader
-    state.predict, state.sampler = endpoint, sampler
+    state.predict, state.sampler, state.connections = endpoint, sampler, connections
     state.metrics = metrics_registry(ledger, connections, engine, registry, runtime, sampler)
     state.addresses = Addresses([*app.routes, *[route for router in ROUTERS for route in router.routes]])
     for router in ROUTERS:

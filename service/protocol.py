@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from starlette.types import Scope
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from service.bodies import SMALL_BODY
@@ -21,7 +22,6 @@ from service.request_context import new_request_id
 from service.request_reader import Cycle, RequestReader
 from service.responses import CLOSE, Headers, error_answer
 from service.slow_readers import UnreadAnswer, reset
-
 
 LINGER = 2.0
 """Seconds in which what still comes is read after the last answer: a connection that is closed with something unread
@@ -45,6 +45,8 @@ class Protocol(RequestReader):
         """The request that is worked on."""
         self._unstarted: Cycle | None = None
         """What was to be started when its head was there, and waits for its body if that is in the same packet."""
+        self._bytes_ahead = 0
+        """Received while requests waited for their turn."""
         self._last_words: ServiceError | None = None
         """Why nothing more is read; said when what came before is answered."""
         self._refused = False
@@ -126,6 +128,12 @@ class Protocol(RequestReader):
         self.begin_unstarted()
         if refusal is not None:
             self._refuse(refusal)
+        elif self.pipeline:
+            self._bytes_ahead += len(data)
+            if self._bytes_ahead > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()  # not before: else it would be noticed late that the client has gone
+        else:
+            self._bytes_ahead = 0
 
     def close_if_slow(self, now: float) -> None:
         """Ends a connection that is idle, or whose client is slow to send or to read; called once a second."""
@@ -181,7 +189,6 @@ class Protocol(RequestReader):
         if free:
             self._unstarted = cycle  # whether a task is needed shows with the body
         else:
-            self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
 
     def begin_unstarted(self) -> None:

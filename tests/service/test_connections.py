@@ -1,0 +1,337 @@
+"""How many connections there may be, who goes when there are more, and clients that do not read or shut a side."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from live_server import LiveServer, best_label, picture, running, wait_until
+from raw_http import CLOSE, get, head, post, read_answers, read_one
+from tiny_bundles import write_bundle
+
+from service.connections import Connections
+from service.descriptors import UNLIMITED, backlog, most_connections
+
+ROOT = Path(__file__).parents[2]
+RED = picture("red")
+MOST = 8
+SLOW = "/predict?model=slow"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    folder: Path = tmp_path_factory.mktemp("bundles")
+    write_bundle(folder, "tiny")
+    write_bundle(folder, "slow", rounds=500)
+    with running(folder, default_model="tiny", max_connections=MOST, max_batch=1, warm_up=False) as server:
+        yield server
+
+
+@pytest.fixture
+def open_ones(server: LiveServer) -> Iterator[ExitStack]:
+    """Closes what was opened, and waits until the server knows."""
+    with ExitStack() as stack:
+        yield stack
+    wait_until(lambda: not server.server.server_state.connections)
+
+
+def connect(server: LiveServer, stack: ExitStack) -> socket.socket:
+    """A connection that the server knows of."""
+    known = server.server.server_state.connections
+    connection = stack.enter_context(closing(socket.create_connection((server.host, server.port), timeout=30)))
+    port = connection.getsockname()[1]
+    wait_until(lambda: any(one.client is not None and one.client[1] == port for one in tuple(known)))
+    return connection
+
+
+def ask(connection: socket.socket, message: bytes = get("/health/live")) -> int:
+    connection.sendall(message)
+    return read_one(connection).status
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the server has ended it, found out without sending."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    finally:
+        connection.settimeout(30)
+
+
+def test_the_connection_that_has_been_idle_for_longest_makes_room(server: LiveServer, open_ones: ExitStack) -> None:
+    connections = [connect(server, open_ones) for _ in range(MOST)]
+    for connection in (connections[1], connections[0]):  # now 2 is the longest idle, though it never was heard of
+        assert ask(connection) == 200
+    new = connect(server, open_ones)
+    assert ask(new) == 200
+    wait_until(lambda: is_closed(connections[2]))
+    del connections[2]
+    assert [ask(connection) for connection in (*connections, new)] == [200] * MOST
+
+
+@pytest.mark.parametrize(
+    "start", [b"", b"P", b"POST /predict HTTP/1.1\r\nHost: x\r\nX-A: "], ids=["nothing", "a byte", "half a head"]
+)
+def test_many_more_connections_that_send_no_whole_request_lock_nobody_out(
+    server: LiveServer, open_ones: ExitStack, start: bytes
+) -> None:
+    good = connect(server, open_ones)
+    for _ in range(10 * MOST):
+        connect(server, open_ones).sendall(start)
+        if is_closed(good):
+            good = connect(server, open_ones)
+        assert ask(good, post(RED)) == 200
+
+
+def test_requests_that_are_being_answered_make_no_room_and_whoever_comes_then_is_told_when_to_come_back(
+    server: LiveServer, open_ones: ExitStack
+) -> None:
+    connections = [connect(server, open_ones) for _ in range(MOST)]
+    for connection in connections:
+        connection.sendall(post(RED, path=SLOW))
+    wait_until(lambda: server.state.engine.scheduler.waiting_images == MOST - 1)
+    before = server.state.ledger.requests["answered"]
+    with closing(socket.create_connection((server.host, server.port), timeout=30)) as refused:
+        (answer,) = read_answers(refused)
+    assert server.state.ledger.requests["answered"] == before, "they were to be under way still"
+    assert (answer.status, answer.headers["retry-after"], answer.headers["connection"]) == (503, "1", "close")
+    assert json.loads(answer.body)["type"] == "urn:contraflow:problem:too-many-connections"
+    assert [read_one(connection).status for connection in connections] == [200] * MOST
+
+
+def test_what_ended_connections_is_counted(server: LiveServer, open_ones: ExitStack) -> None:
+    def count(reason: str) -> float:
+        text = httpx.get(server.url + "/metrics").text
+        counted = re.search(rf'^contraflow_connections_ended_total{{reason="{reason}"}} (\S+)', text, re.MULTILINE)
+        return float(counted[1]) if counted else 0.0
+
+    before = {reason: count(reason) for reason in ("malformed-request", "made-room")}
+    garbage = connect(server, open_ones)
+    garbage.sendall(b"garbage\r\n\r\n")
+    assert read_answers(garbage)[0].status == 400
+    for _ in range(MOST + 1):
+        connect(server, open_ones)
+    assert count("malformed-request") == before["malformed-request"] + 1
+    assert count("made-room") > before["made-room"]
+
+
+def test_looking_for_room_is_rare_while_there_is_none() -> None:
+    connections = Connections(1)
+    looks: list[float] = []
+
+    class Busy:
+        @property
+        def waiting_since(self) -> float | None:
+            looks.append(0.0)
+            return None
+
+        def end(self, reason: object) -> None:
+            raise AssertionError(reason)
+
+    for now in (1.0, 1.01, 1.02, 2.0):
+        assert not connections.make_room([Busy()], now)
+    assert len(looks) == 2
+
+
+@pytest.mark.parametrize(
+    ("message", "requests"),
+    [
+        (post(RED, path=SLOW), 1),
+        (post(picture("red", (500, 500)), path=SLOW), 1),
+        (post(RED, path=SLOW) * 3, 3),
+        (post(RED, path=SLOW) * 2 + get("/models"), 3),
+        (post(RED, path=SLOW) + head("POST /predict", "Content-Length: 100") + b"abc", 2),
+    ],
+    ids=["a small picture", "a large one", "several", "several of different kinds", "one that is incomplete"],
+)
+def test_who_shuts_the_sending_side_is_gone_and_all_that_was_asked_for_is_cancelled(
+    server: LiveServer, open_ones: ExitStack, message: bytes, requests: int
+) -> None:
+    ledger = server.state.ledger
+    before = ledger.requests.copy()
+    connection = connect(server, open_ones)
+    connection.sendall(message)
+    connection.shutdown(socket.SHUT_WR)
+    assert read_answers(connection) == []
+    wait_until(lambda: ledger.requests["cancelled"] == before["cancelled"] + requests)
+    assert ledger.requests - before == {"cancelled": requests}
+
+
+def test_a_client_that_has_gone_before_its_request_was_looked_at_is_cancelled(
+    server: LiveServer, open_ones: ExitStack
+) -> None:
+    """Whatever the request is, and in whichever turn of the loop its end is noticed."""
+    ledger = server.state.ledger
+    messages = [get("/models"), get("/health/live"), head("OPTIONS *"), post(b""), post(RED), post(RED, CLOSE)]
+    before = ledger.requests.total()
+    for message in messages:
+        connection = connect(server, open_ones)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        connection.sendall(message)
+        connection.close()
+    wait_until(lambda: ledger.requests.total() == before + len(messages))
+    assert ledger.requests["failed"] == 0
+
+
+@contextmanager
+def small_buffers(server: LiveServer) -> Iterator[tuple[socket.socket, object]]:
+    """A connection that holds little of what is not read, and the server's side of it."""
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(30)
+        connection.connect((server.host, server.port))
+        known = server.server.server_state.connections
+        wait_until(lambda: len(known) == 1)
+        (protocol,) = known
+        protocol.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        yield connection, protocol
+
+
+def drain(connection: socket.socket) -> None:
+    while connection.recv(2**16):
+        pass
+
+
+LARGE = get("/openapi.json")
+
+
+@pytest.mark.parametrize(
+    ("message", "cancelled"),
+    [(LARGE * 100, True), (LARGE, False), (get("/openapi.json", CLOSE), False)],
+    ids=["many, of which some wait", "one that is written", "one that ends the connection"],
+)
+def test_a_client_that_reads_nothing_is_cut_off(tmp_path: Path, message: bytes, cancelled: bool) -> None:
+    write_bundle(tmp_path, "tiny")
+    with running(tmp_path, request_timeout=0.5) as server:
+        known, ledger = server.server.server_state.connections, server.state.ledger
+        with small_buffers(server) as (connection, _):
+            connection.sendall(message)
+            wait_until(lambda: not known)
+            assert server.state.connections.ended == {"reads-nothing": 1}
+            with pytest.raises(ConnectionResetError):
+                drain(connection)
+        wait_until(lambda: ledger.requests["cancelled"] > 0 or not cancelled)
+        assert (ledger.requests["cancelled"] > 0) == cancelled
+
+
+def test_an_answer_that_nobody_reads_is_cancelled_also_if_its_deadline_passes_first(tmp_path: Path) -> None:
+    write_bundle(tmp_path, "tiny")
+    with running(tmp_path, request_timeout=0.5) as server:
+        ledger = server.state.ledger
+        with small_buffers(server) as (connection, _):
+            connection.sendall(get("/openapi.json", "X-Deadline-Ms: 1") * 100)
+            wait_until(lambda: ledger.requests.total() == 100)
+        assert ledger.by_status["/openapi.json", "cancelled", 200] == 1, "it was about to be written"
+        assert ledger.requests["cancelled"] + ledger.requests["answered"] == 100
+
+
+def test_a_client_that_reads_slowly_is_served_to_the_end(tmp_path: Path) -> None:
+    """It reads less than a packet between two looks, over several times the limit."""
+    write_bundle(tmp_path, "tiny")
+    with running(tmp_path, request_timeout=1.5) as server, small_buffers(server) as (connection, _):
+        connection.sendall(LARGE * 3 + get("/openapi.json", CLOSE))
+        received = bytearray()
+        end = time.monotonic() + 4.5
+        while time.monotonic() < end:
+            received += connection.recv(256)
+            time.sleep(0.05)
+        while data := connection.recv(2**16):
+            received += data
+        assert received.count(b"HTTP/1.1 200 OK") == 4
+        assert server.state.connections.ended.total() == 0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "descriptors", "connections", "waiting"),
+    [(4096, 1024, 768, 128), (4096, 20_000, 4096, 2048), (100, 1024, 100, 462), (4096, 256, 192, 32), (4096, 4, 3, 1)],
+)
+def test_connections_leave_descriptors_over_even_if_all_that_wait_are_accepted_at_once(
+    wanted: int, descriptors: int, connections: int, waiting: int
+) -> None:
+    assert most_connections(wanted, descriptors) == connections
+    assert backlog(connections, descriptors) == waiting
+    assert connections + waiting < descriptors or descriptors == 4
+    assert most_connections(4096, UNLIMITED) == 4096
+
+
+@contextmanager
+def service(bundles: Path, soft: int, hard: int) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The service in a process of its own with a limit of descriptors, ready, and its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "service", "--http-port", str(port), "--bundles", str(bundles)]
+    options = ["--bundle-poll-seconds", "0.05", "--drain-delay", "0", "--shutdown-grace", "1"]
+    process = subprocess.Popen(
+        [*command, *options], cwd=ROOT, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    )
+    try:
+        wait_until(lambda: _status(port, "/health/ready") == 200, 60)
+        yield process, port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _status(port: int, path: str) -> int:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=10).status_code
+    except httpx.TransportError:
+        return 0
+
+
+def check_serves(port: int, polls: int = 5) -> None:
+    """Over several looks at the folder, with fresh connections."""
+    for _ in range(polls):
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            assert client.get("/health/live").status_code == 200
+            assert best_label(client.post("/predict", content=RED)) == "red"
+            assert [model["name"] for model in client.get("/models").json()["models"]] == ["tiny"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads limits of processes as Linux shows them")
+def test_the_soft_limit_of_descriptors_is_raised_to_the_hard_one(tmp_path: Path) -> None:
+    write_bundle(tmp_path, "tiny")
+    with service(tmp_path, 256, 2048) as (process, port):
+        assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (2048, 2048)
+        assert "contraflow_connections_limit 1536.0" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors as Linux shows them")
+def test_more_idle_connections_than_descriptors_lock_nobody_out_and_no_model_goes(tmp_path: Path) -> None:
+    write_bundle(tmp_path, "tiny")
+    with service(tmp_path, 128, 256) as (process, port), ExitStack() as stack:
+        for _ in range(400):
+            stack.enter_context(closing(socket.create_connection(("127.0.0.1", port), timeout=10)))
+        check_serves(port)
+        assert len(os.listdir(f"/proc/{process.pid}/fd")) < 256
+        write_bundle(tmp_path, "other")
+        wait_until(lambda: _status(port, "/models/other") == 200, 30)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="changes the limit of a running process")
+def test_when_there_are_no_descriptors_at_all_the_service_goes_on_once_there_are(tmp_path: Path) -> None:
+    write_bundle(tmp_path, "tiny")
+    with service(tmp_path, 256, 256) as (process, port):
+        used = len(os.listdir(f"/proc/{process.pid}/fd"))
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (used + 3, 256))
+        with ExitStack() as stack:
+            for _ in range(50):
+                stack.enter_context(closing(socket.create_connection(("127.0.0.1", port), timeout=10)))
+        wait_until(lambda: _status(port, "/health/live") == 200)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (256, 256))
+        wait_until(lambda: _status(port, "/health/ready") == 200)
+        assert best_label(httpx.post(f"http://127.0.0.1:{port}/predict", content=RED)) == "red"
