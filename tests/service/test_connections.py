@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -187,7 +188,7 @@ def test_a_client_that_has_gone_before_its_request_was_looked_at_is_cancelled(
 
 
 @contextmanager
-def small_buffers(server: LiveServer) -> Iterator[tuple[socket.socket, object]]:
+def small_buffers(server: LiveServer) -> Iterator[tuple[socket.socket, Any]]:
     """A connection that holds little of what is not read, and the server's side of it."""
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -238,11 +239,17 @@ def test_an_answer_that_nobody_reads_is_cancelled_also_if_its_deadline_passes_fi
         assert ledger.requests["cancelled"] + ledger.requests["answered"] == 100
 
 
-def test_a_client_that_reads_slowly_is_served_to_the_end(tmp_path: Path) -> None:
-    """It reads less than a packet between two looks, over several times the limit."""
+@pytest.mark.parametrize("system_holds_much", [False, True])
+def test_a_client_that_reads_slowly_is_served_to_the_end(tmp_path: Path, system_holds_much: bool) -> None:
+    """It reads less than a packet between two looks, over several times the limit.
+
+    Where the system holds much of what was written, nothing moves here for long.
+    """
     write_bundle(tmp_path, "tiny")
-    with running(tmp_path, request_timeout=1.5) as server, small_buffers(server) as (connection, _):
-        connection.sendall(LARGE * 3 + get("/openapi.json", CLOSE))
+    with running(tmp_path, request_timeout=1.5) as server, small_buffers(server) as (connection, protocol):
+        if system_holds_much:
+            protocol.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**22)
+        connection.sendall(LARGE * 150 + get("/openapi.json", CLOSE))
         received = bytearray()
         end = time.monotonic() + 4.5
         while time.monotonic() < end:
@@ -250,7 +257,7 @@ def test_a_client_that_reads_slowly_is_served_to_the_end(tmp_path: Path) -> None
             time.sleep(0.05)
         while data := connection.recv(2**16):
             received += data
-        assert received.count(b"HTTP/1.1 200 OK") == 4
+        assert received.count(b"HTTP/1.1 200 OK") == 151
         assert server.state.connections.ended.total() == 0
 
 
