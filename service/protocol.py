@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from starlette.types import Scope
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from service.bodies import SMALL_BODY
@@ -26,6 +26,28 @@ from service.slow_readers import UnreadAnswer, reset
 LINGER = 2.0
 """Seconds in which what still comes is read after the last answer: a connection that is closed with something unread
 is reset, and its client may never see the answers."""
+
+
+PIECE = 2**14
+"""Bytes looked at together: of the smallest requests, hundreds."""
+
+MOST_WAITING = 16
+"""Requests that wait for their turn, beyond which no more of them are looked at."""
+
+LONGEST_TAKING = 0.005
+"""Seconds after which others have their turn."""
+
+
+class Flow(FlowControl):
+    """uvicorn's, but nothing more is read while much of what was read is not looked at yet."""
+
+    def __init__(self, transport: Any, ahead: bytearray) -> None:
+        super().__init__(transport)
+        self._ahead = ahead
+
+    def resume_reading(self) -> None:
+        if len(self._ahead) <= HIGH_WATER_LIMIT:
+            super().resume_reading()
 
 
 class Protocol(RequestReader):
@@ -45,8 +67,8 @@ class Protocol(RequestReader):
         """The request that is worked on."""
         self._unstarted: Cycle | None = None
         """What was to be started when its head was there, and waits for its body if that is in the same packet."""
-        self._bytes_ahead = 0
-        """Received while requests waited for their turn."""
+        self._ahead = bytearray()
+        """Received, and not looked at yet, since enough requests wait for their turn."""
         self._last_words: ServiceError | None = None
         """Why nothing more is read; said when what came before is answered."""
         self._refused = False
@@ -105,6 +127,7 @@ class Protocol(RequestReader):
     def connection_made(self, transport: Any) -> None:
         others = tuple(self.connections) if len(self.connections) >= self.shared.most else ()
         super().connection_made(transport)
+        self.flow = Flow(transport, self._ahead)
         self.head_since = now = time.monotonic()
         if others and not self.shared.make_room(others, now):  # type: ignore[arg-type]
             self._refuse(TooManyConnections(f"{len(others)} connections are being answered.", retry_after=1.0))
@@ -124,16 +147,38 @@ class Protocol(RequestReader):
     def data_received(self, data: bytes) -> None:
         if self._refused or self.transport.is_closing():
             return
+        if len(data) <= PIECE and not self._ahead and len(self.pipeline) < MOST_WAITING:
+            self._take(data)
+        else:
+            self._ahead += data
+            self._take_ahead()
+
+    def _take(self, data: bytes) -> None:
         refusal = self.read(data)
         self.begin_unstarted()
         if refusal is not None:
             self._refuse(refusal)
-        elif self.pipeline:
-            self._bytes_ahead += len(data)
-            if self._bytes_ahead > HIGH_WATER_LIMIT:
-                self.flow.pause_reading()  # not before: else it would be noticed late that the client has gone
+
+    def _take_ahead(self) -> None:
+        """Takes of what came too early what there is room for, in little time.
+
+        Reading goes on meanwhile, up to a limit: else it would be noticed late that the client has gone.
+        """
+        until = time.monotonic() + LONGEST_TAKING
+        while self._ahead and len(self.pipeline) < MOST_WAITING:
+            if self._refused or self.transport.is_closing():
+                self._ahead.clear()
+                return
+            if time.monotonic() > until:
+                self.loop.call_soon(self._take_ahead)
+                break
+            piece = bytes(self._ahead[:PIECE])
+            del self._ahead[:PIECE]
+            self._take(piece)
+        if len(self._ahead) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
         else:
-            self._bytes_ahead = 0
+            self.flow.resume_reading()
 
     def close_if_slow(self, now: float) -> None:
         """Ends a connection that is idle, or whose client is slow to send or to read; called once a second."""
@@ -151,7 +196,7 @@ class Protocol(RequestReader):
             self.end("idle")
         elif self.rest_since is not None and now - self.rest_since > self.head_timeout:
             self.end("body-goes-on")
-        elif self.head_since is not None and self.flow.read_paused:
+        elif self.head_since is not None and (self._ahead or self.flow.read_paused):
             self.head_since = now  # it is we who do not read
         elif self.head_since is not None and now - self.head_since > self.head_timeout and not self._refused:
             self._refuse(SlowRequest(f"The request's head did not arrive within {self.head_timeout:g} s."))
@@ -174,6 +219,7 @@ class Protocol(RequestReader):
             self.transport.close()
             return
         self._refused = True
+        self._ahead.clear()
         self._lingers_since = time.monotonic()
         self.transport.write_eof()
         self.flow.resume_reading()
@@ -200,6 +246,8 @@ class Protocol(RequestReader):
         if not self.transport.is_closing() and self.pipeline:
             cycle: Any = self.pipeline.pop()[0]
             self._begin(cycle)
+            if self._ahead and len(self.pipeline) < MOST_WAITING:
+                self._take_ahead()
 
     def _begin(self, cycle: Cycle) -> None:
         self._answering = cycle

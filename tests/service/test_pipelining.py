@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from live_server import LiveServer, picture, running, wait_until
 from raw_http import CLOSE, RawAnswer, chunked, get, head, post, read_answers, talk
 from tiny_bundles import write_bundle
+
+from service.protocol import MOST_WAITING, PIECE
 
 RED = picture("red")
 HEAD_LIMIT = 4096
@@ -52,7 +57,7 @@ BAD = {
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     folder: Path = tmp_path_factory.mktemp("bundles")
     write_bundle(folder, "tiny")
-    write_bundle(folder, "slow", rounds=100)
+    write_bundle(folder, "slow", rounds=300)
     with running(folder, request_timeout=0.5, max_header_bytes=HEAD_LIMIT, default_model="tiny") as server:
         yield server
 
@@ -84,6 +89,58 @@ def test_and_where_it_follows_while_they_are_being_answered(server: LiveServer, 
         wait_until(lambda: server.state.engine.scheduler.running > 0)
         connection.sendall(GOOD["questions"] + bad)
         check(read_answers(connection), 2, status)
+
+
+def test_of_many_requests_sent_at_once_few_are_looked_at_ahead_of_their_turn(server: LiveServer) -> None:
+    with socket.create_connection((server.host, server.port), timeout=30) as connection:
+        connection.sendall(post(RED, path="/predict?model=slow"))
+        wait_until(lambda: server.state.engine.scheduler.running > 0)
+        connection.setblocking(False)
+        tiny = b"GET /health/live HTTP/1.1\r\nHost:\r\n\r\n"
+        with suppress(BlockingIOError):
+            for _ in range(100):
+                connection.send(tiny * 10_000)
+        port = connection.getsockname()[1]
+        protocol = next(one for one in server.server.server_state.connections if one.client[1] == port)
+        wait_until(lambda: protocol.flow.read_paused)
+        assert len(protocol.pipeline) < MOST_WAITING + PIECE / len(tiny) + 1
+
+
+FRAMINGS = st.sampled_from(["whole", "in chunks", "a question", "with an offer", "refused", "waits"])
+
+
+def framed(framing: str, number: int) -> tuple[bytes, int]:
+    """One request and the status of its answer; its id is `number`."""
+    name = f"X-Request-Id: {number}"
+    match framing:
+        case "whole":
+            return post(RED, name), 200
+        case "in chunks":
+            return head("POST /predict", name, "Transfer-Encoding: chunked") + chunked(RED, 7), 200
+        case "a question":
+            return get("/models", name), 200
+        case "with an offer":
+            return post(RED, name, "Connection: Upgrade", "Upgrade: h2c"), 200
+        case "refused":
+            return post(RED, name, path="/predict?top_k=0"), 422
+        case _:
+            return post(RED, name, "Expect: 100-continue"), 200
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(FRAMINGS, min_size=1, max_size=40), st.lists(st.integers(1, 400), max_size=30), st.booleans())
+def test_whatever_is_sent_in_whatever_packets_each_is_answered_once_in_its_turn(
+    server: LiveServer, framings: list[str], cuts: list[int], garbage: bool
+) -> None:
+    messages, statuses = zip(*[framed(framing, number) for number, framing in enumerate(framings)], strict=True)
+    stream = b"".join(messages) + (b"\0garbage" if garbage else get("/health/live", CLOSE))
+    packets = []
+    for cut in cuts:
+        packets.append(stream[:cut])
+        stream = stream[cut:]
+    answers = talk(server, [*filter(None, packets), stream])
+    assert [answer.status for answer in answers] == [*statuses, 400 if garbage else 200]
+    assert [answer.headers["x-request-id"] for answer in answers[:-1]] == [str(n) for n in range(len(framings))]
 
 
 @pytest.mark.parametrize(
