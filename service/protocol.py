@@ -19,7 +19,7 @@ from service.connections import Connections, CutOff
 from service.errors import ServiceError, SlowRequest, TooManyConnections
 from service.exchange import Connection
 from service.request_context import new_request_id
-from service.request_reader import Cycle, RequestReader
+from service.request_reader import PIECE, Cycle, RequestReader
 from service.responses import CLOSE, Headers, error_answer
 from service.slow_readers import UnreadAnswer, reset
 
@@ -27,9 +27,6 @@ LINGER = 2.0
 """Seconds in which what still comes is read after the last answer: a connection that is closed with something unread
 is reset, and its client may never see the answers."""
 
-
-PIECE = 2**14
-"""Bytes looked at together: of the smallest requests, hundreds."""
 
 MOST_WAITING = 16
 """Requests that wait for their turn, beyond which no more of them are looked at."""
@@ -155,7 +152,8 @@ class Protocol(RequestReader):
 
     def _take(self, data: bytes) -> None:
         refusal = self.read(data)
-        self.begin_unstarted()
+        if self._unstarted is not None:
+            self.begin_unstarted()
         if refusal is not None:
             self._refuse(refusal)
 

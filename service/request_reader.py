@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import httptools
 from uvicorn._types import ASGIReceiveEvent
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.errors import HeadTooLarge, InternalError, NotImplementedHere, ServiceError, TooLarge
@@ -23,6 +24,10 @@ log = logging.getLogger("contraflow.http")
 
 MOST_CHUNKS = 2**14
 """Of one body: enough for the largest in pieces of a kilobyte, and little work if they are all of one byte."""
+
+
+PIECE = 2**14
+"""Bytes looked at together: of the smallest requests, hundreds."""
 
 
 class Cycle(RequestResponseCycle):
@@ -82,20 +87,39 @@ class RequestReader(HttpToolsProtocol):
         raise NotImplementedError
 
     def read(self, data: bytes) -> ServiceError | None:
-        """Takes what came; the reason why nothing after it can be read, if there is one."""
+        """Takes what came, a `PIECE` at most; the reason why nothing after it can be read, if there is one."""
         self._bytes_since_head += len(data)
         if self._in_line or not self._in_message:
-            data = self._with_escaped_line(data)
-        refusal = self._parse(data)
-        if refusal is not None:
-            return refusal
-        if self._bytes_since_head > self.max_head_bytes and self._in_message:
+            end = data.find(b"\n")
+            if self._in_line or end < 2 or not data[:end].isascii():
+                data = self._with_escaped_line(data)
+        refusal: ServiceError | None = None
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            refusal = self._read_on(data, offer)
+        except httptools.HttpParserError as error:
+            refusal = refusal_by(error, data)
+        if refusal is None and self._bytes_since_head > self.max_head_bytes and self._in_message:
             return self._head_too_large()  # the head, a chunk's extension, or the trailers
-        return None
+        return refusal
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self.scope["extensions"] = {CONNECTION: self}  # type: ignore[dict-item]
+        self.url = b""
+        self.headers = []
+        scope: Any = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+            "extensions": {CONNECTION: self},
+        }
+        self.scope = scope
         self._in_message = True
         self.idle_since = None
         self.head_since = time.monotonic()
@@ -110,15 +134,16 @@ class RequestReader(HttpToolsProtocol):
         Raises:
             ServiceError: it is not in order; ends the parser.
         """
+        # What came in this piece before the head is not counted in it, and what came after it is.
+        if self._bytes_since_head + PIECE > self.max_head_bytes and self._head_bytes() > self.max_head_bytes:
+            raise self._head_too_large()
         self.head_since = None
         self._bytes_since_head = 0
-        if self._head_bytes() > self.max_head_bytes:
-            raise self._head_too_large()
         method = self.parser.get_method()
         if method == b"CONNECT":
             raise NotImplementedHere("This is no proxy: it connects nobody.")
         if self.parser.should_upgrade():
-            return  # `_parse` gives the head again, without its offer
+            return  # `_read_on` gives the head again, without its offer
         version = self.parser.get_http_version()
         fields = dict(self.headers)
         host = fields.get(b"host")
@@ -138,40 +163,50 @@ class RequestReader(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._bytes_since_head = 0
-        super().on_body(body)
+        cycle = self.reading
+        if cycle is None or cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         self._bytes_since_head = 0
-        if self.reading is None:
+        cycle = self.reading
+        if cycle is None:
             return  # a head that will be given again
         self._in_message = False
         self.reading = None
         if self.rest_since is not None:
             self.rest_since, self.idle_since = None, time.monotonic()
-        super().on_message_complete()
-        self.begin_unstarted()
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
+            self.begin_unstarted()
 
-    def _parse(self, data: bytes) -> ServiceError | None:
-        """Gives `data` to the parser; what makes the rest unreadable, if anything does.
+    def _read_on(self, data: bytes, offer: httptools.HttpParserUpgrade) -> ServiceError | None:
+        """Goes on where an offer is made to continue in another protocol; returns as `read`.
 
-        The parser stops where an offer is made to go on in another protocol, and takes no body. We take none of
-        these offers, so it starts anew with the same head without the offer.
+        The parser stops there, and takes no body. We take none of these offers, so a new one gets the same head
+        without the offer, and then what follows.
         """
-        pieces: list[bytes | memoryview] = [data]
-        while pieces:
-            piece = pieces.pop()
+        pieces: list[bytes | memoryview] = []
+        piece: bytes | memoryview = data
+        while True:
+            method, version = self.parser.get_method(), self.parser.get_http_version()
+            head = without_offer(method, self.url, version, self.headers)
+            pieces += [memoryview(piece)[offer.args[0] :], head]
+            self.parser = new_parser(self)
             try:
-                self.parser.feed_data(piece)
-            except httptools.HttpParserUpgrade as offer:
-                method, version = self.parser.get_method(), self.parser.get_http_version()
-                head = without_offer(method, self.url, version, self.headers)
-                pieces += [memoryview(piece)[offer.args[0] :], head]
-                self.parser = new_parser(self)
-            except httptools.HttpParserCallbackError as error:
-                return _refusal_by(error.__context__)
+                while pieces:
+                    piece = pieces.pop()
+                    self.parser.feed_data(piece)
+                return None
+            except httptools.HttpParserUpgrade as another:
+                offer = another
             except httptools.HttpParserError as error:
-                return unreadable(str(error), data)
-        return None
+                return refusal_by(error, data)
 
     def _with_escaped_line(self, data: bytes) -> bytes:
         start = 0 if self._in_line or data[0] not in b"\r\n" else len(data) - len(data.lstrip(b"\r\n"))
@@ -215,9 +250,11 @@ def new_parser(protocol: RequestReader) -> httptools.HttpRequestParser:
     return parser
 
 
-def _refusal_by(error: BaseException | None) -> ServiceError:
-    """What was raised while the parser called us."""
-    if isinstance(error, ServiceError):
-        return error
-    log.error("a request's head could not be taken", exc_info=error)
+def refusal_by(error: httptools.HttpParserError, data: bytes) -> ServiceError:
+    """What is answered to `data` that the parser could not read, or that one of our callbacks refused."""
+    if not isinstance(error, httptools.HttpParserCallbackError):
+        return unreadable(str(error), data)
+    if isinstance(error.__context__, ServiceError):
+        return error.__context__
+    log.error("a request's head could not be taken", exc_info=error.__context__)
     return InternalError("An unexpected error; see the log.")

@@ -15,7 +15,8 @@ from live_server import LiveServer, picture, running, wait_until
 from raw_http import CLOSE, RawAnswer, chunked, get, head, post, read_answers, talk
 from tiny_bundles import write_bundle
 
-from service.protocol import MOST_WAITING, PIECE
+from service.protocol import MOST_WAITING
+from service.request_reader import PIECE
 
 RED = picture("red")
 HEAD_LIMIT = 4096
