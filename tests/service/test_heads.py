@@ -31,6 +31,9 @@ def only(answers: list[RawAnswer]) -> RawAnswer:
     return answer
 
 
+LARGE_FILE = "/static/vendor/redoc-2.5.4/redoc.standalone.js"
+"""Written in several pieces."""
+
 HEAD = b"POST /predict HTTP/1.1\r\n"
 HOST = b"Host: x\r\n"
 IN_CHUNKS = b"Transfer-Encoding: chunked\r\n"
@@ -142,7 +145,8 @@ def test_an_address_in_utf8_is_read_with_escapes_and_without(server: LiveServer,
     "message",
     [
         post(RED, CLOSE), post(b"", CLOSE), post(b"{", CLOSE, "Content-Type: application/json"), get("/models", CLOSE),
-        get("/static/page.css", CLOSE), get("/nowhere", CLOSE), head("OPTIONS *", CLOSE), b"nonsense\r\n\r\n",
+        get("/static/page.css", CLOSE), get("/nowhere", CLOSE), head("OPTIONS *", CLOSE),
+        get(LARGE_FILE, CLOSE), b"nonsense\r\n\r\n",
     ],
 )  # fmt: skip
 def test_every_answer_has_a_date_once(server: LiveServer, message: bytes) -> None:
