@@ -15,12 +15,15 @@ log = logging.getLogger("contraflow.http")
 AT_ONCE = 32
 """A 32nd of the connections is ended when room is needed: looking for the longest waiting is then rare."""
 
+REFUSED = 8
+"""An eighth more than the most may be there to be told so; those beyond are closed at once."""
+
 SECONDS_BETWEEN_LINES = 10.0
 
 SECONDS_WITHOUT_A_LOOK = 0.1
 """After one that found nobody to end."""
 
-CutOff = Literal["idle", "made-room", "reads-nothing", "body-goes-on"]
+CutOff = Literal["idle", "made-room", "reads-nothing", "body-goes-on", "too-many-connections"]
 """Why a connection is ended without an answer that says so; those with one are counted by its slug."""
 
 
@@ -48,16 +51,26 @@ class Connections:
         self._reported: Counter[str] = Counter()
         self._reported_at = -SECONDS_BETWEEN_LINES
 
-    def make_room(self, waiting: Collection[Waiting], now: float) -> bool:
-        """Ends those of `waiting` that have waited longest, if any does; a new connection has the better prospects."""
+    @property
+    def most_with_refused(self) -> int:
+        """Refused ones included, which are closed only when their clients have had time to read why."""
+        return self.most + self.most // REFUSED
+
+    def make_room(self, others: Collection[Waiting], now: float) -> bool:
+        """Ends those of `others` that have waited longest; whether there is room for one more then.
+
+        A new connection has the better prospects: whoever has one makes use of it soon.
+        """
         if now < self._full_until:
             return False
-        since = [(one.waiting_since, number, one) for number, one in enumerate(waiting)]
-        longest = heapq.nsmallest(max(1, self.most // AT_ONCE), [entry for entry in since if entry[0] is not None])
+        needed = len(others) - self.most + 1
+        waiting = [(one.waiting_since, number, one) for number, one in enumerate(others)]
+        longest = heapq.nsmallest(max(needed, self.most // AT_ONCE), [one for one in waiting if one[0] is not None])
         for _, _, one in longest:
             one.end("made-room")
-        self._full_until = 0.0 if longest else now + SECONDS_WITHOUT_A_LOOK
-        return bool(longest)
+        enough = len(longest) >= needed
+        self._full_until = 0.0 if enough else now + SECONDS_WITHOUT_A_LOOK
+        return enough
 
     def tick(self, now: float, open_now: int) -> None:
         """Called about once a second, with the monotonic clock."""

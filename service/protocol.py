@@ -122,12 +122,15 @@ class Protocol(RequestReader):
     # What happens to the connection
 
     def connection_made(self, transport: Any) -> None:
-        others = tuple(self.connections) if len(self.connections) >= self.shared.most else ()
+        others: Any = tuple(self.connections) if len(self.connections) >= self.shared.most else ()
         super().connection_made(transport)
         self.flow = Flow(transport, self._ahead)
         self.head_since = now = time.monotonic()
-        if others and not self.shared.make_room(others, now):  # type: ignore[arg-type]
-            self._refuse(TooManyConnections(f"{len(others)} connections are being answered.", retry_after=1.0))
+        if others and not self.shared.make_room(others, now):
+            if len(others) > self.shared.most_with_refused:
+                self.end("too-many-connections")
+            else:
+                self._refuse(TooManyConnections(f"{self.shared.most} connections are in use.", retry_after=1.0))
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -219,7 +222,8 @@ class Protocol(RequestReader):
         self._refused = True
         self._ahead.clear()
         self._lingers_since = time.monotonic()
-        self.transport.write_eof()
+        if not self.transport.is_closing():
+            self.transport.write_eof()
         self.flow.resume_reading()
 
     # Whose turn it is
@@ -236,8 +240,8 @@ class Protocol(RequestReader):
             self.pipeline.appendleft((cycle, self.app))
 
     def begin_unstarted(self) -> None:
-        if self._unstarted is not None:
-            unstarted, self._unstarted = self._unstarted, None
+        unstarted, self._unstarted = self._unstarted, None
+        if unstarted is not None and not self.transport.is_closing():
             self._begin(unstarted)
 
     def _begin_next(self) -> None:
@@ -287,7 +291,7 @@ class Protocol(RequestReader):
             if self._all_answered():
                 self._say_last_words()
         elif self.reading.response_complete:
-            self.transport.close()  # it has its answer
+            self._close()  # it has its answer
         else:
             self.reading.break_off(error)
 

@@ -129,22 +129,56 @@ def test_what_ended_connections_is_counted(server: LiveServer, open_ones: ExitSt
     assert count("made-room") > before["made-room"]
 
 
+class Other:
+    """A connection that has waited since `waiting_since`, if it does."""
+
+    def __init__(self, waiting_since: float | None) -> None:
+        self._since = waiting_since
+        self.looks = 0
+        self.ended_by: str | None = None
+
+    @property
+    def waiting_since(self) -> float | None:
+        self.looks += 1
+        return self._since
+
+    def end(self, reason: str) -> None:
+        self.ended_by = reason
+
+
 def test_looking_for_room_is_rare_while_there_is_none() -> None:
-    connections = Connections(1)
-    looks: list[float] = []
-
-    class Busy:
-        @property
-        def waiting_since(self) -> float | None:
-            looks.append(0.0)
-            return None
-
-        def end(self, reason: object) -> None:
-            raise AssertionError(reason)
-
+    connections, busy = Connections(1), Other(None)
     for now in (1.0, 1.01, 1.02, 2.0):
-        assert not connections.make_room([Busy()], now)
-    assert len(looks) == 2
+        assert not connections.make_room([busy], now)
+    assert (busy.looks, busy.ended_by) == (2, None)
+
+
+def test_there_is_room_only_if_those_beyond_the_limit_are_gone_too() -> None:
+    """Three may be open; two that were refused are still there."""
+    ended = [Other(since) for since in (3.0, 1.0, 2.0, None, None)]
+    assert Connections(3).make_room(ended, 4.0)
+    assert [one.ended_by for one in ended] == ["made-room"] * 3 + [None] * 2
+    too_few = [Other(since) for since in (1.0, 2.0, None, None, None)]
+    assert not Connections(3).make_room(too_few, 4.0)
+
+
+def test_a_part_of_many_is_ended_at_once() -> None:
+    others = [Other(float(since)) for since in range(64)]
+    assert Connections(64).make_room(others, 100.0)
+    assert [one.ended_by for one in others] == ["made-room"] * 2 + [None] * 62
+
+
+def test_many_that_are_refused_are_not_all_kept_until_they_have_read_why(
+    server: LiveServer, open_ones: ExitStack
+) -> None:
+    for _ in range(MOST):
+        connect(server, open_ones).sendall(post(RED, path=SLOW))
+    wait_until(lambda: server.state.engine.scheduler.waiting_images == MOST - 1)
+    address = server.host, server.port
+    late = [open_ones.enter_context(closing(socket.create_connection(address, timeout=30))) for _ in range(5 * MOST)]
+    told = [answer.status for connection in late for answer in read_answers(connection)]
+    assert set(told) == {503}
+    assert len(told) < len(late)
 
 
 @pytest.mark.parametrize(

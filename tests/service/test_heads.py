@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -173,6 +174,15 @@ ADDRESSES = {
 def test_options_says_what_an_address_takes(server: LiveServer, path: str, allowed: str) -> None:
     answer = only(talk(server, [head("OPTIONS " + path, CLOSE)]))
     assert (answer.status, answer.headers["allow"], answer.body) == (200, allowed, b"")
+
+
+def test_options_is_answered_at_every_documented_address(server: LiveServer) -> None:
+    with server.client() as client:
+        paths = client.get("/openapi.json").json()["paths"]
+        for path, operations in paths.items():
+            answer = client.options(re.sub(r"{\w+}", "any", path))
+            assert answer.status_code == 200, path
+            assert {method.upper() for method in operations} < set(answer.headers["allow"].split(", ")), path
 
 
 def test_options_for_nothing_is_404(server: LiveServer) -> None:
