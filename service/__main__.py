@@ -61,6 +61,8 @@ def serve(settings: Settings) -> int:
         report = log.info if state.runtime.provider != CPU or settings.execution_provider == "cpu" else log.warning
         report("execution provider: %s (%s)", state.runtime.provider, state.runtime.reason)
         log.info("bundles: %s", settings.bundles.resolve())
+        if gateway.connections.most < settings.max_connections:
+            log.warning("connections: %d at most, by the limit of descriptors", gateway.connections.most)
         server = Server(gateway, settings, state.lifecycle)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             runner.run(server.serve(sockets=[listener]))

@@ -66,6 +66,7 @@ class Protocol(RequestReader):
         """What was to be started when its head was there, and waits for its body if that is in the same packet."""
         self._ahead = bytearray()
         """Received, and not looked at yet, since enough requests wait for their turn."""
+        self._takes_soon = False
         self._last_words: ServiceError | None = None
         """Why nothing more is read; said when what came before is answered."""
         self._refused = False
@@ -151,7 +152,8 @@ class Protocol(RequestReader):
             self._take(data)
         else:
             self._ahead += data
-            self._take_ahead()
+            if not self._takes_soon:
+                self._take_ahead()
 
     def _take(self, data: bytes) -> None:
         refusal = self.read(data)
@@ -165,6 +167,7 @@ class Protocol(RequestReader):
 
         Reading goes on meanwhile, up to a limit: else it would be noticed late that the client has gone.
         """
+        self._takes_soon = False
         until = time.monotonic() + LONGEST_TAKING
         while self._ahead and len(self.pipeline) < MOST_WAITING:
             if self._refused or self.transport.is_closing():
@@ -172,13 +175,14 @@ class Protocol(RequestReader):
                 return
             if time.monotonic() > until:
                 self.loop.call_soon(self._take_ahead)
+                self._takes_soon = True
                 break
             piece = bytes(self._ahead[:PIECE])
             del self._ahead[:PIECE]
             self._take(piece)
         if len(self._ahead) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
-        else:
+        elif self.reading is None or len(self.reading.body) <= HIGH_WATER_LIMIT:
             self.flow.resume_reading()
 
     def close_if_slow(self, now: float) -> None:
@@ -248,7 +252,7 @@ class Protocol(RequestReader):
         if not self.transport.is_closing() and self.pipeline:
             cycle: Any = self.pipeline.pop()[0]
             self._begin(cycle)
-            if self._ahead and len(self.pipeline) < MOST_WAITING:
+            if self._ahead and len(self.pipeline) < MOST_WAITING and not self._takes_soon:
                 self._take_ahead()
 
     def _begin(self, cycle: Cycle) -> None:

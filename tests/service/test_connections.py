@@ -316,15 +316,18 @@ def service(bundles: Path, soft: int, hard: int) -> Iterator[tuple[subprocess.Po
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "service", "--http-port", str(port), "--bundles", str(bundles)]
     options = ["--bundle-poll-seconds", "0.05", "--drain-delay", "0", "--shutdown-grace", "1"]
-    process = subprocess.Popen(
-        [*command, *options], cwd=ROOT, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    )
-    try:
-        wait_until(lambda: _status(port, "/health/ready") == 200, 60)
-        yield process, port
-    finally:
-        process.terminate()
-        process.wait(30)
+    with subprocess.Popen(
+        [*command, *options],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard)),
+    ) as process:
+        try:
+            wait_until(lambda: _status(port, "/health/ready") == 200, 60)
+            yield process, port
+        finally:
+            process.terminate()
+            process.wait(30)
 
 
 def _status(port: int, path: str) -> int:
@@ -349,6 +352,9 @@ def test_the_soft_limit_of_descriptors_is_raised_to_the_hard_one(tmp_path: Path)
     with service(tmp_path, 256, 2048) as (process, port):
         assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (2048, 2048)
         assert "contraflow_connections_limit 1536.0" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        process.terminate()
+        assert process.stderr is not None
+        assert b"connections: 1536 at most" in process.stderr.read()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors as Linux shows them")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from live_server import LiveServer, picture, running, wait_until
 from raw_http import CLOSE, RawAnswer, chunked, get, head, post, read_answers, talk
 from tiny_bundles import write_bundle
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from service.protocol import MOST_WAITING
 from service.request_reader import PIECE
@@ -92,20 +93,36 @@ def test_and_where_it_follows_while_they_are_being_answered(server: LiveServer, 
         check(read_answers(connection), 2, status)
 
 
-def test_of_many_requests_sent_at_once_few_are_looked_at_ahead_of_their_turn(server: LiveServer) -> None:
+TINY = b"GET /health/live HTTP/1.1\r\nHost:\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        TINY * 1_000_000,
+        post(bytes(15_000_000)),
+        head("POST /predict", "Transfer-Encoding: chunked") + chunked(bytes(10_000_000), 1_000_000),
+    ],
+    ids=["many requests", "a large body", "a large body in chunks"],
+)
+def test_little_is_held_of_what_is_sent_ahead_of_its_turn(server: LiveServer, sent: bytes) -> None:
     with socket.create_connection((server.host, server.port), timeout=30) as connection:
-        connection.sendall(post(RED, path="/predict?model=slow"))
+        connection.sendall(post(RED, path="/predict?model=slow") * 8)
         wait_until(lambda: server.state.engine.scheduler.running > 0)
         connection.setblocking(False)
-        tiny = b"GET /health/live HTTP/1.1\r\nHost:\r\n\r\n"
         with suppress(BlockingIOError):
-            for _ in range(100):
-                connection.send(tiny * 10_000)
+            while sent:
+                sent = sent[connection.send(sent[: 2**20]) :]
         port = connection.getsockname()[1]
         protocol = next(one for one in server.server.server_state.connections if one.client[1] == port)
         wait_until(lambda: protocol.flow.read_paused)
-        assert len(protocol.pipeline) < MOST_WAITING + PIECE / len(tiny) + 1
+        held = len(protocol._ahead) + len(protocol.cycle.body)
+        assert held < 2 * (HIGH_WATER_LIMIT + PACKET)
+        assert len(protocol.pipeline) < MOST_WAITING + PIECE / len(TINY) + 1
 
+
+PACKET = 2**18
+"""Bytes that the event loop reads at once, at most."""
 
 FRAMINGS = st.sampled_from(["whole", "in chunks", "a question", "with an offer", "refused", "waits"])
 
