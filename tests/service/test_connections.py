@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import resource
@@ -166,6 +167,17 @@ def test_a_part_of_many_is_ended_at_once() -> None:
     others = [Other(float(since)) for since in range(64)]
     assert Connections(64).make_room(others, 100.0)
     assert [one.ended_by for one in others] == ["made-room"] * 2 + [None] * 62
+
+
+def test_one_line_in_a_while_tells_what_ended_connections(caplog: pytest.LogCaptureFixture) -> None:
+    connections = Connections(8)
+    with caplog.at_level(logging.INFO):
+        for now in (100.0, 101.0, 102.0, 103.0, 120.0, 140.0):
+            connections.ended["malformed-request"] += 2 if now < 110 else 0
+            connections.ended["idle"] += 1
+            connections.tick(now, 0)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == ["connections ended: 2 malformed-request", "connections ended: 6 malformed-request"]
 
 
 def test_many_that_are_refused_are_not_all_kept_until_they_have_read_why(
