@@ -13,6 +13,7 @@ from types import ModuleType
 
 from service.app import create_app
 from service.console import complain, ended_in_words
+from service.descriptors import raise_limit
 from service.logs import set_up_logging
 from service.memory import bound_fragmentation
 from service.runtime import CPU, ProviderUnavailable
@@ -55,6 +56,7 @@ def serve(settings: Settings) -> int:
     """
     check_bundles_folder(settings.bundles)
     bound_fragmentation()
+    raise_limit()
     gateway = create_app(settings)
     state = gateway.app.state
     # What is here now stays: a full collection need not look at it again, and takes microseconds in place of 25 ms.
@@ -67,6 +69,8 @@ def serve(settings: Settings) -> int:
         report = log.info if state.runtime.provider != CPU or settings.execution_provider == "cpu" else log.warning
         report("execution provider: %s (%s)", state.runtime.provider, state.runtime.reason)
         log.info("bundles: %s", settings.bundles.resolve())
+        if gateway.connections.most < settings.max_connections:
+            log.warning("connections: %d at most, by the limit of descriptors", gateway.connections.most)
         server = Server(gateway, settings, state.lifecycle)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             runner.run(server.serve(sockets=[listener]))

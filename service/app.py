@@ -9,8 +9,11 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from service.addresses import Addresses
+from service.connections import Connections
 from service.cpu_limit import available_cpus, decode_threads, run_threads
 from service.decoding import DecodePool
+from service.descriptors import limit, most_connections
 from service.engine import Engine
 from service.errors import InvalidParameter, ServiceError
 from service.gateway import Gateway
@@ -75,6 +78,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
         settings.max_decoding_pixels,
     )
 
+    connections = Connections(most_connections(settings.max_connections, limit()))
     sampler = Sampler(settings.sample_gradients, engine, decode_pool)
 
     @asynccontextmanager
@@ -103,14 +107,15 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
     state = app.state
     state.settings, state.registry, state.runtime, state.ledger = settings, registry, runtime, ledger
     state.lifecycle, state.engine, state.decode_pool, state.loader = lifecycle, engine, decode_pool, loader
-    state.predict, state.sampler = endpoint, sampler
+    state.predict, state.sampler, state.connections = endpoint, sampler, connections
     state.openapi_document = OpenApiDocument(app, registry, needs_key=bool(settings.api_keys))
-    state.metrics = metrics_registry(ledger, engine, registry, runtime, sampler)
+    state.metrics = metrics_registry(ledger, connections, engine, registry, runtime, sampler)
+    state.addresses = Addresses([*app.routes, *[route for router in ROUTERS for route in router.routes]])
     for router in ROUTERS:
         app.include_router(router)
     for error in (ServiceError, ImageError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(error, _answer_error)
-    return Gateway(app, endpoint, settings, ledger, lifecycle)
+    return Gateway(app, endpoint, state.addresses, settings, ledger, lifecycle, connections)
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
@@ -120,6 +125,6 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         first = error.errors()[0]
         error = InvalidParameter(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
     elif isinstance(error, HTTPException):
-        error = routing_error(error.status_code, path, (error.headers or {}).get("Allow", ""))
+        error = routing_error(error.status_code, path, request.app.state.addresses)
     status, headers, body = error_answer(error, path, request.state.context.id)
     return Response(body, status, {name.decode(): value.decode() for name, value in headers})

@@ -11,18 +11,22 @@
     ├── TooLarge                     413   bytes or images over the limit
     ├── UnsupportedBody              415   a form that is not taken
     │   └── UnsupportedCoding        415   a content encoding that is not taken
+    ├── ExpectationFailed            417   an expectation other than 100-continue
     ├── InvalidParameter             422   readable, but not one of the choices
     │   └── InvalidLabel             422
     ├── RateLimited                  429
     ├── HeadTooLarge                 431   of the request: its address and header fields together
     ├── InternalError                500   a fault of ours; says nothing about its inside
     │   └── RunFailed                500   the graph failed on this very image
+    ├── NotImplementedHere           501   a transfer coding or method of HTTP that is not known
     ├── Unavailable                  503   try again in `retry_after` seconds
     │   ├── QueueFull                503
     │   ├── TooBusy                  503   the answer would come after the deadline
     │   ├── NotReady                 503   the graph is still loading, failed to, or its bundle is being replaced
-    │   └── ShuttingDown             503
+    │   ├── ShuttingDown             503
+    │   └── TooManyConnections       503   and none that could be ended for a new one
     ├── DeadlineExceeded             504
+    ├── VersionNotSupported          505   neither HTTP/1.1 nor HTTP/1.0
     └── ClientGone                   499   nobody is there to be answered; never sent
 
 `service.images.ImageError` is the same tree's branch for pictures; it stands in its own file
@@ -96,6 +100,10 @@ class UnsupportedCoding(UnsupportedBody):
     """The `Accept-Encoding` of the answer (RFC 9110, 15.5.16)."""
 
 
+class ExpectationFailed(ServiceError):
+    status, slug, title = 417, "expectation-failed", "The request expects what is not known"
+
+
 class InvalidParameter(ServiceError):
     status, slug, title = 422, "invalid-parameter", "A parameter has a value that is not allowed"
 
@@ -120,6 +128,10 @@ class RunFailed(InternalError):
     slug, title = "run-failed", "The model failed on this image"
 
 
+class NotImplementedHere(ServiceError):
+    status, slug, title = 501, "not-implemented", "The service does not know this part of HTTP"
+
+
 class Unavailable(ServiceError):
     status, slug, title = 503, "unavailable", "The service cannot take this now"
 
@@ -140,8 +152,16 @@ class ShuttingDown(Unavailable):
     slug, title = "shutting-down", "The service is shutting down"
 
 
+class TooManyConnections(Unavailable):
+    slug, title = "too-many-connections", "There are too many connections"
+
+
 class DeadlineExceeded(ServiceError):
     status, slug, title = 504, "deadline-exceeded", "The deadline has passed"
+
+
+class VersionNotSupported(ServiceError):
+    status, slug, title = 505, "version-not-supported", "This version of HTTP is not spoken here"
 
 
 class ClientGone(ServiceError):

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from starlette.responses import Response
 
-from service.errors import MethodNotAllowed, NotFound, ServiceError, UnsupportedCoding, problem
+from service.addresses import Addresses, nothing_at
+from service.errors import MethodNotAllowed, ServiceError, UnsupportedCoding, problem
 from service.registry import ServedModel
 from service.request_context import RequestContext
 
@@ -91,8 +92,9 @@ def error_answer(error: Exception, path: str, request_id: str) -> Answer:
     return status, [PROBLEM, *headers], to_json(document)
 
 
-def routing_error(status: int, path: str, allowed: str = "") -> ServiceError:
+def routing_error(status: int, path: str, addresses: Addresses) -> ServiceError:
     """The error for what the router has to say: no such address, or not by that method."""
     if status == 405:
-        return MethodNotAllowed(f"{path[:200]} takes {allowed or 'other methods'}.", allowed=allowed)
-    return NotFound(f"There is nothing at {path[:200]}.")
+        allowed = addresses.allow(path)
+        return MethodNotAllowed(f"{path[:200]} takes {allowed}.", allowed=allowed)
+    return nothing_at(path)

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 
 import uvicorn
 
+from service.descriptors import backlog, limit
 from service.gateway import Gateway
 from service.lifecycle import Lifecycle
 from service.protocol import Protocol
@@ -42,6 +43,8 @@ class Server(uvicorn.Server):
             "max_head_bytes": settings.max_header_bytes,
             "head_timeout": settings.request_timeout,
             "begin": staticmethod(app.begin),
+            "drop": staticmethod(app.drop),
+            "shared": app.connections,
         }
         super().__init__(
             uvicorn.Config(
@@ -55,9 +58,10 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 timeout_keep_alive=int(settings.keep_alive),
                 timeout_graceful_shutdown=int(settings.shutdown_grace) or 1,
-                backlog=2048,
+                backlog=backlog(app.connections.most, limit()),
             )
         )
+        self._connections = app.connections
         self._lifecycle = lifecycle
         self._drain_delay = settings.drain_delay
         self._leaving_since: float | None = None
@@ -96,6 +100,7 @@ class Server(uvicorn.Server):
         """uvicorn calls this ten times a second."""
         if counter % 10 == 0:
             now = time.monotonic()
+            self._connections.tick(now, len(self.server_state.connections))
             for connection in list(self.server_state.connections):
                 if isinstance(connection, Protocol):
                     connection.close_if_slow(now)

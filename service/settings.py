@@ -92,8 +92,17 @@ class Settings(BaseModel):
     )
     max_json_depth: int = Field(default=16, ge=2, description="deepest nesting of a JSON body")
     max_header_bytes: int = Field(default=32 * 2**10, ge=1024, description="largest request head")
-    request_timeout: float = Field(default=30.0, gt=0, description="seconds for a request to arrive whole (408)")
+    request_timeout: float = Field(
+        default=30.0,
+        gt=0,
+        description="seconds for a request to arrive whole (408), and for a client to read nothing of its answer",
+    )
     keep_alive: float = Field(default=75.0, gt=0, description="seconds an idle connection is kept")
+    max_connections: int = Field(
+        default=4096,
+        ge=1,
+        description="connections open at a time, beyond which the longest idle are closed; fewer where descriptors are",
+    )
 
     api_keys: tuple[str, ...] = Field(
         default=(), description="sha256:<hex> digests of the keys that may call, comma-separated; none: open to all"

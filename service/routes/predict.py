@@ -198,7 +198,11 @@ router = APIRouter()
 
 @router.post("/predict", response_model=Predictions, responses=ERRORS, openapi_extra=REQUEST, tags=["predict"])
 async def predict(request: Request) -> Response:
-    """Ranked labels with probabilities for every image."""
+    """Ranked labels with probabilities for every image.
+
+    A client that closes its connection before the answer, or only its sending side, is taken for gone: nothing more is
+    computed for it, and the request counts as cancelled.
+    """
     endpoint: PredictEndpoint = request.app.state.predict
     status, headers, body = await endpoint(
         await request.body(), dict(request.scope["headers"]), request.scope["query_string"], request.state.context

@@ -173,7 +173,7 @@ def test_every_answer_has_the_common_headers(client: httpx.Client) -> None:
 
 def test_a_wrong_method_and_a_wrong_address_are_problems_too(client: httpx.Client) -> None:
     wrong_method = client.get("/predict")
-    assert (wrong_method.status_code, wrong_method.headers["allow"]) == (405, "POST")
+    assert (wrong_method.status_code, wrong_method.headers["allow"]) == (405, "OPTIONS, POST")
     for answer in (wrong_method, client.get("/nowhere"), client.delete("/models")):
         check_problem(answer)
 
