@@ -34,7 +34,12 @@ def backward(g: Emitter, output: str, cotangent: str) -> Gradients:
             if all(dy is None for dy in dys):
                 continue
             found.tensors.update({name: g.like(dy, name) for name, dy in zip(node.outputs, dys, strict=True) if dy})
-            gradients = registry.gradient_rule(node)(g, node, *dys)
+            rule = registry.gradient_rule(node)
+            if len(dys) > registry.most_outputs(node.operator):
+                raise g.refusal(
+                    node, f"its output {node.outputs[-1]!r} is read, whose gradient is not known", "read only the first"
+                )
+            gradients = rule(g, node, *dys)
             assert len(gradients) == len(node.inputs), f"{node.operator}: one gradient per input"
             for operand, gradient in zip(node.inputs, gradients, strict=True):
                 if operand and gradient is not None:

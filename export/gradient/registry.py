@@ -30,6 +30,8 @@ How to add an operator
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -110,6 +112,15 @@ def gradient_rule(node: Node) -> Rule:
             f"replace it by supported ones ({', '.join(known_operators())})",
         )
     return _gradients[node.operator]
+
+
+def most_outputs(operator: str) -> float:
+    """How many outputs of the operator may be read for its rule to hold: as many as it takes cotangents."""
+    if operator in _without:
+        return math.inf
+    parameters = list(inspect.signature(_gradients[operator]).parameters.values())
+    several = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+    return math.inf if several else len(parameters) - 2
 
 
 def broadcasts(operator: str) -> bool:

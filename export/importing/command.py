@@ -10,8 +10,10 @@ from typing import Any, get_args
 from export.bundle import opset_of, write_bundle
 from export.gradient import differentiate, prepare
 from export.gradient.errors import GradientError
-from export.importing.classifier import ImportedModel, ImportOptions, import_classifier
+from export.importing.classifier import ImportedModel, import_classifier
 from export.importing.errors import OptionMismatch
+from export.importing.labels import read_labels
+from export.importing.options import ImportOptions
 from service.bundle_schema import Architecture, Bundle, GraphName, ParityCheck
 
 REFUSED = 2
@@ -58,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
 def import_options(options: argparse.Namespace) -> ImportOptions:
     """The parsed flags, with the labels read; OptionMismatch where the file of labels is unfit."""
     return ImportOptions(
-        labels=_labels(options.labels),
+        labels=read_labels(options.labels),
         mean=options.mean,
         std=options.std,
         size=options.size,
@@ -111,24 +113,15 @@ def bundle_of(imported: ImportedModel, name: str, bundles: Path, parity: tuple[P
     return write_bundle(bundle, graphs, bundles / name)
 
 
-def _labels(path: Path) -> tuple[str, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionMismatch(f"--labels {path}: cannot be read as text ({error.__class__.__name__})") from error
-    labels = tuple(line.strip() for line in lines)
-    while labels and not labels[-1]:
-        labels = labels[:-1]
-    if "" in labels or len(labels) < 2:
-        raise OptionMismatch(f"--labels {path}: two or more lines are needed, none of them empty")
-    return labels
-
-
 def _numbers(text: str) -> tuple[float, ...]:
+    parts = text.strip(" ()[]").replace(",", " ").split()
     try:
-        return tuple(float(part) for part in text.split(","))
+        numbers = tuple(float(part) for part in parts)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: numbers with commas between are needed") from error
+    if not numbers:
+        raise argparse.ArgumentTypeError(f"{text!r}: numbers with commas between are needed")
+    return numbers
 
 
 def _positive(text: str) -> int:
@@ -138,10 +131,10 @@ def _positive(text: str) -> int:
 
 
 def _size(text: str) -> tuple[int, int]:
-    parts = text.split(",")
+    parts = text.lower().replace("x", ",").split(",")
     if len(parts) != 2:
         raise argparse.ArgumentTypeError(f"{text!r}: HEIGHT,WIDTH is needed")
-    return _positive(parts[0]), _positive(parts[1])
+    return _positive(parts[0].strip()), _positive(parts[1].strip())
 
 
 def _one_line(error: Exception) -> str:
