@@ -40,6 +40,12 @@ def shown(name: str) -> str:
     return original(name).split(OWN)[0]
 
 
+def renamed(name: str, taken: Collection[str]) -> str:
+    """A name for a tensor of the file that is not in `taken`, and from which `original` finds `name` again."""
+    safe = name.replace(OWN, ESCAPED)
+    return next(candidate for count in range(10**9) if (candidate := f"~{count}/{safe}") not in taken)
+
+
 def of_contract(name: str) -> bool:
     """A name that a graph of ours gives to an input or an output."""
     return name in CONTRACT or name.startswith(MAP)
@@ -93,8 +99,7 @@ class _Naming:
         return inside or OWN in name or (self._contract and of_contract(name))
 
     def _fresh(self, name: str) -> str:
-        safe = name.replace(OWN, ESCAPED)
-        new = next(candidate for count in range(10**9) if (candidate := f"~{count}/{safe}") not in self._taken)
+        new = renamed(name, self._taken)
         self._taken.add(new)
         return new
 

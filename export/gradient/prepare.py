@@ -30,13 +30,14 @@ class Prepared:
     """A classifier ready to be differentiated: `graph` from `input` to `logits`, folded and checked.
 
     `layers` and `other_parameters` are the bundle's records, in the order of the outputs' columns;
-    `features` is the width of what the last linear layer reads; `notes` what a reader of the norms
-    must know.
+    `others` holds the constants behind the second. `features` is the width of what the last linear layer
+    reads; `notes` what a reader of the norms must know.
     """
 
     graph: Graph
     weighted: tuple[WeightedLayer, ...]
     layers: tuple[Layer, ...]
+    others: tuple[str, ...]
     other_parameters: tuple[OtherParameter, ...]
     features: int | None
     notes: tuple[str, ...]
@@ -86,11 +87,13 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = ()) -> Prepa
         first = original(model.graph.output[0].name)
         notes.append(f"of {len(model.graph.output)} outputs the first, {first!r}, is differentiated")
     weighted = weighted_layers(graph)
+    others = _other_parameters(graph, weighted)
     return Prepared(
         graph=graph,
         weighted=tuple(weighted),
         layers=_with_unique_names(weighted, [describe(graph, layer) for layer in weighted]),
-        other_parameters=_other_parameters(graph, weighted),
+        others=tuple(others),
+        other_parameters=tuple(others.values()),
         features=_features(graph, weighted),
         notes=tuple(notes),
     )
@@ -139,7 +142,7 @@ def _image_shape(model: onnx.ModelProto) -> tuple[int, ...]:
     return tuple(dimension.dim_value for dimension in dimensions)
 
 
-def _other_parameters(graph: Graph, weighted: list[WeightedLayer]) -> tuple[OtherParameter, ...]:
+def _other_parameters(graph: Graph, weighted: list[WeightedLayer]) -> dict[str, OtherParameter]:
     """Trained tensors that are neither a layer's weight nor its bias, in forward order of first use.
 
     Found by a rehearsal of the backward walk, which also meets every operator without a rule.
@@ -164,7 +167,7 @@ def _other_parameters(graph: Graph, weighted: list[WeightedLayer]) -> tuple[Othe
                 others.setdefault(
                     source, OtherParameter(name=shown(source), operator=found.operators[source], parameters=size)
                 )
-    return tuple(others.values())
+    return others
 
 
 def _is_shift(graph: Graph, source: str) -> bool:

@@ -14,11 +14,12 @@ from export.gradient.inference import in_inference
 from export.gradient.names import distinct_names
 from export.importing.agreement import require_same_answers
 from export.importing.batch import baked_batch, free_batch
-from export.importing.errors import OptionMismatch
+from export.importing.errors import OptionMismatch, faults_of
 from export.importing.head import chosen_output, logits_behind, with_standard_ends
 from export.importing.image import image_input
 from export.importing.normalization import folded_normalization
 from export.importing.options import ImportOptions
+from export.importing.order import in_order, require_computed
 from export.importing.reading import read_model
 from export.importing.standard import inlined, keep_only, standardize
 from export.importing.weights import name_weights, untrained, weights_as_initializers
@@ -48,11 +49,17 @@ def import_classifier(path: Path, options: ImportOptions) -> ImportedModel:
         UnsupportedGraph, UnsupportedOperator: the graph is no float32 image classifier.
         OptionMismatch: a flag is missing or contradicts the graph.
     """
+    with faults_of(path):
+        return _imported(path, options)
+
+
+def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     model = read_model(path)
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
     notes = [f"imported from {path.name}" + (f", written by {producer}" if producer else "")]
     output = chosen_output(model, options.output)
-    model, training_notes = in_inference(distinct_names(inlined(model), contract=False))
+    require_computed(model, output)
+    model, training_notes = in_inference(distinct_names(in_order(inlined(model)), contract=False))
     model = keep_only(model, output)
     folding_notes = folded_normalization(model)
     model = standardize(name_weights(model), output)

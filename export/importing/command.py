@@ -11,7 +11,7 @@ from export.bundle import opset_of, write_bundle
 from export.gradient import differentiate, prepare
 from export.gradient.errors import GradientError
 from export.importing.classifier import ImportedModel, import_classifier
-from export.importing.errors import OptionMismatch
+from export.importing.errors import OptionMismatch, faults_of
 from export.importing.labels import read_labels
 from export.importing.options import ImportOptions
 from service.bundle_schema import Architecture, Bundle, GraphName, ParityCheck
@@ -87,7 +87,8 @@ def import_bundle(
     if not name or not all(c.isalnum() or c in "._-" for c in name) or not name[0].isalnum() or len(name) > 64:
         raise OptionMismatch(f"--name {name!r}: up to 64 letters, digits, '.', '_' and '-', a letter or digit first")
     imported = import_classifier(path, options)
-    return bundle_of(imported, name, bundles, parity)
+    with faults_of(path):
+        return bundle_of(imported, name, bundles, parity)
 
 
 def bundle_of(imported: ImportedModel, name: str, bundles: Path, parity: tuple[ParityCheck, ...] = ()) -> Bundle:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from export.gradient.errors import UnsupportedGraph
+from export.gradient.names import renamed
 from export.importing.errors import OptionMismatch
 
 INPUT, LOGITS = "input", "logits"
@@ -72,7 +73,7 @@ def with_standard_ends(model: ModelProto, logits: str, rank: int) -> ModelProto:
     names = {graph.input[0].name: INPUT, logits: LOGITS}
     for name in (INPUT, LOGITS):
         if name in taken and name not in names:
-            names[name] = _fresh(name, taken)
+            names[name] = renamed(name, taken)
     rename_tensors(graph, names)
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["N", None]))

@@ -30,7 +30,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
     text = _text(path)
     entries = _from_json(path, text) if text.lstrip().startswith(("[", "{")) else None
     labels = _from_lines(text) if entries is None else entries
-    unit = "line" if entries is None else "entry"
+    unit, units = ("line", "lines") if entries is None else ("entry", "entries")
     if len(labels) < 2:
         raise OptionMismatch(f"--labels {path}: it has {len(labels)} labels; two or more are needed, one a line")
     first: dict[str, int] = {}
@@ -38,7 +38,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
         if not label:
             raise OptionMismatch(f"--labels {path}: {unit} {number} is empty; every class needs a label")
         if label in first:
-            raise OptionMismatch(f"--labels {path}: {unit}s {first[label]} and {number} are both {label!r}")
+            raise OptionMismatch(f"--labels {path}: {units} {first[label]} and {number} are both {label!r}")
         first[label] = number
     return tuple(labels)
 
