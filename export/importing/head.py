@@ -23,6 +23,8 @@ def chosen_output(model: ModelProto, name: str | None) -> str:
     """
     outputs: list[str] = [value.name for value in model.graph.output]
     if name is None:
+        if not outputs:
+            raise OptionMismatch("the model declares no outputs; name its tensor of scores with --output")
         if len(outputs) != 1:
             raise OptionMismatch(
                 f"the model has {len(outputs)} outputs; choose one with --output: {', '.join(outputs)}"

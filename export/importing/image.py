@@ -52,10 +52,10 @@ def image_input(model: ModelProto, options: ImportOptions) -> tuple[ModelProto, 
     described = _described_inputs(copy)
     if len(copy.graph.input) != 1:
         raise UnsupportedGraph(f"a classifier of one image is needed; the model's inputs are: {described}")
-    bytes_in = copy.graph.input[0].type.tensor_type.elem_type in HOLDING_BYTES
+    tensor = copy.graph.input[0].type.tensor_type
+    bytes_in = tensor.elem_type in HOLDING_BYTES and len(tensor.shape.dim) in (0, 4)
     if bytes_in:
         options = _for_bytes(copy, options)
-    tensor = copy.graph.input[0].type.tensor_type
     first = first_convolution(copy)
     if not tensor.HasField("shape") and first is not None:
         tensor.shape.CopyFrom(helper.make_tensor_type_proto(TensorProto.FLOAT, ["N", "", "", ""]).tensor_type.shape)
