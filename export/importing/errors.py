@@ -26,7 +26,7 @@ class OptionMismatch(GradientError):
 def faults_of(path: Path) -> Iterator[None]:
     """Turn whatever a malformed file makes numpy, onnx or the importer raise into an InvalidModel about `path`.
 
-    onnx's own checker says what is wrong with the file; it is asked only now, for it also refuses files that run.
+    onnx's own checker may say what is wrong with the file. It is asked only now, for it also refuses files that run.
     """
     try:
         yield
@@ -39,11 +39,12 @@ def faults_of(path: Path) -> Iterator[None]:
 
 
 def _what_is_wrong(path: Path, error: Exception) -> str:
+    met = f"the importer does not understand it ({type(error).__name__}: {_one_line(error)})"
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except Exception as found:
-        return f"not a valid ONNX model: {_one_line(found)}"
-    return f"the importer does not understand it ({type(error).__name__}: {_one_line(error)})"
+        return f"{met}; onnx's checker says: {_one_line(found)}"
+    return met
 
 
 def _one_line(error: Exception) -> str:

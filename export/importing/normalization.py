@@ -30,7 +30,7 @@ def folded_normalization(model: ModelProto) -> tuple[str, ...]:
     ]
     sure = sum(any(MADE_BY_FOLDING.search(name) for name in node.input[1:3]) for node in biased)
     if sure:
-        return (f"the file's exporter folded BatchNormalization into {sure} convolutions: {MEANING}",)
+        return (f"the file's exporter folded BatchNormalization into {sure} of its convolutions: {MEANING}",)
     if not biased or normalized or any(node.op_type in NORMALIZATIONS for node in model.graph.node):
         return ()
     return (

@@ -54,10 +54,8 @@ def _parse(path: Path) -> onnx.ModelProto:
 
 def _content(path: Path) -> bytes:
     if path.is_dir():
-        inside = sorted(file.name for file in path.glob("*.onnx"))
-        raise InvalidModel(
-            f"{path}: a folder; name the .onnx file in it{': ' if inside else ''}{', '.join(inside[:3])}"
-        )
+        inside = sorted(file.name for file in path.glob("*.onnx")) or ["none is there"]
+        raise InvalidModel(f"{path}: a folder; name the .onnx file in it ({', '.join(inside[:3])})")
     try:
         size = path.stat().st_size
         if size >= LARGEST_FILE:
@@ -103,7 +101,7 @@ def _load(tensor: TensorProto, folder: Path) -> None:
     try:
         entry = external_data_helper.ExternalDataInfo(tensor)
     except ValueError as error:
-        raise InvalidModel(f"weight {tensor.name!r}: where its external data lie is no number ({error})") from error
+        raise InvalidModel(f"weight {tensor.name!r}: its external data are described wrongly ({error})") from error
     if "\0" in entry.location:
         raise InvalidModel(f"weight {tensor.name!r}: the name of its external data file holds a NUL")
     path = (folder / entry.location).resolve()
