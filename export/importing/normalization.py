@@ -22,18 +22,16 @@ MEANING = (
 
 def folded_normalization(model: ModelProto) -> tuple[str, ...]:
     """A note where the convolutions of a file hold, or may hold, a normalization; `model` has the file's own names."""
-    normalized = {node.input[0] for node in model.graph.node if node.op_type == "BatchNormalization"}
-    biased = [
-        node
-        for node in model.graph.node
-        if node.op_type in CONVOLUTIONS and len(node.input) > 2 and node.input[2] and node.output[0] not in normalized
-    ]
+    convolutions = [node for node in model.graph.node if node.op_type in CONVOLUTIONS]
+    biased = [node for node in convolutions if len(node.input) > 2 and node.input[2]]
     sure = sum(any(MADE_BY_FOLDING.search(name) for name in node.input[1:3]) for node in biased)
     if sure:
         return (f"the file's exporter folded BatchNormalization into {sure} of its convolutions: {MEANING}",)
-    if not biased or normalized or any(node.op_type in NORMALIZATIONS for node in model.graph.node):
+    made = {node.output[0] for node in convolutions}
+    left = any(node.op_type == "BatchNormalization" and node.input[0] in made for node in model.graph.node)
+    if not biased or left or any(node.op_type in NORMALIZATIONS for node in model.graph.node):
         return ()
     return (
-        f"the file has no BatchNormalization, and its convolutions have biases: if its exporter folded one into them, "
-        f"{MEANING}",
+        f"no convolution is followed by a BatchNormalization, and {len(biased)} have biases: if the file's exporter "
+        f"folded one into them, {MEANING}",
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from onnx import GraphProto, ModelProto, NodeProto
 
-from export.gradient.errors import InvalidModel
+from export.gradient.errors import InvalidModel, UnsupportedGraph
 from export.gradient.names import branches_of, defined_names
 
 
@@ -35,8 +35,12 @@ def in_order(model: ModelProto) -> ModelProto:
 
 
 def require_computed(model: ModelProto, output: str) -> None:
-    """Raise InvalidModel where no node makes `output`."""
+    """Raise InvalidModel where no node makes `output`, UnsupportedGraph where that is no tensor."""
     graph = model.graph
+    declared = next((value.type.WhichOneof("value") for value in graph.output if value.name == output), None)
+    if declared not in (None, "tensor_type"):
+        kind = declared.removesuffix("_type")
+        raise UnsupportedGraph(f"the output {output!r} is a {kind}, not a tensor of scores; name one with --output")
     if any(output in node.output for node in graph.node):
         return
     if any(value.name == output for value in graph.input):

@@ -283,6 +283,17 @@ def test_a_graph_that_does_not_hang_together_is_told_where(
     assert words in refusal(classifier(nodes, outputs=outputs), tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["sequence", "optional"])
+def test_an_output_that_is_no_tensor_is_refused(tmp_path: Path, kind: str) -> None:
+    operator = {"sequence": "SequenceConstruct", "optional": "Optional"}[kind]
+    model = classifier([*body(), node(operator, ["scores"], ["packed"])], outputs=["packed"])
+    tensor = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
+    made = helper.make_sequence_type_proto(tensor) if kind == "sequence" else helper.make_optional_type_proto(tensor)
+    model.graph.output[0].type.CopyFrom(made)
+    assert f"the output 'packed' is a {kind}, not a tensor of scores" in refusal(model, tmp_path)
+    same_as(imported(model, tmp_path, output="scores"), classifier(), tmp_path)
+
+
 def test_functions_within_functions_are_written_out(tmp_path: Path) -> None:
     model = classifier([*body()[:1], node("Outer", ["y"], ["r"], domain="mine"), *body()[2:]], domains=["mine"])
     imports = [helper.make_opsetid("", 20), helper.make_opsetid("mine", 1)]

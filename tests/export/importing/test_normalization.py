@@ -30,7 +30,10 @@ def normalized(operator: str, *operands: str, **attributes: Any) -> list[Any]:
 
 def test_biases_without_a_normalization_may_come_from_folding(tmp_path: Path) -> None:
     (note,) = notes(tmp_path)
-    assert "if its exporter folded one into them, norms are then those of the folded network" in note
+    assert note.startswith(
+        "no convolution is followed by a BatchNormalization, and 1 have biases: if the file's exporter"
+    )
+    assert "norms are then those of the folded network" in note
     assert "scaled_gradient_norm is the same for both" in note
 
 
@@ -45,6 +48,14 @@ def test_names_that_only_folding_makes_are_sure(tmp_path: Path, name: str) -> No
 def test_a_normalization_that_is_there_has_no_note(tmp_path: Path) -> None:
     assert notes(tmp_path, normalized("BatchNormalization", *FIVE), **FIVE) == []
     assert notes(tmp_path, normalized("InstanceNormalization", "gain", "shift"), **FIVE) == []
+
+
+def test_a_normalization_elsewhere_leaves_it_open(tmp_path: Path) -> None:
+    """Networks that normalize before they convolve keep some, folded or not."""
+    nodes = [*body()[:2], node("BatchNormalization", ["r", *FIVE], ["n"], "norm"), *body()[2:]]
+    nodes[3].input[0] = "n"
+    (note,) = notes(tmp_path, nodes, **FIVE)
+    assert "if the file's exporter folded one" in note
 
 
 def test_convolutions_without_biases_have_no_note(tmp_path: Path) -> None:
