@@ -30,12 +30,18 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("model", type=Path, help="the .onnx file")
     parser.add_argument("--name", required=True, help="of the bundle")
-    parser.add_argument("--labels", type=Path, required=True, help="text file, one class a line, in the model's order")
-    parser.add_argument("--mean", type=_numbers, required=True, help="one value per channel, e.g. 0.49,0.48,0.45")
-    parser.add_argument("--std", type=_numbers, required=True, help="one value per channel, e.g. 0.25,0.24,0.26")
+    parser.add_argument("--labels", type=Path, required=True, help="one class a line, in the model's order (or JSON)")
+    parser.add_argument("--mean", type=_numbers, required=True, help="one value, or one per channel: 0.49,0.48,0.45")
+    parser.add_argument("--std", type=_numbers, required=True, help="one value, or one per channel: 0.25,0.24,0.26")
     parser.add_argument("--out", type=Path, default=Path("models/bundles"), help="folder of bundles (%(default)s)")
     parser.add_argument("--size", type=_size, help="HEIGHT,WIDTH where the model takes any")
-    parser.add_argument("--scale", type=float, choices=(1.0, 255.0), default=1.0, help="255: the model wants 0…255")
+    parser.add_argument(
+        "--scale",
+        type=float,
+        choices=(1.0, 255.0),
+        default=1.0,
+        help="255: the model wants 0…255 (and mean may be in it)",
+    )
     parser.add_argument("--channels", choices=("rgb", "bgr"), default="rgb")
     parser.add_argument("--layout", choices=("nchw", "nhwc"), help="default: where the axis of 1 or 3 channels is")
     parser.add_argument("--resize", type=_positive, help="shorter side before the crop (default: straight to the size)")
