@@ -63,7 +63,8 @@ def _contribute(
     assert gradient is not None
     y_shape = g.shape(node.outputs[0])
     if constant is None:
-        assert isinstance(gradient, str), f"{node.operator}: a per-sample gradient of a computed operand"
+        if isinstance(gradient, PerSample):
+            raise g.refusal(node, f"its operand {operand!r} is computed from the image", "make it a constant")
         if registry.broadcasts(node.operator):
             gradient = g.unbroadcast(gradient, y_shape, g.shape(operand))
         contributions[operand].append(g.like(gradient, operand))

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from onnx import TensorProto, external_data_helper, numpy_helper
 
 from export.gradient.errors import InvalidModel
@@ -20,6 +21,7 @@ BEGINNING = 512
 """Bytes by which another kind of file is recognised."""
 LARGEST_FILE = 2**31
 """What protobuf reads ends below."""
+FREE_TEXT = {"doc_string", "metadata_props"}
 FIRST_TAG = b"\x08"  # protobuf field 1, a varint: ModelProto.ir_version, which writers put first
 
 
@@ -43,6 +45,8 @@ def _parse(path: Path) -> onnx.ModelProto:
         model.ParseFromString(data)
     except DecodeError as error:
         raise InvalidModel(f"{path}: {_unparsed(path, data)}") from error
+    if (name := _damaged_name(model)) is not None:
+        raise InvalidModel(f"{path}: damaged: a name in it is no text ({name[:20]!r})")
     if not model.ir_version or not model.graph.node:
         kind = seems_to_be(path, data[:BEGINNING])
         what = f"it seems to be {kind}" if kind else "it holds no graph"
@@ -50,6 +54,20 @@ def _parse(path: Path) -> onnx.ModelProto:
     if model.graph.sparse_initializer:
         raise InvalidModel(f"{path}: it stores weights as sparse tensors; store them as dense ones")
     return model
+
+
+def _damaged_name(message: Message) -> bytes | None:
+    """A name that is not UTF-8, which protobuf hands over as bytes; what people wrote about the model may be so."""
+    for field, value in message.ListFields():
+        if field.name in FREE_TEXT or field.type not in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE):
+            continue
+        for entry in value if field.is_repeated else [value]:
+            found = entry if isinstance(entry, bytes) else None
+            if field.type == FieldDescriptor.TYPE_MESSAGE:
+                found = _damaged_name(entry)
+            if found is not None:
+                return found
+    return None
 
 
 def _content(path: Path) -> bytes:
