@@ -64,8 +64,9 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     folding_notes = folded_normalization(model)
     model = standardize(name_weights(model), output)
     model = weights_as_initializers(standardize(model, logits_behind(model, output)))
-    model, spec, image_notes = image_input(model, options)
-    notes += [*training_notes, *image_notes, *folding_notes]
+    image = image_input(model, options)
+    model, spec = image.model, image.spec
+    notes += [*training_notes, *image.notes, *folding_notes]
     batch = baked_batch(model)
     if batch is not None:
         baked, model = model, free_batch(model, batch)

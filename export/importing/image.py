@@ -42,8 +42,21 @@ class FirstConvolution:
     channels: int
 
 
-def image_input(model: ModelProto, options: ImportOptions) -> tuple[ModelProto, InputSpec, tuple[str, ...]]:
-    """A copy of `model` whose input is float32 with all sizes stated but the batch, its record, and notes.
+@dataclass(frozen=True)
+class ImageInput:
+    """A model whose input is float32 with all sizes stated but the batch, its record, and notes.
+
+    `integers` says that the file itself takes whole numbers of 0…255.
+    """
+
+    model: ModelProto
+    spec: InputSpec
+    notes: tuple[str, ...]
+    integers: bool
+
+
+def image_input(model: ModelProto, options: ImportOptions) -> ImageInput:
+    """Take what the file states of its image, and the rest from its first convolution and the flags.
 
     Raises UnsupportedGraph where the input is no image, OptionMismatch where a flag is missing or contradicts it.
     """
@@ -53,8 +66,8 @@ def image_input(model: ModelProto, options: ImportOptions) -> tuple[ModelProto, 
     if len(copy.graph.input) != 1:
         raise UnsupportedGraph(f"a classifier of one image is needed; the model's inputs are: {described}")
     tensor = copy.graph.input[0].type.tensor_type
-    bytes_in = tensor.elem_type in HOLDING_BYTES and len(tensor.shape.dim) in (0, 4)
-    if bytes_in:
+    integers = tensor.elem_type in HOLDING_BYTES and len(tensor.shape.dim) in (0, 4)
+    if integers:
         options = _for_bytes(copy, options)
     first = first_convolution(copy)
     if not tensor.HasField("shape") and first is not None:
@@ -65,9 +78,9 @@ def image_input(model: ModelProto, options: ImportOptions) -> tuple[ModelProto, 
     channels = _state_channels(tensor, layout, first, options, described)
     _state_size(tensor, layout, options)
     spec, notes = _spec(tensor, layout, channels, options)
-    if bytes_in:
+    if integers:
         notes = (*notes, f"the file takes pixels as integers ({described}); here they are float32 of 0…255")
-    return copy, spec, notes
+    return ImageInput(copy, spec, notes, integers)
 
 
 def first_convolution(model: ModelProto) -> FirstConvolution | None:
