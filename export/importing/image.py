@@ -197,7 +197,7 @@ def _for_bytes(model: ModelProto, options: ImportOptions) -> ImportOptions:
     if any(options.mean) or any(value != 1 for value in options.std):
         raise OptionMismatch(
             f"--mean {written(options.mean)} --std {written(options.std)}: the model takes pixels as they are "
-            "(integers of 0…255); say --mean 0 --std 1"
+            "(integers of 0…255), to which no --mean or --std can be applied; say --mean 0 --std 1"
         )
     image.type.tensor_type.elem_type = TensorProto.FLOAT
     return options.with_scale(BYTES)
