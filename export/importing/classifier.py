@@ -16,7 +16,7 @@ from export.importing.agreement import require_same_answers
 from export.importing.batch import baked_batch, free_batch
 from export.importing.errors import OptionMismatch, faults_of
 from export.importing.head import chosen_output, logits_behind, with_standard_ends
-from export.importing.image import image_input
+from export.importing.image import image_input, with_open_sizes
 from export.importing.normalization import folded_normalization
 from export.importing.options import ImportOptions
 from export.importing.order import in_order, require_computed
@@ -60,7 +60,7 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     output = chosen_output(model, options.output)
     require_computed(model, output)
     model, training_notes = in_inference(distinct_names(in_order(inlined(model)), contract=False))
-    model = keep_only(model, output)
+    model = with_open_sizes(keep_only(model, output))
     folding_notes = folded_normalization(model)
     model = standardize(name_weights(model), output)
     model = weights_as_initializers(standardize(model, logits_behind(model, output)))

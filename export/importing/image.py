@@ -83,6 +83,15 @@ def image_input(model: ModelProto, options: ImportOptions) -> ImageInput:
     return ImageInput(copy, spec, notes, integers)
 
 
+def with_open_sizes(model: ModelProto) -> ModelProto:
+    """`model`, changed in place: a size of 0 or -1, as PaddlePaddle writes it, is one that is left open."""
+    for value in model.graph.input:
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.HasField("dim_value") and dimension.dim_value <= 0:
+                dimension.ClearField("dim_value")
+    return model
+
+
 def first_convolution(model: ModelProto) -> FirstConvolution | None:
     """The first convolution that the image reaches with its channels whole; None where that is not plain."""
     weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
@@ -145,7 +154,7 @@ def _state_size(tensor: TypeProto.Tensor, layout: Layout, options: ImportOptions
         if found > 0 and found != wanted:
             raise OptionMismatch(f"--size says {wanted} where the model is fixed to {found}")
         dimension.dim_value = wanted
-    if tensor.shape.dim[0].dim_value <= 0:  # PaddlePaddle writes -1 where others leave the number out
+    if not tensor.shape.dim[0].dim_value:
         tensor.shape.dim[0].dim_param = "N"
 
 
