@@ -34,12 +34,7 @@ def backward(g: Emitter, output: str, cotangent: str) -> Gradients:
             if all(dy is None for dy in dys):
                 continue
             found.tensors.update({name: g.like(dy, name) for name, dy in zip(node.outputs, dys, strict=True) if dy})
-            rule = registry.gradient_rule(node)
-            if len(dys) > registry.most_outputs(node.operator):
-                raise g.refusal(
-                    node, f"its output {node.outputs[-1]!r} is read, whose gradient is not known", "read only the first"
-                )
-            gradients = rule(g, node, *dys)
+            gradients = registry.gradient_rule(node)(g, node, *dys)
             assert len(gradients) == len(node.inputs), f"{node.operator}: one gradient per input"
             for operand, gradient in zip(node.inputs, gradients, strict=True):
                 if operand and gradient is not None:
@@ -63,8 +58,7 @@ def _contribute(
     assert gradient is not None
     y_shape = g.shape(node.outputs[0])
     if constant is None:
-        if isinstance(gradient, PerSample):
-            raise g.refusal(node, f"its operand {operand!r} is computed from the image", "make it a constant")
+        assert isinstance(gradient, str), f"{node.operator}: a per-sample gradient of a computed operand"
         if registry.broadcasts(node.operator):
             gradient = g.unbroadcast(gradient, y_shape, g.shape(operand))
         contributions[operand].append(g.like(gradient, operand))

@@ -101,7 +101,7 @@ def operators_with_rules() -> tuple[str, ...]:
 
 
 def gradient_rule(node: Node) -> Rule:
-    """The rule for a node; UnsupportedOperator names the node and the known operators."""
+    """The rule for a node; UnsupportedOperator where there is none, or none for an output that is read."""
     if node.operator in _without:
         return lambda g, node, *dys: (None,) * len(node.inputs)
     if node.operator not in _gradients:
@@ -111,21 +111,26 @@ def gradient_rule(node: Node) -> Rule:
             "there is no gradient rule for this operator",
             f"replace it by supported ones ({', '.join(known_operators())})",
         )
+    if len(node.outputs) > _cotangents(_gradients[node.operator]):
+        raise UnsupportedOperator(
+            node.operator,
+            node.name,
+            f"its output {node.outputs[-1]!r} is read, whose gradient is not known",
+            "read only the first",
+        )
     return _gradients[node.operator]
-
-
-def most_outputs(operator: str) -> float:
-    """How many outputs of the operator may be read for its rule to hold: as many as it takes cotangents."""
-    if operator in _without:
-        return math.inf
-    parameters = list(inspect.signature(_gradients[operator]).parameters.values())
-    several = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
-    return math.inf if several else len(parameters) - 2
 
 
 def broadcasts(operator: str) -> bool:
     """Whether the operator's gradients come in the shape of its output."""
     return operator in _broadcasts
+
+
+def _cotangents(rule: Rule) -> float:
+    """How many outputs of a node the rule takes cotangents of."""
+    parameters = list(inspect.signature(rule).parameters.values())
+    several = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+    return math.inf if several else len(parameters) - len(("g", "node"))
 
 
 def norm_twin(node: Node) -> NormTwin:
