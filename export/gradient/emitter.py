@@ -14,6 +14,7 @@ from onnx import helper, numpy_helper
 
 from export.gradient.errors import UnsupportedOperator
 from export.gradient.graph import Array, Batch, Graph, N, Node, Shape, batch_axis, per_sample_size, static
+from export.gradient.names import OWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,14 +106,22 @@ class Emitter:
         key = (operator, operands, outputs, repr(sorted(attributes.items())))
         if key not in self._known:
             stem = f"{self._scope}/gradient/{operator}"
-            count = self._counts.get(stem, 0)
-            self._counts[stem] = count + 1
-            name = f"{stem}_{count}" if count else stem
-            results = (name,) if outputs == 1 else tuple(f"{name}:{index}" for index in range(outputs))
+            results = self._free_names(stem, outputs)
+            name = results[0].removesuffix(":0") if outputs > 1 else results[0]
             self.nodes.append(Node(operator, operands, results, attributes, name))
             self._known[key] = results
         results = self._known[key]
         return results[0] if outputs == 1 else results
+
+    def _free_names(self, stem: str, outputs: int) -> tuple[str, ...]:
+        """The next names of `stem` that the graph does not use."""
+        while True:
+            count = self._counts.get(stem, 0)
+            self._counts[stem] = count + 1
+            name = f"{stem}_{count}" if count else stem
+            results = (name,) if outputs == 1 else tuple(f"{name}:{index}" for index in range(outputs))
+            if not any(result in self.graph.shapes or result in self.graph.constants for result in results):
+                return results
 
     def moved(self, key: Hashable, source: str, move: Callable[[str], str]) -> str:
         """`move(source)`, a linear rearrangement of entries that `key` describes, shapes included.
@@ -149,7 +158,7 @@ class Emitter:
 
     def second_output(self, node: Node) -> str:
         """The optional second output of a forward node, asked of the node itself."""
-        name = f"{node.name}/second"
+        name = f"{node.name}{OWN}second"
         self.extra_outputs[node.name] = (node.outputs[0], name)
         return name
 

@@ -21,6 +21,7 @@ from onnx.shape_inference import infer_node_outputs
 from export.gradient.branches import taken
 from export.gradient.errors import UnsupportedGraph, UnsupportedOperator
 from export.gradient.graph import IR_VERSION, OPSET, Array, Batch, Graph, Node, Shape, batch_axis, nodes_of
+from export.gradient.names import OWN
 
 BATCHES = (2, 3)
 LARGEST_DATA_FOR_INFERENCE = 4096
@@ -196,7 +197,7 @@ def _samples_apart(node: Node, traces: Sequence[_Trace]) -> list[Node]:
     if any(not np.array_equal(entry, within[0]) for entry in within) or within[0].max(initial=0) >= each:
         return []
     target = np.array([-1, each, *traces[0].shape(node.inputs[0])[1:]], dtype=np.int64)
-    names = {part: f"{node.name}/{part}" for part in ("target", "samples", "within")}
+    names = {part: f"{node.name}{OWN}{part}" for part in ("target", "samples", "within")}
     return [
         Node("Constant", (), (names["target"],), {"value": numpy_helper.from_array(target)}, names["target"]),
         Node("Constant", (), (names["within"],), {"value": numpy_helper.from_array(within[0])}, names["within"]),
@@ -213,7 +214,8 @@ def _branch(node: Node, traces: Sequence[_Trace]) -> list[Node]:
     if len(conditions) > 1:
         raise UnsupportedOperator(node.operator, node.name, "its condition depends on the batch size", _FIX_SHAPES)
     branch = node.attribute("then_branch" if conditions.pop() else "else_branch")
-    return nodes_of(helper.make_graph(taken(branch, node.outputs, node.name), "branch", [], []))
+    parts = nodes_of(helper.make_graph(taken(branch, node.outputs, node.name), "branch", [], []))
+    return [replace(part, name=f"{node.name}/{part.name}") for part in parts]
 
 
 def _along_one_axis(node: Node, traces: Sequence[_Trace]) -> list[Node]:
@@ -231,7 +233,7 @@ def _along_one_axis(node: Node, traces: Sequence[_Trace]) -> list[Node]:
     target = np.array([math.prod(low[:depth]), *rest], dtype=np.int64)
     places = np.moveaxis(indices[0], -1, 0) % np.array(low[:depth]).reshape(-1, *[1] * (indices[0].ndim - 1))
     flat = np.ravel_multi_index(tuple(places), low[:depth]).astype(np.int64)
-    names = {part: f"{node.name}/{part}" for part in ("target", "leading", "places")}
+    names = {part: f"{node.name}{OWN}{part}" for part in ("target", "leading", "places")}
     return [
         Node("Constant", (), (names["target"],), {"value": numpy_helper.from_array(target)}, names["target"]),
         Node("Constant", (), (names["places"],), {"value": numpy_helper.from_array(flat)}, names["places"]),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.gradient.graph import Batch, Graph, Node, Shape, static
+from export.gradient.names import shown
 from export.gradient.registry import has_norm_twin
 from service.bundle_schema import Layer
 
@@ -83,7 +84,7 @@ def describe(graph: Graph, layer: WeightedLayer) -> Layer:
         ratio = graph.folded[layer.operand].ratio
         original = graph.constants[layer.operand] / ratio.reshape(-1, *[1] * (weight.ndim - 1))
     return Layer(
-        name=layer.source.removesuffix(".weight"),
+        name=shown(layer.source).removesuffix(".weight"),
         operator=layer.nodes[0].operator,
         depth=layer.depth,
         shape=weight.shape,

@@ -106,13 +106,13 @@ def other_square(build: Build) -> list[str]:
     layers = {layer.operand: layer for layer in build.layers}
     plain: dict[int, tuple[str, int]] = {}
     scales: dict[int, Difference] = {}
-    for column, other in enumerate(build.prepared.other_parameters):
-        if other.name in folded:
-            layer = layers[folded[other.name]]
+    for column, source in enumerate(build.prepared.others):
+        if source in folded:
+            layer = layers[folded[source]]
             with build.g.scope(layer.nodes[0].name):
                 scales[column] = build.weights.gamma(layer)
         else:
-            plain[column] = build.parameter(shifts.get(other.name, other.name))
+            plain[column] = build.parameter(shifts.get(source, source))
     rows = [*joined(build.g, plain), *differences(build.g, scales)]
     return _squares(build, "other_square", rows, len(plain) + len(scales))
 

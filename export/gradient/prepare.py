@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -16,8 +17,10 @@ from export.gradient.emitter import Emitter
 from export.gradient.errors import InvalidModel, UnsupportedGraph
 from export.gradient.folding import dtype_of, fold
 from export.gradient.graph import OPSET, Graph, live_nodes, static, to_model
+from export.gradient.inference import in_inference
 from export.gradient.layers import WeightedLayer, describe, weight_operand, weighted_layers
 from export.gradient.lower import lower, opset_of
+from export.gradient.names import distinct_names, original, shown
 from export.gradient.rules.loss import INPUT, LOGITS, cross_entropy_cotangent
 from service.bundle_schema import Layer, OtherParameter
 
@@ -27,13 +30,14 @@ class Prepared:
     """A classifier ready to be differentiated: `graph` from `input` to `logits`, folded and checked.
 
     `layers` and `other_parameters` are the bundle's records, in the order of the outputs' columns;
-    `features` is the width of what the last linear layer reads; `notes` what a reader of the norms
-    must know.
+    `others` holds the constants behind the second. `features` is the width of what the last linear layer
+    reads; `notes` what a reader of the norms must know.
     """
 
     graph: Graph
     weighted: tuple[WeightedLayer, ...]
     layers: tuple[Layer, ...]
+    others: tuple[str, ...]
     other_parameters: tuple[OtherParameter, ...]
     features: int | None
     notes: tuple[str, ...]
@@ -64,11 +68,12 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = ()) -> Prepa
 
     Raises InvalidModel, UnsupportedGraph or UnsupportedOperator.
     """
-    model = decompose(_at_our_opset(model))
+    model, training_notes = in_inference(distinct_names(_at_our_opset(model)))
+    model = decompose(model)
     graph = fold(model, _image_shape(model))
-    graph.excluded = frozenset(constants)
+    graph.excluded = frozenset(name for name in graph.constants if original(name) in set(constants))
     graph.parameters -= graph.excluded
-    notes = simplify.strip_softmax(graph)
+    notes = [*training_notes, *simplify.strip_softmax(graph)]
     simplify.emit_batch_arithmetic(graph)
     simplify.drop_identities(graph)
     simplify.flatten_logits(graph)
@@ -79,17 +84,27 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = ()) -> Prepa
     if INPUT not in read:
         raise UnsupportedGraph("the output does not depend on the image")
     if len(model.graph.output) > 1:
-        notes.append(
-            f"of {len(model.graph.output)} outputs the first, {model.graph.output[0].name!r}, is differentiated"
-        )
+        first = original(model.graph.output[0].name)
+        notes.append(f"of {len(model.graph.output)} outputs the first, {first!r}, is differentiated")
     weighted = weighted_layers(graph)
+    others = _other_parameters(graph, weighted)
     return Prepared(
         graph=graph,
         weighted=tuple(weighted),
-        layers=tuple(describe(graph, layer) for layer in weighted),
-        other_parameters=_other_parameters(graph, weighted),
+        layers=_with_unique_names(weighted, [describe(graph, layer) for layer in weighted]),
+        others=tuple(others),
+        other_parameters=tuple(others.values()),
         features=_features(graph, weighted),
         notes=tuple(notes),
+    )
+
+
+def _with_unique_names(weighted: list[WeightedLayer], records: list[Layer]) -> tuple[Layer, ...]:
+    """Layers whose short names coincide (`head` and `head.weight`) keep the whole name of their weight."""
+    short = Counter(record.name for record in records)
+    return tuple(
+        record if short[record.name] == 1 else record.model_copy(update={"name": shown(layer.source)})
+        for layer, record in zip(weighted, records, strict=True)
     )
 
 
@@ -127,7 +142,7 @@ def _image_shape(model: onnx.ModelProto) -> tuple[int, ...]:
     return tuple(dimension.dim_value for dimension in dimensions)
 
 
-def _other_parameters(graph: Graph, weighted: list[WeightedLayer]) -> tuple[OtherParameter, ...]:
+def _other_parameters(graph: Graph, weighted: list[WeightedLayer]) -> dict[str, OtherParameter]:
     """Trained tensors that are neither a layer's weight nor its bias, in forward order of first use.
 
     Found by a rehearsal of the backward walk, which also meets every operator without a rule.
@@ -142,15 +157,17 @@ def _other_parameters(graph: Graph, weighted: list[WeightedLayer]) -> tuple[Othe
         if norm is not None:
             for name in (norm.gamma, norm.beta):
                 if name in graph.parameters and name not in others:
-                    others[name] = OtherParameter(name=name, operator="BatchNormalization", parameters=norm.ratio.size)
+                    others[name] = OtherParameter(
+                        name=shown(name), operator="BatchNormalization", parameters=norm.ratio.size
+                    )
         for operand in node.inputs:
             source = graph.source(operand)
             if source in found.parameters and source not in own and not _is_shift(graph, source):
                 size = graph.constants[operand].size
                 others.setdefault(
-                    source, OtherParameter(name=source, operator=found.operators[source], parameters=size)
+                    source, OtherParameter(name=shown(source), operator=found.operators[source], parameters=size)
                 )
-    return tuple(others.values())
+    return others
 
 
 def _is_shift(graph: Graph, source: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from export.gradient.errors import UnsupportedGraph
+from export.gradient.names import renamed
 from export.importing.errors import OptionMismatch
 
 INPUT, LOGITS = "input", "logits"
@@ -22,6 +23,8 @@ def chosen_output(model: ModelProto, name: str | None) -> str:
     """
     outputs: list[str] = [value.name for value in model.graph.output]
     if name is None:
+        if not outputs:
+            raise OptionMismatch("the model declares no outputs; name its tensor of scores with --output")
         if len(outputs) != 1:
             raise OptionMismatch(
                 f"the model has {len(outputs)} outputs; choose one with --output: {', '.join(outputs)}"
@@ -72,7 +75,7 @@ def with_standard_ends(model: ModelProto, logits: str, rank: int) -> ModelProto:
     names = {graph.input[0].name: INPUT, logits: LOGITS}
     for name in (INPUT, LOGITS):
         if name in taken and name not in names:
-            names[name] = _fresh(name, taken)
+            names[name] = renamed(name, taken)
     rename_tensors(graph, names)
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["N", None]))

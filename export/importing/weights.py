@@ -60,8 +60,9 @@ def weights_as_initializers(model: ModelProto) -> ModelProto:
     del graph.node[:]
     del graph.initializer[:]
     graph.node.extend(kept)
-    read = {name for node in kept for name in node.input} | {value.name for value in graph.output}
-    read |= {name for node in kept for attribute in node.attribute for name in captured(attribute)}
+    rename_tensors(graph, aliases)  # branches read them too
+    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    read |= {name for node in graph.node for attribute in node.attribute for name in captured(attribute)}
     graph.initializer.extend(tensor for name, tensor in values.items() if name in read)
     return copy
 
