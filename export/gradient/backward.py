@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from export.gradient import registry
 from export.gradient.emitter import Cotangent, Emitter, PerSample
+from export.gradient.errors import refused_by_name
 from export.gradient.graph import Node, batch_axis, static
 
 
@@ -34,7 +35,8 @@ def backward(g: Emitter, output: str, cotangent: str) -> Gradients:
             if all(dy is None for dy in dys):
                 continue
             found.tensors.update({name: g.like(dy, name) for name, dy in zip(node.outputs, dys, strict=True) if dy})
-            gradients = registry.gradient_rule(node)(g, node, *dys)
+            with refused_by_name(node.operator, node.name):
+                gradients = registry.gradient_rule(node)(g, node, *dys)
             assert len(gradients) == len(node.inputs), f"{node.operator}: one gradient per input"
             for operand, gradient in zip(node.inputs, gradients, strict=True):
                 if operand and gradient is not None:

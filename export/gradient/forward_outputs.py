@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from export.gradient.context import Build
-from export.gradient.graph import N, Shape
+from export.gradient.graph import N, Shape, per_sample_size, static
 from export.gradient.layers import WeightedLayer, channel_axis_of
 from export.gradient.prepare import features_tensor
 from export.gradient.rules.loss import LOGITS
@@ -81,8 +81,11 @@ def channel_peak(build: Build) -> list[str]:
             continue
         with g.scope(layer.nodes[0].name):
             output = layer.rectifier.outputs[0]
-            shape = build.graph.shape(output)
-            axes = [axis for axis in range(1, len(shape)) if axis != channel_axis_of(shape)]
+            shape, axis = build.graph.shape(output), channel_axis_of(build.graph, layer)
+            if shape[0] == N:
+                axes = [other for other in range(1, len(shape)) if other != axis]
+            else:
+                output, axes = g.channels_second(output, shape, axis), [2]
             columns.append(g.op("ReduceMax", output, g.ints(axes), keepdims=0) if axes else output)
             total += record.channels
     return build.columns("channel_peak", columns, total)
@@ -93,13 +96,24 @@ def maps(build: Build) -> list[str]:
     outputs: list[str] = []
     for layer, record in zip(build.layers, build.prepared.layers, strict=True):
         tensor = layer.rectifier.outputs[0] if layer.rectifier else layer.output
-        shape = build.graph.shape(tensor)
-        if len(shape) == 3:
-            tensor, shape = build.g.transpose(tensor, (0, 2, 1)), (shape[0], shape[2], shape[1])
-        full: Shape = (*shape, *[1] * (4 - len(shape)))
-        tensor = tensor if len(shape) == 4 else build.g.reshape(tensor, full)
-        outputs += build.output(f"map/{record.name}", tensor, full)
+        with build.g.scope(layer.nodes[0].name):
+            outputs += build.output(f"map/{record.name}", *_map(build, layer, tensor))
     return outputs
+
+
+def _map(build: Build, layer: WeightedLayer, tensor: str) -> tuple[str, Shape]:
+    """[N, C, h, w] as it is; [N, C] and [N, tokens, C] with the axes they lack, of size 1.
+
+    A sample of several rows (windows, heads) has them below each other: [N, C, rows · h, w].
+    """
+    g, shape, axis = build.g, build.graph.shape(tensor), channel_axis_of(build.graph, layer)
+    if shape[0] == N and len(shape) == 4 and axis == 1:
+        return tensor, shape
+    if shape[0] == N and len(shape) == 2:
+        return g.reshape(tensor, (*shape, 1, 1)), (*shape, 1, 1)
+    channels, width = static((shape[axis], shape[3 if axis == 1 else 2] if len(shape) == 4 else 1))
+    full: Shape = (N, channels, per_sample_size(shape) // (channels * width), width)
+    return g.reshape(g.channels_second(tensor, shape, axis), full), full
 
 
 def _mean(build: Build, flat: str) -> str:

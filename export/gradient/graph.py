@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from export.gradient.errors import UnsupportedGraph
+from export.gradient.errors import SamplesInTheWay, UnsupportedGraph
 
 OPSET = 20
 IR_VERSION = 10
@@ -44,10 +44,10 @@ def batch_axis(shape: Shape) -> int | None:
 
 
 def static(shape: Sequence[Dimension]) -> tuple[int, ...]:
-    """`shape` as integers; ValueError where the batch is among them."""
+    """`shape` as integers; SamplesInTheWay where the batch is among them."""
     sizes = tuple(dimension for dimension in shape if isinstance(dimension, int))
     if len(sizes) != len(shape):
-        raise ValueError(f"{tuple(shape)} is not static")
+        raise SamplesInTheWay(f"{tuple(shape)} is not static")
     return sizes
 
 

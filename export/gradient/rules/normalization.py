@@ -26,8 +26,11 @@ def batch_normalization(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
         return g.constant(values.reshape(-1, *[1] * len(positions)))
 
     normalized = g.mul(g.op("Sub", node.inputs[0], column(mean)), column(inverse_sigma))
-    dgamma = g.reduce_sum(g.mul(dy, normalized), positions)
-    dbeta = g.reduce_sum(dy, positions)
+    by_channel = g.mul(dy, normalized)
+    if shape[0] == N:
+        dgamma, dbeta = (g.reduce_sum(tensor, positions) for tensor in (by_channel, dy))
+    else:
+        dgamma, dbeta = (g.position_sum(tensor, shape) for tensor in (by_channel, dy))
     return g.mul(dy, column(gamma * inverse_sigma)), PerSample(dgamma), PerSample(dbeta), None, None
 
 
