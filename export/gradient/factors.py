@@ -119,7 +119,9 @@ def of_whole_samples(g: Emitter, factors: Factors, rows: Dimension) -> Factors:
 
     return replace(
         factors,
-        left=apart(factors.left, (factors.rows, positions), (matrix, 0, 2, matrix + 1), (factors.rows, parts * positions)),
+        left=apart(
+            factors.left, (factors.rows, positions), (matrix, 0, 2, matrix + 1), (factors.rows, parts * positions)
+        ),
         right=tuple(
             apart(right, (positions, width), (0, 2, matrix, matrix + 1), (parts * positions, width))
             for right in factors.right

@@ -302,6 +302,12 @@ def _place_batch(graph: Graph, node: Node, shape: Shape) -> Shape:
     origin = source[batch_axis(source) or 0]
     assert isinstance(found, Batch)
     assert isinstance(origin, Batch)
+    for other in (d for s in sources for d in s if isinstance(d, Batch)):
+        if other != origin and other.before * other.after == origin.before * origin.after:
+            raise UnsupportedOperator(
+                node.operator, node.name, "the samples lie otherwise in one operand than in another: they would mix",
+                "merge the samples with other axes in one order",
+            )  # fmt: skip
     if node.operator in ("Reshape", "Flatten", "Squeeze", "Unsqueeze"):
         before = _product(source[: batch_axis(source)]) * origin.before
         ahead = _product(shape[:axis])

@@ -51,6 +51,11 @@ def static(shape: Sequence[Dimension]) -> tuple[int, ...]:
     return sizes
 
 
+def keep_clear_of_samples(shape: Shape, axes: Iterable[int]) -> None:
+    """Raises SamplesInTheWay where one of `axes`, which an operator works along, holds the samples."""
+    static([shape[axis] for axis in axes])
+
+
 def per_sample_size(shape: Shape) -> int:
     """Numbers per sample in a tensor of this shape."""
     return math.prod(d.before * d.after if isinstance(d, Batch) else d for d in shape)
