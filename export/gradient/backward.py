@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from export.gradient import registry
 from export.gradient.emitter import Cotangent, Emitter, PerSample
 from export.gradient.errors import refused_by_name
-from export.gradient.graph import Node, batch_axis, static
+from export.gradient.graph import Graph, Node, batch_axis, static
+from export.gradient.layers import weight_operand
 
 
 @dataclass
@@ -28,8 +29,11 @@ class Gradients:
 def backward(g: Emitter, output: str, cotangent: str) -> Gradients:
     """Emit the reverse of every node that `output` depends on, starting from its cotangent."""
     found = Gradients()
+    wanted = _wanted(g.graph)
     contributions: dict[str, list[str]] = defaultdict(list, {output: [cotangent]})
     for node in reversed(g.graph.nodes):
+        if wanted.isdisjoint(node.outputs):
+            continue
         with g.scope(node.name):
             dys = [_total(g, contributions.pop(name, [])) for name in node.outputs]
             if all(dy is None for dy in dys):
@@ -46,6 +50,22 @@ def backward(g: Emitter, output: str, cotangent: str) -> Gradients:
     if total is not None:
         found.tensors[g.graph.input] = total
     return found
+
+
+def _wanted(graph: Graph) -> set[str]:
+    """The tensors that a gradient is wanted of: those computed from the image or by a trained constant.
+
+    Of what the batch size alone decides (a mask of ones, positions repeated for every sample) none
+    is, so that no rule is either.
+    """
+    wanted = {graph.input}
+    for node in graph.nodes:
+        if not registry.carries_gradient(node.operator):
+            continue
+        trained = any(graph.is_parameter(name) for name in node.inputs if name in graph.constants)
+        if trained or not wanted.isdisjoint(node.inputs) or weight_operand(graph, node):
+            wanted.update(name for name in node.outputs if name)
+    return wanted
 
 
 def _contribute(

@@ -98,6 +98,11 @@ def operators_with_rules() -> tuple[str, ...]:
     return tuple(sorted(_gradients))
 
 
+def carries_gradient(operator: str) -> bool:
+    """Whether a gradient flows through the operator: not through a shape, an index or a condition."""
+    return operator not in _without
+
+
 def gradient_rule(node: Node) -> Rule:
     """The rule for a node; UnsupportedOperator names the node and the known operators."""
     if node.operator in _without:
