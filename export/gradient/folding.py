@@ -201,6 +201,7 @@ def _record_constants(graph: Graph, traces: Sequence[_Trace], node: Node, result
         graph.dtypes[name] = low.dtype
         if np.array_equal(low, high, equal_nan=np.issubdtype(low.dtype, np.floating)):
             graph.constants[name] = low
+            graph.derivation[name] = node
             _trace_origin(graph, node, name)
         elif np.issubdtype(low.dtype, np.integer):
             slope = (high.astype(np.int64) - low) // (BATCHES[1] - BATCHES[0])

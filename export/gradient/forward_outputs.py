@@ -6,7 +6,7 @@ import numpy as np
 
 from export.gradient.context import Build
 from export.gradient.graph import N, Shape, per_sample_size, static
-from export.gradient.layers import WeightedLayer, channel_axis_of
+from export.gradient.layers import WeightedLayer
 from export.gradient.prepare import features_tensor
 from export.gradient.rules.loss import LOGITS
 
@@ -20,7 +20,7 @@ def features(build: Build) -> list[str]:
 
 def _flat_output(build: Build, layer: WeightedLayer) -> str:
     """The layer's own output y, [N, entries]; behind a folded normalization y = (z − b')·σ/γ + build."""
-    g, tensor, shape = build.g, layer.output, build.graph.shape(layer.output)
+    g, (tensor, shape) = build.g, build.by_sample(layer.output)
     norm = build.graph.folded.get(layer.operand)
     if norm is not None:
         column = (-1, *[1] * (len(shape) - 2))
@@ -59,8 +59,7 @@ def activation_zero_share(build: Build) -> list[str]:
             if layer.rectifier is None:
                 columns.append(_zeros(build))
                 continue
-            output = layer.rectifier.outputs[0]
-            flat = g.samples_first(output, build.graph.shape(output))
+            flat = g.samples_first(*build.by_sample(layer.rectifier.outputs[0]))
             zero = g.op("Where", g.op("Equal", flat, g.scalar(0.0)), g.scalar(1.0), g.scalar(0.0))
             columns.append(_mean(build, zero))
     return build.columns("activation_zero_share", columns)
@@ -80,8 +79,8 @@ def channel_peak(build: Build) -> list[str]:
         if layer.rectifier is None:
             continue
         with g.scope(layer.nodes[0].name):
-            output = layer.rectifier.outputs[0]
-            shape, axis = build.graph.shape(output), channel_axis_of(build.graph, layer)
+            output, shape = build.by_sample(layer.rectifier.outputs[0])
+            axis = build.channel_axis(layer)
             if shape[0] == N:
                 axes = [other for other in range(1, len(shape)) if other != axis]
             else:
@@ -106,7 +105,8 @@ def _map(build: Build, layer: WeightedLayer, tensor: str) -> tuple[str, Shape]:
 
     A sample of several rows (windows, heads) has them below each other: [N, C, rows · h, w].
     """
-    g, shape, axis = build.g, build.graph.shape(tensor), channel_axis_of(build.graph, layer)
+    g, axis = build.g, build.channel_axis(layer)
+    tensor, shape = build.by_sample(tensor)
     if shape[0] == N and len(shape) == 4 and axis == 1:
         return tensor, shape
     if shape[0] == N and len(shape) == 2:

@@ -108,7 +108,9 @@ class Graph:
 
     `parameters` are the model's float initializers, less those declared constant (`excluded`);
     `origin` maps a constant to the initializer it is a rearrangement of; `folded` a weight to the
-    normalization folded into it; `batch_linear` an integer tensor to (slope, offset) in the batch.
+    normalization folded into it; `batch_linear` an integer tensor to (slope, offset) in the batch;
+    `derivation` a folded constant to the node that made it. `shared` are tensors computed from constants
+    alone, the same for all samples, whose nodes stayed for the sake of the trained ones among those.
     """
 
     input: str
@@ -122,6 +124,8 @@ class Graph:
     folded: dict[str, FoldedNorm] = field(default_factory=dict)
     excluded: frozenset[str] = frozenset()
     batch_linear: dict[str, tuple[Array, Array]] = field(default_factory=dict)
+    derivation: dict[str, Node] = field(default_factory=dict)
+    shared: set[str] = field(default_factory=set)
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -68,6 +68,8 @@ def weight_operand(graph: Graph, node: Node) -> str | None:
     if not has_norm_twin(node.operator):
         return None
     candidates = node.inputs[:2] if node.operator == "MatMul" else node.inputs[1:2]
+    if all(name in graph.constants for name in node.inputs[:2]):
+        candidates = node.inputs[1:2]  # the first is what the layer reads, the same for all samples
     for name in candidates:
         value = graph.constants.get(name)
         if value is not None and value.ndim >= 2 and graph.source(name) not in graph.excluded:

@@ -15,6 +15,7 @@ from export.gradient.errors import UnsupportedGraph, refused_by_name
 from export.gradient.factors import ENTRY_COST, Factors
 from export.gradient.graph import Node, per_sample_size
 from export.gradient.layers import WeightedLayer, is_rectifier
+from export.gradient.shared import of_copies, per_sample
 
 if TYPE_CHECKING:
     from export.gradient.context import Build
@@ -49,8 +50,12 @@ class WeightGradients:
         return self._weights[layer.source]
 
     def _use(self, node: Node) -> Factors:
+        g, dy = self._build.g, self._build.gradients.tensors[node.outputs[0]]
+        if node.outputs[0] in g.graph.shared:
+            own = per_sample(g, node)
+            node, dy = own, of_copies(g, dy, node.outputs[0], own.outputs[0])
         with refused_by_name(node.operator, node.name):
-            return registry.norm_twin(node)(self._build.g, node, self._build.gradients.tensors[node.outputs[0]])
+            return registry.norm_twin(node)(g, node, dy)
 
     def _must_form(self, layer: WeightedLayer, factors: Factors) -> bool:
         """Whether dW itself pays: for the scale of a folded normalization, or for the batch's gradient."""

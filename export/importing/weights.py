@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,17 +104,20 @@ def untrained(model: ModelProto) -> tuple[str, ...]:
     for node in model.graph.node:
         for index, name in enumerate(node.input):
             uses[name].append((node, index))
+    constants = {tensor.name for tensor in model.graph.initializer}
     names = []
     for tensor in model.graph.initializer:
         if tensor.data_type != TensorProto.FLOAT:
             continue
-        if tensor.doc_string == FIXED or not any(_trains(node, index, tensor) for node, index in uses[tensor.name]):
+        if tensor.doc_string == FIXED or not any(_trains(*use, tensor, constants) for use in uses[tensor.name]):
             names.append(tensor.name)
     return tuple(names)
 
 
-def _trains(node: NodeProto, index: int, tensor: TensorProto) -> bool:
+def _trains(node: NodeProto, index: int, tensor: TensorProto, constants: Collection[str]) -> bool:
     if index in TRAINED_OPERANDS.get(node.op_type, ()):
+        if index == 0 and node.input[1] in constants:
+            return False  # what a layer reads, the same for all images: positions
         return not _is_filler(node, tensor) and not _is_same_filter_for_all(node, index, tensor)
     several = int(np.prod(tensor.dims)) > 1
     return node.op_type in TRAINED_WHEN_SEVERAL and several and not _is_mask(tensor)
