@@ -1,4 +1,4 @@
-"""Trained constants that act on constants alone: every sample has its own gradient of them, through what they add to it.
+"""Trained constants that act on constants alone: every sample has a gradient of them, through what they add to it.
 
 image [N, T, T] → Sum with a bias [T, T] that a chain computes from trained arrays and constant positions →
 Softmax → flatten → linear, and beside it the image → linear. Central differences must give the same norms.
@@ -78,7 +78,9 @@ CHAINS = [
             s("ReduceMean", "h", ints(0), keepdims=1),
         ),
     ),
-    Chain("Gemm", (s("Gemm", "h", w(5, 2), w(5), transB=1), s("Tanh"), s("Gemm", "h", w(5, 1)), s("Reshape", "h", SQUARE))),
+    Chain(
+        "Gemm", (s("Gemm", "h", w(5, 2), w(5), transB=1), s("Tanh"), s("Gemm", "h", w(5, 1)), s("Reshape", "h", SQUARE))
+    ),
     Chain(
         "positions as a map",
         (
@@ -90,11 +92,17 @@ CHAINS = [
         ),
         GRID,
     ),
-    Chain("scale through a bound", (s("Clip", "h", None, np.array(0.5, np.float32)), s("Exp")), w(TOKENS, 1), True, "Mul"),
+    Chain(
+        "scale through a bound", (s("Clip", "h", None, np.array(0.5, np.float32)), s("Exp")), w(TOKENS, 1), True, "Mul"
+    ),
     Chain("table", (s("Gather", "h", PAIRS, axis=0),), w(2 * TOKENS - 1), True),
     Chain(
         "table of heads",
-        (s("Gather", "h", PAIRS.reshape(-1), axis=0), s("Reshape", "h", ints(TOKENS, TOKENS, 3)), s("ReduceSum", "h", ints(-1), keepdims=0)),
+        (
+            s("Gather", "h", PAIRS.reshape(-1), axis=0),
+            s("Reshape", "h", ints(TOKENS, TOKENS, 3)),
+            s("ReduceSum", "h", ints(-1), keepdims=0),
+        ),
         w(2 * TOKENS - 1, 3),
         True,
     ),
@@ -126,8 +134,14 @@ CHAINS = [
         ),
     ),
     Chain("repeated for every sample", (*MLP[:1], s("ReduceMax", "h", ints(1), keepdims=0), s("Reshape", "h", SQUARE))),
-    Chain("division by a length", (s("LpNormalization", axis=0), s("Mul", "h", "h"), s("Sub", "h", w(1))), w(TOKENS, TOKENS), True, "Div"),
-]  # fmt: skip
+    Chain(
+        "division by a length",
+        (s("LpNormalization", axis=0), s("Mul", "h", "h"), s("Sub", "h", w(1))),
+        w(TOKENS, TOKENS),
+        True,
+        "Div",
+    ),
+]
 FOLDED = {"repeated for every sample": "p01.weight", "product with itself": "positions"}
 """Chains that the engine leaves folded, and what they were computed from."""
 
