@@ -12,10 +12,15 @@ from pydantic import ValidationError
 
 from export.gradient.errors import UnsupportedGraph
 from export.gradient.folding import fold
-from export.importing.agreement import require_same_answers
+from export.gradient.graph import Graph, N
+from export.importing.agreement import Reference, own_scores, require_same_answers
+from export.importing.answer import understood
+from export.importing.appended import Appended
 from export.importing.batch import baked_batch, free_batch
 from export.importing.errors import OptionMismatch
-from export.importing.head import chosen_output, logits_behind, with_standard_ends
+from export.importing.head import chosen_output, refuse_decisions, with_standard_ends
+from export.importing.logarithms import Logarithms
+from export.importing.probes import probes
 from export.importing.reading import read_model
 from export.importing.standard import keep_only, standardize
 from export.importing.weights import name_weights, untrained, weights_as_initializers
@@ -46,7 +51,8 @@ class ImportedModel:
     """A classifier in the engine's terms.
 
     `model` has the pinned opset, one input `input` (N free, the rest static) and one output
-    `logits` [N, K]; `constants` names its initializers that are no trained parameters.
+    `logits` [N, K]; `constants` names its initializers that are no trained parameters. `reference` is
+    what the file itself answers, and None where the model has been given other weights since.
     """
 
     model: ModelProto
@@ -54,6 +60,7 @@ class ImportedModel:
     input: InputSpec
     labels: tuple[str, ...]
     notes: tuple[str, ...]
+    reference: Reference | None = None
 
 
 def import_classifier(path: Path, options: ImportOptions) -> ImportedModel:
@@ -67,8 +74,9 @@ def import_classifier(path: Path, options: ImportOptions) -> ImportedModel:
     model = read_model(path)
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
     output = chosen_output(model, options.output)
-    model = standardize(name_weights(keep_only(model, output)), output)
-    model = weights_as_initializers(standardize(model, logits_behind(model, output)))
+    file = keep_only(model, output)
+    model = weights_as_initializers(standardize(name_weights(file), output))
+    refuse_decisions(model, output)
     layout = _image_layout(model, options.layout)
     model = _with_image_size(model, layout, options.size)
     spec = _input_spec(model, layout, options)
@@ -78,8 +86,22 @@ def import_classifier(path: Path, options: ImportOptions) -> ImportedModel:
         baked, model = model, free_batch(model, batch)
         require_same_answers(baked, model, batch)
         notes.append(f"the file was exported for batches of {batch}; the batch axis was made free")
-    model = _with_logits(model, layout, spec, options.labels)
-    return ImportedModel(model, untrained(model), spec, options.labels, tuple(notes))
+    graph = _folded(model, layout, spec, options.labels)
+    images = probes(spec)
+    added = Appended(model)
+    answer = understood(own_scores(file, images), graph.output, Logarithms(graph, added), added)
+    notes += [answer.note] if answer.note else []
+    model = keep_only(added.to(model), answer.logits)
+    is_flat = len(graph.shapes.get(answer.logits, ())) == 2
+    model = with_standard_ends(model, answer.logits, is_flat)
+    return ImportedModel(
+        model=model,
+        constants=tuple(dict.fromkeys((*untrained(model), *added.constants))),
+        input=spec,
+        labels=options.labels,
+        notes=tuple(notes),
+        reference=Reference(images, answer.probabilities),
+    )
 
 
 def _image_layout(model: ModelProto, said: Layout | None) -> Layout:
@@ -141,21 +163,24 @@ def _input_spec(model: ModelProto, layout: Layout, options: ImportOptions) -> In
         raise OptionMismatch(f"--{first['loc'][0]}: {first['msg']}") from error
 
 
-def _with_logits(model: ModelProto, layout: Layout, spec: InputSpec, labels: tuple[str, ...]) -> ModelProto:
-    """Checked against the labels, with the bundle's names for input and output."""
+def _folded(model: ModelProto, layout: Layout, spec: InputSpec, labels: tuple[str, ...]) -> Graph:
+    """The graph with its shapes, its output checked against the labels."""
     image = (spec.channels, spec.height, spec.width) if layout == "nchw" else (spec.height, spec.width, spec.channels)
     output = model.graph.output[0].name
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # constants that overflow are met by the engine
-        shape = fold(model, image).shape(output)
+        graph = fold(model, image)
+    shape = graph.shape(output)
     sizes = [size for size in shape[1:] if isinstance(size, int)]
-    classes = max(sizes, default=0)
-    if len(shape) < 2 or isinstance(shape[0], int) or len(sizes) != len(shape) - 1 or sum(s != 1 for s in sizes) != 1:
+    classes = max(sizes, default=1)
+    if not shape or shape[0] != N or len(sizes) != len(shape) - 1 or sum(size != 1 for size in sizes) > 1:
         described = ["N" if not isinstance(size, int) else size for size in shape]
         raise UnsupportedGraph(f"the output {output!r} has shape {described}, not [N, classes]: no classifier")
-    if len(labels) != classes:
+    if classes == 1 and len(labels) != 2:
+        raise OptionMismatch(f"--labels names {len(labels)} classes; the model has one score, which is for two")
+    if classes > 1 and len(labels) != classes:
         raise OptionMismatch(f"--labels names {len(labels)} classes; the model has {classes}")
-    return with_standard_ends(model, output, len(shape))
+    return graph
 
 
 def _sizes(tensor: object) -> tuple[int, ...]:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
+from onnx import ModelProto
+
 from export.bundle import opset_of, write_bundle
 from export.gradient import differentiate, prepare
-from export.gradient.errors import GradientError
+from export.gradient.errors import GradientError, UnsupportedGraph
+from export.importing.agreement import Reference
 from export.importing.classifier import ImportedModel, ImportOptions, import_classifier
-from export.importing.errors import OptionMismatch
+from export.importing.errors import OptionMismatch, RuntimeMissing
 from service.bundle_schema import Architecture, Bundle, GraphName, ParityCheck
 
 REFUSED = 2
@@ -89,8 +94,12 @@ def import_bundle(
 
 
 def bundle_of(imported: ImportedModel, name: str, bundles: Path, parity: tuple[ParityCheck, ...] = ()) -> Bundle:
-    """Differentiate an imported classifier and write its bundle."""
-    prepared = prepare(imported.model, constants=imported.constants)
+    """Differentiate an imported classifier, try every graph and write the bundle.
+
+    A graph that does not run is left out, and a note says so. Raises UnsupportedGraph where the
+    forward graph does not run, or answers otherwise than the file.
+    """
+    prepared = prepare(imported.model, constants=imported.constants, logits=True)
     names: tuple[GraphName, ...] = get_args(GraphName)
     graphs = {graph: differentiate(prepared, graph) for graph in names}
     bundle = Bundle(
@@ -108,7 +117,28 @@ def bundle_of(imported: ImportedModel, name: str, bundles: Path, parity: tuple[P
         notes=(*imported.notes, *prepared.notes),
         sha256={},
     )
-    return write_bundle(bundle, graphs, bundles / name)
+    failures = _tried(bundle, graphs, imported.reference)
+    left_out = tuple(f"the graph {graph} is left out: {reason}" for graph, reason in failures.items())
+    bundle = bundle.model_copy(update={"notes": (*bundle.notes, *left_out)})
+    return write_bundle(bundle, {key: graphs[key] for key in graphs if key not in failures}, bundles / name)
+
+
+def _tried(bundle: Bundle, graphs: Mapping[GraphName, ModelProto], reference: Reference | None) -> dict[GraphName, str]:
+    """Why a graph cannot be served, for each that cannot; the forward graph is held to what the file answers."""
+    if find_spec("onnxruntime") is None:
+        raise RuntimeMissing(
+            "every graph is run before it is written, and ONNX Runtime is not installed: pip install '.[export,cpu]'"
+        )
+    from export.trial import BATCHES, Trial
+
+    with Trial(bundle, graphs) as trial:
+        failures = trial.failures()
+        if reason := failures.get("forward"):
+            raise UnsupportedGraph(f"the forward graph cannot be served: {reason}")
+        if reference is not None:
+            for batch in BATCHES:
+                reference.require(trial.logits(reference.images, batch), batch)
+    return failures
 
 
 def _labels(path: Path) -> tuple[str, ...]:
