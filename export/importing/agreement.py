@@ -54,11 +54,12 @@ class Reference:
 def evaluator(model: ModelProto) -> Evaluator:
     """The graph as a function of its input: by ONNX Runtime where it is installed and knows the graph, else onnx's.
 
-    The answer may raise whatever either raises for a graph that does not run.
+    Raises whatever either raises for a graph that does not run; here, where its types contradict each other.
     """
     name = model.graph.input[0].name
     if find_spec("onnxruntime") is not None:
         import onnxruntime
+        from onnxruntime.capi.onnxruntime_pybind11_state import InvalidGraph
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
@@ -68,8 +69,10 @@ def evaluator(model: ModelProto) -> Evaluator:
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
             return lambda images: np.asarray(session.run(None, {name: images})[0])
+        except InvalidGraph:
+            raise
         except Exception:
-            pass  # operators or an opset newer than this runtime; onnx knows its own
+            pass  # operators newer than this runtime, or without a kernel here; onnx knows its own
     reference = ReferenceEvaluator(model)
     return lambda images: np.asarray(next(iter(reference.run(None, {name: images}))))
 

@@ -35,9 +35,7 @@ ROUNDING = 1e-6  # 1 − p, where p is 1, may come out so far below 0
 
 GIVEN = "the file answers probabilities, not logits: /predict gives them, gradients are of −ln of them"
 FLOORED = f"{GIVEN} (of {SMALLEST:.1e} where they are smaller)"
-DIVIDED = (
-    "the file's scores are positive, of no constant sum: /predict divides them by it, gradients are of −ln of it"
-)
+DIVIDED = "the file's scores are positive, of no constant sum: /predict divides them by it, gradients are of −ln of it"
 LOGITS = "the file's scores are never negative, of no constant sum: they are taken for logits"
 ONE_PROBABILITY = "the file's one score is the probability of the second label"
 ONE_LOGIT = "the file's one score is taken for the logit of the second label: its probability is the score's sigmoid"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,15 +13,17 @@ from pydantic import ValidationError
 from export.gradient.errors import UnsupportedGraph
 from export.gradient.folding import fold
 from export.gradient.graph import Graph, N
-from export.importing.agreement import Reference, own_scores, require_same_answers
+from export.importing.agreement import TOLERANCE, Reference, own_scores, require_same_answers
 from export.importing.answer import understood
 from export.importing.appended import Appended
 from export.importing.batch import baked_batch, free_batch
 from export.importing.errors import OptionMismatch
 from export.importing.head import chosen_output, refuse_decisions, with_standard_ends
+from export.importing.integers import BYTE_SCALE, BYTES, takes_bytes, with_float_image, with_float_weights
 from export.importing.logarithms import Logarithms
 from export.importing.probes import probes
 from export.importing.reading import read_model
+from export.importing.rounding import without_rounding
 from export.importing.standard import keep_only, standardize
 from export.importing.weights import name_weights, untrained, weights_as_initializers
 from service.bundle_schema import InputSpec
@@ -75,19 +77,25 @@ def import_classifier(path: Path, options: ImportOptions) -> ImportedModel:
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
     output = chosen_output(model, options.output)
     file = keep_only(model, output)
-    model = weights_as_initializers(standardize(name_weights(file), output))
+    unrounded = without_rounding(file, output)
+    model, dequantized = with_float_weights(unrounded.model)
+    model = weights_as_initializers(standardize(name_weights(model), output))
     refuse_decisions(model, output)
+    if in_bytes := takes_bytes(model):
+        model = with_float_image(model, options.mean, options.std)
+        options = replace(options, scale=BYTE_SCALE)
     layout = _image_layout(model, options.layout)
     model = _with_image_size(model, layout, options.size)
     spec = _input_spec(model, layout, options)
     notes = [f"imported from {path.name}" + (f", written by {producer}" if producer else "")]
+    notes += [*([BYTES] if in_bytes else []), *dequantized, *unrounded.notes]
     batch = baked_batch(model)
     if batch is not None:
         baked, model = model, free_batch(model, batch)
         require_same_answers(baked, model, batch)
         notes.append(f"the file was exported for batches of {batch}; the batch axis was made free")
     graph = _folded(model, layout, spec, options.labels)
-    images = probes(spec)
+    images = probes(spec, bytes_only=in_bytes)
     added = Appended(model)
     answer = understood(own_scores(file, images), graph.output, Logarithms(graph, added), added)
     notes += [answer.note] if answer.note else []
@@ -100,7 +108,7 @@ def import_classifier(path: Path, options: ImportOptions) -> ImportedModel:
         input=spec,
         labels=options.labels,
         notes=tuple(notes),
-        reference=Reference(images, answer.probabilities),
+        reference=Reference(images, answer.probabilities, max(TOLERANCE, unrounded.tolerance)),
     )
 
 
