@@ -8,6 +8,7 @@ options and run at two batch sizes, and what it gives is held to the shapes of `
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from export.bundle import WEIGHTS_FILE, WeightFile, with_external_weights
 from service.bundle_schema import Bundle, GraphName
-from service.runtime import Runtime, Session, zeros_for
+from service.runtime import RunHandle, Runtime, Session, zeros_for
 
 Array = NDArray[Any]
 
@@ -59,7 +60,7 @@ class Trial:
             return f"it does not load: {_one_line(error)}"
         for batch in BATCHES:
             try:
-                outputs = session.run(zeros_for(session, batch))
+                outputs = session.run(zeros_for(session, batch), RunHandle(quiet=True))
             except Exception as error:
                 return f"it does not run at batch {batch}: {_one_line(error)}"
             wanted = shapes(self._bundle, batch)
@@ -74,9 +75,12 @@ class Trial:
 
     def logits(self, images: NDArray[np.float32], batch: int) -> Array:
         """The forward graph's logits [M, K] of the tensor `input` [M, …], so many at a time."""
-        session = self.open("forward")
-        starts = range(0, len(images), batch)
-        return np.concatenate([session.run({"input": images[start : start + batch]})["logits"] for start in starts])
+        parts = [images[start : start + batch] for start in range(0, len(images), batch)]
+        return np.concatenate([self._forward.run({"input": part})["logits"] for part in parts])
+
+    @cached_property
+    def _forward(self) -> Session:
+        return self.open("forward")
 
 
 def shapes(bundle: Bundle, batch: int) -> dict[str, tuple[int, ...]]:

@@ -117,14 +117,25 @@ def bundle_of(imported: ImportedModel, name: str, bundles: Path, parity: tuple[P
         notes=(*imported.notes, *prepared.notes),
         sha256={},
     )
-    failures = _tried(bundle, graphs, imported.reference)
+    return write_what_runs(bundle, graphs, imported.reference, bundles / name)
+
+
+def write_what_runs(
+    bundle: Bundle, graphs: Mapping[GraphName, ModelProto], reference: Reference | None, destination: Path
+) -> Bundle:
+    """Try every graph, compare the forward graph's answer with the file's, and write the bundle of those that run.
+
+    Raises UnsupportedGraph as `bundle_of` does, RuntimeMissing where there is nothing to run them with.
+    """
+    failures = _failures(bundle, graphs, reference)
     left_out = tuple(f"the graph {graph} is left out: {reason}" for graph, reason in failures.items())
     bundle = bundle.model_copy(update={"notes": (*bundle.notes, *left_out)})
-    return write_bundle(bundle, {key: graphs[key] for key in graphs if key not in failures}, bundles / name)
+    return write_bundle(bundle, {key: graphs[key] for key in graphs if key not in failures}, destination)
 
 
-def _tried(bundle: Bundle, graphs: Mapping[GraphName, ModelProto], reference: Reference | None) -> dict[GraphName, str]:
-    """Why a graph cannot be served, for each that cannot; the forward graph is held to what the file answers."""
+def _failures(
+    bundle: Bundle, graphs: Mapping[GraphName, ModelProto], reference: Reference | None
+) -> dict[GraphName, str]:
     if find_spec("onnxruntime") is None:
         raise RuntimeMissing(
             "every graph is run before it is written, and ONNX Runtime is not installed: pip install '.[export,cpu]'"
