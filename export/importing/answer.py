@@ -28,9 +28,10 @@ from export.importing.logarithms import FACTORS, MOVED, PASSED, SMALLEST, Logari
 
 Array = NDArray[Any]
 
-UNIT_TOLERANCE = 1e-3  # half precision adds a thousand classes up so
+ROUNDING_OF_SUM = 1e-5  # a sum of 1 in float32
+UNIT_TOLERANCE = 1e-3  # a sum of 1 in half precision, or of a thousand clipped classes
 SUM_TOLERANCE = 1e-4  # relative, of sums other than 1
-SHARE_OF_SPREAD = 1e-2  # of how much the scores themselves change from picture to picture
+TOLD_APART = 1e-2  # scores that change by less from picture to picture say nothing of what they are
 ROUNDING = 1e-6  # 1 − p, where p is 1, may come out so far below 0
 
 GIVEN = "the file answers probabilities, not logits: /predict gives them, gradients are of −ln of them"
@@ -68,12 +69,13 @@ def understood(scores: Array, output: str, logarithms: Logarithms, added: Append
         return _of_one_score(rows, known, output, logarithms, added)
     behind = logarithms.scores(output)
     positive = bool((known >= -ROUNDING * np.abs(known).max(axis=1, keepdims=True)).all())
-    if positive and _of_one_sum(known):
+    last = logarithms.behind(output, PASSED | MOVED | FACTORS | {"Clip"})
+    with_own_labels = last is not None and last.operator in ("Sigmoid", "HardSigmoid")
+    if positive and _of_one_sum(known) and not (with_own_labels and _spread(known) < TOLD_APART):
         if behind is None:
             return Answer(logarithms.floored(output), _shares(rows), FLOORED)
         return Answer(behind, _shares(rows), None if logarithms.is_plain(output) else GIVEN)
-    last = logarithms.behind(output, PASSED | MOVED | FACTORS | {"Clip"})
-    if last is not None and last.operator in ("Sigmoid", "HardSigmoid"):
+    if last is not None and with_own_labels:
         raise UnsupportedGraph(
             f"the model ends in {last.operator} (node {last.name!r}), not in scores of exclusive classes; "
             f"name the tensor of logits with --output (here perhaps {last.inputs[0]!r})"
@@ -100,12 +102,17 @@ def _of_one_score(rows: Array, known: Array, output: str, logarithms: Logarithms
 
 
 def _of_one_sum(rows: Array) -> bool:
-    """Whether scores that are never negative sum to 1, or to another number while they themselves change."""
+    """Whether scores that are never negative sum to 1, or to about one number while they themselves change."""
     sums = rows.sum(axis=1)
-    if np.abs(sums - 1).max() <= UNIT_TOLERANCE:
+    if np.abs(sums - 1).max() <= ROUNDING_OF_SUM:
         return True
-    spread = np.abs(rows - rows.mean(axis=0)).sum(axis=1).max()
-    return bool(np.ptp(sums) <= min(SUM_TOLERANCE * sums.mean(), SHARE_OF_SPREAD * spread))
+    is_unit = np.abs(sums - 1).max() <= UNIT_TOLERANCE
+    return bool(np.ptp(sums) <= min(UNIT_TOLERANCE if is_unit else SUM_TOLERANCE * sums.mean(), _spread(rows) / 100))
+
+
+def _spread(rows: Array) -> float:
+    """How far scores are from their mean, summed over the classes, on the picture where that is farthest."""
+    return float(np.abs(rows - rows.mean(axis=0)).sum(axis=1).max())
 
 
 def _shares(rows: Array) -> NDArray[np.float64]:

@@ -89,6 +89,10 @@ def import_bundle(
     """
     if not name or not all(c.isalnum() or c in "._-" for c in name) or not name[0].isalnum() or len(name) > 64:
         raise OptionMismatch(f"--name {name!r}: up to 64 letters, digits, '.', '_' and '-', a letter or digit first")
+    if find_spec("onnxruntime") is None:
+        raise RuntimeMissing(
+            "every graph is run before it is written, and ONNX Runtime is not installed: pip install '.[export,cpu]'"
+        )
     imported = import_classifier(path, options)
     return bundle_of(imported, name, bundles, parity)
 
@@ -125,7 +129,7 @@ def write_what_runs(
 ) -> Bundle:
     """Try every graph, compare the forward graph's answer with the file's, and write the bundle of those that run.
 
-    Raises UnsupportedGraph as `bundle_of` does, RuntimeMissing where there is nothing to run them with.
+    Raises UnsupportedGraph as `bundle_of` does.
     """
     failures = _failures(bundle, graphs, reference)
     left_out = tuple(f"the graph {graph} is left out: {reason}" for graph, reason in failures.items())
@@ -136,10 +140,6 @@ def write_what_runs(
 def _failures(
     bundle: Bundle, graphs: Mapping[GraphName, ModelProto], reference: Reference | None
 ) -> dict[GraphName, str]:
-    if find_spec("onnxruntime") is None:
-        raise RuntimeMissing(
-            "every graph is run before it is written, and ONNX Runtime is not installed: pip install '.[export,cpu]'"
-        )
     from export.trial import BATCHES, Trial
 
     with Trial(bundle, graphs) as trial:

@@ -248,16 +248,26 @@ class Logarithms:
         return self.added.op("Concat", *present, axis=node.attribute("axis")) if len(present) == len(parts) else None
 
     def clipped(self, node: Node, exact: bool) -> str | None:
-        """ln x where the bounds are beyond what a probability can be."""
-        low, high = (self._bound(node, index) for index in (1, 2))
-        if (low is None or low <= 0) and (high is None or (high >= 1 and self._at_most_one(node.inputs[0]))):
+        """ln x between the logarithms of the bounds, or without those that no probability reaches."""
+        bounds = [self.graph.constants.get(name) for name in node.inputs[1:] if name]
+        if any(bound is None for bound in bounds):
+            return None
+        low, high = (float(self.graph.constants[name]) if (name := node.input(i)) else None for i in (1, 2))
+        low = None if low is None or low <= 0 else low
+        high = None if high is None or (high >= 1 and self._at_most_one(node.inputs[0])) else high
+        if low is None and high is None:
             return self._of(node.inputs[0], exact)
-        return None
+        inner = self._of(node.inputs[0], exact=True)
+        if inner is None or (high is not None and high <= 0):
+            return None
+        limits = [self.added.constant(np.log(bound)) if bound is not None else "" for bound in (low, high)]
+        return self.added.op("Clip", inner, *limits)
 
-    def _bound(self, node: Node, index: int) -> float | None:
-        name = node.input(index)
-        value = self.graph.constants.get(name) if name else None
-        return float(value) if value is not None else (np.nan if name else None)
+    def extremum(self, node: Node, exact: bool) -> str | None:
+        """ln of the largest or least of several is that of their logarithms."""
+        parts = [self._of(name, exact=True) for name in node.inputs]
+        present = [part for part in parts if part is not None]
+        return self.added.op(node.operator, *present) if len(present) == len(parts) else None
 
     def _at_most_one(self, tensor: str) -> bool:
         node = self.behind(tensor, PASSED | MOVED)
@@ -288,5 +298,7 @@ RULES: dict[str, Rule] = {
     "ReduceMean": Logarithms.reduced,
     "Concat": Logarithms.joined,
     "Clip": Logarithms.clipped,
+    "Max": Logarithms.extremum,
+    "Min": Logarithms.extremum,
     "LpNormalization": Logarithms.unit_sum,
 }

@@ -23,7 +23,7 @@ from tests.export.importing.test_answers import session, shares, slopes, weights
 
 ENDINGS = {
     "by-hand": READ_OFF["by hand"],
-    "clipped": FROM_NUMBERS["clipped"],
+    "mixed": FROM_NUMBERS["mixed"],
     "one-sigmoid": READ_OFF["one sigmoid"],
 }
 SPEC = InputSpec(height=6, width=6, mean=options().mean, std=options().std)

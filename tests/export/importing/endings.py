@@ -201,8 +201,24 @@ READ_OFF = {
 }
 """Where the logits are read off the graph."""
 
-FROM_NUMBERS = {
+CLIPPED = {
     "clipped": Ending(behind("Clip", "low", "high"), {"low": number(1e-6), "high": number(1 - 1e-6)}),
+    "clipped so that the sum varies": Ending(behind("Clip", "low", "high"), {"low": number(0.2), "high": number(0.9)}),
+    "at least": Ending(behind("Max", "low"), {"low": number(1e-6)}),
+    "and a little": Ending(behind("Add", "little"), {"little": number(1e-6)}),
+    "exponentials, clipped": Ending(
+        [
+            node("Exp", ["scores"], ["e"]),
+            *normalised("e")[:1],
+            node("Div", ["e", "sum"], ["p"]),
+            node("Clip", ["p", "low"], ["out"]),
+        ],
+        {**AXIS, "low": number(1e-6)},
+    ),
+}
+"""Where bounds, in whose reach there is no gradient, are read off too."""
+
+FROM_NUMBERS = {
     "mixed": Ending(behind("MatMul", "mixing"), {"mixing": STOCHASTIC}),
     "softplus, normalised": Ending([node("Softplus", ["scores"], ["s"]), *normalised("s")], AXIS),
     "squares, in percent": Ending(

@@ -18,6 +18,7 @@ from export.importing.command import import_bundle
 from export.reference import evaluator
 from service.bundle_schema import Bundle
 from tests.export.importing.endings import (
+    CLIPPED,
     FROM_NUMBERS,
     LOGARITHMS,
     ONE,
@@ -122,9 +123,12 @@ def gives_its_own_answer(ending: Ending, folder: Path, read: Callable[[Array], A
     return bundle
 
 
-@pytest.mark.parametrize("name", READ_OFF)
+READ_OFF_OR_CLIPPED = {**READ_OFF, **CLIPPED}
+
+
+@pytest.mark.parametrize("name", READ_OFF_OR_CLIPPED)
 def test_probabilities_are_read_off_the_graph(tmp_path: Path, name: str) -> None:
-    bundle = gives_its_own_answer(READ_OFF[name], tmp_path, shares)
+    bundle = gives_its_own_answer(READ_OFF_OR_CLIPPED[name], tmp_path, shares)
     assert not any("smaller" in note for note in bundle.notes), bundle.notes
     assert bundle.layers[0].name == "conv"
     known = {"conv", "conv.bias", "head", "head.bias", "second", "one"}
@@ -219,6 +223,14 @@ def test_two_probabilities_that_have_labels_of_their_own_are_refused(tmp_path: P
         folder.mkdir()
         with pytest.raises(UnsupportedGraph, match=r"ends in (Hard)?Sigmoid \(node 'last'\).*perhaps 'scores'"):
             bundled(Ending(ending, {"low": number(0), "hundred": number(100)}), folder)
+
+
+def test_probabilities_of_labels_of_their_own_are_refused_though_the_pictures_tell_nothing(tmp_path: Path) -> None:
+    """One class fires on everything: the sum is 1 by chance."""
+    sure = np.float32([-50, 50, -50, -50])
+    ending = Ending([node("Add", ["scores", "sure"], ["s"]), node("Sigmoid", ["s"], ["out"])], {"sure": sure})
+    with pytest.raises(UnsupportedGraph, match="ends in Sigmoid"):
+        bundled(ending, tmp_path)
 
 
 def test_sigmoids_that_sum_to_one_are_probabilities(tmp_path: Path) -> None:
