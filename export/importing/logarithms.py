@@ -24,6 +24,8 @@ PASSED = {"Identity", "Dropout", "Cast", "Relu"}
 SHAPED = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"}
 MOVED = SHAPED | {"Slice", "Gather", "Expand"}
 FACTORS = {"Mul", "Div"}
+DEEPEST = 50
+"""Nodes behind which no form of a probability is looked for any more."""
 
 
 class Logarithms:
@@ -33,6 +35,7 @@ class Logarithms:
         self.graph, self.added = graph, added
         self.producers = graph.producers()
         self._known: dict[tuple[str, bool], str | None] = {}
+        self._depth = 0
 
     def unshaped(self, tensor: str) -> str:
         """The tensor of the same numbers, sample by sample in the same order, before anything gave it its shape."""
@@ -75,9 +78,10 @@ class Logarithms:
         """The node that makes `tensor`, or the first before those of `passed` that do no more than change it."""
         node = self.producers.get(tensor)
         while node is not None and node.operator in passed:
-            if any(name and name not in self.graph.constants for name in node.inputs[1:]) and node.operator in FACTORS:
+            sources = [name for name in node.inputs if name and name not in self.graph.constants]
+            if node.operator in FACTORS and len(sources) > 1:
                 return None
-            node = self.producers.get(node.inputs[0])
+            node = self.producers.get(sources[0])
         return node
 
     def complement(self, tensor: str) -> str | None:
@@ -103,7 +107,7 @@ class Logarithms:
         if node.operator == "Sigmoid":
             return self.added.op("Neg", self.added.op("Softplus", node.inputs[0]))
         if node.operator == "Sub" and self._is_one(node.inputs[0]):
-            return self._of(node.inputs[1], exact=True)
+            return self._alone(node.inputs[1], node, exact=True)
         return None
 
     def is_per_sample(self, tensor: str) -> bool:
@@ -113,9 +117,15 @@ class Logarithms:
 
     def _of(self, tensor: str, exact: bool) -> str | None:
         key = tensor, exact
-        if key not in self._known:
+        if key not in self._known and self._depth < DEEPEST:
+            self._depth += 1
             self._known[key] = self._found(tensor, exact)
-        return self._known[key]
+            self._depth -= 1
+        return self._known.get(key)
+
+    def _alone(self, tensor: str, node: Node, exact: bool) -> str | None:
+        """ln of the one operand that matters, where `node` does not repeat it."""
+        return self._of(tensor, exact) if self.graph.shape(tensor) == self.graph.shape(node.outputs[0]) else None
 
     def _found(self, tensor: str, exact: bool) -> str | None:
         if tensor in self.graph.constants:
@@ -184,9 +194,9 @@ class Logarithms:
         sum_of = "Add" if node.operator == "Mul" else "Sub"
         a, b = node.inputs
         if not exact and self._is_common(b):
-            return self._of(a, exact)
+            return self._alone(a, node, exact)
         if not exact and self._is_common(a) and node.operator == "Mul":
-            return self._of(b, exact)
+            return self._alone(b, node, exact)
         first, second = self._of(a, exact), self._of(b, exact)
         return None if first is None or second is None else self.added.op(sum_of, first, second)
 
@@ -199,8 +209,9 @@ class Logarithms:
     def difference(self, node: Node, exact: bool) -> str | None:
         """ln(x − 0), and ln(1 − x)."""
         if self._is_zero(node.inputs[1]):
-            return self._of(node.inputs[0], exact)
-        return self._complement(node.inputs[1]) if self._is_one(node.inputs[0]) else None
+            return self._alone(node.inputs[0], node, exact)
+        same_shape = self.graph.shape(node.inputs[1]) == self.graph.shape(node.outputs[0])
+        return self._complement(node.inputs[1]) if self._is_one(node.inputs[0]) and same_shape else None
 
     def _is_one(self, tensor: str) -> bool:
         value = self.graph.constants.get(tensor)
@@ -213,8 +224,8 @@ class Logarithms:
     def sum_of_all(self, node: Node, exact: bool) -> str | None:
         """ln(a + b + …), or of their mean; of one alone where the others are zeros."""
         terms = [name for name in node.inputs if not self._is_zero(name)]
-        if len(terms) == 1:
-            return self._of(terms[0], exact)
+        if len(terms) == 1 and (node.operator != "Mean" or not exact):
+            return self._alone(terms[0], node, exact)
         logarithms = [self._of(name, exact=True) for name in terms]
         total = logarithms[0]
         for other in logarithms[1:]:
@@ -265,7 +276,9 @@ class Logarithms:
 
     def extremum(self, node: Node, exact: bool) -> str | None:
         """ln of the largest or least of several is that of their logarithms."""
-        parts = [self._of(name, exact=True) for name in node.inputs]
+        parts = [
+            self._of(name, exact=True) for name in node.inputs if not self._is_zero(name) or node.operator == "Min"
+        ]
         present = [part for part in parts if part is not None]
         return self.added.op(node.operator, *present) if len(present) == len(parts) else None
 

@@ -108,6 +108,12 @@ READ_OFF = {
     "split": Ending(
         [SOFTMAX, node("Split", ["p", "sizes"], ["background", "out"], axis=1)], {"sizes": ints(1, 3)}, labels=3
     ),
+    "no less than zero": Ending(behind("Max", "zero"), {"zero": number(0)}),
+    "a factor before": Ending([SOFTMAX, node("Mul", ["hundred", "p"], ["out"])], {"hundred": number(100)}),
+    "mean with a zero": Ending(
+        [*TWO_SOFTMAXES, node("Mean", ["p", "zero"], ["half"]), node("Add", ["half", "q"], ["out"])],
+        {"second": SECOND, "zero": floats(0, 0, 0, 0)},
+    ),
     "percent": Ending(behind("Mul", "hundred"), {"hundred": number(100)}),
     "divided": Ending(behind("Div", "half"), {"half": number(0.5)}),
     "weighted classes": Ending(behind("Mul", "prior"), {"prior": floats(0.1, 0.2, 0.3, 0.4)}),

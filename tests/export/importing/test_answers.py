@@ -217,6 +217,7 @@ def test_two_probabilities_that_have_labels_of_their_own_are_refused(tmp_path: P
             [node("HardSigmoid", ["scores"], ["out"], "last")],
             [node("Sigmoid", ["scores"], ["p"], "last"), node("Clip", ["p", "low"], ["out"])],
             [node("Sigmoid", ["scores"], ["p"], "last"), node("Mul", ["p", "hundred"], ["out"])],
+            [node("Sigmoid", ["scores"], ["p"], "last"), node("Mul", ["hundred", "p"], ["out"])],
         )
     ):
         folder = tmp_path / str(count)
