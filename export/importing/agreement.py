@@ -1,4 +1,4 @@
-"""Whether a graph still answers as the file did: with a freed batch, and at the end as a bundle."""
+"""A graph is held to what the file answers: once its batch is freed, and at the end as a bundle."""
 
 from __future__ import annotations
 

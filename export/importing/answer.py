@@ -1,4 +1,4 @@
-"""What a file's answer means: logits, or probabilities in whatever form; and logits for the engine out of it.
+"""A file's answer is logits, or probabilities in whatever form; here it is judged, and made logits for the engine.
 
 `/predict` answers softmax(logits), and the loss is −ln of the label's part of it. So a network that
 ends in a Softmax gives what went into it, and one that answers probabilities in another way their
@@ -102,10 +102,10 @@ def _of_one_score(rows: Array, known: Array, output: str, logarithms: Logarithms
 
 
 def _of_one_sum(rows: Array) -> bool:
-    """Whether scores that are never negative sum to 1, or to about one number while they themselves change."""
+    """True for scores that are never negative and sum to 1, or to one other number while they themselves change."""
     sums = rows.sum(axis=1)
-    if np.abs(sums - 1).max() <= ROUNDING_OF_SUM:
-        return True
+    if sums.min() <= 0 or np.abs(sums - 1).max() <= ROUNDING_OF_SUM:
+        return bool(sums.min() > 0)
     is_unit = np.abs(sums - 1).max() <= UNIT_TOLERANCE
     return bool(np.ptp(sums) <= min(UNIT_TOLERANCE if is_unit else SUM_TOLERANCE * sums.mean(), _spread(rows) / 100))
 

@@ -44,7 +44,7 @@ class Appended:
         return name
 
     def readable(self, output: str) -> bool:
-        """Whether every tensor that `output` depends on is one of the model's or added here."""
+        """True where every tensor that `output` depends on is one of the model's or added here."""
         made = {name: node for node in self.nodes for name in node.output}
         open_names, seen = [output], set[str]()
         while open_names:

@@ -73,7 +73,7 @@ def _plain_names(graph: GraphProto, found: dict[str, TensorProto]) -> dict[str, 
 
 
 def takes_bytes(model: ModelProto) -> bool:
-    """Whether the one input is uint8."""
+    """True for a model of one input, uint8."""
     return len(model.graph.input) == 1 and model.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8
 
 

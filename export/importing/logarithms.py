@@ -9,12 +9,13 @@ numbers are left out (`scores`) unless an operator behind them would tell them a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import numpy as np
 
 from export.gradient.graph import Graph, N, Node, batch_axis, per_sample_size
 from export.importing.appended import Appended
+from export.importing.logarithm_rules import RULES
 
 SMALLEST = float(np.finfo(np.float32).tiny)
 """Probabilities below it count as so much: ln 0 has no gradient, and kernels flush what is smaller to 0."""
@@ -49,11 +50,11 @@ class Logarithms:
 
     def scores(self, tensor: str) -> str | None:
         """ln(tensor) up to one number per sample, of the tensor's shape; None where no rule leads to it."""
-        return self._readable(self._of(tensor, exact=False))
+        return self._readable(self.of(tensor, exact=False))
 
     def exact(self, tensor: str) -> str | None:
         """ln(tensor) itself; None where no rule leads to it."""
-        return self._readable(self._of(tensor, exact=True))
+        return self._readable(self.of(tensor, exact=True))
 
     def floored(self, tensor: str) -> str:
         """ln(max(tensor, 1.2e-38)): right for any tensor of probabilities, its gradient exact above that."""
@@ -69,8 +70,8 @@ class Logarithms:
             return None
         if node.operator == "Identity" or node.operator in MOVED:
             inner = self.logits(node.inputs[0])
-            return self._readable(inner and self._moved(node, inner, tensor))
-        if node.operator == "LogSoftmax" and self._covers_classes(node):
+            return self._readable(inner and self.moved(node, inner, tensor))
+        if node.operator == "LogSoftmax" and self.covers_classes(node):
             return self._readable(node.inputs[0])
         return self.scores(node.inputs[0]) if node.operator == "Log" else None
 
@@ -81,15 +82,15 @@ class Logarithms:
             sources = [name for name in node.inputs if name and name not in self.graph.constants]
             if node.operator in FACTORS and len(sources) > 1:
                 return None
-            node = self.producers.get(sources[0])
+            node = self.producers.get(sources[0]) if sources else None
         return node
 
     def complement(self, tensor: str) -> str | None:
         """ln(1 − tensor); None where no rule leads to it."""
-        return self._readable(self._complement(tensor))
+        return self._readable(self.complement_of(tensor))
 
     def is_plain(self, tensor: str) -> bool:
-        """Whether a Softmax makes `tensor`, and only its shape changes behind it."""
+        """True where a Softmax makes `tensor`, and only its shape changes behind it."""
         last = self.behind(tensor, PASSED | SHAPED)
         return last is not None and last.operator == "Softmax"
 
@@ -97,25 +98,27 @@ class Logarithms:
         """None for what folding made, which the file's own graph does not have."""
         return tensor if tensor is not None and self.added.readable(tensor) else None
 
-    def _complement(self, tensor: str) -> str | None:
+    def complement_of(self, tensor: str) -> str | None:
+        """`complement`, as the rules ask for it."""
         node = self.producers.get(tensor)
         if node is None:
             return None
-        if node.operator in MOVED or (node.operator in PASSED | {"Clip"} and self._of(tensor, exact=True) is not None):
-            inner = self._complement(node.inputs[0])
-            return self._moved(node, inner, tensor) if inner and node.operator in MOVED else inner
+        if node.operator in MOVED or (node.operator in PASSED | {"Clip"} and self.of(tensor, exact=True) is not None):
+            inner = self.complement_of(node.inputs[0])
+            return self.moved(node, inner, tensor) if inner and node.operator in MOVED else inner
         if node.operator == "Sigmoid":
             return self.added.op("Neg", self.added.op("Softplus", node.inputs[0]))
-        if node.operator == "Sub" and self._is_one(node.inputs[0]):
-            return self._alone(node.inputs[1], node, exact=True)
+        if node.operator == "Sub" and self.is_one(node.inputs[0]):
+            return self.alone(node.inputs[1], node, exact=True)
         return None
 
     def is_per_sample(self, tensor: str) -> bool:
-        """Whether `tensor` depends on the image and holds one number for every sample."""
+        """True where `tensor` depends on the image and holds one number for every sample."""
         shape = self.graph.shape(tensor)
         return tensor not in self.graph.constants and batch_axis(shape) is not None and per_sample_size(shape) == 1
 
-    def _of(self, tensor: str, exact: bool) -> str | None:
+    def of(self, tensor: str, exact: bool) -> str | None:
+        """`exact` or `scores`, as the rules ask for their operands."""
         key = tensor, exact
         if key not in self._known and self._depth < DEEPEST:
             self._depth += 1
@@ -123,9 +126,9 @@ class Logarithms:
             self._depth -= 1
         return self._known.get(key)
 
-    def _alone(self, tensor: str, node: Node, exact: bool) -> str | None:
+    def alone(self, tensor: str, node: Node, exact: bool) -> str | None:
         """ln of the one operand that matters, where `node` does not repeat it."""
-        return self._of(tensor, exact) if self.graph.shape(tensor) == self.graph.shape(node.outputs[0]) else None
+        return self.of(tensor, exact) if self.graph.shape(tensor) == self.graph.shape(node.outputs[0]) else None
 
     def _found(self, tensor: str, exact: bool) -> str | None:
         if tensor in self.graph.constants:
@@ -136,182 +139,43 @@ class Logarithms:
         if node is None or not np.issubdtype(self.graph.dtypes[tensor], np.floating):
             return None
         if node.operator in PASSED:
-            return self._of(node.inputs[0], exact)
+            return self.of(node.inputs[0], exact)
         if node.operator in MOVED or node.operator == "Split":
-            inner = self._of(node.inputs[0], exact)
-            return None if inner is None else self._moved(node, inner, tensor)
+            inner = self.of(node.inputs[0], exact)
+            return None if inner is None else self.moved(node, inner, tensor)
         rule = RULES.get(node.operator)
         return rule(self, node, exact) if rule else None
 
-    def _moved(self, node: Node, source: str, tensor: str) -> str:
+    def moved(self, node: Node, source: str, tensor: str) -> str:
         """`source` rearranged as `node` rearranges its operand."""
         given = {name: value for name, value in node.attributes.items() if value is not None}
         made = self.added.ops(node.operator, (source, *node.inputs[1:]), len(node.outputs), **given)
         return made[node.outputs.index(tensor)]
 
-    def _covers_classes(self, node: Node) -> bool:
-        """Whether a Softmax runs over all numbers of a sample, so that what it subtracts is one number per sample."""
+    def covers_classes(self, node: Node) -> bool:
+        """True where a Softmax runs over all numbers of a sample: what it subtracts is then one number per sample."""
         shape = self.graph.shape(node.inputs[0])
         axis = shape[node.attribute("axis", -1)]
         return isinstance(axis, int) and batch_axis(shape) is not None and per_sample_size(shape) == axis
 
-    def softmax(self, node: Node, exact: bool) -> str | None:
-        if not exact and self._covers_classes(node):
-            return node.inputs[0]
-        if not isinstance(self.graph.shape(node.inputs[0])[node.attribute("axis", -1)], int):
-            return None
-        return self.added.op("LogSoftmax", node.inputs[0], axis=node.attribute("axis", -1))
-
-    def exponential(self, node: Node, exact: bool) -> str | None:
-        """x of eˣ; without what was subtracted of every sample's scores against overflow."""
-        x = node.inputs[0]
-        while not exact and (shift := self.producers.get(x)) is not None and shift.operator == "Sub":
-            if not self.is_per_sample(shift.inputs[1]):
-                break
-            x = shift.inputs[0]
-        return x
-
-    def sigmoid(self, node: Node, exact: bool) -> str | None:
-        """ln σ(x) = −ln(1 + e⁻ˣ)."""
-        return self.added.op("Neg", self.added.op("Softplus", self.added.op("Neg", node.inputs[0])))
-
-    def square_root(self, node: Node, exact: bool) -> str | None:
-        inner = self._of(node.inputs[0], exact)
-        return inner and self.added.op("Mul", inner, self.added.constant(0.5))
-
-    def power(self, node: Node, exact: bool) -> str | None:
-        base, exponent = self._of(node.inputs[0], exact), self.graph.constants.get(node.inputs[1])
-        if base is None or exponent is None or exponent.size != 1:
-            return None
-        return self.added.op("Mul", base, self.added.constant(exponent.astype(np.float32)))
-
-    def reciprocal(self, node: Node, exact: bool) -> str | None:
-        inner = self._of(node.inputs[0], exact)
-        return inner and self.added.op("Neg", inner)
-
-    def product(self, node: Node, exact: bool) -> str | None:
-        """A sum, or a difference for a quotient; without a factor that is common to a sample."""
-        sum_of = "Add" if node.operator == "Mul" else "Sub"
-        a, b = node.inputs
-        if not exact and self._is_common(b):
-            return self._alone(a, node, exact)
-        if not exact and self._is_common(a) and node.operator == "Mul":
-            return self._alone(b, node, exact)
-        first, second = self._of(a, exact), self._of(b, exact)
-        return None if first is None or second is None else self.added.op(sum_of, first, second)
-
-    def _is_common(self, factor: str) -> bool:
+    def is_common(self, factor: str) -> bool:
+        """True for a factor that is the same for all classes of a sample, and positive as far as is known."""
         value = self.graph.constants.get(factor)
         if value is None:
             return self.is_per_sample(factor)
         return value.size == 1 and bool((value > 0).all())
 
-    def difference(self, node: Node, exact: bool) -> str | None:
-        """ln(x − 0), and ln(1 − x)."""
-        if self._is_zero(node.inputs[1]):
-            return self._alone(node.inputs[0], node, exact)
-        same_shape = self.graph.shape(node.inputs[1]) == self.graph.shape(node.outputs[0])
-        return self._complement(node.inputs[1]) if self._is_one(node.inputs[0]) and same_shape else None
-
-    def _is_one(self, tensor: str) -> bool:
+    def is_one(self, tensor: str) -> bool:
+        """True for a constant of ones."""
         value = self.graph.constants.get(tensor)
         return value is not None and bool((value == 1).all())
 
-    def _is_zero(self, tensor: str) -> bool:
+    def is_zero(self, tensor: str) -> bool:
+        """True for a constant of zeros."""
         value = self.graph.constants.get(tensor)
         return value is not None and not value.any()
 
-    def sum_of_all(self, node: Node, exact: bool) -> str | None:
-        """ln(a + b + …), or of their mean; of one alone where the others are zeros."""
-        terms = [name for name in node.inputs if not self._is_zero(name)]
-        if len(terms) == 1 and (node.operator != "Mean" or not exact):
-            return self._alone(terms[0], node, exact)
-        logarithms = [self._of(name, exact=True) for name in terms]
-        total = logarithms[0]
-        for other in logarithms[1:]:
-            total = None if total is None or other is None else self._sum_of_two(total, other)
-        if total is None or node.operator != "Mean":
-            return total
-        return self.added.op("Sub", total, self.added.constant(np.log(float(len(node.inputs)))))
-
-    def _sum_of_two(self, a: str, b: str) -> str:
-        """ln(eᵃ + eᵇ) from the larger of the two, so that nothing overflows."""
-        op = self.added.op
-        largest = op("Max", a, b)
-        parts = (op("Exp", op("Sub", part, largest)) for part in (a, b))
-        return op("Add", largest, op("Log", op("Add", *parts)))
-
-    def reduced(self, node: Node, exact: bool) -> str | None:
-        """ln Σ over an axis, or of the mean over it."""
-        inner = self._of(node.inputs[0], exact=True)
-        if inner is None:
-            return None
-        given = {name: value for name, value in node.attributes.items() if value is not None}
-        total = self.added.op("ReduceLogSumExp", inner, *node.inputs[1:], **given)
-        if node.operator == "ReduceSum":
-            return total
-        count = per_sample_size(self.graph.shape(node.inputs[0])) / per_sample_size(self.graph.shape(node.outputs[0]))
-        return self.added.op("Sub", total, self.added.constant(np.log(count)))
-
-    def joined(self, node: Node, exact: bool) -> str | None:
-        parts = [self._of(name, exact=True) for name in node.inputs]
-        present = [part for part in parts if part is not None]
-        return self.added.op("Concat", *present, axis=node.attribute("axis")) if len(present) == len(parts) else None
-
-    def clipped(self, node: Node, exact: bool) -> str | None:
-        """ln x between the logarithms of the bounds, or without those that no probability reaches."""
-        bounds = [self.graph.constants.get(name) for name in node.inputs[1:] if name]
-        if any(bound is None for bound in bounds):
-            return None
-        low, high = (float(self.graph.constants[name]) if (name := node.input(i)) else None for i in (1, 2))
-        low = None if low is None or low <= 0 else low
-        high = None if high is None or (high >= 1 and self._at_most_one(node.inputs[0])) else high
-        if low is None and high is None:
-            return self._of(node.inputs[0], exact)
-        inner = self._of(node.inputs[0], exact=True)
-        if inner is None or (high is not None and high <= 0):
-            return None
-        limits = [self.added.constant(np.log(bound)) if bound is not None else "" for bound in (low, high)]
-        return self.added.op("Clip", inner, *limits)
-
-    def extremum(self, node: Node, exact: bool) -> str | None:
-        """ln of the largest or least of several is that of their logarithms."""
-        parts = [
-            self._of(name, exact=True) for name in node.inputs if not self._is_zero(name) or node.operator == "Min"
-        ]
-        present = [part for part in parts if part is not None]
-        return self.added.op(node.operator, *present) if len(present) == len(parts) else None
-
-    def _at_most_one(self, tensor: str) -> bool:
+    def at_most_one(self, tensor: str) -> bool:
+        """True for what a Softmax or Sigmoid gives."""
         node = self.behind(tensor, PASSED | MOVED)
         return node is not None and node.operator in ("Softmax", "Sigmoid")
-
-    def unit_sum(self, node: Node, exact: bool) -> str | None:
-        """x/‖x‖₁."""
-        shape = self.graph.shape(node.inputs[0])
-        covers = N in shape and per_sample_size(shape) == shape[node.attribute("axis", -1)]
-        return self._of(node.inputs[0], exact) if covers and not exact and node.attribute("p", 2) == 1 else None
-
-
-Rule = Callable[[Logarithms, Node, bool], str | None]
-RULES: dict[str, Rule] = {
-    "Softmax": Logarithms.softmax,
-    "Exp": Logarithms.exponential,
-    "Sigmoid": Logarithms.sigmoid,
-    "Sqrt": Logarithms.square_root,
-    "Pow": Logarithms.power,
-    "Reciprocal": Logarithms.reciprocal,
-    "Mul": Logarithms.product,
-    "Div": Logarithms.product,
-    "Add": Logarithms.sum_of_all,
-    "Sum": Logarithms.sum_of_all,
-    "Mean": Logarithms.sum_of_all,
-    "Sub": Logarithms.difference,
-    "ReduceSum": Logarithms.reduced,
-    "ReduceMean": Logarithms.reduced,
-    "Concat": Logarithms.joined,
-    "Clip": Logarithms.clipped,
-    "Max": Logarithms.extremum,
-    "Min": Logarithms.extremum,
-    "LpNormalization": Logarithms.unit_sum,
-}

@@ -1,4 +1,4 @@
-"""What a file rounds at its very end: an answer in half precision, or in 8 bits.
+"""Some files round at their very end: their answer is in half precision, or in 8 bits.
 
 Rounding has no gradient, and the engine computes in float32; so the answer is taken before it, and
 the file's own may differ by as much as the rounding.

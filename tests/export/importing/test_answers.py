@@ -259,6 +259,13 @@ def test_logits_that_happen_to_be_positive_are_no_probabilities(tmp_path: Path) 
     gives_its_own_answer(ending, tmp_path, softmax)
 
 
+def test_scores_that_are_always_zero_are_logits(tmp_path: Path) -> None:
+    """A dead network: its sum is constant, and says nothing."""
+    ending = Ending([node("Mul", ["scores", "zero"], ["z"]), node("Abs", ["z"], ["out"])], {"zero": number(0)})
+    bundled(ending, tmp_path)
+    assert np.allclose(softmax(answers(tmp_path, "forward", images(2))["logits"]), 0.25)
+
+
 def test_an_answer_that_is_never_a_number_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedGraph, match="NaN or infinite whatever the picture"):
         bundled(READ_OFF["by hand"], tmp_path, sharpness=1e6)
