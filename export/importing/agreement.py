@@ -97,7 +97,7 @@ def own_scores(file: ModelProto, images: NDArray[np.float32]) -> NDArray[np.floa
 
 
 def in_inference(file: ModelProto) -> ModelProto:
-    """A copy whose normalizations use their running statistics, as the import takes them."""
+    """A copy that normalizes by running statistics and drops nothing, as the import takes it."""
     copy = ModelProto()
     copy.CopyFrom(file)
     for node in copy.graph.node:
@@ -106,6 +106,8 @@ def in_inference(file: ModelProto) -> ModelProto:
             del node.attribute[:]
             node.attribute.extend(kept)
             del node.output[1:]
+        if node.op_type == "Dropout":
+            del node.input[1:]
     return copy
 
 

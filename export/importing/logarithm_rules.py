@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.gradient.graph import N, Node, per_sample_size
+from export.gradient.graph import Node, per_sample_size
 
 if TYPE_CHECKING:
     from export.importing.logarithms import Logarithms
@@ -145,10 +145,15 @@ def extremum(logs: Logarithms, node: Node, exact: bool) -> str | None:
 
 
 def unit_sum(logs: Logarithms, node: Node, exact: bool) -> str | None:
-    """x/‖x‖₁."""
-    shape = logs.graph.shape(node.inputs[0])
-    covers = N in shape and per_sample_size(shape) == shape[node.attribute("axis", -1)]
-    return logs.of(node.inputs[0], exact) if covers and not exact and node.attribute("p", 2) == 1 else None
+    """x/‖x‖₁ = x/Σx."""
+    axis = node.attribute("axis", -1)
+    if node.attribute("p", 2) != 1:
+        return None
+    if not exact and per_sample_size(logs.graph.shape(node.inputs[0])) == logs.graph.shape(node.inputs[0])[axis]:
+        return logs.of(node.inputs[0], exact)
+    inner = logs.of(node.inputs[0], exact=True)
+    total = inner and logs.added.op("ReduceLogSumExp", inner, logs.added.constant([axis]), keepdims=1)
+    return logs.added.op("Sub", inner, total) if inner and total else None
 
 
 RULES: dict[str, Rule] = {

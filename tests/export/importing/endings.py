@@ -212,6 +212,14 @@ CLIPPED = {
     "clipped so that the sum varies": Ending(behind("Clip", "low", "high"), {"low": number(0.2), "high": number(0.9)}),
     "at least": Ending(behind("Max", "low"), {"low": number(1e-6)}),
     "and a little": Ending(behind("Add", "little"), {"little": number(1e-6)}),
+    "L1-normalised, clipped": Ending(
+        [
+            node("Exp", ["scores"], ["e"]),
+            node("LpNormalization", ["e"], ["p"], p=1, axis=1),
+            node("Clip", ["p", "low"], ["out"]),
+        ],
+        {"low": number(0.1)},
+    ),
     "exponentials, clipped": Ending(
         [
             node("Exp", ["scores"], ["e"]),

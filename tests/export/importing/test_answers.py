@@ -259,6 +259,17 @@ def test_logits_that_happen_to_be_positive_are_no_probabilities(tmp_path: Path) 
     gives_its_own_answer(ending, tmp_path, softmax)
 
 
+def test_a_dropout_that_was_exported_in_training_mode_drops_nothing(tmp_path: Path) -> None:
+    dropped = node("Dropout", ["scores", "half", "training"], ["out"])
+    ending = Ending([dropped], {"half": number(0.5), "training": np.array(True)})
+    bundled(ending, tmp_path)
+    expected = session(ending.model()).run(["out"], {"image": images(2)})[0]
+    found = answers(tmp_path, "forward", images(2))["logits"]
+    assert not np.allclose(found, expected)
+    plain = Ending([node("Identity", ["scores"], ["out"])]).model()
+    assert np.allclose(found, session(plain).run(["out"], {"image": images(2)})[0], atol=1e-5)
+
+
 def test_scores_that_are_always_zero_are_logits(tmp_path: Path) -> None:
     """A dead network: its sum is constant, and says nothing."""
     ending = Ending([node("Mul", ["scores", "zero"], ["z"]), node("Abs", ["z"], ["out"])], {"zero": number(0)})
