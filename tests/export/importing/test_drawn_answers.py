@@ -21,24 +21,8 @@ Array = NDArray[Any]
 
 STARTS = ("Softmax", "Exp", "by hand", "Sigmoid", "LogSoftmax")
 STEPS = [
-    "factor",
-    "quotient",
-    "zero",
-    "order",
-    "less",
-    "clip",
-    "power",
-    "root",
-    "share",
-    "L1",
-    "several",
-    "stack",
-    "prior",
-    "smoothing",
-    "shape",
-    "gate",
-    "relu",
-    "reciprocals",
+    *("factor", "quotient", "zero", "order", "less", "clip", "power", "root", "share", "L1"),
+    *("several", "stack", "prior", "smoothing", "shape", "gate", "relu", "reciprocals"),
 ]
 
 
