@@ -101,12 +101,22 @@ def _sum_of_two(logs: Logarithms, a: str, b: str) -> str:
     return op("Add", largest, op("Log", op("Add", *parts)))
 
 
+def selected(logs: Logarithms, node: Node, exact: bool) -> str | None:
+    """ln of what is taken of two; zeros in the place of what is left out are `floored`."""
+    condition, *parts = node.inputs
+    found = [logs.floored(name) if logs.is_zero(name) else logs.of(name, exact=True) for name in parts]
+    present = [part for part in found if part is not None]
+    return logs.added.op("Where", condition, *present) if len(present) == len(parts) else None
+
+
 def reduced(logs: Logarithms, node: Node, exact: bool) -> str | None:
-    """ln Σ over an axis, or of the mean over it."""
+    """ln Σ over an axis, of the mean over it, or of its extremum."""
     inner = logs.of(node.inputs[0], exact=True)
     if inner is None:
         return None
     given = {name: value for name, value in node.attributes.items() if value is not None}
+    if node.operator in ("ReduceMax", "ReduceMin"):
+        return logs.added.op(node.operator, inner, *node.inputs[1:], **given)
     total = logs.added.op("ReduceLogSumExp", inner, *node.inputs[1:], **given)
     if node.operator == "ReduceSum":
         return total
@@ -171,6 +181,9 @@ RULES: dict[str, Rule] = {
     "Sub": difference,
     "ReduceSum": reduced,
     "ReduceMean": reduced,
+    "ReduceMax": reduced,
+    "ReduceMin": reduced,
+    "Where": selected,
     "Concat": joined,
     "Clip": clipped,
     "Max": extremum,

@@ -133,8 +133,9 @@ class Logarithms:
     def _found(self, tensor: str, exact: bool) -> str | None:
         if tensor in self.graph.constants:
             value = self.graph.constants[tensor]
-            positive = np.issubdtype(value.dtype, np.floating) and bool((value > 0).all())
-            return self.added.constant(np.log(value)) if positive else None
+            if not np.issubdtype(value.dtype, np.floating) or not (value >= 0).all() or not value.any():
+                return None
+            return self.added.constant(np.log(np.maximum(value, SMALLEST)))
         node = self.producers.get(tensor)
         if node is None or not np.issubdtype(self.graph.dtypes[tensor], np.floating):
             return None

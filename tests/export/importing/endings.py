@@ -210,6 +210,25 @@ READ_OFF = {
 CLIPPED = {
     "clipped": Ending(behind("Clip", "low", "high"), {"low": number(1e-6), "high": number(1 - 1e-6)}),
     "clipped so that the sum varies": Ending(behind("Clip", "low", "high"), {"low": number(0.2), "high": number(0.9)}),
+    "masked": Ending(behind("Mul", "mask"), {"mask": floats(1, 1, 0, 1)}),
+    "small ones left out": Ending(
+        [
+            SOFTMAX,
+            node("Greater", ["p", "little"], ["large"]),
+            node("Where", ["large", "p", "zero"], ["out"]),
+        ],
+        {"little": number(0.01), "zero": number(0)},
+    ),
+    "largest of a stack": Ending(
+        [
+            *TWO_SOFTMAXES,
+            node("Unsqueeze", ["p", "axis"], ["p1"]),
+            node("Unsqueeze", ["q", "axis"], ["q1"]),
+            node("Concat", ["p1", "q1"], ["stack"], axis=1),
+            node("ReduceMax", ["stack", "axis"], ["out"], keepdims=0),
+        ],
+        {"second": SECOND, **AXIS},
+    ),
     "at least": Ending(behind("Max", "low"), {"low": number(1e-6)}),
     "and a little": Ending(behind("Add", "little"), {"little": number(1e-6)}),
     "L1-normalised, clipped": Ending(
