@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from export.gradient.errors import UnsupportedGraph
@@ -85,7 +85,8 @@ def own_scores(file: ModelProto, images: NDArray[np.float32]) -> NDArray[np.floa
     tensor = file.graph.input[0].type.tensor_type
     batch = max(1, tensor.shape.dim[0].dim_value)
     rows = np.arange(-(-len(images) // batch) * batch) % len(images)
-    given = np.rint(images).astype(np.uint8) if tensor.elem_type == TensorProto.UINT8 else images
+    element = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+    given = np.rint(images).astype(element) if np.issubdtype(element, np.integer) else images
     try:
         answer = evaluator(in_inference(file))
         parts = [answer(given[rows[start : start + batch]]) for start in range(0, len(rows), batch)]
