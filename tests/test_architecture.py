@@ -20,6 +20,7 @@ FORBIDDEN = {
 SHARED_WITH_EXPORT = {
     "service.bundle_schema",
     "service.images",
+    "service.runtime",
     "service.diagnostics.dead",
     "service.diagnostics.norms",
 }

@@ -60,12 +60,13 @@ class Prepared:
         return to_model(self.graph, nodes, [INPUT], [LOGITS], name="forward", opset=opset_of(nodes))
 
 
-def prepare(model: onnx.ModelProto, *, constants: Collection[str] = ()) -> Prepared:
+def prepare(model: onnx.ModelProto, *, constants: Collection[str] = (), logits: bool = False) -> Prepared:
     """Check, fold and simplify a classifier of one image input.
 
     The first axis of the input is the batch, free or fixed, and is made free; all others must be
     fixed. `constants` names initializers that are no parameters (an option-A shortcut's kernel).
-    A final Softmax is removed, BatchNormalization is folded into the convolution before it.
+    A final Softmax is removed, unless `logits` says that the output is logits whatever it ends in;
+    BatchNormalization is folded into the convolution before it.
 
     Raises InvalidModel, UnsupportedGraph or UnsupportedOperator.
     """
@@ -74,7 +75,7 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = ()) -> Prepa
     graph = fold(model, _image_shape(model))
     graph.excluded = frozenset(name for name in graph.constants if original(name) in set(constants))
     graph.parameters -= graph.excluded
-    notes = [*training_notes, *simplify.strip_softmax(graph)]
+    notes = [*training_notes, *([] if logits else simplify.strip_softmax(graph))]
     simplify.emit_batch_arithmetic(graph)
     simplify.drop_identities(graph)
     simplify.flatten_logits(graph)
