@@ -53,7 +53,7 @@ def recheck(folder: Path, run: Path | None, seed: int = 0) -> tuple[ParityCheck,
 
 def _without_source(bundle: Bundle, graphs: dict[GraphName, onnx.ModelProto], images: Array) -> tuple[ParityCheck, ...]:
     untrained = _untrained(bundle, graphs["forward"])
-    double = prepare(to_float64(_logits_only(graphs["forward"])), constants=untrained)
+    double = prepare(to_float64(_logits_only(graphs["forward"])), constants=untrained, logits=True)
     classes = np.arange(len(images), dtype=np.int64) % len(bundle.labels)
     stored = in_onnxruntime(graphs["weight_norms"])
     anew = in_float64(differentiate(double, "weight_norms"))

@@ -24,7 +24,11 @@ SHARED_WITH_EXPORT = {
     "service.image_errors",
     "service.image_files",
     "service.images",
+<<<<<<< HEAD
     "service.resampling",
+=======
+    "service.runtime",
+>>>>>>> trial-merge
     "service.diagnostics.dead",
     "service.diagnostics.norms",
 }

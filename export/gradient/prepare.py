@@ -11,10 +11,10 @@ import onnx
 from onnx import inliner, version_converter
 
 from export.gradient import simplify
-from export.gradient.backward import backward
+from export.gradient.backward import Gradients, backward
 from export.gradient.decompose import decompose
 from export.gradient.emitter import Emitter
-from export.gradient.errors import InvalidModel, UnsupportedGraph
+from export.gradient.errors import InvalidModel, UnsupportedGraph, UnsupportedOperator
 from export.gradient.folding import dtype_of, fold
 from export.gradient.graph import OPSET, Graph, live_nodes, static, to_model
 from export.gradient.inference import in_inference
@@ -22,6 +22,7 @@ from export.gradient.layers import WeightedLayer, describe, weight_operand, weig
 from export.gradient.lower import lower, opset_of
 from export.gradient.names import distinct_names, original, shown
 from export.gradient.rules.loss import INPUT, LOGITS, cross_entropy_cotangent
+from export.gradient.shared import keep_trained_chains, left_out
 from service.bundle_schema import Layer, OtherParameter
 
 
@@ -59,12 +60,13 @@ class Prepared:
         return to_model(self.graph, nodes, [INPUT], [LOGITS], name="forward", opset=opset_of(nodes))
 
 
-def prepare(model: onnx.ModelProto, *, constants: Collection[str] = ()) -> Prepared:
+def prepare(model: onnx.ModelProto, *, constants: Collection[str] = (), logits: bool = False) -> Prepared:
     """Check, fold and simplify a classifier of one image input.
 
     The first axis of the input is the batch, free or fixed, and is made free; all others must be
     fixed. `constants` names initializers that are no parameters (an option-A shortcut's kernel).
-    A final Softmax is removed, BatchNormalization is folded into the convolution before it.
+    A final Softmax is removed, unless `logits` says that the output is logits whatever it ends in;
+    BatchNormalization is folded into the convolution before it.
 
     Raises InvalidModel, UnsupportedGraph or UnsupportedOperator.
     """
@@ -73,12 +75,13 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = ()) -> Prepa
     graph = fold(model, _image_shape(model))
     graph.excluded = frozenset(name for name in graph.constants if original(name) in set(constants))
     graph.parameters -= graph.excluded
-    notes = [*training_notes, *simplify.strip_softmax(graph)]
+    notes = [*training_notes, *([] if logits else simplify.strip_softmax(graph))]
     simplify.emit_batch_arithmetic(graph)
     simplify.drop_identities(graph)
     simplify.flatten_logits(graph)
     simplify.rename_interface(graph, INPUT, LOGITS)
     notes += simplify.fold_batch_norms(graph)
+    _keep_trained_chains(graph)
     read = {name for node in graph.nodes for name in node.inputs}
     graph.constants = {name: value for name, value in graph.constants.items() if name in read}
     if INPUT not in read:
@@ -86,6 +89,8 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = ()) -> Prepa
     if len(model.graph.output) > 1:
         first = original(model.graph.output[0].name)
         notes.append(f"of {len(model.graph.output)} outputs the first, {first!r}, is differentiated")
+    if folded := left_out(graph):
+        notes.append(f"no norm counts how other weights are computed from trained ones: {', '.join(folded)}")
     weighted = weighted_layers(graph)
     others = _other_parameters(graph, weighted)
     return Prepared(
@@ -142,13 +147,30 @@ def _image_shape(model: onnx.ModelProto) -> tuple[int, ...]:
     return tuple(dimension.dim_value for dimension in dimensions)
 
 
-def _other_parameters(graph: Graph, weighted: list[WeightedLayer]) -> dict[str, OtherParameter]:
-    """Trained tensors that are neither a layer's weight nor its bias, in forward order of first use.
+def _keep_trained_chains(graph: Graph) -> None:
+    """As `keep_trained_chains`, but for graphs in which a rule refuses a node that this puts back."""
+    nodes, constants = graph.nodes, dict(graph.constants)
+    keep_trained_chains(graph)
+    if not graph.shared:
+        return
+    try:
+        _rehearsed(graph)
+    except UnsupportedOperator as error:
+        if all(node.outputs[0] not in graph.shared for node in graph.nodes if node.name == error.node):
+            raise
+        graph.nodes, graph.constants = nodes, constants
+        graph.shared.clear()
 
-    Found by a rehearsal of the backward walk, which also meets every operator without a rule.
-    """
+
+def _rehearsed(graph: Graph) -> Gradients:
+    """The backward walk on a copy, which also meets every operator without a rule."""
     g = Emitter(replace(graph, constants=dict(graph.constants), shapes=dict(graph.shapes), dtypes=dict(graph.dtypes)))
-    found = backward(g, LOGITS, cross_entropy_cotangent(g, static(graph.shape(LOGITS)[1:])[0]))
+    return backward(g, LOGITS, cross_entropy_cotangent(g, static(graph.shape(LOGITS)[1:])[0]))
+
+
+def _other_parameters(graph: Graph, weighted: list[WeightedLayer]) -> dict[str, OtherParameter]:
+    """Trained tensors that are neither a layer's weight nor its bias, in forward order of first use."""
+    found = _rehearsed(graph)
     own = {layer.source for layer in weighted} | {layer.bias for layer in weighted if layer.bias}
     others: dict[str, OtherParameter] = {}
     for node in graph.nodes:

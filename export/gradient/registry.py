@@ -100,6 +100,11 @@ def operators_with_rules() -> tuple[str, ...]:
     return tuple(sorted(_gradients))
 
 
+def carries_gradient(operator: str) -> bool:
+    """Whether a gradient flows through the operator: not through a shape, an index or a condition."""
+    return operator not in _without
+
+
 def gradient_rule(node: Node) -> Rule:
     """The rule for a node; UnsupportedOperator where there is none, or none for an output that is read."""
     if node.operator in _without:

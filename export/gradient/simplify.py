@@ -15,15 +15,18 @@ LARGEST_RATIO_SPREAD = 1e6
 
 
 def strip_softmax(graph: Graph) -> list[str]:
-    """Take the logits where the last node is a Softmax over the classes; a note if it was."""
+    """Take the logits where the last node is a Softmax over the classes; a note if it was.
+
+    One Softmax is taken off, not two: what it was applied to are the logits, be they probabilities.
+    """
     producers = graph.producers()
-    notes = []
+    notes: list[str] = []
     node = producers.get(graph.output)
     while node is not None and node.operator in ("Softmax", "LogSoftmax", "Identity"):
         if node.operator != "Identity":
             rank = len(graph.shape(node.inputs[0]))
             axis = node.attribute("axis", -1) % rank
-            if any(size != 1 for size in graph.shape(node.inputs[0])[axis + 1 :]) or axis == 0:
+            if notes or any(size != 1 for size in graph.shape(node.inputs[0])[axis + 1 :]) or axis == 0:
                 break
             notes.append(f"the final {node.operator} was removed: the loss is taken from the logits")
         graph.output = node.inputs[0]

@@ -10,17 +10,24 @@ from onnx import ModelProto
 
 from export.gradient.errors import UnsupportedGraph
 from export.gradient.folding import fold
+from export.gradient.graph import Graph, N
 from export.gradient.inference import in_inference
 from export.gradient.names import distinct_names
-from export.importing.agreement import require_same_answers
+from export.importing.agreement import TOLERANCE, Reference, own_scores, require_same_answers
+from export.importing.answer import understood
+from export.importing.appended import Appended
 from export.importing.batch import baked_batch, free_batch
 from export.importing.errors import OptionMismatch, faults_of
-from export.importing.head import chosen_output, logits_behind, with_standard_ends
+from export.importing.head import chosen_output, refuse_decisions, with_standard_ends
 from export.importing.image import image_input, with_open_sizes
+from export.importing.integers import with_float_weights
+from export.importing.logarithms import Logarithms
 from export.importing.normalization import folded_normalization
 from export.importing.options import ImportOptions
 from export.importing.order import in_order, require_computed
+from export.importing.probes import probes
 from export.importing.reading import read_model
+from export.importing.rounding import without_rounding
 from export.importing.standard import inlined, keep_only, standardize
 from export.importing.weights import name_weights, untrained, weights_as_initializers
 from service.bundle_schema import InputSpec
@@ -31,7 +38,8 @@ class ImportedModel:
     """A classifier in the engine's terms.
 
     `model` has the pinned opset, one input `input` (N free, the rest static) and one output
-    `logits` [N, K]; `constants` names its initializers that are no trained parameters.
+    `logits` [N, K]; `constants` names its initializers that are no trained parameters. `reference` is
+    what the file itself answers, and None where the model has been given other weights since.
     """
 
     model: ModelProto
@@ -39,6 +47,7 @@ class ImportedModel:
     input: InputSpec
     labels: tuple[str, ...]
     notes: tuple[str, ...]
+    reference: Reference | None = None
 
 
 def import_classifier(path: Path, options: ImportOptions) -> ImportedModel:
@@ -56,39 +65,57 @@ def import_classifier(path: Path, options: ImportOptions) -> ImportedModel:
 def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     model = read_model(path)
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
-    notes = [f"imported from {path.name}" + (f", written by {producer}" if producer else "")]
     output = chosen_output(model, options.output)
     require_computed(model, output)
     model, training_notes = in_inference(distinct_names(in_order(inlined(model)), contract=False))
-    model = with_open_sizes(keep_only(model, output))
-    folding_notes = folded_normalization(model)
-    model = standardize(name_weights(model), output)
-    model = weights_as_initializers(standardize(model, logits_behind(model, output)))
+    file = with_open_sizes(keep_only(model, output))
+    unrounded = without_rounding(file, output)
+    model, dequantized = with_float_weights(unrounded.model)
+    model = weights_as_initializers(standardize(name_weights(model), output))
+    refuse_decisions(model, output)
     image = image_input(model, options)
     model, spec = image.model, image.spec
-    notes += [*training_notes, *image.notes, *folding_notes]
+    notes = [f"imported from {path.name}" + (f", written by {producer}" if producer else "")]
+    notes += [*training_notes, *image.notes, *dequantized, *unrounded.notes, *folded_normalization(file)]
     batch = baked_batch(model)
     if batch is not None:
         baked, model = model, free_batch(model, batch)
         require_same_answers(baked, model, batch)
         notes.append(f"the file was exported for batches of {batch}; the batch axis was made free")
-    model = _with_logits(model, spec, options.labels)
-    return ImportedModel(model, untrained(model), spec, options.labels, tuple(notes))
+    graph = _folded(model, spec, options.labels)
+    images = probes(spec, bytes_only=image.integers)
+    added = Appended(model)
+    answer = understood(own_scores(file, images), graph.output, Logarithms(graph, added), added)
+    notes += [answer.note] if answer.note else []
+    model = keep_only(added.to(model), answer.logits)
+    is_flat = len(graph.shapes.get(answer.logits, ())) == 2
+    model = with_standard_ends(model, answer.logits, is_flat)
+    return ImportedModel(
+        model=model,
+        constants=tuple(dict.fromkeys((*untrained(model), *added.constants))),
+        input=spec,
+        labels=options.labels,
+        notes=tuple(notes),
+        reference=Reference(images, answer.probabilities, max(TOLERANCE, unrounded.tolerance)),
+    )
 
 
-def _with_logits(model: ModelProto, spec: InputSpec, labels: tuple[str, ...]) -> ModelProto:
-    """Checked against the labels, with the bundle's names for input and output."""
+def _folded(model: ModelProto, spec: InputSpec, labels: tuple[str, ...]) -> Graph:
+    """The graph with its shapes, its output checked against the labels."""
     sizes = (spec.channels, spec.height, spec.width)
     image = sizes if spec.layout == "nchw" else (*sizes[1:], sizes[0])
     output = model.graph.output[0].name
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # constants that overflow are met by the engine
-        shape = fold(model, image).shape(output)
-    static = [size for size in shape[1:] if isinstance(size, int)]
-    classes = max(static, default=0)
-    if len(shape) < 2 or isinstance(shape[0], int) or len(static) != len(shape) - 1 or sum(s != 1 for s in static) != 1:
+        graph = fold(model, image)
+    shape = graph.shape(output)
+    known = [size for size in shape[1:] if isinstance(size, int)]
+    classes = max(known, default=1)
+    if not shape or shape[0] != N or len(known) != len(shape) - 1 or sum(size != 1 for size in known) > 1:
         described = ["N" if not isinstance(size, int) else size for size in shape]
         raise UnsupportedGraph(f"the output {output!r} has shape {described}, not [N, classes]: no classifier")
-    if len(labels) != classes:
+    if classes == 1 and len(labels) != 2:
+        raise OptionMismatch(f"--labels names {len(labels)} classes; the model has one score, which is for two")
+    if classes > 1 and len(labels) != classes:
         raise OptionMismatch(f"--labels names {len(labels)} classes; the model has {classes}")
-    return with_standard_ends(model, output, len(shape))
+    return graph

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
+from onnx import ModelProto
+
 from export.bundle import opset_of, write_bundle
 from export.gradient import differentiate, prepare
-from export.gradient.errors import GradientError
+from export.gradient.errors import GradientError, UnsupportedGraph
+from export.importing.agreement import Reference
 from export.importing.classifier import ImportedModel, import_classifier
-from export.importing.errors import OptionMismatch, faults_of
+from export.importing.errors import OptionMismatch, RuntimeMissing, faults_of
 from export.importing.labels import read_labels
 from export.importing.options import ImportOptions
 from service.bundle_schema import Architecture, Bundle, GraphName, ParityCheck
@@ -92,14 +97,22 @@ def import_bundle(
     """
     if not name or not all(c.isalnum() or c in "._-" for c in name) or not name[0].isalnum() or len(name) > 64:
         raise OptionMismatch(f"--name {name!r}: up to 64 letters, digits, '.', '_' and '-', a letter or digit first")
+    if find_spec("onnxruntime") is None:
+        raise RuntimeMissing(
+            "every graph is run before it is written, and ONNX Runtime is not installed: pip install '.[export,cpu]'"
+        )
     imported = import_classifier(path, options)
     with faults_of(path):
         return bundle_of(imported, name, bundles, parity)
 
 
 def bundle_of(imported: ImportedModel, name: str, bundles: Path, parity: tuple[ParityCheck, ...] = ()) -> Bundle:
-    """Differentiate an imported classifier and write its bundle."""
-    prepared = prepare(imported.model, constants=imported.constants)
+    """Differentiate an imported classifier, try every graph and write the bundle.
+
+    A graph that does not run is left out, and a note says so. Raises UnsupportedGraph where the
+    forward graph does not run, or answers otherwise than the file.
+    """
+    prepared = prepare(imported.model, constants=imported.constants, logits=True)
     names: tuple[GraphName, ...] = get_args(GraphName)
     graphs = {graph: differentiate(prepared, graph) for graph in names}
     bundle = Bundle(
@@ -117,7 +130,35 @@ def bundle_of(imported: ImportedModel, name: str, bundles: Path, parity: tuple[P
         notes=(*imported.notes, *prepared.notes),
         sha256={},
     )
-    return write_bundle(bundle, graphs, bundles / name)
+    return write_what_runs(bundle, graphs, imported.reference, bundles / name)
+
+
+def write_what_runs(
+    bundle: Bundle, graphs: Mapping[GraphName, ModelProto], reference: Reference | None, destination: Path
+) -> Bundle:
+    """Try every graph, compare the forward graph's answer with the file's, and write the bundle of those that run.
+
+    Raises UnsupportedGraph as `bundle_of` does.
+    """
+    failures = _failures(bundle, graphs, reference)
+    left_out = tuple(f"the graph {graph} is left out: {reason}" for graph, reason in failures.items())
+    bundle = bundle.model_copy(update={"notes": (*bundle.notes, *left_out)})
+    return write_bundle(bundle, {key: graphs[key] for key in graphs if key not in failures}, destination)
+
+
+def _failures(
+    bundle: Bundle, graphs: Mapping[GraphName, ModelProto], reference: Reference | None
+) -> dict[GraphName, str]:
+    from export.trial import BATCHES, Trial
+
+    with Trial(bundle, graphs) as trial:
+        failures = trial.failures()
+        if reason := failures.get("forward"):
+            raise UnsupportedGraph(f"the forward graph cannot be served: {reason}")
+        if reference is not None:
+            for batch in BATCHES:
+                reference.require(trial.logits(reference.images, batch), batch)
+    return failures
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -204,7 +204,7 @@ def test_channels_last_are_recognised(tmp_path: Path) -> None:
         (classifier(constants={"conv.bias": np.zeros(5, np.float16)}), "tensor 'conv.bias' is float16"),
         (classifier(body()[:2], outputs=["r"]), "not [N, classes]: no classifier"),
     ],
-    ids=["three axes", "five channels", "bytes", "half precision", "a half-precision weight", "no classes"],
+    ids=["three axes", "five channels", "integers", "half precision", "a half-precision weight", "no classes"],
 )
 def test_what_is_no_float32_image_classifier_is_refused(tmp_path: Path, model: ModelProto, words: str) -> None:
     assert words in refusal(UnsupportedGraph, model, tmp_path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -133,6 +135,19 @@ def test_flags_are_in_the_bundle_s_record(
     assert {name: bundle["input"][name] for name in recorded} == recorded
     assert bundle["labels"] == ["ant", "bee", "cat", "dog"]
     assert "imported from model.onnx, written by by hand" in bundle["notes"]
+
+
+def test_without_onnx_runtime_one_line_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("ant\nbee\ncat\ndog\n")
+    flags = ["--name", "stranger", "--labels", str(tmp_path / "labels.txt"), "--out", str(tmp_path / "bundles"), *WHOLE]
+    arguments = ["onnx", str(saved(classifier(), tmp_path)), *flags]
+    code = (
+        f"import sys; sys.modules['onnxruntime'] = None; from export.__main__ import main; sys.exit(main({arguments}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "pip install '.[export,cpu]'" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_layout_that_the_sizes_leave_open_is_said_by_its_flag(tmp_path: Path) -> None:
