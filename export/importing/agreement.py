@@ -83,7 +83,7 @@ def own_scores(file: ModelProto, images: NDArray[np.float32]) -> NDArray[np.floa
     Raises UnsupportedGraph where it does not run.
     """
     tensor = file.graph.input[0].type.tensor_type
-    batch = max(1, *(dimension.dim_value for dimension in tensor.shape.dim[:1]), 1)
+    batch = max([1, *(dimension.dim_value for dimension in tensor.shape.dim[:1])])
     rows = np.arange(-(-len(images) // batch) * batch) % len(images)
     element = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
     given = np.rint(images).astype(element) if np.issubdtype(element, np.integer) else images
