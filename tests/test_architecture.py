@@ -24,11 +24,8 @@ SHARED_WITH_EXPORT = {
     "service.image_errors",
     "service.image_files",
     "service.images",
-<<<<<<< HEAD
     "service.resampling",
-=======
     "service.runtime",
->>>>>>> trial-merge
     "service.diagnostics.dead",
     "service.diagnostics.norms",
 }
