@@ -8,11 +8,13 @@ from __future__ import annotations
 import binascii
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 
 from service.base64_text import from_base64
 from service.errors import MalformedRequest, TooLarge
+from service.header_fields import parameters
 
 MOST_QUOTED_PRINTABLE = 2**20
 """Bytes; it is decoded in one go, in which nothing else moves."""
@@ -71,8 +73,15 @@ def _part(head: MultipartSegment, content: bytes) -> Part:
     if media_type.startswith("multipart/"):
         raise MalformedRequest("A multipart body inside another is not taken; send every file as a part of its own.")
     encoding = head.header("Content-Transfer-Encoding", "").strip()
-    file_name = None if head.filename is None else _utf_8(head.filename)
-    return Part(_utf_8(head.name or ""), file_name, media_type, head.charset or "", _decoded(content, encoding))
+    return Part(_utf_8(head.name or ""), _file_name(head), media_type, head.charset or "", _decoded(content, encoding))
+
+
+def _file_name(head: MultipartSegment) -> str | None:
+    """The name of the part's file, also where it stands in `filename*` alone (RFC 5987), as older clients write it."""
+    if head.filename is not None:
+        return _utf_8(head.filename)
+    extended = parameters(head.header("Content-Disposition", ""))[1].get("filename*")
+    return None if extended is None else unquote(extended.rpartition("'")[2])
 
 
 def _utf_8(field: str) -> str:

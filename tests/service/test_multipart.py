@@ -74,7 +74,8 @@ def test_boundaries_of_any_characters(boundary: str) -> None:
         (b'form-data; name="f"; filename="C:\\\\x.jpg"', "f", "x.jpg"),
         (b'form-data; name="a%22b"; filename="a%0D%0A.jpg"', 'a"b', "a\r\n.jpg"),
         ('form-data; name="naïve"; filename="naïve.jpg"'.encode("latin-1"), "na\ufffdve", "na\ufffdve.jpg"),
-        (b"form-data; name=f; filename*=utf-8''x.jpg", "f", None),
+        (b"form-data; name=f; filename*=utf-8''%e2%82%ac.jpg", "f", "€.jpg"),
+        (b"form-data; name=f", "f", None),
         (b'attachment; filename="x.jpg"', "", "x.jpg"),
     ],
 )
