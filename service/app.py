@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from service.access import Access
 from service.cpu_limit import available_cpus, decode_threads, run_threads
 from service.decoding import DecodePool
 from service.engine import Engine
@@ -50,6 +51,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
     registry = Registry(settings.default_model)
     ledger = Ledger()
     lifecycle = Lifecycle()
+    access = Access(settings.api_keys, settings.requests_per_second)
     runtime = runtime or Runtime(settings.execution_provider)
     loader = Loader(
         settings.bundles,
@@ -93,13 +95,13 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
     state = app.state
     state.settings, state.registry, state.runtime, state.ledger = settings, registry, runtime, ledger
     state.lifecycle, state.engine, state.decode_pool, state.loader = lifecycle, engine, decode_pool, loader
-    state.predict, state.sampler = endpoint, sampler
-    state.metrics = metrics_registry(ledger, engine, registry, runtime, sampler)
+    state.predict, state.sampler, state.access = endpoint, sampler, access
+    state.metrics = metrics_registry(ledger, engine, registry, loader, runtime, sampler)
     for router in ROUTERS:
         app.include_router(router)
     for error in (ServiceError, ImageError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(error, _answer_error)
-    return Gateway(app, endpoint, settings, ledger, lifecycle)
+    return Gateway(app, endpoint, settings, access, ledger, lifecycle)
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

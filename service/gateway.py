@@ -42,13 +42,19 @@ class Gateway:
     """The ASGI application that the server runs."""
 
     def __init__(
-        self, app: FastAPI, predict: PredictEndpoint, settings: Settings, ledger: Ledger, lifecycle: Lifecycle
+        self,
+        app: FastAPI,
+        predict: PredictEndpoint,
+        settings: Settings,
+        access: Access,
+        ledger: Ledger,
+        lifecycle: Lifecycle,
     ) -> None:
         self.app = app
         self._predict = predict
         self._ledger = ledger
         self._lifecycle = lifecycle
-        self._access = Access(settings.api_keys, settings.requests_per_second)
+        self._access = access
         self._longest = settings.deadline_ms / 1e3
         self._deadlines = Deadlines(self._longest)
         self._bodies = BodyReader(settings.max_body_bytes, settings.max_body_bytes_in_flight, settings.request_timeout)

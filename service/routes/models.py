@@ -21,10 +21,12 @@ async def list_models(registry: RegistryDependency, runtime: RuntimeDependency) 
     return JsonResponse(
         {
             "default": registry.default_name,
+            "default_missing": registry.missing_default(),
             "execution_provider": runtime.provider,
             "execution_provider_reason": runtime.reason,
             "models": [summary(model, registry) for model in registry.models()],
             "refused": dict(registry.refused),
+            "unavailable": dict(registry.unavailable),
         }
     )
 
@@ -46,7 +48,7 @@ def summary(model: ServedModel, registry: Registry) -> dict[str, Any]:
         "bundle": model.digest,
         "execution_provider": model.execution_provider,
         "ready": model.ready,
-        "default": model.name == registry.default_name,
+        "default": registry.is_default(model),
         "family": model.bundle.architecture.family,
         "depth": model.bundle.architecture.depth,
         "graphs": {name: _graph_status(graph) for name, graph in model.graphs.items()},

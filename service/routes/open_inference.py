@@ -20,7 +20,7 @@ from service.dependencies import (
     context_of,
 )
 from service.engine import Engine
-from service.errors import MalformedRequest, NotReady
+from service.errors import MalformedRequest
 from service.forms import LARGE_BODY
 from service.open_inference.answers import HEADER_LENGTH, answer, classified, compressed
 from service.open_inference.catalogue import IMAGE, INPUT, LABEL, Catalogue
@@ -28,7 +28,7 @@ from service.open_inference.requests import InferRequest, RequestedOutput, decom
 from service.openapi import PROTOCOL_ERRORS
 from service.registry import ServedModel
 from service.responses import JsonResponse
-from service.routes.health import unreadiness
+from service.routes.health import admitted, check_alive, unreadiness
 from service.settings import Settings
 
 Array = NDArray[Any]
@@ -51,15 +51,18 @@ async def server_metadata() -> JsonResponse:
 
 
 @router.get("/health/live")
-async def live() -> JsonResponse:
-    """The process answers."""
+async def live(request: Request) -> JsonResponse:
+    """The process answers, and still looks after its bundles."""
+    check_alive(request.app.state.loader)
     return JsonResponse({"live": True})
 
 
 @router.get("/health/ready")
-async def ready(registry: RegistryDependency, lifecycle: LifecycleDependency) -> JsonResponse:
-    """The default model predicts."""
-    error = unreadiness(registry, lifecycle)
+async def ready(
+    request: Request, registry: RegistryDependency, lifecycle: LifecycleDependency, settings: SettingsDependency
+) -> JsonResponse:
+    """As `/health/ready`: by default, every accepted bundle predicts."""
+    error = unreadiness(registry, lifecycle, settings.ready_when, names=admitted(request))
     if error is not None:
         raise error
     return JsonResponse({"live": True, "ready": True})
@@ -99,8 +102,7 @@ async def model_metadata(name: str, registry: RegistryDependency, version: str |
 async def model_ready(name: str, registry: RegistryDependency, version: str | None = None) -> JsonResponse:
     """The model predicts; its other graphs load on their first use."""
     model = registry.select(name, version)
-    if not model.ready:
-        raise NotReady(f"{model.name} is still loading.", retry_after=1.0)
+    model.graph("forward").check_ready()
     return JsonResponse({"name": model.name, "ready": True})
 
 
@@ -152,7 +154,7 @@ async def repository_index(registry: RegistryDependency) -> JsonResponse:
     ]
     refused = [
         {"name": name, "version": "", "state": "UNAVAILABLE", "reason": reason}
-        for name, reason in registry.refused.items()
+        for name, reason in (*registry.refused.items(), *registry.unavailable.items())
     ]
     return JsonResponse(served + refused)
 

@@ -67,7 +67,9 @@ def test_a_folder_without_bundles_is_live_but_not_ready(tmp_path: Path) -> None:
         answer = client.get("/health/ready")
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "1"
-        assert answer.json()["detail"] == "No model is served."
+        assert answer.json()["detail"] == (
+            "No model is served. The folder of bundles cannot be read: No such file or directory."
+        )
 
 
 REFUSALS = {
