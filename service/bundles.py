@@ -24,6 +24,9 @@ from service.printable import printable
 LARGEST_DESCRIPTION = 16 * 2**20
 """Bytes of `bundle.json`; a hundred times the largest that we write."""
 
+BLOCK = 2**17
+"""Bytes read at a time."""
+
 LONGEST_NAME = 255
 """Bytes of a file name."""
 
@@ -163,13 +166,15 @@ def _opened(directory: Path, name: str) -> BufferedReader:
 
 
 def _read(file: BufferedReader, name: str, most: int | None = None) -> bytes:
+    content = bytearray()
     try:
-        content = file.read() if most is None else file.read(most + 1)
+        while block := file.read(BLOCK):  # in blocks: memory follows what is there, whatever size the file claims
+            content += block
+            if most is not None and len(content) > most:
+                raise BundleRefused(f"{name} has more than {most:,} bytes")
     except OSError as error:
         raise _refusal(name, error) from None
-    if most is not None and len(content) > most:
-        raise BundleRefused(f"{name} has more than {most:,} bytes")
-    return content
+    return bytes(content)
 
 
 def _check_digest(name: str, found: str, expected: str) -> None:

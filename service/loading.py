@@ -111,7 +111,6 @@ class Loader:
         except BaseException as error:
             self._ended_by = error
             log.critical("the loader has ended: no bundle is loaded any more", exc_info=error)
-            raise
 
     def _work_until_stopped(self) -> None:
         next_look: float | None = time.monotonic()
@@ -166,8 +165,9 @@ class Loader:
                     raise OSError(None, ANOTHER_DEVICE)
             except OSError as error:
                 self._unreadable = {self._folder: why(error)}
-                self._tell_unavailable()
-                self._registry.hinder(self._unavailable())
+                unavailable = self._unavailable(self._seen, self._unreadable)
+                self._tell_unavailable(unavailable)
+                self._registry.hinder(unavailable)
                 return
             self._device = look.device
             self._follow(look)
@@ -187,14 +187,14 @@ class Loader:
                 after[directory] = known
         if after == before and look.unreadable == self._unreadable and self._registry.complete:
             return
-        self._seen, self._unreadable = after, look.unreadable
         if not self._registry.complete:
-            self._publish()  # a starting service says what it is loading
+            self._publish(after, look.unreadable)  # a starting service says what it is loading
             names = ", ".join(self._registry.names())
             log.log(logging.INFO if names else logging.WARNING, "models: %s", names or f"none in {self._folder}")
-        self._load_forward_graphs(before)
-        self._tell_unavailable()
-        self._publish()
+        self._load_forward_graphs(before, after)
+        self._tell_unavailable(self._unavailable(after, look.unreadable))
+        self._publish(after, look.unreadable)
+        self._seen, self._unreadable = after, look.unreadable  # not before: a round that fails is gone through again
         self._tell_default()
         self._retire(before)
 
@@ -223,8 +223,9 @@ class Loader:
         served = known.model if known else None
         return _Seen(mark, served, None, reason, failures, time.monotonic() + pause_after(failures))
 
-    def _load_forward_graphs(self, before: dict[Path, _Seen]) -> None:
-        pending = {path: seen.model for path, seen in self._seen.items() if seen.model and not seen.model.ready}
+    def _load_forward_graphs(self, before: dict[Path, _Seen], after: dict[Path, _Seen]) -> None:
+        """Loads what is new in `after`, and puts back what was before in place of what cannot be loaded."""
+        pending = {path: seen.model for path, seen in after.items() if seen.model and not seen.model.ready}
         while pending and not self._stop.is_set():
             directory = min(pending, key=lambda path: self._turn(pending[path]))
             model = pending.pop(directory)
@@ -232,20 +233,20 @@ class Loader:
             self._opener.load_now(model, graph)
             if graph.failure is None:
                 continue
-            mark, old = self._seen[directory].fingerprint, before.get(directory)
+            mark, old = after[directory].fingerprint, before.get(directory)
             if graph.retry_at is None:
-                self._seen[directory] = _Seen(mark, old.model if old else None, refusal=graph.failure)
+                after[directory] = _Seen(mark, old.model if old else None, refusal=graph.failure)
             else:
-                self._seen[directory] = self._put_off(mark, old, graph.failure)
+                after[directory] = self._put_off(mark, old, graph.failure)
 
     def _turn(self, model: ServedModel) -> tuple[bool, bool]:
         """What sorts models into the order of loading: those asked for, then the default, then the others."""
         return not model.graphs["forward"].asked_for, not self._registry.is_default(model)
 
-    def _publish(self) -> None:
+    def _publish(self, all_seen: dict[Path, _Seen], unreadable: dict[Path, str]) -> None:
         models: dict[tuple[str, str], ServedModel] = {}
         refused: dict[str, str] = {}
-        for directory, seen in self._seen.items():
+        for directory, seen in all_seen.items():
             if seen.refusal is not None:
                 refused[self._shown(directory)] = seen.refusal
             if seen.model is None:
@@ -255,19 +256,19 @@ class Loader:
                 refused[self._shown(directory)] = f"{key[0]} version {key[1]} is there twice"
             else:
                 models[key] = seen.model
-        self._registry.replace(models.values(), refused, self._unavailable())
+        self._registry.replace(models.values(), refused, self._unavailable(all_seen, unreadable))
 
-    def _unavailable(self) -> dict[str, str]:
+    def _unavailable(self, all_seen: dict[Path, _Seen], unreadable: dict[Path, str]) -> dict[str, str]:
         """What could not be read or loaded, for a reason that may pass → why."""
-        found = {self._shown(path): printable(reason) for path, reason in self._unreadable.items()}
-        for directory, seen in self._seen.items():
+        found = {self._shown(path): printable(reason) for path, reason in unreadable.items()}
+        for directory, seen in all_seen.items():
             if seen.unavailable is not None:
                 found.setdefault(self._shown(directory), seen.unavailable)
         return found
 
-    def _tell_unavailable(self) -> None:
+    def _tell_unavailable(self, found: dict[str, str]) -> None:
         """Logs what has changed in that since the last time."""
-        told, found = self._registry.unavailable, self._unavailable()
+        told = self._registry.unavailable
         for name, reason in found.items():
             if told.get(name) != reason:
                 what = f"the folder {self._folder}" if name == "." else f"bundle {name}"

@@ -47,7 +47,10 @@ class GraphOpener:
         with graph.lock:
             if graph.may_load(time.monotonic()):
                 graph.state = "loading"
-                self._load(model, graph)
+                try:
+                    self._load(model, graph)
+                except Exception as error:  # it must not be left as loading
+                    self._fail(graph, error)
 
     def measure_next(self) -> bool:
         """Measures the best batch size of one graph that is ready; returns whether there was one."""
