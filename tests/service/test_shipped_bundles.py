@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not (BUNDLES / "resnet20").exists(), reason="no 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
-    with running(BUNDLES, warm_up=False) as server, server.client() as client:
+    with running(BUNDLES, default_model="resnet20", warm_up=False) as server, server.client() as client:
         yield client
 
 
