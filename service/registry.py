@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+import zlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Final, Literal
 
 from service.bundle_schema import Bundle, GraphName, InputSpec
 from service.bundles import StoredBundle
 from service.errors import InvalidParameter, NotReady, ServiceError, UnknownModel
 from service.runtime import Session
+
+RECORDS: Final = frozenset({"training", "parity"})
+"""Fields of a bundle's description that nothing is computed with."""
 
 GraphState = Literal["unloaded", "loading", "ready", "failed"]
 
@@ -83,8 +89,12 @@ class ServedModel:
     """One version of one bundle, as long as it is served."""
 
     def __init__(self, stored: StoredBundle, execution_provider: str) -> None:
-        self.stored = stored
-        self.bundle: Bundle = stored.bundle
+        light = stored.bundle.model_copy(update={"training": None, "parity": ()})
+        self.stored = replace(stored, bundle=light)
+        self.bundle: Bundle = light
+        """Without its records, see `records`."""
+        records = stored.bundle.model_dump_json(include=set(RECORDS))
+        self._records = zlib.compress(records.encode(), level=1)
         self.digest = stored.digest
         self.name = stored.bundle.name
         self.version = stored.bundle.version
@@ -92,6 +102,11 @@ class ServedModel:
         self.graphs: Mapping[GraphName, ServedGraph] = MappingProxyType(
             {name: ServedGraph(f"{self.name}@{self.version}", name, self.bundle.input) for name in self.bundle.graphs}
         )
+
+    def records(self) -> dict[str, Any]:
+        """How it was trained and verified: most of a description's size, and only shown, so it is kept compressed."""
+        found: dict[str, Any] = json.loads(zlib.decompress(self._records))
+        return found
 
     def has(self, graph: GraphName) -> bool:
         return graph in self.graphs

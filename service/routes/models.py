@@ -38,7 +38,7 @@ async def describe_model(name: str, registry: RegistryDependency, version: str |
     bundle = model.bundle.model_dump(mode="json", exclude={"graphs", "sha256", "schema_version", "name", "version"})
     bundle.pop("features")
     versions = [other.version for other in registry.versions(model.name)]
-    return JsonResponse({**summary(model, registry), "versions": versions, **bundle})
+    return JsonResponse({**summary(model, registry), "versions": versions, **bundle, **model.records()})
 
 
 def summary(model: ServedModel, registry: Registry) -> dict[str, Any]:
