@@ -41,6 +41,8 @@ class GraphOpener:
         self._sessions: WeakValueDictionary[tuple[tuple[str, str], ...], Session] = WeakValueDictionary()
         self._speeds: WeakKeyDictionary[Session, Speed] = WeakKeyDictionary()
         self._unmeasured: deque[ServedGraph] = deque()
+        self._told: dict[tuple[str, str], str] = {}
+        """By model and graph, why it was last said not to be loaded: it is tried again and again, and said once."""
 
     def load_now(self, model: ServedModel, graph: ServedGraph) -> None:
         """Opens a graph that may be loaded, in this thread; returns when it is ready, failed or put off."""
@@ -90,6 +92,7 @@ class GraphOpener:
         if not self._is_unchanged(model, graph):
             return
         self._sessions[content] = session
+        self._told.pop((graph.model, graph.name), None)
         graph.open(session, *speed)
         if self._warm_up and session not in self._speeds:
             self._unmeasured.append(graph)
@@ -104,10 +107,15 @@ class GraphOpener:
 
     def _fail(self, graph: ServedGraph, error: Exception) -> None:
         passing = may_pass(error)
-        if graph.failures == 0:
-            log.error("graph %s of %s cannot be loaded", graph.name, graph.model, exc_info=error)
         reason = f"{graph.name} cannot be loaded: {passing or type(error).__name__}"
+        self._tell(graph, reason, error)
         graph.fail(reason, pause_after(graph.failures + 1) if passing else None)
+
+    def _tell(self, graph: ServedGraph, reason: str, error: Exception | None = None) -> None:
+        key = (graph.model, graph.name)
+        if self._told.get(key) != reason:
+            self._told[key] = reason
+            log.log(logging.ERROR if error else logging.WARNING, "%s: %s", graph.model, reason, exc_info=error)
 
     def _is_unchanged(self, model: ServedModel, graph: ServedGraph) -> bool:
         """Whether the files are still the bundle's; otherwise the graph is not ready.
@@ -117,13 +125,14 @@ class GraphOpener:
         """
         try:
             model.stored.check_graph(graph.name)
-        except BundleRefused as reason:
-            log.warning("graph %s of %s is not loaded: %s", graph.name, graph.model, reason)
-            if isinstance(reason, BundleUnreadable):
-                graph.fail(f"{graph.name} cannot be loaded: {reason}", pause_after(graph.failures + 1))
+        except BundleRefused as error:
+            reason = f"{graph.name} cannot be loaded: {error}"
+            self._tell(graph, reason)
+            if isinstance(error, BundleUnreadable):
+                graph.fail(reason, pause_after(graph.failures + 1))
             elif graph.diagnostic:
                 graph.put_off()
             else:
-                graph.fail(f"{graph.name} cannot be loaded: {reason}")
+                graph.fail(reason)
             return False
         return True

@@ -179,6 +179,14 @@ def test_every_probe_asks_a_path_that_exists() -> None:
     assert probed <= paths
 
 
+def test_no_probe_that_starts_a_container_again_asks_for_readiness() -> None:
+    """A folder that takes long to read, or a default model that is yet to come, would be a loop of restarts."""
+    for name, container in containers():
+        for probe in ("startupProbe", "livenessProbe"):
+            if "httpGet" in container.get(probe, {}):
+                assert container[probe]["httpGet"]["path"].endswith("/health/live"), name
+
+
 def test_every_selector_picks_the_pods_of_the_deployment() -> None:
     """An empty selector would pick every pod of the namespace."""
     (deployment,) = documents(KUBERNETES / "base" / "deployment.yaml")

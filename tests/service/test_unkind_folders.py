@@ -27,6 +27,7 @@ from service.printable import printable
 
 ROOT = Path(__file__).parents[2]
 RED = picture("red")
+BIASES = {"red": (0.0, 0.0, 0.0), "blue": (0.0, 0.0, 100.0)}
 
 
 def look(server: LiveServer) -> None:
@@ -309,6 +310,34 @@ def test_a_file_that_cannot_be_read_for_a_request_is_a_503_and_asked_for_again(t
             path.write_bytes(bytes_of)
         assert client.post("/diagnostics/scores", content=image).status_code == 200
         wait_until(lambda: client.post("/diagnostics/features", content=image).status_code == 200)
+
+
+def mounted(volume: Path, revision: str, source: Path) -> None:
+    """What the kubelet does with a ConfigMap or a projected volume: one link is swapped, and all content with it."""
+    shutil.copytree(source, volume / f"..{revision}")
+    (volume / "..data_tmp").symlink_to(f"..{revision}")
+    (volume / "..data_tmp").rename(volume / "..data")
+    for entry in source.iterdir():
+        if not (volume / entry.name).is_symlink():
+            (volume / entry.name).symlink_to(f"..data/{entry.name}")
+
+
+@pytest.mark.parametrize("whole_folder", [False, True], ids=["a bundle", "the folder of bundles"])
+def test_a_mounted_volume_of_links_is_followed(tmp_path: Path, whole_folder: bool) -> None:
+    folder = tmp_path / "bundles"
+    red, blue = (write_bundle(tmp_path / name, "net", bias=bias) for name, bias in BIASES.items())
+    volume = folder if whole_folder else folder / "net"
+    volume.mkdir(parents=True)
+    mounted(volume, "1", red.parent if whole_folder else red)
+    with running(folder) as server, server.client() as client:
+        assert best_label(predict(client, "net")) == "red"
+        mounted(volume, "2", blue.parent if whole_folder else blue)
+        look(server)
+        assert best_label(predict(client, "net")) == "blue"
+        shutil.rmtree(volume / "..1")
+        look(server)
+        listing = client.get("/models").json()
+        assert (listing["refused"], listing["unavailable"], len(listing["models"])) == ({}, {}, 1)
 
 
 # ------------------------------------------------ permissions, in a process to which they apply
