@@ -93,7 +93,7 @@ class ServedModel:
         self.stored = replace(stored, bundle=light)
         self.bundle: Bundle = light
         """Without its records, see `records`."""
-        records = stored.bundle.model_dump_json(include=set(RECORDS))
+        records = json.dumps(stored.bundle.model_dump(include=set(RECORDS)))  # NaN too, which pydantic leaves out
         self._records = zlib.compress(records.encode(), level=1)
         self.digest = stored.digest
         self.name = stored.bundle.name
