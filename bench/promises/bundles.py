@@ -39,15 +39,6 @@ def enlarged(folder: Path, side: int, model: str = "resnet56", name: str = "larg
     return folder / name
 
 
-def with_labels_reversed(bundle: Path, target: Path) -> Path:
-    """A copy of `bundle` whose every answer is another label: the list of labels, backwards."""
-    shutil.copytree(bundle, target)
-    description = json.loads((target / "bundle.json").read_text())
-    description["labels"].reverse()
-    (target / "bundle.json").write_text(json.dumps(description))
-    return target
-
-
 def renamed(bundle: Path, target: Path, number: int) -> Path:
     """A copy of `bundle` called as `target` is, whose first weights differ a little from those of other `number`s."""
     shutil.copytree(bundle, target)
@@ -57,6 +48,15 @@ def renamed(bundle: Path, target: Path, number: int) -> Path:
     description = json.loads((target / "bundle.json").read_text())
     description["name"] = target.name
     description["sha256"]["weights.bin"] = hashlib.sha256((target / "weights.bin").read_bytes()).hexdigest()
+    (target / "bundle.json").write_text(json.dumps(description))
+    return target
+
+
+def with_labels_reversed(bundle: Path, target: Path) -> Path:
+    """A copy of `bundle` whose every answer is another label: the list of labels, backwards."""
+    shutil.copytree(bundle, target)
+    description = json.loads((target / "bundle.json").read_text())
+    description["labels"].reverse()
     (target / "bundle.json").write_text(json.dumps(description))
     return target
 
