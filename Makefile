@@ -97,8 +97,8 @@ bench-scaling: $(DEV)/installed  ## measure replicas behind nginx, compute capac
 bench-promises: $(DEV)/installed  ## the ten promises, measured in about six minutes: docs/promises.md
 	$(DEV)/bin/python -m bench.promises
 
-fuzz: $(DEV)/installed  ## schemathesis, 300 requests for every operation (about five minutes)
-	FUZZ_EXAMPLES=300 $(DEV)/bin/python -m pytest tests/service/test_interface_fuzz.py
+fuzz: $(DEV)/installed  ## schemathesis, 300 requests for every operation, and spoiled bodies (about fifteen minutes)
+	FUZZ_EXAMPLES=300 $(DEV)/bin/python -m pytest tests/service/test_interface_fuzz.py tests/service/test_body_fuzz.py
 
 image-check: $(DEV)/installed  ## lint the Dockerfile, the compose file and the manifests (container-report builds and runs)
 	$(DEV)/bin/python -m deploy.check lint

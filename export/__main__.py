@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from export.gradient.errors import GradientError
+from service.console import FAILED, complain, ended_in_words
 
 Verb = Callable[[argparse.Namespace], int]
 
@@ -149,11 +150,17 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     function: Verb = options.function
-    try:
-        return function(options)
-    except (GradientError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+
+    def command() -> int:
+        try:
+            return function(options)
+        except BrokenPipeError:
+            raise
+        except (GradientError, ValueError, OSError) as error:
+            complain(str(error))
+            return FAILED
+
+    return ended_in_words(command)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -100,22 +101,56 @@ def write_bundle(
 
 @contextmanager
 def replaced_whole(destination: Path) -> Iterator[Path]:
-    """A fresh folder that takes the place of `destination` when the block ends without an error."""
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
+    """A fresh folder that takes the place of `destination` when the block ends without an error.
+
+    Raises:
+        OSError: it cannot be written, e.g. for want of space; what was there is unchanged.
+    """
+    part: Path | None = None
     try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
         yield part
+        for file in part.rglob("*"):
+            _reach_the_disk(file)
         part.chmod(0o755)
-        if destination.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{destination.name}.old.", dir=destination.parent))
-            os.replace(destination, old / "bundle")
+        _put_in_place(part, destination)
+    except OSError as error:
+        left = "what was there is unchanged" if destination.exists() else "nothing was written"
+        raise OSError(f"{destination} cannot be written: {_reason(error)}; {left}") from error
+    finally:
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _put_in_place(part: Path, destination: Path) -> None:
+    if not destination.exists():
+        os.replace(part, destination)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{destination.name}.old.", dir=destination.parent))
+    try:
+        os.replace(destination, old / "bundle")
+        try:
             os.replace(part, destination)
-            shutil.rmtree(old)
-        else:
-            os.replace(part, destination)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
+        except BaseException:
+            os.replace(old / "bundle", destination)
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _reach_the_disk(file: Path) -> None:
+    """Some file systems say only now that there is no space."""
+    if file.is_file():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+
+
+def _reason(error: OSError) -> str:
+    """The system's words; `shutil.copytree` gives a list of (from, to, "[Errno 28] No space left on device: …")."""
+    if isinstance(error, shutil.Error):
+        return re.sub(r"\[Errno \d+\] ([^:]*).*", r"\1", str(error.args[0][0][2]), flags=re.DOTALL)
+    return error.strerror or str(error)
 
 
 def read_bundle(folder: Path) -> tuple[Bundle, dict[GraphName, onnx.ModelProto]]:

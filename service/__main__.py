@@ -12,11 +12,14 @@ from importlib import import_module
 from types import ModuleType
 
 from service.app import create_app
+from service.console import complain, ended_in_words
+from service.descriptors import raise_limit
 from service.logs import set_up_logging
 from service.memory import bound_fragmentation
 from service.runtime import CPU, ProviderUnavailable
 from service.server import Server, listen
 from service.settings import Settings, SettingsError, read_settings
+from service.starting import StartError, check_bundles_folder
 
 log = logging.getLogger("contraflow.server")
 
@@ -28,25 +31,32 @@ def main(arguments: Sequence[str]) -> int:
     """Serves until it is told to stop, or runs one of `COMMANDS`; the exit status."""
     if arguments and arguments[0] in COMMANDS:
         command: ModuleType = import_module(f"service.{arguments[0]}")
-        return int(command.main(arguments[1:]))
+        return ended_in_words(lambda: int(command.main(arguments[1:])))
+    return ended_in_words(lambda: start(arguments))
+
+
+def start(arguments: Sequence[str]) -> int:
+    """Reads the settings and serves; 2, with the reason in one line, if it cannot."""
     try:
         settings, warnings = read_settings(os.environ, arguments)
-    except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    set_up_logging(settings.log_level, settings.log_format)
-    for warning in warnings:
-        log.warning("%s", warning)
-    try:
+        set_up_logging(settings.log_level, settings.log_format)
+        for warning in warnings:
+            log.warning("%s", warning)
         return serve(settings)
-    except (ProviderUnavailable, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except (SettingsError, StartError, ProviderUnavailable, OSError) as error:
+        complain(str(error))
+        return 2
 
 
 def serve(settings: Settings) -> int:
-    """Listens, serves, and returns when the last request is answered."""
+    """Listens, serves, and returns when the last request is answered.
+
+    Raises:
+        StartError, ProviderUnavailable: it cannot start as the settings say.
+    """
+    check_bundles_folder(settings.bundles)
     bound_fragmentation()
+    raise_limit()
     gateway = create_app(settings)
     state = gateway.app.state
     # What is here now stays: a full collection need not look at it again, and takes microseconds in place of 25 ms.
@@ -59,6 +69,8 @@ def serve(settings: Settings) -> int:
         report = log.info if state.runtime.provider != CPU or settings.execution_provider == "cpu" else log.warning
         report("execution provider: %s (%s)", state.runtime.provider, state.runtime.reason)
         log.info("bundles: %s", settings.bundles.resolve())
+        if gateway.connections.most < settings.max_connections:
+            log.warning("connections: %d at most, by the limit of descriptors", gateway.connections.most)
         server = Server(gateway, settings, state.lifecycle)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             runner.run(server.serve(sockets=[listener]))

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from service.errors import RateLimited, Unauthorized
 
-OPEN_PATHS = ("/health/", "/v2/health/")
-"""Probes carry no keys."""
+OPEN_PATHS = ("/health/", "/v2/health/", "/docs", "/redoc", "/openapi.json", "/static/", "/favicon.ico")
+"""Probes carry no keys, nor does a browser that opens the documentation, where keys are entered."""
 
 
 class Access:

@@ -10,8 +10,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from service.access import Access
+from service.addresses import Addresses
+from service.connections import Connections
 from service.cpu_limit import available_cpus, decode_threads, run_threads
 from service.decoding import DecodePool
+from service.descriptors import limit, most_connections
 from service.engine import Engine
 from service.errors import InvalidParameter, ServiceError
 from service.gateway import Gateway
@@ -21,6 +24,7 @@ from service.lifecycle import Lifecycle
 from service.loading import Loader
 from service.memory_limit import memory_limit, within_memory
 from service.metrics import metrics_registry
+from service.openapi_document import SERVERS, OpenApiDocument, operation_id
 from service.registry import Registry
 from service.responses import error_answer, routing_error
 from service.routes import diagnostics, health, metrics, models, open_inference, pages, predict
@@ -76,6 +80,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
         settings.max_decoding_pixels,
     )
 
+    connections = Connections(most_connections(settings.max_connections, limit()))
     sampler = Sampler(settings.sample_gradients, engine, decode_pool)
 
     @asynccontextmanager
@@ -90,18 +95,29 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
             await engine.stop()
             decode_pool.close()
 
-    app = FastAPI(title="Contraflow", docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False)
+    app = FastAPI(
+        title="Contraflow",
+        servers=SERVERS,
+        openapi_url=None,  # `routes.pages` has it
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        generate_unique_id_function=operation_id,
+    )
     endpoint = PredictEndpoint(registry, engine, decode_pool, sampler, runtime, settings)
     state = app.state
     state.settings, state.registry, state.runtime, state.ledger = settings, registry, runtime, ledger
     state.lifecycle, state.engine, state.decode_pool, state.loader = lifecycle, engine, decode_pool, loader
-    state.predict, state.sampler, state.access = endpoint, sampler, access
-    state.metrics = metrics_registry(ledger, engine, registry, loader, runtime, sampler)
+    state.predict, state.sampler, state.access, state.connections = endpoint, sampler, access, connections
+    state.openapi_document = OpenApiDocument(app, registry, needs_key=bool(settings.api_keys))
+    state.metrics = metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler)
+    state.addresses = Addresses([*app.routes, *[route for router in ROUTERS for route in router.routes]])
     for router in ROUTERS:
         app.include_router(router)
     for error in (ServiceError, ImageError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(error, _answer_error)
-    return Gateway(app, endpoint, settings, access, ledger, lifecycle)
+    return Gateway(app, endpoint, state.addresses, settings, access, ledger, lifecycle, connections)
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
@@ -111,6 +127,6 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         first = error.errors()[0]
         error = InvalidParameter(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
     elif isinstance(error, HTTPException):
-        error = routing_error(error.status_code, path, (error.headers or {}).get("Allow", ""))
+        error = routing_error(error.status_code, path, request.app.state.addresses)
     status, headers, body = error_answer(error, path, request.state.context.id)
     return Response(body, status, {name.decode(): value.decode() for name, value in headers})

@@ -1,4 +1,4 @@
-"""Reads request bodies whole, within limits of size, of time, and of all that is held at once."""
+"""Reads request bodies whole and decoded, within limits of size, of time, and of all that is held at once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from io import BytesIO
 
 from starlette.types import Message, Receive
 
+from service.content_coding import coding_of, decoded
 from service.errors import ClientGone, QueueFull, SlowRequest, TooLarge
 
 LINGER = 2.0
@@ -76,6 +77,26 @@ class BodyReader:
         except TooLarge:
             await _discard(holding, receive)
             raise
+
+    async def decoded(self, body: bytes, content_encoding: bytes, holding: Holding) -> bytes:
+        """A body that was read, without its content coding; each piece is counted before the next is decoded.
+
+        Raises:
+            UnsupportedCoding, MalformedRequest: another coding, or not what it says.
+            TooLarge: over `max_bytes` when decoded.
+            QueueFull: as `read`.
+        """
+        coding = coding_of(content_encoding.decode("latin-1"))
+        if coding is None:
+            return body
+        whole, size = BytesIO(), 0
+        pieces = decoded(body, coding)
+        while piece := await asyncio.to_thread(next, pieces, b""):
+            self._hold(holding, len(piece))
+            size += whole.write(piece)
+            if size > self._max_bytes:
+                raise TooLarge(f"The decoded body has more than {self._max_bytes} bytes.")
+        return whole.getvalue()
 
     def release(self, holding: Holding) -> None:
         """The request is answered."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -16,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from service.bundles import BundleRefused
+from service.console import complain
 from service.diagnostics.gradients import Diagnosis, diagnose
 from service.diagnostics.measurement import measure_gradients
 from service.diagnostics.verdict import Thresholds, listed
@@ -31,21 +31,18 @@ def main(arguments: Sequence[str]) -> int:
     """Parses, measures, prints; the exit status."""
     options = parser().parse_args(arguments)
     try:
-        model = OfflineModel(options.bundle, Runtime(options.execution_provider))
-    except (BundleRefused, ProviderUnavailable) as error:
-        print(f"error: {options.bundle}: {error}", file=sys.stderr)
-        return 2
-    if not options.data.is_dir():
-        print(f"error: {options.data}: no such folder", file=sys.stderr)
-        return 2
-    try:
         thresholds = Thresholds().overridden(dict(options.threshold))
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        model = OfflineModel(options.bundle, Runtime(options.execution_provider))
+        if not options.data.is_dir():
+            raise ValueError(f"{options.data}: no such folder")
+        diagnosis, images = asyncio.run(examine(model, options.data, options.images, thresholds))
+        if diagnosis is None:
+            raise ValueError(f"{options.data}: no image in it can be decoded")
+    except (BundleRefused, ProviderUnavailable) as error:
+        complain(f"{options.bundle}: {error}")
         return 2
-    diagnosis, images = asyncio.run(examine(model, options.data, options.images, thresholds))
-    if diagnosis is None:
-        print(f"error: {options.data}: no image in it can be decoded", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        complain(str(error))
         return 2
     print(in_words(model, diagnosis, images, options.data))
     return 0 if diagnosis.verdict.state == "healthy" else 1

@@ -13,7 +13,7 @@ from service.engine import Engine
 from service.forms import Limits, read_form_off_the_loop
 from service.lifecycle import Lifecycle
 from service.openapi import names_of
-from service.registry import Registry
+from service.registry import Registry, ServedModel
 from service.request_context import RequestContext
 from service.runtime import Runtime
 from service.settings import Settings
@@ -50,15 +50,32 @@ async def context_of(request: Request) -> RequestContext:
     return context
 
 
+async def body_of(request: Request) -> bytes:
+    """The body, once. The gateway hands it over in one piece, of which Starlette's `body` would make a copy."""
+    body: bytes = (await request.receive())["body"]
+    return body
+
+
+async def model_of(request: Request) -> ServedModel:
+    """The model that the path names, in the version that path or query name, else the highest.
+
+    Raises:
+        UnknownModel: there is none.
+    """
+    registry = await registry_of(request)
+    version = request.path_params.get("version", request.query_params.get("version"))
+    return registry.select(request.path_params["name"], version)
+
+
 async def read_submission(request: Request) -> Submission:
     """The request's images and options, from whichever form of body."""
     state = request.app.state
-    body = await request.body()
-    content_type = request.headers.get("content-type", "")
+    body = await body_of(request)
+    content_type = request.headers.get("content-type", "").encode("latin-1")
     limits = Limits(state.settings.max_images, state.settings.max_json_depth)
-    form = await read_form_off_the_loop(body, content_type, limits)
-    query = read_query(request.scope["query_string"])
     known = names_of(request.scope["route"].openapi_extra)
+    form = await read_form_off_the_loop(body, content_type, known, limits)
+    query = read_query(request.scope["query_string"])
     return Submission(form, query, known, state.registry, state.decode_pool, await context_of(request))
 
 
@@ -68,4 +85,5 @@ SettingsDependency = Annotated[Settings, Depends(settings_of)]
 RuntimeDependency = Annotated[Runtime, Depends(runtime_of)]
 LifecycleDependency = Annotated[Lifecycle, Depends(lifecycle_of)]
 ContextDependency = Annotated[RequestContext, Depends(context_of)]
+ModelDependency = Annotated[ServedModel, Depends(model_of)]
 SubmissionDependency = Annotated[Submission, Depends(read_submission)]

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import csv
+import io
+import shutil
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.bundles import BundleRefused
+from service.console import complain
 from service.diagnostics import scores
 from service.diagnostics.gradients import logit_gradient_norms, relative_norms
 from service.diagnostics.norms import loss_labels, losses, probabilities
@@ -27,6 +31,7 @@ from service.images import ImageError
 from service.offline import CHUNK, LabelledFile, OfflineModel, class_indices, decoded, labelled_files
 from service.report import render
 from service.runtime import ProviderUnavailable, Runtime
+from service.whole_files import replaced_file
 
 Array = NDArray[Any]
 
@@ -50,11 +55,13 @@ def main(arguments: Sequence[str]) -> int:
             raise ValueError(f"{options.data}: no such folder")
         else:
             asyncio.run(measure_folder(model, options.data, table, options.shard))
+        if options.out.suffix == ".html":
+            report = render(table, options.data, model).encode()
+            with replaced_file(options.out) as stream:
+                stream.write(report)
     except (BundleRefused, ProviderUnavailable, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(str(error))
         return 2
-    if options.out.suffix == ".html":
-        options.out.write_text(render(table, options.data, model), encoding="utf-8")
     print(options.out)
     return 0
 
@@ -83,6 +90,7 @@ async def measure_folder(model: OfflineModel, folder: Path, table: Path, shard: 
 
     Raises:
         ValueError: no images, or `table` is of another model or folder.
+        OSError: `table` cannot be written; the rows that it has stay, and the next run goes on behind them.
     """
     every = labelled_files(folder, model.bundle.labels)
     part, parts = shard
@@ -92,15 +100,38 @@ async def measure_folder(model: OfflineModel, folder: Path, table: Path, shard: 
     done = rows_written(table, columns(model), files)
     reference = scores.read_reference(model.stored)
     progress = Progress(len(files), done)
-    with table.open("a", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns(model), restval="")
-        if not done and table.stat().st_size == 0:
-            writer.writeheader()
-        for start in range(done, len(files), CHUNK):
-            chunk = files[start : start + CHUNK]
-            writer.writerows(await rows_of(model, folder, chunk, reference))
-            stream.flush()
-            progress.show(start + len(chunk))
+    begun = table.exists() and table.stat().st_size > 0
+    if not begun:
+        append(table, columns(model), [])
+    for start in range(done, len(files), CHUNK):
+        chunk = files[start : start + CHUNK]
+        append(table, columns(model), await rows_of(model, folder, chunk, reference))
+        progress.show(start + len(chunk))
+
+
+def append(table: Path, header: list[str], rows: list[dict[str, Any]]) -> None:
+    """Writes `rows` at the end of `table`, or `header` where there are none.
+
+    Raises:
+        OSError: not all of it can be written; nothing of it is there then.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, header, restval="")
+    if rows:
+        writer.writerows(rows)
+    else:
+        writer.writeheader()
+    with table.open("ab", buffering=0) as stream:
+        before = stream.seek(0, io.SEEK_END)
+        rest = memoryview(text.getvalue().encode())
+        try:
+            while rest:
+                rest = rest[stream.write(rest) :]
+        except OSError as error:
+            stream.truncate(before)
+            raise OSError(
+                f"{table} cannot be written: {error.strerror}; the rows before stay, and the same command goes on there"
+            ) from error
 
 
 def columns(model: OfflineModel) -> list[str]:
@@ -181,21 +212,25 @@ async def numbers_of(
     return rows
 
 
-def merge(parts: Iterable[Path], table: Path) -> None:
-    """The rows of the parts one after the other; ValueError if they are of different models."""
-    header: bytes | None = None
-    rows: list[Path] = list(parts)
-    with table.open("wb") as stream:
-        for part in rows:
+def merge(parts: Sequence[Path], table: Path) -> None:
+    """The rows of the parts one after the other.
+
+    Raises:
+        ValueError: they are of different models.
+        OSError: a part cannot be read, or `table` not written; then it is as it was.
+    """
+    headers = []
+    for part in parts:
+        with part.open("rb") as source:
+            headers.append(source.readline())
+        if headers[-1] != headers[0]:
+            raise ValueError(f"{part} is the table of another model than {parts[0]}")
+    with replaced_file(table) as stream:
+        stream.write(headers[0])
+        for part in parts:
             with part.open("rb") as source:
-                first = source.readline()
-                if header is None:
-                    header = first
-                    stream.write(header)
-                elif first != header:
-                    raise ValueError(f"{part} is the table of another model than {rows[0]}")
-                for line in source:
-                    stream.write(line)
+                source.readline()
+                shutil.copyfileobj(source, stream)
 
 
 class Progress:
@@ -213,6 +248,6 @@ class Progress:
         bar = "#" * (30 * done // self._total)
         left = (self._total - done) / pace if pace else 0.0
         end = "\n" if done == self._total else ""
-        print(
-            f"\r[{bar:<30}] {done} of {self._total}, {pace:.0f} images/s, {left:.0f} s left ", end=end, file=sys.stderr
-        )
+        line = f"\r[{bar:<30}] {done} of {self._total}, {pace:.0f} images/s, {left:.0f} s left "
+        with contextlib.suppress(OSError):  # nobody may be there to see it
+            print(line, end=end, file=sys.stderr)

@@ -9,20 +9,25 @@
     ├── MethodNotAllowed             405
     ├── SlowRequest                  408   the body did not arrive in time
     ├── TooLarge                     413   bytes or images over the limit
-    ├── UnsupportedBody              415   a content encoding or type that is not taken
+    ├── UnsupportedBody              415   a form that is not taken
+    │   └── UnsupportedCoding        415   a content encoding that is not taken
+    ├── ExpectationFailed            417   an expectation other than 100-continue
     ├── InvalidParameter             422   readable, but not one of the choices
     │   └── InvalidLabel             422
     ├── RateLimited                  429
     ├── HeadTooLarge                 431   of the request: its address and header fields together
     ├── InternalError                500   a fault of ours; says nothing about its inside
     │   └── RunFailed                500   the graph failed on this very image
+    ├── NotImplementedHere           501   a transfer coding or method of HTTP that is not known
     ├── Unavailable                  503   try again in `retry_after` seconds
     │   ├── QueueFull                503
     │   ├── TooBusy                  503   the answer would come after the deadline
     │   ├── NotReady                 503   the graph is still loading, failed to, or its bundle is being replaced
     │   ├── LoaderEnded              503   bundles are not looked after any more
-    │   └── ShuttingDown             503
+    │   ├── ShuttingDown             503
+    │   └── TooManyConnections       503   and none that could be ended for a new one
     ├── DeadlineExceeded             504
+    ├── VersionNotSupported          505   neither HTTP/1.1 nor HTTP/1.0
     └── ClientGone                   499   nobody is there to be answered; never sent
 
 `service.images.ImageError` is the same tree's branch for pictures; it stands in its own file
@@ -89,6 +94,17 @@ class UnsupportedBody(ServiceError):
     status, slug, title = 415, "unsupported-body", "The body has a form that is not taken"
 
 
+class UnsupportedCoding(UnsupportedBody):
+    slug, title = "unsupported-coding", "The body has a content encoding that is not taken"
+
+    accepted: ClassVar[str] = "gzip, deflate"
+    """The `Accept-Encoding` of the answer (RFC 9110, 15.5.16)."""
+
+
+class ExpectationFailed(ServiceError):
+    status, slug, title = 417, "expectation-failed", "The request expects what is not known"
+
+
 class InvalidParameter(ServiceError):
     status, slug, title = 422, "invalid-parameter", "A parameter has a value that is not allowed"
 
@@ -111,6 +127,10 @@ class InternalError(ServiceError):
 
 class RunFailed(InternalError):
     slug, title = "run-failed", "The model failed on this image"
+
+
+class NotImplementedHere(ServiceError):
+    status, slug, title = 501, "not-implemented", "The service does not know this part of HTTP"
 
 
 class Unavailable(ServiceError):
@@ -137,8 +157,16 @@ class ShuttingDown(Unavailable):
     slug, title = "shutting-down", "The service is shutting down"
 
 
+class TooManyConnections(Unavailable):
+    slug, title = "too-many-connections", "There are too many connections"
+
+
 class DeadlineExceeded(ServiceError):
     status, slug, title = 504, "deadline-exceeded", "The deadline has passed"
+
+
+class VersionNotSupported(ServiceError):
+    status, slug, title = 505, "version-not-supported", "This version of HTTP is not spoken here"
 
 
 class ClientGone(ServiceError):

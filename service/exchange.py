@@ -23,6 +23,10 @@ class Connection(Protocol):
     on_lost: Callable[[], None] | None
     """Called when the connection ends."""
 
+    @property
+    def lost(self) -> bool:
+        """Whether it has ended already."""
+
     def whole_body(self) -> bytes | None:
         """The body, once, if it has arrived whole."""
 

@@ -22,7 +22,9 @@ from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 
 from service.access import Access
+from service.addresses import Addresses
 from service.bodies import BodyReader, Holding
+from service.connections import Connections
 from service.deadlines import Deadlines
 from service.errors import ClientGone, MalformedRequest
 from service.exchange import CONNECTION, Connection, Exchange, headers_of_whole_answer
@@ -42,16 +44,13 @@ class Gateway:
     """The ASGI application that the server runs."""
 
     def __init__(
-        self,
-        app: FastAPI,
-        predict: PredictEndpoint,
-        settings: Settings,
-        access: Access,
-        ledger: Ledger,
-        lifecycle: Lifecycle,
-    ) -> None:
+        self, app: FastAPI, predict: PredictEndpoint, addresses: Addresses, settings: Settings, access: Access,
+        ledger: Ledger, lifecycle: Lifecycle, connections: Connections,
+    ) -> None:  # fmt: skip
         self.app = app
+        self.connections = connections
         self._predict = predict
+        self._addresses = addresses
         self._ledger = ledger
         self._lifecycle = lifecycle
         self._access = access
@@ -97,9 +96,16 @@ class Gateway:
             answer(error)
         return True
 
+    def drop(self, scope: Scope) -> None:
+        """Counts a request that came whole or in part, and whose client has gone before its turn."""
+        context = RequestContext(None, scope["client"])
+        _lost(context)
+        self._record(self._addresses.route(scope["path"]), context, 0)
+
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "HEAD":  # answered as GET; the server, which keeps its own scope, leaves the body out
             scope = {**scope, "method": "GET"}
+        path, method = scope["path"], scope["method"]
         headers: dict[bytes, bytes] = dict(scope["headers"])
         context = RequestContext(_request_id(headers), scope.get("client"))
         scope.setdefault("state", {})["context"] = context
@@ -108,9 +114,10 @@ class Gateway:
         watch: _Watch | None = None
         holding = Holding()
         try:
-            self._access.check(scope["path"], headers)
+            if method != "OPTIONS":  # says nothing that the documentation does not, and is asked without a key
+                self._access.check(path, headers)
             body = b""
-            if scope["method"] != "GET":
+            if method != "GET":
                 whole = connection.whole_body() if connection is not None else None
                 if whole is not None:
                     body = self._bodies.take(whole, holding)
@@ -118,12 +125,16 @@ class Gateway:
                     body = await self._bodies.read(headers, receive, holding)
             self._deadlines.start(context, _deadline(headers, self._longest))
             watch = _Watch(connection, receive, context)
-            if scope["path"] == "/predict" and scope["method"] == "POST":
+            if body and b"content-encoding" in headers:
+                body = await self._bodies.decoded(body, _whole_field(scope, b"content-encoding"), holding)
+            if method == "OPTIONS":
+                await exchange.answer(200, [(b"allow", self._addresses.allow(path).encode())], b"")
+            elif path == "/predict" and method == "POST":
                 await exchange.answer(*await self._predict(body, headers, scope["query_string"], context))
             else:
                 await self.app(scope, watch.replay(body), exchange.send)
         except Exception as error:
-            written = self._error_answer(error, scope["path"], context)
+            written = self._error_answer(error, path, context)
             if written is not None and not exchange.started:
                 await exchange.answer(*written)
         finally:
@@ -131,7 +142,7 @@ class Gateway:
                 watch.end()
             self._deadlines.end(context)
             self._bodies.release(holding)
-            route = "/predict" if scope["path"] == "/predict" else getattr(scope.get("route"), "path", "other")
+            route = getattr(scope.get("route"), "path", None) or self._addresses.route(path)
             self._record(route, context, exchange.status)
 
     def _error_answer(self, error: Exception, path: str, context: RequestContext) -> Answer | None:
@@ -161,6 +172,8 @@ class _Watch:
         self._task: asyncio.Task[None] | None = None
         if self._connection is not None:
             self._connection.on_lost = self.lost
+            if self._connection.lost:
+                self.lost()
         else:
             self._task = asyncio.ensure_future(_wait_for_disconnect(receive, self.lost))
 
@@ -196,7 +209,14 @@ async def _wait_for_disconnect(receive: Receive, lost: Callable[[], None]) -> No
 
 
 def _lost(context: RequestContext) -> None:
-    context.abandon(ClientGone("The client has gone."))
+    gone = ClientGone("The client has gone.")
+    context.abandon(gone)
+    context.abandoned_by = gone  # whatever else was the matter before: nobody gets to see the answer
+
+
+def _whole_field(scope: Scope, name: bytes) -> bytes:
+    """The value of a list that may stand in several header fields of one name."""
+    return b", ".join([value for given, value in scope["headers"] if given == name])
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str | None:

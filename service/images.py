@@ -5,25 +5,36 @@
 
 Rules for pictures that are not plain RGB, the same whatever the file format:
 
-    transparency (RGBA, LA, palette)    laid over white
+    transparency (RGBA, LA, palette)    laid over white; so is the one transparent colour of a PNG
     palette, 1 bit, grey                converted to RGB
-    16-bit grey                         scaled to 8 bits (Pillow's own conversion would clip)
+    grey of 12 or 16 bits               scaled to 8 bits: the largest number that fits is white
+    integer grey of 32 bits, or signed  255 is white if nothing is above; else, of 32 bits, 65535 if nothing is above;
+                                        else the largest number that fits; below zero is black
     float grey                          0…1 is black…white if nothing is above 1, else 0…255
     CMYK, YCbCr, LAB, HSV               Pillow's conversion (no colour profile is applied)
     animation                           the first frame
     EXIF orientation                    applied unless the bundle says otherwise (Pillow always does for TIFF)
 
+Files that are damaged where no pixel is are decoded, as browsers do: a JPEG without its end marker, a PNG with a wrong
+checksum in an ancillary chunk (which is left out), AVIF under another brand. One whose pixels are cut short is refused.
+
 JPEG is decoded by libjpeg-turbo directly where its pixels equal Pillow's (grey, and YCbCr with the
 usual subsamplings); Pillow decodes everything else, and whatever the direct way refuses. A picture
 is measured by its header before anything is decoded.
 
-This file imports nothing of `service` but the schema: the exporter uses it too.
+    images             here: decode, normalise
+    image_files        what a file says before it is decoded
+    image_colours      to RGB of 8 bits
+    resampling         resize and crop
+    image_errors       why an image is not taken
+
+These files import nothing else of `service` but the schema: the exporter uses them too.
 """
 
 from __future__ import annotations
 
 import io
-from typing import ClassVar
+from contextlib import suppress
 
 import numpy as np
 import simplejpeg
@@ -31,24 +42,45 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from service.bundle_schema import InputSpec
+from service.image_colours import as_rgb, load
+from service.image_errors import EmptyImage, ImageError, ImageTooLarge, UndecodableImage, UnknownFormat
+from service.image_files import (
+    FORMATS,
+    MAX_PIXELS,
+    MAX_PIXELS_COPIED,
+    check_scans,
+    known_format,
+    open_image,
+    pixel_count,
+    quick_pixel_count,
+    signature,
+    with_end_marker,
+)
+from service.resampling import as_array, fit, resized_size
+
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "MAX_PIXELS_COPIED",
+    "EmptyImage",
+    "ImageError",
+    "ImageTooLarge",
+    "Pixels",
+    "UndecodableImage",
+    "UnknownFormat",
+    "decode",
+    "normalise",
+    "pixel_count",
+    "quick_pixel_count",
+    "resized_size",
+    "signature",
+    "whole",
+]
 
 Pixels = NDArray[np.uint8]
 
-MAX_PIXELS = 25_000_000
-MAX_PIXELS_COPIED = 16_000_000
-"""Of WEBP and AVIF: Pillow copies their pixels at once and holds the interpreter for it, 40 ms for so many."""
-
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-
 _ORIENTATION_TAG = 0x0112
 _EQUAL_SUBSAMPLINGS = frozenset({("YCbCr", "444"), ("YCbCr", "422"), ("YCbCr", "420"), ("Gray", "Gray")})
-_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""Starts of frames, of whatever kind; the three others define tables, or are reserved."""
-_RESAMPLING = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-}
 _ORIENTATIONS = {
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -60,94 +92,6 @@ _ORIENTATIONS = {
 }
 
 
-class ImageError(Exception):
-    """An image that cannot be taken; the same four attributes as the service's own errors."""
-
-    status: ClassVar[int] = 422
-    slug: ClassVar[str] = "undecodable-image"
-    title: ClassVar[str] = "The image cannot be decoded"
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail)
-        self.detail = detail
-
-
-class EmptyImage(ImageError):
-    status, slug, title = 400, "empty-image", "The image has no bytes"
-
-
-class UnknownFormat(ImageError):
-    status, slug, title = 415, "unknown-image-format", "The bytes are no image of a known format"
-
-
-class UndecodableImage(ImageError):
-    pass
-
-
-class ImageTooLarge(ImageError):
-    status, slug, title = 413, "image-too-large", "The image has too many pixels"
-
-
-def signature(data: bytes) -> str | None:
-    """The format that the first bytes announce (one of `FORMATS`), or None."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return "GIF"
-    if data.startswith(b"BM"):
-        return "BMP"
-    if data.startswith((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")):
-        return "TIFF"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    if data[4:12] in (b"ftypavif", b"ftypavis"):
-        return "AVIF"
-    return None
-
-
-def quick_pixel_count(data: bytes) -> int | None:
-    """Pixels by the header of a JPEG or PNG, in microseconds; None for anything else or odd."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return _jpeg_pixel_count(data)
-    if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] == b"IHDR" and len(data) >= 24:
-        return int.from_bytes(data[16:20], "big") * int.from_bytes(data[20:24], "big")
-    return None
-
-
-def _jpeg_pixel_count(data: bytes) -> int | None:
-    """Height times width by the first start-of-frame segment (ITU-T T.81, B.2); None where there is none.
-
-    Not by the decoder's library, which gives the interpreter away meanwhile: a busy event loop waits long for it.
-    """
-    start = 2
-    while start + 9 <= len(data) and data[start] == 0xFF:
-        if data[start + 1] in _FRAME_MARKERS:
-            height, width = data[start + 5 : start + 7], data[start + 7 : start + 9]
-            return int.from_bytes(height, "big") * int.from_bytes(width, "big")
-        start += 2 + int.from_bytes(data[start + 2 : start + 4], "big")
-    return None
-
-
-def pixel_count(data: bytes, max_pixels: int = MAX_PIXELS) -> int:
-    """Pixels by the header; nothing is decoded.
-
-    Raises:
-        ImageError: empty, of no known format, without a readable header, or over `max_pixels`.
-    """
-    kind = _known_format(data)
-    if kind in ("WEBP", "AVIF"):
-        max_pixels = min(max_pixels, MAX_PIXELS_COPIED)
-    pixels = quick_pixel_count(data)
-    if pixels is None:
-        with _open(data, kind) as image:
-            pixels = image.width * image.height
-    if pixels > max_pixels:
-        raise ImageTooLarge(f"The image has {pixels} pixels; the limit is {max_pixels}.")
-    return pixels
-
-
 def decode(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Pixels:
     """The picture in `data`, resized and cropped as the bundle says: uint8 [height, width, channels].
 
@@ -157,13 +101,23 @@ def decode(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Pixels
     Raises:
         ImageError: what is wrong with the file, as one of its subclasses.
     """
-    kind = _known_format(data)
+    pixels = whole(data, spec, max_pixels)
+    return pixels if pixels.shape == (spec.height, spec.width, spec.channels) else fit(pixels, spec)
+
+
+def whole(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """The picture before it is resized and cropped: uint8 [its own height, its own width, channels].
+
+    Raises:
+        ImageError: as `decode`.
+    """
+    kind = known_format(data)
     pixels = _decode_jpeg(data, spec, max_pixels) if kind == "JPEG" else None
     if pixels is None:
         pixel_count(data, max_pixels)
+        if kind == "JPEG" and (mended := _with_end_marker(data)) is not None:
+            return whole(mended, spec, max_pixels)
         pixels = _decode_by_pillow(data, kind, spec)
-    if pixels.shape != (spec.height, spec.width, spec.channels):
-        pixels = _fit(pixels, spec)
     return pixels
 
 
@@ -190,26 +144,9 @@ def _in_channel_order(values: tuple[float, ...], spec: InputSpec) -> NDArray[np.
     return np.array(values[::-1] if spec.channel_order == "bgr" else values, dtype=np.float32)
 
 
-def _known_format(data: bytes) -> str:
-    if not data:
-        raise EmptyImage("There are no bytes where an image should be.")
-    kind = signature(data)
-    if kind is None:
-        raise UnknownFormat(f"The bytes begin like none of {', '.join(FORMATS)}.")
-    return kind
-
-
-def _open(data: bytes, kind: str) -> Image.Image:
-    try:
-        return Image.open(io.BytesIO(data), formats=(kind,))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageTooLarge("The image has far too many pixels.") from None
-    except Exception as error:  # Pillow's decoders raise whatever a broken file makes them raise
-        raise UndecodableImage(f"The {kind} header cannot be read.") from error
-
-
 def _decode_jpeg(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels | None:
     """The pixels by libjpeg-turbo itself, or None where Pillow has to do it, or judge it too large."""
+    check_scans(data, max_pixels)
     try:
         height, width, colorspace, subsampling = simplejpeg.decode_jpeg_header(data)
         if (colorspace, subsampling) not in _EQUAL_SUBSAMPLINGS or int(height) * int(width) > max_pixels:
@@ -227,6 +164,23 @@ def _decode_jpeg(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels | None
         if turn is not None:
             pixels = np.ascontiguousarray(turn(pixels))
     return pixels
+
+
+def _with_end_marker(data: bytes) -> bytes | None:
+    """A JPEG that lacks its end marker and nothing else, with it; else None.
+
+    Neither decoder's leniency is asked for: both would fill up with grey what was cut off. With the marker there,
+    libjpeg-turbo tells whether it had to.
+    """
+    mended = with_end_marker(data)
+    if mended is None:
+        return None
+    try:
+        _, _, colorspace, _ = simplejpeg.decode_jpeg_header(mended)
+        simplejpeg.decode_jpeg(mended, {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}.get(colorspace, "RGB"))
+    except (ValueError, KeyError):
+        return None
+    return mended
 
 
 def _least_decoded_size(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
@@ -248,83 +202,18 @@ def _orientation(data: bytes) -> int:
 
 
 def _decode_by_pillow(data: bytes, kind: str, spec: InputSpec) -> Pixels:
-    image = _open(data, kind)
     try:
-        image.load()
+        image = load(open_image(data, kind), lambda: open_image(data, kind))
         if spec.apply_exif_orientation:
-            image = _upright(image)
-        image = _as_rgb(image)
-        return _as_array(image if spec.channels == 3 else image.convert("L"))
-    except MemoryError:
+            _turn_upright(image)
+        image = as_rgb(image)
+        return as_array(image if spec.channels == 3 else image.convert("L"))
+    except (MemoryError, ImageError):
         raise
-    except Exception as error:  # as above
+    except Exception as error:  # Pillow's decoders raise whatever a broken file makes them raise
         raise UndecodableImage(f"The {kind} data is broken or cut short.") from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a broken EXIF block turns nothing
-        return image
-
-
-def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_eight_bits(image)).convert("RGB")
-    if image.has_transparency_data:
-        picture = image.convert("RGBA")
-        ground = Image.new("RGB", image.size, "white")
-        ground.paste(picture, mask=picture.getchannel("A"))
-        return ground
-    return image.convert("RGB")
-
-
-def _eight_bits(image: Image.Image) -> Pixels:
-    """Grey of 16 bits (65535 is white) or float (1 or 255 is white) → 8 bits, rounded."""
-    values: NDArray[np.float32] = np.array(image, dtype=np.float32)
-    if image.mode == "F":
-        np.nan_to_num(values, copy=False, nan=0.0, posinf=255.0, neginf=0.0)
-        values *= np.float32(255 if values.max(initial=0.0) <= 1 else 1)
-    else:
-        values /= np.float32(257)
-    np.rint(values, out=values)
-    return np.clip(values, 0, 255, out=values).astype(np.uint8)
-
-
-def _as_array(image: Image.Image) -> Pixels:
-    array = np.asarray(image)
-    return array if array.ndim == 3 else array[..., None]
-
-
-def _fit(pixels: Pixels, spec: InputSpec) -> Pixels:
-    """torchvision's `Resize` and `CenterCrop`, by Pillow: uint8 [h, w, c] → [height, width, c]."""
-    image = Image.fromarray(pixels if spec.channels == 3 else pixels[..., 0])
-    width, height = resized_size(image.width, image.height, spec)
-    if image.size != (width, height):
-        image = image.resize((width, height), _RESAMPLING[spec.interpolation])
-    if (width, height) != (spec.width, spec.height):
-        image = _centre_crop(image, spec)
-    return _as_array(image)
-
-
-def resized_size(width: int, height: int, spec: InputSpec) -> tuple[int, int]:
-    """Width and height after `Resize`: the shorter side becomes `spec.resize`, the longer is cut to whole pixels."""
-    if spec.resize is None:
-        return spec.width, spec.height
-    if width <= height:
-        return spec.resize, max(1, int(spec.resize * height / width))
-    return max(1, int(spec.resize * width / height)), spec.resize
-
-
-def _centre_crop(image: Image.Image, spec: InputSpec) -> Image.Image:
-    """The middle height × width; a picture that is too small is put on black first (odd pixel below, right)."""
-    missing_width, missing_height = max(0, spec.width - image.width), max(0, spec.height - image.height)
-    if missing_width or missing_height:
-        ground = Image.new(image.mode, (image.width + missing_width, image.height + missing_height))
-        ground.paste(image, (missing_width // 2, missing_height // 2))
-        image = ground
-    left = round((image.width - spec.width) / 2)
-    top = round((image.height - spec.height) / 2)
-    return image.crop((left, top, left + spec.width, top + spec.height))
+def _turn_upright(image: Image.Image) -> None:
+    with suppress(Exception):  # a broken EXIF block turns nothing
+        ImageOps.exif_transpose(image, in_place=True)

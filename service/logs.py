@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+import warnings
 from typing import Literal
 
 
@@ -27,7 +28,8 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up_logging(level: str, form: Literal["text", "json"]) -> None:
-    """Everything goes to standard error."""
+    """Everything goes to standard error, but what a stranger's file makes Pillow warn of: it may be sent all day."""
+    warnings.filterwarnings("ignore", module="PIL")
     handler = logging.StreamHandler()
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JsonFormatter() if form == "json" else text)

@@ -14,6 +14,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from service.connections import Connections
 from service.diagnostics.live import WINDOW
 from service.engine import Engine
 from service.ledger import Histogram, Ledger
@@ -27,13 +28,16 @@ class ServiceCollector(Collector):
     """Requests, runs, queue, models and sampled gradients of one service."""
 
     def __init__(
-        self, ledger: Ledger, engine: Engine, registry: Registry, loader: Loader, runtime: Runtime, sampler: Sampler
-    ) -> None:
+        self, ledger: Ledger, connections: Connections, engine: Engine, registry: Registry, loader: Loader,
+        runtime: Runtime, sampler: Sampler,
+    ) -> None:  # fmt: skip
+        self._connections = connections
         self._ledger, self._engine, self._registry, self._runtime = ledger, engine, registry, runtime
         self._loader, self._sampler = loader, sampler
 
     def collect(self) -> Iterable[Metric]:
         yield from self._requests()
+        yield from self._ended_connections()
         yield from self._runs()
         yield from self._state()
         yield from self._gradients()
@@ -57,6 +61,15 @@ class ServiceCollector(Collector):
         for stage, histogram in self._ledger.stages.items():
             _add(stages, (stage,), histogram)
         return requests, latency, stages
+
+    def _ended_connections(self) -> Iterable[Metric]:
+        ended = CounterMetricFamily(
+            "contraflow_connections_ended", "Connections that the service cut off, by the reason", labels=("reason",)
+        )
+        for reason, count in tuple(self._connections.ended.items()):
+            ended.add_metric((reason,), count)
+        limit = GaugeMetricFamily("contraflow_connections_limit", "Connections there may be", self._connections.most)
+        return ended, GaugeMetricFamily("contraflow_connections", "Connections open", self._connections.open), limit
 
     def _runs(self) -> Iterable[Metric]:
         labels = ("model", "version", "graph")
@@ -146,11 +159,12 @@ def _add(family: HistogramMetricFamily, labels: tuple[str, ...], histogram: Hist
 
 
 def metrics_registry(
-    ledger: Ledger, engine: Engine, registry: Registry, loader: Loader, runtime: Runtime, sampler: Sampler
-) -> CollectorRegistry:
+    ledger: Ledger, connections: Connections, engine: Engine, registry: Registry, loader: Loader,
+    runtime: Runtime, sampler: Sampler,
+) -> CollectorRegistry:  # fmt: skip
     """A registry of this service alone, with the process's own memory, CPU and descriptors."""
     collectors = CollectorRegistry()
-    collectors.register(ServiceCollector(ledger, engine, registry, loader, runtime, sampler))
+    collectors.register(ServiceCollector(ledger, connections, engine, registry, loader, runtime, sampler))
     ProcessCollector(registry=collectors)
     PlatformCollector(registry=collectors)
     return collectors

@@ -1,91 +1,117 @@
-"""What the OpenAPI document says about bodies and errors that many endpoints share."""
+"""What endpoints declare of themselves for the OpenAPI document: bodies with images, parameters, errors.
+
+`service.openapi_document` puts the document together. It also knows what is served, and so fills in the
+examples that are marked here as `A_MODEL`, `ITS_VERSION` and `TWO_MODELS`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any, Final
 
-from service.schemas import Problem, ProtocolError
+from service.schemas import LabelledImage
 
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": text, "content": {"application/problem+json": {}}}
-    for status, text in {
-        400: "Malformed request, or an empty body",
-        401: "No valid API key",
-        404: "No such model",
-        408: "The request did not arrive in time",
-        413: "Too many bytes, pixels or images",
-        415: "Not an image of a known format",
-        422: "An image that cannot be decoded, or a parameter that is unknown or out of range",
-        429: "Over the key's own rate",
-        431: "The request's head is over the limit",
-        500: "The model failed on this image",
-        503: "Not ready, or too busy; see Retry-After",
-        504: "The deadline passed",
-    }.items()
+A_MODEL: Final = "{the name of a served model}"
+ITS_VERSION: Final = "{a version of it}"
+TWO_MODELS: Final = "{the names of two served models}"
+MARKS: Final = frozenset({A_MODEL, ITS_VERSION, TWO_MODELS})
+
+Responses = dict[int | str, dict[str, Any]]
+
+PICTURE: Final = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAQAAAAECAIAAAAmkwkpAAAANUlEQVR42gXBIQEAAAgDMII9BPqaEA+BRhPiIYjFFjjUsU++CSxr0TteBaTS"
+    "tGAxkFOpTjrxcaIW0cBeII8AAAAASUVORK5CYII="
+)
+"""A PNG of 4×4 pixels in base64: examples send it, so that they work unchanged."""
+
+# ---------------------------------------------------------------- errors
+
+MEANINGS: Final = {
+    400: "Malformed request, or an empty body",
+    401: "No valid API key",
+    404: "No such model",
+    408: "The request did not arrive in time",
+    413: "Too many bytes, pixels or images",
+    415: "Not an image of a known format, or a content encoding that is not taken",
+    422: "An image that cannot be decoded, or a parameter that is unknown or out of range",
+    429: "Over the key's own rate",
+    431: "The request's head is over the limit",
+    500: "The model failed on this image",
+    503: "Not ready, or too busy; see Retry-After",
+    504: "The deadline passed",
 }
 
-PROTOCOL_ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ProtocolError, "description": text}
-    for status, text in {
-        400: "Not what the protocol says, or an input that cannot be used",
-        401: "No valid API key",
-        404: "No such model or version",
-        408: "The request did not arrive in time",
-        413: "Too many bytes, pixels or images",
-        422: "Never sent: under /v2 such a request gets 400",
-        429: "Over the key's own rate",
-        431: "The request's head is over the limit",
-        500: "The model failed on this input",
-        503: "Not ready, or too busy; see Retry-After",
-        504: "The deadline passed",
-    }.items()
+PROTOCOL_MEANINGS: Final = {
+    **{status: text for status, text in MEANINGS.items() if status not in (415, 422)},
+    400: "Not what the protocol says, or an input that cannot be used",
+    404: "No such model or version",
+    500: "The model failed on this input",
 }
-"""Under /v2, where the open protocol has an error shape of its own."""
+"""Under /v2, where the open protocol has an error shape of its own and knows neither 415 nor 422."""
 
-_LABEL: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]}
 
-_BASE64: dict[str, Any] = {"type": "string", "contentEncoding": "base64"}
+def component_of(status: int, *, protocol: bool = False) -> str:
+    """The name under which the document keeps an error that many operations answer, e.g. `NotFound`."""
+    return ("Protocol" if protocol else "") + HTTPStatus(status).phrase.title().replace(" ", "")
 
-_JSON_BODY: dict[str, Any] = {
-    "type": "object",
-    "required": ["images"],
-    "properties": {
-        "images": {
-            "type": "array",
-            "minItems": 1,
-            "items": {
-                "anyOf": [
-                    _BASE64,
-                    {"type": "object", "required": ["data"], "properties": {"data": _BASE64, "label": _LABEL}},
-                ]
-            },
-        },
-        "model": {"type": "string"},
-        "version": {"type": "string"},
-        "top_k": {"type": "integer", "minimum": 1},
-        "labels": {"type": "array", "items": _LABEL},
-        "include": {"type": "string"},
-    },
-}
 
-_MULTIPART_BODY: dict[str, Any] = {
-    "type": "object",
-    "required": ["images"],
-    "properties": {
-        "images": {"type": "array", "items": {"type": "string", "format": "binary"}},
-        "labels": {"type": "string"},
-        "model": {"type": "string"},
-    },
+def _errors(meanings: Mapping[int, str], statuses: Iterable[int], *, protocol: bool) -> Responses:
+    return {
+        status: {
+            "$ref": f"#/components/responses/{component_of(status, protocol=protocol)}",
+            "description": meanings[status],
+        }
+        for status in statuses
+    }
+
+
+ERRORS: Final = _errors(MEANINGS, MEANINGS, protocol=False)
+"""What an endpoint that takes images may answer."""
+
+PLAIN_ERRORS: Final = _errors(MEANINGS, (400, 401, 408, 429, 431, 500), protocol=False)
+"""What every endpoint may answer, whatever it does."""
+
+PROTOCOL_ERRORS: Final = _errors(PROTOCOL_MEANINGS, PROTOCOL_MEANINGS, protocol=True)
+PLAIN_PROTOCOL_ERRORS: Final = _errors(PROTOCOL_MEANINGS, (400, 401, 408, 429, 431, 500), protocol=True)
+
+# ---------------------------------------------------------------- parameters
+
+DEADLINE: Final[dict[str, Any]] = {
+    "name": "X-Deadline-Ms",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "number", "exclusiveMinimum": 0},
+    "description": "milliseconds after which an answer is of no use; default and most: the setting deadline_ms",
 }
 
-_RAW_BODY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+NAME: Final[dict[str, Any]] = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string"},
+    "description": "name of a model, or name@version",
+    "example": A_MODEL,
+}
 
-PARAMETERS: dict[str, dict[str, Any]] = {
+VERSION: Final[dict[str, Any]] = {
+    "name": "version",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string"},
+    "description": "version of the model",
+    "example": ITS_VERSION,
+}
+
+PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "model": {"schema": {"type": "string"}, "description": "name, or name@version; default: the default model"},
     "version": {"schema": {"type": "string"}, "description": "default: the highest"},
     "top_k": {"schema": {"type": "integer", "minimum": 1, "default": 5}, "description": "labels to rank"},
-    "label": {"schema": {"type": "string"}, "description": "index or name of the class; default: the predicted one"},
+    "label": {
+        "schema": {"type": "string"},
+        "description": "index or name of the class; default: the predicted one",
+        "example": "0",
+    },
     "include": {
         "schema": {"type": "string"},
         "description": "comma list of batch_gradient, input_gradient, activations",
@@ -96,27 +122,103 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     },
 }
 
+SEVERAL_MODELS: Final[dict[str, Any]] = {
+    "schema": {"type": "array", "items": {"type": "string"}, "minItems": 2},
+    "description": "two models or more, each as name or name@version",
+    "example": TWO_MODELS,
+}
 
-def image_request(*parameters: str, thresholds: bool = False, **own: dict[str, Any]) -> dict[str, Any]:
+
+def in_query(name: str, one: Mapping[str, Any]) -> dict[str, Any]:
+    """One entry of `PARAMETERS`, or what `number` gives, as a parameter of the query."""
+    return {"name": name, "in": "query", "required": False, **one}
+
+
+def number(description: str, **schema: Any) -> dict[str, Any]:
+    """A numeric parameter; `schema` has its default and bounds, and its type where that is no fraction."""
+    return {"schema": {"type": "number", **schema}, "description": description}
+
+
+# ---------------------------------------------------------------- bodies
+
+BYTES: Final[dict[str, Any]] = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
+
+_LABEL: Final[dict[str, Any]] = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]}
+
+_JSON_BODY: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["images"],
+    "properties": {
+        "images": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "anyOf": [
+                    {"type": "string", "contentEncoding": "base64"},
+                    {"$ref": f"#/components/schemas/{LabelledImage.__name__}"},
+                ]
+            },
+        },
+        "labels": {"type": "array", "items": _LABEL},
+        "model": {"type": "string"},
+        "version": {"type": "string"},
+        "top_k": {"type": "integer", "minimum": 1},
+        "include": {"type": "string"},
+    },
+}
+
+_MULTIPART_BODY: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["images"],
+    "properties": {
+        "images": {"type": "array", "minItems": 1, "items": BYTES},
+        "labels": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "one label for all images or one for each",
+            "example": ["0"],
+        },
+    },
+}
+"""Other options may be parts too; they are not listed, since forms send every part that they know of."""
+
+BODY: Final = (
+    "One image as the raw body: its bytes say what it is, so that any content type will do which is not one of the "
+    "other two (`image/jpeg`, or none). Several images: as files of a form, whatever their fields are called, or in "
+    "JSON, in base64 or as data URLs. `Content-Encoding: gzip` and `deflate` are taken.\n\n"
+    "An image is a JPEG, PNG, WEBP, GIF, BMP, TIFF or AVIF. Transparency is laid over white, EXIF orientation is "
+    "applied, of an animation the first frame is taken, greys of more than 8 bits are scaled; docs/pictures.md has "
+    "every rule."
+)
+
+
+def image_request(
+    *parameters: str, thresholds: bool = False, example: Mapping[str, Any] | None = None, **own: dict[str, Any]
+) -> dict[str, Any]:
     """`openapi_extra` of an endpoint that takes images: the body's forms, and what may be asked beside the usual.
 
     Args:
         parameters: names in `PARAMETERS`.
         thresholds: whether numbers may also stand together in the object `thresholds` of a JSON body.
-        own: further ones by name, as `number` gives them; they may stand in the query or in the body.
+        example: a JSON body that any model answers; default: one image.
+        own: further ones by name, as `number` gives them; they may stand in the query or in a JSON body.
     """
     every = {name: PARAMETERS[name] for name in ("model", "version", "top_k", *parameters)} | own
     fields = {name: one["schema"] | {"description": one["description"]} for name, one in own.items()}
-    together = {"thresholds": {"type": "object", "properties": fields}} if thresholds else {}
+    numbers = {name: field for name, field in fields.items() if field["type"] == "number"}
+    together = {"thresholds": {"type": "object", "properties": numbers}} if thresholds else {}
     return {
-        "parameters": [{"name": name, "in": "query", "required": False, **one} for name, one in every.items()],
+        "parameters": [*(in_query(name, one) for name, one in every.items()), DEADLINE],
         "requestBody": {
             "required": True,
+            "description": BODY,
             "content": {
-                "image/*": _RAW_BODY,
-                "application/octet-stream": _RAW_BODY,
-                "multipart/form-data": {"schema": _with_fields(_MULTIPART_BODY, fields)},
-                "application/json": {"schema": _with_fields(_JSON_BODY, fields | together)},
+                "application/json": {
+                    "schema": _JSON_BODY | {"properties": _JSON_BODY["properties"] | fields | together},
+                    "example": example or {"images": [PICTURE]},
+                },
+                "application/octet-stream": {"schema": BYTES},
+                "multipart/form-data": {"schema": _MULTIPART_BODY},
             },
         },
     }
@@ -125,13 +227,5 @@ def image_request(*parameters: str, thresholds: bool = False, **own: dict[str, A
 def names_of(request: Mapping[str, Any]) -> frozenset[str]:
     """The options that `image_request` documents, in the query or in a body; `label` is always taken."""
     bodies = [content["schema"].get("properties", {}) for content in request["requestBody"]["content"].values()]
-    return frozenset({"label"}.union(*bodies, [one["name"] for one in request["parameters"]]))
-
-
-def number(description: str, **schema: Any) -> dict[str, Any]:
-    """A numeric parameter; `schema` has its default and bounds."""
-    return {"schema": {"type": "number", **schema}, "description": description}
-
-
-def _with_fields(body: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
-    return body | {"properties": body["properties"] | fields}
+    query = [one["name"] for one in request["parameters"] if one["in"] == "query"]
+    return frozenset({"label"}.union(*bodies, query))

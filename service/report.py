@@ -19,9 +19,11 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from service.bundle_schema import InputSpec
 from service.diagnostics.evidence import Evidence
 from service.diagnostics.gradients import dead_fractions
 from service.diagnostics.verdict import Thresholds, judge
+from service.images import ImageError, whole
 from service.offline import OfflineModel
 
 Row = dict[str, str]
@@ -56,6 +58,7 @@ def render(table: Path, folder: Path, model: OfflineModel) -> str:
     suspects = [row for row in suspects if row["label"] != row["predicted"]]
     hardest = worst(table, lambda row: number(row["grand"]), HARDEST)
     foreign = worst(table, lambda row: number(row["layer_norm_distance"]), FOREIGN)
+    spec = model.bundle.input
     title = f"{model.bundle.name}@{model.bundle.version} on {images} images"
     parts = [
         f"<h1>{html.escape(title)}</h1>",
@@ -65,11 +68,12 @@ def render(table: Path, folder: Path, model: OfflineModel) -> str:
             "Least probable labels first: of the scores measured in docs/scores.md the best at this.",
             suspects,
             folder,
+            spec,
         ),
         class_section(table),
         layer_section(table, model),
-        gallery("Hardest images", "Largest gradient over all layers (GraNd).", hardest, folder),
-        gallery("Least like the training images", "Distance of the vector of layer norms.", foreign, folder),
+        gallery("Hardest images", "Largest gradient over all layers (GraNd).", hardest, folder, spec),
+        gallery("Least like the training images", "Distance of the vector of layer norms.", foreign, folder, spec),
     ]
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
@@ -164,11 +168,11 @@ def layer_section(table: Path, model: OfflineModel) -> str:
     )
 
 
-def gallery(title: str, explanation: str, chosen: list[Row], folder: Path) -> str:
+def gallery(title: str, explanation: str, chosen: list[Row], folder: Path, spec: InputSpec) -> str:
     if not chosen:
         return ""
     items = "".join(
-        f'<li><img alt="" src="{thumbnail(folder / row["path"])}">{html.escape(row["path"])}<br>'
+        f'<li><img alt="" src="{thumbnail(folder / row["path"], spec)}">{html.escape(row["path"])}<br>'
         f"labelled {html.escape(row['label'] or '–')}, predicted {html.escape(row['predicted'])} "
         f"({number(row['max_probability']):.0%}); loss {number(row['loss']):.3g}</li>"
         for row in chosen
@@ -176,14 +180,14 @@ def gallery(title: str, explanation: str, chosen: list[Row], folder: Path) -> st
     return f"<h2>{html.escape(title)}</h2><p>{html.escape(explanation)}</p><ul>{items}</ul>"
 
 
-def thumbnail(path: Path) -> str:
-    """A data URL, or nothing where the file is gone or broken."""
+def thumbnail(path: Path, spec: InputSpec) -> str:
+    """A data URL of the picture as the model sees it, uncropped; nothing where the file is gone or broken."""
     try:
-        with Image.open(path) as image:
-            small = image.convert("RGB")
-            small.thumbnail((THUMBNAIL, THUMBNAIL))
-        buffer = io.BytesIO()
-        small.save(buffer, "JPEG", quality=80)
-    except Exception:  # Pillow raises whatever a broken file makes it raise; the row says what was wrong
+        pixels = whole(path.read_bytes(), spec)
+    except (OSError, ImageError):  # the row says what was wrong
         return ""
+    small = Image.fromarray(pixels if spec.channels == 3 else pixels[..., 0])
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

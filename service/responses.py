@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from starlette.responses import Response
 
-from service.errors import MethodNotAllowed, NotFound, ServiceError, problem
+from service.addresses import Addresses, nothing_at
+from service.errors import MethodNotAllowed, ServiceError, UnsupportedCoding, problem
 from service.registry import ServedModel
 from service.request_context import RequestContext
 
@@ -83,14 +84,17 @@ def error_answer(error: Exception, path: str, request_id: str) -> Answer:
             headers.append((b"www-authenticate", b"Bearer"))
         if isinstance(error, MethodNotAllowed) and error.allowed:
             headers.append((b"allow", error.allowed.encode()))
+        if isinstance(error, UnsupportedCoding):
+            headers.append((b"accept-encoding", error.accepted.encode()))
     if path == OPEN_INFERENCE_PREFIX or path.startswith(OPEN_INFERENCE_PREFIX + "/"):
         status = 400 if status in (415, 422) else status
         return status, [JSON, *headers], to_json({"error": document["detail"]})
     return status, [PROBLEM, *headers], to_json(document)
 
 
-def routing_error(status: int, path: str, allowed: str = "") -> ServiceError:
+def routing_error(status: int, path: str, addresses: Addresses) -> ServiceError:
     """The error for what the router has to say: no such address, or not by that method."""
     if status == 405:
-        return MethodNotAllowed(f"{path[:200]} takes {allowed or 'other methods'}.", allowed=allowed)
-    return NotFound(f"There is nothing at {path[:200]}.")
+        allowed = addresses.allow(path)
+        return MethodNotAllowed(f"{path[:200]} takes {allowed}.", allowed=allowed)
+    return nothing_at(path)

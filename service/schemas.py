@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 Number = float | Literal["NaN", "Infinity", "-Infinity"]
 
@@ -19,6 +20,15 @@ class Answer(BaseModel):
     bundle: str = Field(description="digest of the bundle that answered")
     execution_provider: str = Field(description="where it ran: CUDAExecutionProvider or CPUExecutionProvider")
     request_id: str
+
+
+class LabelledImage(BaseModel):
+    """An image of a JSON body."""
+
+    data: str = Field(json_schema_extra={"contentEncoding": "base64"})
+    label: str | int | SkipJsonSchema[None] = Field(
+        default=None, description="index or name of the class; default: the predicted one"
+    )
 
 
 class RankedLabel(BaseModel):

@@ -20,10 +20,12 @@ from collections.abc import Iterator
 
 import uvicorn
 
+from service.descriptors import backlog, limit
 from service.gateway import Gateway
 from service.lifecycle import Lifecycle
 from service.protocol import Protocol
-from service.settings import Settings
+from service.settings import Settings, names_of_setting
+from service.starting import StartError, reason, why_not_bound
 
 log = logging.getLogger("contraflow.server")
 
@@ -41,6 +43,8 @@ class Server(uvicorn.Server):
             "max_head_bytes": settings.max_header_bytes,
             "head_timeout": settings.request_timeout,
             "begin": staticmethod(app.begin),
+            "drop": staticmethod(app.drop),
+            "shared": app.connections,
         }
         super().__init__(
             uvicorn.Config(
@@ -54,9 +58,10 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 timeout_keep_alive=int(settings.keep_alive),
                 timeout_graceful_shutdown=int(settings.shutdown_grace) or 1,
-                backlog=2048,
+                backlog=backlog(app.connections.most, limit()),
             )
         )
+        self._connections = app.connections
         self._lifecycle = lifecycle
         self._drain_delay = settings.drain_delay
         self._leaving_since: float | None = None
@@ -95,6 +100,7 @@ class Server(uvicorn.Server):
         """uvicorn calls this ten times a second."""
         if counter % 10 == 0:
             now = time.monotonic()
+            self._connections.tick(now, len(self.server_state.connections))
             for connection in list(self.server_state.connections):
                 if isinstance(connection, Protocol):
                     connection.close_if_slow(now)
@@ -102,13 +108,22 @@ class Server(uvicorn.Server):
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The listening socket, with Nagle's delay off for every connection it accepts.
+    """The listening socket.
 
     Raises:
-        OSError: the address cannot be had.
+        StartError: the address cannot be had.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    host, port = settings.host, settings.http_port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        address = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
+    except (OSError, UnicodeError) as error:
+        raise StartError(f"{names_of_setting('host')}: there is no host {host!r}: {reason(error)}") from None
     listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((settings.host, settings.http_port))
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise StartError(why_not_bound(error, host, port)) from None
     return listener

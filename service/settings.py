@@ -13,9 +13,10 @@ import argparse
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 
 PREFIX = "CONTRAFLOW_"
 
@@ -38,9 +39,9 @@ class SettingsError(Exception):
 class Settings(BaseModel):
     """The settings of one server."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 for all")
+    host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all")
     http_port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     bundles: Path = Field(default=Path("models/bundles"), description="folder of the bundles to serve")
     default_model: str | None = Field(
@@ -89,7 +90,7 @@ class Settings(BaseModel):
     max_image_pixels: int = Field(
         default=25_000_000,
         ge=1,
-        description="pixels of the largest image, by its header (WEBP and AVIF: 16 million at most)",
+        description="pixels of the largest image, by its header (WEBP and AVIF: 16 million at most; a side: 262,144)",
     )
     max_decoding_pixels: int = Field(
         default=50_000_000,
@@ -103,8 +104,17 @@ class Settings(BaseModel):
     )
     max_json_depth: int = Field(default=16, ge=2, description="deepest nesting of a JSON body")
     max_header_bytes: int = Field(default=32 * 2**10, ge=1024, description="largest request head")
-    request_timeout: float = Field(default=30.0, gt=0, description="seconds for a request to arrive whole (408)")
+    request_timeout: float = Field(
+        default=30.0,
+        gt=0,
+        description="seconds for a request to arrive whole (408), and for a client to read nothing of its answer",
+    )
     keep_alive: float = Field(default=75.0, gt=0, description="seconds an idle connection is kept")
+    max_connections: int = Field(
+        default=4096,
+        ge=1,
+        description="connections open at a time, beyond which the longest idle are closed; fewer where descriptors are",
+    )
 
     api_keys: tuple[str, ...] = Field(
         default=(), description="sha256:<hex> digests of the keys that may call, comma-separated; none: open to all"
@@ -122,6 +132,13 @@ class Settings(BaseModel):
             raise ValueError(f"{value!r} is neither a bundle's name nor name@version")
         return value or None  # a variable that is set to nothing says nothing
 
+    @field_validator("bundles", mode="before")
+    @classmethod
+    def _some_folder(cls, value: Any) -> Any:
+        if value == "":
+            raise ValueError("a folder is needed")  # to `Path`, nothing is the working directory
+        return value
+
     @field_validator("api_keys", mode="before")
     @classmethod
     def _split_list(cls, value: Any) -> Any:
@@ -132,6 +149,8 @@ class Settings(BaseModel):
     def _only_digests(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not all(KEY_DIGEST.fullmatch(digest) for digest in value):
             raise ValueError("each key is given as sha256:<64 hexadecimal digits>, e.g. by `printf %s KEY | sha256sum`")
+        if len(set(value)) != len(value):
+            raise ValueError("a key is given twice")
         return value
 
 
@@ -139,16 +158,39 @@ def read_settings(environment: Mapping[str, str], arguments: Sequence[str] = ())
     """Settings from `CONTRAFLOW_*` variables and flags (which win), with the warnings to log.
 
     Raises:
-        SettingsError: an unknown variable, or a value that is not allowed.
+        SettingsError: an unknown variable, a value that is not allowed, or two that contradict each other.
         SystemExit: an unknown flag, or `--help` (argparse's way).
     """
     values, warnings = _from_environment(environment)
     values.update(_from_flags(arguments))
     try:
-        return Settings(**values), warnings
+        settings = Settings(**values)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
-        raise SettingsError(problems) from None
+        raise SettingsError("; ".join(map(_in_words, error.errors(include_url=False)))) from None
+    _check_together(settings)
+    return settings, warnings
+
+
+def _check_together(settings: Settings) -> None:
+    if settings.requests_per_second and not settings.api_keys:
+        names = names_of_setting("requests_per_second"), names_of_setting("api_keys")
+        raise SettingsError(f"{names[0]} is for each API key, and there are none: it needs {names[1]}")
+    if settings.max_body_bytes > settings.max_body_bytes_in_flight:
+        names = names_of_setting("max_body_bytes"), names_of_setting("max_body_bytes_in_flight")
+        raise SettingsError(f"{names[0]} is over {names[1]}, so that the largest bodies could never be taken")
+
+
+def names_of_setting(name: str) -> str:
+    """A setting as people set it, e.g. "http_port (--http-port, CONTRAFLOW_HTTP_PORT)"."""
+    return f"{name} (--{name.replace('_', '-')}, {PREFIX}{name.upper()})"
+
+
+def _in_words(problem: ErrorDetails) -> str:
+    """A value that is not allowed, by the names of its setting. A key is not shown, which may be there in clear."""
+    message = problem["msg"].removeprefix("Value error, ")
+    name = str(problem["loc"][0])
+    shown = "" if name == "api_keys" else f", not {str(problem['input'])[:60]!r}"
+    return f"{names_of_setting(name)}: {message}{shown}"
 
 
 def _from_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
@@ -168,8 +210,15 @@ def _from_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], l
     return values, warnings
 
 
+class _Parser(argparse.ArgumentParser):
+    """Complains in one line: the usage of forty flags would hide it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}; --help lists what there is\n")
+
+
 def _from_flags(arguments: Sequence[str]) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m service", description="Serve the bundles of a folder over HTTP.", allow_abbrev=False
     )
     for name, field in Settings.model_fields.items():

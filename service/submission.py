@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from service.decoding import DecodePool
 from service.errors import InvalidLabel, InvalidParameter, MalformedRequest
-from service.forms import Form, Label, as_label, label_from_text, spread
+from service.forms import Form
 from service.images import Pixels
+from service.labels import Label, as_label, spread
 from service.registry import Registry, ServedModel
 from service.request_context import RequestContext
 
@@ -65,7 +66,7 @@ class Submission:
         self.labels = self._labels(form)
         self.models = self._models(registry)
         self.top_k = read_top_k(self.option("top_k"))
-        self.include = read_include(self.option("include"))
+        self.include = read_include(self._field("include") or ",".join(query.get("include", ())))
 
     @property
     def model(self) -> ServedModel:
@@ -76,11 +77,15 @@ class Submission:
         return any(label is not None for label in self.labels)
 
     def option(self, name: str, default: Any = None) -> Any:
-        """The field of the body, else the query's first value (a string), else `default`."""
-        if name in self._fields:
-            return self._fields[name]
-        values = self._query.get(name)
-        return values[0] if values else default
+        """The field of the body, else the query's value (a string), else `default`; null and "" are no values.
+
+        Raises:
+            InvalidParameter: the query has several values.
+        """
+        value = self._field(name)
+        if value is None:
+            value = single(self._query, name)
+        return default if value is None else value
 
     def class_indices(self, model: ServedModel) -> NDArray[np.int64]:
         """int64 [n]: each image's class in `model`, −1 where no label was given.
@@ -99,37 +104,65 @@ class Submission:
         """
         return await self._decode_pool.pixels(self.images, model.bundle.input, self.request)
 
+    def _field(self, name: str) -> Any:
+        value = self._fields.get(name)
+        return None if value == "" else value
+
     def _labels(self, form: Form) -> tuple[Label, ...]:
         if any(label is not None for label in form.labels):
             return form.labels
-        given = self._fields.get("labels", self._fields.get("label"))
+        given = next((value for name in ("labels", "label") if (value := self._field(name)) is not None), None)
         if given is None:
             given = [text for name in ("label", "labels") for text in self._query.get(name, [])]
         labels = [as_label(label) for label in (given if isinstance(given, list) else [given])]
-        return spread([label_from_text(x) if isinstance(x, str) else x for x in labels], len(form.images))
+        return spread(labels, len(form.images))
 
     def _models(self, registry: Registry) -> tuple[ServedModel, ...]:
-        named = self._fields.get("model", self._query.get("model", [None]))
-        names = named if isinstance(named, list) else [named]
+        named = self._field("model")
+        if named is None:
+            named = self._query.get("model", [])
+        names = [name for name in (named if isinstance(named, list) else [named]) if name not in (None, "")]
         version = self.option("version")
         version = str(version) if isinstance(version, int) and not isinstance(version, bool) else version
-        if not all(name is None or isinstance(name, str) for name in names) or not isinstance(version, str | None):
+        if not all(isinstance(name, str) for name in names) or not isinstance(version, str | None):
             raise InvalidParameter("`model` and `version` must be strings.")
         return tuple(registry.select(name, version) for name in names or [None])
 
 
 def read_query(query_string: bytes) -> dict[str, list[str]]:
-    """The query's values by name.
+    """The query's values by name: UTF-8, or else Latin-1, percent-encoded or as it is.
 
     Raises:
         MalformedRequest: far too many of them.
     """
     if not query_string:
         return {}
-    try:
-        return parse_qs(query_string.decode("latin-1"), keep_blank_values=True, max_num_fields=200)
+    try:  # Latin-1 has a character for every byte
+        query = parse_qs(query_string.decode("latin-1"), keep_blank_values=True, max_num_fields=200, encoding="latin-1")
     except ValueError:
         raise MalformedRequest("The query has too many parameters.") from None
+    return {_text(name): [_text(value) for value in values] for name, values in query.items()}
+
+
+def _text(bytes_as_latin_1: str) -> str:
+    if bytes_as_latin_1.isascii():
+        return bytes_as_latin_1
+    try:
+        return bytes_as_latin_1.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return bytes_as_latin_1
+
+
+def single(query: Mapping[str, Sequence[str]], name: str) -> str | None:
+    """The value of a parameter, None where there is none; an empty one, as forms send it, is none.
+
+    Raises:
+        InvalidParameter: several values.
+    """
+    values = [value for value in query.get(name, ()) if value]
+    if len(values) > 1:
+        raise InvalidParameter(f"`{name}` is given more than once.")
+    return values[0] if values else None
 
 
 def check_names(given: Iterable[str], known: Collection[str]) -> None:
@@ -166,8 +199,6 @@ def read_include(value: Any) -> frozenset[str]:
     Raises:
         InvalidParameter: one that is not known.
     """
-    if value is None:
-        return frozenset()
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InvalidParameter("`include` must be a comma-separated list.")

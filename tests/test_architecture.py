@@ -19,7 +19,12 @@ FORBIDDEN = {
 }
 SHARED_WITH_EXPORT = {
     "service.bundle_schema",
+    "service.console",
+    "service.image_colours",
+    "service.image_errors",
+    "service.image_files",
     "service.images",
+    "service.resampling",
     "service.diagnostics.dead",
     "service.diagnostics.norms",
 }

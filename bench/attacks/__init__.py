@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
-from bench.attacks import bodies, heads, open_inference, pictures, submissions
+from bench.attacks import bodies, codings, heads, open_inference, picture_parts, pictures, submissions
 from bench.attacks.wire import Attack
 
 FAMILIES: dict[str, tuple[Attack, ...]] = {
     "heads and addresses": heads.ATTACKS,
     "bodies and chunks": bodies.ATTACKS,
+    "codings and header fields": codings.ATTACKS,
     "pictures": pictures.ATTACKS,
+    "shapes and parts of pictures": picture_parts.ATTACKS,
     "multipart, JSON and base64": submissions.ATTACKS,
     "open inference protocol": open_inference.ATTACKS,
 }

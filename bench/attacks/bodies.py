@@ -43,6 +43,14 @@ def endless_trailers(target: Target) -> Iterable[bytes]:
         yield b"X-A: aaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n" * (target.head // 100)
 
 
+def endless_extension(target: Target) -> Iterable[bytes]:
+    return [head("/predict", CHUNKED) + b"1;", *[b"a" * 2**16] * 16]
+
+
+HEALTH_WITH_BODY = b"GET /health/live HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
+HEALTH_IN_CHUNKS = b"GET /health/live HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
 ATTACKS = (
     Attack("no body", (400,), lambda target: [post("/predict")]),
     Attack("a body that stops", (408,), raw(head("/predict", "Content-Length: 100") + b"abc")),
@@ -60,6 +68,14 @@ ATTACKS = (
     Attack("a negative length", (400,), raw(head("/predict", "Content-Length: -1"))),
     Attack("two lengths", (400,), raw(head("/predict", "Content-Length: 3", "Content-Length: 4") + b"abcd")),
     Attack("a length and chunks", (400,), raw(head("/predict", CLOSE, "Content-Length: 4", CHUNKED) + b"0\r\n\r\n")),
+    Attack(
+        "chunks within a coding that is not known", (501,), raw(head("/predict", "Transfer-Encoding: gzip, chunked"))
+    ),
+    Attack("chunks twice", (400,), raw(head("/predict", CHUNKED, CHUNKED) + b"0\r\n\r\n")),
+    Attack("chunks in HTTP/1.0", (400,), raw(head("/predict", CHUNKED).replace(b"1.1", b"1.0") + b"0\r\n\r\n")),
+    Attack("a first chunk with an endless extension", (431,), endless_extension),
+    Attack("a body that stops after its answer", (200,), raw(HEALTH_WITH_BODY + b"abc")),
+    Attack("a body that goes wrong after its answer", (200,), raw(HEALTH_IN_CHUNKS + b"zz\r\n")),
     Attack("chunks that are not the last coding", (400,), raw(head("/predict", "Transfer-Encoding: chunked, gzip"))),
     Attack("a chunk of a size that is no number", (400,), raw(head("/predict", CHUNKED) + b"zz\r\n")),
     Attack("a chunk of 2^64 bytes", (400,), raw(head("/predict", CHUNKED) + b"1" + b"0" * 16 + b"\r\n")),

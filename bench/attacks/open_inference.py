@@ -120,6 +120,21 @@ ATTACKS = (
     Attack("a tensor one byte short", (400,), binary(
         bytes(11), 11, name="input", datatype="FP32", shape=[1, 3, 1, 1]
     )),
+    Attack("pictures nested without end", (400,), whole(
+        b'{"inputs": [{"name": "image", "datatype": "BYTES", "data": ' + b"[" * 950 + b'"x"' + b"]" * 950 + b"}]}"
+    )),
+    Attack("pictures without a shape up to the limit", (400, 413), whole(
+        filled(b'{"inputs": [{"name": "image", "datatype": "BYTES", "data": [', b'"",', b'""]}]}')
+    )),
+    Attack("one picture of zeros in base64 up to the limit", (400,), whole(
+        filled(b'{"inputs": [{"name": "image", "datatype": "BYTES", "data": "', b"AAAA", b'"}]}')
+    )),
+    Attack("a picture that is no base64", (400,), whole(
+        b'{"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": ["\xc3\xbf\xc3\x98"]}]}'
+    )),
+    Attack("nulls for everything", (400,), tensor(name=None, shape=None, datatype=None, data=None)),
+    Attack("a shape that is null", (400,), tensor(shape=None)),
+    Attack("parameters that are a list", (400,), with_fields(parameters=[])),
     Attack("no image as the whole body", (400,), whole(b"no image", f"{HEADER}: 0")),
     Attack("a gzip of 200 MB in 200 kB", (413,), whole(BOMB, GZIP)),
     Attack("a deflate of 200 MB in 200 kB", (413,), whole(zlib.compress(bytes(200_000_000), 9), DEFLATE)),

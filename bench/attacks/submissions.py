@@ -61,6 +61,9 @@ ATTACKS = (
     Attack("one string up to the limit", (400,), as_json(filled(b'{"images": ["', b"!", b'"]}'))),
     Attack("one string of escapes up to the limit", (400,), as_json(filled(b'{"images": ["', b"\\u0041", b'!"]}'))),
     Attack("a picture of zeros in base64 up to the limit", (415,), as_json(filled(b'{"images": ["', b"AAAA", b'"]}'))),
+    Attack("a picture of zeros in base64 up to the limit, to be diagnosed", (415,), as_json(
+        filled(b'{"images": ["', b"AAAA", b'"]}'), "/diagnostics/scores"
+    )),
     Attack("a number of a million digits", (400, 413), as_json(filled(b'{"images": ["x"], "top_k": ', b"9", b"}"))),
     Attack("no images", (400,), as_json(images())),
     Attack("one image too many", (413,), lambda target: [
@@ -68,7 +71,22 @@ ATTACKS = (
     ]),
     Attack("an image that is a number", (400,), as_json(images(7))),
     Attack("an image that is a list", (400,), as_json(images([PICTURE]))),
-    Attack("base64 of the wrong length", (400,), as_json(images("QUJ"))),
+    Attack("base64 of the wrong length", (400,), as_json(images("QUJDR"))),
+    Attack("base64 with too much padding", (400,), as_json(images("QUJD===="))),
+    Attack("padding up to the limit", (400,), as_json(filled(b'{"images": ["', b"=", b'"]}'))),
+    Attack("a line end before base64 up to the limit", (415,), as_json(filled(b'{"images": ["\\n', b"AAAA", b'"]}'))),
+    Attack("line ends in base64 up to the limit", (400,), as_json(filled(b'{"images": ["', b"\\n", b'"]}'))),
+    Attack("spaces up to the limit and no picture", (400,), as_json(filled(b'{"images": "A', b" ", b'A"}'))),
+    Attack("a data URL of percent codes up to the limit", (415, 400), as_json(
+        filled(b'{"images": ["data:;base64,', b"%2B%2f%2b%2F", b'"]}')
+    )),
+    Attack("a data URL of percents up to the limit", (400,), as_json(
+        filled(b'{"images": ["data:;base64,', b"%", b'"]}')
+    )),
+    Attack("a data URL whose type never ends", (400,), as_json(filled(b'{"images": ["data:', b"a", b'"]}'))),
+    Attack("an address to fetch", (400,), as_json(images("http://169.254.169.254/latest/meta-data/"))),
+    Attack("a file to read", (400,), as_json(images("file:///etc/passwd"))),
+    Attack("an image with a field that is not known", (422,), as_json(images({"data": PICTURE, "lable": "red"}))),
     Attack("base64 with spaces", (400,), as_json(images("QU JD"))),
     Attack("base64 that is not ASCII", (400,), as_json(images("ÄÖÜß"))),
     Attack("a data URL of nothing", (400,), as_json(images("data:image/png;base64,"))),
@@ -90,6 +108,43 @@ ATTACKS = (
     Attack("a part of almost boundaries up to the limit", (415,), as_multipart(
         filled(PART % (b"images", b""), b"\r\n--", b"\r\n" + END)
     )),
+    Attack("a preamble up to the limit", (400,), as_multipart(filled(b"", b"\n--", b""))),
+    Attack("boundaries with something behind them up to the limit", (400,), as_multipart(filled(b"", b"\n--bb", b""))),
+    Attack("lines in a part that begin as its boundary up to the limit", (400,), as_multipart(
+        filled(PART % (b"images", b""), b"\r\n--bb", b"\r\n" + END)
+    )),
+    Attack("blanks behind the boundary up to the limit", (400,), as_multipart(filled(b"--b", b" ", b"\r\n" + END))),
+    Attack("multipart in multipart", (400,), as_multipart(
+        b'--b\r\nContent-Disposition: form-data; name="f"\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n' + END
+    )),
+    Attack("a part in a transfer encoding that is not known", (400,), as_multipart(
+        b'--b\r\nContent-Disposition: form-data; name="a"\r\nContent-Transfer-Encoding: x-zip\r\n\r\nabc\r\n' + END
+    )),
+    Attack("a part in base64 that is none", (400,), as_multipart(
+        b'--b\r\nContent-Disposition: form-data; name="a"\r\nContent-Transfer-Encoding: base64\r\n\r\n!!!!\r\n' + END
+    )),
+    Attack("a part in base64 up to the limit", (415,), as_multipart(filled(
+        b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\nContent-Transfer-Encoding: base64\r\n\r\n',
+        b"AAAA", b"\r\n" + END
+    ))),
+    Attack("escapes of quoted-printable up to the limit", (400, 413), as_multipart(filled(
+        b'--b\r\nContent-Disposition: form-data; name="a"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n',
+        b"=3D", b"\r\n" + END
+    ))),
+    Attack("files for an option", (422,), as_multipart(
+        b'--b\r\nContent-Disposition: form-data; name="top_k"; filename="a"\r\n\r\n\xff\xd8\xff\r\n'
+        + PART % (b"images", picture()) + END
+    )),
+    Attack("empty files up to the limit", (413,), as_multipart(filled(
+        b"", b'--b\r\nContent-Disposition: form-data; name="f"; filename=""\r\n\r\n\r\n', END
+    ))),
+    Attack("a head of quotes up to the limit", (400,), as_multipart(filled(
+        b'--b\r\nContent-Disposition: form-data; name="', b'"', b"\r\n\r\n" + END
+    ))),
+    Attack("a form of one field up to the limit", (415,), lambda target: [
+        post("/predict", b"image=" + b"A" * (target.body - 6), "Content-Type: application/x-www-form-urlencoded")
+    ]),
+    Attack("blanks before JSON of no type", (415,), as_multipart(filled(b"", b" ", b"{"), "Content-Type: text/plain")),
     Attack("a part that is cut short", (400,), as_multipart((PART % (b"images", picture()))[:-9])),
     Attack("a part without a name", (400,), as_multipart(PART % (b"", b"x") + END)),
     Attack("a part with a header that never ends", (400, 413), as_multipart(filled(b"--b\r\nX: ", b"a"))),

@@ -14,7 +14,7 @@ LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Target:
-    """The service's limits, so that an attack can be just over one, and its model."""
+    """The service's limits, so that an attack can be just over one, and its models."""
 
     model: str
     side: int
@@ -25,6 +25,8 @@ class Target:
     images: int = 64
     pixels: int = 25_000_000
     depth: int = 16
+    resizing: str = "resizing"
+    """A model whose pictures are resized to 256 pixels on the shorter side, and cropped."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,9 @@ def predict(body: bytes, *headers: str, query: str = "") -> Callable[[Target], I
 
 def answer_to(attack: Attack, target: Target, host: str, port: int, timeout: float = 60.0) -> bytes:
     """Sends an attack, and reads the first answer whole; what was read if the connection ends before."""
+    messages = list(attack.messages(target))  # made before the service's clock for a request begins
     with socket.create_connection((host, port), timeout=timeout) as connection:
-        for message in attack.messages(target):
+        for message in messages:
             try:
                 connection.sendall(message)
             except OSError:  # refused before it was all sent

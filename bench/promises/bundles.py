@@ -61,6 +61,16 @@ def with_labels_reversed(bundle: Path, target: Path) -> Path:
     return target
 
 
+def resizing(folder: Path, model: str = "resnet20", name: str = "resizing", resize: int = 256) -> Path:
+    """A copy of `model` in `folder` that resizes a picture's shorter side to `resize` pixels before it crops."""
+    target = shutil.copytree(SHIPPED / model, folder / name)
+    description = json.loads((target / "bundle.json").read_text())
+    description["name"] = name
+    description["input"]["resize"] = resize
+    (target / "bundle.json").write_text(json.dumps(description))
+    return target
+
+
 def install(source: Path, target: Path) -> None:
     """Replaces `target` by a copy of `source` the way a deployment does: copied beside, renamed into place."""
     beside, old = target.parent / f".{target.name}.new", target.parent / f".{target.name}.old"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from pathlib import Path
 
 from bench.attacks import FAMILIES
 from bench.attacks.wire import Attack, Target, answer_to, status_of
-from bench.promises.bundles import IMAGES, SHIPPED
+from bench.promises.bundles import IMAGES, SHIPPED, resizing
 from bench.promises.findings import Finding, at_least, at_most, exactly
 from bench.promises.load import post
 from bench.promises.metrics import all_ready, wait_until
@@ -48,7 +50,7 @@ def measure() -> Iterator[Finding]:
     labels = json.loads((SHIPPED / "resnet20" / "bundle.json").read_text())["labels"]
     target = Target("resnet20", 32, tuple(labels), pixels=PIXELS)
     flags = ("--default-model", "resnet20", "--request-timeout", str(REQUEST_TIMEOUT), "--log-level", "error")
-    with replicas(1, SHIPPED, *flags) as (service,):
+    with tempfile.TemporaryDirectory() as folder, replicas(1, _bundles(Path(folder), target), *flags) as (service,):
         good = Attack("a photograph", (200,), lambda _: [post("/predict", (IMAGES / "cat.jpg").read_bytes())])
         wait_until(lambda: all_ready(service.port))
         cost_of(good, target, service)
@@ -56,6 +58,13 @@ def measure() -> Iterator[Finding]:
         alive = status_of(answer_to(good, target, "127.0.0.1", service.port)) == 200
     yield from judged(costs)
     yield exactly("right answers afterwards", int(alive), 1)
+
+
+def _bundles(folder: Path, target: Target) -> Path:
+    """The shipped ones, and one that resizes."""
+    shutil.copytree(SHIPPED, folder, dirs_exist_ok=True)
+    resizing(folder, target.model, target.resizing)
+    return folder
 
 
 def _cost(attack: Attack, target: Target, service: Replica) -> Cost:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import re
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
-Manner = Literal["whole", "pieces", "cancelled", "half a body", "half a head"]
-"""How a request is sent: `cancelled` is sent whole and its connection reset within 10 ms."""
+Manner = Literal["whole", "pieces", "cancelled", "shut", "half a body", "half a head"]
+"""How a request is sent: `cancelled` is sent whole and its connection reset within 10 ms, `shut` has its sending side
+shut then."""
+
+GIVEN_UP: tuple[Manner, ...] = ("cancelled", "shut")
+"""Nobody waits for the answer of these."""
 
 NO_ANSWER = 0
 """The status of a request that was cancelled, or that the service did not answer."""
@@ -34,7 +39,9 @@ class Connection:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
         reader, writer = self._streams
         await SENDERS[manner](writer, request)
-        if manner == "cancelled":
+        if manner in GIVEN_UP:
+            if manner == "shut":
+                await asyncio.wait_for(_end_of(reader), LONGEST_ANSWER)
             writer.transport.abort()
             self._streams = None
             return NO_ANSWER, b""
@@ -77,6 +84,17 @@ async def _cancelled(writer: asyncio.StreamWriter, request: bytes) -> None:
     await asyncio.sleep(random.random() * 0.01)
 
 
+async def _shut(writer: asyncio.StreamWriter, request: bytes) -> None:
+    writer.write(request)
+    writer.write_eof()
+
+
+async def _end_of(reader: asyncio.StreamReader) -> None:
+    with contextlib.suppress(ConnectionResetError):
+        while await reader.read(2**16):
+            pass
+
+
 async def _half_a_body(writer: asyncio.StreamWriter, request: bytes) -> None:
     head, _, body = request.partition(END_OF_HEAD)
     writer.write(head + END_OF_HEAD + body[: len(body) // 2])
@@ -90,6 +108,7 @@ SENDERS: dict[Manner, Callable[[asyncio.StreamWriter, bytes], Awaitable[None]]] 
     "whole": _whole,
     "pieces": _in_pieces,
     "cancelled": _cancelled,
+    "shut": _shut,
     "half a body": _half_a_body,
     "half a head": _half_a_head,
 }

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bench.soak.connection import GIVEN_UP
 from bench.soak.requests import Kind
 
 MEMORY_COUNTS_FROM = 50_000
@@ -73,7 +74,7 @@ class Log:
 
     def _counted(self) -> dict[str, bool]:
         """The service's counts against ours. What was cancelled may have been answered, or never been read."""
-        cancelled = sum(self.sent[kind.name] for kind in self.kinds if kind.manner == "cancelled")
+        cancelled = sum(self.sent[kind.name] for kind in self.kinds if kind.manner in GIVEN_UP)
         no_request = sum(self.sent[kind.name] for kind in self.kinds if kind.manner == "half a head")
         answered, failed = self.number(range(200, 300)), self.number(range(500, 501))
         refused = self.number(range(400, 500)) + self.number(range(503, 504)) - no_request

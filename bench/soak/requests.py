@@ -64,6 +64,7 @@ def _good(steady: Sequence[str], pictures: list[bytes], few: list[bytes]) -> Ite
     gradients = "/diagnostics/gradients?model={}&label=3"
     yield Kind("predict", 720, predict)
     yield Kind("predict, uploaded slowly", 10, predict, manner="pieces")
+    yield Kind("predict, with an offer of HTTP/2", 10, _each("/predict?model={}", steady, pictures, OFFER))
     yield Kind("predict, three images as JSON", 15, _each("/predict?model={}", models, [three], JSON))
     yield Kind("open protocol, a raw image", 30, _each("/v2/models/{}/infer", models, pictures, RAW))
     yield Kind("open protocol, gradients", 2, tuple(_infer_gradients(m, p) for m in steady for p in few))
@@ -113,12 +114,14 @@ def _cancelled(steady: Sequence[str], pictures: list[bytes], few: list[bytes]) -
     predict = _each("/predict?model={}", [*steady, SWAPPED, FRAGILE], pictures)
     gradients = _each("/diagnostics/gradients?model={}", steady, few)
     yield Kind("cancelled: predict", 70, predict, frozenset({0}), manner="cancelled")
+    yield Kind("cancelled: predict, sending side shut", 10, predict, frozenset({0}), manner="shut")
     yield Kind("cancelled: gradients", 3, gradients, frozenset({0}), manner="cancelled")
 
 
 # ---------------------------------------------------------------- writing requests
 
 JSON = {"Content-Type": "application/json"}
+OFFER = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAEAAEAAAAIAAAAB"}
 RAW = {"Inference-Header-Content-Length": "0"}
 
 

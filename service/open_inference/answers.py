@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.negotiation import preferred_coding
 from service.open_inference.requests import RequestedOutput
 from service.open_inference.tensors import datatype_of, to_binary, to_json_data
 from service.responses import to_json
@@ -66,13 +67,11 @@ def classified(scores: Array, labels: Sequence[str], top: int) -> Array:
     return result
 
 
-def compressed(body: bytes, accepted: str) -> tuple[bytes, str | None]:
-    """The body in the first coding that the client accepts and we know; short bodies stay as they are."""
-    offered = [part.split(";")[0].strip().lower() for part in accepted.split(",")]
-    if len(body) >= SMALLEST_COMPRESSED:
-        for coding in offered:
-            if coding == "gzip":
-                return gzip.compress(body, compresslevel=1), "gzip"
-            if coding == "deflate":
-                return zlib.compress(body, level=1), "deflate"
+def compressed(body: bytes, accept_encoding: str) -> tuple[bytes, str | None]:
+    """The body in the coding that the client likes best of ours, and its name; short bodies stay as they are."""
+    coding = preferred_coding(accept_encoding) if len(body) >= SMALLEST_COMPRESSED else None
+    if coding == "gzip":
+        return gzip.compress(body, compresslevel=1), coding
+    if coding == "deflate":
+        return zlib.compress(body, level=1), coding
     return body, None

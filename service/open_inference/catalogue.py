@@ -82,9 +82,14 @@ class Catalogue:
         """
         expected = {tensor.name: tensor for tensor in (self.input, self.image, self.label)}.get(name)
         if expected is None:
-            raise MalformedRequest(f"There is no input {name[:64]!r}; the inputs are input (or image) and label.")
+            raise MalformedRequest(
+                f"There is no input {name[:64]!r}; the inputs are `input` (FP32, {list(self.input.shape)}) "
+                "or `image` (BYTES, encoded files), and `label` (INT64)."
+            )
         if datatype != expected.datatype:
-            raise MalformedRequest(f"The input `{name}` must be {expected.datatype}.")
+            hints = {INPUT: "pixels as they are go as a file, in the input `image`", IMAGE: "each element is a file"}
+            hint = f"; {hints[name]}" if name in hints and datatype == "UINT8" else ""
+            raise MalformedRequest(f"The input `{name}` must be {expected.datatype}, not {datatype[:32]}{hint}.")
         if name == INPUT and (len(shape) != len(expected.shape) or shape[1:] != expected.shape[1:]):
             raise MalformedRequest(f"The input `input` must be of shape {list(expected.shape)}, not {list(shape)}.")
         images = math.prod(shape) if name != INPUT else shape[0]

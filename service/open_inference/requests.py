@@ -1,19 +1,24 @@
-"""An infer request taken apart: JSON, then the raw tensors in the order of `inputs`."""
+"""An infer request taken apart: JSON, then the raw tensors in the order of `inputs`.
+
+Null stands for what is left out, wherever it may be left out: many clients write it. Fields that are not known are
+left out of account, as the protocol says.
+"""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
 
-from service.errors import EmptyBody, MalformedRequest, TooLarge, UnsupportedBody
+from service.base64_text import from_base64
+from service.errors import EmptyBody, MalformedRequest, TooLarge
+from service.images import signature
 from service.json_bodies import MAX_JSON_VALUES, parse_json
 from service.open_inference.catalogue import IMAGE
 from service.open_inference.json_numbers import take_out_lists
-from service.open_inference.tensors import from_binary, from_json, from_json_text
+from service.open_inference.tensors import byte_strings, flattened, from_binary, from_json, from_json_text
 
 Array = NDArray[Any]
 
@@ -47,31 +52,6 @@ class InferRequest:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
-    """The body without its gzip or deflate coding, of at most `limit` bytes.
-
-    Raises:
-        UnsupportedBody: another coding.
-        TooLarge: it grows beyond the limit.
-        MalformedRequest: it is not what it says.
-    """
-    coding = encoding.strip().lower()
-    if coding in ("", "identity"):
-        return body
-    if coding not in ("gzip", "deflate"):
-        raise UnsupportedBody(f"The content encoding {coding[:32]!r} is not taken; send gzip, deflate or none.")
-    reader = zlib.decompressobj(wbits=zlib.MAX_WBITS | (16 if coding == "gzip" else 0))
-    try:
-        content = reader.decompress(body, limit + 1)
-    except zlib.error:
-        raise MalformedRequest(f"The body is not {coding}.") from None
-    if len(content) > limit:
-        raise TooLarge(f"The decompressed body has more than {limit} bytes.")
-    if not reader.eof:
-        raise MalformedRequest(f"The {coding} body is cut off.")
-    return content
-
-
 def read_request(body: bytes, header_length: str | None, check: InputCheck) -> InferRequest:
     """Takes a body apart; `header_length` is `Inference-Header-Content-Length`, the length of the JSON.
 
@@ -91,7 +71,7 @@ def read_request(body: bytes, header_length: str | None, check: InputCheck) -> I
     inputs, used = _inputs(document, lists, memoryview(body)[length:], check)
     if used != len(body) - length:
         raise MalformedRequest(f"{len(body) - length - used} bytes follow the last tensor.")
-    parameters = _mapping(document.get("parameters", {}), "parameters")
+    parameters = _parameters(document)
     binary = _flag(parameters, "binary_data_output")
     identity = document.get("id")
     if identity is not None and not isinstance(identity, str):
@@ -122,10 +102,12 @@ def _header_length(given: str | None, size: int) -> int:
 
 
 def _document(text: bytes) -> Mapping[str, Any]:
+    is_picture = signature(text) is not None
+    hint = " A picture as the whole body needs the header Inference-Header-Content-Length: 0." if is_picture else ""
     document = parse_json(
         text,
         too_many=f"The request's JSON has more than {MAX_JSON_VALUES} values beside its numbers.",
-        unreadable="The request's JSON cannot be read.",
+        unreadable=f"The request's JSON cannot be read.{hint}",
     )
     return _mapping(document, "the request")
 
@@ -136,8 +118,14 @@ def _mapping(value: Any, what: str) -> Mapping[str, Any]:
     return value
 
 
-def _flag(parameters: Mapping[str, Any], name: str) -> bool:
-    value = parameters.get(name, False)
+def _parameters(holder: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parameters of a request, an input or an output, without those that are null."""
+    given = holder.get("parameters")
+    return {} if given is None else {k: v for k, v in _mapping(given, "parameters").items() if v is not None}
+
+
+def _flag(parameters: Mapping[str, Any], name: str, default: bool = False) -> bool:
+    value = parameters.get(name, default)
     if not isinstance(value, bool):
         raise MalformedRequest(f"The parameter {name} must be true or false.")
     return value
@@ -153,19 +141,20 @@ def _inputs(
     position = 0
     for entry in entries:
         tensor = _mapping(entry, "an input")
-        name, datatype, shape = tensor.get("name"), tensor.get("datatype"), _shape(tensor)
+        name, datatype = tensor.get("name"), tensor.get("datatype")
         if not isinstance(name, str) or not isinstance(datatype, str):
             raise MalformedRequest("Every input needs a name and a datatype.")
+        size = _parameters(tensor).get("binary_data_size")
+        shape = _shape_of_strings(tensor) if datatype == "BYTES" and size is None else _shape(tensor)
         if name in tensors:
             raise MalformedRequest(f"The input {name[:64]!r} is given twice.")
         check(name, datatype, shape)
-        size = _mapping(tensor.get("parameters", {}), "parameters").get("binary_data_size")
         if size is None:
             tensors[name] = _tensor_of_json(name, datatype, shape, tensor.get("data"), lists)
             continue
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(raw) - position:
             raise MalformedRequest(f"The binary_data_size of input {name[:64]!r} does not fit the body.")
-        if "data" in tensor:
+        if tensor.get("data") is not None:
             raise MalformedRequest(f"The input {name[:64]!r} has both data and binary_data_size.")
         tensors[name] = from_binary(name, datatype, shape, raw[position : position + size])
         position += size
@@ -173,10 +162,30 @@ def _inputs(
 
 
 def _tensor_of_json(name: str, datatype: str, shape: tuple[int, ...], data: Any, lists: list[bytes]) -> Array:
-    """From `data`, or from the long list that was taken out of its place, which left a number there."""
+    """From `data`, or from the long list that was taken out of its place, which left a number there.
+
+    The elements of a BYTES tensor are files, which JSON can only hold in base64.
+    """
+    if datatype == "BYTES":
+        return byte_strings(name, shape, [from_base64(text) for text in _strings(name, data)])
     if isinstance(data, int) and not isinstance(data, bool) and 0 <= data < len(lists):
         return from_json_text(name, datatype, shape, lists[data])
     return from_json(name, datatype, shape, data)
+
+
+def _shape_of_strings(tensor: Mapping[str, Any]) -> tuple[int, ...]:
+    """The shape of a BYTES tensor in JSON, which clients also leave out, or leave to the data by a size of −1."""
+    if tensor.get("shape") in (None, -1, [-1], [-1, 1]):
+        return (len(_strings(tensor["name"], tensor.get("data"))),)
+    return _shape(tensor)
+
+
+def _strings(name: str, data: Any) -> list[str]:
+    """The strings of a BYTES tensor, flat or nested; one may stand alone."""
+    strings = list(flattened([data]))
+    if not all(isinstance(text, str) for text in strings):
+        raise MalformedRequest(f"The data of input {name[:64]!r} must be strings, each one file in base64.")
+    return strings
 
 
 def _shape(tensor: Mapping[str, Any]) -> tuple[int, ...]:
@@ -199,8 +208,8 @@ def _outputs(entries: Any, binary_default: bool) -> tuple[RequestedOutput, ...] 
         name = output.get("name")
         if not isinstance(name, str):
             raise MalformedRequest("Every output needs a name.")
-        parameters = _mapping(output.get("parameters", {}), "parameters")
-        binary = _flag(parameters, "binary_data") if "binary_data" in parameters else binary_default
+        parameters = _parameters(output)
+        binary = _flag(parameters, "binary_data", binary_default)
         top = parameters.get("classification", 0)
         if not isinstance(top, int) or isinstance(top, bool) or top < 0:
             raise MalformedRequest("The parameter classification must be a positive whole number.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ def from_binary(name: str, datatype: str, shape: tuple[int, ...], raw: memoryvie
         MalformedRequest: the bytes are not just what datatype and shape need.
     """
     if datatype == "BYTES":
-        return _byte_strings(name, shape, raw)
+        return _binary_strings(name, shape, raw)
     dtype = np.dtype("<u2") if datatype == "BF16" else _dtype(name, datatype)
     expected = element_count(shape) * dtype.itemsize
     if len(raw) != expected:
@@ -62,18 +62,13 @@ def from_binary(name: str, datatype: str, shape: tuple[int, ...], raw: memoryvie
 
 
 def from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any) -> Array:
-    """The tensor of a JSON `data` field, nested or flat, row-major.
+    """The tensor of numbers in a JSON `data` field, nested or flat, row-major.
 
     Raises:
         MalformedRequest: the wrong number of elements, or elements of another type.
     """
     if not isinstance(data, list):
         raise MalformedRequest(f"The data of input {name!r} must be a list.")
-    if datatype == "BYTES":
-        flat = list(_flattened(data))
-        if not all(isinstance(value, str) for value in flat) or len(flat) != element_count(shape):
-            raise MalformedRequest(f"Input {name!r} needs {element_count(shape)} strings.")
-        return _object_array([value.encode() for value in flat], shape)
     array = _numbers(name, datatype, data)
     _check_count(name, array.size, shape)
     return array.reshape(shape)
@@ -134,7 +129,7 @@ def _dtype(name: str, datatype: str) -> np.dtype[Any]:
     return DTYPES[datatype]
 
 
-def _byte_strings(name: str, shape: tuple[int, ...], raw: memoryview) -> Array:
+def _binary_strings(name: str, shape: tuple[int, ...], raw: memoryview) -> Array:
     values: list[bytes] = []
     position, expected = 0, element_count(shape)
     while position < len(raw) and len(values) <= expected:
@@ -147,18 +142,29 @@ def _byte_strings(name: str, shape: tuple[int, ...], raw: memoryview) -> Array:
     if len(values) != expected:
         held = f"{len(values)}" if len(values) < expected else f"more than {expected}"
         raise MalformedRequest(f"Input {name!r} holds {held} byte strings; shape {list(shape)} needs {expected}.")
-    return _object_array(values, shape)
+    return byte_strings(name, shape, values)
 
 
-def _object_array(values: list[bytes], shape: tuple[int, ...]) -> Array:
+def byte_strings(name: str, shape: tuple[int, ...], values: list[bytes]) -> Array:
+    """The BYTES tensor of `values`, an array of objects.
+
+    Raises:
+        MalformedRequest: the wrong number of them.
+    """
+    _check_count(name, len(values), shape)
     array = np.empty(len(values), dtype=object)
     array[:] = values
     return array.reshape(shape)
 
 
-def _flattened(data: list[Any]) -> Iterable[Any]:
-    for value in data:
-        if isinstance(value, list):
-            yield from _flattened(value)
-        else:
+def flattened(data: list[Any]) -> Iterator[Any]:
+    """The elements of nested lists, however deep."""
+    open_lists = [iter(data)]
+    while open_lists:
+        for value in open_lists[-1]:
+            if isinstance(value, list):
+                open_lists.append(iter(value))
+                break
             yield value
+        else:
+            open_lists.pop()

@@ -1,4 +1,4 @@
-"""`POST /diagnostics/…`: gradients, comparison, shattering, scores, features. JSON, or SVG by `Accept` or `format`."""
+"""`POST /diagnostics/…`: gradients, comparison, shattering, scores, features, as JSON or as a plot."""
 
 from __future__ import annotations
 
@@ -31,17 +31,22 @@ from service.diagnostics.verdict import Thresholds
 from service.engine import Engine
 from service.errors import InvalidParameter
 from service.images import normalise
-from service.openapi import ERRORS, image_request, number
+from service.negotiation import prefers
+from service.openapi import ERRORS, PICTURE, SEVERAL_MODELS, TWO_MODELS, Responses, image_request, number
 from service.registry import ServedModel
 from service.responses import identity
 from service.submission import Submission
 
 Array = NDArray[Any]
 
+JSON: Final = "application/json"
 SVG: Final = "image/svg+xml"
+BY_ACCEPT: Final = {"vary": "accept"}
 MOST_FEATURE_IMAGES: Final = 4
 """Pictures of every layer are large; more images take more requests."""
-RESPONSES: Final = {SVG: {"schema": {"type": "string"}}}
+PLOT: Final = {SVG: {"schema": {"type": "string"}}}
+LABELLED: Final = {"images": [{"data": PICTURE, "label": 0}]}
+"""A JSON body for documentation's sake; every model has a class 0."""
 
 THRESHOLDS: Final = {
     one.name: number(
@@ -52,36 +57,36 @@ THRESHOLDS: Final = {
     for one in fields(Thresholds)
 }
 POINTS: Final = number(
-    "points on the path, a whole number",
+    "points on the path",
+    type="integer",
     default=shattering.POINTS,
     minimum=shattering.LEAST_POINTS,
     maximum=shattering.MOST_POINTS,
-    multipleOf=1,
 )
 SHATTERED: Final = number(
     f"spectral exponent below which the gradient is shattered; source: {shattering.SOURCE}",
     default=shattering.SHATTERED,
 )
 CHANNELS: Final = number(
-    "pictures per layer, a whole number",
+    "pictures per layer",
+    type="integer",
     default=features.CHANNELS,
     minimum=1,
     maximum=features.MOST_CHANNELS,
-    multipleOf=1,
 )
 
 router = APIRouter(prefix="/diagnostics", tags=["diagnostics"])
 
 
-def answers(schema: type[Answer]) -> dict[int | str, dict[str, Any]]:
+def answers(schema: type[Answer]) -> Responses:
     """The documentation of an endpoint that answers `schema`, or a plot of it."""
-    return ERRORS | {200: {"model": schema, "content": RESPONSES, "description": "the diagnosis, or a plot of it"}}
+    return {200: {"model": schema, "content": PLOT, "description": "the diagnosis, or a plot of it"}} | ERRORS
 
 
 @router.post(
     "/gradients",
     responses=answers(Gradients),
-    openapi_extra=image_request("label", "include", "format", thresholds=True, **THRESHOLDS),
+    openapi_extra=image_request("label", "include", "format", thresholds=True, example=LABELLED, **THRESHOLDS),
 )
 async def gradients(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
     """Gradient norms per layer and sample, and a verdict for every layer and the model.
@@ -103,8 +108,15 @@ async def gradients(request: Request, submission: SubmissionDependency, engine: 
 
 @router.post(
     "/compare",
+    name="compare",
     responses=answers(Comparison),
-    openapi_extra=image_request("label", "include", "format", thresholds=True, **THRESHOLDS),
+    openapi_extra=image_request(
+        *("label", "include", "format"),
+        thresholds=True,
+        example={**LABELLED, "model": TWO_MODELS},
+        model=SEVERAL_MODELS,
+        **THRESHOLDS,
+    ),
 )
 async def compare_models(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
     """The same images through several models (`model` repeated, `name@version` for one version)."""
@@ -127,8 +139,9 @@ async def compare_models(request: Request, submission: SubmissionDependency, eng
 
 @router.post(
     "/shattering",
+    name="shattering",
     responses=answers(Shattering),
-    openapi_extra=image_request("label", "format", points=POINTS, shattered=SHATTERED),
+    openapi_extra=image_request("label", "format", example=LABELLED, points=POINTS, shattered=SHATTERED),
 )
 async def shattered_gradients(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
     """Input gradients along the straight path between two images (or one and noise)."""
@@ -163,7 +176,12 @@ async def shattered_gradients(request: Request, submission: SubmissionDependency
     return respond(request, submission, answer)
 
 
-@router.post("/scores", responses=answers(Scores), openapi_extra=image_request("label", "format"))
+@router.post(
+    "/scores",
+    name="scores",
+    responses=answers(Scores),
+    openapi_extra=image_request("label", "format", example=LABELLED),
+)
 async def image_scores(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
     """How foreign each image is to the model, and, with labels, how hard or wrongly labelled."""
     model = submission.model
@@ -184,7 +202,10 @@ async def image_scores(request: Request, submission: SubmissionDependency, engin
 
 
 @router.post(
-    "/features", responses=answers(Features), openapi_extra=image_request("label", "format", channels=CHANNELS)
+    "/features",
+    name="features",
+    responses=answers(Features),
+    openapi_extra=image_request("label", "format", example=LABELLED, channels=CHANNELS),
 )
 async def layer_features(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
     """What each layer makes of an image: statistics, its strongest channels, and the input gradient."""
@@ -227,16 +248,23 @@ def runner(engine: Engine, model: ServedModel, submission: Submission) -> RunGra
 
 
 def respond(request: Request, submission: Submission, answer: Answer) -> Response:
-    """`answer` as JSON, or its plot where the caller prefers SVG."""
-    form = submission.option("format", "svg" if SVG in request.headers.get("accept", "") else "json")
+    """`answer` as JSON, or as a plot where `format` says so or else `Accept` prefers SVG to JSON.
+
+    A caller who accepts neither gets JSON: the answer is paid for, and can be read.
+
+    Raises:
+        InvalidParameter: another format.
+    """
+    accept = ", ".join(request.headers.getlist("accept"))
+    form = submission.option("format", "svg" if prefers(accept, SVG, JSON) else "json")
     if form == "svg":
         from service.diagnostics import plots  # with what it imports, over a megabyte that JSON has no use for
 
         families = {model.name: model.bundle.architecture.family for model in submission.models}
-        return Response(plots.plot(answer, families), media_type=SVG)
+        return Response(plots.plot(answer, families), media_type=SVG, headers=BY_ACCEPT)
     if form != "json":
         raise InvalidParameter(f"`format` is json or svg, not {str(form)[:40]!r}.")
-    return Response(answer.model_dump_json(), media_type="application/json")
+    return Response(answer.model_dump_json(), media_type=JSON, headers=BY_ACCEPT)
 
 
 def read_thresholds(submission: Submission) -> Thresholds:

@@ -18,13 +18,13 @@ from service.dependencies import (
 from service.errors import LoaderEnded, NotReady, ShuttingDown, Unavailable, problem
 from service.lifecycle import Lifecycle
 from service.loading import Loader
-from service.openapi import ERRORS
+from service.openapi import ERRORS, PLAIN_ERRORS
 from service.registry import Registry
 from service.responses import JsonResponse
 from service.schemas import Liveness, Readiness
 from service.settings import ReadyWhen
 
-router = APIRouter(prefix="/health", tags=["health"])
+router = APIRouter(prefix="/health", tags=["health"], responses=PLAIN_ERRORS)
 
 MOST_NAMES = 10
 """Models that an answer in words names."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import choose_encoder
 
-router = APIRouter(tags=["health"])
+from service.openapi import PLAIN_ERRORS
+
+FORMATS = {kind: {"schema": {"type": "string"}} for kind in ("text/plain", "application/openmetrics-text")}
+
+router = APIRouter(tags=["health"], responses=PLAIN_ERRORS)
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get("/metrics", response_class=Response, responses={200: {"content": FORMATS}})
 async def metrics(request: Request) -> Response:
     """Requests, stages, runs, batch sizes, queue, models and the process itself."""
     encode, content_type = choose_encoder(request.headers.get("accept", ""))

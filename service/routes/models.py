@@ -6,13 +6,13 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from service.dependencies import RegistryDependency, RuntimeDependency
-from service.openapi import ERRORS
+from service.dependencies import ModelDependency, RegistryDependency, RuntimeDependency
+from service.openapi import ERRORS, NAME, PARAMETERS, PLAIN_ERRORS, in_query
 from service.registry import Registry, ServedGraph, ServedModel
 from service.responses import JsonResponse
 from service.schemas import ModelDescription, ModelList
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], responses=PLAIN_ERRORS)
 
 
 @router.get("/models", response_model=ModelList)
@@ -31,10 +31,14 @@ async def list_models(registry: RegistryDependency, runtime: RuntimeDependency) 
     )
 
 
-@router.get("/models/{name}", response_model=ModelDescription, responses={404: ERRORS[404]})
-async def describe_model(name: str, registry: RegistryDependency, version: str | None = None) -> JsonResponse:
+@router.get(
+    "/models/{name}",
+    response_model=ModelDescription,
+    responses={404: ERRORS[404]},
+    openapi_extra={"parameters": [NAME, in_query("version", PARAMETERS["version"])]},
+)
+async def describe_model(model: ModelDependency, registry: RegistryDependency) -> JsonResponse:
     """One model: labels, input, layers, training curves, parity with the reference."""
-    model = registry.select(name, version)
     bundle = model.bundle.model_dump(mode="json", exclude={"graphs", "sha256", "schema_version", "name", "version"})
     bundle.pop("features")
     versions = [other.version for other in registry.versions(model.name)]

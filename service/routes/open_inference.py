@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
@@ -15,17 +15,20 @@ from service.bundle_schema import GraphName
 from service.dependencies import (
     EngineDependency,
     LifecycleDependency,
+    ModelDependency,
     RegistryDependency,
     SettingsDependency,
+    body_of,
     context_of,
 )
 from service.engine import Engine
 from service.errors import MalformedRequest
 from service.forms import LARGE_BODY
+from service.open_inference import schemas
 from service.open_inference.answers import HEADER_LENGTH, answer, classified, compressed
 from service.open_inference.catalogue import IMAGE, INPUT, LABEL, Catalogue
-from service.open_inference.requests import InferRequest, RequestedOutput, decompressed, read_request
-from service.openapi import PROTOCOL_ERRORS
+from service.open_inference.requests import InferRequest, RequestedOutput, read_request
+from service.openapi import NAME, PLAIN_PROTOCOL_ERRORS, PROTOCOL_ERRORS, VERSION, Responses
 from service.registry import ServedModel
 from service.responses import JsonResponse
 from service.routes.health import admitted, check_alive, unreadiness
@@ -33,7 +36,9 @@ from service.settings import Settings
 
 Array = NDArray[Any]
 
-router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=PROTOCOL_ERRORS)
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=PLAIN_PROTOCOL_ERRORS)
 
 SERVER_NAME = "contraflow"
 EXTENSIONS = ["binary_tensor_data", "classification", "model_repository", "model_configuration", "statistics",
@@ -44,21 +49,50 @@ LARGE_ANSWER = 10_000
 """Values above which an answer is written off the event loop."""
 
 
-@router.get("")
+def errors(*statuses: int) -> Responses:
+    return {status: PROTOCOL_ERRORS[status] for status in statuses}
+
+
+def of_model(path: str, name: str, schema: type[schemas.Body], **more: Any) -> Callable[[Endpoint], Endpoint]:
+    """Registers an endpoint at two addresses: the model's, where its highest version answers, and the version's.
+
+    Two operations, since a parameter in a path is never left out; `more` is for both.
+    """
+    extra = more.pop("openapi_extra", {})
+    own = extra.get("parameters", [])
+    highest = ("/models/{name}", name, [NAME])
+    named = ("/models/{name}/versions/{version}", f"{name}_with_version", [NAME, VERSION])
+
+    def register(endpoint: Endpoint) -> Endpoint:
+        for address, operation, parameters in (highest, named):
+            router.add_api_route(
+                address + path,
+                endpoint,
+                name=operation,
+                response_model=schema,
+                openapi_extra={**extra, "parameters": [*parameters, *own]},
+                **{"methods": ["GET"], "responses": errors(404, 503), **more},
+            )
+        return endpoint
+
+    return register
+
+
+@router.get("", response_model=schemas.ServerMetadata)
 async def server_metadata() -> JsonResponse:
     """Name and extensions. `raw_encoded_image`: a body with header length 0 is one encoded image."""
     return JsonResponse({"name": SERVER_NAME, "version": "2", "extensions": EXTENSIONS})
 
 
-@router.get("/health/live")
-async def live(request: Request) -> JsonResponse:
+@router.get("/health/live", response_model=schemas.ServerLive, responses=errors(503))
+async def server_live(request: Request) -> JsonResponse:
     """The process answers, and still looks after its bundles."""
     check_alive(request.app.state.loader)
     return JsonResponse({"live": True})
 
 
-@router.get("/health/ready")
-async def ready(
+@router.get("/health/ready", response_model=schemas.ServerReady, responses=errors(503))
+async def server_ready(
     request: Request, registry: RegistryDependency, lifecycle: LifecycleDependency, settings: SettingsDependency
 ) -> JsonResponse:
     """As `/health/ready`: by default, every accepted bundle predicts."""
@@ -68,23 +102,21 @@ async def ready(
     return JsonResponse({"live": True, "ready": True})
 
 
-@router.get("/models")
-async def list_models(registry: RegistryDependency) -> JsonResponse:
+@router.get("/models", response_model=schemas.ModelNames)
+async def model_names(registry: RegistryDependency) -> JsonResponse:
     """The names of the models that are served."""
     return JsonResponse({"models": registry.names()})
 
 
-@router.get("/models/stats")
+@router.get("/models/stats", response_model=schemas.Statistics)
 async def all_statistics(request: Request, registry: RegistryDependency) -> JsonResponse:
     """What every model has run, in Triton's shape."""
     return JsonResponse({"model_stats": [request.app.state.ledger.statistics(m) for m in registry.models()]})
 
 
-@router.get("/models/{name}")
-@router.get("/models/{name}/versions/{version}")
-async def model_metadata(name: str, registry: RegistryDependency, version: str | None = None) -> JsonResponse:
+@of_model("", "model_metadata", schemas.ModelMetadata)
+async def model_metadata(model: ModelDependency, registry: RegistryDependency) -> JsonResponse:
     """The model's tensors."""
-    model = registry.select(name, version)
     catalogue = Catalogue(model.bundle)
     return JsonResponse(
         {
@@ -97,22 +129,16 @@ async def model_metadata(name: str, registry: RegistryDependency, version: str |
     )
 
 
-@router.get("/models/{name}/ready")
-@router.get("/models/{name}/versions/{version}/ready")
-async def model_ready(name: str, registry: RegistryDependency, version: str | None = None) -> JsonResponse:
+@of_model("/ready", "model_ready", schemas.ModelReady)
+async def model_ready(model: ModelDependency) -> JsonResponse:
     """The model predicts; its other graphs load on their first use."""
-    model = registry.select(name, version)
     model.graph("forward").check_ready()
     return JsonResponse({"name": model.name, "ready": True})
 
 
-@router.get("/models/{name}/config")
-@router.get("/models/{name}/versions/{version}/config")
-async def model_config(
-    name: str, registry: RegistryDependency, settings: SettingsDependency, version: str | None = None
-) -> JsonResponse:
+@of_model("/config", "model_config", schemas.ModelConfig)
+async def model_config(model: ModelDependency, settings: SettingsDependency) -> JsonResponse:
     """The model in the shape of a Triton configuration, with the optional inputs."""
-    model = registry.select(name, version)
     catalogue = Catalogue(model.bundle)
     return JsonResponse(
         {
@@ -130,17 +156,13 @@ async def model_config(
     )
 
 
-@router.get("/models/{name}/stats")
-@router.get("/models/{name}/versions/{version}/stats")
-async def model_statistics(
-    request: Request, name: str, registry: RegistryDependency, version: str | None = None
-) -> JsonResponse:
+@of_model("/stats", "model_statistics", schemas.Statistics)
+async def model_statistics(request: Request, model: ModelDependency) -> JsonResponse:
     """What one model has run, in Triton's shape."""
-    model = registry.select(name, version)
     return JsonResponse({"model_stats": [request.app.state.ledger.statistics(model)]})
 
 
-@router.post("/repository/index")
+@router.post("/repository/index", response_model=list[schemas.RepositoryEntry], responses=errors(413, 503))
 async def repository_index(registry: RegistryDependency) -> JsonResponse:
     """Every version that is served, and every bundle that is not, with the reason."""
     served = [
@@ -159,29 +181,28 @@ async def repository_index(registry: RegistryDependency) -> JsonResponse:
     return JsonResponse(served + refused)
 
 
-@router.post("/repository/models/{name}/{action}")
+@router.post("/repository/models/{name}/{action}", include_in_schema=False)
 async def repository_action(name: str, action: str) -> JsonResponse:
-    """Always 400: bundles are added and removed in the folder, which is watched."""
+    """Always 400, and so no part of the document: bundles are added and removed in the folder, which is watched."""
     raise MalformedRequest(f"Cannot {action[:16]} {name[:64]}: add or remove the bundle's folder instead.")
 
 
-@router.post("/models/{name}/infer")
-@router.post("/models/{name}/versions/{version}/infer")
+@of_model(
+    "/infer",
+    "infer",
+    schemas.InferAnswer,
+    methods=["POST"],
+    responses={200: {"description": "the outputs", "content": schemas.BINARY}} | PROTOCOL_ERRORS,
+    openapi_extra=schemas.INFER,
+)
 async def infer(
-    request: Request,
-    name: str,
-    registry: RegistryDependency,
-    engine: EngineDependency,
-    settings: SettingsDependency,
-    version: str | None = None,
+    request: Request, model: ModelDependency, engine: EngineDependency, settings: SettingsDependency
 ) -> Response:
     """Forward outputs, or any output by name; gradients with the parameter `gradients`."""
-    model = registry.select(name, version)
     catalogue = Catalogue(model.bundle)
-    body = await request.body()
+    body = await body_of(request)
     take_apart = partial(_take_apart, body, request.headers, catalogue, settings)
-    large = len(body) > LARGE_BODY or "content-encoding" in request.headers
-    asked = await asyncio.to_thread(take_apart) if large else take_apart()
+    asked = await asyncio.to_thread(take_apart) if len(body) > LARGE_BODY else take_apart()
     outputs = asked.outputs if asked.outputs is not None else _default_outputs(asked, catalogue)
     graphs = catalogue.graphs_for(output.name for output in outputs)
     tensors = await _run(request, engine, model, asked, graphs)
@@ -189,26 +210,27 @@ async def infer(
     if asked.id is not None:
         identity["id"] = asked.id
     values = [(output, _value(output, tensors, model)) for output in outputs]
-    put_together = partial(_put_together, identity, values, request.headers.get("accept-encoding", ""))
+    accept_encoding = ", ".join(request.headers.getlist("accept-encoding"))
+    put_together = partial(_put_together, identity, values, accept_encoding)
     many = sum(value.size for _, value in values) > LARGE_ANSWER
     content, headers = await asyncio.to_thread(put_together) if many else put_together()
     return Response(content, 200, headers)
 
 
 def _put_together(
-    identity: Mapping[str, str], values: list[tuple[RequestedOutput, Array]], accepted: str
+    identity: Mapping[str, str], values: list[tuple[RequestedOutput, Array]], accept_encoding: str
 ) -> tuple[bytes, dict[str, str]]:
     content, headers = answer(identity, values)
-    content, coding = compressed(content, accepted)
+    headers["vary"] = "accept-encoding"
+    content, coding = compressed(content, accept_encoding)
     if coding:
         headers["content-encoding"] = coding
     return content, headers
 
 
 def _take_apart(body: bytes, headers: Mapping[str, str], catalogue: Catalogue, settings: Settings) -> InferRequest:
-    plain = decompressed(body, headers.get("content-encoding", ""), settings.max_body_bytes)
     check = partial(catalogue.check_input, max_images=settings.max_images)
-    return read_request(plain, headers.get(HEADER_LENGTH), check)
+    return read_request(body, headers.get(HEADER_LENGTH), check)
 
 
 def _default_outputs(asked: InferRequest, catalogue: Catalogue) -> tuple[RequestedOutput, ...]:

@@ -13,6 +13,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
 
+from service.openapi_document import OpenApiDocument
+from service.responses import JsonResponse
+
 STATIC: Final = Path(__file__).resolve().parent.parent / "static"
 
 PLOT_STYLE: Final = "'sha256-+TfQir1nvDucAdvE6XUQBt4ayUjpAWkbw2kCdSfekHM='"
@@ -47,6 +50,13 @@ async def swagger() -> Response:
 async def redoc() -> Response:
     """The API reference (ReDoc)."""
     return _document("redoc.html", DOCUMENTATION_POLICY)
+
+
+@router.get("/openapi.json")
+async def openapi(request: Request) -> JsonResponse:
+    """The interface as an OpenAPI document, for `/docs`, `/redoc` and generators of clients."""
+    document: OpenApiDocument = request.app.state.openapi_document
+    return JsonResponse(document.now())
 
 
 @router.get("/favicon.ico")

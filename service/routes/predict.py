@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from service.batching import Outcome
 from service.decoding import DecodePool
 from service.engine import Engine
-from service.errors import EmptyBody, InvalidParameter
-from service.forms import Limits, read_form_off_the_loop
+from service.errors import InvalidParameter
+from service.forms import Limits, declared_kind, kind_of, read_form_off_the_loop
 from service.images import quick_pixel_count
 from service.openapi import ERRORS, image_request, names_of
 from service.registry import Registry, ServedModel
@@ -30,7 +30,7 @@ from service.runtime import CPU, Runtime
 from service.sampling import Sampler
 from service.schemas import Predictions
 from service.settings import Settings
-from service.submission import Submission, check_names, read_query, read_top_k
+from service.submission import Submission, check_names, read_query, read_top_k, single
 
 Array = NDArray[Any]
 
@@ -41,7 +41,6 @@ LONGEST_CACHED_QUERY = 200
 
 REQUEST = image_request()
 NAMES = names_of(REQUEST)
-FORMS = (b"multipart/form-data", b"application/json")
 
 
 class PredictEndpoint:
@@ -63,19 +62,22 @@ class PredictEndpoint:
         self, body: bytes, headers: Mapping[bytes, bytes], query_string: bytes, context: RequestContext
     ) -> Answer:
         content_type = headers.get(b"content-type", b"")
-        if content_type.startswith(FORMS):
-            model, top_k, images = await self._take_apart(body, content_type, query_string, context)
-        elif body:
+        images: tuple[bytes, ...]
+        if body and kind_of(content_type, body) == "raw":
             name, version, top_k = _selection(query_string)
             model, images = self._registry.select(name, version), (body,)
         else:
-            raise EmptyBody("The body is empty; send an image.")
+            model, top_k, images = await self._take_apart(body, content_type, query_string, context)
         outputs = await self._run(model, images, context)
         return self._answer(model, images, outputs, top_k, context)
 
     def takes(self, body: bytes, headers: Mapping[bytes, bytes]) -> bool:
         """Whether the request is one for `begin`: a picture, so small that a run slot decodes it itself."""
-        return self._is_small(body) and not headers.get(b"content-type", b"").startswith(FORMS)
+        return (
+            self._is_small(body)
+            and declared_kind(headers.get(b"content-type", b"")) in ("raw", "urlencoded")
+            and b"content-encoding" not in headers
+        )
 
     def begin(
         self, image: bytes, query_string: bytes, context: RequestContext, answer: Callable[[Answer | Exception], None]
@@ -105,7 +107,7 @@ class PredictEndpoint:
     async def _take_apart(
         self, body: bytes, content_type: bytes, query_string: bytes, context: RequestContext
     ) -> tuple[ServedModel, int, tuple[bytes, ...]]:
-        form = await read_form_off_the_loop(body, content_type.decode("latin-1"), self._limits)
+        form = await read_form_off_the_loop(body, content_type, NAMES, self._limits)
         query = read_query(query_string)
         submission = Submission(form, query, NAMES, self._registry, self._decode_pool, context)
         if len(submission.models) > 1:
@@ -189,10 +191,7 @@ def _selection(query_string: bytes) -> tuple[str | None, str | None, int]:
 def _parse_selection(query_string: bytes) -> tuple[str | None, str | None, int]:
     query = read_query(query_string)
     check_names(query, NAMES)
-    models = query.get("model", [None])
-    if len(models) > 1:
-        raise InvalidParameter("`model` is given more than once; /diagnostics/compare takes several.")
-    return models[0], query.get("version", [None])[0], read_top_k(query.get("top_k", [None])[0])
+    return single(query, "model"), single(query, "version"), read_top_k(single(query, "top_k"))
 
 
 router = APIRouter()
@@ -200,7 +199,11 @@ router = APIRouter()
 
 @router.post("/predict", response_model=Predictions, responses=ERRORS, openapi_extra=REQUEST, tags=["predict"])
 async def predict(request: Request) -> Response:
-    """Ranked labels with probabilities for every image."""
+    """Ranked labels with probabilities for every image.
+
+    A client that closes its connection before the answer, or only its sending side, is taken for gone: nothing more is
+    computed for it, and the request counts as cancelled.
+    """
     endpoint: PredictEndpoint = request.app.state.predict
     status, headers, body = await endpoint(
         await request.body(), dict(request.scope["headers"]), request.scope["query_string"], request.state.context

@@ -17,6 +17,7 @@ from tiny_bundles import LABELS, write_bundle
 from bench.attacks import ATTACKS
 from bench.attacks.wire import Attack, Target, answer_to, status_of
 
+RESIZED = {"height": 8, "width": 8, "resize": 256, "mean": (0.0,) * 3, "std": (1.0,) * 3}
 TARGET = Target("tiny", 8, LABELS, body=100_000, head=4096, images=8, pixels=1_000_000)
 
 
@@ -24,8 +25,10 @@ TARGET = Target("tiny", 8, LABELS, body=100_000, head=4096, images=8, pixels=1_0
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     folder: Path = tmp_path_factory.mktemp("bundles")
     write_bundle(folder, "tiny")
+    write_bundle(folder, TARGET.resizing, input=RESIZED)
     with running(
         folder,
+        default_model="tiny",
         max_body_bytes=TARGET.body,
         max_header_bytes=TARGET.head,
         max_images=TARGET.images,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from service import check, diagnose
+from service import check, diagnose, report
+from service.bundles import read_bundle
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "models" / "bundles" / "resnet20"
@@ -32,11 +37,11 @@ def run(folder: Path, out: str, *more: str) -> int:
 
 def test_the_report_names_the_wrong_label_and_the_broken_file(folder: Path) -> None:
     assert run(folder, "report.html") == 0
-    report = (folder / "report.html").read_text()
-    suspects = report.split("<h2>Suspected label errors</h2>")[1].split("<h2>")[0]
+    page = (folder / "report.html").read_text()
+    suspects = page.split("<h2>Suspected label errors</h2>")[1].split("<h2>")[0]
     assert "ship/truck.jpg" in suspects
-    assert "1 could not be decoded" in report
-    assert 'src="http' not in report
+    assert "1 could not be decoded" in page
+    assert 'src="http' not in page
 
 
 def test_the_report_counts_what_each_class_is_taken_for(folder: Path) -> None:
@@ -44,6 +49,20 @@ def test_the_report_counts_what_each_class_is_taken_for(folder: Path) -> None:
     classes = (folder / "report.html").read_text().split("<h2>Classes</h2>")[1].split("<h2>")[0]
     assert "<td>ship</td><td>2</td><td>50.0%</td><td>truck 1</td>" in classes
     assert "The largest class has 2 times the images" in classes
+
+
+def test_thumbnails_show_what_the_model_sees(tmp_path: Path) -> None:
+    spec = read_bundle(BUNDLE).bundle.input
+    photograph = (ROOT / "tests" / "images" / "cat.jpg").read_bytes()
+    (tmp_path / "whole.jpg").write_bytes(photograph)
+    (tmp_path / "without_end.jpg").write_bytes(photograph[:-2])
+    assert report.thumbnail(tmp_path / "without_end.jpg", spec) == report.thumbnail(tmp_path / "whole.jpg", spec) != ""
+    Image.fromarray(np.full((90, 100), 100 * 257, np.uint16)).save(tmp_path / "grey16.png")
+    encoded = report.thumbnail(tmp_path / "grey16.png", spec).partition(",")[2]
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as small:
+        assert small.size == (64, 58)
+        assert np.abs(np.asarray(small).astype(int) - 100).max() <= 2
+    assert report.thumbnail(tmp_path / "missing.png", spec) == ""
 
 
 def test_a_run_that_was_cut_off_goes_on_where_it_was(folder: Path) -> None:

@@ -1,4 +1,7 @@
-"""Two hundred damaged files: each gets its 4xx as a problem, or an answer. Those made with intent: `test_attacks`."""
+"""Some three hundred damaged or odd files: each gets its 4xx as a problem, or an answer.
+
+Those made with intent are in `test_attacks`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from live_server import LiveServer, best_label, picture
 from PIL import Image
 from test_predict import check_problem
 
-from bench.attacks.pictures import KINDS
+from bench.attacks.pictures import KINDS, png_chunk, saved
 
 
 def valid_files() -> dict[str, bytes]:
@@ -47,11 +50,29 @@ def damaged_files() -> Iterator[tuple[str, bytes]]:
         for number in range(8):
             yield f"{kind} truncated {number}", data[: 1 + number * len(data) // 8]
         yield f"{kind} with a tail", data + b"\x00" * 1000
+        for number in range(1, 5):
+            yield f"{kind} without its last {number} bytes", data[:-number]
+        for size in ((1, 5000), (5000, 1), (3, 16_000)):
+            yield f"{kind} of {size}", saved(Image.new("RGB", size, "red"), kind)
+    for number in range(60):
+        yield f"PNG with damaged chunks {number}", with_damaged_chunks(valid_files()["PNG"], generator)
+
+
+def with_damaged_chunks(data: bytes, generator: np.random.Generator) -> bytes:
+    """Ancillary chunks of random names and contents among a PNG's own, half of them with a wrong checksum."""
+    names = (b"tEXt", b"zTXt", b"iTXt", b"gAMA", b"iCCP", b"eXIf", b"tRNS", b"acTL", b"fcTL", b"cICP", b"sBIT", b"teSt")
+    extra = b""
+    for name in generator.choice(names, 6):
+        chunk = bytearray(png_chunk(bytes(name), generator.bytes(int(generator.integers(40)))))
+        chunk[-1] ^= int(generator.integers(2))
+        extra += bytes(chunk)
+    at = int(generator.choice([33, len(data) - 12]))
+    return data[:at] + extra + data[at:]
 
 
 def test_damaged_files_never_break_the_service(client: httpx.Client) -> None:
     files = list(damaged_files())
-    assert len(files) >= 200
+    assert len(files) >= 300
     statuses: dict[int, int] = {}
     for name, data in files:
         answer = client.post("/predict", content=data)
@@ -59,6 +80,8 @@ def test_damaged_files_never_break_the_service(client: httpx.Client) -> None:
         assert answer.status_code in (200, 413, 415, 422), (name, answer.status_code, answer.text)
         if answer.status_code != 200:
             check_problem(answer)
+        if " of (" in name:
+            assert best_label(answer) == "red", name
     assert statuses[422] > 50
     assert best_label(client.post("/predict", content=picture("red"))) == "red"
 

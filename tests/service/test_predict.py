@@ -101,7 +101,7 @@ MALFORMED: dict[str, tuple[int, dict[str, Any]]] = {
     "broken JSON": (400, {"content": b'{"images":', "headers": {"content-type": "application/json"}}),
     "JSON that is no object": (400, {"json": ["x"]}),
     "JSON without images": (400, {"json": {}}),
-    "JSON with images that are no list": (400, {"json": {"images": "abc"}}),
+    "JSON with images that are a number": (400, {"json": {"images": 7}}),
     "JSON with no image in the list": (400, {"json": {"images": []}}),
     "JSON with a number for an image": (400, {"json": {"images": [7]}}),
     "JSON with bad base64": (400, {"json": {"images": ["%%%"]}}),
@@ -128,7 +128,8 @@ MALFORMED: dict[str, tuple[int, dict[str, Any]]] = {
             "headers": {"content-type": "multipart/form-data; boundary=b"},
         },
     ),
-    "multipart without images": (400, {"files": {"other": b"text"}}),
+    "multipart without images": (400, {"files": {"other": (None, b"text")}}),
+    "multipart with a file that is no image": (415, {"files": {"other": b"text"}}),
     "text": (415, {"content": b"I am no image"}),
     "top_k of zero": (422, {"params": {"top_k": "0"}, "content": RED}),
     "top_k in words": (422, {"params": {"top_k": "five"}, "content": RED}),
@@ -172,7 +173,7 @@ def test_every_answer_has_the_common_headers(client: httpx.Client) -> None:
 
 def test_a_wrong_method_and_a_wrong_address_are_problems_too(client: httpx.Client) -> None:
     wrong_method = client.get("/predict")
-    assert (wrong_method.status_code, wrong_method.headers["allow"]) == (405, "POST")
+    assert (wrong_method.status_code, wrong_method.headers["allow"]) == (405, "OPTIONS, POST")
     for answer in (wrong_method, client.get("/nowhere"), client.delete("/models")):
         check_problem(answer)
 

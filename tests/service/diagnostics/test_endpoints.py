@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -185,6 +187,72 @@ def test_every_diagnosis_can_be_had_as_a_plot(client: httpx.Client, endpoint: st
         answer = ask(client, f"{endpoint}&format=svg", content=CAT)
     assert answer.headers["content-type"].startswith("image/svg+xml")
     assert answer.text.lstrip().startswith(("<svg", "<?xml"))
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        (["image/svg+xml;q=0, application/json"], "application/json"),
+        (["application/json, application/problem+json, image/svg+xml"], "application/json"),
+        (["*/*"], "application/json"),
+        (["text/html"], "application/json"),
+        (["image/svg+xml, */*;q=0.1"], "image/svg+xml"),
+        (["application/json;q=0.5", "image/svg+xml;q=0.6"], "image/svg+xml"),
+        (["application/json", "image/svg+xml;q=0.6"], "application/json"),
+    ],
+)
+def test_a_plot_goes_to_who_prefers_it(client: httpx.Client, accept: list[str], media_type: str) -> None:
+    answer = ask(client, "scores", content=CAT, headers=[("accept", one) for one in accept])
+    assert answer.headers["content-type"] == media_type
+    assert answer.headers["vary"] == "accept"
+
+
+@pytest.mark.parametrize(
+    ("query", "accept", "media_type"),
+    [
+        ("?format=svg", "application/json", "image/svg+xml"),
+        ("?format=json", "image/svg+xml", "application/json"),
+        ("?format=", "image/svg+xml", "image/svg+xml"),
+    ],
+)
+def test_the_format_that_is_asked_for_wins_over_accept(
+    client: httpx.Client, query: str, accept: str, media_type: str
+) -> None:
+    answer = ask(client, f"scores{query}", content=CAT, headers={"accept": accept})
+    assert answer.headers["content-type"] == media_type
+
+
+def test_include_may_be_repeated_and_null_or_empty_options_are_not_given(client: httpx.Client) -> None:
+    query = "include=batch_gradient&include=input_gradient&label=&model=&growth_ratio="
+    repeated = ask(client, f"gradients?{query}", content=CAT).json()
+    document = {"images": base64.b64encode(CAT).decode(), "include": ["batch_gradient", "input_gradient"]}
+    nothing = {"label": None, "labels": None, "model": None, "thresholds": None, "growth_ratio": None, "format": None}
+    together = ask(client, "gradients", json=document | nothing).json()
+    for answer in (repeated, together):
+        assert answer["layers"][0]["batch_gradient_norm"] > 0
+        assert answer["input_gradients"]
+    assert repeated["samples"] == together["samples"]
+
+
+def test_a_blank_label_is_none_wherever_it_stands(client: httpx.Client) -> None:
+    image = base64.b64encode(CAT).decode()
+    bodies = [
+        {"images": [{"data": image, "label": ""}]},
+        {"images": [image], "labels": [" "]},
+        {"images": [image], "labels": "", "label": None},
+    ]
+    unlabelled = ask(client, "scores", content=CAT).json()["samples"]
+    assert unlabelled[0]["el2n"] is None
+    for body in bodies:
+        assert ask(client, "scores", json=body).json()["samples"] == unlabelled
+
+
+def test_a_diagnosis_takes_files_under_any_name_and_coded_bodies(client: httpx.Client) -> None:
+    raw = ask(client, "scores", content=CAT).json()
+    form = ask(client, "scores", files={"file": ("a.jpg", CAT)}).json()
+    coded = ask(client, "scores", content=gzip.compress(CAT), headers={"content-encoding": "gzip"}).json()
+    text = ask(client, "scores", content=json.dumps({"image": base64.b64encode(CAT).decode()})).json()
+    assert raw["samples"] == form["samples"] == coded["samples"] == text["samples"]
 
 
 def test_features_come_with_the_record_of_class_separability_by_depth(client: httpx.Client) -> None:

@@ -1,0 +1,50 @@
+"""The syntax that header fields share (RFC 9110, 5.6 and 12.4.2): lists, parameters in quotes or not, weights."""
+
+from __future__ import annotations
+
+import re
+
+# A quote that is never closed goes on to the end; nothing is tried twice, so that time is linear in the length.
+_QUOTED = r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'
+_MEMBERS = re.compile(rf'(?:{_QUOTED}|[^,"])++', re.DOTALL)
+_PARTS = re.compile(rf'(?:{_QUOTED}|[^;"])++', re.DOTALL)
+_ESCAPED = re.compile(r'\\(["\\])')
+_WEIGHT = re.compile(r"0?\.\d+|0\.?|1(?:\.0*)?")
+
+
+def members(field: str) -> list[str]:
+    """The members of a comma-separated list, without the empty ones; a comma in quotes divides nothing."""
+    return [member for found in _MEMBERS.findall(field) if (member := found.strip())]
+
+
+def parameters(field: str) -> tuple[str, dict[str, str]]:
+    """What stands before the first `;`, in lower case, and the parameters behind it by their names in lower case.
+
+    Quotes are taken off. A parameter that is given twice has its first value.
+    """
+    parts = [part.strip() for part in _PARTS.findall(field)]
+    given: dict[str, str] = {}
+    for part in parts[1:]:
+        name, _, value = part.partition("=")
+        given.setdefault(name.strip().lower(), _without_quotes(value.strip()))
+    return (parts[0].lower() if parts else ""), given
+
+
+def weights(field: str) -> dict[str, float]:
+    """The members of a list such as `Accept`, in lower case, each with its weight `q` from 0 to 1.
+
+    A member whose weight is none is left out, as if it were not there. One that is named twice has its higher weight.
+    """
+    weighed: dict[str, float] = {}
+    for member in members(field):
+        name, given = parameters(member)
+        weight = given.get("q", "1")
+        if name and _WEIGHT.fullmatch(weight):
+            weighed[name] = max(float(weight), weighed.get(name, 0.0))
+    return weighed
+
+
+def _without_quotes(value: str) -> str:
+    if len(value) >= 2 and value[0] == value[-1] == '"':
+        return _ESCAPED.sub(r"\1", value[1:-1])
+    return value

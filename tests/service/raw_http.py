@@ -1,0 +1,98 @@
+"""HTTP as bytes, for what no client's library would send."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from live_server import LiveServer
+
+CLOSE = "Connection: close"
+
+
+@dataclass(frozen=True)
+class RawAnswer:
+    """One answer; `headers` by their names in small letters."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def post(body: bytes, *headers: str, path: str = "/predict", version: str = "1.1") -> bytes:
+    """A POST with its length."""
+    return head("POST " + path, f"Content-Length: {len(body)}", *headers, version=version) + body
+
+
+def get(path: str, *headers: str, version: str = "1.1") -> bytes:
+    return head("GET " + path, *headers, version=version)
+
+
+def head(line: str, *headers: str, version: str = "1.1", host: str = "Host: localhost") -> bytes:
+    return "\r\n".join([f"{line} HTTP/{version}", host, *headers, "", ""]).encode()
+
+
+def chunked(body: bytes, size: int = 50) -> bytes:
+    """A body in chunks."""
+    pieces = [body[start : start + size] for start in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
+def talk(server: LiveServer, messages: Iterable[bytes], *, shut: bool = False) -> list[RawAnswer]:
+    """Sends `messages` one by one, then reads all answers to the end of the connection, and nothing but answers."""
+    with socket.create_connection((server.host, server.port), timeout=30) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(OSError):  # refused before it was all sent
+            for message in messages:
+                connection.sendall(message)
+            if shut:
+                connection.shutdown(socket.SHUT_WR)
+        return read_answers(connection)
+
+
+def read_answers(connection: socket.socket) -> list[RawAnswer]:
+    received = b""
+    with suppress(ConnectionResetError):
+        while data := connection.recv(2**16):
+            received += data
+    return parse(received)
+
+
+def read_one(connection: socket.socket) -> RawAnswer:
+    """The next answer, of a server that sends nothing unasked."""
+    received = connection.recv(2**16)
+    while b"\r\n\r\n" not in received or not _is_whole(received):
+        data = connection.recv(2**16)
+        assert data, f"the connection ended within an answer: {received[:200]!r}"
+        received += data
+    (answer,) = parse(received)
+    return answer
+
+
+def _is_whole(received: bytes) -> bool:
+    start, _, rest = received.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", start)
+    return length is not None and len(rest) >= int(length[1])
+
+
+def parse(received: bytes) -> list[RawAnswer]:
+    """All final answers in `received`; fails if anything else is there."""
+    answers: list[RawAnswer] = []
+    while received:
+        start, separator, rest = received.partition(b"\r\n\r\n")
+        assert separator, f"no answer: {received[:200]!r}"
+        match = re.fullmatch(rb"HTTP/1\.1 (\d{3}) [^\r\n]*", start.partition(b"\r\n")[0])
+        assert match, f"no answer: {received[:200]!r}"
+        status = int(match[1])
+        fields = [line.split(": ", 1) for line in start.decode("latin-1").split("\r\n")[1:]]
+        assert len({name.lower() for name, _ in fields}) == len(fields), "a header twice"
+        headers = {name.lower(): value for name, value in fields}
+        length = 0 if status < 200 else int(headers["content-length"])
+        assert len(rest) >= length, "an answer that was cut off"
+        if status >= 200:
+            answers.append(RawAnswer(status, headers, rest[:length]))
+        received = rest[length:]
+    return answers
