@@ -27,7 +27,7 @@ from bench.page import replace_section
 from export.bundle import read_bundle
 from export.forward import constants_of, forward_graph
 from export.gradient import OPSET, differentiate, prepare
-from export.verify import in_onnxruntime
+from export.runs import in_onnxruntime
 from models.network import Network
 from service.bundle_schema import Architecture, Bundle, GraphName, InputSpec
 from service.diagnostics import shattering

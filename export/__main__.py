@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from export.gradient.errors import GradientError
 from service.console import FAILED, complain, ended_in_words
 
 Verb = Callable[[argparse.Namespace], int]
+NEGATIVE_NUMBERS = re.compile(r"-[\d.]")
 
 
 def _bundle(options: argparse.Namespace) -> int:
@@ -147,8 +149,20 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def with_negative_values(arguments: Sequence[str]) -> list[str]:
+    """`--mean -1,-1,-1` as `--mean=-1,-1,-1`: argparse takes a word that begins with a dash for an option."""
+    joined: list[str] = []
+    for word in arguments:
+        option = joined[-1] if joined else ""
+        if NEGATIVE_NUMBERS.match(word) and option.startswith("--") and "=" not in option:
+            joined[-1] = f"{option}={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
 def main(arguments: list[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
+    options = parser().parse_args(with_negative_values(sys.argv[1:] if arguments is None else arguments))
     function: Verb = options.function
 
     def command() -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.verify import in_onnxruntime
+from export.runs import in_onnxruntime
 from service.bundle_schema import Baseline, GraphName, Layer
 from service.diagnostics.dead import dead_shares
 from service.diagnostics.norms import logit_gradients, loss_labels, measure

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from export.bundle import read_bundle
 from export.gradient import differentiate, prepare, to_float64
-from export.verify import LOGIT_BOUND, NORM_BOUND, in_float64, in_onnxruntime, relative_difference, verify
+from export.parity import LOGIT_BOUND, NORM_BOUND, relative_difference
+from export.runs import in_float64, in_onnxruntime
 from service.bundle_schema import Bundle, GraphName, ParityCheck
 from service.diagnostics.norms import losses, measure
 
@@ -43,6 +44,7 @@ def recheck(folder: Path, run: Path | None, seed: int = 0) -> tuple[ParityCheck,
     if run is None:
         return _without_source(bundle, graphs, images)
     from export.forward import constants_of, forward_graph, read_run
+    from export.verify import verify
 
     trained = read_run(run)
     forward = forward_graph(trained.network, spec.height)
@@ -51,7 +53,7 @@ def recheck(folder: Path, run: Path | None, seed: int = 0) -> tuple[ParityCheck,
 
 def _without_source(bundle: Bundle, graphs: dict[GraphName, onnx.ModelProto], images: Array) -> tuple[ParityCheck, ...]:
     untrained = _untrained(bundle, graphs["forward"])
-    double = prepare(to_float64(_logits_only(graphs["forward"])), constants=untrained)
+    double = prepare(to_float64(_logits_only(graphs["forward"])), constants=untrained, logits=True)
     classes = np.arange(len(images), dtype=np.int64) % len(bundle.labels)
     stored = in_onnxruntime(graphs["weight_norms"])
     anew = in_float64(differentiate(double, "weight_norms"))

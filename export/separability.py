@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.verify import in_onnxruntime
+from export.runs import in_onnxruntime
 from service.bundle_schema import Layer, Separability
 
 Array = NDArray[Any]

@@ -14,32 +14,25 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from export.gradient import differentiate, prepare, to_float64
-from export.reference import evaluator
+from export.parity import LOGIT_BOUND, NORM_BOUND, ParityError, relative_difference
+from export.runs import Run, in_float64, in_onnxruntime
 from service.bundle_schema import GraphName, Layer, OtherParameter, ParityCheck
 from service.diagnostics.norms import measure
 
 Array = NDArray[Any]
-Run = Callable[[dict[str, Array]], dict[str, Array]]
 Precision = Literal["float32", "float64"]
 
-LOGIT_BOUND = {"float32": 1e-4, "float64": 1e-10}
-NORM_BOUND = {"float32": 1e-3, "float64": 1e-8}
 BATCHES = (1, 8)
 REFERENCE = "torch autograd, float64"
 CONDITION_FACTOR, LOOSEST = 4.0, 0.1
 """An ill-conditioned network (one that explodes) loses digits in any float32 arithmetic: its float32 bound is
 this factor times what torch's own float32 loses, and never above the second number."""
-
-
-class ParityError(ValueError):
-    """A measured difference exceeds its bound; the message names the quantity and both numbers."""
 
 
 @dataclass(frozen=True)
@@ -130,28 +123,6 @@ class _outputs_of:  # noqa: N801 - reads as a phrase in a `with` statement
             hook.remove()
 
 
-def in_onnxruntime(model: onnx.ModelProto) -> Run:
-    """The float32 graph on ONNX Runtime's CPU provider."""
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return lambda feeds: dict(zip(names, session.run(None, feeds), strict=True))
-
-
-def in_float64(model: onnx.ModelProto) -> Run:
-    """A double precision graph in onnx's reference evaluator."""
-    ready = evaluator(model)
-    names = [output.name for output in model.graph.output]
-
-    def run(feeds: dict[str, Array]) -> dict[str, Array]:
-        promoted = {
-            name: value.astype(np.float64) if np.issubdtype(value.dtype, np.floating) else value
-            for name, value in feeds.items()
-        }
-        return dict(zip(names, ready.run(None, promoted), strict=True))
-
-    return run
-
-
 def verify(
     network: nn.Module,
     forward: onnx.ModelProto,
@@ -240,25 +211,3 @@ def _float32_bounds(rounded: Reference, expected: Reference) -> dict[str, float]
 def _float64_bounds(expected: Reference) -> dict[str, float]:
     size = max(1.0, float(np.abs(expected.logits).max()))
     return {"logits": LOGIT_BOUND["float64"] * size, **dict.fromkeys(expected.outputs, NORM_BOUND["float64"])}
-
-
-def relative_difference(answer: Array, expected: Array, per_entry: bool) -> float:
-    """Largest relative difference: of each entry (norms), or of each sample's whole tensor.
-
-    Where the reference is zero or not finite the answer must be the same: the difference is then
-    0 or 1.
-    """
-    if not expected.size:
-        return 0.0
-    if not per_entry:
-        axes = tuple(range(1, expected.ndim))
-        error, expected = (
-            np.sqrt(np.square(answer - expected).sum(axis=axes)),
-            np.sqrt(np.square(expected).sum(axis=axes)),
-        )
-        answer = expected + error
-    ordinary = np.isfinite(expected) & (expected > 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        relative = np.abs(answer - expected) / expected
-    same = (answer == expected) | (np.isnan(answer) & np.isnan(expected))
-    return float(np.where(ordinary, np.where(np.isfinite(relative), relative, 1.0), np.where(same, 0.0, 1.0)).max())

@@ -2,7 +2,8 @@
 
     <bundles>/<name>/bundle.json              or, with versions, <bundles>/<name>/<version>/bundle.json
                      weights.bin              every stored weight, once; all graphs refer to it
-                     forward.onnx …           one graph per set of outputs (`GraphName`)
+                     forward.onnx …           one graph per set of outputs (`GraphName`): the forward graph,
+                                              and of the others those that run
                      reference.npz            fitted statistics for scores, where there are any
 
 Every graph has the free axis N (samples) first in its inputs and outputs, and is otherwise static.

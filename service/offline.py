@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.bundle_schema import GraphName
-from service.bundles import StoredBundle, read_bundle
+from service.bundles import BundleRefused, StoredBundle, read_bundle
 from service.diagnostics.norms import measure
 from service.images import ImageError, decode, normalise
 from service.runtime import Runtime, Session
@@ -26,9 +26,11 @@ class OfflineModel:
     """One bundle and its sessions, opened on first use."""
 
     def __init__(self, directory: Path, runtime: Runtime) -> None:
-        """Raises `BundleRefused`."""
+        """Raises `BundleRefused`, also for a bundle without the graph that every diagnosis needs."""
         self.stored: StoredBundle = read_bundle(directory)
         self.bundle = self.stored.bundle
+        if "weight_norms" not in self.bundle.graphs:
+            raise BundleRefused("it has no graph weight_norms, and nothing can be diagnosed; its notes say why")
         self._runtime = runtime
         self._sessions: dict[GraphName, Session] = {}
 

@@ -53,8 +53,11 @@ class RunHandle:
 
     __slots__ = ("_options",)
 
-    def __init__(self, *, gives_memory_back: bool = False) -> None:
+    def __init__(self, *, gives_memory_back: bool = False, quiet: bool = False) -> None:
+        """`quiet`: the runtime writes no line of its own where the run fails."""
         self._options = ort.RunOptions()
+        if quiet:
+            self._options.log_severity_level = 4
         if gives_memory_back:
             self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 

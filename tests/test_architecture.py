@@ -25,6 +25,7 @@ SHARED_WITH_EXPORT = {
     "service.image_files",
     "service.images",
     "service.resampling",
+    "service.runtime",
     "service.diagnostics.dead",
     "service.diagnostics.norms",
 }

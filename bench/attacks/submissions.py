@@ -138,7 +138,7 @@ ATTACKS = (
     Attack("empty files up to the limit", (413,), as_multipart(filled(
         b"", b'--b\r\nContent-Disposition: form-data; name="f"; filename=""\r\n\r\n\r\n', END
     ))),
-    Attack("a head of quotes up to the limit", (400,), as_multipart(filled(
+    Attack("a head of quotes up to the limit", (413,), as_multipart(filled(
         b'--b\r\nContent-Disposition: form-data; name="', b'"', b"\r\n\r\n" + END
     ))),
     Attack("a form of one field up to the limit", (415,), lambda target: [

@@ -119,7 +119,7 @@ def with_drawn_weights(imported: ImportedModel) -> ImportedModel:
         if value.dtype == np.float32 and value.size > 1 and (value == value.flat[0]).all():
             drawn = _drawn(roles.get(tensor.name, ""), value.shape, generator)
             tensor.CopyFrom(numpy_helper.from_array(drawn.astype(np.float32), tensor.name))
-    return replace(imported, model=model)
+    return replace(imported, model=model, reference=None)
 
 
 def _roles(model: ModelProto) -> Iterator[tuple[str, str]]:

@@ -117,7 +117,7 @@ def agreement(
 
 
 def _differentiated(imported: ImportedModel, model: ModelProto) -> tuple[Prepared, list[ModelProto]]:
-    prepared = prepare(model, constants=imported.constants)
+    prepared = prepare(model, constants=imported.constants, logits=True)
     return prepared, [differentiate(prepared, name) for name in ("batch_norms", "input_gradient")]
 
 

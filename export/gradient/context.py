@@ -12,10 +12,11 @@ import onnx
 from export.gradient.backward import Gradients, backward
 from export.gradient.emitter import Emitter
 from export.gradient.graph import Graph, N, Node, Shape, live_nodes, to_model
-from export.gradient.layers import WeightedLayer
+from export.gradient.layers import WeightedLayer, channel_axis_of
 from export.gradient.lower import lower, opset_of
 from export.gradient.prepare import Prepared
 from export.gradient.rules.loss import INPUT, LABEL, LOGITS, SCALE, cross_entropy_cotangent
+from export.gradient.shared import copied
 from export.gradient.weight_gradients import WeightGradients
 
 
@@ -49,6 +50,16 @@ class Build:
     def weights(self) -> WeightGradients:
         """The weight gradients of all layers."""
         return WeightGradients(self)
+
+    def by_sample(self, tensor: str) -> tuple[str, Shape]:
+        """A forward tensor and its shape, with a copy for every sample where all share it."""
+        name = copied(self.g, tensor) if tensor in self.graph.shared else tensor
+        return name, self.graph.shape(name)
+
+    def channel_axis(self, layer: WeightedLayer) -> int:
+        """The axis of a layer's output channels, rectified where they are, as `by_sample` has them."""
+        last = layer.rectifier.outputs[0] if layer.rectifier else layer.output
+        return channel_axis_of(self.graph, layer) + (last in self.graph.shared)
 
     def parameter(self, source: str) -> tuple[str, int]:
         """The per-sample gradient of a parameter, over all its uses, flat, and its size."""

@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from export.gradient.names import OWN
+
 Rewrite = Callable[[onnx.NodeProto, dict[str, Any]], list[onnx.NodeProto]]
 
 
@@ -40,40 +42,42 @@ def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 
 def _celu(node: onnx.NodeProto, given: dict[str, Any]) -> list[onnx.NodeProto]:
-    stem, (x,), (y,) = node.name or node.output[0], node.input, node.output
+    stem, (x,), (y,) = node.output[0], node.input, node.output
     alpha = np.array(given.get("alpha", 1.0), dtype=np.float32)
     return [
-        helper.make_node("Constant", [], [f"{stem}/alpha"], f"{stem}/alpha", value=numpy_helper.from_array(alpha)),
-        helper.make_node("Div", [x, f"{stem}/alpha"], [f"{stem}/scaled"], f"{stem}/Div"),
-        helper.make_node("Elu", [f"{stem}/scaled"], [f"{stem}/bent"], f"{stem}/Elu"),
-        helper.make_node("Mul", [f"{stem}/bent", f"{stem}/alpha"], [y], f"{stem}/Mul"),
+        helper.make_node(
+            "Constant", [], [f"{stem}{OWN}alpha"], f"{stem}{OWN}alpha", value=numpy_helper.from_array(alpha)
+        ),
+        helper.make_node("Div", [x, f"{stem}{OWN}alpha"], [f"{stem}{OWN}scaled"], f"{stem}/Div"),
+        helper.make_node("Elu", [f"{stem}{OWN}scaled"], [f"{stem}{OWN}bent"], f"{stem}/Elu"),
+        helper.make_node("Mul", [f"{stem}{OWN}bent", f"{stem}{OWN}alpha"], [y], f"{stem}/Mul"),
     ]
 
 
 def _group_normalization(node: onnx.NodeProto, given: dict[str, Any]) -> list[onnx.NodeProto]:
-    stem, (x, scale, shift), (y,) = node.name or node.output[0], node.input, node.output
+    stem, (x, scale, shift), (y,) = node.output[0], node.input, node.output
     grouped = numpy_helper.from_array(np.array([0, given["num_groups"], -1], dtype=np.int64))
     return [
-        helper.make_node("Constant", [], [f"{stem}/groups"], f"{stem}/groups", value=grouped),
-        helper.make_node("Reshape", [x, f"{stem}/groups"], [f"{stem}/grouped"], f"{stem}/Group"),
+        helper.make_node("Constant", [], [f"{stem}{OWN}groups"], f"{stem}{OWN}groups", value=grouped),
+        helper.make_node("Reshape", [x, f"{stem}{OWN}groups"], [f"{stem}{OWN}grouped"], f"{stem}/Group"),
         helper.make_node(
             "InstanceNormalization",
-            [f"{stem}/grouped", scale, shift],
-            [f"{stem}/normalized"],
+            [f"{stem}{OWN}grouped", scale, shift],
+            [f"{stem}{OWN}normalized"],
             f"{stem}/InstanceNormalization",
             epsilon=given.get("epsilon", 1e-5),
         ),
-        helper.make_node("Shape", [x], [f"{stem}/shape"], f"{stem}/Shape"),
-        helper.make_node("Reshape", [f"{stem}/normalized", f"{stem}/shape"], [y], f"{stem}/Ungroup"),
+        helper.make_node("Shape", [x], [f"{stem}{OWN}shape"], f"{stem}/Shape"),
+        helper.make_node("Reshape", [f"{stem}{OWN}normalized", f"{stem}{OWN}shape"], [y], f"{stem}/Ungroup"),
     ]
 
 
 def _gemm(node: onnx.NodeProto, given: dict[str, Any]) -> list[onnx.NodeProto]:
-    stem, (a, *others) = node.name or node.output[0], node.input
+    stem, (a, *others) = node.output[0], node.input
     kept = {name: value for name, value in given.items() if name != "transA"}
     return [
-        helper.make_node("Transpose", [a], [f"{stem}/transposed"], f"{stem}/Transpose", perm=[1, 0]),
-        helper.make_node("Gemm", [f"{stem}/transposed", *others], node.output, node.name, **kept),
+        helper.make_node("Transpose", [a], [f"{stem}{OWN}transposed"], f"{stem}/Transpose", perm=[1, 0]),
+        helper.make_node("Gemm", [f"{stem}{OWN}transposed", *others], node.output, node.name, **kept),
     ]
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from export.gradient.errors import UnsupportedOperator
+from export.gradient.errors import SamplesInTheWay, UnsupportedOperator
 from export.gradient.graph import Array, Batch, Graph, N, Node, Shape, batch_axis, per_sample_size, static
+from export.gradient.names import OWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,14 +106,22 @@ class Emitter:
         key = (operator, operands, outputs, repr(sorted(attributes.items())))
         if key not in self._known:
             stem = f"{self._scope}/gradient/{operator}"
-            count = self._counts.get(stem, 0)
-            self._counts[stem] = count + 1
-            name = f"{stem}_{count}" if count else stem
-            results = (name,) if outputs == 1 else tuple(f"{name}:{index}" for index in range(outputs))
+            results = self._free_names(stem, outputs)
+            name = results[0].removesuffix(":0") if outputs > 1 else results[0]
             self.nodes.append(Node(operator, operands, results, attributes, name))
             self._known[key] = results
         results = self._known[key]
         return results[0] if outputs == 1 else results
+
+    def _free_names(self, stem: str, outputs: int) -> tuple[str, ...]:
+        """The next names of `stem` that the graph does not use."""
+        while True:
+            count = self._counts.get(stem, 0)
+            self._counts[stem] = count + 1
+            name = f"{stem}_{count}" if count else stem
+            results = (name,) if outputs == 1 else tuple(f"{name}:{index}" for index in range(outputs))
+            if not any(result in self.graph.shapes or result in self.graph.constants for result in results):
+                return results
 
     def moved(self, key: Hashable, source: str, move: Callable[[str], str]) -> str:
         """`move(source)`, a linear rearrangement of entries that `key` describes, shapes included.
@@ -149,7 +158,7 @@ class Emitter:
 
     def second_output(self, node: Node) -> str:
         """The optional second output of a forward node, asked of the node itself."""
-        name = f"{node.name}/second"
+        name = f"{node.name}{OWN}second"
         self.extra_outputs[node.name] = (node.outputs[0], name)
         return name
 
@@ -198,9 +207,14 @@ class Emitter:
     def position_sum(self, tensor: str, shape: Shape) -> str:
         """Σ over the positions of [N, C, *positions]: [N, C].
 
-        Of maps by `GlobalAveragePool`, which ONNX Runtime computes in its blocked layout.
+        Of maps by `GlobalAveragePool`, which ONNX Runtime computes in its blocked layout. Where a
+        sample has several rows, or lies on another axis, its parts are summed too.
         """
-        if len(shape) != 4 or batch_axis(shape) != 0:
+        if shape[0] != N:
+            channels = static(shape[1:2])
+            total = self.unbroadcast_per_sample(tensor, shape, (*channels, *[1] * (len(shape) - 2)))
+            return self.reshape(total, (N, *channels))
+        if len(shape) != 4:
             return self.reduce_sum(tensor, range(2, len(shape)))
         mean, count = self.op("GlobalAveragePool", tensor), float(per_sample_size(shape[2:]))
         total = self.mul(self.reshape(mean, shape[:2]), self.scalar(count))
@@ -237,7 +251,7 @@ class Emitter:
         """`tensor` of `shape`, rearranged to [N, numbers per sample]."""
         axis = batch_axis(shape)
         if axis is None:
-            raise ValueError(f"no axis of {shape} holds the samples")
+            raise SamplesInTheWay(f"no axis of {shape} holds the samples")
         batch = shape[axis]
         assert isinstance(batch, Batch)
         before = per_sample_size(shape[:axis]) * batch.before
@@ -245,6 +259,30 @@ class Emitter:
         if before > 1:
             tensor = self.transpose(self.reshape(tensor, (before, Batch(), after)), (1, 0, 2))
         return self.reshape(tensor, (Batch(), before * after))
+
+    def sum_of_parts(self, tensor: str, shape: Shape) -> str:
+        """[N·k, *rest] → [N, *rest], the k rows of every sample summed; `tensor` itself where there is one each."""
+        return tensor if shape[0] == N else self.unbroadcast_per_sample(tensor, shape, static(shape[1:]))
+
+    def channels_second(self, tensor: str, shape: Shape, axis: int) -> str:
+        """`tensor` as [N, C, everything else], C its axis `axis`, wherever the samples lie."""
+        batch = batch_axis(shape)
+        if batch is None or batch == axis:
+            raise SamplesInTheWay(f"no axis of {shape} but the channels holds the samples")
+        pieces: list[int | Batch] = []
+        samples = channels = 0
+        for position, size in enumerate(shape):
+            if position == axis:
+                channels = len(pieces)
+            if isinstance(size, Batch):
+                samples = len(pieces) + 1
+                pieces += [size.before, Batch(), size.after]
+            else:
+                pieces.append(size)
+        order = [samples, channels, *(index for index in range(len(pieces)) if index not in (samples, channels))]
+        apart = self.transpose(self.reshape(tensor, pieces), order)
+        size = static((shape[axis],))[0]
+        return self.reshape(apart, (N, size, per_sample_size(shape) // size))
 
     def unbroadcast(self, tensor: str, shape: Shape, target: Shape) -> str:
         """Sum `tensor` over the axes along which an operand of shape `target` was repeated."""
@@ -258,12 +296,12 @@ class Emitter:
         """As `unbroadcast` for a parameter, sample by sample: [N, *target]."""
         axis = batch_axis(shape)
         if axis is None:
-            raise ValueError(f"no axis of {shape} holds the samples")
+            raise SamplesInTheWay(f"no axis of {shape} holds the samples")
         batch = shape[axis]
         assert isinstance(batch, Batch)
         lead = len(shape) - len(target)
         if axis >= lead and target[axis - lead] != 1:
-            raise ValueError("a parameter is laid along the batch axis")
+            raise SamplesInTheWay("a parameter is laid along the batch axis")
         pieces: list[tuple[int | Batch, bool]] = []
         for position, size in enumerate(shape):
             if isinstance(size, Batch):

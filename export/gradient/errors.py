@@ -10,6 +10,9 @@ Every message names what was met and says what to do about it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class GradientError(Exception):
     """A graph that cannot be differentiated."""
@@ -32,3 +35,18 @@ class UnsupportedOperator(GradientError):
         self.node = node
         self.reason = reason
         self.advice = advice
+
+
+class SamplesInTheWay(ValueError):
+    """The samples lie along an axis that an operator works on, or along none at all."""
+
+
+@contextmanager
+def refused_by_name(operator: str, node: str) -> Iterator[None]:
+    """A rule that finds the samples in its way refuses the node that it was asked for."""
+    try:
+        yield
+    except SamplesInTheWay as error:
+        raise UnsupportedOperator(
+            operator, node, "it works along the batch: samples would mix", "keep the samples on an axis of their own"
+        ) from error

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from export.gradient.emitter import Emitter
-from export.gradient.graph import Array, N
+from export.gradient.graph import Array, Batch, Dimension, N
 
 ENTRY_COST = 16
 """Multiply-adds of a product in the time that it takes to multiply one more tensor's entry and sum it up."""
@@ -98,6 +98,37 @@ class Factors:
     def ghost(self) -> bool:
         """Whether the ghost norm is taken: where it costs less, and dW is not needed anyway."""
         return not self.formed and self.ghost_cost < self.direct_cost
+
+
+def of_whole_samples(g: Emitter, factors: Factors, rows: Dimension) -> Factors:
+    """Factors of N·k rows (samples merged with windows, heads or tokens) as factors of N samples.
+
+    dW_n = Σ_k L_nk·R_nk = [L_n1 L_n2 …]·[R_n1; R_n2; …]: the parts of a sample are so many more positions.
+    """
+    if rows == N:
+        return factors
+    assert isinstance(rows, Batch)
+    parts, positions = rows.before * rows.after, factors.positions
+    width = factors.columns // len(factors.right)
+    lead = () if factors.groups == 1 else (factors.groups,)
+    matrix = len(lead) + 3  # the first of the two last axes, the rows being three
+
+    def apart(tensor: str, last: tuple[int, int], order: tuple[int, ...], whole: tuple[int, int]) -> str:
+        split = g.reshape(tensor, (rows.before, Batch(), rows.after, *lead, *last))
+        return g.reshape(g.transpose(split, (1, *range(3, matrix), *order)), (N, *lead, *whole))
+
+    return replace(
+        factors,
+        left=apart(
+            factors.left, (factors.rows, positions), (matrix, 0, 2, matrix + 1), (factors.rows, parts * positions)
+        ),
+        right=tuple(
+            apart(right, (positions, width), (0, 2, matrix, matrix + 1), (parts * positions, width))
+            for right in factors.right
+        ),
+        positions=parts * positions,
+        norms_only=None,
+    )
 
 
 def joined(g: Emitter, uses: list[Factors]) -> Factors:

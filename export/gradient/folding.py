@@ -21,6 +21,7 @@ from onnx.shape_inference import infer_node_outputs
 from export.gradient.branches import taken
 from export.gradient.errors import UnsupportedGraph, UnsupportedOperator
 from export.gradient.graph import IR_VERSION, OPSET, Array, Batch, Graph, Node, Shape, batch_axis, nodes_of
+from export.gradient.placing import placed
 
 BATCHES = (2, 3)
 LARGEST_DATA_FOR_INFERENCE = 4096
@@ -121,7 +122,7 @@ def _walk(graph: Graph, traces: Sequence[_Trace], node: Node) -> None:
     if any(name and name not in traces[0].types for name in node.inputs):
         missing = next(name for name in node.inputs if name and name not in traces[0].types)
         raise UnsupportedGraph(f"node {node.name!r} reads {missing!r}, which nothing produces")
-    if parts := _samples_apart(node, traces) or _branch(node, traces) or _along_one_axis(node, traces):
+    if parts := placed(node, traces) or _branch(node, traces):
         for part in parts:
             _walk(graph, traces, part)
         return
@@ -175,36 +176,6 @@ def _with_windows_inside(node: Node, trace: _Trace) -> Node:
     return replace(node, attributes={**node.attributes, "ceil_mode": 0, "pads": [*begins, *ends]})
 
 
-def _samples_apart(node: Node, traces: Sequence[_Trace]) -> list[Node]:
-    """A `Gather` from all samples laid end to end that stays within each of them, as one along an axis of its own.
-
-    So torch's newer exporter writes `as_strided`, which pooling to one position leaves behind where
-    channels stand last. Empty for any other node.
-    """
-    if node.operator != "Gather" or node.attribute("axis", 0) != 0 or node.inputs[0] in traces[0].values:
-        return []
-    within: list[Array] = []
-    for trace in traces:
-        index, total = trace.values.get(node.inputs[1]), trace.shape(node.inputs[0])[0]
-        if index is None or not index.ndim or len(index) != trace.batch or total % trace.batch:
-            return []
-        each = total // trace.batch
-        first = np.arange(trace.batch).reshape(-1, *[1] * (index.ndim - 1)) * each
-        within += list(index - first)
-        if each != traces[0].shape(node.inputs[0])[0] // traces[0].batch or within[-1].min() < 0:
-            return []
-    if any(not np.array_equal(entry, within[0]) for entry in within) or within[0].max(initial=0) >= each:
-        return []
-    target = np.array([-1, each, *traces[0].shape(node.inputs[0])[1:]], dtype=np.int64)
-    names = {part: f"{node.name}/{part}" for part in ("target", "samples", "within")}
-    return [
-        Node("Constant", (), (names["target"],), {"value": numpy_helper.from_array(target)}, names["target"]),
-        Node("Constant", (), (names["within"],), {"value": numpy_helper.from_array(within[0])}, names["within"]),
-        Node("Reshape", (node.inputs[0], names["target"]), (names["samples"],), {}, names["samples"]),
-        replace(node, inputs=(names["samples"], names["within"]), attributes={**node.attributes, "axis": 1}),
-    ]
-
-
 def _branch(node: Node, traces: Sequence[_Trace]) -> list[Node]:
     """What an `If` comes to whose condition the shapes decide; empty for any other node."""
     if node.operator != "If" or any(node.inputs[0] not in trace.values for trace in traces):
@@ -213,48 +184,25 @@ def _branch(node: Node, traces: Sequence[_Trace]) -> list[Node]:
     if len(conditions) > 1:
         raise UnsupportedOperator(node.operator, node.name, "its condition depends on the batch size", _FIX_SHAPES)
     branch = node.attribute("then_branch" if conditions.pop() else "else_branch")
-    return nodes_of(helper.make_graph(taken(branch, node.outputs, node.name), "branch", [], []))
-
-
-def _along_one_axis(node: Node, traces: Sequence[_Trace]) -> list[Node]:
-    """A `GatherND` with constant indices into the leading axes, as a `Gather` along all of those at once."""
-    if node.operator != "GatherND" or node.attribute("batch_dims", 0) or node.inputs[0] in traces[0].values:
-        return []
-    indices = [trace.values.get(node.inputs[1]) for trace in traces]
-    if indices[0] is None or not np.array_equal(indices[0], indices[1]):  # type: ignore[arg-type]
-        return []
-    low, high = (trace.shape(node.inputs[0]) for trace in traces)
-    depth = indices[0].shape[-1]
-    if low[:depth] != high[:depth]:
-        return []
-    rest = [-1 if a != b else a for a, b in zip(low[depth:], high[depth:], strict=True)]
-    target = np.array([math.prod(low[:depth]), *rest], dtype=np.int64)
-    places = np.moveaxis(indices[0], -1, 0) % np.array(low[:depth]).reshape(-1, *[1] * (indices[0].ndim - 1))
-    flat = np.ravel_multi_index(tuple(places), low[:depth]).astype(np.int64)
-    names = {part: f"{node.name}/{part}" for part in ("target", "leading", "places")}
-    return [
-        Node("Constant", (), (names["target"],), {"value": numpy_helper.from_array(target)}, names["target"]),
-        Node("Constant", (), (names["places"],), {"value": numpy_helper.from_array(flat)}, names["places"]),
-        Node("Reshape", (node.inputs[0], names["target"]), (names["leading"],), {}, names["leading"]),
-        Node("Gather", (names["leading"], names["places"]), node.outputs, {"axis": 0}, node.name),
-    ]
+    parts = nodes_of(helper.make_graph(taken(branch, node.outputs, node.name), "branch", [], []))
+    return [replace(part, name=f"{node.name}/{part.name}") for part in parts]
 
 
 def _record_constants(graph: Graph, traces: Sequence[_Trace], node: Node, results: Sequence[Sequence[Array]]) -> bool:
-    """Remember the node's values; False where their shape depends on the batch, so that it must run."""
+    """Remember the node's values; False where their shape depends on the batch, so that it must run.
+
+    What is then taken of it for all samples alike (`positions[0]`) is a constant again.
+    """
     for trace, values in zip(traces, results, strict=True):
         for name, value in zip(node.outputs, values, strict=False):
             trace.know(name, value)
     if any(a.shape != b.shape for a, b in zip(*results, strict=True)):
-        for trace, values in zip(traces, results, strict=True):
-            for name, value in zip(node.outputs, values, strict=False):
-                if not np.issubdtype(value.dtype, np.integer):  # indices are looked at by `_samples_apart`
-                    trace.values.pop(name)
         return False
     for name, low, high in zip(node.outputs, *results, strict=False):
         graph.dtypes[name] = low.dtype
         if np.array_equal(low, high, equal_nan=np.issubdtype(low.dtype, np.floating)):
             graph.constants[name] = low
+            graph.derivation[name] = node
             _trace_origin(graph, node, name)
         elif np.issubdtype(low.dtype, np.integer):
             slope = (high.astype(np.int64) - low) // (BATCHES[1] - BATCHES[0])
@@ -302,6 +250,12 @@ def _place_batch(graph: Graph, node: Node, shape: Shape) -> Shape:
     origin = source[batch_axis(source) or 0]
     assert isinstance(found, Batch)
     assert isinstance(origin, Batch)
+    for other in (d for s in sources for d in s if isinstance(d, Batch)):
+        if other != origin and other.before * other.after == origin.before * origin.after:
+            raise UnsupportedOperator(
+                node.operator, node.name, "the samples lie otherwise in one operand than in another: they would mix",
+                "merge the samples with other axes in one order",
+            )  # fmt: skip
     if node.operator in ("Reshape", "Flatten", "Squeeze", "Unsqueeze"):
         before = _product(source[: batch_axis(source)]) * origin.before
         ahead = _product(shape[:axis])

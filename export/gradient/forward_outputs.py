@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from export.gradient.context import Build
-from export.gradient.graph import N, Shape
-from export.gradient.layers import WeightedLayer, channel_axis_of
+from export.gradient.graph import N, Shape, per_sample_size, static
+from export.gradient.layers import WeightedLayer
 from export.gradient.prepare import features_tensor
 from export.gradient.rules.loss import LOGITS
 
@@ -20,7 +20,7 @@ def features(build: Build) -> list[str]:
 
 def _flat_output(build: Build, layer: WeightedLayer) -> str:
     """The layer's own output y, [N, entries]; behind a folded normalization y = (z − b')·σ/γ + build."""
-    g, tensor, shape = build.g, layer.output, build.graph.shape(layer.output)
+    g, (tensor, shape) = build.g, build.by_sample(layer.output)
     norm = build.graph.folded.get(layer.operand)
     if norm is not None:
         column = (-1, *[1] * (len(shape) - 2))
@@ -59,8 +59,7 @@ def activation_zero_share(build: Build) -> list[str]:
             if layer.rectifier is None:
                 columns.append(_zeros(build))
                 continue
-            output = layer.rectifier.outputs[0]
-            flat = g.samples_first(output, build.graph.shape(output))
+            flat = g.samples_first(*build.by_sample(layer.rectifier.outputs[0]))
             zero = g.op("Where", g.op("Equal", flat, g.scalar(0.0)), g.scalar(1.0), g.scalar(0.0))
             columns.append(_mean(build, zero))
     return build.columns("activation_zero_share", columns)
@@ -80,9 +79,12 @@ def channel_peak(build: Build) -> list[str]:
         if layer.rectifier is None:
             continue
         with g.scope(layer.nodes[0].name):
-            output = layer.rectifier.outputs[0]
-            shape = build.graph.shape(output)
-            axes = [axis for axis in range(1, len(shape)) if axis != channel_axis_of(shape)]
+            output, shape = build.by_sample(layer.rectifier.outputs[0])
+            axis = build.channel_axis(layer)
+            if shape[0] == N:
+                axes = [other for other in range(1, len(shape)) if other != axis]
+            else:
+                output, axes = g.channels_second(output, shape, axis), [2]
             columns.append(g.op("ReduceMax", output, g.ints(axes), keepdims=0) if axes else output)
             total += record.channels
     return build.columns("channel_peak", columns, total)
@@ -93,13 +95,25 @@ def maps(build: Build) -> list[str]:
     outputs: list[str] = []
     for layer, record in zip(build.layers, build.prepared.layers, strict=True):
         tensor = layer.rectifier.outputs[0] if layer.rectifier else layer.output
-        shape = build.graph.shape(tensor)
-        if len(shape) == 3:
-            tensor, shape = build.g.transpose(tensor, (0, 2, 1)), (shape[0], shape[2], shape[1])
-        full: Shape = (*shape, *[1] * (4 - len(shape)))
-        tensor = tensor if len(shape) == 4 else build.g.reshape(tensor, full)
-        outputs += build.output(f"map/{record.name}", tensor, full)
+        with build.g.scope(layer.nodes[0].name):
+            outputs += build.output(f"map/{record.name}", *_map(build, layer, tensor))
     return outputs
+
+
+def _map(build: Build, layer: WeightedLayer, tensor: str) -> tuple[str, Shape]:
+    """[N, C, h, w] as it is; [N, C] and [N, tokens, C] with the axes they lack, of size 1.
+
+    A sample of several rows (windows, heads) has them below each other: [N, C, rows · h, w].
+    """
+    g, axis = build.g, build.channel_axis(layer)
+    tensor, shape = build.by_sample(tensor)
+    if shape[0] == N and len(shape) == 4 and axis == 1:
+        return tensor, shape
+    if shape[0] == N and len(shape) == 2:
+        return g.reshape(tensor, (*shape, 1, 1)), (*shape, 1, 1)
+    channels, width = static((shape[axis], shape[3 if axis == 1 else 2] if len(shape) == 4 else 1))
+    full: Shape = (N, channels, per_sample_size(shape) // (channels * width), width)
+    return g.reshape(g.channels_second(tensor, shape, axis), full), full
 
 
 def _mean(build: Build, flat: str) -> str:

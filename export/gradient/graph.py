@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from export.gradient.errors import UnsupportedGraph
+from export.gradient.errors import SamplesInTheWay, UnsupportedGraph
 
 OPSET = 20
 IR_VERSION = 10
@@ -44,11 +44,16 @@ def batch_axis(shape: Shape) -> int | None:
 
 
 def static(shape: Sequence[Dimension]) -> tuple[int, ...]:
-    """`shape` as integers; ValueError where the batch is among them."""
+    """`shape` as integers; SamplesInTheWay where the batch is among them."""
     sizes = tuple(dimension for dimension in shape if isinstance(dimension, int))
     if len(sizes) != len(shape):
-        raise ValueError(f"{tuple(shape)} is not static")
+        raise SamplesInTheWay(f"{tuple(shape)} is not static")
     return sizes
+
+
+def keep_clear_of_samples(shape: Shape, axes: Iterable[int]) -> None:
+    """Raises SamplesInTheWay where one of `axes`, which an operator works along, holds the samples."""
+    static([shape[axis] for axis in axes])
 
 
 def per_sample_size(shape: Shape) -> int:
@@ -103,7 +108,9 @@ class Graph:
 
     `parameters` are the model's float initializers, less those declared constant (`excluded`);
     `origin` maps a constant to the initializer it is a rearrangement of; `folded` a weight to the
-    normalization folded into it; `batch_linear` an integer tensor to (slope, offset) in the batch.
+    normalization folded into it; `batch_linear` an integer tensor to (slope, offset) in the batch;
+    `derivation` a folded constant to the node that made it. `shared` are tensors computed from constants
+    alone, the same for all samples, whose nodes stayed for the sake of the trained ones among those.
     """
 
     input: str
@@ -117,6 +124,8 @@ class Graph:
     folded: dict[str, FoldedNorm] = field(default_factory=dict)
     excluded: frozenset[str] = frozenset()
     batch_linear: dict[str, tuple[Array, Array]] = field(default_factory=dict)
+    derivation: dict[str, Node] = field(default_factory=dict)
+    shared: set[str] = field(default_factory=set)
 
     @property
     def dtype(self) -> np.dtype[Any]:

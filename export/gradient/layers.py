@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.gradient.graph import Batch, Graph, Node, Shape, static
+from export.gradient.names import shown
 from export.gradient.registry import has_norm_twin
 from service.bundle_schema import Layer
 
@@ -68,6 +69,8 @@ def weight_operand(graph: Graph, node: Node) -> str | None:
     if not has_norm_twin(node.operator):
         return None
     candidates = node.inputs[:2] if node.operator == "MatMul" else node.inputs[1:2]
+    if all(name in graph.constants for name in node.inputs[:2]):
+        candidates = node.inputs[1:2]  # the first is what the layer reads, the same for all samples
     for name in candidates:
         value = graph.constants.get(name)
         if value is not None and value.ndim >= 2 and graph.source(name) not in graph.excluded:
@@ -83,7 +86,7 @@ def describe(graph: Graph, layer: WeightedLayer) -> Layer:
         ratio = graph.folded[layer.operand].ratio
         original = graph.constants[layer.operand] / ratio.reshape(-1, *[1] * (weight.ndim - 1))
     return Layer(
-        name=layer.source.removesuffix(".weight"),
+        name=shown(layer.source).removesuffix(".weight"),
         operator=layer.nodes[0].operator,
         depth=layer.depth,
         shape=weight.shape,
@@ -102,12 +105,23 @@ def rectified_channels(graph: Graph, layer: WeightedLayer) -> int:
     if layer.rectifier is None:
         return 0
     shape = graph.shape(layer.rectifier.outputs[0])
-    return static([shape[channel_axis_of(shape)]])[0]
+    return static([shape[channel_axis_of(graph, layer)]])[0]
 
 
-def channel_axis_of(shape: Shape) -> int:
-    """[N, C], [N, C, h, w] keep channels second; token tensors [N, T, D] keep them last."""
-    return 2 if len(shape) == 3 else 1
+def channel_axis_of(graph: Graph, layer: WeightedLayer) -> int:
+    """The axis of the output channels in the layer's output, rectified where it is.
+
+    Convolutions keep channels second, products have them where the weight's own axis comes out. A
+    tensor of other axes than the layer gave keeps them last where it is one of tokens [N, T, D], else second.
+    """
+    node = layer.nodes[0]
+    rank = len(graph.shape(node.outputs[0]))
+    met = len(graph.shape(layer.rectifier.outputs[0])) if layer.rectifier else rank
+    if met != rank:
+        return 2 if met == 3 else 1
+    if node.operator != "MatMul":
+        return 1
+    return rank - 1 if node.inputs[1] == layer.operand else rank - 2
 
 
 def _without_batch(shape: Shape) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from onnx import defs
 
 from export.gradient.emitter import Emitter
 from export.gradient.graph import OPSET, Graph, Node
+from export.gradient.names import OWN
 
 RUNTIME_OPSET = 18
 NEWER_VALUES = {("Pad", "mode", "wrap"), ("Resize", "coordinate_transformation_mode", "half_pixel_symmetric")}
@@ -50,7 +51,7 @@ def _gelu(g: Emitter, node: Node) -> list[Node]:
     nodes: list[Node] = []
 
     def step(operator: str, *inputs: str) -> str:
-        name = f"{node.name}/{operator}_{len(nodes)}"
+        name = f"{node.name}{OWN}{operator}_{len(nodes)}"
         nodes.append(Node(operator, inputs, (name,), {}, name))
         return name
 

@@ -27,8 +27,10 @@ def activation_square(build: Build) -> list[str]:
 def _activation_squares_of(build: Build, layer: WeightedLayer) -> tuple[str, np.ndarray]:
     """Squares and their coefficients in ‖dL/dy‖²; behind a folded normalization dL/dy = γ/σ·dL/dz."""
     g, dy, shape = build.g, build.gradients.tensors[layer.output], build.graph.shape(layer.output)
+    if layer.output in build.graph.shared:
+        shape = (N, *shape)
     norm = build.graph.folded.get(layer.operand)
-    if norm is None and len(shape) != 4:
+    if norm is None and (len(shape) != 4 or shape[0] != N):
         flat = g.samples_first(g.mul(dy, dy), shape)
         return g.reduce_sum(flat, (1,), keepdims=True), np.ones(1)
     squares = np.square(norm.ratio) if norm else np.ones(static(shape[1:2]))
@@ -106,13 +108,13 @@ def other_square(build: Build) -> list[str]:
     layers = {layer.operand: layer for layer in build.layers}
     plain: dict[int, tuple[str, int]] = {}
     scales: dict[int, Difference] = {}
-    for column, other in enumerate(build.prepared.other_parameters):
-        if other.name in folded:
-            layer = layers[folded[other.name]]
+    for column, source in enumerate(build.prepared.others):
+        if source in folded:
+            layer = layers[folded[source]]
             with build.g.scope(layer.nodes[0].name):
                 scales[column] = build.weights.gamma(layer)
         else:
-            plain[column] = build.parameter(shifts.get(other.name, other.name))
+            plain[column] = build.parameter(shifts.get(source, source))
     rows = [*joined(build.g, plain), *differences(build.g, scales)]
     return _squares(build, "other_square", rows, len(plain) + len(scales))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -10,15 +11,18 @@ import onnx
 from onnx import inliner, version_converter
 
 from export.gradient import simplify
-from export.gradient.backward import backward
+from export.gradient.backward import Gradients, backward
 from export.gradient.decompose import decompose
 from export.gradient.emitter import Emitter
-from export.gradient.errors import InvalidModel, UnsupportedGraph
+from export.gradient.errors import InvalidModel, UnsupportedGraph, UnsupportedOperator
 from export.gradient.folding import dtype_of, fold
 from export.gradient.graph import OPSET, Graph, live_nodes, static, to_model
+from export.gradient.inference import in_inference
 from export.gradient.layers import WeightedLayer, describe, weight_operand, weighted_layers
 from export.gradient.lower import lower, opset_of
+from export.gradient.names import distinct_names, original, shown
 from export.gradient.rules.loss import INPUT, LOGITS, cross_entropy_cotangent
+from export.gradient.shared import keep_trained_chains, left_out
 from service.bundle_schema import Layer, OtherParameter
 
 
@@ -27,13 +31,14 @@ class Prepared:
     """A classifier ready to be differentiated: `graph` from `input` to `logits`, folded and checked.
 
     `layers` and `other_parameters` are the bundle's records, in the order of the outputs' columns;
-    `features` is the width of what the last linear layer reads; `notes` what a reader of the norms
-    must know.
+    `others` holds the constants behind the second. `features` is the width of what the last linear layer
+    reads; `notes` what a reader of the norms must know.
     """
 
     graph: Graph
     weighted: tuple[WeightedLayer, ...]
     layers: tuple[Layer, ...]
+    others: tuple[str, ...]
     other_parameters: tuple[OtherParameter, ...]
     features: int | None
     notes: tuple[str, ...]
@@ -55,41 +60,56 @@ class Prepared:
         return to_model(self.graph, nodes, [INPUT], [LOGITS], name="forward", opset=opset_of(nodes))
 
 
-def prepare(model: onnx.ModelProto, *, constants: Collection[str] = ()) -> Prepared:
+def prepare(model: onnx.ModelProto, *, constants: Collection[str] = (), logits: bool = False) -> Prepared:
     """Check, fold and simplify a classifier of one image input.
 
     The first axis of the input is the batch, free or fixed, and is made free; all others must be
     fixed. `constants` names initializers that are no parameters (an option-A shortcut's kernel).
-    A final Softmax is removed, BatchNormalization is folded into the convolution before it.
+    A final Softmax is removed, unless `logits` says that the output is logits whatever it ends in;
+    BatchNormalization is folded into the convolution before it.
 
     Raises InvalidModel, UnsupportedGraph or UnsupportedOperator.
     """
-    model = decompose(_at_our_opset(model))
+    model, training_notes = in_inference(distinct_names(_at_our_opset(model)))
+    model = decompose(model)
     graph = fold(model, _image_shape(model))
-    graph.excluded = frozenset(constants)
+    graph.excluded = frozenset(name for name in graph.constants if original(name) in set(constants))
     graph.parameters -= graph.excluded
-    notes = simplify.strip_softmax(graph)
+    notes = [*training_notes, *([] if logits else simplify.strip_softmax(graph))]
     simplify.emit_batch_arithmetic(graph)
     simplify.drop_identities(graph)
     simplify.flatten_logits(graph)
     simplify.rename_interface(graph, INPUT, LOGITS)
     notes += simplify.fold_batch_norms(graph)
+    _keep_trained_chains(graph)
     read = {name for node in graph.nodes for name in node.inputs}
     graph.constants = {name: value for name, value in graph.constants.items() if name in read}
     if INPUT not in read:
         raise UnsupportedGraph("the output does not depend on the image")
     if len(model.graph.output) > 1:
-        notes.append(
-            f"of {len(model.graph.output)} outputs the first, {model.graph.output[0].name!r}, is differentiated"
-        )
+        first = original(model.graph.output[0].name)
+        notes.append(f"of {len(model.graph.output)} outputs the first, {first!r}, is differentiated")
+    if folded := left_out(graph):
+        notes.append(f"no norm counts how other weights are computed from trained ones: {', '.join(folded)}")
     weighted = weighted_layers(graph)
+    others = _other_parameters(graph, weighted)
     return Prepared(
         graph=graph,
         weighted=tuple(weighted),
-        layers=tuple(describe(graph, layer) for layer in weighted),
-        other_parameters=_other_parameters(graph, weighted),
+        layers=_with_unique_names(weighted, [describe(graph, layer) for layer in weighted]),
+        others=tuple(others),
+        other_parameters=tuple(others.values()),
         features=_features(graph, weighted),
         notes=tuple(notes),
+    )
+
+
+def _with_unique_names(weighted: list[WeightedLayer], records: list[Layer]) -> tuple[Layer, ...]:
+    """Layers whose short names coincide (`head` and `head.weight`) keep the whole name of their weight."""
+    short = Counter(record.name for record in records)
+    return tuple(
+        record if short[record.name] == 1 else record.model_copy(update={"name": shown(layer.source)})
+        for layer, record in zip(weighted, records, strict=True)
     )
 
 
@@ -127,13 +147,30 @@ def _image_shape(model: onnx.ModelProto) -> tuple[int, ...]:
     return tuple(dimension.dim_value for dimension in dimensions)
 
 
-def _other_parameters(graph: Graph, weighted: list[WeightedLayer]) -> tuple[OtherParameter, ...]:
-    """Trained tensors that are neither a layer's weight nor its bias, in forward order of first use.
+def _keep_trained_chains(graph: Graph) -> None:
+    """As `keep_trained_chains`, but for graphs in which a rule refuses a node that this puts back."""
+    nodes, constants = graph.nodes, dict(graph.constants)
+    keep_trained_chains(graph)
+    if not graph.shared:
+        return
+    try:
+        _rehearsed(graph)
+    except UnsupportedOperator as error:
+        if all(node.outputs[0] not in graph.shared for node in graph.nodes if node.name == error.node):
+            raise
+        graph.nodes, graph.constants = nodes, constants
+        graph.shared.clear()
 
-    Found by a rehearsal of the backward walk, which also meets every operator without a rule.
-    """
+
+def _rehearsed(graph: Graph) -> Gradients:
+    """The backward walk on a copy, which also meets every operator without a rule."""
     g = Emitter(replace(graph, constants=dict(graph.constants), shapes=dict(graph.shapes), dtypes=dict(graph.dtypes)))
-    found = backward(g, LOGITS, cross_entropy_cotangent(g, static(graph.shape(LOGITS)[1:])[0]))
+    return backward(g, LOGITS, cross_entropy_cotangent(g, static(graph.shape(LOGITS)[1:])[0]))
+
+
+def _other_parameters(graph: Graph, weighted: list[WeightedLayer]) -> dict[str, OtherParameter]:
+    """Trained tensors that are neither a layer's weight nor its bias, in forward order of first use."""
+    found = _rehearsed(graph)
     own = {layer.source for layer in weighted} | {layer.bias for layer in weighted if layer.bias}
     others: dict[str, OtherParameter] = {}
     for node in graph.nodes:
@@ -142,15 +179,17 @@ def _other_parameters(graph: Graph, weighted: list[WeightedLayer]) -> tuple[Othe
         if norm is not None:
             for name in (norm.gamma, norm.beta):
                 if name in graph.parameters and name not in others:
-                    others[name] = OtherParameter(name=name, operator="BatchNormalization", parameters=norm.ratio.size)
+                    others[name] = OtherParameter(
+                        name=shown(name), operator="BatchNormalization", parameters=norm.ratio.size
+                    )
         for operand in node.inputs:
             source = graph.source(operand)
             if source in found.parameters and source not in own and not _is_shift(graph, source):
                 size = graph.constants[operand].size
                 others.setdefault(
-                    source, OtherParameter(name=source, operator=found.operators[source], parameters=size)
+                    source, OtherParameter(name=shown(source), operator=found.operators[source], parameters=size)
                 )
-    return tuple(others.values())
+    return others
 
 
 def _is_shift(graph: Graph, source: str) -> bool:

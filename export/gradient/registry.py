@@ -30,6 +30,8 @@ How to add an operator
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -98,8 +100,13 @@ def operators_with_rules() -> tuple[str, ...]:
     return tuple(sorted(_gradients))
 
 
+def carries_gradient(operator: str) -> bool:
+    """Whether a gradient flows through the operator: not through a shape, an index or a condition."""
+    return operator not in _without
+
+
 def gradient_rule(node: Node) -> Rule:
-    """The rule for a node; UnsupportedOperator names the node and the known operators."""
+    """The rule for a node; UnsupportedOperator where there is none, or none for an output that is read."""
     if node.operator in _without:
         return lambda g, node, *dys: (None,) * len(node.inputs)
     if node.operator not in _gradients:
@@ -109,12 +116,26 @@ def gradient_rule(node: Node) -> Rule:
             "there is no gradient rule for this operator",
             f"replace it by supported ones ({', '.join(known_operators())})",
         )
+    if len(node.outputs) > _cotangents(_gradients[node.operator]):
+        raise UnsupportedOperator(
+            node.operator,
+            node.name,
+            f"its output {node.outputs[-1]!r} is read, whose gradient is not known",
+            "read only the first",
+        )
     return _gradients[node.operator]
 
 
 def broadcasts(operator: str) -> bool:
     """Whether the operator's gradients come in the shape of its output."""
     return operator in _broadcasts
+
+
+def _cotangents(rule: Rule) -> float:
+    """How many outputs of a node the rule takes cotangents of."""
+    parameters = list(inspect.signature(rule).parameters.values())
+    several = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+    return math.inf if several else len(parameters) - len(("g", "node"))
 
 
 def norm_twin(node: Node) -> NormTwin:

@@ -9,20 +9,24 @@ import numpy as np
 from export.gradient.emitter import Emitter
 from export.gradient.errors import UnsupportedGraph
 from export.gradient.graph import Array, Batch, FoldedNorm, Graph, N, Node, live_nodes, static
+from export.gradient.names import OWN
 
 LARGEST_RATIO_SPREAD = 1e6
 
 
 def strip_softmax(graph: Graph) -> list[str]:
-    """Take the logits where the last node is a Softmax over the classes; a note if it was."""
+    """Take the logits where the last node is a Softmax over the classes; a note if it was.
+
+    One Softmax is taken off, not two: what it was applied to are the logits, be they probabilities.
+    """
     producers = graph.producers()
-    notes = []
+    notes: list[str] = []
     node = producers.get(graph.output)
     while node is not None and node.operator in ("Softmax", "LogSoftmax", "Identity"):
         if node.operator != "Identity":
             rank = len(graph.shape(node.inputs[0]))
             axis = node.attribute("axis", -1) % rank
-            if any(size != 1 for size in graph.shape(node.inputs[0])[axis + 1 :]) or axis == 0:
+            if notes or any(size != 1 for size in graph.shape(node.inputs[0])[axis + 1 :]) or axis == 0:
                 break
             notes.append(f"the final {node.operator} was removed: the loss is taken from the logits")
         graph.output = node.inputs[0]
@@ -142,7 +146,7 @@ def _folded_norm(graph: Graph, node: Node, conv: Node) -> FoldedNorm | None:
     bias = conv.input(2)
     bias_value: Array = graph.constants[bias].astype(np.float64) if bias else np.zeros_like(mean)
     return FoldedNorm(
-        shift=f"{conv.inputs[1]}.folded_bias",
+        shift=_free_name(graph, f"{conv.inputs[1]}.folded_bias"),
         ratio=ratio,
         inverse_sigma=inverse_sigma,
         mean_minus_bias=mean - bias_value,
@@ -153,12 +157,13 @@ def _folded_norm(graph: Graph, node: Node, conv: Node) -> FoldedNorm | None:
     )
 
 
+def _free_name(graph: Graph, name: str) -> str:
+    return f"{name}{OWN}" if name in graph.constants or name in graph.shapes else name
+
+
 def rename_interface(graph: Graph, image: str, logits: str) -> None:
-    """Call the graph's input and output by the names of the contract."""
+    """Call the graph's input and output by the names of the contract, which `distinct_names` keeps free."""
     names = {graph.input: image, graph.output: logits}
-    for taken in names.values():
-        if taken in graph.shapes and taken not in names:
-            names[taken] = f"{taken}/inner"
     graph.nodes = [
         replace(
             node,

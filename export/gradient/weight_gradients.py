@@ -11,10 +11,11 @@ import numpy as np
 from export.gradient import factors as factored
 from export.gradient import registry
 from export.gradient.columns import Difference
-from export.gradient.errors import UnsupportedGraph
+from export.gradient.errors import UnsupportedGraph, refused_by_name
 from export.gradient.factors import ENTRY_COST, Factors
-from export.gradient.graph import per_sample_size
+from export.gradient.graph import Node, per_sample_size
 from export.gradient.layers import WeightedLayer, is_rectifier
+from export.gradient.shared import of_copies, per_sample
 
 if TYPE_CHECKING:
     from export.gradient.context import Build
@@ -36,10 +37,7 @@ class WeightGradients:
         """The factors of the layer's summed gradient, and how to emit their product (once)."""
         if layer.source not in self._weights:
             with self._build.g.scope(layer.nodes[0].name):
-                uses = [
-                    registry.norm_twin(node)(self._build.g, node, self._build.gradients.tensors[node.outputs[0]])
-                    for node in layer.nodes
-                ]
+                uses = [self._use(node) for node in layer.nodes]
                 if not factored.can_join(uses):
                     raise UnsupportedGraph(
                         f"the weight {layer.source!r} is used in different arrangements; give every use its own copy"
@@ -50,6 +48,14 @@ class WeightGradients:
                     factors = self._for_norms(factors)
             self._weights[layer.source] = factors, lambda: factored.product(self._build.g, factors)
         return self._weights[layer.source]
+
+    def _use(self, node: Node) -> Factors:
+        g, dy = self._build.g, self._build.gradients.tensors[node.outputs[0]]
+        if node.outputs[0] in g.graph.shared:
+            own = per_sample(g, node)
+            node, dy = own, of_copies(g, dy, node.outputs[0], own.outputs[0])
+        with refused_by_name(node.operator, node.name):
+            return registry.norm_twin(node)(g, node, dy)
 
     def _must_form(self, layer: WeightedLayer, factors: Factors) -> bool:
         """Whether dW itself pays: for the scale of a folded normalization, or for the batch's gradient."""

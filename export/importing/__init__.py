@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from export.importing.classifier import ImportedModel, ImportOptions, import_classifier
+from export.importing.classifier import ImportedModel, import_classifier
 from export.importing.errors import OptionMismatch
+from export.importing.options import ImportOptions
 
 __all__ = ["ImportOptions", "ImportedModel", "OptionMismatch", "import_classifier"]

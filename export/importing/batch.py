@@ -28,6 +28,7 @@ from onnx.shape_inference import infer_node_outputs
 from export.gradient.branches import taken
 from export.gradient.errors import UnsupportedOperator
 from export.gradient.graph import IR_VERSION, OPSET
+from export.gradient.names import OWN
 
 Array = NDArray[Any]
 
@@ -248,7 +249,7 @@ class _Freeing:
         within = index - np.arange(self._batch).reshape(-1, *[1] * (index.ndim - 1)) * place.after
         if (within != within[0]).any() or within.min() < 0 or within.max() >= place.after:
             raise _refusal(node, "it takes entries of one sample into another")
-        apart = f"{node.output[0]}_samples"
+        apart = f"{node.output[0]}{OWN}samples"
         sizes = [-1, place.after, *self._baked.shape(node.input[0])[1:]]
         target = self._make(f"{apart}_shape", np.array(sizes, dtype=np.int64))
         yield helper.make_node("Reshape", [node.input[0], target], [apart], name=apart)
@@ -265,11 +266,12 @@ class _Freeing:
         copy.CopyFrom(node)
         for index, name in enumerate(node.input):
             if name not in self._places:
-                yield from self._repeat(node, name, place)
-                copy.input[index] = f"{name}_per_sample"
+                copy.input[index] = f"{node.output[0]}{OWN}operand_{index}"
+                yield from self._repeat(node, name, place, copy.input[index])
         yield copy
 
-    def _repeat(self, node: NodeProto, name: str, place: Place) -> Iterator[NodeProto]:
+    def _repeat(self, node: NodeProto, name: str, place: Place, per_sample: str) -> Iterator[NodeProto]:
+        """The operand `name` of a Concat, once for every sample, as `per_sample`."""
         shape = self._baked.shape(name)
         if (place.before, place.after) != (1, 1) or shape[place.axis] != self._batch:
             raise _refusal(node, f"operand {name!r} has no axis for the samples")
@@ -279,14 +281,13 @@ class _Freeing:
             first = np.take(value, [0], axis=place.axis)
             if not (value == first).all():
                 raise _refusal(node, f"constant {name!r} differs from sample to sample of the baked batch")
-            row = self._make(f"{name}_first", first)
-        count, target = f"{name}_samples", f"{name}_per_sample_shape"
+            row = self._make(f"{name}{OWN}first", first)
+        count, target = f"{per_sample}_samples", f"{per_sample}_shape"
         around = [np.array(part, dtype=np.int64) for part in (shape[: place.axis], shape[place.axis + 1 :])]
         yield helper.make_node("Shape", [self._image], [count], name=count, start=0, end=1)
         parts = [self._make(f"{target}_{side}", part) for side, part in enumerate(around) if part.size]
         parts.insert(1 if around[0].size else 0, count)
         yield helper.make_node("Concat", parts, [target], name=target, axis=0)
-        per_sample = f"{name}_per_sample"
         yield helper.make_node("Expand", [row, target], [per_sample], name=per_sample)
         sizes = list(shape)
         sizes[place.axis] *= FREE_FACTOR
@@ -300,7 +301,7 @@ class _Freeing:
         """A copy of `node` with another constant operand, and without the named attributes."""
         copy = NodeProto()
         copy.CopyFrom(node)
-        copy.input[index] = self._make(f"{node.output[0]}_operand_{index}", value)
+        copy.input[index] = self._make(f"{node.output[0]}{OWN}operand_{index}", value)
         kept = [attribute for attribute in node.attribute if attribute.name not in attributes]
         del copy.attribute[:]
         copy.attribute.extend(kept)

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
+from onnx import ModelProto
+
 from export.bundle import opset_of, write_bundle
 from export.gradient import differentiate, prepare
-from export.gradient.errors import GradientError
-from export.importing.classifier import ImportedModel, ImportOptions, import_classifier
-from export.importing.errors import OptionMismatch
+from export.gradient.errors import GradientError, UnsupportedGraph
+from export.importing.agreement import Reference
+from export.importing.classifier import ImportedModel, import_classifier
+from export.importing.errors import OptionMismatch, RuntimeMissing, faults_of
+from export.importing.labels import read_labels
+from export.importing.options import ImportOptions
 from service.bundle_schema import Architecture, Bundle, GraphName, ParityCheck
 
 REFUSED = 2
@@ -28,12 +35,18 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("model", type=Path, help="the .onnx file")
     parser.add_argument("--name", required=True, help="of the bundle")
-    parser.add_argument("--labels", type=Path, required=True, help="text file, one class a line, in the model's order")
-    parser.add_argument("--mean", type=_numbers, required=True, help="one value per channel, e.g. 0.49,0.48,0.45")
-    parser.add_argument("--std", type=_numbers, required=True, help="one value per channel, e.g. 0.25,0.24,0.26")
+    parser.add_argument("--labels", type=Path, required=True, help="one class a line, in the model's order (or JSON)")
+    parser.add_argument("--mean", type=_numbers, required=True, help="one value, or one per channel: 0.49,0.48,0.45")
+    parser.add_argument("--std", type=_numbers, required=True, help="one value, or one per channel: 0.25,0.24,0.26")
     parser.add_argument("--out", type=Path, default=Path("models/bundles"), help="folder of bundles (%(default)s)")
     parser.add_argument("--size", type=_size, help="HEIGHT,WIDTH where the model takes any")
-    parser.add_argument("--scale", type=float, choices=(1.0, 255.0), default=1.0, help="255: the model wants 0…255")
+    parser.add_argument(
+        "--scale",
+        type=float,
+        choices=(1.0, 255.0),
+        default=1.0,
+        help="255: the model wants 0…255 (and mean may be in it)",
+    )
     parser.add_argument("--channels", choices=("rgb", "bgr"), default="rgb")
     parser.add_argument("--layout", choices=("nchw", "nhwc"), help="default: where the axis of 1 or 3 channels is")
     parser.add_argument("--resize", type=_positive, help="shorter side before the crop (default: straight to the size)")
@@ -58,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
 def import_options(options: argparse.Namespace) -> ImportOptions:
     """The parsed flags, with the labels read; OptionMismatch where the file of labels is unfit."""
     return ImportOptions(
-        labels=_labels(options.labels),
+        labels=read_labels(options.labels),
         mean=options.mean,
         std=options.std,
         size=options.size,
@@ -84,13 +97,22 @@ def import_bundle(
     """
     if not name or not all(c.isalnum() or c in "._-" for c in name) or not name[0].isalnum() or len(name) > 64:
         raise OptionMismatch(f"--name {name!r}: up to 64 letters, digits, '.', '_' and '-', a letter or digit first")
+    if find_spec("onnxruntime") is None:
+        raise RuntimeMissing(
+            "every graph is run before it is written, and ONNX Runtime is not installed: pip install '.[export,cpu]'"
+        )
     imported = import_classifier(path, options)
-    return bundle_of(imported, name, bundles, parity)
+    with faults_of(path):
+        return bundle_of(imported, name, bundles, parity)
 
 
 def bundle_of(imported: ImportedModel, name: str, bundles: Path, parity: tuple[ParityCheck, ...] = ()) -> Bundle:
-    """Differentiate an imported classifier and write its bundle."""
-    prepared = prepare(imported.model, constants=imported.constants)
+    """Differentiate an imported classifier, try every graph and write the bundle.
+
+    A graph that does not run is left out, and a note says so. Raises UnsupportedGraph where the
+    forward graph does not run, or answers otherwise than the file.
+    """
+    prepared = prepare(imported.model, constants=imported.constants, logits=True)
     names: tuple[GraphName, ...] = get_args(GraphName)
     graphs = {graph: differentiate(prepared, graph) for graph in names}
     bundle = Bundle(
@@ -108,27 +130,46 @@ def bundle_of(imported: ImportedModel, name: str, bundles: Path, parity: tuple[P
         notes=(*imported.notes, *prepared.notes),
         sha256={},
     )
-    return write_bundle(bundle, graphs, bundles / name)
+    return write_what_runs(bundle, graphs, imported.reference, bundles / name)
 
 
-def _labels(path: Path) -> tuple[str, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionMismatch(f"--labels {path}: cannot be read as text ({error.__class__.__name__})") from error
-    labels = tuple(line.strip() for line in lines)
-    while labels and not labels[-1]:
-        labels = labels[:-1]
-    if "" in labels or len(labels) < 2:
-        raise OptionMismatch(f"--labels {path}: two or more lines are needed, none of them empty")
-    return labels
+def write_what_runs(
+    bundle: Bundle, graphs: Mapping[GraphName, ModelProto], reference: Reference | None, destination: Path
+) -> Bundle:
+    """Try every graph, compare the forward graph's answer with the file's, and write the bundle of those that run.
+
+    Raises UnsupportedGraph as `bundle_of` does.
+    """
+    failures = _failures(bundle, graphs, reference)
+    left_out = tuple(f"the graph {graph} is left out: {reason}" for graph, reason in failures.items())
+    bundle = bundle.model_copy(update={"notes": (*bundle.notes, *left_out)})
+    return write_bundle(bundle, {key: graphs[key] for key in graphs if key not in failures}, destination)
+
+
+def _failures(
+    bundle: Bundle, graphs: Mapping[GraphName, ModelProto], reference: Reference | None
+) -> dict[GraphName, str]:
+    from export.trial import BATCHES, Trial
+
+    with Trial(bundle, graphs) as trial:
+        failures = trial.failures()
+        if reason := failures.get("forward"):
+            raise UnsupportedGraph(f"the forward graph cannot be served: {reason}")
+        if reference is not None:
+            for batch in BATCHES:
+                reference.require(trial.logits(reference.images, batch), batch)
+    return failures
 
 
 def _numbers(text: str) -> tuple[float, ...]:
+    parts = text.strip(" ()[]").replace(",", " ").split()
     try:
-        return tuple(float(part) for part in text.split(","))
+        numbers = tuple(float(part) for part in parts)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: numbers with commas between are needed") from error
+    if not numbers:
+        raise argparse.ArgumentTypeError(f"{text!r}: numbers with commas between are needed")
+    return numbers
 
 
 def _positive(text: str) -> int:
@@ -138,10 +179,10 @@ def _positive(text: str) -> int:
 
 
 def _size(text: str) -> tuple[int, int]:
-    parts = text.split(",")
+    parts = text.lower().replace("x", ",").split(",")
     if len(parts) != 2:
         raise argparse.ArgumentTypeError(f"{text!r}: HEIGHT,WIDTH is needed")
-    return _positive(parts[0]), _positive(parts[1])
+    return _positive(parts[0].strip()), _positive(parts[1].strip())
 
 
 def _one_line(error: Exception) -> str:

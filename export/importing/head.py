@@ -1,4 +1,4 @@
-"""Where a classifier's answer comes from: the tensor of logits behind a final Softmax."""
+"""The two ends of a classifier: the tensor that answers, and the names that a bundle gives to input and logits."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from export.gradient.errors import UnsupportedGraph
+from export.gradient.names import renamed
 from export.importing.errors import OptionMismatch
 
 INPUT, LOGITS = "input", "logits"
-PROBABILITIES = {"Softmax", "LogSoftmax"}
 PASSED = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Cast"}
 
 
@@ -22,6 +22,8 @@ def chosen_output(model: ModelProto, name: str | None) -> str:
     """
     outputs: list[str] = [value.name for value in model.graph.output]
     if name is None:
+        if not outputs:
+            raise OptionMismatch("the model declares no outputs; name its tensor of scores with --output")
         if len(outputs) != 1:
             raise OptionMismatch(
                 f"the model has {len(outputs)} outputs; choose one with --output: {', '.join(outputs)}"
@@ -32,47 +34,37 @@ def chosen_output(model: ModelProto, name: str | None) -> str:
     return name
 
 
-def logits_behind(model: ModelProto, output: str) -> str:
-    """The input of the Softmax that ends the graph, or `output` itself where none does.
-
-    Only the shape may change between the two. A final LogSoftmax is passed too: it is the logits
-    less a constant per sample, which no cross-entropy sees. Raises UnsupportedGraph for a final
-    Sigmoid or ArgMax, whose loss is another one or none.
-    """
+def refuse_decisions(model: ModelProto, output: str) -> None:
+    """UnsupportedGraph where the graph ends in an ArgMax or TopK, which has no gradient: scores are needed."""
     producers: dict[str, NodeProto] = {name: node for node in model.graph.node for name in node.output}
-    name, behind = output, output
+    name = output
     while name in producers and producers[name].op_type in PASSED:
         name = producers[name].input[0]
-    last = producers.get(name)
-    if last is None:
-        return output
-    if last.op_type in PROBABILITIES:
-        behind = last.input[0]
-    if last.op_type in ("Sigmoid", "ArgMax", "TopK"):
+    if name in producers and producers[name].op_type in ("ArgMax", "TopK"):
+        last = producers[name]
         raise UnsupportedGraph(
             f"the model ends in {last.op_type} (node {last.name!r}), not in scores of exclusive classes; "
             f"name the tensor of logits with --output (here perhaps {last.input[0]!r})"
         )
-    return behind
 
 
-def with_standard_ends(model: ModelProto, logits: str, rank: int) -> ModelProto:
+def with_standard_ends(model: ModelProto, logits: str, is_flat: bool) -> ModelProto:
     """A copy whose input is called `input` and whose output `logits` is [N, K].
 
-    `rank` is that of the tensor `logits`: [N, K, 1, 1] is flattened.
+    Unless the tensor `logits` is known to be flat, [N, K, 1, 1] say, it is flattened.
     """
     copy = ModelProto()
     copy.CopyFrom(model)
     graph = copy.graph
     taken = {name for node in graph.node for name in (*node.input, *node.output)}
-    if rank > 2:
+    if not is_flat:
         flat = _fresh("flat_scores", taken)
         graph.node.append(helper.make_node("Flatten", [logits], [flat], name=flat, axis=1))
         logits = flat
     names = {graph.input[0].name: INPUT, logits: LOGITS}
     for name in (INPUT, LOGITS):
         if name in taken and name not in names:
-            names[name] = _fresh(name, taken)
+            names[name] = renamed(name, taken)
     rename_tensors(graph, names)
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["N", None]))

@@ -10,11 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from onnx import TensorProto, external_data_helper, numpy_helper
 
 from export.gradient.errors import InvalidModel
+from export.importing.other_files import seems_to_be
 
+BEGINNING = 512
+"""Bytes by which another kind of file is recognised."""
+LARGEST_FILE = 2**31
+"""What protobuf reads ends below."""
+FREE_TEXT = {"doc_string", "metadata_props"}
 FIRST_TAG = b"\x08"  # protobuf field 1, a varint: ModelProto.ir_version, which writers put first
 
 
@@ -32,20 +39,58 @@ def read_model(path: Path) -> onnx.ModelProto:
 
 
 def _parse(path: Path) -> onnx.ModelProto:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InvalidModel(f"{path}: cannot be read ({error.strerror})") from error
+    data = _content(path)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
     except DecodeError as error:
-        if data.startswith(FIRST_TAG):
-            raise InvalidModel(f"{path}: truncated or damaged: {len(data)} bytes end inside the model") from error
-        raise InvalidModel(f"{path}: not an ONNX file (it begins with {data[:8]!r})") from error
+        raise InvalidModel(f"{path}: {_unparsed(path, data)}") from error
+    if (name := _damaged_name(model)) is not None:
+        raise InvalidModel(f"{path}: damaged: a name in it is no text ({name[:20]!r})")
     if not model.ir_version or not model.graph.node:
-        raise InvalidModel(f"{path}: not an ONNX model: it holds no graph")
+        kind = seems_to_be(path, data[:BEGINNING])
+        what = f"it seems to be {kind}" if kind else "it holds no graph"
+        raise InvalidModel(f"{path}: not an ONNX model: {what}")
+    if model.graph.sparse_initializer:
+        raise InvalidModel(f"{path}: it stores weights as sparse tensors; store them as dense ones")
     return model
+
+
+def _damaged_name(message: Message) -> bytes | None:
+    """A name that is not UTF-8, which protobuf hands over as bytes; what people wrote about the model may be so."""
+    for field, value in message.ListFields():
+        if field.name in FREE_TEXT or field.type not in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE):
+            continue
+        for entry in value if field.is_repeated else [value]:
+            found = entry if isinstance(entry, bytes) else None
+            if field.type == FieldDescriptor.TYPE_MESSAGE:
+                found = _damaged_name(entry)
+            if found is not None:
+                return found
+    return None
+
+
+def _content(path: Path) -> bytes:
+    if path.is_dir():
+        inside = sorted(file.name for file in path.glob("*.onnx")) or ["none is there"]
+        raise InvalidModel(f"{path}: a folder; name the .onnx file in it ({', '.join(inside[:3])})")
+    try:
+        size = path.stat().st_size
+        if size >= LARGEST_FILE:
+            raise InvalidModel(
+                f"{path}: {size} bytes, but an ONNX file ends below 2 GiB; save its weights as external data"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidModel(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _unparsed(path: Path, data: bytes) -> str:
+    if kind := seems_to_be(path, data[:BEGINNING]):
+        return f"not an ONNX file: it seems to be {kind}"
+    if data.startswith(FIRST_TAG):
+        return f"truncated or damaged: {len(data)} bytes end inside the model"
+    return f"not an ONNX file (it begins with {data[:8]!r})"
 
 
 def _tensors(model: onnx.ModelProto) -> list[TensorProto]:
@@ -71,7 +116,12 @@ def _tensors(model: onnx.ModelProto) -> list[TensorProto]:
 def _load(tensor: TensorProto, folder: Path) -> None:
     if not external_data_helper.uses_external_data(tensor):
         return
-    entry = external_data_helper.ExternalDataInfo(tensor)
+    try:
+        entry = external_data_helper.ExternalDataInfo(tensor)
+    except ValueError as error:
+        raise InvalidModel(f"weight {tensor.name!r}: its external data are described wrongly ({error})") from error
+    if "\0" in entry.location:
+        raise InvalidModel(f"weight {tensor.name!r}: the name of its external data file holds a NUL")
     path = (folder / entry.location).resolve()
     if not entry.location or Path(entry.location).is_absolute() or not path.is_relative_to(folder.resolve()):
         raise InvalidModel(
@@ -86,14 +136,21 @@ def _load(tensor: TensorProto, folder: Path) -> None:
             f"weight {tensor.name!r}: its external data file {entry.location!r} has {size} bytes, "
             f"{offset + length} are needed; the file is truncated or another model's"
         )
-    with path.open("rb") as file:
-        file.seek(offset)
-        tensor.raw_data = file.read(length)
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            tensor.raw_data = file.read(length)
+    except OSError as error:
+        raise InvalidModel(
+            f"weight {tensor.name!r}: its external data file {entry.location!r} cannot be read ({error.strerror})"
+        ) from error
     tensor.data_location = TensorProto.DEFAULT
     del tensor.external_data[:]
 
 
 def _require_finite(tensor: TensorProto) -> None:
+    if any(size < 0 for size in tensor.dims):
+        raise InvalidModel(f"weight {tensor.name!r}: a size of its shape {list(tensor.dims)} is negative")
     try:
         values = numpy_helper.to_array(tensor)
     except Exception as error:

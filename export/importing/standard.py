@@ -1,6 +1,6 @@
 """Any ONNX classifier as the plain graph the gradient engine reads: one domain, one opset, no functions.
 
-Opsets 9 to the newest are brought to `export.gradient.graph.OPSET`. onnx's own version converter
+Opsets 7 to the newest are brought to `export.gradient.graph.OPSET`. onnx's own version converter
 does most of it; what it gets wrong or refuses is mended here, each case named.
 """
 
@@ -23,7 +23,7 @@ from export.gradient.decompose import decompose
 from export.gradient.errors import InvalidModel, UnsupportedGraph, UnsupportedOperator
 from export.gradient.graph import IR_VERSION, OPSET
 
-OLDEST_OPSET = 9
+OLDEST_OPSET = 7
 FIRST_WITH_RESIZE_MODES = 11
 STANDARD = ("", "ai.onnx")
 INTEGER_OPERATORS = {
@@ -49,8 +49,7 @@ def standardize(model: ModelProto, output: str) -> ModelProto:
     element types other than float32 and for opsets out of range.
     """
     version = _opset(model)
-    model = inliner.inline_local_functions(model) if model.functions else model
-    model = keep_only(model, output)
+    model = keep_only(inlined(model), output)
     refuse_foreign(model)
     refuse_types(model)
     if version > OPSET:
@@ -58,6 +57,19 @@ def standardize(model: ModelProto, output: str) -> ModelProto:
     if version != OPSET:
         model = _convert(model, version)
     return keep_only(decompose(model), output)
+
+
+def inlined(model: ModelProto) -> ModelProto:
+    """`model` with its local functions written out.
+
+    Raises UnsupportedGraph where onnx cannot do that.
+    """
+    if not model.functions:
+        return model
+    try:
+        return inliner.inline_local_functions(model)
+    except Exception as error:
+        raise UnsupportedGraph(f"the model's local functions cannot be written out ({_reason(error)})") from error
 
 
 def keep_only(model: ModelProto, output: str) -> ModelProto:

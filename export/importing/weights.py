@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,16 +36,24 @@ TRAINED_WHEN_SEVERAL = {"Add", "Sub", "Mul", "Div", "Concat", "Expand", "Gather"
 ANONYMOUS = re.compile(
     r"(^(val|const|tensor|onnx::\w+?|.*_output)_?\d+$)|(^\d+$)|::|(_output_\d+$)|(:\d+$)|(^const_fold_opt_)"
 )
+NORMALIZATIONS = {"BatchNormalization", "InstanceNormalization", "LayerNormalization", "GroupNormalization"}
 MASKED = -50.0
 """Scores at or below this never take part in a softmax: a constant of 0 and such values is a mask."""
+FIXED = "written out by the exporter"
+"""The doc string of an initializer that was a Constant node where weights are initializers."""
 
 
 def weights_as_initializers(model: ModelProto) -> ModelProto:
-    """A copy in which Constant, ConstantOfShape and Identity of constants are initializers."""
+    """A copy in which Constant, ConstantOfShape and Identity of constants are initializers.
+
+    torch's exporters store parameters as initializers, and write as Constant nodes what the code
+    itself says: a fixed filter, positions, the ones and zeros of a normalization without parameters.
+    """
     copy = ModelProto()
     copy.CopyFrom(model)
     graph = copy.graph
     values = {tensor.name: tensor for tensor in graph.initializer}
+    apart = model.producer_name == "pytorch" and any(weight in values for weight in _weights(graph.node))
     aliases: dict[str, str] = {}
     kept = []
     for node in graph.node:
@@ -55,13 +63,16 @@ def weights_as_initializers(model: ModelProto) -> ModelProto:
             aliases[node.output[0]] = node.input[0]
         elif (value := _made_by(node, values)) is not None:
             values[node.output[0]] = numpy_helper.from_array(value, node.output[0])
+            if apart and node.op_type == "Constant":
+                values[node.output[0]].doc_string = FIXED
         else:
             kept.append(node)
     del graph.node[:]
     del graph.initializer[:]
     graph.node.extend(kept)
-    read = {name for node in kept for name in node.input} | {value.name for value in graph.output}
-    read |= {name for node in kept for attribute in node.attribute for name in captured(attribute)}
+    rename_tensors(graph, aliases)  # branches read them too
+    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    read |= {name for node in graph.node for attribute in node.attribute for name in captured(attribute)}
     graph.initializer.extend(tensor for name, tensor in values.items() if name in read)
     return copy
 
@@ -85,29 +96,52 @@ def _made_by(node: NodeProto, values: dict[str, TensorProto]) -> NDArray[np.gene
 
 
 def untrained(model: ModelProto) -> tuple[str, ...]:
-    """Initializers of floats that are no parameters: BatchNorm statistics, scalars, bounds, masks.
+    """Initializers of floats that are no parameters: BatchNorm statistics, scalars, bounds, masks, fixed filters.
 
     A trained tensor is an operand of a layer or a normalization, or an array of several numbers
     that is added, multiplied, concatenated or looked up.
     """
-    uses: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    uses: dict[str, list[tuple[NodeProto, int]]] = defaultdict(list)
     for node in model.graph.node:
         for index, name in enumerate(node.input):
-            uses[name].append((node.op_type, index))
+            uses[name].append((node, index))
+    constants = {tensor.name for tensor in model.graph.initializer}
     names = []
     for tensor in model.graph.initializer:
         if tensor.data_type != TensorProto.FLOAT:
             continue
-        if not any(_trains(operator, index, tensor) for operator, index in uses[tensor.name]):
+        if tensor.doc_string == FIXED or not any(_trains(*use, tensor, constants) for use in uses[tensor.name]):
             names.append(tensor.name)
     return tuple(names)
 
 
-def _trains(operator: str, index: int, tensor: TensorProto) -> bool:
-    if index in TRAINED_OPERANDS.get(operator, ()):
-        return True
+def _trains(node: NodeProto, index: int, tensor: TensorProto, constants: Collection[str]) -> bool:
+    if index in TRAINED_OPERANDS.get(node.op_type, ()):
+        if index == 0 and node.input[1] in constants:
+            return False  # what a layer reads, the same for all images: positions
+        return not _is_filler(node, tensor) and not _is_same_filter_for_all(node, index, tensor)
     several = int(np.prod(tensor.dims)) > 1
-    return operator in TRAINED_WHEN_SEVERAL and several and not _is_mask(tensor)
+    return node.op_type in TRAINED_WHEN_SEVERAL and several and not _is_mask(tensor)
+
+
+def _is_filler(node: NodeProto, tensor: TensorProto) -> bool:
+    """The ones or zeros that an operator must be given where a normalization has no parameters, under no name."""
+    if node.op_type not in NORMALIZATIONS or not ANONYMOUS.search(tensor.name):
+        return False
+    values = np.unique(numpy_helper.to_array(tensor))
+    return values.size == 1 and values[0] in (0.0, 1.0)
+
+
+def _is_same_filter_for_all(node: NodeProto, index: int, tensor: TensorProto) -> bool:
+    """A blur or an interpolation: one and the same filter for every channel, which no training leaves so.
+
+    Filters of one number throughout are no such: so initialized nets hold all their weights.
+    """
+    groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+    if not node.op_type.startswith("Conv") or index != 1 or groups < 2 or tensor.dims[1] != 1:
+        return False
+    filters = numpy_helper.to_array(tensor).reshape(groups, -1)
+    return bool((filters == filters[0]).all()) and np.unique(filters[0]).size > 1
 
 
 def _is_mask(tensor: TensorProto) -> bool:
@@ -140,6 +174,14 @@ def name_weights(model: ModelProto) -> ModelProto:
                     taken.add(new)
     rename_tensors(copy.graph, names)
     return copy
+
+
+def _weights(nodes: Iterable[NodeProto]) -> Iterator[str]:
+    """The operand of every layer that is its weight."""
+    for node in nodes:
+        position = WEIGHT_OPERANDS.get(node.op_type)
+        if position is not None and len(node.input) > position:
+            yield node.input[position]
 
 
 def _layers(model: ModelProto, constants: set[str]) -> Iterator[tuple[str, str | None, NodeProto]]:

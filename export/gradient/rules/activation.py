@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from export.gradient.emitter import CHANNEL_BLOCK, Cotangent, Emitter, PerSample
-from export.gradient.graph import Node, static
+from export.gradient.graph import Node, keep_clear_of_samples, static
 from export.gradient.registry import gradient
 
 
@@ -172,6 +172,7 @@ def softmax(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """
     y = node.outputs[0]
     axis = node.attribute("axis", -1) % len(g.shape(y))
+    keep_clear_of_samples(g.shape(y), [axis])
     largest = g.op("ArgMax", y, axis=axis, keepdims=1)
     dy = g.op("Sub", dy, g.op("GatherElements", dy, largest, axis=axis))
     return (g.mul(y, g.op("Sub", dy, g.reduce_sum(g.mul(y, dy), (axis,), keepdims=True))),)
@@ -180,7 +181,9 @@ def softmax(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 @gradient("LogSoftmax")
 def log_softmax(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """dx = dy − softmax(x)·Σ dy."""
-    total = g.reduce_sum(dy, (node.attribute("axis", -1),), keepdims=True)
+    axis = node.attribute("axis", -1) % len(g.shape(node.outputs[0]))
+    keep_clear_of_samples(g.shape(node.outputs[0]), [axis])
+    total = g.reduce_sum(dy, (axis,), keepdims=True)
     return (g.op("Sub", dy, g.mul(g.op("Exp", node.outputs[0]), total)),)
 
 

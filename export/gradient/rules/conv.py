@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from export.gradient.emitter import Cotangent, Emitter, PerSample
-from export.gradient.factors import Factors
-from export.gradient.graph import Node, static
+from export.gradient.factors import Factors, of_whole_samples
+from export.gradient.graph import N, Node, static
 from export.gradient.registry import gradient, norm
 from export.gradient.rules.conv_factors import unfolded_by_group, unfolding_costs
 from export.gradient.rules.conv_input import at_stride_1, by_phases, flipped, spread
@@ -36,11 +36,14 @@ def conv(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 def conv_norm(g: Emitter, node: Node, dy: str) -> Factors:
     """Squared norm per sample of dW = dy·unfold(x)ᵀ, of the summed loss; any stride, pads, dilation, groups."""
     place, groups = _geometry(g, node)
+    rows = g.shape(node.outputs[0])[0]
     if groups > 1:
-        return unfolded_by_group(g, node, dy, place, groups)
+        return of_whole_samples(g, unfolded_by_group(g, node, dy, place, groups), rows)
     outputs, channels, *_ = static(g.shape(node.inputs[1]))
     costs = unfolding_costs(place, outputs, channels)
     factors = min(costs, key=costs.__getitem__)(g, node, dy, place)
+    if rows != N:
+        return of_whole_samples(g, factors, rows)
     return replace(factors, norms_only=by_shifted_gram(g, node, dy, place))
 
 

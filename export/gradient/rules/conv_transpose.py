@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from export.gradient.emitter import Cotangent, Emitter, PerSample
-from export.gradient.factors import Arrangement, Factors
+from export.gradient.factors import Arrangement, Factors, of_whole_samples
 from export.gradient.graph import N, Node, static
 from export.gradient.registry import gradient, norm
 from export.gradient.rules.unfolding import gathered, unfold_index
@@ -50,7 +50,7 @@ def conv_transpose_norm(g: Emitter, node: Node, dy: str) -> Factors:
     left = g.transpose(g.reshape(unfolded, (*lead, positions, rows)), swap)
     right = g.transpose(g.reshape(node.inputs[0], (*lead, columns, positions)), swap)
     by_tap = np.tile(np.arange(channels), taps)
-    return Factors(
+    factors = Factors(
         left=left,
         right=(right,),
         rows=rows,
@@ -60,6 +60,7 @@ def conv_transpose_norm(g: Emitter, node: Node, dy: str) -> Factors:
         channels=np.concatenate([group * channels + by_tap for group in range(groups)]),
         groups=groups,
     )
+    return of_whole_samples(g, factors, g.shape(node.outputs[0])[0])
 
 
 def _geometry(g: Emitter, node: Node) -> tuple[Window, int]:

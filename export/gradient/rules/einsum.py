@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from string import ascii_letters
 
 from export.gradient.emitter import Cotangent, Emitter, PerSample
-from export.gradient.graph import N, Node
+from export.gradient.graph import Batch, Node
 from export.gradient.registry import gradient
 
 
@@ -21,7 +21,7 @@ def einsum(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
             raise g.refusal(node, "an index is repeated within one operand (a diagonal)", "write it without")
         if any(sizes[letter] != size for letter, size in zip(term, g.shape(name), strict=True)):
             raise g.refusal(node, "an operand is broadcast along an index", "expand it first")
-    batch = next((letter for letter, size in sizes.items() if size == N), None)
+    batch = next((letter for letter, size in sizes.items() if isinstance(size, Batch)), None)
     if batch is None or batch not in result:
         raise g.refusal(node, "the samples are not one index of the result", "keep the batch axis first")
     gradients: list[Cotangent] = []
@@ -33,7 +33,10 @@ def einsum(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
         constant = g.value(name) is not None
         equation = ",".join([result, *(t for t, _ in others)]) + "->" + batch * constant + term
         gradient = g.op("Einsum", dy, *(n for _, n in others), equation=equation)
-        gradients.append(PerSample(gradient) if constant else gradient)
+        if constant:
+            gradients.append(PerSample(g.sum_of_parts(gradient, (sizes[batch], *g.shape(name)))))
+        else:
+            gradients.append(gradient)
     return gradients
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from export.gradient.emitter import Cotangent, Emitter, PerSample
 from export.gradient.factors import Arrangement, Factors
-from export.gradient.graph import N, Node, Shape, per_sample_size, static
+from export.gradient.graph import N, Node, Shape, keep_clear_of_samples, per_sample_size, static
 from export.gradient.registry import gradient, norm
 
 
@@ -45,6 +45,8 @@ def matmul(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     a_shape, b_shape, y_shape = g.shape(a), g.shape(b), g.shape(node.outputs[0])
     if len(a_shape) < 2 or len(b_shape) < 2:
         raise g.refusal(node, "an operand has fewer than two axes", "unsqueeze it first")
+    keep_clear_of_samples(a_shape, [-1])
+    keep_clear_of_samples(b_shape, [-2])
     da = db = None
     if g.value(a) is None:
         full = (*y_shape[:-1], a_shape[-1])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from export.gradient.emitter import Cotangent, Emitter, PerSample
-from export.gradient.graph import Array, Batch, Dimension, Node, static
+from export.gradient.graph import Array, Batch, Dimension, Node, keep_clear_of_samples, static
 from export.gradient.registry import gradient
 from export.gradient.rules.axes import along_axis, pad_all, scatter_along_axis, selection
 
@@ -171,6 +171,13 @@ def dropout(g: Emitter, node: Node, dy: str, *mask: str | None) -> Sequence[Cota
     if bool(g.constant_operand(node, 2, False)):
         raise g.refusal(node, "training mode draws at random", "export the model in evaluation mode")
     return dy, *([None] * (len(node.inputs) - 1))
+
+
+@gradient("Trilu")
+def trilu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """The triangle that was kept keeps its cotangent."""
+    keep_clear_of_samples(g.shape(node.inputs[0]), (-2, -1))
+    return g.op("Trilu", dy, node.input(1), upper=node.attribute("upper", 1)), *([None] * (len(node.inputs) - 1))
 
 
 def _static_axis(g: Emitter, node: Node, shape: Sequence[Dimension], axis: int) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from export.gradient.emitter import Cotangent, Emitter, PerSample
-from export.gradient.graph import Array, N, Node, Shape, static
+from export.gradient.graph import Array, N, Node, Shape, keep_clear_of_samples, static
 from export.gradient.registry import gradient
 
 
@@ -26,8 +26,11 @@ def batch_normalization(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
         return g.constant(values.reshape(-1, *[1] * len(positions)))
 
     normalized = g.mul(g.op("Sub", node.inputs[0], column(mean)), column(inverse_sigma))
-    dgamma = g.reduce_sum(g.mul(dy, normalized), positions)
-    dbeta = g.reduce_sum(dy, positions)
+    by_channel = g.mul(dy, normalized)
+    if shape[0] == N:
+        dgamma, dbeta = (g.reduce_sum(tensor, positions) for tensor in (by_channel, dy))
+    else:
+        dgamma, dbeta = (g.position_sum(tensor, shape) for tensor in (by_channel, dy))
     return g.mul(dy, column(gamma * inverse_sigma)), PerSample(dgamma), PerSample(dbeta), None, None
 
 
@@ -53,6 +56,7 @@ def layer_normalization(g: Emitter, node: Node, dy: str, *others: str | None) ->
         raise g.refusal(node, "its mean or deviation is used further on", "normalize by primitive operators")
     shape = g.shape(node.inputs[0])
     axes = range(node.attribute("axis", -1) % len(shape), len(shape))
+    keep_clear_of_samples(shape, axes)
     normalized, inverse_sigma = _standardized(g, node.inputs[0], axes, node.attribute("epsilon", 1e-5))
     dx = _through_standardization(g, g.mul(dy, node.inputs[1]), normalized, inverse_sigma, axes)
     return (dx, g.mul(dy, normalized), dy)[: len(node.inputs)]
@@ -61,7 +65,9 @@ def layer_normalization(g: Emitter, node: Node, dy: str, *others: str | None) ->
 @gradient("LpNormalization")
 def lp_normalization(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """y = x/‖x‖ along one axis: dx = (dy − s·Σ dy·y)/‖x‖, s = y for p = 2 and sign x for p = 1; 0 where x is."""
-    x, y, axes = node.inputs[0], node.outputs[0], (node.attribute("axis", -1),)
+    x, y, shape = node.inputs[0], node.outputs[0], g.shape(node.inputs[0])
+    axes = (node.attribute("axis", -1) % len(shape),)
+    keep_clear_of_samples(shape, axes)
     if node.attribute("p", 2) == 1:
         size, direction = g.reduce_sum(g.op("Abs", x), axes, keepdims=True), g.op("Sign", x)
     else:

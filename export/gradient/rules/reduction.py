@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from export.gradient.emitter import Cotangent, Emitter
-from export.gradient.graph import Node
+from export.gradient.graph import Node, keep_clear_of_samples
 from export.gradient.registry import gradient
 from export.gradient.rules.pool import reduced_axes
 
@@ -13,6 +13,14 @@ from export.gradient.rules.pool import reduced_axes
 @gradient("ReduceSum")
 def reduce_sum(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return _answer(node, g.repeat(_kept(g, node, dy), g.shape(node.inputs[0])))
+
+
+@gradient("CumSum")
+def cum_sum(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """Every entry was added to itself and to all behind it: dx sums dy from the other end."""
+    keep_clear_of_samples(g.shape(node.inputs[0]), (int(g.constant_operand(node, 1)),))
+    backwards = 1 - node.attribute("reverse", 0)
+    return g.op("CumSum", dy, node.inputs[1], exclusive=node.attribute("exclusive", 0), reverse=backwards), None
 
 
 @gradient("ReduceMax", "ReduceMin")

@@ -36,7 +36,9 @@ def by_tensorflow() -> dict[str, Any]:
 
 
 def test_the_record_names_the_producer_and_the_layers(keras: ImportedModel) -> None:
-    assert keras.notes == ("imported from keras_small.onnx, written by tf2onnx 1.17.0 None",)
+    origin, folded = keras.notes
+    assert origin == "imported from keras_small.onnx, written by tf2onnx 1.17.0 None"
+    assert folded.startswith("no convolution is followed by a BatchNormalization")
     assert keras.input.layout == "nhwc"
     assert [layer.name.removeprefix("functional_1.") for layer in prepare(keras.model).layers] == [
         "stem_1.convolution",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .cases import Case, case, w
+from .cases import Case, case, ints, w
 
 POOLS = [
     case("GlobalMaxPool", (3, 4, 5)),
@@ -39,4 +39,11 @@ CONVOLUTIONS = [
     case("Conv", (2, 5, 6), "x", w(3, 2, 1, 3), strides=[2, 1], pads=[0, 1, 0, 1], note="a row"),
 ]  # fmt: skip
 
-WINDOWS: list[Case] = [*POOLS, *CONV_TRANSPOSE, *CONVOLUTIONS]
+FOLDS = [
+    case("Col2Im", (8, 6), "x", ints(4, 6), ints(2, 2), strides=[2, 2], note="apart"),
+    case("Col2Im", (12, 9), "x", ints(4, 5), ints(3, 2), strides=[1, 2], pads=[0, 1, 1, 0], note="overlapping"),
+    case("Col2Im", (8, 8), "x", ints(4, 6), ints(2, 2), dilations=[2, 2], note="dilated"),
+    case("Col2Im", (6, 4), "x", ints(9), ints(3), strides=[2], note="one axis"),
+]  # fmt: skip
+
+WINDOWS: list[Case] = [*POOLS, *CONV_TRANSPOSE, *CONVOLUTIONS, *FOLDS]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,12 @@ def truncated(folder: Path) -> Path:
 def a_picture(folder: Path) -> Path:
     path = folder / "model.onnx"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(60))
+    return path
+
+
+def a_pointer(folder: Path) -> Path:
+    path = folder / "model.onnx"
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
     return path
 
 
@@ -86,6 +94,9 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "float16": (in_half_precision, "only float32 graphs are differentiated"),
     "int8": (in_bytes, "QuantizeLinear (node 'q8'): int8"),
     "any size": (lambda folder: saved(classifier(image=("N", 3, "H", "W")), folder), "--size HEIGHT,WIDTH"),
+    "a folder": (lambda folder: folder, "a folder; name the .onnx file in it"),
+    "a Git LFS pointer": (a_pointer, "a Git LFS pointer"),
+    "no outputs": (lambda folder: saved(classifier(outputs=[]), folder), "the model declares no outputs"),
     "two outputs": (lambda folder: saved(classifier(outputs=["scores", "flat"]), folder), "with --output: scores"),
 }
 
@@ -126,6 +137,19 @@ def test_flags_are_in_the_bundle_s_record(
     assert "imported from model.onnx, written by by hand" in bundle["notes"]
 
 
+def test_without_onnx_runtime_one_line_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("ant\nbee\ncat\ndog\n")
+    flags = ["--name", "stranger", "--labels", str(tmp_path / "labels.txt"), "--out", str(tmp_path / "bundles"), *WHOLE]
+    arguments = ["onnx", str(saved(classifier(), tmp_path)), *flags]
+    code = (
+        f"import sys; sys.modules['onnxruntime'] = None; from export.__main__ import main; sys.exit(main({arguments}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "pip install '.[export,cpu]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_layout_that_the_sizes_leave_open_is_said_by_its_flag(tmp_path: Path) -> None:
     nodes = [node("Transpose", ["image"], ["x"], perm=[0, 3, 1, 2]), *body()]
     nodes[1].input[0] = "x"
@@ -154,3 +178,35 @@ def test_a_malformed_flag_says_what_is_needed(
     assert stopped.value.code == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "bundles").exists()
+
+
+def test_negative_means_are_recorded(tmp_path: Path) -> None:
+    """The last of a repeated flag counts."""
+    flags = ["--mean", "-1,-1,-1", "--std", "2"]
+    assert imports(saved(classifier(), tmp_path), tmp_path, flags) == 0
+    record = json.loads((tmp_path / "bundles/stranger/bundle.json").read_text())["input"]
+    assert (record["mean"], record["std"]) == ([-1.0] * 3, [2.0] * 3)
+
+
+def test_units_of_0_to_255_are_asked_about(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--mean", "123.675,116.28,103.53", "--std", "58.395,57.12,57.375"]
+    assert imports(saved(classifier(), tmp_path), tmp_path, flags) == 2
+    said = capsys.readouterr().err
+    assert "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225" in said
+    assert "--scale 255" in said
+    assert not (tmp_path / "bundles").exists()
+    assert imports(saved(classifier(), tmp_path), tmp_path, [*flags, "--scale", "255"]) == 0
+    record = json.loads((tmp_path / "bundles/stranger/bundle.json").read_text())
+    assert record["input"]["mean"] == pytest.approx([0.485, 0.456, 0.406])
+    assert (record["input"]["std"], record["input"]["scale"]) == ([58.395, 57.12, 57.375], 255.0)
+    assert any("taken as in 0…255" in note for note in record["notes"])
+
+
+def test_labels_with_a_byte_order_mark_have_none(tmp_path: Path) -> None:
+    assert imports(saved(classifier(), tmp_path), tmp_path, labels="\ufeffant\r\nbee\r\ncat\r\ndog\r\n") == 0
+    assert json.loads((tmp_path / "bundles/stranger/bundle.json").read_text())["labels"] == ["ant", "bee", "cat", "dog"]
+
+
+def test_a_label_twice_is_refused_with_its_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert imports(saved(classifier(), tmp_path), tmp_path, labels="ant\nbee\ncat\nbee\n") == 2
+    assert "lines 2 and 4 are both 'bee'" in capsys.readouterr().err

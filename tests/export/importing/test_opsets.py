@@ -1,4 +1,4 @@
-"""Opsets 9 to the newest: a graph says the same before and after it is brought to the engine's own opset."""
+"""Opsets 7 to the newest: a graph says the same before and after it is brought to the engine's own opset."""
 
 from __future__ import annotations
 
@@ -139,7 +139,27 @@ AS_THEY_ARE = [
     old(18, "Mish"),
 ]
 
-FORMS = [*ATTRIBUTES_THAT_BECAME_OPERANDS, *OTHER_MEANINGS, *AS_THEY_ARE]
+BEFORE_OPSET_9 = [
+    old(7, "BatchNormalization", "x", *SAMPLE_STATISTICS, epsilon=1e-3),
+    old(7, "BatchNormalization", "x", *SAMPLE_STATISTICS, spatial=1),
+    old(7, "Upsample", scales=[1.0, 1.0, 2.0, 3.0], mode="nearest"),
+    old(8, "Upsample", scales=[1.0, 1.0, 2.0, 2.0], mode="linear"),
+    old(7, "Dropout", ratio=0.4),
+    old(7, "Add", "x", w(3, 1, 1)),
+    old(7, "Mul", w(4, 6), "x"),
+    old(7, "PRelu", "x", w(3, 1, 1)),
+    old(8, "Sum", "x", w(6), "x"),
+    old(8, "Max", "x", w(6)),
+    old(7, "MaxPool", kernel_shape=[2, 2], pads=[1, 0, 0, 1]),
+    old(8, "MaxPool", kernel_shape=[2, 2], storage_order=1),
+    old(7, "AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1),
+    old(7, "Conv", "x", w(4, 3, 3, 3), w(4), auto_pad="SAME_LOWER"),
+    old(7, "Reshape", "x", ints(BATCH, -1)),
+    old(8, "Expand", "x", ints(1, 3, 4, 6)),
+    old(7, "Clip", min=-0.5, max=0.7),
+]
+
+FORMS = [*BEFORE_OPSET_9, *ATTRIBUTES_THAT_BECAME_OPERANDS, *OTHER_MEANINGS, *AS_THEY_ARE]
 
 
 def as_written(form: Old) -> ModelProto:

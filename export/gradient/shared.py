@@ -1,0 +1,209 @@
+"""Tensors that are the same for all samples and computed from trained constants: an attention's position bias.
+
+In the forward graph they are computed once, whatever the batch. Their gradient is every sample's own:
+the cotangent of such a tensor [*s] is [N, *s]. So a rule is asked about the node as it would stand if
+every sample had its own copy: with the samples on an axis of their own in front, or, for operators
+whose first axis has a meaning (`Gemm`, `Conv`), with N·s₀ rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from export.gradient import registry
+from export.gradient.emitter import Emitter
+from export.gradient.graph import Array, Batch, Graph, N, Node, Shape, static
+from export.gradient.layers import weight_operand
+
+ROWS = {
+    "Gemm", "Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization", "AveragePool",
+    "GlobalAveragePool", "Resize",
+}  # fmt: skip
+"""Operators that read rows along the first axis: N·s₀ of them. Only the first operand is a sample's."""
+ENTRYWISE = {
+    "Relu", "Sigmoid", "Tanh", "LeakyRelu", "Elu", "Selu", "Clip", "HardSigmoid", "HardSwish", "Softplus", "Softsign",
+    "Mish", "Gelu", "Neg", "Abs", "Reciprocal", "Sqrt", "Exp", "Log", "Erf", "Sin", "Cos", "Identity", "Cast",
+    "Reshape", "Flatten", "Squeeze", "Unsqueeze",
+}  # fmt: skip
+"""Operators whose rules name no axis: they take the copies as they are."""
+ALIGNED = {"Add", "Mul", "Sub", "Div", "Sum", "Mean", "Max", "Min", "Where", "Expand", "MatMul"}
+"""Operators whose operands are aligned from behind: the copies get axes of size 1 behind the samples' axis."""
+ALONG_AN_AXIS = {"Gather", "Softmax", "LogSoftmax", "LayerNormalization", "LpNormalization", "Concat"}
+"""Operators with an attribute `axis`, which moves by one."""
+MOVED = {"Transpose", "Slice", "ReduceMean", "ReduceSum", "Pad"}
+"""Operators that name axes otherwise."""
+JUNCTIONS = {"Add", "Mul", "Sub", "Div", "Sum", "Mean", "Max", "Min", "Where", "Expand"}
+"""Operators through which a shared tensor may act on the image's: the engine sums its gradient sample by sample."""
+
+
+def keep_trained_chains(graph: Graph) -> None:
+    """Put back the nodes that folding evaluated, where trained constants act through them on the image.
+
+    A chain stays folded where its result must be constant (a kernel computed from weights), or where
+    an operator of it is not known here. `graph.shared` is left with the tensors that were put back.
+    """
+    readers = graph.consumers()
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        for name in dict.fromkeys(node.inputs):
+            if name in graph.derivation and name in graph.constants and _is_computed(graph, name):
+                chain = _chain(graph, name)
+                met = ((reader, part.outputs[0]) for part in chain for reader in readers.get(part.outputs[0], ()))
+                if all(_is_junction(reader, tensor) for reader, tensor in met):
+                    nodes += chain
+                    for part in chain:
+                        _unfold(graph, part.outputs[0])
+        nodes.append(node)
+    graph.nodes = nodes
+
+
+def left_out(graph: Graph) -> list[str]:
+    """Trained initializers that constants of the graph were computed from: no gradient reaches them that way."""
+    found: set[str] = set()
+    seen = {name for node in graph.nodes for name in node.inputs if name in graph.constants}
+    waiting = [name for name in seen if graph.source(name) not in graph.parameters]
+    while waiting:
+        node = graph.derivation.get(waiting.pop())
+        if node is None or not registry.carries_gradient(node.operator):
+            continue
+        for operand in filter(None, node.inputs):
+            if graph.source(operand) in graph.parameters:
+                found.add(graph.source(operand))
+            elif operand not in seen:
+                seen.add(operand)
+                waiting.append(operand)
+    return sorted(found)
+
+
+def per_sample(g: Emitter, node: Node) -> Node:
+    """The node of a shared tensor as it would stand with a copy of its operands for every sample."""
+    if node.operator in ROWS:
+        copies = (copied(g, node.inputs[0], rows=True), *node.inputs[1:])
+        return replace(node, inputs=copies, outputs=(copied(g, node.outputs[0], rows=True),))
+    rank = len(g.shape(node.outputs[0]))
+    moved = _moved(g, node) if node.operator in ALONG_AN_AXIS | MOVED else node
+    if node.operator == "MatMul":
+        rank = max(len(g.shape(name)) for name in node.inputs)
+    copies = tuple(
+        copied(g, name, rank=rank if node.operator in ALIGNED else None) if _has_copies(g, moved, index) else name
+        for index, name in enumerate(moved.inputs)
+    )
+    return replace(moved, inputs=copies, outputs=(copied(g, node.outputs[0]),))
+
+
+def copied(g: Emitter, tensor: str, *, rank: int | None = None, rows: bool = False) -> str:
+    """A shared tensor [*s] for every sample: [N, *s], with axes of 1 behind the first up to `rank`, or [N·s₀, …]."""
+    sizes = static(g.shape(tensor))
+    wide: tuple[int, ...] = (*[1] * ((rank or 0) - len(sizes)), *sizes)
+    samples = g.op("Shape", g.graph.input, start=0, end=1)
+    target = g.op("Concat", samples, g.ints(wide), axis=0) if wide else samples
+    copy = g.op("Expand", g.reshape(tensor, (1, *wide)), target)
+    shape: Shape = (N, *wide)
+    if rows:
+        shape = (Batch(1, sizes[0]), *sizes[1:])
+        copy = g.reshape(copy, shape)
+    g.graph.shapes[copy], g.graph.dtypes[copy] = shape, _dtype(g.graph, tensor)
+    return copy
+
+
+def of_copies(g: Emitter, cotangent: str, tensor: str, copy: str) -> str:
+    """The cotangent [N, *s] of a shared tensor in the shape of the copy that `per_sample` made of it."""
+    shape = g.shape(copy)
+    return cotangent if shape == (N, *g.shape(tensor)) else g.reshape(cotangent, shape)
+
+
+def _dtype(graph: Graph, name: str) -> np.dtype[Any]:
+    return graph.constants[name].dtype if name in graph.constants else graph.dtypes[name]
+
+
+def _is_computed(graph: Graph, name: str) -> bool:
+    """Whether a constant is more than one parameter, rearranged."""
+    return name not in graph.origin and np.issubdtype(graph.constants[name].dtype, np.floating)
+
+
+def _is_junction(reader: Node, name: str) -> bool:
+    first = reader.operator == "Expand"
+    return reader.operator in JUNCTIONS and (not first or reader.inputs[0] == name)
+
+
+def _chain(graph: Graph, name: str) -> list[Node]:
+    """The nodes that compute a constant from trained ones, in order; empty where there are none, or not all known."""
+    nodes: dict[str, Node] = {}
+
+    def trained(constant: str) -> bool | None:
+        """None where the way to it cannot be kept."""
+        if graph.source(constant) in graph.parameters or constant in nodes or constant in graph.shared:
+            return True
+        node = graph.derivation.get(constant)
+        if node is None or not registry.carries_gradient(node.operator):
+            return False
+        answers = [trained(operand) for operand in node.inputs if operand]
+        if None in answers or (any(answers) and not _is_known(graph, node)):
+            return None
+        if any(answers):
+            nodes[constant] = node
+        return any(answers)
+
+    return list(nodes.values()) if trained(name) else []
+
+
+def _is_known(graph: Graph, node: Node) -> bool:
+    if node.operator not in ROWS | ENTRYWISE | ALIGNED | ALONG_AN_AXIS | MOVED or len(node.outputs) > 1:
+        return False
+    if node.operator == "MatMul" and not _is_plain_product(graph, node):
+        return False
+    fixed = node.inputs[1:] if node.operator in (ROWS | {"LayerNormalization"}) else ()
+    return all(not name or name in graph.origin or name not in graph.derivation for name in fixed)
+
+
+def _is_plain_product(graph: Graph, node: Node) -> bool:
+    """Whether the layer's weight, if one of the operands is that, is a matrix and the other no parameter too."""
+    weight = weight_operand(graph, node)
+    others = (name for name in node.inputs if name != weight)
+    return weight is None or (
+        graph.constants[weight].ndim == 2 and not any(graph.source(name) in graph.parameters for name in others)
+    )
+
+
+def _unfold(graph: Graph, name: str) -> None:
+    value = graph.constants.pop(name)
+    graph.shared.add(name)
+    graph.shapes[name], graph.dtypes[name] = value.shape, value.dtype
+
+
+def _has_copies(g: Emitter, node: Node, index: int) -> bool:
+    """Whether an operand is every sample's own: all that are computed, and constants that the rule cannot reduce."""
+    name = node.inputs[index]
+    if not name or not np.issubdtype(_dtype(g.graph, name), np.floating):
+        return False
+    if g.value(name) is None:
+        return True
+    if node.operator == "MatMul":
+        return name != weight_operand(g.graph, node)
+    return node.operator == "Concat" or (index == 0 and node.operator in ENTRYWISE | ALONG_AN_AXIS | MOVED)
+
+
+def _moved(g: Emitter, node: Node) -> Node:
+    """The node with every axis it names moved by one."""
+    rank = len(g.shape(node.inputs[0]))
+    if node.operator in ALONG_AN_AXIS:
+        default = 0 if node.operator == "Gather" else -1
+        axis = int(node.attribute("axis", default)) % rank + 1
+        return replace(node, attributes={**node.attributes, "axis": axis})
+    if node.operator == "Transpose":
+        order = node.attribute("perm") or list(range(rank))[::-1]
+        return replace(node, attributes={**node.attributes, "perm": [0, *(axis + 1 for axis in order)]})
+    position = {"Slice": 3, "Pad": 3}.get(node.operator, 1)
+    named = g.constant_operand(node, position)
+    if named is None or not named.size:
+        if node.operator.startswith("Reduce") and node.attribute("noop_with_empty_axes", 0):
+            return node
+        count = len(g.constant_operand(node, 1)) if node.operator == "Slice" else rank
+        named = np.arange(count)
+    axes: Array = named.reshape(-1) % rank + 1
+    operands: list[Any] = [*node.inputs, *[""] * (position + 1 - len(node.inputs))]
+    operands[position] = g.constant(axes)
+    return replace(node, inputs=tuple(operands))

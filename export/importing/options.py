@@ -1,0 +1,28 @@
+"""What the owner of a file says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Layout = Literal["nchw", "nhwc"]
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What the file does not say. Mean and std apply to RGB in [0, 1]; sizes are (height, width)."""
+
+    labels: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    size: tuple[int, int] | None = None
+    scale: float = 1.0
+    channels: Literal["rgb", "bgr"] = "rgb"
+    layout: Layout | None = None
+    resize: int | None = None
+    crop: int | None = None
+    output: str | None = None
+
+    def with_scale(self, scale: float) -> ImportOptions:
+        """The same, but for a net that wants its pixels times `scale`."""
+        return replace(self, scale=scale)

@@ -1,0 +1,107 @@
+"""Every graph of a bundle, run as the service will run it, before the bundle is written.
+
+A graph may be valid, load, and still fail: a reshape that fits one batch only, a kernel the runtime
+lacks for these types, a fusion of its own that breaks. So each is opened from disk with the service's
+options and run at two batch sizes, and what it gives is held to the shapes of `service.bundle_schema`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from export.bundle import WEIGHTS_FILE, WeightFile, with_external_weights
+from service.bundle_schema import Bundle, GraphName
+from service.runtime import RunHandle, Runtime, Session, zeros_for
+
+Array = NDArray[Any]
+
+BATCHES = (1, 3)
+
+
+class Trial:
+    """The graphs of `bundle` in a folder of their own, for as long as the block lasts."""
+
+    def __init__(self, bundle: Bundle, graphs: Mapping[GraphName, onnx.ModelProto]) -> None:
+        self._bundle, self._graphs = bundle, graphs
+        self._runtime = Runtime("cpu")
+        self._folder = TemporaryDirectory(prefix="contraflow-trial-")
+
+    def __enter__(self) -> Self:
+        weights, folder = WeightFile(), Path(self._folder.name)
+        for name, model in self._graphs.items():
+            (folder / f"{name}.onnx").write_bytes(with_external_weights(model, weights).SerializeToString())
+        (folder / WEIGHTS_FILE).write_bytes(weights.content)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._folder.cleanup()
+
+    def open(self, name: GraphName) -> Session:
+        """Raises whatever the runtime raises for a graph it cannot load."""
+        return self._runtime.open(Path(self._folder.name) / f"{name}.onnx")
+
+    def failures(self) -> dict[GraphName, str]:
+        """Why a graph cannot be served, in one line, for each that cannot."""
+        return {name: reason for name in self._graphs if (reason := self._failure(name))}
+
+    def _failure(self, name: GraphName) -> str | None:
+        try:
+            session = self.open(name)
+        except Exception as error:  # the runtime's errors have no common class
+            return f"it does not load: {_one_line(error)}"
+        for batch in BATCHES:
+            try:
+                outputs = session.run(zeros_for(session, batch), RunHandle(quiet=True))
+            except Exception as error:
+                return f"it does not run at batch {batch}: {_one_line(error)}"
+            wanted = shapes(self._bundle, batch)
+            for output, value in outputs.items():
+                if output.startswith("map/"):
+                    fits = value.ndim == 4 and len(value) == batch
+                else:
+                    fits = value.shape == wanted[output]
+                if not fits:
+                    return f"at batch {batch} its {output} has shape {list(value.shape)}"
+        return None
+
+    def logits(self, images: NDArray[np.float32], batch: int) -> Array:
+        """The forward graph's logits [M, K] of the tensor `input` [M, …], so many at a time."""
+        parts = [images[start : start + batch] for start in range(0, len(images), batch)]
+        return np.concatenate([self._forward.run({"input": part})["logits"] for part in parts])
+
+    @cached_property
+    def _forward(self) -> Session:
+        return self.open("forward")
+
+
+def shapes(bundle: Bundle, batch: int) -> dict[str, tuple[int, ...]]:
+    """Of every output that `service.bundle_schema` names, at this batch; not of maps."""
+    spec, layers = bundle.input, len(bundle.layers)
+    image = (spec.channels, spec.height, spec.width)
+    columns = {
+        "logits": len(bundle.labels),
+        "features": bundle.features or 0,
+        "bias_square": sum(layer.bias for layer in bundle.layers),
+        "other_square": len(bundle.other_parameters),
+        "channel_peak": sum(layer.channels for layer in bundle.layers),
+    }
+    columns |= dict.fromkeys(("activation_square", "weight_square", "scaled_square"), layers)
+    columns |= dict.fromkeys(("activation_mean", "activation_variance", "activation_zero_share"), layers)
+    return {
+        **{name: (batch, width) for name, width in columns.items()},
+        "batch_square": (layers,),
+        "input_gradient": (batch, *(image if spec.layout == "nchw" else (*image[1:], image[0]))),
+    }
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

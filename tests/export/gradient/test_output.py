@@ -1,0 +1,60 @@
+"""One Softmax at the end is taken off, whatever it was applied to; none where the output is said to be logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from export.gradient import OPSET, prepare
+from export.reference import evaluate
+
+Array = NDArray[Any]
+IMAGE = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32)
+
+
+def network(*ends: str) -> onnx.ModelProto:
+    """image → linear → `ends`, one after the other."""
+    names = ["scores", *(f"end_{number}" for number in range(len(ends)))]
+    nodes = [helper.make_node("MatMul", ["image", "head.weight"], ["scores"], name="head")]
+    nodes += [helper.make_node(end, [names[i]], [names[i + 1]], name=f"end_{i}") for i, end in enumerate(ends)]
+    weight = np.random.default_rng(1).standard_normal((5, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        nodes,
+        "ending",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 5])],
+        [helper.make_tensor_value_info(names[-1], TensorProto.FLOAT, ["N", 3])],
+        [numpy_helper.from_array(weight, "head.weight")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+
+
+def softmax(rows: Array) -> Array:
+    exponentials = np.exp(rows - rows.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def own(model: onnx.ModelProto) -> Array:
+    return next(iter(evaluate(model, {"image": IMAGE}).values()))
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [("Softmax",), ("Softmax", "Softmax"), ("LogSoftmax", "Softmax"), ("Identity", "Softmax", "Identity")],
+    ids=" ".join,
+)
+def test_the_softmax_of_the_logits_is_the_model_s_own_answer(ends: tuple[str, ...]) -> None:
+    ready = prepare(network(*ends))
+    logits = evaluate(ready.forward, {"input": IMAGE})["logits"]
+    assert np.allclose(softmax(logits), own(network(*ends)), atol=1e-6)
+    assert any("the final Softmax was removed" in note for note in ready.notes)
+
+
+def test_probabilities_that_are_said_to_be_logits_stay() -> None:
+    ready = prepare(network("Softmax"), logits=True)
+    assert np.allclose(evaluate(ready.forward, {"input": IMAGE})["logits"], own(network("Softmax")), atol=1e-6)
+    assert not ready.notes

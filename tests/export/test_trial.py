@@ -1,0 +1,129 @@
+"""A graph that cannot be served is not written; a bundle that does not answer as its file did is not either."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from onnx import ModelProto, helper, numpy_helper
+
+from export.bundle import read_bundle
+from export.gradient import differentiate, prepare
+from export.gradient.errors import UnsupportedGraph
+from export.importing import ImportedModel, import_classifier
+from export.importing.command import bundle_of, write_what_runs
+from export.trial import Trial
+from service.bundle_schema import Bundle, GraphName
+from tests.export.importing.graphs import classifier, options, saved
+
+Spoil = Callable[[ModelProto], None]
+
+
+@pytest.fixture
+def imported(tmp_path: Path) -> ImportedModel:
+    return import_classifier(saved(classifier(), tmp_path), options())
+
+
+def whole(imported: ImportedModel, folder: Path) -> tuple[Bundle, dict[GraphName, ModelProto]]:
+    """A bundle as it is written, and its graphs."""
+    bundle = bundle_of(imported, "stranger", folder)
+    ready = prepare(imported.model, constants=imported.constants, logits=True)
+    names: tuple[GraphName, ...] = get_args(GraphName)
+    return bundle, {name: differentiate(ready, name) for name in names}
+
+
+def reshaped(shape: list[int]) -> Spoil:
+    """The last output goes through a Reshape to this shape."""
+
+    def spoil(model: ModelProto) -> None:
+        graph = model.graph
+        name = graph.output[-1].name
+        for entry in graph.node:
+            for index, output in enumerate(entry.output):
+                entry.output[index] = "spoiled" if output == name else output
+        graph.initializer.append(numpy_helper.from_array(np.array(shape, dtype=np.int64), "shape"))
+        graph.node.append(helper.make_node("Reshape", ["spoiled", "shape"], [name]))
+        graph.output[-1].type.tensor_type.ClearField("shape")
+
+    return spoil
+
+
+def without_a_kernel(model: ModelProto) -> None:
+    """An operator that nobody knows."""
+    model.graph.node[-1].op_type = "Smelu"
+
+
+FAULTS: dict[str, tuple[GraphName, Spoil, str]] = {
+    "one batch only": ("input_gradient", reshaped([1, 3, 6, 6]), "it does not run at batch 3: "),
+    "samples in columns": ("weight_norms", reshaped([5, -1]), "at batch 1 its features has shape [5, 1]"),
+    "rows of no sample": ("activations", reshaped([1, -1]), "at batch 3 its channel_peak has shape [1, 15]"),
+    "unknown operator": ("feature_maps", without_a_kernel, "it does not load: "),
+}
+
+
+def test_every_graph_of_a_sound_bundle_runs(imported: ImportedModel, tmp_path: Path) -> None:
+    bundle, graphs = whole(imported, tmp_path)
+    with Trial(bundle, graphs) as trial:
+        assert trial.failures() == {}
+        assert trial.logits(np.zeros((4, 3, 6, 6), np.float32), 3).shape == (4, 4)
+    assert set(bundle.graphs) == set(graphs)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_graph_that_does_not_run_is_left_out_and_named(imported: ImportedModel, tmp_path: Path, fault: str) -> None:
+    name, spoil, words = FAULTS[fault]
+    bundle, graphs = whole(imported, tmp_path)
+    spoil(graphs[name])
+    written = write_what_runs(bundle, graphs, imported.reference, tmp_path / "stranger")
+    assert set(written.graphs) == set(graphs) - {name}
+    (note,) = set(written.notes) - set(bundle.notes)
+    assert note.startswith(f"the graph {name} is left out: {words}")
+    assert "\n" not in note
+    stored, present = read_bundle(tmp_path / "stranger")
+    assert set(stored.graphs) == set(present) == set(written.graphs)
+    assert f"{name}.onnx" not in stored.sha256
+
+
+def test_without_a_forward_graph_nothing_is_written(imported: ImportedModel, tmp_path: Path) -> None:
+    bundle, graphs = whole(imported, tmp_path)
+    reshaped([1, -1])(graphs["forward"])
+    with pytest.raises(UnsupportedGraph, match="the forward graph cannot be served: at batch 3 its features"):
+        write_what_runs(bundle, graphs, imported.reference, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_bundle_that_answers_otherwise_than_its_file_is_not_written(imported: ImportedModel, tmp_path: Path) -> None:
+    assert imported.reference is not None
+    turned = replace(imported.reference, probabilities=np.roll(imported.reference.probabilities, 1, axis=1))
+    with pytest.raises(UnsupportedGraph, match="at batch 1 the bundle's probabilities differ from the file's own by"):
+        bundle_of(replace(imported, reference=turned), "other", tmp_path)
+    assert not (tmp_path / "other").exists()
+
+
+def test_rows_that_the_file_leaves_open_are_not_compared(imported: ImportedModel, tmp_path: Path) -> None:
+    assert imported.reference is not None
+    partly = imported.reference.probabilities.copy()
+    partly[1:] = np.nan
+    bundle_of(replace(imported, reference=replace(imported.reference, probabilities=partly)), "partly", tmp_path)
+    partly[0] = np.roll(partly[0], 1)
+    with pytest.raises(UnsupportedGraph, match="differ from the file's own"):
+        bundle_of(replace(imported, reference=replace(imported.reference, probabilities=partly)), "wrong", tmp_path)
+
+
+def test_a_bundle_without_norms_is_told_so_by_check(imported: ImportedModel, tmp_path: Path) -> None:
+    bundle, graphs = whole(imported, tmp_path)
+    reshaped([5, -1])(graphs["weight_norms"])
+    write_what_runs(bundle, graphs, imported.reference, tmp_path / "stranger")
+    for verb in (["check", str(tmp_path / "stranger")], ["diagnose", "--bundle", str(tmp_path / "stranger")]):
+        more: list[Any] = ["--data", str(tmp_path), "--out", str(tmp_path / "r.html")] if verb[0] == "diagnose" else []
+        command = [sys.executable, "-m", "service", *verb, *more]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert "no graph weight_norms" in done.stderr
+        assert done.stderr.count("\n") == 1

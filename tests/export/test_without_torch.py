@@ -1,0 +1,86 @@
+"""Everything about an imported network works where torch is not installed: import, record, verify, evaluate."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.bundle_schema import Bundle
+from tests.export.importing.graphs import classifier, saved
+
+ROOT = Path(__file__).parents[2]
+LABELS = ("ant", "bee", "cat", "dog")
+TRAINING_ONLY = ("torch", "torchvision", "onnxscript", "safetensors", "tqdm", "matplotlib", "scipy")
+"""What `pip install '.[cpu,export]'` leaves out."""
+BLOCKED = f"""
+import runpy, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {TRAINING_ONLY!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Absent())
+sys.argv[0] = "export"
+runpy.run_module("export", run_name="__main__")
+"""
+
+
+def export(*words: str | Path) -> str:
+    """The output of `python -m export …` in a Python that has no torch."""
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKED, *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle imported without torch, and images in the network's own size."""
+    folder = tmp_path_factory.mktemp("without_torch")
+    (folder / "labels.txt").write_text("\n".join(LABELS))
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for label in LABELS:
+            (folder / "data" / split / label).mkdir(parents=True)
+            for number in range(5):
+                pixels = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / "data" / split / label / f"{number}.png")
+    flags = ["--mean", "0.5", "--std", "0.25", "--labels", folder / "labels.txt", "--out", folder / "bundles"]
+    export("onnx", saved(classifier(), folder), "--name", "stranger", *flags)
+    return folder
+
+
+def test_record(folder: Path) -> None:
+    assert "recorded" in export("record", folder / "bundles/stranger", "--data", folder / "data")
+    bundle = Bundle.model_validate_json((folder / "bundles/stranger/bundle.json").read_text())
+    assert bundle.baseline is not None
+    assert bundle.baseline.images == 20
+    assert bundle.separability is not None
+    assert bundle.separability.nearest_mean.keys() == {"conv", "head"}
+
+
+def test_verify(folder: Path) -> None:
+    lines = export("verify", folder / "bundles/stranger").splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("ok") for line in lines)
+
+
+def test_evaluate(folder: Path) -> None:
+    assert "over 20 images" in export("evaluate", "--bundle", folder / "bundles/stranger", "--data", folder / "data")
+
+
+def test_list(folder: Path) -> None:
+    assert "`stranger`" in export("list", "--bundles", folder / "bundles")
+
+
+@pytest.mark.parametrize("verb", ["", "record", "rewrite"])
+def test_help(verb: str) -> None:
+    assert "usage:" in export(*filter(None, [verb]), "--help")
