@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 HOST ?= 127.0.0.1
 PORT ?= 8000
 BUNDLES ?= models/bundles
+# Of the shipped bundles; of others the first by name, unless DEFAULT_MODEL says which.
+DEFAULT_MODEL ?= $(if $(filter models/bundles,$(BUNDLES:/=)),resnet20)
 ACCELERATOR ?= $(shell test "$$(uname -sm)" = "Linux x86_64" && test -e /proc/driver/nvidia/version && echo gpu || echo cpu)
 DATA ?= data
 
@@ -37,8 +39,9 @@ $(BENCH)/installed: pyproject.toml constraints.txt
 	$(BENCH)/bin/pip install $(PIP_FLAGS) --editable '.[$(ACCELERATOR),export,train,bench]'
 	@touch $@
 
-serve: $(SERVE)/installed  ## serve the bundles in BUNDLES on HOST:PORT
-	@exec $(SERVE)/bin/python -m service --host $(HOST) --http-port $(PORT) --bundles $(BUNDLES)
+serve: $(SERVE)/installed  ## serve the bundles in BUNDLES (and of them DEFAULT_MODEL) on HOST:PORT
+	@exec $(SERVE)/bin/python -m service --host $(HOST) --http-port $(PORT) --bundles $(BUNDLES) \
+	    $(if $(DEFAULT_MODEL),--default-model $(DEFAULT_MODEL))
 
 test: $(DEV)/installed  ## the default tests
 	$(DEV)/bin/python -m pytest -n auto --dist loadfile

@@ -30,16 +30,21 @@ class Access:
         """
         if not self._digests or path.startswith(OPEN_PATHS):
             return
-        authorization = headers.get(b"authorization", b"")
-        key = authorization[7:] if authorization[:7].lower() == b"bearer " else headers.get(b"x-api-key", b"")
-        number = self._number(hashlib.sha256(key.strip()).digest())
+        number = self._number(headers)
         if number is None:
             raise Unauthorized("Send a valid key as `Authorization: Bearer …` or `X-API-Key: …`.")
         if self._allowances:
             self._allowances[number].use(time.monotonic())
 
-    def _number(self, digest: bytes) -> int | None:
+    def admits(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether the key is known, or none is needed; nothing of its rate is used."""
+        return not self._digests or self._number(headers) is not None
+
+    def _number(self, headers: Mapping[bytes, bytes]) -> int | None:
         """Which key it is. Compares with every one, each in constant time, so that time tells nothing."""
+        authorization = headers.get(b"authorization", b"")
+        key = authorization[7:] if authorization[:7].lower() == b"bearer " else headers.get(b"x-api-key", b"")
+        digest = hashlib.sha256(key.strip()).digest()
         matches = [hmac.compare_digest(digest, known) for known in self._digests]
         return matches.index(True) if any(matches) else None
 

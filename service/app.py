@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from service.access import Access
 from service.addresses import Addresses
 from service.connections import Connections
 from service.cpu_limit import available_cpus, decode_threads, run_threads
@@ -54,6 +55,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
     registry = Registry(settings.default_model)
     ledger = Ledger()
     lifecycle = Lifecycle()
+    access = Access(settings.api_keys, settings.requests_per_second)
     runtime = runtime or Runtime(settings.execution_provider)
     loader = Loader(
         settings.bundles,
@@ -107,15 +109,15 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
     state = app.state
     state.settings, state.registry, state.runtime, state.ledger = settings, registry, runtime, ledger
     state.lifecycle, state.engine, state.decode_pool, state.loader = lifecycle, engine, decode_pool, loader
-    state.predict, state.sampler, state.connections = endpoint, sampler, connections
+    state.predict, state.sampler, state.access, state.connections = endpoint, sampler, access, connections
     state.openapi_document = OpenApiDocument(app, registry, needs_key=bool(settings.api_keys))
-    state.metrics = metrics_registry(ledger, connections, engine, registry, runtime, sampler)
+    state.metrics = metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler)
     state.addresses = Addresses([*app.routes, *[route for router in ROUTERS for route in router.routes]])
     for router in ROUTERS:
         app.include_router(router)
     for error in (ServiceError, ImageError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(error, _answer_error)
-    return Gateway(app, endpoint, state.addresses, settings, ledger, lifecycle, connections)
+    return Gateway(app, endpoint, state.addresses, settings, access, ledger, lifecycle, connections)
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from service.batching import Batch, Outcome, Scheduler, Ticket
 from service.bundle_schema import GraphName
-from service.errors import InternalError, ShuttingDown
+from service.errors import InternalError, QueueFull, ShuttingDown
 from service.execution import execute
 from service.ledger import Ledger
 from service.priority import give_way
@@ -50,6 +50,10 @@ class Engine:
         self._ledger = ledger
         self._threads: list[threading.Thread] = []
         self._loaders = ThreadPoolExecutor(slots, "load", initializer=give_way)
+        self._loading: dict[ServedGraph, asyncio.Future[None]] = {}
+        self._waiting_for_graphs = 0
+        """Images of requests that wait for a graph to be loaded."""
+        self._waiting_tasks: set[asyncio.Task[None]] = set()
         self._last_client: object = None
         self._alone: Ticket | None = None
         self._wake_planned = False
@@ -100,7 +104,7 @@ class Engine:
         """
         served = model.graph(graph)
         if served.state != "ready":
-            await self._load_on_demand(model, served, request)
+            await self.load(model, served, len(images), request)
         parts = self._parts(served, len(images))
         futures: list[asyncio.Future[dict[str, Array]]] = [self._loop.create_future() for _ in parts]
         tickets = [
@@ -125,29 +129,78 @@ class Engine:
         finally:
             _account(request, tickets)
 
-    async def _load_on_demand(self, model: ServedModel, graph: ServedGraph, request: RequestContext) -> None:
-        """Waits for a graph for diagnostics that nobody has used yet; predictions never wait for a load."""
-        if graph.diagnostic and graph.state in ("unloaded", "loading"):
-            loading = self._loop.run_in_executor(self._loaders, self._load, model, graph)
-            await _Waiting(asyncio.shield(loading)).until_done(request)
+    async def load(self, model: ServedModel, graph: ServedGraph, images: int, request: RequestContext) -> None:
+        """Waits until `graph` is ready, for a request of so many images, and has it loaded before others.
+
+        Raises:
+            ServiceError: the graph cannot be loaded, too many images wait for graphs, or the request is given up.
+        """
+        if graph.state == "loading" or graph.may_load(time.monotonic()):
+            self._check_room_for(images)
+            graph.asked_for = True
+            self._waiting_for_graphs += images
+            try:
+                await _Waiting(asyncio.shield(self._loading_of(model, graph))).until_done(request)
+            finally:
+                self._waiting_for_graphs -= images
         graph.check_ready()
 
+    def _check_room_for(self, images: int) -> None:
+        waiting = self.scheduler.waiting_images + self._waiting_for_graphs
+        if waiting + images > self.scheduler.max_images:
+            raise QueueFull(f"{waiting} images are waiting; the limit is {self.scheduler.max_images}.", retry_after=1.0)
+        if self._stopping:
+            raise ShuttingDown("The service is shutting down.", retry_after=1.0)
+
+    def _loading_of(self, model: ServedModel, graph: ServedGraph) -> asyncio.Future[None]:
+        """The one loading of a graph that all its requests wait for."""
+        loading = self._loading.get(graph)
+        if loading is None:
+            loading = self._loading[graph] = self._loop.run_in_executor(self._loaders, self._load, model, graph)
+            loading.add_done_callback(lambda _: self._loading.pop(graph, None))
+        return loading
+
     def begin(
-        self, graph: ServedGraph, image: bytes, answer: Callable[[Outcome], None], *, request: RequestContext
+        self,
+        model: ServedModel,
+        graph: ServedGraph,
+        image: bytes,
+        answer: Callable[[Outcome], None],
+        *,
+        request: RequestContext,
     ) -> None:
-        """Runs `graph` on one encoded image; as `run`, for a graph that is ready, but without a coroutine.
+        """Runs `graph` on one encoded image; as `run`, but without a coroutine where the graph is ready.
 
         `answer` gets the outcome once, on the event loop, and must not raise.
 
         Raises:
             ServiceError: refused (queue, deadline); `answer` is not called then.
         """
+        if graph.state != "ready":
+            waiting = self._loop.create_task(self._begin_when_loaded(model, graph, image, answer, request))
+            self._waiting_tasks.add(waiting)  # the event loop itself holds tasks weakly
+            waiting.add_done_callback(self._waiting_tasks.discard)
+            return
 
         def settled(ticket: Ticket, outcome: Outcome) -> None:
             _account(request, (ticket,))
             answer(outcome)
 
         self._submit((Ticket(graph, (image,), None, settled),), request)
+
+    async def _begin_when_loaded(
+        self,
+        model: ServedModel,
+        graph: ServedGraph,
+        image: bytes,
+        answer: Callable[[Outcome], None],
+        request: RequestContext,
+    ) -> None:
+        try:
+            await self.load(model, graph, 1, request)
+            self.begin(model, graph, image, answer, request=request)
+        except Exception as error:
+            answer(error)
 
     def _parts(self, graph: ServedGraph, count: int) -> list[slice]:
         """What of `count` images goes into one run."""

@@ -23,6 +23,7 @@
     │   ├── QueueFull                503
     │   ├── TooBusy                  503   the answer would come after the deadline
     │   ├── NotReady                 503   the graph is still loading, failed to, or its bundle is being replaced
+    │   ├── LoaderEnded              503   bundles are not looked after any more
     │   ├── ShuttingDown             503
     │   └── TooManyConnections       503   and none that could be ended for a new one
     ├── DeadlineExceeded             504
@@ -146,6 +147,10 @@ class TooBusy(Unavailable):
 
 class NotReady(Unavailable):
     slug, title = "not-ready", "The model is not ready"
+
+
+class LoaderEnded(Unavailable):
+    slug, title = "loader-ended", "The service needs to be restarted"
 
 
 class ShuttingDown(Unavailable):

@@ -44,8 +44,8 @@ class Gateway:
     """The ASGI application that the server runs."""
 
     def __init__(
-        self, app: FastAPI, predict: PredictEndpoint, addresses: Addresses, settings: Settings, ledger: Ledger,
-        lifecycle: Lifecycle, connections: Connections,
+        self, app: FastAPI, predict: PredictEndpoint, addresses: Addresses, settings: Settings, access: Access,
+        ledger: Ledger, lifecycle: Lifecycle, connections: Connections,
     ) -> None:  # fmt: skip
         self.app = app
         self.connections = connections
@@ -53,7 +53,7 @@ class Gateway:
         self._addresses = addresses
         self._ledger = ledger
         self._lifecycle = lifecycle
-        self._access = Access(settings.api_keys, settings.requests_per_second)
+        self._access = access
         self._longest = settings.deadline_ms / 1e3
         self._deadlines = Deadlines(self._longest)
         self._bodies = BodyReader(settings.max_body_bytes, settings.max_body_bytes_in_flight, settings.request_timeout)

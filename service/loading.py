@@ -1,9 +1,12 @@
 """Brings the folder of bundles into service, and keeps it so while it changes.
 
-Order: the default model's forward graph, then the other forward graphs. The graphs for diagnostics
-follow only if the settings say so, since each costs megabytes; otherwise on their first use. A
-changed bundle replaces the old one only when its forward graph is warm; a broken one is refused and
-the old one stays. Loading runs in one background thread; the registry is replaced as a whole, so
+Order: the graphs that requests wait for, then the default model's forward graph, then the other
+forward graphs. The graphs for diagnostics follow only if the settings say so, since each costs
+megabytes; otherwise on their first use. A changed bundle replaces the old one only when its forward
+graph is ready; a broken one is refused and the old one stays. What the system would not let be read,
+or had no memory for, is served on as it was, told apart from what is refused, and tried again.
+
+Loading runs in one background thread, which no failure ends; the registry is replaced as a whole, so
 requests see the old state or the new one.
 """
 
@@ -16,39 +19,40 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.bundles import BundleRefused, find_bundles, fingerprint, read_bundle
+from service.bundles import BundleRefused, BundleUnreadable, read_bundle
+from service.folder import Fingerprint, Look, look_at, why
 from service.memory import give_back
+from service.opening import FIRST_PAUSE, GraphOpener, pause_after
+from service.printable import printable
 from service.priority import give_way
 from service.registry import Registry, ServedGraph, ServedModel
-from service.runtime import CPU, RunHandle, Runtime, Session, zeros_for
+from service.runtime import Runtime, may_pass
 
 log = logging.getLogger("contraflow.bundles")
 
-LONGEST_RUN = {False: 0.25, True: 0.1}
-"""Seconds that one run may take, for predictions (False) and diagnostics (True): what others wait for."""
+LOOK_AGAIN = 2.0
+"""Seconds until a folder that could not be read is looked at again, where it is not looked at for changes."""
 
-COST_OF_A_BATCH = 3e-4
-"""Seconds that a batch costs besides its run: taking it, waking the event loop."""
-
-NEARLY_AS_GOOD = 1.05
-"""Of sizes within this of the best per image the smallest holds others up least, and takes the least memory."""
-WORTH_GOING_ON = 0.8
-"""Larger sizes are not tried once one has cost 1 / 0.8 of the best per image."""
-
-LONGEST_TIMING = 0.25
-
-Fingerprint = tuple[tuple[str, int, int, int], ...]
+ANOTHER_DEVICE = "another file system without a bundle is there now, as after an unmount"
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
+    """What came of one bundle's folder when it was last read."""
+
     fingerprint: Fingerprint
     model: ServedModel | None
-    refusal: str | None
+    """What is served from it, perhaps still from an earlier state of the folder."""
+    refusal: str | None = None
+    unavailable: str | None = None
+    failures: int = 0
+    """In a row, for reasons that may pass."""
+    retry_at: float | None = None
+    """When it is to be tried again, on the monotonic clock."""
 
 
 class Loader:
-    """Loads bundles in the background; `started` says when the first round of forward graphs is through."""
+    """Loads bundles in the background; `started` says when the first forward graphs are ready and measured."""
 
     def __init__(
         self,
@@ -63,16 +67,22 @@ class Loader:
     ) -> None:
         self._folder = folder
         self._registry = registry
-        self._runtime = runtime
-        self._max_batch = max_batch
-        self._warm_up = warm_up
+        self._provider = runtime.provider
+        self._opener = GraphOpener(runtime, max_batch, warm_up=warm_up)
         self._diagnostics_at_start = diagnostics_at_start
         self._poll_seconds = poll_seconds
         self._seen: dict[Path, _Seen] = {}
+        self._unreadable: dict[Path, str] = {}
+        self._device: int | None = None
+        self._missing_default: str | None = None
+        self._round = threading.Lock()
         self._stop = threading.Event()
-        self._look = threading.Event()
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._work, name="loader", daemon=True)
+        self._ended_by: BaseException | None = None
         self.started = threading.Event()
+        self.errors = 0
+        """Rounds that ended by an exception; the next one came all the same."""
 
     def start(self) -> None:
         self._thread.start()
@@ -80,84 +90,199 @@ class Loader:
     def stop(self) -> None:
         """Ends the thread after the graph it is loading."""
         self._stop.set()
-        self._look.set()
+        self._wake.set()
         self._thread.join()
 
-    def _work(self) -> None:
-        self.refresh()
-        self.started.set()
-        give_way()  # from here on to predictions: optimising and warming a graph takes a core for seconds
-        self._load_rest()
-        while not self._stop.is_set() and self._poll_seconds:
-            self._look.wait(self._poll_seconds)
-            if self._stop.is_set():
-                return
-            if self.refresh():
-                self._load_rest()
+    @property
+    def failure(self) -> str | None:
+        """Why bundles are not looked after any more, though nobody has stopped it; None while they are."""
+        if self._stop.is_set() or self._thread.ident is None or self._thread.is_alive():
+            return None
+        return f"The loader of bundles has ended: {type(self._ended_by).__name__}."
 
-    def refresh(self) -> bool:
-        """Looks at the folder once; whether anything changed. Returns when every forward graph is ready or failed."""
-        before = self._seen
+    def load_now(self, model: ServedModel, graph: ServedGraph) -> None:
+        """Loads a graph that may be loaded, in this thread; returns when it is ready or failed."""
+        self._opener.load_now(model, graph)
+        self._wake.set()  # its speed is to be measured
+
+    def _work(self) -> None:
+        try:
+            self._work_until_stopped()
+        except BaseException as error:
+            self._ended_by = error
+            log.critical("the loader has ended: no bundle is loaded any more", exc_info=error)
+
+    def _work_until_stopped(self) -> None:
+        next_look: float | None = time.monotonic()
+        first = True
+        while not self._stop.is_set():
+            try:
+                if next_look is not None and time.monotonic() >= next_look:
+                    self.refresh()
+                    if first:
+                        first = False
+                        give_way()  # from here on to predictions: optimising and timing a graph takes a core
+                    next_look = self._next_look()
+                elif not self._do_one_more():
+                    self.started.set()
+                    self._wake.wait(None if next_look is None else max(0.0, next_look - time.monotonic()))
+                    self._wake.clear()
+            except Exception:
+                self.errors += 1
+                log.exception("a round of loading failed; the next comes in %g s", LOOK_AGAIN)
+                self._stop.wait(LOOK_AGAIN)
+                next_look = time.monotonic()
+
+    def _next_look(self) -> float | None:
+        """When the folder is to be looked at again, on the monotonic clock; None: never."""
+        now = time.monotonic()
+        times = [max(seen.retry_at, now + FIRST_PAUSE) for seen in self._seen.values() if seen.retry_at is not None]
+        if self._poll_seconds:
+            times.append(now + self._poll_seconds)
+        elif self._registry.unavailable:
+            times.append(now + LOOK_AGAIN)
+        return min(times, default=None)
+
+    def _do_one_more(self) -> bool:
+        """Measures one graph, or loads one for diagnostics if the settings say so; returns whether there was one."""
+        if self._opener.measure_next():
+            return True
+        if self._diagnostics_at_start:
+            now = time.monotonic()
+            for model in self._registry.models():
+                for graph in model.graphs.values():
+                    if graph.may_load(now):
+                        self._opener.load_now(model, graph)
+                        return True
+        return False
+
+    def refresh(self) -> None:
+        """Looks at the folder once. Returns when every forward graph is ready or failed."""
+        with self._round:
+            try:
+                look = look_at(self._folder)
+                if not look.bundles and self._seen and look.device != self._device:
+                    raise OSError(None, ANOTHER_DEVICE)
+            except OSError as error:
+                self._unreadable = {self._folder: why(error)}
+                unavailable = self._unavailable(self._seen, self._unreadable)
+                self._tell_unavailable(unavailable)
+                self._registry.hinder(unavailable)
+                return
+            self._device = look.device
+            self._follow(look)
+
+    def _follow(self, look: Look) -> None:
+        before, now = self._seen, time.monotonic()
         after: dict[Path, _Seen] = {}
-        for directory in find_bundles(self._folder):
-            mark = fingerprint(directory)
+        for directory, mark in look.bundles.items():
             known = before.get(directory)
-            after[directory] = known if known and known.fingerprint == mark else self._look_at(directory, mark, known)
-        if after == before and self.started.is_set():
-            return False
-        self._seen = after
-        if not self.started.is_set():
-            self._publish()  # a starting service says what it is loading
+            is_due = known is not None and known.retry_at is not None and now >= known.retry_at
+            if known is not None and known.fingerprint == mark and not is_due:
+                after[directory] = known
+            else:
+                after[directory] = self._examine(directory, mark, known)
+        for directory, known in before.items():
+            if directory not in after and look.hindrance(directory) is not None:
+                after[directory] = known
+        if after == before and look.unreadable == self._unreadable and self._registry.complete:
+            return
+        if not self._registry.complete:
+            self._publish(after, look.unreadable)  # a starting service says what it is loading
             names = ", ".join(self._registry.names())
             log.log(logging.INFO if names else logging.WARNING, "models: %s", names or f"none in {self._folder}")
-        self._load_forward_graphs(before)
-        self._publish()
+        self._load_forward_graphs(before, after)
+        self._tell_unavailable(self._unavailable(after, look.unreadable))
+        self._publish(after, look.unreadable)
+        self._seen, self._unreadable = after, look.unreadable  # not before: a round that fails is gone through again
+        self._tell_default()
         self._retire(before)
-        return True
 
-    def _look_at(self, directory: Path, mark: Fingerprint, known: _Seen | None) -> _Seen:
+    def _examine(self, directory: Path, mark: Fingerprint, known: _Seen | None) -> _Seen:
+        """Reads a bundle that is new or changed, or could not be read before."""
+        served = known.model if known else None
         try:
-            model = ServedModel(read_bundle(directory), self._runtime.provider)
+            model = ServedModel(read_bundle(directory), self._provider)
+        except BundleUnreadable as error:
+            return self._put_off(mark, known, str(error))
         except BundleRefused as error:
-            log.error("bundle %s is refused: %s", directory.name, error)
-            return _Seen(mark, known.model if known else None, str(error))
-        if known and known.model and known.model.digest == model.digest:
-            return _Seen(mark, known.model, None)  # touched, not changed
-        return _Seen(mark, model, None)
+            log.error("bundle %s is refused: %s", self._shown(directory), error)
+            return _Seen(mark, served, refusal=str(error))
+        except Exception as error:  # whatever it is, it must not keep the others from being served
+            if known is None or known.unavailable is None:
+                log.exception("bundle %s cannot be read", self._shown(directory))
+            return self._put_off(mark, known, f"it cannot be read: {may_pass(error) or type(error).__name__}")
+        if served and served.digest == model.digest:
+            return _Seen(mark, served)  # touched, not changed
+        return _Seen(mark, model)
 
-    def _load_forward_graphs(self, before: dict[Path, _Seen]) -> None:
-        default = self._registry.default_name or self._default_of(self._seen)
-        ordered = sorted(self._seen.items(), key=lambda item: item[1].model is None or item[1].model.name != default)
-        for directory, seen in ordered:
-            if self._stop.is_set():
-                return
-            if seen.model is None or seen.model.graphs["forward"].state != "unloaded":
+    @staticmethod
+    def _put_off(mark: Fingerprint, known: _Seen | None, reason: str) -> _Seen:
+        """To be tried again; what was served before is served on."""
+        failures = (known.failures if known else 0) + 1
+        served = known.model if known else None
+        return _Seen(mark, served, None, reason, failures, time.monotonic() + pause_after(failures))
+
+    def _load_forward_graphs(self, before: dict[Path, _Seen], after: dict[Path, _Seen]) -> None:
+        """Loads what is new in `after`, and puts back what was before in place of what cannot be loaded."""
+        pending = {path: seen.model for path, seen in after.items() if seen.model and not seen.model.ready}
+        while pending and not self._stop.is_set():
+            directory = min(pending, key=lambda path: self._turn(pending[path]))
+            model = pending.pop(directory)
+            graph = model.graphs["forward"]
+            self._opener.load_now(model, graph)
+            if graph.failure is None:
                 continue
-            self.load_now(seen.model, seen.model.graphs["forward"])
-            failure = seen.model.graphs["forward"].failure
-            old = before.get(directory)
-            if failure is not None:
-                self._seen[directory] = _Seen(seen.fingerprint, old.model if old else None, failure)
+            mark, old = after[directory].fingerprint, before.get(directory)
+            if graph.retry_at is None:
+                after[directory] = _Seen(mark, old.model if old else None, refusal=graph.failure)
+            else:
+                after[directory] = self._put_off(mark, old, graph.failure)
 
-    def _default_of(self, seen: dict[Path, _Seen]) -> str | None:
-        candidate = Registry()
-        candidate.replace([entry.model for entry in seen.values() if entry.model], {})
-        return candidate.default_name
+    def _turn(self, model: ServedModel) -> tuple[bool, bool]:
+        """What sorts models into the order of loading: those asked for, then the default, then the others."""
+        return not model.graphs["forward"].asked_for, not self._registry.is_default(model)
 
-    def _publish(self) -> None:
+    def _publish(self, all_seen: dict[Path, _Seen], unreadable: dict[Path, str]) -> None:
         models: dict[tuple[str, str], ServedModel] = {}
         refused: dict[str, str] = {}
-        for directory, seen in self._seen.items():
+        for directory, seen in all_seen.items():
             if seen.refusal is not None:
-                refused[str(directory.relative_to(self._folder))] = seen.refusal
+                refused[self._shown(directory)] = seen.refusal
             if seen.model is None:
                 continue
             key = (seen.model.name, seen.model.version)
             if key in models:
-                refused[str(directory.relative_to(self._folder))] = f"{key[0]} version {key[1]} is there twice"
+                refused[self._shown(directory)] = f"{key[0]} version {key[1]} is there twice"
             else:
                 models[key] = seen.model
-        self._registry.replace(models.values(), refused)
+        self._registry.replace(models.values(), refused, self._unavailable(all_seen, unreadable))
+
+    def _unavailable(self, all_seen: dict[Path, _Seen], unreadable: dict[Path, str]) -> dict[str, str]:
+        """What could not be read or loaded, for a reason that may pass → why."""
+        found = {self._shown(path): printable(reason) for path, reason in unreadable.items()}
+        for directory, seen in all_seen.items():
+            if seen.unavailable is not None:
+                found.setdefault(self._shown(directory), seen.unavailable)
+        return found
+
+    def _tell_unavailable(self, found: dict[str, str]) -> None:
+        """Logs what has changed in that since the last time."""
+        told = self._registry.unavailable
+        for name, reason in found.items():
+            if told.get(name) != reason:
+                what = f"the folder {self._folder}" if name == "." else f"bundle {name}"
+                log.warning("%s cannot be had, and is tried again: %s", what, reason)
+        for name in told:
+            if name not in found:
+                log.info("%s can be read again", f"the folder {self._folder}" if name == "." else f"bundle {name}")
+
+    def _tell_default(self) -> None:
+        """Logs why requests that name no model are refused, when that has changed."""
+        missing = self._registry.missing_default()
+        if missing is not None and missing != self._missing_default:
+            log.error("%s", missing)
+        self._missing_default = missing
 
     def _retire(self, before: dict[Path, _Seen]) -> None:
         """Models that are served no more keep their sessions only as long as requests hold them."""
@@ -169,99 +294,6 @@ class Loader:
         gc.collect()
         give_back()
 
-    def _load_rest(self) -> None:
-        """The graphs for diagnostics, model by model."""
-        if not self._diagnostics_at_start:
-            return
-        for model in self._registry.models():
-            for graph in model.graphs.values():
-                if self._stop.is_set():
-                    return
-                self.load_now(model, graph)
-
-    def load_now(self, model: ServedModel, graph: ServedGraph) -> None:
-        """Loads a graph that is not loaded yet, in this thread; returns when it is ready or failed."""
-        with graph.lock:
-            if graph.state == "unloaded":
-                graph.state = "loading"
-                self._load(model, graph)
-
-    def _load(self, model: ServedModel, graph: ServedGraph) -> None:
-        began = time.monotonic()
-        if graph.diagnostic and self._is_changed(model, graph):
-            return
-        try:
-            session = self._runtime.open(model.stored.directory / model.bundle.graphs[graph.name].file)
-            if self._warm_up:
-                limit = 1 if graph.exclusive else self._max_batch
-                best_batch, seconds = warm_up(session, limit, graph.diagnostic)
-            else:
-                best_batch, seconds = min(8, self._max_batch), 0.01
-        except Exception as error:
-            if not self._is_changed(model, graph):
-                log.exception("graph %s of %s cannot be loaded", graph.name, graph.model)
-                graph.fail(f"{graph.name} cannot be loaded: {type(error).__name__}")
-            return
-        if self._is_changed(model, graph):
-            return
-        graph.open(session, best_batch, seconds)
-        give_back()
-        log.info(
-            "%s %s is ready on %s after %.2f s: %.2f ms per image at batch %d",
-            *(graph.model, graph.name, session.provider, time.monotonic() - began, 1e3 * seconds, best_batch),
-        )
-
-    @staticmethod
-    def _is_changed(model: ServedModel, graph: ServedGraph) -> bool:
-        """Whether the files are another bundle's by now; the graph then is not ready.
-
-        A bundle is served on while its folder holds the next one, or a broken one. Asked before loading
-        and after it, since files can change while they are read.
-        """
-        try:
-            model.stored.check_graph(graph.name)
-        except BundleRefused as reason:
-            log.warning("graph %s of %s is not loaded: %s", graph.name, graph.model, reason)
-            if graph.diagnostic:
-                graph.put_off()
-            else:
-                graph.fail(f"{graph.name} cannot be loaded: {reason}")
-            return True
-        return False
-
-
-def warm_up(session: Session, max_batch: int, diagnostic: bool) -> tuple[int, float]:
-    """The batch size (1, 2, 4 …) with the least time per image, and that time in seconds.
-
-    Of sizes that are nearly as good the smallest is taken; a size whose run takes longer than
-    others should have to wait for is none. What the runs needed is given back at the end.
-    """
-    per_image: dict[int, float] = {}
-    batch = 1
-    while batch <= max_batch:
-        seconds = _least_time(session, batch)
-        if batch > 1 and seconds > LONGEST_RUN[diagnostic]:
-            break
-        per_image[batch] = (seconds + COST_OF_A_BATCH) / batch
-        if min(per_image.values()) < per_image[batch] * WORTH_GOING_ON:
-            break
-        batch *= 2
-    session.run(zeros_for(session, 1), RunHandle(gives_memory_back=True))
-    least = min(per_image.values())
-    best = next(size for size, seconds in per_image.items() if seconds <= least * NEARLY_AS_GOOD)
-    return best, per_image[best]
-
-
-def _least_time(session: Session, batch: int) -> float:
-    """The shortest of up to three runs, in seconds; the first of a size is slow.
-
-    On a CPU a run is one thread, whose own clock is right however busy the machine is.
-    """
-    clock = time.thread_time if session.provider == CPU else time.monotonic
-    feeds = zeros_for(session, batch)
-    times: list[float] = []
-    while len(times) < 3 and sum(times) < LONGEST_TIMING:
-        began = clock()
-        session.run(feeds)
-        times.append(clock() - began)
-    return min(times)
+    def _shown(self, path: Path) -> str:
+        """A path within the folder, as people see it; "." is the folder itself."""
+        return printable(path.relative_to(self._folder).as_posix())

@@ -18,6 +18,7 @@ from service.connections import Connections
 from service.diagnostics.live import WINDOW
 from service.engine import Engine
 from service.ledger import Histogram, Ledger
+from service.loading import Loader
 from service.registry import Registry
 from service.runtime import Runtime
 from service.sampling import Sampler
@@ -27,12 +28,12 @@ class ServiceCollector(Collector):
     """Requests, runs, queue, models and sampled gradients of one service."""
 
     def __init__(
-        self, ledger: Ledger, connections: Connections, engine: Engine, registry: Registry, runtime: Runtime,
-        sampler: Sampler,
+        self, ledger: Ledger, connections: Connections, engine: Engine, registry: Registry, loader: Loader,
+        runtime: Runtime, sampler: Sampler,
     ) -> None:  # fmt: skip
         self._connections = connections
         self._ledger, self._engine, self._registry, self._runtime = ledger, engine, registry, runtime
-        self._sampler = sampler
+        self._loader, self._sampler = loader, sampler
 
     def collect(self) -> Iterable[Metric]:
         yield from self._requests()
@@ -98,6 +99,14 @@ class ServiceCollector(Collector):
         yield GaugeMetricFamily(
             "contraflow_bundles_refused", "Bundles in the folder that are not served", len(self._registry.refused)
         )
+        yield GaugeMetricFamily(
+            "contraflow_bundles_unavailable",
+            "Bundles and folders that cannot be read or loaded at the moment; what was served from them is served on",
+            len(self._registry.unavailable),
+        )
+        yield CounterMetricFamily(
+            "contraflow_loader_errors", "Rounds of loading bundles that ended by an exception", self._loader.errors
+        )
         provider = {"execution_provider": self._runtime.provider, "reason": self._runtime.reason}
         yield InfoMetricFamily("contraflow_execution_provider", "Where the graphs run", provider)
 
@@ -150,11 +159,12 @@ def _add(family: HistogramMetricFamily, labels: tuple[str, ...], histogram: Hist
 
 
 def metrics_registry(
-    ledger: Ledger, connections: Connections, engine: Engine, registry: Registry, runtime: Runtime, sampler: Sampler
-) -> CollectorRegistry:
+    ledger: Ledger, connections: Connections, engine: Engine, registry: Registry, loader: Loader,
+    runtime: Runtime, sampler: Sampler,
+) -> CollectorRegistry:  # fmt: skip
     """A registry of this service alone, with the process's own memory, CPU and descriptors."""
     collectors = CollectorRegistry()
-    collectors.register(ServiceCollector(ledger, connections, engine, registry, runtime, sampler))
+    collectors.register(ServiceCollector(ledger, connections, engine, registry, loader, runtime, sampler))
     ProcessCollector(registry=collectors)
     PlatformCollector(registry=collectors)
     return collectors

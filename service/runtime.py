@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -22,12 +23,29 @@ CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 
 
+SHORT_OF_MEMORY = re.compile(
+    r"bad_alloc|failed to allocate|out of memory|CUDA(_ERROR_|BLAS_STATUS_)\w*ALLOC", re.IGNORECASE
+)
+SYSTEM_ERROR = re.compile(r"system error number (\d+)")
+"""How ONNX Runtime, whose exceptions tell kinds of failure apart only in words, says these."""
+
+
 class ProviderUnavailable(Exception):
     """The execution provider that was asked for cannot be had; the message says what is missing."""
 
 
 class RunCancelled(Exception):
     """The run was stopped because nobody waits for it any more."""
+
+
+def may_pass(error: Exception) -> str | None:
+    """Why the same may work later, in words, where it failed for want of memory or by an error of the system."""
+    if isinstance(error, MemoryError) or SHORT_OF_MEMORY.search(str(error)):
+        return "there is not enough memory"
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    number = SYSTEM_ERROR.search(str(error))
+    return os.strerror(int(number[1])) if number else None
 
 
 class RunHandle:

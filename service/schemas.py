@@ -80,11 +80,15 @@ class ModelSummary(BaseModel):
 
 
 class ModelList(BaseModel):
-    default: str | None
+    default: str | None = Field(description="the model of requests that name none, as name or name@version")
+    default_missing: str | None = Field(description="why the default model that is set is not served")
     execution_provider: str
     execution_provider_reason: str
     models: list[ModelSummary]
     refused: dict[str, str] = Field(description="folder of a bundle that is not served → why")
+    unavailable: dict[str, str] = Field(
+        description="folder that cannot be read or loaded at the moment → why; what was served from it is served on"
+    )
 
 
 class ModelDescription(ModelSummary):
@@ -107,9 +111,11 @@ class Liveness(BaseModel):
 
 
 class Readiness(BaseModel):
+    """Where API keys are asked for, callers without one get `ready` alone."""
+
     ready: Literal[True] = True
-    execution_provider: str
-    models: dict[str, dict[str, str]] = Field(description="name@version → graph → state")
+    execution_provider: str = ""
+    models: dict[str, dict[str, str]] = Field(default={}, description="name@version → graph → state")
 
 
 class ProtocolError(BaseModel):

@@ -24,6 +24,11 @@ KUBERNETES_SERVICE_LINK = re.compile(
     PREFIX + r"(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_[A-Z]+)?)?)"
 )
 
+ReadyWhen = Literal["all", "default"]
+
+MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}(?:@[0-9]{1,9})?")
+"""A bundle's name, with or without a version."""
+
 KEY_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -39,7 +44,14 @@ class Settings(BaseModel):
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all")
     http_port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     bundles: Path = Field(default=Path("models/bundles"), description="folder of the bundles to serve")
-    default_model: str | None = Field(default=None, description="model of requests that name none")
+    default_model: str | None = Field(
+        default=None,
+        description="model of requests that name none, as name or name@version, which must then be served; default: "
+        "the first by name",
+    )
+    ready_when: ReadyWhen = Field(
+        default="all", description="what /health/ready waits for: the forward graphs of all bundles, or the default's"
+    )
     execution_provider: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="cuda refuses to start without a working CUDA provider; auto takes it if it works"
     )
@@ -112,6 +124,13 @@ class Settings(BaseModel):
     )
     log_format: Literal["text", "json"] = Field(default="text", description="one line of text, or one JSON object")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
+
+    @field_validator("default_model")
+    @classmethod
+    def _only_a_name(cls, value: str | None) -> str | None:
+        if value and not MODEL.fullmatch(value):
+            raise ValueError(f"{value!r} is neither a bundle's name nor name@version")
+        return value or None  # a variable that is set to nothing says nothing
 
     @field_validator("bundles", mode="before")
     @classmethod

@@ -6,7 +6,7 @@ import errno
 import os
 from pathlib import Path
 
-from service.bundles import DESCRIPTION
+from service.folder import DESCRIPTION
 from service.settings import names_of_setting
 
 

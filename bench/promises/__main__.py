@@ -7,6 +7,7 @@ sections as they are.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import re
@@ -26,6 +27,7 @@ from bench.promises import (
     overload,
     photographs,
     provider,
+    restart,
     versions,
 )
 from bench.promises.bundles import ROOT
@@ -37,7 +39,7 @@ MEASURES: dict[int, Callable[[], Iterator[Finding]]] = {
     1: gone.measure,
     2: delay.measure,
     3: overload.measure,
-    4: versions.measure,
+    4: lambda: itertools.chain(versions.measure(), restart.measure()),
     5: provider.measure,
     6: container.measure,
     7: photographs.measure,

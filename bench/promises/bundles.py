@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +37,19 @@ def enlarged(folder: Path, side: int, model: str = "resnet56", name: str = "larg
         command += [f"--{flag}", ",".join(map(str, bundle["input"][flag]))]
     subprocess.run([*command, "--name", name, "--out", str(folder)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return folder / name
+
+
+def renamed(bundle: Path, target: Path, number: int) -> Path:
+    """A copy of `bundle` called as `target` is, whose first weights differ a little from those of other `number`s."""
+    shutil.copytree(bundle, target)
+    weights = np.fromfile(target / "weights.bin", np.float32)
+    weights[:100] *= 1 + 1e-4 * number
+    weights.tofile(target / "weights.bin")
+    description = json.loads((target / "bundle.json").read_text())
+    description["name"] = target.name
+    description["sha256"]["weights.bin"] = hashlib.sha256((target / "weights.bin").read_bytes()).hexdigest()
+    (target / "bundle.json").write_text(json.dumps(description))
+    return target
 
 
 def with_labels_reversed(bundle: Path, target: Path) -> Path:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.promises.bundles import IMAGES, SHIPPED, install, with_labels_reversed
@@ -25,11 +26,14 @@ NAME = "resnet20"
 
 
 class Clients:
-    """Two that keep their connection and two that do not; `answers` is all that they saw, in order."""
+    """Two that keep their connection and two that do not; `answers` is all that they saw, in order.
 
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._request = post("/predict?top_k=1", (IMAGES / "cat.jpg").read_bytes())
+    They send `requests` in turns to `port`, which may change: a connection goes on until the service ends it.
+    """
+
+    def __init__(self, port: int, requests: Sequence[bytes]) -> None:
+        self.port = port
+        self._requests = itertools.cycle(enumerate(requests))
         self.answers: list[Answer] = []
         self.stop = asyncio.Event()
 
@@ -43,14 +47,15 @@ class Clients:
             began, done = time.monotonic(), loop.create_future()
             try:
                 if caller is None or not kept or caller.transport.is_closing():
-                    _, caller = await loop.create_connection(lambda: Caller(_into), "127.0.0.1", self._port)
+                    _, caller = await loop.create_connection(lambda: Caller(_into), "127.0.0.1", self.port)
             except OSError:
                 self.answers.append(Answer(0, -1, began, 0.0, None, b""))  # refused: nobody listens
                 await asyncio.sleep(0.02)
                 caller = None
                 continue
             caller.waiting = done
-            caller.ask(self._request, 0, began)
+            number, request = next(self._requests)
+            caller.ask(request, number, began)
             self.answers.append(await done)
             if not kept or caller.closes:
                 caller.transport.close()
@@ -76,7 +81,7 @@ def measure() -> Iterator[Finding]:
 
 
 async def _played(service: Replica, target: Path, variants: list[Path]) -> list[Finding]:
-    clients = Clients(service.port)
+    clients = Clients(service.port, [post("/predict?top_k=1", (IMAGES / "cat.jpg").read_bytes())])
     playing = asyncio.create_task(clients.play())
     digests = [hashlib.sha256((variant / "bundle.json").read_bytes()).hexdigest()[:12] for variant in variants]
     for number in range(1, RELOADS + 1):

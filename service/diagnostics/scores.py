@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.bundle_schema import Bundle
-from service.bundles import BundleRefused, StoredBundle
+from service.bundles import BundleRefused, BundleUnreadable, StoredBundle
 from service.diagnostics.gradients import logit_gradient_norms
 from service.diagnostics.norms import logit_gradients, loss_labels, probabilities
 from service.diagnostics.schemas import SampleScores
@@ -50,10 +50,12 @@ def read_reference(stored: StoredBundle) -> Reference | None:
     """The bundle's fitted statistics, or None where it has none.
 
     Raises:
-        NotReady: the file was changed since the bundle was read.
+        NotReady: the file cannot be read at the moment, or was changed since the bundle was read.
     """
     try:
         content = stored.read(REFERENCE_FILE)
+    except BundleUnreadable as reason:
+        raise NotReady(f"The bundle of {stored.bundle.name}: {reason}.", retry_after=1.0) from None
     except BundleRefused:
         raise NotReady(f"The bundle of {stored.bundle.name} is being replaced.", retry_after=1.0) from None
     if content is None:

@@ -21,10 +21,12 @@ async def list_models(registry: RegistryDependency, runtime: RuntimeDependency) 
     return JsonResponse(
         {
             "default": registry.default_name,
+            "default_missing": registry.missing_default(),
             "execution_provider": runtime.provider,
             "execution_provider_reason": runtime.reason,
             "models": [summary(model, registry) for model in registry.models()],
             "refused": dict(registry.refused),
+            "unavailable": dict(registry.unavailable),
         }
     )
 
@@ -40,7 +42,7 @@ async def describe_model(model: ModelDependency, registry: RegistryDependency) -
     bundle = model.bundle.model_dump(mode="json", exclude={"graphs", "sha256", "schema_version", "name", "version"})
     bundle.pop("features")
     versions = [other.version for other in registry.versions(model.name)]
-    return JsonResponse({**summary(model, registry), "versions": versions, **bundle})
+    return JsonResponse({**summary(model, registry), "versions": versions, **bundle, **model.records()})
 
 
 def summary(model: ServedModel, registry: Registry) -> dict[str, Any]:
@@ -50,7 +52,7 @@ def summary(model: ServedModel, registry: Registry) -> dict[str, Any]:
         "bundle": model.digest,
         "execution_provider": model.execution_provider,
         "ready": model.ready,
-        "default": model.name == registry.default_name,
+        "default": registry.is_default(model),
         "family": model.bundle.architecture.family,
         "depth": model.bundle.architecture.depth,
         "graphs": {name: _graph_status(graph) for name, graph in model.graphs.items()},

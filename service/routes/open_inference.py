@@ -22,7 +22,7 @@ from service.dependencies import (
     context_of,
 )
 from service.engine import Engine
-from service.errors import MalformedRequest, NotReady
+from service.errors import MalformedRequest
 from service.forms import LARGE_BODY
 from service.open_inference import schemas
 from service.open_inference.answers import HEADER_LENGTH, answer, classified, compressed
@@ -31,7 +31,7 @@ from service.open_inference.requests import InferRequest, RequestedOutput, read_
 from service.openapi import NAME, PLAIN_PROTOCOL_ERRORS, PROTOCOL_ERRORS, VERSION, Responses
 from service.registry import ServedModel
 from service.responses import JsonResponse
-from service.routes.health import unreadiness
+from service.routes.health import admitted, check_alive, unreadiness
 from service.settings import Settings
 
 Array = NDArray[Any]
@@ -84,16 +84,19 @@ async def server_metadata() -> JsonResponse:
     return JsonResponse({"name": SERVER_NAME, "version": "2", "extensions": EXTENSIONS})
 
 
-@router.get("/health/live", response_model=schemas.ServerLive)
-async def server_live() -> JsonResponse:
-    """The process answers."""
+@router.get("/health/live", response_model=schemas.ServerLive, responses=errors(503))
+async def server_live(request: Request) -> JsonResponse:
+    """The process answers, and still looks after its bundles."""
+    check_alive(request.app.state.loader)
     return JsonResponse({"live": True})
 
 
 @router.get("/health/ready", response_model=schemas.ServerReady, responses=errors(503))
-async def server_ready(registry: RegistryDependency, lifecycle: LifecycleDependency) -> JsonResponse:
-    """The default model predicts."""
-    error = unreadiness(registry, lifecycle)
+async def server_ready(
+    request: Request, registry: RegistryDependency, lifecycle: LifecycleDependency, settings: SettingsDependency
+) -> JsonResponse:
+    """As `/health/ready`: by default, every accepted bundle predicts."""
+    error = unreadiness(registry, lifecycle, settings.ready_when, names=admitted(request))
     if error is not None:
         raise error
     return JsonResponse({"live": True, "ready": True})
@@ -129,8 +132,7 @@ async def model_metadata(model: ModelDependency, registry: RegistryDependency) -
 @of_model("/ready", "model_ready", schemas.ModelReady)
 async def model_ready(model: ModelDependency) -> JsonResponse:
     """The model predicts; its other graphs load on their first use."""
-    if not model.ready:
-        raise NotReady(f"{model.name} is still loading.", retry_after=1.0)
+    model.graph("forward").check_ready()
     return JsonResponse({"name": model.name, "ready": True})
 
 
@@ -174,7 +176,7 @@ async def repository_index(registry: RegistryDependency) -> JsonResponse:
     ]
     refused = [
         {"name": name, "version": "", "state": "UNAVAILABLE", "reason": reason}
-        for name, reason in registry.refused.items()
+        for name, reason in (*registry.refused.items(), *registry.unavailable.items())
     ]
     return JsonResponse(served + refused)
 

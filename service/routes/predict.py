@@ -90,7 +90,6 @@ class PredictEndpoint:
         name, version, top_k = _selection(query_string)
         model = self._registry.select(name, version)
         graph = model.graph("forward")
-        graph.check_ready()
 
         def finish(outcome: Outcome) -> None:
             if isinstance(outcome, Exception):
@@ -103,7 +102,7 @@ class PredictEndpoint:
             else:
                 answer(written)
 
-        self._engine.begin(graph, image, finish, request=context)
+        self._engine.begin(model, graph, image, finish, request=context)
 
     async def _take_apart(
         self, body: bytes, content_type: bytes, query_string: bytes, context: RequestContext
@@ -116,7 +115,9 @@ class PredictEndpoint:
         return submission.model, submission.top_k, submission.images
 
     async def _run(self, model: ServedModel, images: tuple[bytes, ...], context: RequestContext) -> dict[str, Array]:
-        model.graph("forward").check_ready()
+        graph = model.graph("forward")
+        if graph.state != "ready":
+            await self._engine.load(model, graph, len(images), context)  # before decoding: pixels take more than files
         if len(images) == 1 and self._is_small(images[0]):
             return await self._engine.run(model, "forward", images, request=context)
         decoded = await self._decode_pool.pixels(images, model.bundle.input, context)

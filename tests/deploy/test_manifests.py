@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -70,7 +71,7 @@ def test_compose_and_its_example_name_only_settings() -> None:
     assert keys.startswith("sha256:")
     read_settings(variables)
     others = set(re.findall(r"^# ([A-Z_]+)=", example, re.MULTILINE)) - set(variables) - {"CONTRAFLOW_API_KEYS"}
-    used = set(re.findall(r"\$\{([A-Z_]+):-", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
+    used = set(re.findall(r"\$\{([A-Z_]+):?-", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
     assert others == used
 
 
@@ -118,6 +119,54 @@ def test_every_container_of_ours_is_restricted() -> None:
             assert pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault", name
 
 
+def test_volumes_belong_to_a_group_of_the_service() -> None:
+    """Whoever wrote a claim's files, the service may read them: the kubelet gives the volume to that group."""
+    contexts = {name: pod["securityContext"] for name, pod in pods() if "securityContext" in pod}
+    assert len(contexts) >= 3
+    for name, context in contexts.items():
+        assert context["fsGroup"] == context["runAsGroup"] == context["runAsUser"] == 10001, name
+    (inference,) = documents(ROOT / "deploy" / "kserve" / "inference-service.yaml")
+    (runtime,) = documents(ROOT / "deploy" / "kserve" / "serving-runtime.yaml")
+    user = runtime["spec"]["containers"][0]["securityContext"]["runAsUser"]
+    assert inference["spec"]["predictor"]["securityContext"]["fsGroup"] == user
+    (volume,) = documents(KUBERNETES / "components" / "bundles-volume" / "volume.yaml")
+    (claim,) = volume["spec"]["template"]["spec"]["volumes"]
+    assert "readOnly" not in claim["persistentVolumeClaim"]  # such a volume is given to nobody
+
+
+def test_the_default_model_is_set_for_the_shipped_bundles_and_for_no_others() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    named = re.findall(r"CONTRAFLOW_DEFAULT_MODEL=(\S+)", dockerfile)
+    assert named == ["resnet20"]
+    assert (ROOT / "models" / "bundles" / named[0] / "bundle.json").is_file()
+    assert COMPOSE["services"]["contraflow"]["environment"] == {
+        "CONTRAFLOW_DEFAULT_MODEL": f"${{DEFAULT_MODEL-{named[0]}}}"
+    }
+    mounts = [KUBERNETES / "components" / "bundles-volume" / "volume.yaml", ROOT / "deploy/kserve/serving-runtime.yaml"]
+    for path in mounts:
+        (document,) = documents(path)
+        spec = document["spec"].get("template", document)["spec"]
+        assert settings_of(spec["containers"][0]["env"])["CONTRAFLOW_DEFAULT_MODEL"] == "", path
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make says what it would run")
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        ([], "--default-model resnet20"),
+        (["BUNDLES=models/bundles/"], "--default-model resnet20"),
+        (["BUNDLES=/my/bundles"], None),
+        (["BUNDLES=/my/bundles", "DEFAULT_MODEL=mine@2"], "--default-model mine@2"),
+    ],
+)
+def test_make_serve_names_a_default_of_the_shipped_bundles_only(arguments: list[str], flag: str | None) -> None:
+    command = ["make", "--dry-run", "--always-make", "serve", "ACCELERATOR=cpu", *arguments]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    serving = said[said.index("-m service") :]
+    assert "--bundles" in serving
+    assert (flag in serving) if flag else "--default-model" not in serving
+
+
 def test_every_probe_asks_a_path_that_exists() -> None:
     paths = {getattr(route, "path", None) for router in ROUTERS for route in router.routes}
     probed = {
@@ -128,6 +177,14 @@ def test_every_probe_asks_a_path_that_exists() -> None:
     }
     assert probed >= {"/health/live", "/health/ready"}
     assert probed <= paths
+
+
+def test_no_probe_that_starts_a_container_again_asks_for_readiness() -> None:
+    """A folder that takes long to read, or a default model that is yet to come, would be a loop of restarts."""
+    for name, container in containers():
+        for probe in ("startupProbe", "livenessProbe"):
+            if "httpGet" in container.get(probe, {}):
+                assert container[probe]["httpGet"]["path"].endswith("/health/live"), name
 
 
 def test_every_selector_picks_the_pods_of_the_deployment() -> None:

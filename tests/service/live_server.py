@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -33,8 +34,11 @@ class LiveServer:
 
 
 @contextmanager
-def running(bundles: Path, **settings: Any) -> Iterator[LiveServer]:
-    """A server over `bundles`, once every forward graph is ready or failed; ended and joined afterwards."""
+def running(bundles: Path, *, loaded: bool = True, **settings: Any) -> Iterator[LiveServer]:
+    """A server over `bundles`, once every forward graph is ready or failed; ended and joined afterwards.
+
+    With `loaded` false it is not waited for the graphs.
+    """
     chosen = Settings(bundles=bundles, http_port=0, **{"bundle_poll_seconds": 0, "run_threads": 1, **settings})
     gateway = create_app(chosen)
     state = gateway.app.state
@@ -44,7 +48,8 @@ def running(bundles: Path, **settings: Any) -> Iterator[LiveServer]:
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
     thread.start()
     try:
-        assert state.loader.started.wait(180)  # seconds on a machine at rest, minutes on one that runs much else
+        if loaded:
+            assert state.loader.started.wait(180)  # seconds on a machine at rest, minutes on one that runs much else
         wait_until(lambda: server.started)
         yield LiveServer(server, state, host, port)
     finally:
@@ -60,6 +65,52 @@ def wait_until(condition: Any, seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < end, "it never came about"
         time.sleep(0.005)
+
+
+class Gate(logging.Handler):
+    """Whatever thread logs certain words waits here until it is released."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self._words = words
+        self._released = threading.Event()
+        self.reached = threading.Event()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """In place of `emit`, around which the handler is locked: other threads would wait too."""
+        if self._words in record.getMessage() and not self._released.is_set():
+            self.reached.set()
+            self._released.wait(60)
+        return True
+
+    def let_go(self) -> None:
+        self._released.set()
+
+
+@contextmanager
+def held_at(words: str) -> Iterator[Gate]:
+    """The loader waits where it logs `words`, until it is released or the context ends."""
+    gate, log = Gate(words), logging.getLogger("contraflow.bundles")
+    level = log.level
+    log.addHandler(gate)
+    log.setLevel(logging.INFO)
+    try:
+        yield gate
+    finally:
+        gate.let_go()
+        log.removeHandler(gate)
+        log.setLevel(level)
+
+
+@contextmanager
+def held_start(bundles: Path, words: str, **settings: Any) -> Iterator[tuple[LiveServer, Gate]]:
+    """A server whose loader waits where it logs `words` at the start."""
+    with held_at(words) as gate, running(bundles, loaded=False, **settings) as server:
+        try:
+            assert gate.reached.wait(60)
+            yield server, gate
+        finally:
+            gate.let_go()
 
 
 def picture(colour: Any = "red", size: tuple[int, int] = (8, 8), kind: str = "PNG", **options: Any) -> bytes:

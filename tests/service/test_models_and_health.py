@@ -46,6 +46,18 @@ def test_one_model_is_described_with_its_labels_and_versions(client: httpx.Clien
     assert client.get("/models/nobody").status_code == 404
 
 
+def test_a_record_with_losses_that_are_not_finite_is_shown_as_it_was_written(tmp_path: Path) -> None:
+    errors = {"train_error": 0.9, "test_error": 0.9}
+    final = {"train_loss": float("inf"), "test_loss": float("nan"), **errors}
+    training = {"data_set": "noise", "recipe": {"rate": float("inf")}, "seed": 1, "epochs": [], "final": final}
+    write_bundle(tmp_path, "tiny", training=training)
+    with running(tmp_path) as server, server.client() as client:
+        shown = client.get("/models/tiny").json()["training"]
+    assert shown == {
+        **training, "recipe": {"rate": "Infinity"}, "final": {"train_loss": "Infinity", "test_loss": "NaN", **errors}
+    }  # fmt: skip
+
+
 def test_health_says_live_and_ready_with_every_graph(client: httpx.Client) -> None:
     assert client.get("/health/live").json() == {"live": True}
     ready = client.get("/health/ready")
@@ -67,7 +79,9 @@ def test_a_folder_without_bundles_is_live_but_not_ready(tmp_path: Path) -> None:
         answer = client.get("/health/ready")
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "1"
-        assert answer.json()["detail"] == "No model is served."
+        assert answer.json()["detail"] == (
+            "No model is served. The folder of bundles cannot be read: No such file or directory."
+        )
 
 
 REFUSALS = {

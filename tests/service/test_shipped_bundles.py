@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.skipif(not (BUNDLES / "resnet20").exists(), reason="no 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
-    with running(BUNDLES, warm_up=False) as server, server.client() as client:
+    with running(BUNDLES, default_model="resnet20", warm_up=False) as server, server.client() as client:
         yield client
 
 
@@ -29,6 +30,13 @@ def test_every_shipped_bundle_is_served_and_none_is_refused(client: httpx.Client
     assert {model["name"] for model in listing["models"] if model["ready"]} == folders
     assert listing["refused"] == {}
     assert listing["default"] == "resnet20"
+
+
+def test_a_model_is_described_with_its_records_as_they_were_written(client: httpx.Client) -> None:
+    written = json.loads((BUNDLES / "resnet20" / "bundle.json").read_text())
+    described = client.get("/models/resnet20").json()
+    for field in ("training", "parity", "baseline", "separability", "layers", "labels", "notes"):
+        assert described[field] == written[field], field
 
 
 @pytest.mark.parametrize("label", ["cat", "ship", "truck", "horse", "dog"])
