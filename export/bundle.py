@@ -106,15 +106,26 @@ def replaced_whole(destination: Path) -> Iterator[Path]:
     Raises:
         OSError: it cannot be written, e.g. for want of space; what was there is unchanged.
     """
-    part: Path | None = None
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
+    with folder_beside(destination) as part:
         yield part
         for file in part.rglob("*"):
             _reach_the_disk(file)
         part.chmod(0o755)
         _put_in_place(part, destination)
+
+
+@contextmanager
+def folder_beside(destination: Path) -> Iterator[Path]:
+    """A hidden folder on the same disk as `destination`, gone when the block ends.
+
+    Raises:
+        OSError: something cannot be written, e.g. for want of space; it names `destination` and what is there now.
+    """
+    part: Path | None = None
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
+        yield part
     except OSError as error:
         left = "what was there is unchanged" if destination.exists() else "nothing was written"
         raise OSError(f"{destination} cannot be written: {_reason(error)}; {left}") from error

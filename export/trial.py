@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import onnx
@@ -28,26 +26,23 @@ BATCHES = (1, 3)
 
 
 class Trial:
-    """The graphs of `bundle` in a folder of their own, for as long as the block lasts."""
+    """The graphs of `bundle`, written to `folder` as the service reads them.
 
-    def __init__(self, bundle: Bundle, graphs: Mapping[GraphName, onnx.ModelProto]) -> None:
-        self._bundle, self._graphs = bundle, graphs
+    Raises:
+        OSError: they cannot be written.
+    """
+
+    def __init__(self, bundle: Bundle, graphs: Mapping[GraphName, onnx.ModelProto], folder: Path) -> None:
+        self._bundle, self._graphs, self._folder = bundle, graphs, folder
         self._runtime = Runtime("cpu")
-        self._folder = TemporaryDirectory(prefix="contraflow-trial-")
-
-    def __enter__(self) -> Self:
-        weights, folder = WeightFile(), Path(self._folder.name)
-        for name, model in self._graphs.items():
+        weights = WeightFile()
+        for name, model in graphs.items():
             (folder / f"{name}.onnx").write_bytes(with_external_weights(model, weights).SerializeToString())
         (folder / WEIGHTS_FILE).write_bytes(weights.content)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._folder.cleanup()
 
     def open(self, name: GraphName) -> Session:
         """Raises whatever the runtime raises for a graph it cannot load."""
-        return self._runtime.open(Path(self._folder.name) / f"{name}.onnx")
+        return self._runtime.open(self._folder / f"{name}.onnx")
 
     def failures(self) -> dict[GraphName, str]:
         """Why a graph cannot be served, in one line, for each that cannot."""

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from onnx import ModelProto
 
-from export.bundle import opset_of, write_bundle
+from export.bundle import folder_beside, opset_of, write_bundle
 from export.gradient import differentiate, prepare
 from export.gradient.errors import GradientError, UnsupportedGraph
 from export.importing.agreement import Reference
@@ -140,25 +140,19 @@ def write_what_runs(
 
     Raises UnsupportedGraph as `bundle_of` does.
     """
-    failures = _failures(bundle, graphs, reference)
-    left_out = tuple(f"the graph {graph} is left out: {reason}" for graph, reason in failures.items())
-    bundle = bundle.model_copy(update={"notes": (*bundle.notes, *left_out)})
-    return write_bundle(bundle, {key: graphs[key] for key in graphs if key not in failures}, destination)
+    from export.trial import BATCHES, Trial  # imports ONNX Runtime, which the rest of this file does without
 
-
-def _failures(
-    bundle: Bundle, graphs: Mapping[GraphName, ModelProto], reference: Reference | None
-) -> dict[GraphName, str]:
-    from export.trial import BATCHES, Trial
-
-    with Trial(bundle, graphs) as trial:
+    with folder_beside(destination) as folder:
+        trial = Trial(bundle, graphs, folder)
         failures = trial.failures()
         if reason := failures.get("forward"):
             raise UnsupportedGraph(f"the forward graph cannot be served: {reason}")
         if reference is not None:
             for batch in BATCHES:
                 reference.require(trial.logits(reference.images, batch), batch)
-    return failures
+    left_out = tuple(f"the graph {graph} is left out: {reason}" for graph, reason in failures.items())
+    bundle = bundle.model_copy(update={"notes": (*bundle.notes, *left_out)})
+    return write_bundle(bundle, {key: graphs[key] for key in graphs if key not in failures}, destination)
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -69,9 +69,9 @@ FAULTS: dict[str, tuple[GraphName, Spoil, str]] = {
 
 def test_every_graph_of_a_sound_bundle_runs(imported: ImportedModel, tmp_path: Path) -> None:
     bundle, graphs = whole(imported, tmp_path)
-    with Trial(bundle, graphs) as trial:
-        assert trial.failures() == {}
-        assert trial.logits(np.zeros((4, 3, 6, 6), np.float32), 3).shape == (4, 4)
+    trial = Trial(bundle, graphs, tmp_path)
+    assert trial.failures() == {}
+    assert trial.logits(np.zeros((4, 3, 6, 6), np.float32), 3).shape == (4, 4)
     assert set(bundle.graphs) == set(graphs)
 
 
