@@ -3,10 +3,11 @@
     prepared = prepare(onnx.load("classifier.onnx"))
     graph = differentiate(prepared, "weight_norms")
 
-`graph.py` says what a graph is, `folding.py` and `simplify.py` bring one into shape, `registry.py`
-holds the table of rules and says how to add one, `backward.py` is the loop that applies them,
-`factors.py` turns weight gradients into norms, `context.py` is a graph under construction,
-`forward_outputs.py` and `norm_outputs.py` emit its outputs, and `build.py` lists them.
+`graph.py` says what a graph is, `folding.py` (with `placing.py`) and `simplify.py` bring one into shape,
+`shared.py` keeps what trained weights make of constants alone, `registry.py` holds the table of rules
+and says how to add one, `backward.py` is the loop that applies them, `factors.py` turns weight gradients
+into norms, `context.py` is a graph under construction, `forward_outputs.py` and `norm_outputs.py` emit
+its outputs, and `build.py` lists them.
 """
 
 from __future__ import annotations

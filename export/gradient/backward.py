@@ -119,10 +119,13 @@ def _contribute(
     assert gradient is not None
     y_shape = g.shape(node.outputs[0])
     if constant is None:
-        assert isinstance(gradient, str), f"{node.operator}: a per-sample gradient of a computed operand"
         if operand in g.graph.shared:
-            contributions[operand].append(g.unbroadcast_per_sample(gradient, y_shape, static(g.shape(operand))))
+            if isinstance(gradient, PerSample):
+                contributions[operand].append(gradient.tensor)
+            else:
+                contributions[operand].append(g.unbroadcast_per_sample(gradient, y_shape, static(g.shape(operand))))
             return
+        assert isinstance(gradient, str), f"{node.operator}: a per-sample gradient of a computed operand"
         if registry.broadcasts(node.operator):
             gradient = g.unbroadcast(gradient, y_shape, g.shape(operand))
         contributions[operand].append(g.like(gradient, operand))

@@ -5,6 +5,8 @@
     ├── UnsupportedGraph       what the graph takes, gives or how it is laid out
     └── InvalidModel           not a valid ONNX model at all
 
+    SamplesInTheWay            raised within a rule, which `refused_by_name` turns into UnsupportedOperator
+
 Every message names what was met and says what to do about it.
 """
 

@@ -90,14 +90,12 @@ def _written(node: Node, traces: Sequence[Traced]) -> list[Node]:
             node.operator, node.name, "it combines what it writes with what was there", "add a tensor of zeros instead"
         )
     places, size, lead, rest = found
-    source = np.arange(size)
-    source[places.reshape(-1)] = size + np.arange(places.size)
     axis = len(lead)
     parts = _Parts(node)
     data = parts.reshaped(node.inputs[0], [*lead, size, *rest])
     updates = parts.reshaped(node.inputs[2], [*lead, places.size, *rest])
     both = parts.add("Concat", (data, updates), axis=axis)
-    chosen = parts.add("Gather", (both, parts.constant("source", source)), axis=axis)
+    chosen = parts.add("Gather", (both, parts.constant("source", sources(places, size))), axis=axis)
     low, high = (trace.shape(node.inputs[0]) for trace in traces)
     shape = parts.constant("shape", np.array([-1 if a != b else a for a, b in zip(low, high, strict=True)]))
     return [*parts.nodes, Node("Reshape", (chosen, shape), node.outputs, {}, node.name)]
@@ -116,7 +114,7 @@ def _places(node: Node, traces: Sequence[Traced]) -> tuple[Array, int, list[int]
     counted, behind = shapes[0][:depth], shapes[0][depth:]
     rest = [-1 if a != b else a for a, b in zip(behind, shapes[1][depth:], strict=True)]
     if np.array_equal(indices[0], indices[1]) and counted == shapes[1][:depth]:  # type: ignore[arg-type]
-        return _flat(indices[0], counted), math.prod(counted), [], rest  # type: ignore[arg-type]
+        return flat_places(indices[0], counted), math.prod(counted), [], rest  # type: ignore[arg-type]
     within = []
     for trace, shape, index in zip(traces, shapes, indices, strict=True):
         assert index is not None
@@ -128,13 +126,20 @@ def _places(node: Node, traces: Sequence[Traced]) -> tuple[Array, int, list[int]
         within += list(index[..., 1:])
     if any(not np.array_equal(entry, within[0]) for entry in within):
         return None
-    return _flat(within[0], counted[1:]), math.prod(counted[1:]), [-1], rest
+    return flat_places(within[0], counted[1:]), math.prod(counted[1:]), [-1], rest
 
 
-def _flat(index: Array, sizes: tuple[int, ...]) -> Array:
+def flat_places(index: Array, sizes: tuple[int, ...]) -> Array:
     """[…, depth] → the flat place in `sizes`; negative entries count from behind."""
     places = np.moveaxis(index, -1, 0) % np.array(sizes).reshape(-1, *[1] * (index.ndim - 1))
     return np.asarray(np.ravel_multi_index(tuple(places), sizes), dtype=np.int64)
+
+
+def sources(places: Array, size: int) -> Array:
+    """[size]: which of `size` entries with the updates behind them every place takes, the last update where several."""
+    source = np.arange(size)
+    source[places.reshape(-1)] = size + np.arange(places.size)
+    return source
 
 
 class _Parts:

@@ -25,6 +25,8 @@ from export.gradient.rules.loss import INPUT, LOGITS, cross_entropy_cotangent
 from export.gradient.shared import keep_trained_chains, left_out
 from service.bundle_schema import Layer, OtherParameter
 
+NAMED_IN_A_NOTE = 6
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -90,7 +92,7 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = (), logits: 
         first = original(model.graph.output[0].name)
         notes.append(f"of {len(model.graph.output)} outputs the first, {first!r}, is differentiated")
     if folded := left_out(graph):
-        notes.append(f"no norm counts how other weights are computed from trained ones: {', '.join(folded)}")
+        notes.append(_folded_note(folded))
     weighted = weighted_layers(graph)
     others = _other_parameters(graph, weighted)
     return Prepared(
@@ -145,6 +147,12 @@ def _image_shape(model: onnx.ModelProto) -> tuple[int, ...]:
     if len(dimensions) < 1 or any(dimension.dim_value <= 0 for dimension in dimensions):
         raise UnsupportedGraph(f"the image size of input {inputs[0].name!r} is not fixed; state it when importing")
     return tuple(dimension.dim_value for dimension in dimensions)
+
+
+def _folded_note(names: list[str]) -> str:
+    named = ", ".join(names[:NAMED_IN_A_NOTE])
+    more = f" and {len(names) - NAMED_IN_A_NOTE} more" if len(names) > NAMED_IN_A_NOTE else ""
+    return f"constants are computed from {named}{more} beforehand: no norm counts the gradient that reaches those so"
 
 
 def _keep_trained_chains(graph: Graph) -> None:

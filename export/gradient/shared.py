@@ -35,7 +35,7 @@ ALONG_AN_AXIS = {"Gather", "Softmax", "LogSoftmax", "LayerNormalization", "LpNor
 """Operators with an attribute `axis`, which moves by one."""
 MOVED = {"Transpose", "Slice", "ReduceMean", "ReduceSum", "Pad"}
 """Operators that name axes otherwise."""
-JUNCTIONS = {"Add", "Mul", "Sub", "Div", "Sum", "Mean", "Max", "Min", "Where", "Expand"}
+JUNCTIONS = {"Add", "Mul", "Sub", "Div", "Sum", "Mean", "Max", "Min", "Where", "Expand", "Tile"}
 """Operators through which a shared tensor may act on the image's: the engine sums its gradient sample by sample."""
 
 
@@ -125,8 +125,7 @@ def _is_computed(graph: Graph, name: str) -> bool:
 
 
 def _is_junction(reader: Node, name: str) -> bool:
-    first = reader.operator == "Expand"
-    return reader.operator in JUNCTIONS and (not first or reader.inputs[0] == name)
+    return reader.operator in JUNCTIONS and (reader.operator not in ("Expand", "Tile") or reader.inputs[0] == name)
 
 
 def _chain(graph: Graph, name: str) -> list[Node]:

@@ -29,6 +29,7 @@ from export.gradient.branches import taken
 from export.gradient.errors import UnsupportedOperator
 from export.gradient.graph import IR_VERSION, OPSET
 from export.gradient.names import OWN
+from export.gradient.placing import flat_places, sources
 
 Array = NDArray[Any]
 
@@ -183,6 +184,8 @@ class _Freeing:
             yield self._resize(node, place)
         elif node.op_type == "Gather" and place == Place(0, 1, place.after):
             yield from self._gather(node, place)
+        elif node.op_type == "ScatterND" and place == Place(0) and node.input[2] in self._places:
+            yield from self._scatter(node)
         else:
             yield node
 
@@ -255,6 +258,31 @@ class _Freeing:
         yield helper.make_node("Reshape", [node.input[0], target], [apart], name=apart)
         rows = self._make(f"{apart}_rows", within[0])
         yield helper.make_node("Gather", [apart, rows], node.output, name=node.name, axis=1)
+
+    def _scatter(self, node: NodeProto) -> Iterator[NodeProto]:
+        """What was written at baked places of every sample, at the same places of any: a `Gather` from both."""
+        index, shape = self._values.get(node.input[1]), self._baked.shape(node.input[0])
+        if index is None or index.ndim < 2 or index.shape[-1] < 2 or len(index) != self._batch:
+            yield node
+            return
+        if any(attribute.s != b"none" for attribute in node.attribute):
+            raise _refusal(node, "it combines what it writes with what was there")
+        samples = np.arange(self._batch).reshape(-1, *[1] * (index.ndim - 2))
+        if (index[..., 0] != samples).any() or (index[..., 1:] != index[:1, ..., 1:]).any():
+            raise _refusal(node, "it writes into samples otherwise than into each alike")
+        depth = index.shape[-1]
+        counted, rest = shape[1:depth], shape[depth:]
+        places, size, stem = flat_places(index[0, ..., 1:], counted), math.prod(counted), node.output[0]
+        flat: list[str] = []
+        for operand, count in ((node.input[0], size), (node.input[2], places.size)):
+            target = self._make(f"{stem}_{count}_{len(flat)}_shape", np.array([-1, count, *rest], dtype=np.int64))
+            flat.append(f"{stem}_part_{len(flat)}")
+            yield helper.make_node("Reshape", [operand, target], flat[-1:], name=flat[-1])
+        yield helper.make_node("Concat", flat, [f"{stem}_both"], name=f"{stem}_both", axis=1)
+        chosen = self._make(f"{stem}_source", sources(places, size))
+        yield helper.make_node("Gather", [f"{stem}_both", chosen], [f"{stem}_flat"], name=f"{stem}_flat", axis=1)
+        whole = self._make(f"{stem}_shape", np.array([-1, *shape[1:]], dtype=np.int64))
+        yield helper.make_node("Reshape", [f"{stem}_flat", whole], node.output, name=node.name)
 
     def _concat(self, node: NodeProto) -> Iterator[NodeProto]:
         """Operands without samples (a class token) are repeated for every sample."""

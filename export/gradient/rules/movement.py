@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from export.gradient.emitter import Cotangent, Emitter, PerSample
-from export.gradient.graph import Array, Batch, Dimension, Node, keep_clear_of_samples, static
+from export.gradient.graph import Array, Batch, Dimension, Node, batch_axis, keep_clear_of_samples, static
 from export.gradient.registry import gradient
 from export.gradient.rules.axes import along_axis, pad_all, scatter_along_axis, selection
 
@@ -120,7 +120,7 @@ def padded_index(size: int, before: int, after: int, mode: str) -> Array:
 def tile(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """Summed over the repetitions."""
     shape, y_shape = g.shape(node.inputs[0]), g.shape(node.outputs[0])
-    if g.value(node.inputs[0]) is not None:
+    if batch_axis(shape) is None:
         return _of_constant(g, node, node.inputs[0], dy), None
     repeats = g.constant_operand(node, 1).reshape(-1).tolist()
     apart: list[Dimension] = []
@@ -188,13 +188,19 @@ def _static_axis(g: Emitter, node: Node, shape: Sequence[Dimension], axis: int) 
 
 
 def _of_constant(g: Emitter, node: Node, name: str, dy: str) -> Cotangent:
-    """What a trained constant gets of `dy`, which has its shape but for the axes along which it was repeated."""
-    if not g.graph.is_parameter(name):
+    """What a trained constant, or a tensor that all samples share, gets of `dy`.
+
+    That has its shape but for the axes along which it was repeated.
+    """
+    if name not in g.graph.shared and not g.graph.is_parameter(name):
         return None
     shape = g.shape(node.outputs[0])
     if node.operator == "Concat":
         axis = node.attribute("axis") % len(shape)
         shape = (*shape[:axis], g.shape(name)[axis], *shape[axis + 1 :])
+    for size, repeated in zip(g.shape(name)[::-1], shape[::-1], strict=False):
+        if size not in (1, repeated):
+            raise g.refusal(node, "it repeats a trained constant as a block", "expand axes of size 1")
     return PerSample(g.unbroadcast_per_sample(dy, shape, static(g.shape(name))))
 
 

@@ -205,3 +205,17 @@ def test_one_sample_of_what_is_the_same_in_all_is_a_constant() -> None:
         "place.weight": w(2, WIDTH),
     }
     assert_right(network(nodes, arrays, ROWS * WIDTH), constant=("positions",))
+
+
+@pytest.mark.parametrize("operator", ["Expand", "Tile"])
+def test_a_trained_layer_s_answer_is_repeated_for_every_sample(operator: str) -> None:
+    """XCiT's positions: `projection(positions).repeat(batch, 1, 1)`."""
+    nodes = [
+        *BATCH_SIZE,
+        node("Concat", ["size", "grid"], ["sizes"], "sizes", axis=0),
+        node("MatMul", ["positions", "place.weight"], ["placed"], "place"),
+        node(operator, ["placed", "sizes"], ["repeated"], "repeated"),
+        node("Mul", ["h", "repeated"], ["y"], "product"),
+    ]
+    arrays = {"grid": ints(1, 1), "positions": w(1, ROWS, 2, seed=8), "place.weight": w(2, WIDTH)}
+    assert_right(network(nodes, arrays, ROWS * WIDTH), constant=("positions",))
