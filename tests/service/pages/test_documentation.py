@@ -6,6 +6,7 @@ Every operation is tried by "Try it out" and "Execute", with what the form has b
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,8 +173,9 @@ def test_the_reference_names_every_operation_and_this_server(page: Page, address
         ).count()
     path = page.locator("button", has_text="/predict").first
     path.click()
-    shown = path.locator("..").inner_text().split()[-1]
-    assert urljoin(shown, ".") == address, "whatever dots it shows"
+    shown = path.locator("..").get_by_text(re.compile("^http")).last
+    shown.wait_for()
+    assert urljoin(shown.inner_text(), ".") == address, "whatever dots it shows"
 
 
 def test_the_page_answers_under_the_prefix(page: Page, address: str) -> None:
