@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from PIL import Image
 
+from service.avif import decoded_pixels
 from service.image_errors import EmptyImage, ImageTooLarge, UndecodableImage, UnknownFormat
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
@@ -22,6 +23,8 @@ FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 MAX_PIXELS: Final = 25_000_000
 MAX_PIXELS_COPIED: Final = 16_000_000
 """Of WEBP and AVIF: Pillow copies their pixels at once and holds the interpreter for it, 40 ms for so many."""
+MAX_PIXELS_BESIDE: Final = 2**22
+"""Pixels in an AVIF's transparency, layers and parts, more than twice those of the picture that it says it is."""
 MAX_SIDE: Final = 2**18
 """Pixels along one side: the weights of a resized side take memory, whatever the other side is."""
 MAX_PIECES: Final = 2**16
@@ -117,6 +120,9 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
         if data[start + 1] in _FRAME_MARKERS:
             height, width = data[start + 5 : start + 7], data[start + 7 : start + 9]
             return int.from_bytes(width, "big"), int.from_bytes(height, "big")
+        if data[start + 1] == 0xFF:  # a byte to fill up with
+            start += 1
+            continue
         start += 2 + int.from_bytes(data[start + 2 : start + 4], "big")
     return None
 
@@ -146,7 +152,7 @@ def open_image(data: bytes, kind: str) -> Image.Image:
     """The image with its header read, and nothing decoded.
 
     Raises:
-        ImageError: Pillow cannot read the header, or the file would cost far more than its pixels.
+        ImageError: Pillow cannot read the header, it says two sizes, or the file would cost far more than its pixels.
     """
     if kind == "PNG":
         data = _png_without_comments(data)
@@ -156,12 +162,18 @@ def open_image(data: bytes, kind: str) -> Image.Image:
         data = _with_a_brand_that_pillow_knows(data)
     elif kind == "TIFF":
         _check_tiles_of_tiff(data)
+    pixels = decoded_pixels(data) if kind == "AVIF" else 0
     try:
-        return Image.open(io.BytesIO(data), formats=(kind,))
+        image = Image.open(io.BytesIO(data), formats=(kind,))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageTooLarge("The image has far too many pixels.") from None
     except Exception as error:  # Pillow's decoders raise whatever a broken file makes them raise
         raise UndecodableImage(f"The {kind} header cannot be read.") from error
+    if (quick_size := _quick_size(data)) not in (None, image.size):
+        raise UndecodableImage(f"The {kind} says two sizes, {quick_size} and {image.size}.")
+    if pixels > (most := MAX_PIXELS_BESIDE + 2 * image.width * image.height):
+        raise ImageTooLarge(f"The AVIF says {image.size}, and has {pixels} pixels; {most} are decoded at most.")
+    return image
 
 
 # ------------------------------------------------ JPEG

@@ -24,6 +24,7 @@ is measured by its header before anything is decoded.
 
     images             here: decode, normalise
     image_files        what a file says before it is decoded
+    avif, av1          what an AVIF makes its decoder hold, by its boxes and by the streams in them
     image_colours      to RGB of 8 bits
     resampling         resize and crop
     image_errors       why an image is not taken

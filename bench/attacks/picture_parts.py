@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from PIL import Image
 
+from bench.attacks import avif
 from bench.attacks.pictures import limit, png, png_chunk, saved
 from bench.attacks.wire import Attack, Target, post, predict
 from service.image_files import MAX_SIDE
@@ -93,6 +94,7 @@ JPEG = saved(Image.new("RGB", (8, 8)), "JPEG")
 PROGRESSIVE = saved(Image.new("L", (64, 64)), "JPEG", progressive=True)
 LAST_SCAN = PROGRESSIVE[PROGRESSIVE.rindex(b"\xff\xda") : -2]
 PNG = png(2, 2, data=bytes(14))
+LARGER = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 9000, 9000, 8, 2, 0, 0, 0))
 GIF = saved(Image.new("1", (8, 8)), "GIF")
 GIF_TABLE = 13 + 3 * 2 ** ((GIF[10] & 7) + 1)
 TEXTS = b"".join(png_chunk(b"zTXt", b"%d\0\0" % n + zlib.compress(bytes(10**6))) for n in range(60))
@@ -123,6 +125,7 @@ ATTACKS = (
     Attack("a PNG of empty pieces of pixels", (200, 422), up_to_the_body(PNG[:33], png_chunk(b"IDAT", b""), PNG[33:])),
     Attack("a PNG with 60 MB of text in 60 chunks", (200,), predict(PNG[:33] + TEXTS + PNG[33:])),
     Attack("a PNG with a wrong checksum in its text", (200,), predict(PNG[:33] + WRONG_CHECKSUM + PNG[33:])),
+    Attack("a PNG of 2 × 2 with a second header of 9000 × 9000", (422,), predict(PNG[:33] + LARGER + PNG[33:])),
     Attack("the largest grey PNG with a transparent level", (200,), transparent_png(0), decodes=True),
     Attack("the largest PNG of 16 bits with a transparent colour", (200,), transparent_png(2), decodes=True),
     Attack(
@@ -139,4 +142,5 @@ ATTACKS = (
     Attack("a HEIC", (415,), predict(file_type(b"mif1", b"heic"))),
     Attack("a HEIC by its major brand", (415,), predict(file_type(b"heic", b"mif1"))),
     Attack("an AVIF of another brand with nothing in it", (422,), predict(file_type(b"mif1", b"avif"))),
+    *avif.ATTACKS,
 )  # fmt: skip

@@ -17,7 +17,7 @@ from test_images import encoded, photograph, spec
 
 from bench.attacks.pictures import png, png_chunk
 from service.image_files import MAX_PIECES, check_scans, signature
-from service.images import UndecodableImage, UnknownFormat, decode
+from service.images import UndecodableImage, UnknownFormat, decode, quick_pixel_count
 
 END = b"\xff\xd9"
 SPEC = spec(40, 48)
@@ -175,6 +175,31 @@ def test_a_png_without_its_end_is_decoded_and_one_cut_within_its_pixels_is_not()
     for end in range(8, len(data) - 200, 97):
         with pytest.raises(UndecodableImage):
             decode(data[:end], SPEC)
+
+
+def test_a_png_that_says_two_sizes_is_refused() -> None:
+    """Pillow takes the last of them."""
+    plain = png(8, 8, data=bytes(8 * 25))
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 9000, 9000, 8, 2, 0, 0, 0))
+    with pytest.raises(UndecodableImage, match="two sizes"):
+        decode(plain[:33] + header + plain[33:], spec(8, 8))
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+def test_a_jpeg_that_says_two_sizes_is_refused(options: dict[str, Any]) -> None:
+    small, large = (encoded(photograph(size), "JPEG", **options) for size in ((16, 16), (640, 480)))
+    start = small.index(b"\xff\xc2" if options else b"\xff\xc0")
+    frame = small[start : start + 2 + int.from_bytes(small[start + 2 : start + 4], "big")]
+    with pytest.raises(UndecodableImage, match="two sizes"):
+        decode(large[:2] + frame + large[2:], spec(8, 8))
+
+
+def test_bytes_that_fill_up_before_a_segment_are_no_segment() -> None:
+    plain = encoded(photograph((48, 40)), "JPEG")
+    at = plain.index(b"\xff\xc0")
+    data = plain[:at] + b"\xff" * 3 + plain[at:]
+    assert quick_pixel_count(data) == 48 * 40
+    np.testing.assert_array_equal(decode(data, SPEC), decode(plain, SPEC))
 
 
 def test_text_is_never_unpacked() -> None:
