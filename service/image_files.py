@@ -28,7 +28,7 @@ MAX_PIXELS_BESIDE: Final = 2**22
 MAX_SIDE: Final = 2**18
 """Pixels along one side: the weights of a resized side take memory, whatever the other side is."""
 MAX_PIECES: Final = 2**16
-"""Chunks of a PNG, pieces of a GIF's comments, strips or tiles of a TIFF: each costs microseconds in Python."""
+"""Chunks of a PNG or WEBP, pieces of a GIF's comments, strips or tiles of a TIFF: each costs microseconds in Python."""
 MAX_SCANS: Final = 1000
 SCANS_OF_LARGEST: Final = 32
 """Scans of a JPEG that has as many pixels as are allowed; each goes over all of them. Encoders write ten."""
@@ -158,6 +158,8 @@ def open_image(data: bytes, kind: str) -> Image.Image:
         data = _png_without_comments(data)
     elif kind == "GIF":
         _check_comments_of_gif(data)
+    elif kind == "WEBP":
+        _check_chunks_of_webp(data)
     elif kind == "AVIF":
         data = _with_a_brand_that_pillow_knows(data)
     elif kind == "TIFF":
@@ -279,6 +281,17 @@ def _check_comments_of_gif(data: bytes) -> None:
             if pieces > MAX_PIECES:
                 raise UndecodableImage(f"The GIF's comments are in more than {MAX_PIECES} pieces.")
         position += 1
+
+
+def _check_chunks_of_webp(data: bytes) -> None:
+    """Raises UndecodableImage for one of more chunks, or pictures of an animation, than are listed in a moment."""
+    position, pieces, end = 12, 0, min(len(data), 8 + int.from_bytes(data[4:8], "little"))
+    while position < end:
+        size = int.from_bytes(data[position + 4 : position + 8], "little")
+        position += 8 + size + (size & 1)
+        pieces += 1
+        if pieces > MAX_PIECES:
+            raise UndecodableImage(f"The WEBP has more than {MAX_PIECES} chunks.")
 
 
 def _with_a_brand_that_pillow_knows(data: bytes) -> bytes:

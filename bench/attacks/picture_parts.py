@@ -64,6 +64,14 @@ def animated_webp(target: Target) -> Iterable[bytes]:
     yield post("/predict", saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True, method=0))
 
 
+def webp_of_chunks(target: Target) -> Iterable[bytes]:
+    """As many empty chunks as the body holds, before a picture of 8 × 8."""
+    picture = saved(Image.new("RGB", (8, 8)), "WEBP", lossless=True)[12:]
+    flags = b"VP8X" + struct.pack("<II", 10, 0) + b"\7\0\0" * 2
+    chunks = flags + (b"teSt" + bytes(4)) * ((target.body - 100) // 8) + picture
+    yield post("/predict", b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks)
+
+
 def gif_of_one_pixel(target: Target) -> Iterable[bytes]:
     """A frame of one pixel on the largest screen."""
     side = int(target.pixels**0.5)
@@ -134,6 +142,7 @@ ATTACKS = (
     ),
     Attack("a GIF of one pixel on the largest screen", (200,), gif_of_one_pixel, decodes=True),
     Attack("the largest animated WEBP", (200,), animated_webp, decodes=True),
+    Attack("a WEBP of empty chunks", (200, 422), webp_of_chunks),
     Attack("the largest AVIF with transparency", (200,), whole("AVIF", "RGBA", speed=10), decodes=True),
     Attack("the largest float TIFF", (200,), whole("TIFF", "F", compression="packbits"), decodes=True),
     Attack("the largest TIFF of 32 bits", (200,), whole("TIFF", "I", compression="packbits"), decodes=True),

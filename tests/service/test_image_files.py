@@ -256,6 +256,21 @@ def test_a_film_is_no_picture() -> None:
         decode(struct.pack(">I", 20) + b"ftypisom" + bytes(4) + b"mp41" + bytes(100), SPEC)
 
 
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_webp_in_too_many_pieces_is_refused(behind: bool) -> None:
+    plain = encoded(photograph((48, 40)), "WEBP", exif=b"Exif\0\0II*\0" + bytes(20))
+    assert plain[12:16] == b"VP8X"
+    at = len(plain) if behind else 30
+    for count in (100, MAX_PIECES):
+        data = plain[:at] + b"teSt\1\0\0\0x\0" * count + plain[at:]
+        data = data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
+        if count < MAX_PIECES:
+            np.testing.assert_array_equal(decode(data, SPEC), decode(plain, SPEC))
+        else:
+            with pytest.raises(UndecodableImage, match="chunks"):
+                decode(data, SPEC)
+
+
 def test_comments_of_a_gif() -> None:
     plain = encoded(Image.new("RGB", (8, 8), "red").convert("P"), "GIF")
     table = 13 + 3 * 2 ** ((plain[10] & 7) + 1)
