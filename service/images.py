@@ -50,6 +50,7 @@ from service.image_files import (
     MAX_PIXELS,
     MAX_PIXELS_COPIED,
     check_scans,
+    check_segments,
     known_format,
     open_image,
     pixel_count,
@@ -147,6 +148,7 @@ def _in_channel_order(values: tuple[float, ...], spec: InputSpec) -> NDArray[np.
 
 def _decode_jpeg(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels | None:
     """The pixels by libjpeg-turbo itself, or None where Pillow has to do it, or judge it too large."""
+    check_segments(data)
     check_scans(data, max_pixels)
     try:
         height, width, colorspace, subsampling = simplejpeg.decode_jpeg_header(data)

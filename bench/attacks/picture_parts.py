@@ -125,6 +125,8 @@ ATTACKS = (
     Attack("an AVIF of 32,767 × 1 to be resized", (200,), resized("AVIF", 32_767, 1, speed=10)),
     Attack("a PNG with a side too long", (413,), resized("PNG", 1, MAX_SIDE + 1)),
     Attack("a JPEG of scans without end", (422,), up_to_the_body(PROGRESSIVE[:-2], LAST_SCAN, b"\xff\xd9")),
+    Attack("a JPEG of empty segments", (200, 422), up_to_the_body(JPEG[:2], b"\xff\xe2\0\2", JPEG[2:])),
+    Attack("a JPEG that is filled up", (200, 422), up_to_the_body(JPEG[:2], b"\xff", JPEG[2:])),
     Attack("a JPEG without its end marker", (200,), predict(JPEG[:-2])),
     Attack("the largest JPEG, without its end marker", (200,), whole("JPEG", "RGB", end=2), decodes=True),
     Attack("the largest JPEG of four inks, without its end marker", (200,), whole("JPEG", "CMYK", end=2), decodes=True),

@@ -16,7 +16,7 @@ from PIL import Image
 from test_images import encoded, photograph, spec
 
 from bench.attacks.pictures import png, png_chunk
-from service.image_files import MAX_PIECES, check_scans, signature
+from service.image_files import MAX_PIECES, MAX_SEGMENTS, check_scans, signature
 from service.images import UndecodableImage, UnknownFormat, decode, quick_pixel_count
 
 END = b"\xff\xd9"
@@ -200,6 +200,33 @@ def test_bytes_that_fill_up_before_a_segment_are_no_segment() -> None:
     data = plain[:at] + b"\xff" * 3 + plain[at:]
     assert quick_pixel_count(data) == 48 * 40
     np.testing.assert_array_equal(decode(data, SPEC), decode(plain, SPEC))
+
+
+def test_the_size_of_a_jpeg_is_looked_for_among_so_many_segments() -> None:
+    plain = encoded(photograph((48, 40)), "JPEG")
+    own = plain[: plain.index(b"\xff\xc0")].count(b"\xff")
+    for piece in (b"\xff\xfe\0\2", b"\xff"):
+        for count, expected in ((MAX_SEGMENTS - own - 1, 48 * 40), (MAX_SEGMENTS, None)):
+            data = plain[:2] + piece * count + plain[2:]
+            assert quick_pixel_count(data) == expected
+            np.testing.assert_array_equal(decode(data, SPEC), decode(plain, SPEC))
+
+
+@pytest.mark.parametrize("piece", [b"\xff\xe2\0\2", b"\xff\xfe\0\2", b"\xff\xe2\0\2 "])
+def test_a_jpeg_of_more_segments_than_are_listed_in_a_moment_is_refused(piece: bytes) -> None:
+    for mode in ("RGB", "CMYK"):
+        plain = encoded(photograph((48, 40), mode), "JPEG")
+        np.testing.assert_array_equal(decode(plain[:2] + piece * 1000 + plain[2:], SPEC), decode(plain, SPEC))
+        with pytest.raises(UndecodableImage, match="segments"):
+            decode(plain[:2] + piece * MAX_PIECES + plain[2:], SPEC)
+
+
+def test_a_jpeg_of_more_components_than_are_listed_in_a_moment_is_refused() -> None:
+    plain = encoded(photograph((48, 40), "CMYK"), "JPEG")
+    at = plain.index(b"\xff\xc0")
+    frame = plain[at:][:4].replace(plain[at + 2 : at + 4], b"\xff\xff") + plain[at + 4 : at + 20]
+    with pytest.raises(UndecodableImage, match="components"):
+        decode(plain[:at] + frame.ljust(65_537, b"\1") * 4 + plain[at:], SPEC)
 
 
 def test_text_is_never_unpacked() -> None:
