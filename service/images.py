@@ -47,6 +47,7 @@ from service.image_colours import as_rgb, load
 from service.image_errors import EmptyImage, ImageError, ImageTooLarge, UndecodableImage, UnknownFormat
 from service.image_files import (
     FORMATS,
+    MAX_PIECES,
     MAX_PIXELS,
     MAX_PIXELS_COPIED,
     check_scans,
@@ -148,7 +149,8 @@ def _in_channel_order(values: tuple[float, ...], spec: InputSpec) -> NDArray[np.
 
 def _decode_jpeg(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels | None:
     """The pixels by libjpeg-turbo itself, or None where Pillow has to do it, or judge it too large."""
-    check_segments(data)
+    if data.count(b"\xff\xe2") > MAX_PIECES:  # libjpeg-turbo keeps every segment that may hold a colour profile
+        check_segments(data)
     check_scans(data, max_pixels)
     try:
         height, width, colorspace, subsampling = simplejpeg.decode_jpeg_header(data)

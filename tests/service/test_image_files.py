@@ -212,13 +212,18 @@ def test_the_size_of_a_jpeg_is_looked_for_among_so_many_segments() -> None:
             np.testing.assert_array_equal(decode(data, SPEC), decode(plain, SPEC))
 
 
-@pytest.mark.parametrize("piece", [b"\xff\xe2\0\2", b"\xff\xfe\0\2", b"\xff\xe2\0\2 "])
-def test_a_jpeg_of_more_segments_than_are_listed_in_a_moment_is_refused(piece: bytes) -> None:
-    for mode in ("RGB", "CMYK"):
-        plain = encoded(photograph((48, 40), mode), "JPEG")
-        np.testing.assert_array_equal(decode(plain[:2] + piece * 1000 + plain[2:], SPEC), decode(plain, SPEC))
-        with pytest.raises(UndecodableImage, match="segments"):
-            decode(plain[:2] + piece * MAX_PIECES + plain[2:], SPEC)
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+@pytest.mark.parametrize("piece", [b"\xff\xe2\0\2", b"\xff\xe2\0\3 ", b"\xff\xe2\0\2 "])
+def test_a_jpeg_of_more_segments_than_are_listed_in_a_moment_is_refused(piece: bytes, mode: str) -> None:
+    plain = encoded(photograph((48, 40), mode), "JPEG")
+    np.testing.assert_array_equal(decode(plain[:2] + piece * 1000 + plain[2:], SPEC), decode(plain, SPEC))
+    with pytest.raises(UndecodableImage, match="segments"):
+        decode(plain[:2] + piece * (MAX_PIECES + 1) + plain[2:], SPEC)
+
+
+def test_many_profile_segments_after_the_pixels_do_no_harm() -> None:
+    plain = encoded(photograph((48, 40)), "JPEG")
+    np.testing.assert_array_equal(decode(plain + b"\xff\xe2\0\2" * (MAX_PIECES + 1), SPEC), decode(plain, SPEC))
 
 
 def test_a_jpeg_of_more_components_than_are_listed_in_a_moment_is_refused() -> None:
