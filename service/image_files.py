@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from PIL import Image
 
+from service.avif import decoded_pixels
 from service.image_errors import EmptyImage, ImageTooLarge, UndecodableImage, UnknownFormat
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
@@ -22,10 +23,16 @@ FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 MAX_PIXELS: Final = 25_000_000
 MAX_PIXELS_COPIED: Final = 16_000_000
 """Of WEBP and AVIF: Pillow copies their pixels at once and holds the interpreter for it, 40 ms for so many."""
+MAX_PIXELS_BESIDE: Final = 2**22
+"""Pixels in an AVIF's transparency, layers and parts, more than twice those of the picture that it says it is."""
 MAX_SIDE: Final = 2**18
 """Pixels along one side: the weights of a resized side take memory, whatever the other side is."""
 MAX_PIECES: Final = 2**16
-"""Chunks of a PNG, pieces of a GIF's comments, strips or tiles of a TIFF: each costs microseconds in Python."""
+"""Segments of a JPEG, chunks of a PNG or WEBP, pieces of a GIF's comments, strips or tiles of a TIFF.
+
+Each costs microseconds in Python, and dozens of bytes in decoders."""
+MAX_SEGMENTS: Final = 2**12
+"""Of a JPEG, before its size, and bytes that fill up: the event loop looks for it."""
 MAX_SCANS: Final = 1000
 SCANS_OF_LARGEST: Final = 32
 """Scans of a JPEG that has as many pixels as are allowed; each goes over all of them. Encoders write ten."""
@@ -36,6 +43,7 @@ _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Starts of frames, of whatever kind; the three others define tables, or are reserved."""
 _PROGRESSIVE, _START_OF_SCAN, _END = 0xC2, 0xDA, 0xD9
 _WITHOUT_LENGTH = frozenset(range(0xD0, 0xD9)) | {0x01}
+_WITHOUT_LENGTH_TO_PILLOW = _WITHOUT_LENGTH | {0x00, 0xC8, 0xD9} | frozenset(range(0xF0, 0xFE))
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_PIXELS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
@@ -108,16 +116,20 @@ def _quick_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height by the first start-of-frame segment (ITU-T T.81, B.2); None where there is none.
+    """Width and height by the first start-of-frame segment (ITU-T T.81, B.2); None where there is none near.
 
     Not by the decoder's library, which gives the interpreter away meanwhile: a busy event loop waits long for it.
     """
     start = 2
-    while start + 9 <= len(data) and data[start] == 0xFF:
-        if data[start + 1] in _FRAME_MARKERS:
+    for _ in range(MAX_SEGMENTS):
+        if start + 9 > len(data) or data[start] != 0xFF:
+            break
+        marker = data[start + 1]
+        if marker in _FRAME_MARKERS:
             height, width = data[start + 5 : start + 7], data[start + 7 : start + 9]
             return int.from_bytes(width, "big"), int.from_bytes(height, "big")
-        start += 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+        # 0xFF before a marker only fills up
+        start += 1 if marker == 0xFF else 2 + int.from_bytes(data[start + 2 : start + 4], "big")
     return None
 
 
@@ -146,25 +158,55 @@ def open_image(data: bytes, kind: str) -> Image.Image:
     """The image with its header read, and nothing decoded.
 
     Raises:
-        ImageError: Pillow cannot read the header, or the file would cost far more than its pixels.
+        ImageError: Pillow cannot read the header, it says two sizes, or the file would cost far more than its pixels.
     """
-    if kind == "PNG":
+    if kind == "JPEG":
+        check_segments(data)
+    elif kind == "PNG":
         data = _png_without_comments(data)
     elif kind == "GIF":
         _check_comments_of_gif(data)
+    elif kind == "WEBP":
+        _check_chunks_of_webp(data)
     elif kind == "AVIF":
         data = _with_a_brand_that_pillow_knows(data)
     elif kind == "TIFF":
         _check_tiles_of_tiff(data)
+    pixels = decoded_pixels(data) if kind == "AVIF" else 0
     try:
-        return Image.open(io.BytesIO(data), formats=(kind,))
+        image = Image.open(io.BytesIO(data), formats=(kind,))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageTooLarge("The image has far too many pixels.") from None
     except Exception as error:  # Pillow's decoders raise whatever a broken file makes them raise
         raise UndecodableImage(f"The {kind} header cannot be read.") from error
+    if (quick_size := _quick_size(data)) not in (None, image.size):
+        raise UndecodableImage(f"The {kind} says two sizes, {quick_size} and {image.size}.")
+    if pixels > (most := MAX_PIXELS_BESIDE + 2 * image.width * image.height):
+        raise ImageTooLarge(f"The AVIF says {image.size}, and has {pixels} pixels; {most} are decoded at most.")
+    return image
 
 
 # ------------------------------------------------ JPEG
+
+
+def check_segments(data: bytes) -> None:
+    """Raises UndecodableImage for a JPEG of more segments, or components of a frame, than decoders list in a moment."""
+    position, pieces = 2, 0
+    while 0 <= (position := data.find(b"\xff", position)) < len(data) - 1:
+        marker = data[position + 1]
+        if marker == _START_OF_SCAN:
+            return
+        pieces += 1
+        if marker == 0xFF:
+            position += 1
+        elif marker in _WITHOUT_LENGTH_TO_PILLOW:
+            position += 2
+        else:
+            length = int.from_bytes(data[position + 2 : position + 4], "big")
+            pieces += length // 3 if marker in _FRAME_MARKERS else 0
+            position += 2 + max(2, length)
+        if pieces > MAX_PIECES:
+            raise UndecodableImage(f"The JPEG has more than {MAX_PIECES} segments and components.")
 
 
 def check_scans(data: bytes, max_pixels: int = MAX_PIXELS) -> None:
@@ -267,6 +309,17 @@ def _check_comments_of_gif(data: bytes) -> None:
             if pieces > MAX_PIECES:
                 raise UndecodableImage(f"The GIF's comments are in more than {MAX_PIECES} pieces.")
         position += 1
+
+
+def _check_chunks_of_webp(data: bytes) -> None:
+    """Raises UndecodableImage for one of more chunks, or pictures of an animation, than are listed in a moment."""
+    position, pieces, end = 12, 0, min(len(data), 8 + int.from_bytes(data[4:8], "little"))
+    while position < end:
+        size = int.from_bytes(data[position + 4 : position + 8], "little")
+        position += 8 + size + (size & 1)
+        pieces += 1
+        if pieces > MAX_PIECES:
+            raise UndecodableImage(f"The WEBP has more than {MAX_PIECES} chunks.")
 
 
 def _with_a_brand_that_pillow_knows(data: bytes) -> bytes:

@@ -24,6 +24,7 @@ is measured by its header before anything is decoded.
 
     images             here: decode, normalise
     image_files        what a file says before it is decoded
+    avif, av1          what an AVIF makes its decoder hold, by its boxes and by the streams in them
     image_colours      to RGB of 8 bits
     resampling         resize and crop
     image_errors       why an image is not taken
@@ -46,9 +47,11 @@ from service.image_colours import as_rgb, load
 from service.image_errors import EmptyImage, ImageError, ImageTooLarge, UndecodableImage, UnknownFormat
 from service.image_files import (
     FORMATS,
+    MAX_PIECES,
     MAX_PIXELS,
     MAX_PIXELS_COPIED,
     check_scans,
+    check_segments,
     known_format,
     open_image,
     pixel_count,
@@ -146,6 +149,8 @@ def _in_channel_order(values: tuple[float, ...], spec: InputSpec) -> NDArray[np.
 
 def _decode_jpeg(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels | None:
     """The pixels by libjpeg-turbo itself, or None where Pillow has to do it, or judge it too large."""
+    if data.count(b"\xff\xe2") > MAX_PIECES:  # libjpeg-turbo keeps every segment that may hold a colour profile
+        check_segments(data)
     check_scans(data, max_pixels)
     try:
         height, width, colorspace, subsampling = simplejpeg.decode_jpeg_header(data)

@@ -18,6 +18,8 @@ FORBIDDEN = {
     "service": {"torch", "onnx", "models", "export"},
 }
 SHARED_WITH_EXPORT = {
+    "service.av1",
+    "service.avif",
     "service.bundle_schema",
     "service.console",
     "service.image_colours",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from PIL import Image
 
+from bench.attacks import avif
 from bench.attacks.pictures import limit, png, png_chunk, saved
 from bench.attacks.wire import Attack, Target, post, predict
 from service.image_files import MAX_SIDE
@@ -63,6 +64,14 @@ def animated_webp(target: Target) -> Iterable[bytes]:
     yield post("/predict", saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True, method=0))
 
 
+def webp_of_chunks(target: Target) -> Iterable[bytes]:
+    """As many empty chunks as the body holds, before a picture of 8 × 8."""
+    picture = saved(Image.new("RGB", (8, 8)), "WEBP", lossless=True)[12:]
+    flags = b"VP8X" + struct.pack("<II", 10, 0) + b"\7\0\0" * 2
+    chunks = flags + (b"teSt" + bytes(4)) * ((target.body - 100) // 8) + picture
+    yield post("/predict", b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks)
+
+
 def gif_of_one_pixel(target: Target) -> Iterable[bytes]:
     """A frame of one pixel on the largest screen."""
     side = int(target.pixels**0.5)
@@ -93,6 +102,7 @@ JPEG = saved(Image.new("RGB", (8, 8)), "JPEG")
 PROGRESSIVE = saved(Image.new("L", (64, 64)), "JPEG", progressive=True)
 LAST_SCAN = PROGRESSIVE[PROGRESSIVE.rindex(b"\xff\xda") : -2]
 PNG = png(2, 2, data=bytes(14))
+LARGER = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 9000, 9000, 8, 2, 0, 0, 0))
 GIF = saved(Image.new("1", (8, 8)), "GIF")
 GIF_TABLE = 13 + 3 * 2 ** ((GIF[10] & 7) + 1)
 TEXTS = b"".join(png_chunk(b"zTXt", b"%d\0\0" % n + zlib.compress(bytes(10**6))) for n in range(60))
@@ -115,6 +125,8 @@ ATTACKS = (
     Attack("an AVIF of 32,767 × 1 to be resized", (200,), resized("AVIF", 32_767, 1, speed=10)),
     Attack("a PNG with a side too long", (413,), resized("PNG", 1, MAX_SIDE + 1)),
     Attack("a JPEG of scans without end", (422,), up_to_the_body(PROGRESSIVE[:-2], LAST_SCAN, b"\xff\xd9")),
+    Attack("a JPEG of empty segments", (200, 422), up_to_the_body(JPEG[:2], b"\xff\xe2\0\2", JPEG[2:])),
+    Attack("a JPEG that is filled up", (200, 422), up_to_the_body(JPEG[:2], b"\xff", JPEG[2:])),
     Attack("a JPEG without its end marker", (200,), predict(JPEG[:-2])),
     Attack("the largest JPEG, without its end marker", (200,), whole("JPEG", "RGB", end=2), decodes=True),
     Attack("the largest JPEG of four inks, without its end marker", (200,), whole("JPEG", "CMYK", end=2), decodes=True),
@@ -123,6 +135,7 @@ ATTACKS = (
     Attack("a PNG of empty pieces of pixels", (200, 422), up_to_the_body(PNG[:33], png_chunk(b"IDAT", b""), PNG[33:])),
     Attack("a PNG with 60 MB of text in 60 chunks", (200,), predict(PNG[:33] + TEXTS + PNG[33:])),
     Attack("a PNG with a wrong checksum in its text", (200,), predict(PNG[:33] + WRONG_CHECKSUM + PNG[33:])),
+    Attack("a PNG of 2 × 2 with a second header of 9000 × 9000", (422,), predict(PNG[:33] + LARGER + PNG[33:])),
     Attack("the largest grey PNG with a transparent level", (200,), transparent_png(0), decodes=True),
     Attack("the largest PNG of 16 bits with a transparent colour", (200,), transparent_png(2), decodes=True),
     Attack(
@@ -131,6 +144,7 @@ ATTACKS = (
     ),
     Attack("a GIF of one pixel on the largest screen", (200,), gif_of_one_pixel, decodes=True),
     Attack("the largest animated WEBP", (200,), animated_webp, decodes=True),
+    Attack("a WEBP of empty chunks", (200, 422), webp_of_chunks),
     Attack("the largest AVIF with transparency", (200,), whole("AVIF", "RGBA", speed=10), decodes=True),
     Attack("the largest float TIFF", (200,), whole("TIFF", "F", compression="packbits"), decodes=True),
     Attack("the largest TIFF of 32 bits", (200,), whole("TIFF", "I", compression="packbits"), decodes=True),
@@ -139,4 +153,5 @@ ATTACKS = (
     Attack("a HEIC", (415,), predict(file_type(b"mif1", b"heic"))),
     Attack("a HEIC by its major brand", (415,), predict(file_type(b"heic", b"mif1"))),
     Attack("an AVIF of another brand with nothing in it", (422,), predict(file_type(b"mif1", b"avif"))),
+    *avif.ATTACKS,
 )  # fmt: skip

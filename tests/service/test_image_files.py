@@ -16,8 +16,8 @@ from PIL import Image
 from test_images import encoded, photograph, spec
 
 from bench.attacks.pictures import png, png_chunk
-from service.image_files import MAX_PIECES, check_scans, signature
-from service.images import UndecodableImage, UnknownFormat, decode
+from service.image_files import MAX_PIECES, MAX_SEGMENTS, check_scans, signature
+from service.images import UndecodableImage, UnknownFormat, decode, quick_pixel_count
 
 END = b"\xff\xd9"
 SPEC = spec(40, 48)
@@ -177,6 +177,63 @@ def test_a_png_without_its_end_is_decoded_and_one_cut_within_its_pixels_is_not()
             decode(data[:end], SPEC)
 
 
+def test_a_png_that_says_two_sizes_is_refused() -> None:
+    """Pillow takes the last of them."""
+    plain = png(8, 8, data=bytes(8 * 25))
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 9000, 9000, 8, 2, 0, 0, 0))
+    with pytest.raises(UndecodableImage, match="two sizes"):
+        decode(plain[:33] + header + plain[33:], spec(8, 8))
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+def test_a_jpeg_that_says_two_sizes_is_refused(options: dict[str, Any]) -> None:
+    small, large = (encoded(photograph(size), "JPEG", **options) for size in ((16, 16), (640, 480)))
+    start = small.index(b"\xff\xc2" if options else b"\xff\xc0")
+    frame = small[start : start + 2 + int.from_bytes(small[start + 2 : start + 4], "big")]
+    with pytest.raises(UndecodableImage, match="two sizes"):
+        decode(large[:2] + frame + large[2:], spec(8, 8))
+
+
+def test_bytes_that_fill_up_before_a_segment_are_no_segment() -> None:
+    plain = encoded(photograph((48, 40)), "JPEG")
+    at = plain.index(b"\xff\xc0")
+    data = plain[:at] + b"\xff" * 3 + plain[at:]
+    assert quick_pixel_count(data) == 48 * 40
+    np.testing.assert_array_equal(decode(data, SPEC), decode(plain, SPEC))
+
+
+def test_the_size_of_a_jpeg_is_looked_for_among_so_many_segments() -> None:
+    plain = encoded(photograph((48, 40)), "JPEG")
+    own = plain[: plain.index(b"\xff\xc0")].count(b"\xff")
+    for piece in (b"\xff\xfe\0\2", b"\xff"):
+        for count, expected in ((MAX_SEGMENTS - own - 1, 48 * 40), (MAX_SEGMENTS, None)):
+            data = plain[:2] + piece * count + plain[2:]
+            assert quick_pixel_count(data) == expected
+            np.testing.assert_array_equal(decode(data, SPEC), decode(plain, SPEC))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+@pytest.mark.parametrize("piece", [b"\xff\xe2\0\2", b"\xff\xe2\0\3 ", b"\xff\xe2\0\2 "])
+def test_a_jpeg_of_more_segments_than_are_listed_in_a_moment_is_refused(piece: bytes, mode: str) -> None:
+    plain = encoded(photograph((48, 40), mode), "JPEG")
+    np.testing.assert_array_equal(decode(plain[:2] + piece * 1000 + plain[2:], SPEC), decode(plain, SPEC))
+    with pytest.raises(UndecodableImage, match="segments"):
+        decode(plain[:2] + piece * (MAX_PIECES + 1) + plain[2:], SPEC)
+
+
+def test_many_profile_segments_after_the_pixels_do_no_harm() -> None:
+    plain = encoded(photograph((48, 40)), "JPEG")
+    np.testing.assert_array_equal(decode(plain + b"\xff\xe2\0\2" * (MAX_PIECES + 1), SPEC), decode(plain, SPEC))
+
+
+def test_a_jpeg_of_more_components_than_are_listed_in_a_moment_is_refused() -> None:
+    plain = encoded(photograph((48, 40), "CMYK"), "JPEG")
+    at = plain.index(b"\xff\xc0")
+    frame = plain[at:][:4].replace(plain[at + 2 : at + 4], b"\xff\xff") + plain[at + 4 : at + 20]
+    with pytest.raises(UndecodableImage, match="components"):
+        decode(plain[:at] + frame.ljust(65_537, b"\1") * 4 + plain[at:], SPEC)
+
+
 def test_text_is_never_unpacked() -> None:
     bomb = b"".join(png_chunk(b"zTXt", b"%d\0\0" % n + zlib.compress(bytes(10**6))) for n in range(100))
     assert decode(png(2, 2, data=bytes(14), extra=bomb), spec(2, 2)).tolist() == np.zeros((2, 2, 3)).tolist()
@@ -229,6 +286,21 @@ def test_heic_is_refused_by_its_name(brands: tuple[bytes, bytes]) -> None:
 def test_a_film_is_no_picture() -> None:
     with pytest.raises(UnknownFormat, match="begin like none of"):
         decode(struct.pack(">I", 20) + b"ftypisom" + bytes(4) + b"mp41" + bytes(100), SPEC)
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_webp_in_too_many_pieces_is_refused(behind: bool) -> None:
+    plain = encoded(photograph((48, 40)), "WEBP", exif=b"Exif\0\0II*\0" + bytes(20))
+    assert plain[12:16] == b"VP8X"
+    at = len(plain) if behind else 30
+    for count in (100, MAX_PIECES):
+        data = plain[:at] + b"teSt\1\0\0\0x\0" * count + plain[at:]
+        data = data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
+        if count < MAX_PIECES:
+            np.testing.assert_array_equal(decode(data, SPEC), decode(plain, SPEC))
+        else:
+            with pytest.raises(UndecodableImage, match="chunks"):
+                decode(data, SPEC)
 
 
 def test_comments_of_a_gif() -> None:
