@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterator
+from io import BytesIO
 
 from service.errors import MalformedRequest
 
@@ -33,7 +34,10 @@ def from_base64(text: str) -> bytes:
     if url is None and _OTHER_URL.match(text):
         raise MalformedRequest("URLs are not fetched; send the picture itself, in base64.")
     try:
-        return b"".join(_decoded(_pieces_of_url(text, url.end()) if url is not None else _pieces(text)))
+        pieces = _decoded(_pieces_of_url(text, url.end()) if url is not None else _pieces(text))
+        whole = BytesIO()  # holds each byte once, where pieces to be joined would hold it twice
+        whole.writelines(pieces)
+        return whole.getvalue()
     except ValueError:
         lost = " It has spaces where a `+` may have stood." if " " in text else ""
         raise MalformedRequest(f"An image is not valid base64.{lost}") from None

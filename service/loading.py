@@ -33,6 +33,12 @@ log = logging.getLogger("contraflow.bundles")
 LOOK_AGAIN = 2.0
 """Seconds until a folder that could not be read is looked at again, where it is not looked at for changes."""
 
+GONE_AFTER = 0.2
+"""Seconds after which a bundle that was not found is looked for once more, before it is retired.
+
+Who replaces a bundle moves the old one away and the new one into place: between the two there is none.
+"""
+
 ANOTHER_DEVICE = "another file system without a bundle is there now, as after an unmount"
 
 
@@ -160,9 +166,11 @@ class Loader:
         """Looks at the folder once. Returns when every forward graph is ready or failed."""
         with self._round:
             try:
-                look = look_at(self._folder)
-                if not look.bundles and self._seen and look.device != self._device:
-                    raise OSError(None, ANOTHER_DEVICE)
+                look = self._look()
+                removed = self._missing_from(look)
+                if removed and not self._stop.wait(GONE_AFTER):
+                    look = self._look()
+                    removed &= self._missing_from(look)
             except OSError as error:
                 self._unreadable = {self._folder: why(error)}
                 unavailable = self._unavailable(self._seen, self._unreadable)
@@ -170,9 +178,20 @@ class Loader:
                 self._registry.hinder(unavailable)
                 return
             self._device = look.device
-            self._follow(look)
+            self._follow(look, removed)
 
-    def _follow(self, look: Look) -> None:
+    def _look(self) -> Look:
+        """OSError where the folder cannot be listed, or where another file system has taken its place."""
+        look = look_at(self._folder)
+        if not look.bundles and self._seen and look.device != self._device:
+            raise OSError(None, ANOTHER_DEVICE)
+        return look
+
+    def _missing_from(self, look: Look) -> set[Path]:
+        """The known bundles that are not there any more, as far as that could be looked at."""
+        return {path for path in self._seen.keys() - look.bundles.keys() if look.hindrance(path) is None}
+
+    def _follow(self, look: Look, removed: set[Path]) -> None:
         before, now = self._seen, time.monotonic()
         after: dict[Path, _Seen] = {}
         for directory, mark in look.bundles.items():
@@ -183,7 +202,7 @@ class Loader:
             else:
                 after[directory] = self._examine(directory, mark, known)
         for directory, known in before.items():
-            if directory not in after and look.hindrance(directory) is not None:
+            if directory not in after and directory not in removed:
                 after[directory] = known
         if after == before and look.unreadable == self._unreadable and self._registry.complete:
             return

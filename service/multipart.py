@@ -8,6 +8,7 @@ from __future__ import annotations
 import binascii
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from urllib.parse import unquote
 
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
@@ -15,6 +16,9 @@ from multipart import MultipartError, MultipartSegment, ParserLimitReached, Push
 from service.base64_text import from_base64
 from service.errors import MalformedRequest, TooLarge
 from service.header_fields import parameters
+
+PIECE = 2**20
+"""Bytes that are searched at a time, so that a large body does not hold the interpreter while others wait for it."""
 
 MOST_QUOTED_PRINTABLE = 2**20
 """Bytes; it is decoded in one go, in which nothing else moves."""
@@ -48,24 +52,34 @@ def parts_of(body: bytes, boundary: bytes, most: int) -> Iterator[Part]:
         MalformedRequest: no boundary line, none at the end, or a part that cannot be read.
         TooLarge: more than `most` parts, or a head of a part over the parser's limits.
     """
-    dashed = b"--" + boundary
-    if dashed not in body:
-        raise MalformedRequest("The multipart body has no line with the boundary that its content type names.")
-    if dashed + b"--" not in body:
-        raise MalformedRequest("The multipart body is cut short: it does not end with its boundary.")
+    head: MultipartSegment | None = None
+    content = BytesIO()
     try:
         with _Parser(boundary, max_segment_count=most, header_charset="latin-1") as parser:
-            for event in parser.parse(body):
-                if isinstance(event, MultipartSegment):
-                    head, content = event, b""
-                elif event is not None:
-                    content += event  # added to nothing, a part's only piece is not copied again
-                else:
-                    yield _part(head, content)
+            for start in range(0, len(body), PIECE):
+                for event in parser.parse(body[start : start + PIECE]):
+                    if isinstance(event, MultipartSegment):
+                        head, content = event, BytesIO()
+                    elif event is not None:
+                        content.write(event)
+                    elif head is not None:
+                        yield _part(head, content.getvalue())
+            _require_the_end(parser)
     except ParserLimitReached as error:
         raise TooLarge(f"The multipart body is over a limit: {error}.") from None
     except MultipartError as error:
         raise MalformedRequest(f"The multipart body cannot be read: {error}.") from None
+
+
+def _require_the_end(parser: _Parser) -> None:
+    """Raises MalformedRequest unless the last boundary has come."""
+    try:
+        parser.close()
+    except MultipartError:
+        raise MalformedRequest(
+            "The multipart body does not end with the boundary that its content type names: "
+            "it is cut short, or the boundary is another."
+        ) from None
 
 
 def _part(head: MultipartSegment, content: bytes) -> Part:

@@ -22,7 +22,7 @@ from live_server import LiveServer, best_label, held_start, picture, running, wa
 from tiny_bundles import write_bundle
 from unkind_process import close_to_others, obey_permissions, open_again
 
-from service.folder import look_at
+from service.folder import Look, look_at
 from service.printable import printable
 
 ROOT = Path(__file__).parents[2]
@@ -200,6 +200,32 @@ def test_nothing_is_retired_while_no_descriptor_is_left(tmp_path: Path, caplog: 
         assert predict(client, "unknown").status_code == 404
     warned = [record.getMessage() for record in caplog.records if "Too many open files" in record.getMessage()]
     assert len(warned) == 1  # once per change, not once per look
+
+
+def test_a_bundle_that_is_replaced_while_the_folder_is_looked_at_is_never_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deployment moves the old bundle away and the new one into place; the first look falls between the two."""
+    bundle = write_bundle(tmp_path, "tiny")
+    new = write_bundle(tmp_path / ".new", "tiny", bias=BIASES["blue"])
+    with running(tmp_path) as server, server.client() as client:
+        names: list[list[str]] = []
+
+        def looked_at_between(folder: Path) -> Look:
+            look = look_at(folder)
+            if new.exists():
+                new.rename(bundle)
+            names.append(server.state.registry.names())
+            return look
+
+        monkeypatch.setattr("service.loading.look_at", looked_at_between)
+        shutil.rmtree(bundle)
+        look(server)
+        assert names == [["tiny"], ["tiny"]]
+        assert best_label(predict(client, "tiny")) == "blue"
+        shutil.rmtree(bundle)
+        look(server)
+        assert predict(client, "tiny").status_code == 404
 
 
 def test_a_folder_that_vanishes_is_served_on_until_it_is_back(tmp_path: Path) -> None:
