@@ -63,7 +63,7 @@ def parts_of(body: bytes, boundary: bytes, most: int) -> Iterator[Part]:
                     elif event is not None:
                         content.write(event)
                     elif head is not None:
-                        yield _part(head, content.getvalue())
+                        yield _part(head, content)
             _require_the_end(parser)
     except ParserLimitReached as error:
         raise TooLarge(f"The multipart body is over a limit: {error}.") from None
@@ -82,7 +82,7 @@ def _require_the_end(parser: _Parser) -> None:
         ) from None
 
 
-def _part(head: MultipartSegment, content: bytes) -> Part:
+def _part(head: MultipartSegment, content: BytesIO) -> Part:
     media_type = head.content_type or ""
     if media_type.startswith("multipart/"):
         raise MalformedRequest("A multipart body inside another is not taken; send every file as a part of its own.")
@@ -103,17 +103,19 @@ def _utf_8(field: str) -> str:
     return field.encode("latin-1").decode("utf-8", "replace")
 
 
-def _decoded(content: bytes, encoding: str) -> bytes:
+def _decoded(content: BytesIO, encoding: str) -> bytes:
     """The content of a part without its `Content-Transfer-Encoding`, which few clients still give."""
     name = encoding.lower()
     if name in ("", "binary", "8bit", "7bit"):
-        return content
+        return content.getvalue()
     if name == "base64":
-        return from_base64(content.decode("latin-1"))
+        text = str(content.getbuffer(), "latin-1")
+        content.close()  # a large part need not stand in memory twice while it is decoded
+        return from_base64(text)
     if name == "quoted-printable":
-        if len(content) > MOST_QUOTED_PRINTABLE:
+        if len(content.getbuffer()) > MOST_QUOTED_PRINTABLE:
             raise TooLarge(
                 f"A part in quoted-printable has at most {MOST_QUOTED_PRINTABLE} bytes; send files as they are."
             )
-        return binascii.a2b_qp(content)
+        return binascii.a2b_qp(content.getvalue())
     raise MalformedRequest(f"The content transfer encoding {encoding[:32]!r} is not taken; send the bytes as they are.")
