@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from export.gradient.errors import UnsupportedGraph
+from export.gradient.errors import UnsupportedGraph, one_line
 from export.importing.answer import softmax
 
 Array = NDArray[Any]
@@ -91,8 +91,7 @@ def own_scores(file: ModelProto, images: NDArray[np.float32]) -> NDArray[np.floa
         answer = evaluator(file)
         parts = [answer(given[rows[start : start + batch]]) for start in range(0, len(rows), batch)]
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UnsupportedGraph(f"the file itself does not run ({reason})") from error
+        raise UnsupportedGraph(f"the file itself does not run ({one_line(error)})") from error
     flat = np.concatenate([np.asarray(part, dtype=np.float64).reshape(batch, -1) for part in parts])
     return np.asarray(flat[: len(images)])
 
