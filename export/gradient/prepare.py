@@ -16,7 +16,7 @@ from export.gradient.decompose import decompose
 from export.gradient.emitter import Emitter
 from export.gradient.errors import InvalidModel, UnsupportedGraph, UnsupportedOperator
 from export.gradient.folding import dtype_of, fold
-from export.gradient.graph import OPSET, Graph, live_nodes, static, to_model
+from export.gradient.graph import OPSET, STANDARD, Graph, live_nodes, static, to_model
 from export.gradient.inference import in_inference
 from export.gradient.layers import WeightedLayer, describe, weight_operand, weighted_layers
 from export.gradient.lower import lower, opset_of
@@ -121,7 +121,7 @@ def features_tensor(prepared: Prepared) -> str:
 
 
 def _at_our_opset(model: onnx.ModelProto) -> onnx.ModelProto:
-    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
+    opset = next((entry.version for entry in model.opset_import if entry.domain in STANDARD), None)
     if opset is None:
         raise InvalidModel("the model imports no version of the standard operators")
     try:
