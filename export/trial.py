@@ -80,7 +80,7 @@ class Trial:
 
 
 def shapes(bundle: Bundle, batch: int) -> dict[str, tuple[int, ...]]:
-    """Of every output that `service.bundle_schema` names, at this batch; not of maps."""
+    """The shape of every output that `service.bundle_schema` names, at this batch; maps are left aside."""
     spec, layers = bundle.input, len(bundle.layers)
     image = (spec.channels, spec.height, spec.width)
     columns = {

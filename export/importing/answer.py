@@ -111,7 +111,7 @@ def _of_one_sum(rows: Array) -> bool:
 
 
 def _spread(rows: Array) -> float:
-    """How far scores are from their mean, summed over the classes, on the picture where that is farthest."""
+    """The distance of scores from their mean, summed over the classes, on the picture where it is largest."""
     return float(np.abs(rows - rows.mean(axis=0)).sum(axis=1).max())
 
 

@@ -24,7 +24,7 @@ class OptionMismatch(GradientError):
 
 
 class RuntimeMissing(GradientError):
-    """What a bundle's graphs are tried with is not installed."""
+    """ONNX Runtime, with which a bundle's graphs are tried, is not installed."""
 
 
 @contextmanager
