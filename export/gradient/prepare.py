@@ -94,7 +94,9 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = (), logits: 
     if folded := left_out(graph):
         notes.append(_folded_note(folded))
     weighted = weighted_layers(graph)
-    others = _other_parameters(graph, weighted)
+    found = _rehearsed(graph)
+    _require_reached(found, weighted)
+    others = _other_parameters(graph, weighted, found)
     return Prepared(
         graph=graph,
         weighted=tuple(weighted),
@@ -176,9 +178,20 @@ def _rehearsed(graph: Graph) -> Gradients:
     return backward(g, LOGITS, cross_entropy_cotangent(g, static(graph.shape(LOGITS)[1:])[0]))
 
 
-def _other_parameters(graph: Graph, weighted: list[WeightedLayer]) -> dict[str, OtherParameter]:
+def _require_reached(found: Gradients, weighted: list[WeightedLayer]) -> None:
+    """Raise UnsupportedGraph where rounding or comparing lets no gradient through to a weight or to the image."""
+    wanted = {INPUT: "image"}
+    wanted |= {node.outputs[0]: f"weight {shown(layer.source)!r}" for layer in weighted for node in layer.nodes}
+    for tensor, name in reversed(wanted.items()):
+        if tensor not in found.tensors:
+            raise UnsupportedGraph(
+                f"no gradient reaches the {name}: only operators without one, which round or compare, "
+                "lie between it and the output; name an earlier tensor as the output"
+            )
+
+
+def _other_parameters(graph: Graph, weighted: list[WeightedLayer], found: Gradients) -> dict[str, OtherParameter]:
     """Trained tensors that are neither a layer's weight nor its bias, in forward order of first use."""
-    found = _rehearsed(graph)
     own = {layer.source for layer in weighted} | {layer.bias for layer in weighted if layer.bias}
     others: dict[str, OtherParameter] = {}
     for node in graph.nodes:
