@@ -1,4 +1,4 @@
-"""How far two computations of the same quantity may lie apart, and how far they do."""
+"""Two computations of the same quantity: their difference, and the bounds that it must keep."""
 
 from __future__ import annotations
 

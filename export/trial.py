@@ -17,6 +17,7 @@ import onnx
 from numpy.typing import NDArray
 
 from export.bundle import WEIGHTS_FILE, WeightFile, with_external_weights
+from export.gradient.errors import one_line
 from service.bundle_schema import Bundle, GraphName
 from service.runtime import RunHandle, Runtime, Session, zeros_for
 
@@ -52,12 +53,12 @@ class Trial:
         try:
             session = self.open(name)
         except Exception as error:  # the runtime's errors have no common class
-            return f"it does not load: {_one_line(error)}"
+            return f"it does not load: {one_line(error)}"
         for batch in BATCHES:
             try:
                 outputs = session.run(zeros_for(session, batch), RunHandle(quiet=True))
             except Exception as error:
-                return f"it does not run at batch {batch}: {_one_line(error)}"
+                return f"it does not run at batch {batch}: {one_line(error)}"
             wanted = shapes(self._bundle, batch)
             for output, value in outputs.items():
                 if output.startswith("map/"):
@@ -79,7 +80,7 @@ class Trial:
 
 
 def shapes(bundle: Bundle, batch: int) -> dict[str, tuple[int, ...]]:
-    """Of every output that `service.bundle_schema` names, at this batch; not of maps."""
+    """The shape of every output that `service.bundle_schema` names, at this batch; maps are left aside."""
     spec, layers = bundle.input, len(bundle.layers)
     image = (spec.channels, spec.height, spec.width)
     columns = {
@@ -96,7 +97,3 @@ def shapes(bundle: Bundle, batch: int) -> dict[str, tuple[int, ...]]:
         "batch_square": (layers,),
         "input_gradient": (batch, *(image if spec.layout == "nchw" else (*image[1:], image[0]))),
     }
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

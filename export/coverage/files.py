@@ -26,6 +26,7 @@ from torch.nn import functional
 from export.coverage.interpreted import Interpreted
 from export.coverage.measure import SAMPLES, Measurement, agreement
 from export.coverage.reference import clearest
+from export.gradient.graph import STANDARD
 from export.importing import ImportedModel, ImportOptions, import_classifier
 
 Array = NDArray[Any]
@@ -60,7 +61,7 @@ def files() -> tuple[File, ...]:
 def producer(file: File) -> str:
     """Who wrote the file, by its own word, and its opset."""
     model = onnx.load(file.path, load_external_data=False)
-    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    opset = next(entry.version for entry in model.opset_import if entry.domain in STANDARD)
     return f"{model.producer_name} {model.producer_version}".strip() + f", opset {opset}"
 
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+LONGEST_LINE = 300
+
 
 class GradientError(Exception):
     """A graph that cannot be differentiated."""
@@ -37,6 +39,11 @@ class UnsupportedOperator(GradientError):
         self.node = node
         self.reason = reason
         self.advice = advice
+
+
+def one_line(error: Exception) -> str:
+    """The words of any error, or its kind where it has none, short enough to stand within another's."""
+    return " ".join(str(error).split())[:LONGEST_LINE] or type(error).__name__
 
 
 class SamplesInTheWay(ValueError):

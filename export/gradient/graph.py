@@ -17,6 +17,8 @@ from export.gradient.errors import SamplesInTheWay, UnsupportedGraph
 
 OPSET = 20
 IR_VERSION = 10
+STANDARD = ("", "ai.onnx")
+"""The two names of the domain of ONNX's own operators."""
 
 Array = NDArray[Any]
 
@@ -186,11 +188,21 @@ def with_unique_names(nodes: Sequence[Node]) -> list[Node]:
     return named
 
 
+def stored_tensors(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    """The initializers of a proto and the tensors of its Constant nodes, by name; branches are left aside."""
+    found = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        value = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
+        if node.op_type == "Constant" and value is not None:
+            found[node.output[0]] = value
+    return found
+
+
 def nodes_of(graph: onnx.GraphProto) -> list[Node]:
     """The nodes of a proto, attributes as Python values; UnsupportedGraph for foreign domains."""
     nodes = []
     for proto in graph.node:
-        if proto.domain not in ("", "ai.onnx"):
+        if proto.domain not in STANDARD:
             raise UnsupportedGraph(
                 f"operator {proto.domain}::{proto.op_type} (node {proto.name!r}) is not standard ONNX; "
                 "export the model with operators of the default domain only"

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, defs, numpy_helper
 
 from export.gradient.errors import UnsupportedOperator
+from export.gradient.graph import STANDARD, stored_tensors
 from export.gradient.names import OWN, branches
 
 FIRST_WITH_TRAINING_MODE = 14
 """Opset from which BatchNormalization says its mode by an attribute; before, by the number of its outputs."""
-STANDARD = ("", "ai.onnx")
 ADVICE = "call model.eval() before the export"
 
 
@@ -32,7 +32,7 @@ def in_inference(model: ModelProto) -> tuple[ModelProto, tuple[str, ...]]:
     trained: list[str] = []
     for graph in _all_graphs(copy.graph):
         read = _read_names(graph)
-        constants = _constants(graph)
+        constants = stored_tensors(graph)
         for node in graph.node:
             if node.domain not in STANDARD:
                 continue
@@ -57,21 +57,12 @@ def _all_graphs(graph: GraphProto) -> Iterable[GraphProto]:
 
 
 def _read_names(graph: GraphProto) -> set[str]:
-    """What any node of the graph or of a branch in it reads, and the graph's own outputs."""
+    """The tensors that any node of the graph or of a branch in it reads, and the graph's own outputs."""
     read = {value.name for value in graph.output}
     read.update(name for node in graph.node for name in node.input)
     for branch in branches(graph):
         read |= _read_names(branch)
     return read
-
-
-def _constants(graph: GraphProto) -> Mapping[str, TensorProto]:
-    found: dict[str, TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        value = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
-        if node.op_type == "Constant" and value is not None:
-            found[node.output[0]] = value
-    return found
 
 
 def _batch_normalization(node: NodeProto, opset: int, read: set[str], _: Mapping[str, TensorProto]) -> bool:

@@ -21,7 +21,7 @@ from export.gradient.names import OWN
 
 
 class Traced(Protocol):
-    """What is known of every tensor at one batch size."""
+    """A walk at one batch size: it knows every tensor's shape, and the values of those that are constant."""
 
     batch: int
     values: dict[str, Array]

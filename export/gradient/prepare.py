@@ -16,7 +16,7 @@ from export.gradient.decompose import decompose
 from export.gradient.emitter import Emitter
 from export.gradient.errors import InvalidModel, UnsupportedGraph, UnsupportedOperator
 from export.gradient.folding import dtype_of, fold
-from export.gradient.graph import OPSET, Graph, live_nodes, static, to_model
+from export.gradient.graph import OPSET, STANDARD, Graph, live_nodes, static, to_model
 from export.gradient.inference import in_inference
 from export.gradient.layers import WeightedLayer, describe, weight_operand, weighted_layers
 from export.gradient.lower import lower, opset_of
@@ -94,7 +94,9 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = (), logits: 
     if folded := left_out(graph):
         notes.append(_folded_note(folded))
     weighted = weighted_layers(graph)
-    others = _other_parameters(graph, weighted)
+    found = _rehearsed(graph)
+    _require_reached(found, weighted)
+    others = _other_parameters(graph, weighted, found)
     return Prepared(
         graph=graph,
         weighted=tuple(weighted),
@@ -121,7 +123,7 @@ def features_tensor(prepared: Prepared) -> str:
 
 
 def _at_our_opset(model: onnx.ModelProto) -> onnx.ModelProto:
-    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
+    opset = next((entry.version for entry in model.opset_import if entry.domain in STANDARD), None)
     if opset is None:
         raise InvalidModel("the model imports no version of the standard operators")
     try:
@@ -156,7 +158,7 @@ def _folded_note(names: list[str]) -> str:
 
 
 def _keep_trained_chains(graph: Graph) -> None:
-    """As `keep_trained_chains`, but for graphs in which a rule refuses a node that this puts back."""
+    """Call `keep_trained_chains`, and leave the graph as it was where a rule refuses a node that this puts back."""
     nodes, constants = graph.nodes, dict(graph.constants)
     keep_trained_chains(graph)
     if not graph.shared:
@@ -176,9 +178,20 @@ def _rehearsed(graph: Graph) -> Gradients:
     return backward(g, LOGITS, cross_entropy_cotangent(g, static(graph.shape(LOGITS)[1:])[0]))
 
 
-def _other_parameters(graph: Graph, weighted: list[WeightedLayer]) -> dict[str, OtherParameter]:
+def _require_reached(found: Gradients, weighted: list[WeightedLayer]) -> None:
+    """Raise UnsupportedGraph where rounding or comparing lets no gradient through to a weight or to the image."""
+    wanted = {INPUT: "image"}
+    wanted |= {node.outputs[0]: f"weight {shown(layer.source)!r}" for layer in weighted for node in layer.nodes}
+    for tensor, name in reversed(wanted.items()):
+        if tensor not in found.tensors:
+            raise UnsupportedGraph(
+                f"no gradient reaches the {name}: only operators without one, which round or compare, "
+                "lie between it and the output; name an earlier tensor as the output"
+            )
+
+
+def _other_parameters(graph: Graph, weighted: list[WeightedLayer], found: Gradients) -> dict[str, OtherParameter]:
     """Trained tensors that are neither a layer's weight nor its bias, in forward order of first use."""
-    found = _rehearsed(graph)
     own = {layer.source for layer in weighted} | {layer.bias for layer in weighted if layer.bias}
     others: dict[str, OtherParameter] = {}
     for node in graph.nodes:

@@ -101,7 +101,7 @@ def operators_with_rules() -> tuple[str, ...]:
 
 
 def carries_gradient(operator: str) -> bool:
-    """Whether a gradient flows through the operator: not through a shape, an index or a condition."""
+    """True where a gradient flows through the operator: not through a shape, an index or a condition."""
     return operator not in _without
 
 
@@ -132,7 +132,7 @@ def broadcasts(operator: str) -> bool:
 
 
 def _cotangents(rule: Rule) -> float:
-    """How many outputs of a node the rule takes cotangents of."""
+    """The number of a node's outputs whose cotangents the rule takes."""
     parameters = list(inspect.signature(rule).parameters.values())
     several = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
     return math.inf if several else len(parameters) - len(("g", "node"))

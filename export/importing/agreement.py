@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from export.gradient.errors import UnsupportedGraph
+from export.gradient.errors import UnsupportedGraph, one_line
 from export.importing.answer import softmax
 
 Array = NDArray[Any]
@@ -25,7 +25,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Reference:
-    """What the file itself answers: `probabilities` float64 [M, K] of `images`, the bundle's `input` [M, …].
+    """The file's own answer: `probabilities` float64 [M, K] of `images`, the bundle's `input` [M, …].
 
     Rows of NaN are of images to which the file has no answer. `tolerance` is what the file's own
     rounding of its probabilities comes to, at least 1e-4.
@@ -78,7 +78,7 @@ def evaluator(model: ModelProto) -> Evaluator:
 
 
 def own_scores(file: ModelProto, images: NDArray[np.float32]) -> NDArray[np.float64]:
-    """What the graph of the file answers to `images`, [M, K], at the batch it was exported for, else one by one.
+    """Ask the graph of the file about `images`: scores [M, K], at the batch it was exported for, else one by one.
 
     Raises UnsupportedGraph where it does not run.
     """
@@ -91,8 +91,7 @@ def own_scores(file: ModelProto, images: NDArray[np.float32]) -> NDArray[np.floa
         answer = evaluator(file)
         parts = [answer(given[rows[start : start + batch]]) for start in range(0, len(rows), batch)]
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UnsupportedGraph(f"the file itself does not run ({reason})") from error
+        raise UnsupportedGraph(f"the file itself does not run ({one_line(error)})") from error
     flat = np.concatenate([np.asarray(part, dtype=np.float64).reshape(batch, -1) for part in parts])
     return np.asarray(flat[: len(images)])
 

@@ -32,7 +32,7 @@ ROUNDING_OF_SUM = 1e-5  # a sum of 1 in float32
 UNIT_TOLERANCE = 1e-3  # a sum of 1 in half precision, or of a thousand clipped classes
 SUM_TOLERANCE = 1e-4  # relative, of sums other than 1
 TOLD_APART = 1e-2  # scores that change by less from picture to picture say nothing of what they are
-ROUNDING = 1e-6  # 1 − p, where p is 1, may come out so far below 0
+ROUNDING = 1e-6  # sums and differences of probabilities may come out so far above 1 and below 0
 
 GIVEN = "the file answers probabilities, not logits: /predict gives them, gradients are of −ln of them"
 FLOORED = f"{GIVEN} (of {SMALLEST:.1e} where they are smaller)"
@@ -94,9 +94,9 @@ def _of_one_score(rows: Array, known: Array, output: str, logarithms: Logarithms
         columns = [added.op("Reshape", part, column) for part in (complement, own)]
         return Answer(added.op("Concat", *columns, axis=1), two, ONE_PROBABILITY)
     score = added.op("Reshape", output, column)
-    if known.min() >= 0 and known.max() <= 1:
+    if known.min() >= -ROUNDING and known.max() <= 1 + ROUNDING:
         pair = added.op("Concat", added.op("Sub", added.constant(1.0), score), score, axis=1)
-        return Answer(logarithms.floored(pair), two, ONE_PROBABILITY)
+        return Answer(logarithms.floored(pair), _shares(two), ONE_PROBABILITY)
     pair = added.op("Mul", score, added.constant([[0.0, 1.0]]))
     return Answer(pair, softmax(np.hstack([np.zeros_like(rows), rows])), ONE_LOGIT)
 
@@ -111,7 +111,7 @@ def _of_one_sum(rows: Array) -> bool:
 
 
 def _spread(rows: Array) -> float:
-    """How far scores are from their mean, summed over the classes, on the picture where that is farthest."""
+    """The distance of scores from their mean, summed over the classes, on the picture where it is largest."""
     return float(np.abs(rows - rows.mean(axis=0)).sum(axis=1).max())
 
 
@@ -122,6 +122,6 @@ def _shares(rows: Array) -> NDArray[np.float64]:
 
 
 def softmax(rows: Array) -> NDArray[np.float64]:
-    """Of float64 rows [M, K]; a row with a NaN becomes NaN."""
+    """Return the softmax of float64 rows [M, K]; a row with a NaN becomes NaN."""
     exponentials = np.exp(rows - rows.max(axis=1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))

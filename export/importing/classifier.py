@@ -87,9 +87,9 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     added = Appended(model)
     answer = understood(own_scores(file, images), graph.output, Logarithms(graph, added), added)
     notes += [answer.note] if answer.note else []
-    model = keep_only(added.to(model), answer.logits)
     is_flat = len(graph.shapes.get(answer.logits, ())) == 2
-    model = with_standard_ends(model, answer.logits, is_flat)
+    logits = answer.logits if is_flat else added.op("Flatten", answer.logits, axis=1)
+    model = with_standard_ends(keep_only(added.to(model), logits), logits)
     return ImportedModel(
         model=model,
         constants=tuple(dict.fromkeys((*untrained(model), *added.constants))),

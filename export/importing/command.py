@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,16 +12,13 @@ from onnx import ModelProto
 
 from export.bundle import folder_beside, opset_of, write_bundle
 from export.gradient import differentiate, prepare
-from export.gradient.errors import GradientError, UnsupportedGraph
+from export.gradient.errors import UnsupportedGraph
 from export.importing.agreement import Reference
 from export.importing.classifier import ImportedModel, import_classifier
 from export.importing.errors import OptionMismatch, RuntimeMissing, faults_of
 from export.importing.labels import read_labels
 from export.importing.options import ImportOptions
 from service.bundle_schema import Architecture, Bundle, GraphName, ParityCheck
-
-REFUSED = 2
-"""Exit status of a refusal, the same as for a malformed command line."""
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -56,12 +52,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Import, differentiate and write; a refusal is one line on standard error and leaves nothing behind."""
-    try:
-        bundle = import_bundle(options.model, options.name, import_options(options), options.out)
-    except GradientError as error:
-        print(f"error: {_one_line(error)}", file=sys.stderr)
-        return REFUSED
+    """Import, differentiate and write; a refusal leaves nothing behind.
+
+    Raises GradientError as `import_bundle` does.
+    """
+    bundle = import_bundle(options.model, options.name, import_options(options), options.out)
     print(f"{options.out / bundle.name}: {len(bundle.labels)} classes, {len(bundle.layers)} layers")
     for note in bundle.notes:
         print(f"  {note}")
@@ -177,7 +172,3 @@ def _size(text: str) -> tuple[int, int]:
     if len(parts) != 2:
         raise argparse.ArgumentTypeError(f"{text!r}: HEIGHT,WIDTH is needed")
     return _positive(parts[0].strip()), _positive(parts[1].strip())
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import onnx
 
-from export.gradient.errors import GradientError, InvalidModel
+from export.gradient.errors import GradientError, InvalidModel, one_line
 
 
 class OptionMismatch(GradientError):
@@ -24,7 +24,7 @@ class OptionMismatch(GradientError):
 
 
 class RuntimeMissing(GradientError):
-    """What a bundle's graphs are tried with is not installed."""
+    """ONNX Runtime, with which a bundle's graphs are tried, is not installed."""
 
 
 @contextmanager
@@ -44,13 +44,9 @@ def faults_of(path: Path) -> Iterator[None]:
 
 
 def _what_is_wrong(path: Path, error: Exception) -> str:
-    met = f"the importer does not understand it ({type(error).__name__}: {_one_line(error)})"
+    met = f"the importer does not understand it ({type(error).__name__}: {one_line(error)})"
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except Exception as found:
-        return f"{met}; onnx's checker says: {_one_line(found)}"
+        return f"{met}; onnx's checker says: {one_line(found)}"
     return met
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

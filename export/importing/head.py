@@ -48,19 +48,12 @@ def refuse_decisions(model: ModelProto, output: str) -> None:
         )
 
 
-def with_standard_ends(model: ModelProto, logits: str, is_flat: bool) -> ModelProto:
-    """A copy whose input is called `input` and whose output `logits` is [N, K].
-
-    Unless the tensor `logits` is known to be flat, [N, K, 1, 1] say, it is flattened.
-    """
+def with_standard_ends(model: ModelProto, logits: str) -> ModelProto:
+    """A copy whose input is called `input` and whose tensor `logits` [N, K] is the one output, of that name."""
     copy = ModelProto()
     copy.CopyFrom(model)
     graph = copy.graph
     taken = {name for node in graph.node for name in (*node.input, *node.output)}
-    if not is_flat:
-        flat = _fresh("flat_scores", taken)
-        graph.node.append(helper.make_node("Flatten", [logits], [flat], name=flat, axis=1))
-        logits = flat
     names = {graph.input[0].name: INPUT, logits: LOGITS}
     for name in (INPUT, LOGITS):
         if name in taken and name not in names:
@@ -82,7 +75,3 @@ def rename_tensors(graph: GraphProto, names: Mapping[str, str]) -> None:
                 field[index] = names.get(name, name)
     for entry in (*graph.initializer, *graph.input, *graph.output):
         entry.name = names.get(entry.name, entry.name)
-
-
-def _fresh(name: str, taken: set[str]) -> str:
-    return next(candidate for count in range(1, 10**6) if (candidate := f"{name}_{count}") not in taken)

@@ -36,7 +36,7 @@ HOLDING_BYTES = {
 
 @dataclass(frozen=True)
 class FirstConvolution:
-    """What a convolution that reads the image says of it: the axis of its channels, and their number."""
+    """A convolution that reads the image, and so knows the axis of its channels and their number."""
 
     channel_axis: int
     channels: int

@@ -6,9 +6,8 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from export.gradient.graph import IR_VERSION
+from export.gradient.graph import IR_VERSION, STANDARD, stored_tensors
 from export.importing.head import rename_tensors
-from export.importing.standard import STANDARD
 
 REFERENCE_OPSET = 21
 QUANTIZERS = {"QuantizeLinear", "DequantizeLinear"}
@@ -21,10 +20,7 @@ def with_float_weights(model: ModelProto) -> tuple[ModelProto, tuple[str, ...]]:
     copy = ModelProto()
     copy.CopyFrom(model)
     graph = copy.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
-            constants[node.output[0]] = node.attribute[0].t
+    constants = stored_tensors(graph)
     kept: list[NodeProto] = []
     found: dict[str, TensorProto] = {}
     for node in graph.node:
@@ -43,7 +39,7 @@ def with_float_weights(model: ModelProto) -> tuple[ModelProto, tuple[str, ...]]:
 
 
 def _value(model: ModelProto, node: NodeProto, constants: dict[str, TensorProto]) -> TensorProto:
-    """What one node makes of constants, by onnx's reference evaluator, which knows it from opset 19."""
+    """The value that one node makes of constants, by onnx's reference evaluator, which knows it from opset 19."""
     operands = []
     for name in node.input:
         if name:

@@ -1,4 +1,4 @@
-"""What the owner of a file says of it."""
+"""The flags: they say what a file leaves open, and only its owner knows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Layout = Literal["nchw", "nhwc"]
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What the file does not say. Mean and std apply to RGB in [0, 1]; sizes are (height, width)."""
+    """An owner's word on what the file does not say. Mean and std apply to RGB in [0, 1]; sizes are (height, width)."""
 
     labels: tuple[str, ...]
     mean: tuple[float, ...]

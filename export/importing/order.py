@@ -75,7 +75,7 @@ def _sorted(graph: GraphProto, known: set[str], made: set[str]) -> Iterator[Node
 
 
 def _read(node: NodeProto) -> Iterator[str]:
-    """What the node reads, and what the branches in it read of the graph around them."""
+    """The tensors that the node reads, and those of the graph around it that its branches read."""
     yield from (name for name in node.input if name)
     for branch in branches_of(node):
         own = set(defined_names(branch))

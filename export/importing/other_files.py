@@ -1,4 +1,4 @@
-"""What a file that is no ONNX model seems to be, by its first bytes, and what to do with it."""
+"""Files that are no ONNX model are recognised here by their first bytes, with advice on what to do."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
-from export.importing.standard import STANDARD, keep_only
+from export.gradient.graph import STANDARD, stored_tensors
+from export.importing.standard import keep_only
 
 FLOATS = {
     TensorProto.FLOAT: ("float32", 0.0),
@@ -38,10 +39,7 @@ def without_rounding(model: ModelProto, output: str) -> Unrounded:
     """The casts and quantizations among the last nodes are taken out, where only those with a Softmax are behind."""
     copy = ModelProto()
     copy.CopyFrom(model)
-    values = {tensor.name: tensor for tensor in copy.graph.initializer}
-    for node in copy.graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
-            values[node.output[0]] = node.attribute[0].t
+    values = stored_tensors(copy.graph)
     tolerance, kinds, changed = 0.0, list[str](), False
     for node in _last(copy, output):
         if node.op_type == "Cast":

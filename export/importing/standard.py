@@ -21,11 +21,10 @@ from onnx import (
 
 from export.gradient.decompose import decompose
 from export.gradient.errors import InvalidModel, UnsupportedGraph, UnsupportedOperator
-from export.gradient.graph import IR_VERSION, OPSET
+from export.gradient.graph import IR_VERSION, OPSET, STANDARD
 
 OLDEST_OPSET = 7
 FIRST_WITH_RESIZE_MODES = 11
-STANDARD = ("", "ai.onnx")
 INTEGER_OPERATORS = {
     "QuantizeLinear",
     "DequantizeLinear",

@@ -188,9 +188,9 @@ def _static_axis(g: Emitter, node: Node, shape: Sequence[Dimension], axis: int) 
 
 
 def _of_constant(g: Emitter, node: Node, name: str, dy: str) -> Cotangent:
-    """What a trained constant, or a tensor that all samples share, gets of `dy`.
+    """The part of `dy` that is the gradient of a trained constant, or of a tensor that all samples share.
 
-    That has its shape but for the axes along which it was repeated.
+    `dy` has the tensor's shape but for the axes along which it was repeated.
     """
     if name not in g.graph.shared and not g.graph.is_parameter(name):
         return None

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
@@ -32,7 +33,11 @@ def feeds(case: Case, precision: type) -> dict[str, Array]:
 @lru_cache(maxsize=4)
 def session_of(case: Case) -> onnxruntime.InferenceSession:
     """The case's gradient graph in float32 on ONNX Runtime."""
-    model = differentiate(prepare(network(case)), OUTPUTS)
+    return runtime(differentiate(prepare(network(case)), OUTPUTS))
+
+
+def runtime(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    """The graph on ONNX Runtime, on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

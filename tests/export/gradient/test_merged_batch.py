@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,23 +22,17 @@ from export.gradient import OPSET, UnsupportedOperator, differentiate, prepare, 
 from export.gradient.build import OUTPUTS as GRAPHS
 from export.reference import evaluate
 
+from . import runner
 from .cases import w
 from .oracles import directional_derivative, numerical_gradient
+from .runner import runtime
 
 Array = NDArray[Any]
 Place = Literal["outermost", "between", "innermost"]
 
 BATCH, CLASSES = 3, 4
 LABEL = np.array([0, 3, 1])
-OUTPUTS = (
-    "logits",
-    "activation_square",
-    "weight_square",
-    "bias_square",
-    "other_square",
-    "batch_square",
-    "input_gradient",
-)
+OUTPUTS = (*runner.OUTPUTS, "activation_square")
 PLACES: dict[Place, list[int]] = {"outermost": [0, 1, 2], "between": [1, 0, 2], "innermost": [1, 2, 0]}
 few = settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
@@ -201,12 +194,6 @@ def assert_right(steps: Step, a: int, b: int, place: Place) -> None:
 
 def feeds(image: Array) -> dict[str, Array]:
     return {"input": image, "label": LABEL[: len(image)], "cotangent_scale": np.ones(len(image), image.dtype)}
-
-
-def runtime(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 @pytest.mark.parametrize("place", PLACES)

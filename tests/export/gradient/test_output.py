@@ -1,4 +1,4 @@
-"""One Softmax at the end is taken off, whatever it was applied to; none where the output is said to be logits."""
+"""The end of a network: one Softmax is taken off unless the output is said to be logits; and it passes gradients on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from export.gradient import OPSET, prepare
+from export.gradient import OPSET, UnsupportedGraph, prepare
 from export.reference import evaluate
 
 Array = NDArray[Any]
@@ -58,3 +58,16 @@ def test_probabilities_that_are_said_to_be_logits_stay() -> None:
     ready = prepare(network("Softmax"), logits=True)
     assert np.allclose(evaluate(ready.forward, {"input": IMAGE})["logits"], own(network("Softmax")), atol=1e-6)
     assert not ready.notes
+
+
+def test_a_weight_that_no_gradient_reaches_is_named() -> None:
+    with pytest.raises(UnsupportedGraph, match=r"no gradient reaches the weight 'head.weight'.*round or compare"):
+        prepare(network("Tanh", "Round"), logits=True)
+
+
+def test_an_image_that_no_gradient_reaches_is_named() -> None:
+    model = network("Tanh")
+    model.graph.node.insert(0, helper.make_node("Round", ["image"], ["rounded"], name="round"))
+    model.graph.node[1].input[0] = "rounded"
+    with pytest.raises(UnsupportedGraph, match="no gradient reaches the image"):
+        prepare(model, logits=True)

@@ -15,7 +15,7 @@ from export.reference import evaluate
 
 from .cases import ints, w
 from .oracles import directional_derivative, numerical_gradient
-from .test_merged_batch import runtime
+from .runner import runtime
 
 Array = NDArray[Any]
 

@@ -19,23 +19,16 @@ from export.gradient import OPSET, Prepared, differentiate, prepare, to_float64
 from export.gradient.build import OUTPUTS as GRAPHS
 from export.reference import evaluate
 
+from . import runner
 from .cases import ints, w
 from .oracles import directional_derivative, numerical_gradient
-from .test_merged_batch import runtime
+from .runner import runtime
 
 Array = NDArray[Any]
 
 TOKENS, CLASSES, BATCH = 4, 3, 3
 LABEL = np.array([0, 2, 1])
-OUTPUTS = (
-    "logits",
-    "activation_square",
-    "weight_square",
-    "bias_square",
-    "other_square",
-    "batch_square",
-    "input_gradient",
-)
+OUTPUTS = (*runner.OUTPUTS, "activation_square")
 POSITIONS = w(TOKENS * TOKENS, 2, seed=9)
 GRID = w(1, 2, TOKENS, TOKENS, seed=9)
 PAIRS = np.arange(TOKENS)[:, None] - np.arange(TOKENS) + TOKENS - 1

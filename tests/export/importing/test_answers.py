@@ -48,7 +48,7 @@ def softmax(rows: Array) -> Array:
 
 
 def shares(rows: Array) -> Array:
-    """What /predict has to say of a file's own scores, be they probabilities."""
+    """The right answer of /predict to a file's own scores, if they are probabilities."""
     rows = rows.reshape(len(rows), -1).astype(np.float64)
     if rows.shape[1] == 1:
         return np.hstack([1 - rows, rows])
@@ -248,6 +248,25 @@ def test_one_score_that_is_no_probability_is_a_logit(tmp_path: Path) -> None:
 
     bundle = gives_its_own_answer(ending, tmp_path, logistic)
     assert "logit of the second label" in " ".join(bundle.notes)
+
+
+@pytest.mark.parametrize("beyond", ["above 1", "below 0"])
+def test_one_probability_that_rounding_takes_out_of_its_bounds_is_still_one(tmp_path: Path, beyond: str) -> None:
+    """A sum of some classes' probabilities comes out as 1.0000001 at times, and 1 less it as −0.0000001."""
+    score = [ONE_SCORE, node("Mul", ["score", "steep"], ["s"]), node("Sigmoid", ["s"], ["p"])]
+    constants = {"one": ONE, "steep": number(-20), "next": np.nextafter(np.float32(1), np.float32(2))}
+    if beyond == "above 1":
+        nodes = [node("Mul", ["p", "next"], ["out"])]
+    else:
+        nodes = [node("Mul", ["p", "next"], ["q"]), node("Sub", ["unit", "q"], ["out"])]
+        constants["unit"] = number(1)
+    ending = Ending([*score, *nodes], constants, labels=2)
+    bundle = bundled(ending, tmp_path)
+    assert "probability of the second label" in " ".join(bundle.notes)
+    batch = np.concatenate([images(5), images(5) / 100])
+    own = session(ending.model()).run(["out"], {"image": batch})[0].reshape(-1)
+    assert own.max() > 1 if beyond == "above 1" else own.min() < 0
+    assert np.allclose(softmax(answers(tmp_path, "forward", batch)["logits"])[:, 1], own, atol=1e-6)
 
 
 def test_logits_that_happen_to_be_positive_are_no_probabilities(tmp_path: Path) -> None:
