@@ -176,6 +176,22 @@ def test_examples_name_the_default_model_and_another_or_none_where_none_is_serve
         assert looked_up(empty.url) == ("late", ["late", "late@1"])
 
 
+@pytest.mark.parametrize(("wanted", "named"), [("typo", "colour"), ("colour@1", "colour"), ("other", "other")])
+def test_the_document_is_there_whatever_the_default_model_is_and_its_examples_work(
+    tmp_path: Path, wanted: str, named: str
+) -> None:
+    for name, version in (("colour", "1"), ("colour", "2"), ("other", "1")):
+        write_bundle(tmp_path, name, version=version)
+    with running(tmp_path, default_model=wanted) as server, server.client() as client:
+        answer = client.get("/openapi.json")
+        assert answer.status_code == 200
+        for method, path, operation in operations(answer.json()):
+            if "/models/{name}" in path:
+                assert operation["parameters"][0]["example"] == named
+                if method == "get":
+                    assert sent_as_documented(client, method, path, operation).status_code == 200, path
+
+
 def test_keys_are_declared_and_needed_where_the_settings_say_so(document: Json, tmp_path: Path) -> None:
     assert set(document["components"]["securitySchemes"]) == {"bearer", "api_key"}
     assert not any("security" in operation for _, _, operation in operations(document))
