@@ -33,15 +33,20 @@ MAX_PIECES: Final = 2**16
 Each costs microseconds in Python, and dozens of bytes in decoders."""
 MAX_SEGMENTS: Final = 2**12
 """Of a JPEG, before its size, and bytes that fill up: the event loop looks for it."""
+MAX_EXIF_SEGMENTS: Final = 64
+"""Segments of EXIF in a JPEG: Pillow joins them one by one, so that each costs as much as all before it."""
 MAX_SCANS: Final = 1000
 SCANS_OF_LARGEST: Final = 32
 """Scans of a JPEG that has as many pixels as are allowed; each goes over all of them. Encoders write ten."""
 MAX_TILE_PIXELS: Final = 2**22
 """One tile of a TIFF is decoded as a whole, however small the picture is."""
 
+EXIF: Final = b"Exif\x00\x00"
+"""The beginning of a segment that holds EXIF."""
+
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Starts of frames, of whatever kind; the three others define tables, or are reserved."""
-_PROGRESSIVE, _START_OF_SCAN, _END = 0xC2, 0xDA, 0xD9
+_PROGRESSIVE, _START_OF_SCAN, _END, _APP1 = 0xC2, 0xDA, 0xD9, 0xE1
 _WITHOUT_LENGTH = frozenset(range(0xD0, 0xD9)) | {0x01}
 _WITHOUT_LENGTH_TO_PILLOW = _WITHOUT_LENGTH | {0x00, 0xC8, 0xD9} | frozenset(range(0xF0, 0xFE))
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -191,7 +196,7 @@ def open_image(data: bytes, kind: str) -> Image.Image:
 
 def check_segments(data: bytes) -> None:
     """Raises UndecodableImage for a JPEG of more segments, or components of a frame, than decoders list in a moment."""
-    position, pieces = 2, 0
+    position, pieces, of_exif = 2, 0, 0
     while 0 <= (position := data.find(b"\xff", position)) < len(data) - 1:
         marker = data[position + 1]
         if marker == _START_OF_SCAN:
@@ -204,9 +209,12 @@ def check_segments(data: bytes) -> None:
         else:
             length = int.from_bytes(data[position + 2 : position + 4], "big")
             pieces += length // 3 if marker in _FRAME_MARKERS else 0
+            of_exif += marker == _APP1 and data.startswith(EXIF, position + 4)
             position += 2 + max(2, length)
         if pieces > MAX_PIECES:
             raise UndecodableImage(f"The JPEG has more than {MAX_PIECES} segments and components.")
+        if of_exif > MAX_EXIF_SEGMENTS:
+            raise UndecodableImage(f"The JPEG has more than {MAX_EXIF_SEGMENTS} segments of EXIF.")
 
 
 def check_scans(data: bytes, max_pixels: int = MAX_PIXELS) -> None:
