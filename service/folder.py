@@ -105,9 +105,11 @@ def _look_at_bundle(directory: Path, names: list[str], look: Look) -> None:
     if DESCRIPTION not in names:
         return
     try:
+        fingerprint = _fingerprint(directory, names)
+        # Only now does "there is none" mean that: every other reason why a link cannot be followed was raised above.
         if not os.path.exists(directory / DESCRIPTION) and os.path.islink(directory / DESCRIPTION):
             raise OSError(None, f"{DESCRIPTION}: {LEADS_NOWHERE}")
-        look.bundles[directory] = _fingerprint(directory, names)
+        look.bundles[directory] = fingerprint
     except OSError as error:
         look.unreadable[directory] = why(error)
 
