@@ -79,7 +79,7 @@ class Trial:
 
 
 def shapes(bundle: Bundle, batch: int) -> dict[str, tuple[int, ...]]:
-    """Of every output that `service.bundle_schema` names, at this batch; not of maps."""
+    """The shapes of every output that `service.bundle_schema` names, at this batch; not of maps."""
     spec, layers = bundle.input, len(bundle.layers)
     image = (spec.channels, spec.height, spec.width)
     columns = {

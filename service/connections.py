@@ -1,4 +1,4 @@
-"""What all connections of one server share: how many there may be, the date, and what ended those cut off."""
+"""All connections of one server share this: how many there may be, the date, and what ended those cut off."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Waiting(Protocol):
 
 
 class Connections:
-    """For the event loop's thread; the counts may be read by any."""
+    """The state is changed by the event loop's thread alone; any thread may read the counts."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.open = 0
         self.ended: Counter[str] = Counter()
-        """By what ended them, where it was not their client or the answer itself."""
+        """The number ended for each reason, where that was not their client or the answer itself."""
         self.date = _date_line(time.time())
         self._full_until = 0.0
         self._reported: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""What an image file says before its pixels are decoded: its format, its size, and whether it is one to decode.
+"""Reads what an image file says before its pixels are decoded: its format, its size, and whether it is one to decode.
 
 A file of a few kilobytes can say much that costs a decoder time or memory and adds no pixel: comments by the
 hundred thousand, repeated scans, tiles far larger than the picture. Such parts are left out where that is allowed,
@@ -22,7 +22,7 @@ FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
 MAX_PIXELS: Final = 25_000_000
 MAX_PIXELS_COPIED: Final = 16_000_000
-"""Of WEBP and AVIF: Pillow copies their pixels at once and holds the interpreter for it, 40 ms for so many."""
+"""A WEBP or AVIF may have so many: Pillow copies them at once and holds the interpreter for it, some 40 ms."""
 MAX_PIXELS_BESIDE: Final = 2**22
 """Pixels in an AVIF's transparency, layers and parts, more than twice those of the picture that it says it is."""
 MAX_SIDE: Final = 2**18
@@ -32,7 +32,7 @@ MAX_PIECES: Final = 2**16
 
 Each costs microseconds in Python, and dozens of bytes in decoders."""
 MAX_SEGMENTS: Final = 2**12
-"""Of a JPEG, before its size, and bytes that fill up: the event loop looks for it."""
+"""Segments of a JPEG, and bytes that fill up, among which the event loop looks for its size."""
 MAX_EXIF_SEGMENTS: Final = 64
 """Segments of EXIF in a JPEG: Pillow joins them one by one, so that each costs as much as all before it."""
 MAX_SCANS: Final = 1000
@@ -99,7 +99,7 @@ def known_format(data: bytes) -> str:
 
 
 def _brands(data: bytes) -> tuple[bytes, ...]:
-    """Of an ISO base media file (AVIF, HEIC, MP4): the major brand, and those that it is compatible with."""
+    """The major brand of an ISO base media file (AVIF, HEIC, MP4), and those that it is compatible with."""
     if data[4:8] != b"ftyp":
         return ()
     end = min(int.from_bytes(data[:4], "big"), len(data), 1024)
@@ -261,7 +261,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _all_coefficients_are_there(data: bytes, segments: list[tuple[int, int, int]]) -> bool:
-    """Of a progressive JPEG: every coefficient of every component has come, down to its last bit (T.81, G.1.1.1)."""
+    """True if a progressive JPEG has every coefficient of every component, down to its last bit (T.81, G.1.1.1)."""
     components: set[int] = set()
     missing_bits: dict[tuple[int, int], int] = {}
     for marker, start, end in segments:

@@ -1,4 +1,4 @@
-"""What endpoints declare of themselves for the OpenAPI document: bodies with images, parameters, errors.
+"""Endpoints declare themselves for the OpenAPI document in these words: bodies with images, parameters, errors.
 
 `service.openapi_document` puts the document together. It also knows what is served, and so fills in the
 examples that are marked here as `A_MODEL`, `ITS_VERSION` and `TWO_MODELS`.

@@ -54,11 +54,11 @@ BESIDES: Final[tuple[type[BaseModel], ...]] = (Problem, ProtocolError, LabelledI
 """Schemas that no endpoint gives as its `response_model`."""
 
 NOT_FINITE: Final[Json] = {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}
-"""What stands for a number that JSON cannot write; one schema, lest a client have one for each such number."""
+"""Strings that stand for a number which JSON cannot write; one schema, lest a client have one for each such number."""
 
 
 def operation_id(route: APIRoute) -> str:
-    """What generated clients call the operation: the route's own name, e.g. `predict`."""
+    """The name that generated clients give the operation: the route's own, e.g. `predict`."""
     return route.name
 
 

@@ -70,7 +70,7 @@ class Protocol(RequestReader):
         self._last_words: ServiceError | None = None
         """Why nothing more is read; said when what came before is answered."""
         self._refused = False
-        """Whether what comes is thrown away."""
+        """True once all that comes is thrown away."""
         self._lingers_since: float | None = None
         """When the last answer was given, if nothing was closed for what may still come."""
         self._unread = UnreadAnswer()
@@ -79,7 +79,7 @@ class Protocol(RequestReader):
 
     @property
     def lost(self) -> bool:
-        """Whether nobody waits any more for the request that is worked on."""
+        """True if nobody waits any more for the request that is worked on."""
         return self._answering is not None and self._answering.disconnected
 
     def whole_body(self) -> bytes | None:
@@ -269,7 +269,7 @@ class Protocol(RequestReader):
         return self.begin(scope, bytes(cycle.body), self)
 
     def on_response_complete(self) -> None:
-        """As uvicorn's, but for one timer per answer: `close_if_slow` looks after idle connections too."""
+        """Does as uvicorn's, but for one timer per answer: `close_if_slow` looks after idle connections too."""
         self.server_state.total_requests += 1
         if self.transport.is_closing() or self._lingers_since is not None:
             return

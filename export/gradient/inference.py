@@ -57,7 +57,7 @@ def _all_graphs(graph: GraphProto) -> Iterable[GraphProto]:
 
 
 def _read_names(graph: GraphProto) -> set[str]:
-    """What any node of the graph or of a branch in it reads, and the graph's own outputs."""
+    """All names that a node of the graph or of a branch in it reads, and the graph's own outputs."""
     read = {value.name for value in graph.output}
     read.update(name for node in graph.node for name in node.input)
     for branch in branches(graph):

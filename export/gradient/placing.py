@@ -21,7 +21,7 @@ from export.gradient.names import OWN
 
 
 class Traced(Protocol):
-    """What is known of every tensor at one batch size."""
+    """All that is known of every tensor at one batch size."""
 
     batch: int
     values: dict[str, Array]

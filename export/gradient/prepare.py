@@ -156,7 +156,7 @@ def _folded_note(names: list[str]) -> str:
 
 
 def _keep_trained_chains(graph: Graph) -> None:
-    """As `keep_trained_chains`, but for graphs in which a rule refuses a node that this puts back."""
+    """Does as `keep_trained_chains`, but for graphs in which a rule refuses a node that this puts back."""
     nodes, constants = graph.nodes, dict(graph.constants)
     keep_trained_chains(graph)
     if not graph.shared:

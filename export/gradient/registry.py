@@ -101,7 +101,7 @@ def operators_with_rules() -> tuple[str, ...]:
 
 
 def carries_gradient(operator: str) -> bool:
-    """Whether a gradient flows through the operator: not through a shape, an index or a condition."""
+    """True if a gradient flows through the operator: none flows through a shape, an index or a condition."""
     return operator not in _without
 
 

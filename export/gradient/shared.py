@@ -120,7 +120,7 @@ def _dtype(graph: Graph, name: str) -> np.dtype[Any]:
 
 
 def _is_computed(graph: Graph, name: str) -> bool:
-    """Whether a constant is more than one parameter, rearranged."""
+    """True if a constant is more than one parameter, rearranged."""
     return name not in graph.origin and np.issubdtype(graph.constants[name].dtype, np.floating)
 
 
@@ -159,7 +159,7 @@ def _is_known(graph: Graph, node: Node) -> bool:
 
 
 def _is_plain_product(graph: Graph, node: Node) -> bool:
-    """Whether the layer's weight, if one of the operands is that, is a matrix and the other no parameter too."""
+    """True if the layer's weight, where an operand is that, is a matrix and the other operand no parameter."""
     weight = weight_operand(graph, node)
     others = (name for name in node.inputs if name != weight)
     return weight is None or (
@@ -174,7 +174,7 @@ def _unfold(graph: Graph, name: str) -> None:
 
 
 def _has_copies(g: Emitter, node: Node, index: int) -> bool:
-    """Whether an operand is every sample's own: all that are computed, and constants that the rule cannot reduce."""
+    """True if an operand is every sample's own: all that are computed, and constants that the rule cannot reduce."""
     name = node.inputs[index]
     if not name or not np.issubdtype(_dtype(g.graph, name), np.floating):
         return False

@@ -25,7 +25,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Reference:
-    """What the file itself answers: `probabilities` float64 [M, K] of `images`, the bundle's `input` [M, …].
+    """The answers of the file itself: `probabilities` float64 [M, K] of `images`, the bundle's `input` [M, …].
 
     Rows of NaN are of images to which the file has no answer. `tolerance` is what the file's own
     rounding of its probabilities comes to, at least 1e-4.
@@ -78,7 +78,7 @@ def evaluator(model: ModelProto) -> Evaluator:
 
 
 def own_scores(file: ModelProto, images: NDArray[np.float32]) -> NDArray[np.float64]:
-    """What the graph of the file answers to `images`, [M, K], at the batch it was exported for, else one by one.
+    """The answers of the file's graph to `images`, [M, K], at the batch it was exported for, else one by one.
 
     Raises UnsupportedGraph where it does not run.
     """

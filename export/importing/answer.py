@@ -122,6 +122,6 @@ def _shares(rows: Array) -> NDArray[np.float64]:
 
 
 def softmax(rows: Array) -> NDArray[np.float64]:
-    """Of float64 rows [M, K]; a row with a NaN becomes NaN."""
+    """The softmax of float64 rows [M, K]; a row with a NaN becomes NaN."""
     exponentials = np.exp(rows - rows.max(axis=1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))

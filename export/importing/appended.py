@@ -12,7 +12,7 @@ Array = NDArray[Any]
 
 
 class Appended:
-    """What is to be added at the end of `model`; nothing is until `to` is called."""
+    """Nodes to be added at the end of `model`; none is until `to` is called."""
 
     def __init__(self, model: ModelProto) -> None:
         graph = model.graph

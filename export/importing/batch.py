@@ -260,7 +260,7 @@ class _Freeing:
         yield helper.make_node("Gather", [apart, rows], node.output, name=node.name, axis=1)
 
     def _scatter(self, node: NodeProto) -> Iterator[NodeProto]:
-        """What was written at baked places of every sample, at the same places of any: a `Gather` from both."""
+        """Writes at the same places of any sample what was written at baked ones of every: a `Gather` from both."""
         index, shape = self._values.get(node.input[1]), self._baked.shape(node.input[0])
         if index is None or index.ndim < 2 or index.shape[-1] < 2 or len(index) != self._batch:
             yield node

@@ -24,7 +24,7 @@ class OptionMismatch(GradientError):
 
 
 class RuntimeMissing(GradientError):
-    """What a bundle's graphs are tried with is not installed."""
+    """The package that a bundle's graphs are tried with is not installed."""
 
 
 @contextmanager

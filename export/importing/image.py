@@ -36,7 +36,7 @@ HOLDING_BYTES = {
 
 @dataclass(frozen=True)
 class FirstConvolution:
-    """What a convolution that reads the image says of it: the axis of its channels, and their number."""
+    """The axis of the image's channels, and their number, as a convolution that reads the image needs them."""
 
     channel_axis: int
     channels: int

@@ -43,7 +43,7 @@ def with_float_weights(model: ModelProto) -> tuple[ModelProto, tuple[str, ...]]:
 
 
 def _value(model: ModelProto, node: NodeProto, constants: dict[str, TensorProto]) -> TensorProto:
-    """What one node makes of constants, by onnx's reference evaluator, which knows it from opset 19."""
+    """The outputs of one node for constants, by onnx's reference evaluator, which knows it from opset 19."""
     operands = []
     for name in node.input:
         if name:

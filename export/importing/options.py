@@ -1,4 +1,4 @@
-"""What the owner of a file says of it."""
+"""The options by which the owner of a file describes it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Layout = Literal["nchw", "nhwc"]
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What the file does not say. Mean and std apply to RGB in [0, 1]; sizes are (height, width)."""
+    """All that the file does not say. Mean and std apply to RGB in [0, 1]; sizes are (height, width)."""
 
     labels: tuple[str, ...]
     mean: tuple[float, ...]

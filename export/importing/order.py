@@ -75,7 +75,7 @@ def _sorted(graph: GraphProto, known: set[str], made: set[str]) -> Iterator[Node
 
 
 def _read(node: NodeProto) -> Iterator[str]:
-    """What the node reads, and what the branches in it read of the graph around them."""
+    """The names that the node reads, and those that the branches in it read of the graph around them."""
     yield from (name for name in node.input if name)
     for branch in branches_of(node):
         own = set(defined_names(branch))

@@ -1,4 +1,4 @@
-"""What a file that is no ONNX model seems to be, by its first bytes, and what to do with it."""
+"""Says what a file that is no ONNX model seems to be, by its first bytes, and what to do with it."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def _divided(values: Values) -> Values:
 
 
 def _question(mean: Values, std: Values, mean_in_bytes: bool, std_in_bytes: bool) -> str:
-    """What was said, why it cannot be meant, and both ways of saying what can."""
+    """Says what was said, why it cannot be meant, and both ways of saying what can."""
     said = [f"--mean {written(mean)}"] if mean_in_bytes else []
     said += [f"--std {written(std)}"] if std_in_bytes else []
     same = f"--mean {written(_divided(mean) if mean_in_bytes else mean)} --std {written(_divided(std))}"

@@ -20,7 +20,7 @@ from export.importing.other_files import seems_to_be
 BEGINNING = 512
 """Bytes by which another kind of file is recognised."""
 LARGEST_FILE = 2**31
-"""What protobuf reads ends below."""
+"""Protobuf reads files of fewer bytes."""
 FREE_TEXT = {"doc_string", "metadata_props"}
 FIRST_TAG = b"\x08"  # protobuf field 1, a varint: ModelProto.ir_version, which writers put first
 

@@ -67,7 +67,7 @@ def check_alive(loader: Loader) -> None:
 
 
 def admitted(request: Request) -> bool:
-    """Whether the caller may know which models there are."""
+    """True if the caller may know which models there are."""
     access: Access = request.app.state.access
     return access.admits(dict(request.scope["headers"]))
 

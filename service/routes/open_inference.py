@@ -95,7 +95,7 @@ async def server_live(request: Request) -> JsonResponse:
 async def server_ready(
     request: Request, registry: RegistryDependency, lifecycle: LifecycleDependency, settings: SettingsDependency
 ) -> JsonResponse:
-    """As `/health/ready`: by default, every accepted bundle predicts."""
+    """The same as `/health/ready`: by default, every accepted bundle predicts."""
     error = unreadiness(registry, lifecycle, settings.ready_when, names=admitted(request))
     if error is not None:
         raise error

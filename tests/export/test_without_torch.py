@@ -16,7 +16,7 @@ from tests.export.importing.graphs import classifier, saved
 ROOT = Path(__file__).parents[2]
 LABELS = ("ant", "bee", "cat", "dog")
 TRAINING_ONLY = ("torch", "torchvision", "onnxscript", "safetensors", "tqdm", "matplotlib", "scipy")
-"""What `pip install '.[cpu,export]'` leaves out."""
+"""The packages that `pip install '.[cpu,export]'` leaves out."""
 BLOCKED = f"""
 import runpy, sys
 

@@ -63,7 +63,7 @@ def ask(connection: socket.socket, message: bytes = get("/health/live")) -> int:
 
 
 def is_closed(connection: socket.socket) -> bool:
-    """Whether the server has ended it, found out without sending."""
+    """True if the server has ended it, found out without sending."""
     connection.setblocking(False)
     try:
         return connection.recv(1) == b""

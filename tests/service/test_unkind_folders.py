@@ -1,4 +1,4 @@
-"""What file systems answer besides files: nothing of it takes a model away, and all of it is said."""
+"""File systems answer much besides files: nothing of it takes a model away, and all of it is said."""
 
 from __future__ import annotations
 
@@ -375,7 +375,7 @@ def test_a_file_that_cannot_be_read_for_a_request_is_a_503_and_asked_for_again(t
 
 
 def mounted(volume: Path, revision: str, source: Path) -> None:
-    """What the kubelet does with a ConfigMap or a projected volume: one link is swapped, and all content with it."""
+    """Does as the kubelet with a ConfigMap or a projected volume: one link is swapped, and all content with it."""
     shutil.copytree(source, volume / f"..{revision}")
     (volume / "..data_tmp").symlink_to(f"..{revision}")
     (volume / "..data_tmp").rename(volume / "..data")

@@ -28,7 +28,7 @@ CHECK = ["check", str(BUNDLES / "resnet20"), "--images", "2"]
 
 
 def limited(size: int) -> Callable[[], None]:
-    """For a child: no file grows beyond `size` bytes, as if the disk had no more."""
+    """Limits a child: no file grows beyond `size` bytes, as if the disk had no more."""
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 

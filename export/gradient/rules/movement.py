@@ -188,7 +188,7 @@ def _static_axis(g: Emitter, node: Node, shape: Sequence[Dimension], axis: int) 
 
 
 def _of_constant(g: Emitter, node: Node, name: str, dy: str) -> Cotangent:
-    """What a trained constant, or a tensor that all samples share, gets of `dy`.
+    """The part of `dy` that a trained constant, or a tensor that all samples share, gets.
 
     That has its shape but for the axes along which it was repeated.
     """

@@ -48,7 +48,7 @@ def softmax(rows: Array) -> Array:
 
 
 def shares(rows: Array) -> Array:
-    """What /predict has to say of a file's own scores, be they probabilities."""
+    """The answer that /predict has to give for a file's own scores, be they probabilities."""
     rows = rows.reshape(len(rows), -1).astype(np.float64)
     if rows.shape[1] == 1:
         return np.hstack([1 - rows, rows])

@@ -16,7 +16,7 @@ FIVE = {name: np.full(5, 0.5, np.float32) for name in ("gain", "shift", "mean", 
 
 
 def notes(folder: Path, nodes: Any = None, names: dict[str, str] | None = None, **constants: Any) -> list[str]:
-    """What an import says of normalization."""
+    """The words of an import about normalization."""
     model = classifier(nodes, constants=constants)
     rename_tensors(model.graph, names or {})
     return [note for note in import_classifier(saved(model, folder), options()).notes if "BatchNormalization" in note]

@@ -24,7 +24,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
 
 
 def tensor(mean: Any, std: Any, scale: float) -> Any:
-    """What a net would get, [n, c, h, w]."""
+    """The tensor that a net would get, [n, c, h, w]."""
     found_mean, found_std, _ = pixel_statistics(mean, std, scale, 3)
     return normalise(PIXELS, InputSpec(height=4, width=4, mean=found_mean, std=found_std, scale=scale))
 
