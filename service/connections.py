@@ -34,6 +34,10 @@ class Waiting(Protocol):
     def waiting_since(self) -> float | None:
         """Since when it has waited for a whole request, with none to answer."""
 
+    @property
+    def gone(self) -> bool:
+        """True once it is closed with nothing left to be read; it is still listed for a moment."""
+
     def end(self, reason: CutOff) -> None:
         """Closes it."""
 
@@ -63,7 +67,9 @@ class Connections:
         """
         if now < self._full_until:
             return False
-        needed = len(others) - self.most + 1
+        needed = sum(not one.gone for one in others) - self.most + 1
+        if needed <= 0:
+            return True  # many arrive in one turn of the event loop, and room was made for the first of them
         waiting = [(one.waiting_since, number, one) for number, one in enumerate(others)]
         longest = heapq.nsmallest(max(needed, self.most // AT_ONCE), [one for one in waiting if one[0] is not None])
         for _, _, one in longest:

@@ -213,6 +213,11 @@ class Protocol(RequestReader):
             return None
         return self._lingers_since or self.idle_since or self.head_since or self.rest_since
 
+    @property
+    def gone(self) -> bool:
+        """True once it is closed with nothing left to be read; it is still listed until the loop's next turn."""
+        return self.transport.is_closing() and not self.transport.get_write_buffer_size()
+
     def end(self, reason: CutOff) -> None:
         """Closes it without a word."""
         self.shared.ended[reason] += 1

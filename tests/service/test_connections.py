@@ -141,7 +141,11 @@ class Other:
     @property
     def waiting_since(self) -> float | None:
         self.looks += 1
-        return self._since
+        return None if self.gone else self._since
+
+    @property
+    def gone(self) -> bool:
+        return self.ended_by is not None
 
     def end(self, reason: str) -> None:
         self.ended_by = reason
@@ -167,6 +171,14 @@ def test_a_part_of_many_is_ended_at_once() -> None:
     others = [Other(float(since)) for since in range(64)]
     assert Connections(64).make_room(others, 100.0)
     assert [one.ended_by for one in others] == ["made-room"] * 2 + [None] * 62
+
+
+def test_room_is_made_once_for_many_that_arrive_together() -> None:
+    """Those that were ended are listed until the event loop's next turn."""
+    connections, others = Connections(64), [Other(float(since)) for since in range(64)]
+    for arrived, ended in ((0, 2), (1, 2), (2, 4), (3, 4), (4, 6)):
+        assert connections.make_room([*others, *[Other(100.0) for _ in range(arrived)]], 100.0)
+        assert [one.gone for one in others] == [True] * ended + [False] * (64 - ended)
 
 
 def test_one_line_in_a_while_tells_what_ended_connections(caplog: pytest.LogCaptureFixture) -> None:
