@@ -69,7 +69,7 @@ def _errors(meanings: Mapping[int, str], statuses: Iterable[int], *, protocol: b
     }
 
 
-OF_EVERY_ENDPOINT: Final = (400, 401, 408, 417, 429, 431, 500, 501, 505)
+OF_EVERY_ENDPOINT: Final = (400, 401, 408, 417, 429, 431, 500, 501, 503, 505)
 
 ERRORS: Final = _errors(MEANINGS, MEANINGS, protocol=False)
 """The errors of an endpoint that takes images."""
