@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from starlette.types import Scope
@@ -232,7 +233,8 @@ class Protocol(RequestReader):
         self._ahead.clear()
         self._lingers_since = time.monotonic()
         if not self.transport.is_closing():
-            self.transport.write_eof()
+            with suppress(OSError):  # the client has gone, which asyncio's own loop says here, and uvloop later
+                self.transport.write_eof()
         self.flow.resume_reading()
 
     # Whose turn it is

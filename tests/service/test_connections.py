@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tiny_bundles import write_bundle
 
 from service.connections import Connections
 from service.descriptors import UNLIMITED, backlog, most_connections
+from service.protocol import Protocol
 
 ROOT = Path(__file__).parents[2]
 RED = picture("red")
@@ -203,6 +205,28 @@ def test_many_that_are_refused_are_not_all_kept_until_they_have_read_why(
     told = [answer.status for connection in late for answer in read_answers(connection)]
     assert set(told) == {503}
     assert len(told) < len(late)
+
+
+def test_a_client_that_goes_just_as_it_is_refused_harms_nobody(server: LiveServer, open_ones: ExitStack) -> None:
+    """The system then has no connection any more whose sending side could be shut, before the event loop is told."""
+    connection = connect(server, open_ones)
+    (known,) = server.server.server_state.connections
+    assert isinstance(known, Protocol)
+    done: Future[None] = Future()
+
+    def refuse() -> None:
+        connection.close()
+        try:
+            known.close_if_slow(time.monotonic() + 1000)
+        except OSError as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    before = server.state.connections.ended["slow-request"]
+    known.loop.call_soon_threadsafe(refuse)
+    done.result(timeout=30)
+    assert server.state.connections.ended["slow-request"] == before + 1
 
 
 @pytest.mark.parametrize(
