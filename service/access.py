@@ -37,7 +37,7 @@ class Access:
             self._allowances[number].use(time.monotonic())
 
     def admits(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether the key is known, or none is needed; nothing of its rate is used."""
+        """True if the key is known, or none is needed; nothing of its rate is used."""
         return not self._digests or self._number(headers) is not None
 
     def _number(self, headers: Mapping[bytes, bytes]) -> int | None:

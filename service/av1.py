@@ -1,4 +1,4 @@
-"""What an AV1 stream says of its frames before they are decoded (AV1 specification, 5.3, 5.5 and 5.9).
+"""Reads what an AV1 stream says of its frames before they are decoded (AV1 specification, 5.3, 5.5 and 5.9).
 
 A decoder takes memory by these numbers, whatever the file around the stream says.
 """
@@ -45,7 +45,7 @@ class Bits:
 
 @dataclass(frozen=True)
 class _Sequence:
-    """Of a sequence header, what the beginning of a frame's header needs."""
+    """The fields of a sequence header that the beginning of a frame's header depends on."""
 
     pixels: int
     most_pixels: int

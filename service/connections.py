@@ -1,4 +1,4 @@
-"""What all connections of one server share: how many there may be, the date, and what ended those cut off."""
+"""All connections of one server share this: how many there may be, the date, and what ended those cut off."""
 
 from __future__ import annotations
 
@@ -34,18 +34,22 @@ class Waiting(Protocol):
     def waiting_since(self) -> float | None:
         """Since when it has waited for a whole request, with none to answer."""
 
+    @property
+    def gone(self) -> bool:
+        """True once it is closed with nothing left to be read; it is still listed for a moment."""
+
     def end(self, reason: CutOff) -> None:
         """Closes it."""
 
 
 class Connections:
-    """For the event loop's thread; the counts may be read by any."""
+    """The state is changed by the event loop's thread alone; any thread may read the counts."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.open = 0
         self.ended: Counter[str] = Counter()
-        """By what ended them, where it was not their client or the answer itself."""
+        """The number ended for each reason, where that was not their client or the answer itself."""
         self.date = _date_line(time.time())
         self._full_until = 0.0
         self._reported: Counter[str] = Counter()
@@ -63,7 +67,9 @@ class Connections:
         """
         if now < self._full_until:
             return False
-        needed = len(others) - self.most + 1
+        needed = sum(not one.gone for one in others) - self.most + 1
+        if needed <= 0:
+            return True  # many arrive in one turn of the event loop, and room was made for the first of them
         waiting = [(one.waiting_since, number, one) for number, one in enumerate(others)]
         longest = heapq.nsmallest(max(needed, self.most // AT_ONCE), [one for one in waiting if one[0] is not None])
         for _, _, one in longest:

@@ -13,7 +13,7 @@ PIECE = 2**20
 """Bytes that are decoded at a time."""
 INPUT_PIECE = 2**16
 MOST_MEMBERS = 1000
-"""Of one gzip body: enough for the largest in blocks of 64 KiB, and little work if all of them are empty."""
+"""One gzip body may have so many: enough for the largest in blocks of 64 KiB, and little work if all are empty."""
 GZIP_SIGNATURE = b"\x1f\x8b"
 
 

@@ -25,7 +25,7 @@ class Connection(Protocol):
 
     @property
     def lost(self) -> bool:
-        """Whether it has ended already."""
+        """True once it has ended."""
 
     def whole_body(self) -> bytes | None:
         """The body, once, if it has arrived whole."""

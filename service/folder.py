@@ -19,7 +19,7 @@ from pathlib import Path
 DESCRIPTION = "bundle.json"
 
 POSSIBLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What a bundle may be called: `lost+found` may not, so that nobody misses a bundle where it cannot be read."""
+"""A bundle may have such a name: `lost+found` is none, so that nobody misses a bundle where it cannot be read."""
 
 LEADS_NOWHERE = "its symbolic link leads nowhere"
 
@@ -29,14 +29,14 @@ Fingerprint = tuple[tuple[str, int, int, int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look at the folder found."""
+    """The findings of one look at the folder."""
 
     device: int
     """The file system that the folder is on."""
     bundles: dict[Path, Fingerprint] = field(default_factory=dict)
     """The directories that mean to be bundles, in order of name, then version."""
     unreadable: dict[Path, str] = field(default_factory=dict)
-    """What may be a bundle or hold some, but could not be looked at → why."""
+    """Directories that may be a bundle or hold some, but could not be looked at → why."""
 
     def hindrance(self, directory: Path) -> str | None:
         """Why nothing can be said of a directory: it, or one above it, could not be looked at."""
@@ -77,12 +77,12 @@ def why(error: OSError) -> str:
 
 
 def _names(directory: Path) -> list[str]:
-    """What lies in `directory`, but for hidden entries, such as the real folders behind a mounted ConfigMap."""
+    """The names in `directory`, but for hidden entries, such as the real folders behind a mounted ConfigMap."""
     return [name for name in os.listdir(directory) if not name.startswith(".")]
 
 
 def _is_directory(path: Path) -> bool:
-    """Whether it is one, links followed; OSError if that cannot be said."""
+    """True if it is one, links followed; OSError if that cannot be said."""
     try:
         return stat.S_ISDIR(os.stat(path).st_mode)
     except FileNotFoundError:
@@ -105,9 +105,11 @@ def _look_at_bundle(directory: Path, names: list[str], look: Look) -> None:
     if DESCRIPTION not in names:
         return
     try:
+        fingerprint = _fingerprint(directory, names)
+        # Only now does "there is none" mean that: every other reason why a link cannot be followed was raised above.
         if not os.path.exists(directory / DESCRIPTION) and os.path.islink(directory / DESCRIPTION):
             raise OSError(None, f"{DESCRIPTION}: {LEADS_NOWHERE}")
-        look.bundles[directory] = _fingerprint(directory, names)
+        look.bundles[directory] = fingerprint
     except OSError as error:
         look.unreadable[directory] = why(error)
 

@@ -18,7 +18,7 @@ def members(field: str) -> list[str]:
 
 
 def parameters(field: str) -> tuple[str, dict[str, str]]:
-    """What stands before the first `;`, in lower case, and the parameters behind it by their names in lower case.
+    """The text before the first `;`, in lower case, and the parameters behind it by their names in lower case.
 
     Quotes are taken off. A parameter that is given twice has its first value.
     """

@@ -1,4 +1,4 @@
-"""What the head of a request must be by RFC 9110 and 9112, where the parser leaves that to us.
+"""The rules of RFC 9110 and 9112 for the head of a request that the parser leaves to us.
 
 The parser (llhttp) refuses what cannot be read: folded fields, bare line feeds, two lengths, a length beside a
 transfer coding. Here stands what can be read and still is no request for us, and what is read otherwise than the

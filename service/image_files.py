@@ -1,4 +1,4 @@
-"""What an image file says before its pixels are decoded: its format, its size, and whether it is one to decode.
+"""Reads what an image file says before its pixels are decoded: its format, its size, and whether it is one to decode.
 
 A file of a few kilobytes can say much that costs a decoder time or memory and adds no pixel: comments by the
 hundred thousand, repeated scans, tiles far larger than the picture. Such parts are left out where that is allowed,
@@ -22,7 +22,7 @@ FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
 MAX_PIXELS: Final = 25_000_000
 MAX_PIXELS_COPIED: Final = 16_000_000
-"""Of WEBP and AVIF: Pillow copies their pixels at once and holds the interpreter for it, 40 ms for so many."""
+"""A WEBP or AVIF may have so many: Pillow copies them at once and holds the interpreter for it, some 40 ms."""
 MAX_PIXELS_BESIDE: Final = 2**22
 """Pixels in an AVIF's transparency, layers and parts, more than twice those of the picture that it says it is."""
 MAX_SIDE: Final = 2**18
@@ -32,16 +32,21 @@ MAX_PIECES: Final = 2**16
 
 Each costs microseconds in Python, and dozens of bytes in decoders."""
 MAX_SEGMENTS: Final = 2**12
-"""Of a JPEG, before its size, and bytes that fill up: the event loop looks for it."""
+"""Segments of a JPEG, and bytes that fill up, among which the event loop looks for its size."""
+MAX_EXIF_SEGMENTS: Final = 64
+"""Segments of EXIF in a JPEG: Pillow joins them one by one, so that each costs as much as all before it."""
 MAX_SCANS: Final = 1000
 SCANS_OF_LARGEST: Final = 32
 """Scans of a JPEG that has as many pixels as are allowed; each goes over all of them. Encoders write ten."""
 MAX_TILE_PIXELS: Final = 2**22
 """One tile of a TIFF is decoded as a whole, however small the picture is."""
 
+EXIF: Final = b"Exif\x00\x00"
+"""The beginning of a segment that holds EXIF."""
+
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Starts of frames, of whatever kind; the three others define tables, or are reserved."""
-_PROGRESSIVE, _START_OF_SCAN, _END = 0xC2, 0xDA, 0xD9
+_PROGRESSIVE, _START_OF_SCAN, _END, _APP1 = 0xC2, 0xDA, 0xD9, 0xE1
 _WITHOUT_LENGTH = frozenset(range(0xD0, 0xD9)) | {0x01}
 _WITHOUT_LENGTH_TO_PILLOW = _WITHOUT_LENGTH | {0x00, 0xC8, 0xD9} | frozenset(range(0xF0, 0xFE))
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -94,7 +99,7 @@ def known_format(data: bytes) -> str:
 
 
 def _brands(data: bytes) -> tuple[bytes, ...]:
-    """Of an ISO base media file (AVIF, HEIC, MP4): the major brand, and those that it is compatible with."""
+    """The major brand of an ISO base media file (AVIF, HEIC, MP4), and those that it is compatible with."""
     if data[4:8] != b"ftyp":
         return ()
     end = min(int.from_bytes(data[:4], "big"), len(data), 1024)
@@ -191,7 +196,7 @@ def open_image(data: bytes, kind: str) -> Image.Image:
 
 def check_segments(data: bytes) -> None:
     """Raises UndecodableImage for a JPEG of more segments, or components of a frame, than decoders list in a moment."""
-    position, pieces = 2, 0
+    position, pieces, of_exif = 2, 0, 0
     while 0 <= (position := data.find(b"\xff", position)) < len(data) - 1:
         marker = data[position + 1]
         if marker == _START_OF_SCAN:
@@ -204,9 +209,12 @@ def check_segments(data: bytes) -> None:
         else:
             length = int.from_bytes(data[position + 2 : position + 4], "big")
             pieces += length // 3 if marker in _FRAME_MARKERS else 0
+            of_exif += marker == _APP1 and data.startswith(EXIF, position + 4)
             position += 2 + max(2, length)
         if pieces > MAX_PIECES:
             raise UndecodableImage(f"The JPEG has more than {MAX_PIECES} segments and components.")
+        if of_exif > MAX_EXIF_SEGMENTS:
+            raise UndecodableImage(f"The JPEG has more than {MAX_EXIF_SEGMENTS} segments of EXIF.")
 
 
 def check_scans(data: bytes, max_pixels: int = MAX_PIXELS) -> None:
@@ -253,7 +261,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _all_coefficients_are_there(data: bytes, segments: list[tuple[int, int, int]]) -> bool:
-    """Of a progressive JPEG: every coefficient of every component has come, down to its last bit (T.81, G.1.1.1)."""
+    """True if a progressive JPEG has every coefficient of every component, down to its last bit (T.81, G.1.1.1)."""
     components: set[int] = set()
     missing_bits: dict[tuple[int, int], int] = {}
     for marker, start, end in segments:

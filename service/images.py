@@ -46,6 +46,7 @@ from service.bundle_schema import InputSpec
 from service.image_colours import as_rgb, load
 from service.image_errors import EmptyImage, ImageError, ImageTooLarge, UndecodableImage, UnknownFormat
 from service.image_files import (
+    EXIF,
     FORMATS,
     MAX_PIECES,
     MAX_PIXELS,
@@ -164,7 +165,8 @@ def _decode_jpeg(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels | None
         return None
     if spec.channels == 1 and colorspace != "Gray":
         return None  # luma is not quite what Pillow's conversion through RGB gives
-    if spec.apply_exif_orientation and b"Exif\x00\x00" in data:
+    if spec.apply_exif_orientation and EXIF in data:
+        check_segments(data)  # Pillow, which is asked for the orientation, lists all of them
         turn = _ORIENTATIONS.get(_orientation(data))
         if turn is not None:
             pixels = np.ascontiguousarray(turn(pixels))

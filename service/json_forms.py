@@ -38,7 +38,7 @@ def read_json_form(body: bytes, most_images: int, depth: int) -> tuple[list[byte
 
 
 def _entries(document: dict[str, Any]) -> list[Any]:
-    """What stands for images in the document, which keeps the rest."""
+    """The values that stand for images; they are taken out of the document."""
     given = [value for name in ("images", "image") if (value := document.pop(name, None)) is not None]
     if not given:
         names = f"; it has {_listed(document)}." if document else "."

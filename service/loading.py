@@ -44,11 +44,11 @@ ANOTHER_DEVICE = "another file system without a bundle is there now, as after an
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What came of one bundle's folder when it was last read."""
+    """The outcome of the last reading of one bundle's folder."""
 
     fingerprint: Fingerprint
     model: ServedModel | None
-    """What is served from it, perhaps still from an earlier state of the folder."""
+    """The model that is served from it, perhaps still from an earlier state of the folder."""
     refusal: str | None = None
     unavailable: str | None = None
     failures: int = 0
@@ -259,7 +259,7 @@ class Loader:
                 after[directory] = self._put_off(mark, old, graph.failure)
 
     def _turn(self, model: ServedModel) -> tuple[bool, bool]:
-        """What sorts models into the order of loading: those asked for, then the default, then the others."""
+        """The key that sorts models into the order of loading: those asked for, then the default, then the others."""
         return not model.graphs["forward"].asked_for, not self._registry.is_default(model)
 
     def _publish(self, all_seen: dict[Path, _Seen], unreadable: dict[Path, str]) -> None:
@@ -278,7 +278,7 @@ class Loader:
         self._registry.replace(models.values(), refused, self._unavailable(all_seen, unreadable))
 
     def _unavailable(self, all_seen: dict[Path, _Seen], unreadable: dict[Path, str]) -> dict[str, str]:
-        """What could not be read or loaded, for a reason that may pass → why."""
+        """All that could not be read or loaded, for a reason that may pass → why."""
         found = {self._shown(path): printable(reason) for path, reason in unreadable.items()}
         for directory, seen in all_seen.items():
             if seen.unavailable is not None:

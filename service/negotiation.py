@@ -9,7 +9,7 @@ CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 
 
 def prefers(accept: str, this: str, to_that: str) -> bool:
-    """Whether a caller wants the media type `this` more than `to_that`; one who does not care does not.
+    """True if a caller wants the media type `this` more than `to_that`; one who does not care does not.
 
     Parameters of a media type but `q` are left out of account, and so is what cannot be read.
     """

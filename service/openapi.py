@@ -1,4 +1,4 @@
-"""What endpoints declare of themselves for the OpenAPI document: bodies with images, parameters, errors.
+"""Endpoints declare themselves for the OpenAPI document in these words: bodies with images, parameters, errors.
 
 `service.openapi_document` puts the document together. It also knows what is served, and so fills in the
 examples that are marked here as `A_MODEL`, `ITS_VERSION` and `TWO_MODELS`.
@@ -34,12 +34,15 @@ MEANINGS: Final = {
     408: "The request did not arrive in time",
     413: "Too many bytes, pixels or images",
     415: "Not an image of a known format, or a content encoding that is not taken",
+    417: "An expectation that is not known; only 100-continue is",
     422: "An image that cannot be decoded, or a parameter that is unknown or out of range",
     429: "Over the key's own rate",
     431: "The request's head is over the limit",
     500: "The model failed on this image",
+    501: "A transfer coding that is not known; only chunked is",
     503: "Not ready, or too busy; see Retry-After",
     504: "The deadline passed",
+    505: "Neither HTTP/1.1 nor HTTP/1.0",
 }
 
 PROTOCOL_MEANINGS: Final = {
@@ -66,14 +69,16 @@ def _errors(meanings: Mapping[int, str], statuses: Iterable[int], *, protocol: b
     }
 
 
-ERRORS: Final = _errors(MEANINGS, MEANINGS, protocol=False)
-"""What an endpoint that takes images may answer."""
+OF_EVERY_ENDPOINT: Final = (400, 401, 408, 417, 429, 431, 500, 501, 503, 505)
 
-PLAIN_ERRORS: Final = _errors(MEANINGS, (400, 401, 408, 429, 431, 500), protocol=False)
-"""What every endpoint may answer, whatever it does."""
+ERRORS: Final = _errors(MEANINGS, MEANINGS, protocol=False)
+"""The errors of an endpoint that takes images."""
+
+PLAIN_ERRORS: Final = _errors(MEANINGS, OF_EVERY_ENDPOINT, protocol=False)
+"""The errors of an endpoint that can fail in no way of its own."""
 
 PROTOCOL_ERRORS: Final = _errors(PROTOCOL_MEANINGS, PROTOCOL_MEANINGS, protocol=True)
-PLAIN_PROTOCOL_ERRORS: Final = _errors(PROTOCOL_MEANINGS, (400, 401, 408, 429, 431, 500), protocol=True)
+PLAIN_PROTOCOL_ERRORS: Final = _errors(PROTOCOL_MEANINGS, OF_EVERY_ENDPOINT, protocol=True)
 
 # ---------------------------------------------------------------- parameters
 

@@ -54,11 +54,11 @@ BESIDES: Final[tuple[type[BaseModel], ...]] = (Problem, ProtocolError, LabelledI
 """Schemas that no endpoint gives as its `response_model`."""
 
 NOT_FINITE: Final[Json] = {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}
-"""What stands for a number that JSON cannot write; one schema, lest a client have one for each such number."""
+"""Strings that stand for a number which JSON cannot write; one schema, lest a client have one for each such number."""
 
 
 def operation_id(route: APIRoute) -> str:
-    """What generated clients call the operation: the route's own name, e.g. `predict`."""
+    """The name that generated clients give the operation: the route's own, e.g. `predict`."""
     return route.name
 
 
@@ -138,13 +138,14 @@ def _tidied(value: Any) -> Any:
 
 
 def _served(registry: Registry) -> Json:
-    """What stands in place of the marks in examples; nothing where no model is served."""
-    default = registry.default_name
-    if default is None:
+    """The names that replace the marks in examples: of the default model if it is served, else of another one."""
+    models = registry.default_models() or registry.models()
+    if not models:
         return {}
-    version = registry.select(default).version
-    others = [name for name in registry.names() if name != default]
-    return {A_MODEL: default, ITS_VERSION: version, TWO_MODELS: [default, *(others[:1] or [f"{default}@{version}"])]}
+    name = models[0].name
+    version = [model.version for model in models if model.name == name][-1]
+    others = [other for other in registry.names() if other != name]
+    return {A_MODEL: name, ITS_VERSION: version, TWO_MODELS: [name, *(others[:1] or [f"{name}@{version}"])]}
 
 
 def _with_examples(value: Any, examples: Mapping[str, Any]) -> Any:

@@ -42,7 +42,7 @@ class GraphOpener:
         self._speeds: WeakKeyDictionary[Session, Speed] = WeakKeyDictionary()
         self._unmeasured: deque[ServedGraph] = deque()
         self._told: dict[tuple[str, str], str] = {}
-        """By model and graph, why it was last said not to be loaded: it is tried again and again, and said once."""
+        """Model and graph → why it was last said not to be loaded: it is tried again and again, and said once."""
 
     def load_now(self, model: ServedModel, graph: ServedGraph) -> None:
         """Opens a graph that may be loaded, in this thread; returns when it is ready, failed or put off."""
@@ -118,7 +118,7 @@ class GraphOpener:
             log.log(logging.ERROR if error else logging.WARNING, "%s: %s", graph.model, reason, exc_info=error)
 
     def _is_unchanged(self, model: ServedModel, graph: ServedGraph) -> bool:
-        """Whether the files are still the bundle's; otherwise the graph is not ready.
+        """True if the files are still the bundle's; otherwise the graph is not ready.
 
         A bundle is served on while its folder holds the next one, or a broken one. Asked before loading
         and after it, since files can change while they are read.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from starlette.types import Scope
@@ -70,7 +71,7 @@ class Protocol(RequestReader):
         self._last_words: ServiceError | None = None
         """Why nothing more is read; said when what came before is answered."""
         self._refused = False
-        """Whether what comes is thrown away."""
+        """True once all that comes is thrown away."""
         self._lingers_since: float | None = None
         """When the last answer was given, if nothing was closed for what may still come."""
         self._unread = UnreadAnswer()
@@ -79,7 +80,7 @@ class Protocol(RequestReader):
 
     @property
     def lost(self) -> bool:
-        """Whether nobody waits any more for the request that is worked on."""
+        """True if nobody waits any more for the request that is worked on."""
         return self._answering is not None and self._answering.disconnected
 
     def whole_body(self) -> bytes | None:
@@ -213,6 +214,11 @@ class Protocol(RequestReader):
             return None
         return self._lingers_since or self.idle_since or self.head_since or self.rest_since
 
+    @property
+    def gone(self) -> bool:
+        """True once it is closed with nothing left to be read; it is still listed until the loop's next turn."""
+        return self.transport.is_closing() and not self.transport.get_write_buffer_size()
+
     def end(self, reason: CutOff) -> None:
         """Closes it without a word."""
         self.shared.ended[reason] += 1
@@ -227,7 +233,8 @@ class Protocol(RequestReader):
         self._ahead.clear()
         self._lingers_since = time.monotonic()
         if not self.transport.is_closing():
-            self.transport.write_eof()
+            with suppress(OSError):  # the client has gone, which asyncio's own loop says here, and uvloop later
+                self.transport.write_eof()
         self.flow.resume_reading()
 
     # Whose turn it is
@@ -269,7 +276,7 @@ class Protocol(RequestReader):
         return self.begin(scope, bytes(cycle.body), self)
 
     def on_response_complete(self) -> None:
-        """As uvicorn's, but for one timer per answer: `close_if_slow` looks after idle connections too."""
+        """Does as uvicorn's, but for one timer per answer: `close_if_slow` looks after idle connections too."""
         self.server_state.total_requests += 1
         if self.transport.is_closing() or self._lingers_since is not None:
             return

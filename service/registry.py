@@ -37,7 +37,7 @@ class ServedGraph:
         self.lock = threading.Lock()
         """Held while it is loaded."""
         self.asked_for = False
-        """Whether a request waits for it, so that it is loaded before others."""
+        """True once a request waits for it, so that it is loaded before others."""
         self.failure: str | None = None
         self.failures = 0
         """In a row, for reasons that may pass."""
@@ -64,7 +64,7 @@ class ServedGraph:
         self.state = "unloaded"
 
     def may_load(self, now: float) -> bool:
-        """Whether loading it at `now` (monotonic clock) makes sense."""
+        """True if loading it at `now` (monotonic clock) makes sense."""
         failed_for_now = self.state == "failed" and self.retry_at is not None and now >= self.retry_at
         return self.state == "unloaded" or failed_for_now
 
@@ -129,7 +129,7 @@ class ServedModel:
 
     @property
     def loading(self) -> bool:
-        """Whether it does not predict yet, but will or may; one that failed is not waited for."""
+        """True while it does not predict, but will or may; one that failed is not waited for."""
         return self.graphs["forward"].state in ("unloaded", "loading")
 
     def retire(self) -> None:
@@ -146,7 +146,7 @@ class Registry:
         self._models: Mapping[tuple[str, str], ServedModel] = {}
         self._newest: dict[str | None, ServedModel] = {}
         self.complete = False
-        """Whether the folder of bundles has been read through once."""
+        """True once the folder of bundles has been read through."""
         self.refused: Mapping[str, str] = {}
         """Folder of a bundle that is not served, or not in its present state → why."""
         self.unavailable: Mapping[str, str] = {}
@@ -187,7 +187,7 @@ class Registry:
         return self._wanted_default or next(iter(self.names()), None)
 
     def is_default(self, model: ServedModel) -> bool:
-        """Whether requests that name no model may get this one."""
+        """True if requests that name no model may get this one."""
         return self.default_name in (model.name, f"{model.name}@{model.version}")
 
     def default_models(self) -> list[ServedModel]:

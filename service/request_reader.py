@@ -23,7 +23,7 @@ from service.heads import check_head, escaped, read_target, unreadable, without_
 log = logging.getLogger("contraflow.http")
 
 MOST_CHUNKS = 2**14
-"""Of one body: enough for the largest in pieces of a kilobyte, and little work if they are all of one byte."""
+"""One body may have so many: enough for the largest in pieces of a kilobyte, and little work if all are of one byte."""
 
 
 PIECE = 2**14
@@ -71,12 +71,12 @@ class RequestReader(HttpToolsProtocol):
         self._known_host: bytes | None = None
         """A Host header that was found to be in order."""
         self._chunks = 0
-        """Of the body that is read."""
+        """The number that the body has had which is being read."""
         self._bytes_since_head = 0
         """Received since the last whole head or piece of a body: a line that never ends stays inside the parser."""
         self._in_message = False
         self._in_line = False
-        """Whether the line that a message begins with came in part."""
+        """True while the line that a message begins with has come in part."""
 
     def begin_in_turn(self, cycle: Cycle) -> None:
         """Begins it when those before it are answered, and its body is there or will not come at once."""
@@ -251,7 +251,7 @@ def new_parser(protocol: RequestReader) -> httptools.HttpRequestParser:
 
 
 def refusal_by(error: httptools.HttpParserError, data: bytes) -> ServiceError:
-    """What is answered to `data` that the parser could not read, or that one of our callbacks refused."""
+    """The answer to `data` that the parser could not read, or that one of our callbacks refused."""
     if not isinstance(error, httptools.HttpParserCallbackError):
         return unreadable(str(error), data)
     if isinstance(error.__context__, ServiceError):

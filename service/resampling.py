@@ -104,7 +104,7 @@ def _padded(kept: Pixels, spec: InputSpec) -> Pixels:
 
 
 def enlarged_part(pixels: Pixels, rows: Side, columns: Side, interpolation: str) -> Pixels:
-    """What the crop keeps of a picture that is enlarged along both sides: uint8 [rows.count, columns.count, c]."""
+    """The part that the crop keeps of a picture enlarged along both sides: uint8 [rows.count, columns.count, c]."""
     if interpolation == "nearest":
         return pixels[np.ix_(_nearest(rows), _nearest(columns))]
     down, across = _taps(rows, interpolation), _taps(columns, interpolation)

@@ -63,7 +63,9 @@ class Settings(BaseModel):
         default=None, ge=1, le=256, description="images decoded at a time; default: the container's CPUs"
     )
     max_batch: int = Field(default=32, ge=1, le=1024, description="most images in one run")
-    warm_up: bool = Field(default=True, description="measure the best batch sizes before a graph is ready")
+    warm_up: bool = Field(
+        default=True, description="time each graph before it is ready, and find its best batch size afterwards"
+    )
     diagnostics_at_start: bool = Field(
         default=False, description="load the graphs for diagnostics at the start, not on their first use"
     )

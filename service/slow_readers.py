@@ -16,7 +16,7 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class UnreadAnswer:
-    """What one client has not read yet."""
+    """The part of its answers that one client has not read yet."""
 
     __slots__ = ("_left", "_since", "_taken")
 
@@ -26,7 +26,7 @@ class UnreadAnswer:
         self._taken = 0
 
     def seconds(self, transport: asyncio.Transport, now: float) -> float:
-        """For how long the client has taken nothing of what waits for it; to be asked again and again.
+        """The time for which the client has taken nothing of what waits for it; to be asked again and again.
 
         What waits here says little: the system takes megabytes more, and asks for the next only when a third of
         them is gone. So the system is asked as well, where it tells.

@@ -1,4 +1,4 @@
-"""What keeps the service from starting, told by the name of the setting that is to be changed."""
+"""Says what keeps the service from starting, by the name of the setting that is to be changed."""
 
 from __future__ import annotations
 

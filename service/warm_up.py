@@ -17,7 +17,7 @@ COST_OF_A_BATCH = 3e-4
 """Seconds that a batch costs besides its run: taking it, waking the event loop."""
 
 NEARLY_AS_GOOD = 1.05
-"""Of sizes within this of the best per image the smallest holds others up least, and takes the least memory."""
+"""The smallest size within this of the best per image is taken: it holds others up least, and takes least memory."""
 WORTH_GOING_ON = 0.8
 """Larger sizes are not tried once one has cost 1 / 0.8 of the best per image."""
 

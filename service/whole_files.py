@@ -29,7 +29,7 @@ def replaced_file(path: Path) -> Iterator[BinaryIO]:
         os.chmod(part, _mode(place))
         os.replace(part, place)
     except OSError as error:
-        left = "what was there is unchanged" if place.exists() else "nothing was written"
+        left = "what was there is unchanged" if os.path.exists(place) else "nothing was written"  # raises nothing
         raise OSError(f"{path} cannot be written: {error.strerror or error}; {left}") from error
     finally:
         if part is not None:
@@ -41,7 +41,7 @@ def _mode(place: Path) -> int:
     """The permissions of the file that is replaced, or those that a new file gets."""
     try:
         return place.stat().st_mode & 0o7777
-    except OSError:
+    except FileNotFoundError:
         mask = os.umask(0)
         os.umask(mask)
         return 0o666 & ~mask

@@ -153,7 +153,7 @@ def far_larger(make: Callable[[int], bytes]) -> Callable[[Target], Iterable[byte
 
 
 def of_many(make: Callable[[int], bytes]) -> Callable[[Target], Iterable[bytes]]:
-    """As many parts as 60 kB hold."""
+    """Sends as many parts as 60 kB hold."""
 
     def messages(target: Target) -> Iterable[bytes]:
         yield post("/predict", make(6000))

@@ -26,7 +26,7 @@ def resized(kind: str, width: int, height: int, mode: str = "L", **options: obje
 
 
 def up_to_the_body(start: bytes, part: bytes, end: bytes) -> Messages:
-    """As many of `part` as the largest body holds."""
+    """Sends as many of `part` as the largest body holds."""
 
     def messages(target: Target) -> Iterable[bytes]:
         yield post("/predict", start + part * ((target.body - len(start) - len(end)) // len(part)) + end)
@@ -65,7 +65,7 @@ def animated_webp(target: Target) -> Iterable[bytes]:
 
 
 def webp_of_chunks(target: Target) -> Iterable[bytes]:
-    """As many empty chunks as the body holds, before a picture of 8 × 8."""
+    """Sends as many empty chunks as the body holds, before a picture of 8 × 8."""
     picture = saved(Image.new("RGB", (8, 8)), "WEBP", lossless=True)[12:]
     flags = b"VP8X" + struct.pack("<II", 10, 0) + b"\7\0\0" * 2
     chunks = flags + (b"teSt" + bytes(4)) * ((target.body - 100) // 8) + picture

@@ -18,7 +18,7 @@ from service.dependencies import (
 from service.errors import LoaderEnded, NotReady, ShuttingDown, Unavailable, problem
 from service.lifecycle import Lifecycle
 from service.loading import Loader
-from service.openapi import ERRORS, PLAIN_ERRORS
+from service.openapi import PLAIN_ERRORS
 from service.registry import Registry
 from service.responses import JsonResponse
 from service.schemas import Liveness, Readiness
@@ -30,14 +30,14 @@ MOST_NAMES = 10
 """Models that an answer in words names."""
 
 
-@router.get("/live", response_model=Liveness, responses={503: ERRORS[503]})
+@router.get("/live", response_model=Liveness)
 async def live(request: Request) -> JsonResponse:
     """The process answers, and still looks after its bundles."""
     check_alive(request.app.state.loader)
     return JsonResponse({"live": True})
 
 
-@router.get("/ready", response_model=Readiness, responses={503: ERRORS[503]})
+@router.get("/ready", response_model=Readiness)
 async def ready(
     request: Request,
     registry: RegistryDependency,
@@ -67,7 +67,7 @@ def check_alive(loader: Loader) -> None:
 
 
 def admitted(request: Request) -> bool:
-    """Whether the caller may know which models there are."""
+    """True if the caller may know which models there are."""
     access: Access = request.app.state.access
     return access.admits(dict(request.scope["headers"]))
 

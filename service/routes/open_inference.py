@@ -71,7 +71,7 @@ def of_model(path: str, name: str, schema: type[schemas.Body], **more: Any) -> C
                 name=operation,
                 response_model=schema,
                 openapi_extra={**extra, "parameters": [*parameters, *own]},
-                **{"methods": ["GET"], "responses": errors(404, 503), **more},
+                **{"methods": ["GET"], "responses": errors(404), **more},
             )
         return endpoint
 
@@ -84,18 +84,18 @@ async def server_metadata() -> JsonResponse:
     return JsonResponse({"name": SERVER_NAME, "version": "2", "extensions": EXTENSIONS})
 
 
-@router.get("/health/live", response_model=schemas.ServerLive, responses=errors(503))
+@router.get("/health/live", response_model=schemas.ServerLive)
 async def server_live(request: Request) -> JsonResponse:
     """The process answers, and still looks after its bundles."""
     check_alive(request.app.state.loader)
     return JsonResponse({"live": True})
 
 
-@router.get("/health/ready", response_model=schemas.ServerReady, responses=errors(503))
+@router.get("/health/ready", response_model=schemas.ServerReady)
 async def server_ready(
     request: Request, registry: RegistryDependency, lifecycle: LifecycleDependency, settings: SettingsDependency
 ) -> JsonResponse:
-    """As `/health/ready`: by default, every accepted bundle predicts."""
+    """The same as `/health/ready`: by default, every accepted bundle predicts."""
     error = unreadiness(registry, lifecycle, settings.ready_when, names=admitted(request))
     if error is not None:
         raise error
@@ -162,7 +162,7 @@ async def model_statistics(request: Request, model: ModelDependency) -> JsonResp
     return JsonResponse({"model_stats": [request.app.state.ledger.statistics(model)]})
 
 
-@router.post("/repository/index", response_model=list[schemas.RepositoryEntry], responses=errors(413, 503))
+@router.post("/repository/index", response_model=list[schemas.RepositoryEntry], responses=errors(413))
 async def repository_index(registry: RegistryDependency) -> JsonResponse:
     """Every version that is served, and every bundle that is not, with the reason."""
     served = [

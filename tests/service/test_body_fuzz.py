@@ -80,7 +80,7 @@ def spoiled(body: bytes, edits: list[tuple[float, int, bytes]]) -> bytes:
 
 
 def outcome(act: Callable[[], object]) -> object:
-    """What comes of it, or the error of ours that stands for it."""
+    """The outcome, or the error of ours that stands for it."""
     try:
         return act()
     except (ServiceError, ImageError) as raised:

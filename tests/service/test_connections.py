@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tiny_bundles import write_bundle
 
 from service.connections import Connections
 from service.descriptors import UNLIMITED, backlog, most_connections
+from service.protocol import Protocol
 
 ROOT = Path(__file__).parents[2]
 RED = picture("red")
@@ -63,7 +65,7 @@ def ask(connection: socket.socket, message: bytes = get("/health/live")) -> int:
 
 
 def is_closed(connection: socket.socket) -> bool:
-    """Whether the server has ended it, found out without sending."""
+    """True if the server has ended it, found out without sending."""
     connection.setblocking(False)
     try:
         return connection.recv(1) == b""
@@ -141,7 +143,11 @@ class Other:
     @property
     def waiting_since(self) -> float | None:
         self.looks += 1
-        return self._since
+        return None if self.gone else self._since
+
+    @property
+    def gone(self) -> bool:
+        return self.ended_by is not None
 
     def end(self, reason: str) -> None:
         self.ended_by = reason
@@ -169,6 +175,14 @@ def test_a_part_of_many_is_ended_at_once() -> None:
     assert [one.ended_by for one in others] == ["made-room"] * 2 + [None] * 62
 
 
+def test_room_is_made_once_for_many_that_arrive_together() -> None:
+    """Those that were ended are listed until the event loop's next turn."""
+    connections, others = Connections(64), [Other(float(since)) for since in range(64)]
+    for arrived, ended in ((0, 2), (1, 2), (2, 4), (3, 4), (4, 6)):
+        assert connections.make_room([*others, *[Other(100.0) for _ in range(arrived)]], 100.0)
+        assert [one.gone for one in others] == [True] * ended + [False] * (64 - ended)
+
+
 def test_one_line_in_a_while_tells_what_ended_connections(caplog: pytest.LogCaptureFixture) -> None:
     connections = Connections(8)
     with caplog.at_level(logging.INFO):
@@ -191,6 +205,28 @@ def test_many_that_are_refused_are_not_all_kept_until_they_have_read_why(
     told = [answer.status for connection in late for answer in read_answers(connection)]
     assert set(told) == {503}
     assert len(told) < len(late)
+
+
+def test_a_client_that_goes_just_as_it_is_refused_harms_nobody(server: LiveServer, open_ones: ExitStack) -> None:
+    """The system then has no connection any more whose sending side could be shut, before the event loop is told."""
+    connection = connect(server, open_ones)
+    (known,) = server.server.server_state.connections
+    assert isinstance(known, Protocol)
+    done: Future[None] = Future()
+
+    def refuse() -> None:
+        connection.close()
+        try:
+            known.close_if_slow(time.monotonic() + 1000)
+        except OSError as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    before = server.state.connections.ended["slow-request"]
+    known.loop.call_soon_threadsafe(refuse)
+    done.result(timeout=30)
+    assert server.state.connections.ended["slow-request"] == before + 1
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What people send to `/predict`: forms, JSON and codings of every client's habit, over a real socket."""
+"""People send this to `/predict`: forms, JSON and codings of every client's habit, over a real socket."""
 
 from __future__ import annotations
 

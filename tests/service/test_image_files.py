@@ -16,7 +16,7 @@ from PIL import Image
 from test_images import encoded, photograph, spec
 
 from bench.attacks.pictures import png, png_chunk
-from service.image_files import MAX_PIECES, MAX_SEGMENTS, check_scans, signature
+from service.image_files import MAX_EXIF_SEGMENTS, MAX_PIECES, MAX_SEGMENTS, check_scans, signature
 from service.images import UndecodableImage, UnknownFormat, decode, quick_pixel_count
 
 END = b"\xff\xd9"
@@ -219,6 +219,33 @@ def test_a_jpeg_of_more_segments_than_are_listed_in_a_moment_is_refused(piece: b
     np.testing.assert_array_equal(decode(plain[:2] + piece * 1000 + plain[2:], SPEC), decode(plain, SPEC))
     with pytest.raises(UndecodableImage, match="segments"):
         decode(plain[:2] + piece * (MAX_PIECES + 1) + plain[2:], SPEC)
+
+
+def turned_jpeg(mode: str, more: bytes) -> bytes:
+    """A JPEG to be turned by its EXIF, with `more` before its scan, behind where its size stands."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    plain = encoded(photograph((40, 48), mode), "JPEG", exif=exif.tobytes())
+    at = plain.index(b"\xff\xda")
+    return plain[:at] + more + plain[at:]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+def test_a_jpeg_is_turned_only_if_its_segments_are_few(mode: str) -> None:
+    comment = b"\xff\xfe\0\2"
+    turned = decode(turned_jpeg(mode, b""), SPEC)
+    np.testing.assert_array_equal(decode(turned_jpeg(mode, comment * 1000), SPEC), turned)
+    with pytest.raises(UndecodableImage, match="segments"):
+        decode(turned_jpeg(mode, comment * (MAX_PIECES + 1)), SPEC)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+def test_a_jpeg_of_more_segments_of_exif_than_are_joined_in_a_moment_is_refused(mode: str) -> None:
+    exif = b"\xff\xe1\0\x10Exif\0\0" + bytes(8)
+    turned = decode(turned_jpeg(mode, b""), SPEC)
+    np.testing.assert_array_equal(decode(turned_jpeg(mode, exif * (MAX_EXIF_SEGMENTS - 1)), SPEC), turned)
+    with pytest.raises(UndecodableImage, match="segments of EXIF"):
+        decode(turned_jpeg(mode, exif * MAX_EXIF_SEGMENTS), SPEC)
 
 
 def test_many_profile_segments_after_the_pixels_do_no_harm() -> None:

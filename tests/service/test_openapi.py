@@ -112,7 +112,7 @@ def test_every_answer_is_declared_with_its_type_and_headers(document: Json) -> N
                 assert kinds == {expected}, (path, status)
             elif path.startswith("/diagnostics/"):
                 assert kinds == {"application/json", "image/svg+xml"}
-        assert {"400", "431", "500"} <= set(answers), (method, path)
+        assert {"400", "417", "431", "500", "501", "503", "505"} <= set(answers), (method, path)
         assert ({"401", "429"} <= set(answers)) == ("/health/" not in path), path
 
 
@@ -174,6 +174,22 @@ def test_examples_name_the_default_model_and_another_or_none_where_none_is_serve
         write_bundle(tmp_path, "late")
         empty.state.loader.refresh()
         assert looked_up(empty.url) == ("late", ["late", "late@1"])
+
+
+@pytest.mark.parametrize(("wanted", "named"), [("typo", "colour"), ("colour@1", "colour"), ("other", "other")])
+def test_the_document_is_there_whatever_the_default_model_is_and_its_examples_work(
+    tmp_path: Path, wanted: str, named: str
+) -> None:
+    for name, version in (("colour", "1"), ("colour", "2"), ("other", "1")):
+        write_bundle(tmp_path, name, version=version)
+    with running(tmp_path, default_model=wanted) as server, server.client() as client:
+        answer = client.get("/openapi.json")
+        assert answer.status_code == 200
+        for method, path, operation in operations(answer.json()):
+            if "/models/{name}" in path:
+                assert operation["parameters"][0]["example"] == named
+                if method == "get":
+                    assert sent_as_documented(client, method, path, operation).status_code == 200, path
 
 
 def test_keys_are_declared_and_needed_where_the_settings_say_so(document: Json, tmp_path: Path) -> None:

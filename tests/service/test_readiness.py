@@ -16,7 +16,7 @@ LARGE = picture("red", size=(400, 400))
 """More pixels than a run slot decodes itself."""
 
 BEFORE_LOADING = "models: "
-"""What the loader logs when it has read every bundle and loaded none."""
+"""The line that the loader logs when it has read every bundle and loaded none."""
 
 
 def predict(client: httpx.Client, model: str, content: bytes = RED, **headers: str) -> httpx.Response:

@@ -45,7 +45,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def lines_of(command: Sequence[str | Path]) -> list[str]:
-    """What a client prints: a line for each answer, its status and its body."""
+    """The lines that a client prints: one for each answer, its status and its body."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()

@@ -1,4 +1,4 @@
-"""What file systems answer besides files: nothing of it takes a model away, and all of it is said."""
+"""File systems answer much besides files: nothing of it takes a model away, and all of it is said."""
 
 from __future__ import annotations
 
@@ -307,6 +307,26 @@ def test_a_link_that_cannot_be_followed_retires_nothing(tmp_path: Path, target: 
         assert predict(client, "net").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("bundle.json", "Too many levels of symbolic links"),
+        ("/nowhere/at/all", "bundle.json: its symbolic link leads nowhere"),
+    ],
+    ids=["loop", "nowhere"],
+)
+def test_why_the_link_to_a_description_cannot_be_followed_is_said_as_it_is(
+    tmp_path: Path, target: str, reason: str
+) -> None:
+    write_bundle(tmp_path, "net")
+    with running(tmp_path) as server, server.client() as client:
+        (tmp_path / "net" / "bundle.json").unlink()
+        (tmp_path / "net" / "bundle.json").symlink_to(target)
+        look(server)
+        assert client.get("/models").json()["unavailable"] == {"net": reason}
+        assert best_label(predict(client, "net")) == "red"
+
+
 def test_a_file_that_gives_an_input_output_error_is_no_refusal(tmp_path: Path) -> None:
     """Reading /proc/self/mem at its start is EIO, and it is a plain file to everyone who asks."""
     write_bundle(tmp_path, "good")
@@ -355,7 +375,7 @@ def test_a_file_that_cannot_be_read_for_a_request_is_a_503_and_asked_for_again(t
 
 
 def mounted(volume: Path, revision: str, source: Path) -> None:
-    """What the kubelet does with a ConfigMap or a projected volume: one link is swapped, and all content with it."""
+    """Does as the kubelet with a ConfigMap or a projected volume: one link is swapped, and all content with it."""
     shutil.copytree(source, volume / f"..{revision}")
     (volume / "..data_tmp").symlink_to(f"..{revision}")
     (volume / "..data_tmp").rename(volume / "..data")

@@ -6,6 +6,7 @@ A disk is full by the limit that the system puts on the size of a file, or is on
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import signal
@@ -27,7 +28,7 @@ CHECK = ["check", str(BUNDLES / "resnet20"), "--images", "2"]
 
 
 def limited(size: int) -> Callable[[], None]:
-    """For a child: no file grows beyond `size` bytes, as if the disk had no more."""
+    """Limits a child: no file grows beyond `size` bytes, as if the disk had no more."""
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
@@ -226,3 +227,19 @@ def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         replace(tmp_path / "file", b"half", "no bytes")  # type: ignore[arg-type]
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("file", "before")]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("n" * 300, "File name too long"),
+        ("nowhere/file", "No such file or directory"),
+        ("file/file", "Not a directory"),
+    ],
+    ids=["long", "nowhere", "in a file"],
+)
+def test_a_place_that_cannot_hold_a_file_is_named_with_the_reason(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "file").write_text("before")
+    told = f"{tmp_path / name} cannot be written: {reason}; nothing was written"
+    with pytest.raises(OSError, match=f"^{re.escape(told)}$"):
+        replace(tmp_path / name, b"after")

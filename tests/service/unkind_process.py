@@ -13,7 +13,7 @@ SOMEBODY_ELSE = 65534
 
 
 def obey_permissions() -> None:
-    """For the child, before it becomes the service: as root it gives up what lets root read everything."""
+    """Prepares the child before it becomes the service: as root it gives up what lets root read everything."""
     if os.geteuid() == 0:
         for capability in OVERRIDES:
             if ctypes.CDLL(None, use_errno=True).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0):

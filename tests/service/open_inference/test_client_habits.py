@@ -27,7 +27,7 @@ def http(server: LiveServer) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def probabilities(server: LiveServer, photograph: bytes) -> list[float]:
-    """What `/predict` says of the photograph, by class."""
+    """The probabilities that `/predict` gives the photograph, by class."""
     answer = httpx.post(f"{server.url}/predict?model=resnet20&top_k=10", content=photograph, timeout=60).json()
     ranked = {entry["index"]: entry["probability"] for entry in answer["predictions"][0]["labels"]}
     return [ranked[index] for index in range(10)]
