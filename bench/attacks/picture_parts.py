@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterable
@@ -99,6 +100,10 @@ def file_type(major: bytes, *others: bytes) -> bytes:
 
 
 JPEG = saved(Image.new("RGB", (8, 8)), "JPEG")
+EXIF = Image.Exif()
+EXIF[274] = 6
+TURNED, SCAN = re.split(rb"(?=\xff\xda)", saved(Image.new("RGB", (8, 8)), "JPEG", exif=EXIF))
+EXIF_SEGMENT = b"\xff\xe1" + struct.pack(">H", 258) + b"Exif\0\0" + bytes(250)
 PROGRESSIVE = saved(Image.new("L", (64, 64)), "JPEG", progressive=True)
 LAST_SCAN = PROGRESSIVE[PROGRESSIVE.rindex(b"\xff\xda") : -2]
 PNG = png(2, 2, data=bytes(14))
@@ -126,6 +131,8 @@ ATTACKS = (
     Attack("a PNG with a side too long", (413,), resized("PNG", 1, MAX_SIDE + 1)),
     Attack("a JPEG of scans without end", (422,), up_to_the_body(PROGRESSIVE[:-2], LAST_SCAN, b"\xff\xd9")),
     Attack("a JPEG of empty segments", (200, 422), up_to_the_body(JPEG[:2], b"\xff\xe2\0\2", JPEG[2:])),
+    Attack("a turned JPEG of comments", (200, 422), up_to_the_body(TURNED, b"\xff\xfe\0\2", SCAN)),
+    Attack("a turned JPEG of EXIF", (200, 422), up_to_the_body(TURNED, EXIF_SEGMENT, SCAN)),
     Attack("a JPEG that is filled up", (200, 422), up_to_the_body(JPEG[:2], b"\xff", JPEG[2:])),
     Attack("a JPEG without its end marker", (200,), predict(JPEG[:-2])),
     Attack("the largest JPEG, without its end marker", (200,), whole("JPEG", "RGB", end=2), decodes=True),
