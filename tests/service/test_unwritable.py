@@ -5,6 +5,7 @@ A disk is full by the limit that the system puts on the size of a file, or is on
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import resource
@@ -12,11 +13,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from live_server import wait_until
 
 from service import diagnose
 from service.console import ended_in_words
@@ -137,12 +138,15 @@ def test_a_table_on_a_full_disk_keeps_its_rows_and_goes_on_there(photographs: Pa
 def test_a_run_that_is_interrupted_says_so_and_goes_on_later(photographs: Path, tmp_path: Path) -> None:
     whole, table = tmp_path / "whole.csv", tmp_path / "table.csv"
     assert done(diagnosing(photographs, whole)).returncode == 0
-    with subprocess.Popen(diagnosing(photographs, table), cwd=ROOT, stderr=subprocess.PIPE, text=True) as running:
-        while not table.exists() and running.poll() is None:
-            time.sleep(0.01)
+    read_end, write_end = os.pipe()
+    room = fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(write_end, b" " * room)  # nobody reads yet: the run waits where it first says how far it is
+    with subprocess.Popen(diagnosing(photographs, table), cwd=ROOT, stderr=write_end) as running:
+        os.close(write_end)
+        wait_until(lambda: table.exists() or running.poll() is not None, 60)
         running.send_signal(signal.SIGINT)
-        assert running.stderr is not None
-        complaint = running.stderr.read()
+        with open(read_end, encoding="utf-8") as said:
+            complaint = said.read()
     assert running.returncode == 130, complaint
     assert "error: interrupted" in complaint
     assert "Traceback" not in complaint
