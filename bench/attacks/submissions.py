@@ -59,7 +59,7 @@ ATTACKS = (
     Attack("empty strings up to the limit", (413, 400), as_json(filled(b'{"images": [', b'"",', b'""]}'))),
     Attack("names up to the limit", (413, 400), as_json(filled(b'{"a": 0', b', "b": 0', b"}"))),
     Attack("one string up to the limit", (400,), as_json(filled(b'{"images": ["', b"!", b'"]}'))),
-    Attack("one string of escapes up to the limit", (400,), as_json(filled(b'{"images": ["', b"\\u0041", b'!"]}'))),
+    Attack("one string of escapes up to the limit", (400, 413), as_json(filled(b'{"images": ["', b"\\u0041", b'!"]}'))),
     Attack("a picture of zeros in base64 up to the limit", (415,), as_json(filled(b'{"images": ["', b"AAAA", b'"]}'))),
     Attack("a picture of zeros in base64 up to the limit, to be diagnosed", (415,), as_json(
         filled(b'{"images": ["', b"AAAA", b'"]}'), "/diagnostics/scores"
@@ -75,7 +75,8 @@ ATTACKS = (
     Attack("base64 with too much padding", (400,), as_json(images("QUJD===="))),
     Attack("padding up to the limit", (400,), as_json(filled(b'{"images": ["', b"=", b'"]}'))),
     Attack("a line end before base64 up to the limit", (415,), as_json(filled(b'{"images": ["\\n', b"AAAA", b'"]}'))),
-    Attack("line ends in base64 up to the limit", (400,), as_json(filled(b'{"images": ["', b"\\n", b'"]}'))),
+    Attack("line ends in base64 up to the limit", (400, 413), as_json(filled(b'{"images": ["', b"\\n", b'"]}'))),
+    Attack("a line end behind every letter", (415, 413), as_json(filled(b'{"images": ["', b"AA\\nAA\\n", b'"]}'))),
     Attack("spaces up to the limit and no picture", (400,), as_json(filled(b'{"images": "A', b" ", b'A"}'))),
     Attack("a data URL of percent codes up to the limit", (415, 400), as_json(
         filled(b'{"images": ["data:;base64,', b"%2B%2f%2b%2F", b'"]}')
