@@ -28,6 +28,7 @@ from service.connections import Connections
 from service.deadlines import Deadlines
 from service.errors import ClientGone, MalformedRequest
 from service.exchange import CONNECTION, Connection, Exchange, headers_of_whole_answer
+from service.heads import values_of
 from service.ledger import Ledger, outcome_of
 from service.lifecycle import Lifecycle
 from service.request_context import RequestContext
@@ -126,7 +127,9 @@ class Gateway:
             self._deadlines.start(context, _deadline(headers, self._longest))
             watch = _Watch(connection, receive, context)
             if body and b"content-encoding" in headers:
-                body = await self._bodies.decoded(body, _whole_field(scope, b"content-encoding"), holding)
+                body = await self._bodies.decoded(
+                    body, b", ".join(values_of(scope["headers"], b"content-encoding")), holding
+                )
             if method == "OPTIONS":
                 await exchange.answer(200, [(b"allow", self._addresses.allow(path).encode())], b"")
             elif path == "/predict" and method == "POST":
@@ -212,11 +215,6 @@ def _lost(context: RequestContext) -> None:
     gone = ClientGone("The client has gone.")
     context.abandon(gone)
     context.abandoned_by = gone  # whatever else was the matter before: nobody gets to see the answer
-
-
-def _whole_field(scope: Scope, name: bytes) -> bytes:
-    """The value of a list that may stand in several header fields of one name."""
-    return b", ".join([value for given, value in scope["headers"] if given == name])
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str | None:

@@ -37,14 +37,15 @@ def check_head(version: str, headers: Headers) -> None:
     """
     if version not in VERSIONS:
         raise VersionNotSupported(f"This is HTTP/{version}; HTTP/1.1 and HTTP/1.0 are spoken here.")
-    _check_host(version, _values(headers, b"host"))
-    _check_codings(version, _values(headers, b"transfer-encoding"))
-    expected = b",".join(_values(headers, b"expect")).lower()
+    _check_host(version, values_of(headers, b"host"))
+    _check_codings(version, values_of(headers, b"transfer-encoding"))
+    expected = b",".join(values_of(headers, b"expect")).lower()
     if version == "1.1" and expected not in (b"", b"100-continue"):
         raise ExpectationFailed("Of all expectations only `100-continue` is known.")
 
 
-def _values(headers: Headers, name: bytes) -> list[bytes]:
+def values_of(headers: Headers, name: bytes) -> list[bytes]:
+    """The values of all header fields of one name, in order."""
     return [value for known, value in headers if known == name]
 
 

@@ -1,4 +1,4 @@
-"""What a JSON body may hold is looked at before it is parsed."""
+"""A JSON body is looked at before it is parsed: it may hold so many values and escapes."""
 
 from __future__ import annotations
 
