@@ -50,7 +50,7 @@ test-all: $(DEV)/installed  ## the default tests and the slow ones
 	$(DEV)/bin/python -m pytest -m ''
 
 test-pages: $(DEV)/installed  ## the pages, driven in a real Chromium
-	$(DEV)/bin/python -m pytest tests/service/pages -rs
+	$(DEV)/bin/python -m pytest tests/service/http/pages -rs
 
 check: $(DEV)/installed  ## lint and types
 	$(DEV)/bin/ruff check .
@@ -98,7 +98,7 @@ bench-promises: $(DEV)/installed  ## the ten promises, measured in about six min
 	$(DEV)/bin/python -m bench.promises
 
 fuzz: $(DEV)/installed  ## schemathesis, 300 requests for every operation, and spoiled bodies (about fifteen minutes)
-	FUZZ_EXAMPLES=300 $(DEV)/bin/python -m pytest tests/service/test_interface_fuzz.py tests/service/test_body_fuzz.py
+	FUZZ_EXAMPLES=300 $(DEV)/bin/python -m pytest tests/service/http/routes/test_interface_fuzz.py tests/service/http/requests/test_body_fuzz.py
 
 image-check: $(DEV)/installed  ## lint the Dockerfile, the compose file and the manifests (container-report builds and runs)
 	$(DEV)/bin/python -m deploy.check lint

@@ -24,13 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from service import diagnose
-from service.bundles import BundleRefused
+from service.bundles.disk import BundleRefused
+from service.contract.norms import probabilities
+from service.contract.runtime import Runtime
 from service.diagnostics import scores
-from service.diagnostics.norms import probabilities
-from service.images import decode
-from service.offline import OfflineModel, labelled_files
-from service.runtime import Runtime
+from service.images.preprocess import decode
+from service.offline.model import OfflineModel, diagnose, labelled_files
 
 Array = NDArray[Any]
 

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from bench.corpus import CLASSES, calibrate, convolutional, photographs
 from bench.page import replace_section
 from bench.verdicts import diagnosis_of, exported, shattering_of
-from export.forward import constants_of, forward_graph
 from export.gradient import differentiate, prepare
+from export.writing.forward import constants_of, forward_graph
 from service.diagnostics import shattering
-from service.diagnostics.evidence import Evidence
 from service.diagnostics.gradients import Diagnosis
-from service.diagnostics.verdict import Thresholds, profile_of
+from service.diagnostics.verdicts.evidence import Evidence
+from service.diagnostics.verdicts.verdict import Thresholds, profile_of
 
 Array = NDArray[Any]
 

@@ -24,17 +24,17 @@ from torch.nn import functional
 
 from bench.corpus import CLASSES, MEAN, SIZE, STD, Case, calibrate, cases, convolutional, photographs
 from bench.page import replace_section
-from export.bundle import read_bundle
-from export.forward import constants_of, forward_graph
 from export.gradient import OPSET, differentiate, prepare
-from export.runs import in_onnxruntime
+from export.running.runs import in_onnxruntime
+from export.writing.bundle import read_bundle
+from export.writing.forward import constants_of, forward_graph
 from models.network import Network
-from service.bundle_schema import Architecture, Bundle, GraphName, InputSpec
+from service.contract.bundle_schema import Architecture, Bundle, GraphName, InputSpec
+from service.contract.norms import measure
 from service.diagnostics import shattering
 from service.diagnostics.gradients import Diagnosis, diagnose
 from service.diagnostics.measurement import measure_gradients
-from service.diagnostics.norms import measure
-from service.diagnostics.verdict import Thresholds
+from service.diagnostics.verdicts.verdict import Thresholds
 
 Array = NDArray[Any]
 

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from export.gradient.errors import GradientError
-from service.console import FAILED, complain, ended_in_words
+from export.graph.errors import GradientError
+from service.output.console import FAILED, complain, ended_in_words
 
 Verb = Callable[[argparse.Namespace], int]
 NEGATIVE_NUMBERS = re.compile(r"-[\d.]")
@@ -32,7 +32,7 @@ def _bundle(options: argparse.Namespace) -> int:
 
 
 def _record(options: argparse.Namespace) -> int:
-    from export.record import record
+    from export.memory.record import record
     from models.data import load
 
     data = load(options.data)
@@ -44,7 +44,7 @@ def _record(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from export.recheck import recheck, table
+    from export.verification.recheck import recheck, table
 
     checks = recheck(options.bundle, options.run)
     print(table(checks))
@@ -52,12 +52,12 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _rewrite(options: argparse.Namespace) -> int:
-    from export.evaluate import normalized
-    from export.record import spread
+    from export.memory.evaluate import normalized
+    from export.memory.record import spread
     from export.rewrite import rewrite
     from export.trained import VERIFIED_IMAGES
     from models.data import load
-    from service.bundle_schema import Bundle
+    from service.contract.bundle_schema import Bundle
 
     photographs = spread(load(options.data).test, VERIFIED_IMAGES).images
     for folder in options.bundles:
@@ -69,7 +69,7 @@ def _rewrite(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from export.evaluate import evaluate
+    from export.memory.evaluate import evaluate
     from models.data import load
 
     data = load(options.data)

@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from export.bundle import WEIGHTS_FILE, opset_of, read_bundle, write_bundle
-from export.forward import RunError, constants_of, forward_graph
 from export.gradient import Prepared, prepare
 from export.trained import NORMALIZATION_FILE, all_graphs
-from export.verify import verify
+from export.verification.verify import verify
+from export.writing.bundle import WEIGHTS_FILE, opset_of, read_bundle, write_bundle
+from export.writing.forward import RunError, constants_of, forward_graph
 from models.network import Architecture, Network
-from service.bundle_schema import Bundle
+from service.contract.bundle_schema import Bundle
 
 Array = NDArray[Any]
 

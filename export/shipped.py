@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from service.bundle_schema import Bundle
+from service.contract.bundle_schema import Bundle
 
 HEAD = """\
 | bundle | family | layers | normalization | activation | epochs | train error | test error | data |

@@ -10,14 +10,14 @@ import onnx
 from numpy.typing import NDArray
 from torch import nn
 
-from export.bundle import opset_of, write_bundle
-from export.evaluate import normalized
-from export.forward import TrainedRun, constants_of, forward_graph, read_run
 from export.gradient import Prepared, differentiate, prepare
-from export.record import measured, npz, spread
-from export.verify import verify
+from export.memory.evaluate import normalized
+from export.memory.record import measured, npz, spread
+from export.verification.verify import verify
+from export.writing.bundle import opset_of, write_bundle
+from export.writing.forward import TrainedRun, constants_of, forward_graph, read_run
 from models.data import DataSet
-from service.bundle_schema import (
+from service.contract.bundle_schema import (
     Architecture,
     Bundle,
     EpochRecord,

@@ -12,14 +12,14 @@ from importlib import import_module
 from types import ModuleType
 
 from service.app import create_app
-from service.console import complain, ended_in_words
-from service.descriptors import raise_limit
-from service.logs import set_up_logging
-from service.memory import bound_fragmentation
-from service.runtime import CPU, ProviderUnavailable
-from service.server import Server, listen
+from service.contract.runtime import CPU, ProviderUnavailable
+from service.http.connection.server import Server, listen
+from service.http.connection.starting import StartError, check_bundles_folder
+from service.machine.descriptors import raise_limit
+from service.machine.memory import bound_fragmentation
+from service.output.console import complain, ended_in_words
+from service.output.logs import set_up_logging
 from service.settings import Settings, SettingsError, read_settings
-from service.starting import StartError, check_bundles_folder
 
 log = logging.getLogger("contraflow.server")
 
@@ -30,7 +30,7 @@ COMMANDS = ("check", "diagnose")
 def main(arguments: Sequence[str]) -> int:
     """Serves until it is told to stop, or runs one of `COMMANDS`; the exit status."""
     if arguments and arguments[0] in COMMANDS:
-        command: ModuleType = import_module(f"service.{arguments[0]}")
+        command: ModuleType = import_module(f"service.offline.{arguments[0]}")
         return ended_in_words(lambda: int(command.main(arguments[1:])))
     return ended_in_words(lambda: start(arguments))
 

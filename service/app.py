@@ -9,28 +9,28 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from service.access import Access
-from service.addresses import Addresses
-from service.connections import Connections
-from service.cpu_limit import available_cpus, decode_threads, run_threads
-from service.decoding import DecodePool
-from service.descriptors import limit, most_connections
-from service.engine import Engine
+from service.bundles.loading import Loader
+from service.bundles.registry import Registry
+from service.contract.runtime import Runtime
+from service.engine.decoding import DecodePool
+from service.engine.engine import Engine
+from service.engine.ledger import Ledger
 from service.errors import InvalidParameter, ServiceError
-from service.gateway import Gateway
-from service.images import ImageError
-from service.ledger import Ledger
-from service.lifecycle import Lifecycle
-from service.loading import Loader
-from service.memory_limit import memory_limit, within_memory
-from service.metrics import metrics_registry
-from service.openapi_document import SERVERS, OpenApiDocument, operation_id
-from service.registry import Registry
-from service.responses import error_answer, routing_error
-from service.routes import diagnostics, health, metrics, models, open_inference, pages, predict
-from service.routes.predict import PredictEndpoint
-from service.runtime import Runtime
-from service.sampling import Sampler
+from service.http.answers.addresses import Addresses
+from service.http.answers.responses import error_answer, routing_error
+from service.http.calls.access import Access
+from service.http.calls.gateway import Gateway
+from service.http.calls.lifecycle import Lifecycle
+from service.http.routes import diagnostics, health, metrics, models, open_inference, pages, predict
+from service.http.routes.openapi_document import SERVERS, OpenApiDocument, operation_id
+from service.http.routes.predict import PredictEndpoint
+from service.images.preprocess import ImageError
+from service.machine.connections import Connections
+from service.machine.cpu_limit import available_cpus, decode_threads, run_threads
+from service.machine.descriptors import limit, most_connections
+from service.machine.memory_limit import memory_limit, within_memory
+from service.monitoring.metrics import metrics_registry
+from service.monitoring.sampling import Sampler
 from service.settings import Settings
 
 ROUTERS: tuple[APIRouter, ...] = (

@@ -30,7 +30,7 @@
     ├── VersionNotSupported          505   neither HTTP/1.1 nor HTTP/1.0
     └── ClientGone                   499   nobody is there to be answered; never sent
 
-`service.image_errors.ImageError` is the same tree's branch for pictures; it stands in its own file
+`service.images.errors.ImageError` is the same tree's branch for pictures; it stands in its own file
 because the exporter uses it too. Both carry `status`, `slug`, `title` and `detail`. Statuses are
 plain integers: nothing here knows HTTP.
 """

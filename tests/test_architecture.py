@@ -13,23 +13,25 @@ ROOT = Path(__file__).parent.parent
 
 FORBIDDEN = {
     "models": {"export", "service"},
+    "export/graph": {"torch", "models"},
+    "export/tracing": {"torch", "models"},
     "export/gradient": {"torch", "models"},
     "export/importing": {"torch", "models"},
     "service": {"torch", "onnx", "models", "export"},
 }
 SHARED_WITH_EXPORT = {
-    "service.av1",
-    "service.avif",
-    "service.bundle_schema",
-    "service.console",
-    "service.image_colours",
-    "service.image_errors",
-    "service.image_files",
-    "service.images",
-    "service.resampling",
-    "service.runtime",
-    "service.diagnostics.dead",
-    "service.diagnostics.norms",
+    "service.images.av1",
+    "service.images.avif",
+    "service.contract.bundle_schema",
+    "service.output.console",
+    "service.images.colours",
+    "service.images.errors",
+    "service.images.files",
+    "service.images.preprocess",
+    "service.images.resampling",
+    "service.contract.runtime",
+    "service.contract.dead",
+    "service.contract.norms",
 }
 
 

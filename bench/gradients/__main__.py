@@ -27,10 +27,10 @@ from bench.gradients.runs import Bound, Run, interleaved, kernels, on_gpu
 from bench.gradients.tables import Row, Table
 from bench.machine import machine
 from bench.page import replace_section
-from export.forward import constants_of, forward_graph
 from export.gradient import Prepared, differentiate, prepare
+from export.writing.forward import constants_of, forward_graph
 from models.network import Network
-from service.bundle_schema import GraphName
+from service.contract.bundle_schema import GraphName
 
 Array = NDArray[Any]
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"

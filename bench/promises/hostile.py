@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.attacks import FAMILIES
-from bench.attacks.wire import Attack, Target, answer_to, status_of
 from bench.promises.bundles import IMAGES, SHIPPED, resizing
 from bench.promises.findings import Finding, at_least, at_most, exactly
 from bench.promises.load import post
 from bench.promises.metrics import all_ready, wait_until
 from bench.replicas import Replica, replicas
+from tests.attacks import FAMILIES
+from tests.attacks.wire import Attack, Target, answer_to, status_of
 
 REQUEST_TIMEOUT = 3.0
 MEMORY_LIMIT = 64.0

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from bench.serving.classifier import Classifier
-from service.bundle_schema import Bundle
-from service.images import decode, normalise
+from service.contract.bundle_schema import Bundle
+from service.images.preprocess import decode, normalise
 
 Loop = Callable[[list[bytes]], list[str]]
 

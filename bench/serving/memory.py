@@ -21,7 +21,7 @@ IMPORTS = (
     ("FastAPI, with pydantic and starlette", ("fastapi",)),
     ("uvicorn, with uvloop and httptools", ("uvicorn", "uvloop", "httptools")),
     ("Prometheus client", ("prometheus_client",)),
-    ("the service", ("service.app", "service.server")),
+    ("the service", ("service.app", "service.http.connection.server")),
 )
 
 
@@ -41,10 +41,10 @@ def import_all(modules: tuple[str, ...]) -> None:
 
 def load_one_model() -> None:
     """As the service does at its start."""
-    from service.bundles import read_bundle
-    from service.loading import Loader
-    from service.registry import Registry, ServedModel
-    from service.runtime import Runtime
+    from service.bundles.disk import read_bundle
+    from service.bundles.loading import Loader
+    from service.bundles.registry import Registry, ServedModel
+    from service.contract.runtime import Runtime
 
     runtime = Runtime("cpu")
     model = ServedModel(read_bundle(BUNDLES / "resnet20"), runtime.provider)

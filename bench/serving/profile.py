@@ -23,16 +23,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import service.execution
+import service.engine.execution
 from bench.serving.servers import ROOT
 from service.app import create_app
-from service.engine import Engine
-from service.gateway import Gateway
-from service.ledger import Ledger
-from service.protocol import Protocol
-from service.routes.predict import AnswerWriter
-from service.runtime import Session
-from service.server import Server, listen
+from service.contract.runtime import Session
+from service.engine.engine import Engine
+from service.engine.ledger import Ledger
+from service.http.calls.gateway import Gateway
+from service.http.connection.protocol import Protocol
+from service.http.connection.server import Server, listen
+from service.http.routes.predict import AnswerWriter
 from service.settings import Settings
 
 RUN_SLOTS = "run slots: "
@@ -56,8 +56,8 @@ class Clocks:
             (Protocol, "data_received", EVENT_LOOP + "HTTP parsing (uvicorn, httptools)"),
             (Gateway, "begin", EVENT_LOOP + "id, key, deadline, model"),
             (Engine, "_submit", EVENT_LOOP + "into the queue"),
-            (service.execution, "_pixels_or_tensor", RUN_SLOTS + "decoding (libjpeg-turbo)"),
-            (service.execution, "_tensor", RUN_SLOTS + "normalisation"),
+            (service.engine.execution, "_pixels_or_tensor", RUN_SLOTS + "decoding (libjpeg-turbo)"),
+            (service.engine.execution, "_tensor", RUN_SLOTS + "normalisation"),
             (Session, "run", RUN_SLOTS + "ONNX Runtime"),
             (AnswerWriter, "write", EVENT_LOOP + "answer as JSON"),
             (Protocol, "write", EVENT_LOOP + "writing to the socket"),

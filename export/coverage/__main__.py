@@ -22,7 +22,7 @@ from export.coverage.files import File, files, measure_file, producer
 from export.coverage.measure import Measurement, measure
 from export.coverage.served import ServiceDisagrees, ask
 from export.coverage.zoo import FAMILIES, Family
-from export.gradient.errors import GradientError
+from export.graph.errors import GradientError
 from export.importing import ImportedModel
 
 

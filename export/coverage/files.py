@@ -26,7 +26,7 @@ from torch.nn import functional
 from export.coverage.interpreted import Interpreted
 from export.coverage.measure import SAMPLES, Measurement, agreement
 from export.coverage.reference import clearest
-from export.gradient.graph import STANDARD
+from export.graph.graph import STANDARD
 from export.importing import ImportedModel, ImportOptions, import_classifier
 
 Array = NDArray[Any]

@@ -21,7 +21,7 @@ from export.coverage.reference import Truth, clearest, truth
 from export.coverage.zoo import CLASSES, Family, build, images
 from export.gradient import Prepared, differentiate, prepare, to_float64
 from export.importing import ImportedModel, ImportOptions, import_classifier
-from export.reference import evaluate
+from export.running.reference import evaluate
 
 Array = NDArray[Any]
 

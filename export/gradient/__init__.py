@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import export.gradient.rules  # noqa: F401  (fills the table)
 from export.gradient.build import OUTPUTS, differentiate
-from export.gradient.errors import GradientError, InvalidModel, UnsupportedGraph, UnsupportedOperator
-from export.gradient.graph import OPSET
-from export.gradient.precision import to_float64
 from export.gradient.prepare import Prepared, prepare
+from export.graph.errors import GradientError, InvalidModel, UnsupportedGraph, UnsupportedOperator
+from export.graph.graph import OPSET
+from export.graph.precision import to_float64
 
 __all__ = [
     "OPSET",

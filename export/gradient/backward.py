@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from export.gradient import registry
-from export.gradient.emitter import Cotangent, Emitter, PerSample
-from export.gradient.errors import refused_by_name
-from export.gradient.graph import Graph, N, Node, batch_axis, static
 from export.gradient.layers import weight_operand
+from export.gradient.rules import registry
 from export.gradient.shared import of_copies, per_sample
+from export.graph.emitter import Cotangent, Emitter, PerSample
+from export.graph.errors import refused_by_name
+from export.graph.graph import Graph, N, Node, batch_axis, static
 
 
 @dataclass

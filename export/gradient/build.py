@@ -11,7 +11,7 @@ from export.gradient import norm_outputs as norms
 from export.gradient.context import Build
 from export.gradient.prepare import Prepared, prepare
 from export.gradient.rules.loss import LOGITS
-from service.bundle_schema import GraphName
+from service.contract.bundle_schema import GraphName
 
 NORMS = ("weight_square", "scaled_square", "bias_square", "other_square")
 OUTPUTS: dict[GraphName, tuple[str, ...]] = {
@@ -47,7 +47,7 @@ MAKERS: dict[str, Callable[[Build], list[str]]] = {
 def differentiate(
     model: onnx.ModelProto | Prepared, outputs: Collection[str] | GraphName = "weight_norms"
 ) -> onnx.ModelProto:
-    """The ONNX graph that computes `outputs`, as `service.bundle_schema` defines them.
+    """The ONNX graph that computes `outputs`, as `service.contract.bundle_schema` defines them.
 
     `outputs` is the name of a bundle's graph or any collection of tensor names ("map" stands for
     all feature maps). Inputs are `input` and, unless only forward quantities are asked for,

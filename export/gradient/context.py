@@ -10,14 +10,14 @@ import numpy as np
 import onnx
 
 from export.gradient.backward import Gradients, backward
-from export.gradient.emitter import Emitter
-from export.gradient.graph import Graph, N, Node, Shape, live_nodes, to_model
 from export.gradient.layers import WeightedLayer, channel_axis_of
-from export.gradient.lower import lower, opset_of
 from export.gradient.prepare import Prepared
 from export.gradient.rules.loss import INPUT, LABEL, LOGITS, SCALE, cross_entropy_cotangent
 from export.gradient.shared import copied
 from export.gradient.weight_gradients import WeightGradients
+from export.graph.emitter import Emitter
+from export.graph.graph import Graph, N, Node, Shape, live_nodes, to_model
+from export.graph.lower import lower, opset_of
 
 
 class Build:

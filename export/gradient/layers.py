@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.gradient.graph import Batch, Graph, Node, Shape, static
-from export.gradient.names import shown
-from export.gradient.registry import has_norm_twin
-from service.bundle_schema import Layer
+from export.gradient.rules.registry import has_norm_twin
+from export.graph.graph import Batch, Graph, Node, Shape, static
+from export.graph.names import shown
+from service.contract.bundle_schema import Layer
 
 PASSED_BY_RECTIFIER_SEARCH = {
     "BatchNormalization", "InstanceNormalization", "LayerNormalization", "GroupNormalization", "Add", "Sum",

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from export.gradient import factors as factored
-from export.gradient.columns import Difference, Rows, differences, joined, square_sums, weighted_sums
 from export.gradient.context import Build
-from export.gradient.factors import Factors
-from export.gradient.graph import N, static
 from export.gradient.layers import WeightedLayer
+from export.gradient.norms import factors as factored
+from export.gradient.norms.columns import Difference, Rows, differences, joined, square_sums, weighted_sums
+from export.gradient.norms.factors import Factors
 from export.gradient.rules.loss import INPUT
+from export.graph.graph import N, static
 
 
 def activation_square(build: Build) -> list[str]:

@@ -12,18 +12,18 @@ from onnx import inliner, version_converter
 
 from export.gradient import simplify
 from export.gradient.backward import Gradients, backward
-from export.gradient.decompose import decompose
-from export.gradient.emitter import Emitter
-from export.gradient.errors import InvalidModel, UnsupportedGraph, UnsupportedOperator
-from export.gradient.folding import dtype_of, fold
-from export.gradient.graph import OPSET, STANDARD, Graph, live_nodes, static, to_model
-from export.gradient.inference import in_inference
 from export.gradient.layers import WeightedLayer, describe, weight_operand, weighted_layers
-from export.gradient.lower import lower, opset_of
-from export.gradient.names import distinct_names, original, shown
 from export.gradient.rules.loss import INPUT, LOGITS, cross_entropy_cotangent
 from export.gradient.shared import keep_trained_chains, left_out
-from service.bundle_schema import Layer, OtherParameter
+from export.graph.decompose import decompose
+from export.graph.emitter import Emitter
+from export.graph.errors import InvalidModel, UnsupportedGraph, UnsupportedOperator
+from export.graph.graph import OPSET, STANDARD, Graph, live_nodes, static, to_model
+from export.graph.lower import lower, opset_of
+from export.graph.names import distinct_names, original, shown
+from export.tracing.folding import dtype_of, fold
+from export.tracing.inference import in_inference
+from service.contract.bundle_schema import Layer, OtherParameter
 
 NAMED_IN_A_NOTE = 6
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from export.gradient import registry
-from export.gradient.emitter import Emitter
-from export.gradient.graph import Array, Batch, Graph, N, Node, Shape, static
 from export.gradient.layers import weight_operand
+from export.gradient.rules import registry
+from export.graph.emitter import Emitter
+from export.graph.graph import Array, Batch, Graph, N, Node, Shape, static
 
 ROWS = {
     "Gemm", "Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization", "AveragePool",

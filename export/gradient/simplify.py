@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from export.gradient.emitter import Emitter
-from export.gradient.errors import UnsupportedGraph
-from export.gradient.graph import Array, Batch, FoldedNorm, Graph, N, Node, live_nodes, static
-from export.gradient.names import OWN
+from export.graph.emitter import Emitter
+from export.graph.errors import UnsupportedGraph
+from export.graph.graph import Array, Batch, FoldedNorm, Graph, N, Node, live_nodes, static
+from export.graph.names import OWN
 
 LARGEST_RATIO_SPREAD = 1e6
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.gradient import factors as factored
-from export.gradient import registry
-from export.gradient.columns import Difference
-from export.gradient.errors import UnsupportedGraph, refused_by_name
-from export.gradient.factors import ENTRY_COST, Factors
-from export.gradient.graph import Node, per_sample_size
 from export.gradient.layers import WeightedLayer, is_rectifier
+from export.gradient.norms import factors as factored
+from export.gradient.norms.columns import Difference
+from export.gradient.norms.factors import ENTRY_COST, Factors
+from export.gradient.rules import registry
 from export.gradient.shared import of_copies, per_sample
+from export.graph.errors import UnsupportedGraph, refused_by_name
+from export.graph.graph import Node, per_sample_size
 
 if TYPE_CHECKING:
     from export.gradient.context import Build

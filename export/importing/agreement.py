@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from export.gradient.errors import UnsupportedGraph, one_line
+from export.graph.errors import UnsupportedGraph, one_line
 from export.importing.answer import softmax
 
 Array = NDArray[Any]

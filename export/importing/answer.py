@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.gradient.errors import UnsupportedGraph
+from export.graph.errors import UnsupportedGraph
 from export.importing.appended import Appended
 from export.importing.logarithms import FACTORS, MOVED, PASSED, SMALLEST, Logarithms
 

@@ -25,11 +25,11 @@ from onnx import ModelProto, NodeProto, TypeProto, defs, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.shape_inference import infer_node_outputs
 
-from export.gradient.branches import taken
-from export.gradient.errors import UnsupportedOperator
-from export.gradient.graph import IR_VERSION, OPSET
-from export.gradient.names import OWN
-from export.gradient.placing import flat_places, sources
+from export.graph.branches import taken
+from export.graph.errors import UnsupportedOperator
+from export.graph.graph import IR_VERSION, OPSET
+from export.graph.names import OWN
+from export.tracing.placing import flat_places, sources
 
 Array = NDArray[Any]
 

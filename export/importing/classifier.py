@@ -8,11 +8,9 @@ from pathlib import Path
 
 from onnx import ModelProto
 
-from export.gradient.errors import UnsupportedGraph
-from export.gradient.folding import fold
-from export.gradient.graph import Graph, N
-from export.gradient.inference import in_inference
-from export.gradient.names import distinct_names
+from export.graph.errors import UnsupportedGraph
+from export.graph.graph import Graph, N
+from export.graph.names import distinct_names
 from export.importing.agreement import TOLERANCE, Reference, own_scores, require_same_answers
 from export.importing.answer import understood
 from export.importing.appended import Appended
@@ -30,7 +28,9 @@ from export.importing.reading import read_model
 from export.importing.rounding import without_rounding
 from export.importing.standard import inlined, keep_only, standardize
 from export.importing.weights import name_weights, untrained, weights_as_initializers
-from service.bundle_schema import InputSpec
+from export.tracing.folding import fold
+from export.tracing.inference import in_inference
+from service.contract.bundle_schema import InputSpec
 
 
 @dataclass(frozen=True)

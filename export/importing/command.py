@@ -10,15 +10,15 @@ from typing import Any, get_args
 
 from onnx import ModelProto
 
-from export.bundle import folder_beside, opset_of, write_bundle
 from export.gradient import differentiate, prepare
-from export.gradient.errors import UnsupportedGraph
+from export.graph.errors import UnsupportedGraph
 from export.importing.agreement import Reference
 from export.importing.classifier import ImportedModel, import_classifier
 from export.importing.errors import OptionMismatch, RuntimeMissing, faults_of
 from export.importing.labels import read_labels
 from export.importing.options import ImportOptions
-from service.bundle_schema import Architecture, Bundle, GraphName, ParityCheck
+from export.writing.bundle import folder_beside, opset_of, write_bundle
+from service.contract.bundle_schema import Architecture, Bundle, GraphName, ParityCheck
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -88,7 +88,7 @@ def import_bundle(
 ) -> Bundle:
     """Write `bundles/<name>` from the classifier in `path`; whole or not at all.
 
-    Raises GradientError (see `export.gradient.errors` and `export.importing.errors`).
+    Raises GradientError (see `export.graph.errors` and `export.importing.errors`).
     """
     if not name or not all(c.isalnum() or c in "._-" for c in name) or not name[0].isalnum() or len(name) > 64:
         raise OptionMismatch(f"--name {name!r}: up to 64 letters, digits, '.', '_' and '-', a letter or digit first")
@@ -135,7 +135,7 @@ def write_what_runs(
 
     Raises UnsupportedGraph as `bundle_of` does.
     """
-    from export.trial import BATCHES, Trial  # imports ONNX Runtime, which the rest of this file does without
+    from export.writing.trial import BATCHES, Trial  # imports ONNX Runtime, which the rest of this file does without
 
     with folder_beside(destination) as folder:
         trial = Trial(bundle, graphs, folder)

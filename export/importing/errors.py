@@ -1,6 +1,6 @@
 """What can be wrong with a file or the flags it was imported with.
 
-Faults of the file and its graph are `export.gradient.errors`: InvalidModel, UnsupportedGraph and
+Faults of the file and its graph are `export.graph.errors`: InvalidModel, UnsupportedGraph and
 UnsupportedOperator. What else can be wrong is:
 
     GradientError
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import onnx
 
-from export.gradient.errors import GradientError, InvalidModel, one_line
+from export.graph.errors import GradientError, InvalidModel, one_line
 
 
 class OptionMismatch(GradientError):

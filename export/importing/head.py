@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from export.gradient.errors import UnsupportedGraph
-from export.gradient.names import renamed
+from export.graph.errors import UnsupportedGraph
+from export.graph.names import renamed
 from export.importing.errors import OptionMismatch
 
 INPUT, LOGITS = "input", "logits"

@@ -12,11 +12,11 @@ from typing import Literal
 from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper
 from pydantic import ValidationError
 
-from export.gradient.errors import UnsupportedGraph
+from export.graph.errors import UnsupportedGraph
 from export.importing.errors import OptionMismatch
 from export.importing.options import ImportOptions, Layout
 from export.importing.pixels import BYTES, pixel_statistics, written
-from service.bundle_schema import InputSpec
+from service.contract.bundle_schema import InputSpec
 
 IMAGE_CHANNELS = (1, 3)
 CHANNELS_FIRST: Layout = "nchw"

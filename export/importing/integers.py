@@ -6,7 +6,7 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from export.gradient.graph import IR_VERSION, STANDARD, stored_tensors
+from export.graph.graph import IR_VERSION, STANDARD, stored_tensors
 from export.importing.head import rename_tensors
 
 REFERENCE_OPSET = 21

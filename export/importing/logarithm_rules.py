@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.gradient.graph import Node, per_sample_size
+from export.graph.graph import Node, per_sample_size
 
 if TYPE_CHECKING:
     from export.importing.logarithms import Logarithms

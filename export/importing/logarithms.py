@@ -13,7 +13,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from export.gradient.graph import Graph, N, Node, batch_axis, per_sample_size
+from export.graph.graph import Graph, N, Node, batch_axis, per_sample_size
 from export.importing.appended import Appended
 from export.importing.logarithm_rules import RULES
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from onnx import GraphProto, ModelProto, NodeProto
 
-from export.gradient.errors import InvalidModel, UnsupportedGraph
-from export.gradient.names import branches_of, defined_names
+from export.graph.errors import InvalidModel, UnsupportedGraph
+from export.graph.names import branches_of, defined_names
 
 
 def in_order(model: ModelProto) -> ModelProto:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle_schema import InputSpec
-from service.images import normalise
+from service.contract.bundle_schema import InputSpec
+from service.images.preprocess import normalise
 
 Array = NDArray[Any]
 

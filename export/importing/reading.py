@@ -14,7 +14,7 @@ from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-un
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from onnx import TensorProto, external_data_helper, numpy_helper
 
-from export.gradient.errors import InvalidModel
+from export.graph.errors import InvalidModel
 from export.importing.other_files import seems_to_be
 
 BEGINNING = 512

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
-from export.gradient.graph import STANDARD, stored_tensors
+from export.graph.graph import STANDARD, stored_tensors
 from export.importing.standard import keep_only
 
 FLOATS = {

@@ -1,6 +1,6 @@
 """Any ONNX classifier as the plain graph the gradient engine reads: one domain, one opset, no functions.
 
-Opsets 7 to the newest are brought to `export.gradient.graph.OPSET`. onnx's own version converter
+Opsets 7 to the newest are brought to `export.graph.graph.OPSET`. onnx's own version converter
 does most of it; what it gets wrong or refuses is mended here, each case named.
 """
 
@@ -19,9 +19,9 @@ from onnx import (
     version_converter,
 )
 
-from export.gradient.decompose import decompose
-from export.gradient.errors import InvalidModel, UnsupportedGraph, UnsupportedOperator
-from export.gradient.graph import IR_VERSION, OPSET, STANDARD
+from export.graph.decompose import decompose
+from export.graph.errors import InvalidModel, UnsupportedGraph, UnsupportedOperator
+from export.graph.graph import IR_VERSION, OPSET, STANDARD
 
 OLDEST_OPSET = 7
 FIRST_WITH_RESIZE_MODES = 11

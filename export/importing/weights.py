@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from export.gradient.errors import UnsupportedOperator
+from export.graph.errors import UnsupportedOperator
 from export.importing.head import rename_tensors
 from export.importing.standard import captured
 

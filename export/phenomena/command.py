@@ -19,7 +19,7 @@ from models.phenomena.command import write_sections
 from models.phenomena.section import Section
 from models.phenomena.seeds import FILE as SEEDS_FILE
 from models.untrained import untrained
-from service.bundle_schema import Bundle
+from service.contract.bundle_schema import Bundle
 
 FAMILIES = ("plain20", "resnet20", "plain56", "resnet56")
 

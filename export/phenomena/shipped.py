@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from PIL import Image
 
-from export.evaluate import normalized
+from export.memory.evaluate import normalized
 from models.data import IMAGE_SUFFIXES, DataError
 from models.network import Architecture, Network
-from service.bundle_schema import Bundle, GraphName
+from service.contract.bundle_schema import Bundle, GraphName
 
 
 @dataclass(frozen=True)

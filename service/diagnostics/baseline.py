@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle_schema import Baseline, Layer
+from service.contract.bundle_schema import Baseline, Layer
 from service.diagnostics.schemas import LayerBaseline, UnlikeItself
 
 LAYER_SHARE: Final = 0.5

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle_schema import Bundle, Layer, Separability
+from service.contract.bundle_schema import Bundle, Layer, Separability
 from service.diagnostics.pictures import grey_png
 from service.diagnostics.schemas import Channel, LayerFeatures, SeparabilityByDepth
 

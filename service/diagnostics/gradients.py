@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle_schema import Bundle, Layer
+from service.contract.bundle_schema import Bundle, Layer
+from service.contract.dead import dead_shares
+from service.contract.norms import SATURATED, logit_gradients, loss_labels, losses, probabilities
 from service.diagnostics.baseline import layer_baselines, unlike_itself
-from service.diagnostics.dead import dead_shares
-from service.diagnostics.evidence import Activations, Evidence
-from service.diagnostics.norms import SATURATED, logit_gradients, loss_labels, losses, probabilities
 from service.diagnostics.schemas import (
     LayerActivations,
     LayerBaseline,
@@ -26,7 +25,8 @@ from service.diagnostics.schemas import (
     UnlikeItself,
     Verdict,
 )
-from service.diagnostics.verdict import Thresholds, judge
+from service.diagnostics.verdicts.evidence import Activations, Evidence
+from service.diagnostics.verdicts.verdict import Thresholds, judge
 
 Array = NDArray[Any]
 Float64 = NDArray[np.float64]
@@ -34,7 +34,7 @@ Float64 = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Measured:
-    """What was run for N samples: `service.diagnostics.norms.measure` of a gradient graph, and more where asked for.
+    """What was run for N samples: `service.contract.norms.measure` of a gradient graph, and more where asked for.
 
     Args:
         norms: outputs of `measure`, at least logits, activation, weight and scaled norms.

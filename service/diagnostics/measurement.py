@@ -8,10 +8,10 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle_schema import Bundle, GraphName
+from service.contract.bundle_schema import Bundle, GraphName
+from service.contract.norms import loss_labels
 from service.diagnostics.gradients import Measured, logit_gradient_norms, runner_up_labels, saturated_samples
 from service.diagnostics.noise import left_out_groups, noise_scale
-from service.diagnostics.norms import loss_labels
 from service.diagnostics.schemas import NoiseScale
 
 Array = NDArray[Any]

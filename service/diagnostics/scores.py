@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle_schema import Bundle
-from service.bundles import BundleRefused, BundleUnreadable, StoredBundle
+from service.bundles.disk import BundleRefused, BundleUnreadable, StoredBundle
+from service.contract.bundle_schema import Bundle
+from service.contract.norms import logit_gradients, loss_labels, probabilities
 from service.diagnostics.gradients import logit_gradient_norms
-from service.diagnostics.norms import logit_gradients, loss_labels, probabilities
 from service.diagnostics.schemas import SampleScores
 from service.errors import NotReady
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.evaluate import evaluate
+from export.memory.evaluate import evaluate
 from models.data import DataError, Split
-from service.bundle_schema import Bundle
+from service.contract.bundle_schema import Bundle
 
 ROOT = Path(__file__).parent.parent.parent
 RESNET20 = ROOT / "models/bundles/resnet20"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from export.bundle import replaced_whole
+from export.writing.bundle import replaced_whole
 from tests.export.importing.graphs import classifier, saved
 
 ROOT = Path(__file__).parents[2]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.record import record
-from export.separability import nearest_mean, pool
+from export.memory.record import record
+from export.memory.separability import nearest_mean, pool
 from models.data import DataError, Split
-from service.bundle_schema import Bundle
-from service.bundles import read_bundle
+from service.bundles.disk import read_bundle
+from service.contract.bundle_schema import Bundle
 
 ROOT = Path(__file__).parents[2]
 LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from onnx import ModelProto, helper, numpy_helper
 
-from export.bundle import read_bundle
 from export.gradient import differentiate, prepare
-from export.gradient.errors import UnsupportedGraph
+from export.graph.errors import UnsupportedGraph
 from export.importing import ImportedModel, import_classifier
 from export.importing.command import bundle_of, write_what_runs
-from export.trial import Trial
-from service.bundle_schema import Bundle, GraphName
+from export.writing.bundle import read_bundle
+from export.writing.trial import Trial
+from service.contract.bundle_schema import Bundle, GraphName
 from tests.export.importing.graphs import classifier, options, saved
 
 Spoil = Callable[[ModelProto], None]

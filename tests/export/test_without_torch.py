@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.bundle_schema import Bundle
+from service.contract.bundle_schema import Bundle
 from tests.export.importing.graphs import classifier, saved
 
 ROOT = Path(__file__).parents[2]

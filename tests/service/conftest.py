@@ -5,8 +5,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from live_server import LiveServer, running
-from tiny_bundles import write_bundle
+
+from tests.service.live_server import LiveServer, running
+from tests.service.tiny_bundles import write_bundle
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from live_server import LiveServer
+from tests.service.live_server import LiveServer
 
 CLOSE = "Connection: close"
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.gradient.emitter import CHANNEL_BLOCK, Cotangent, Emitter, PerSample
-from export.gradient.graph import Node, keep_clear_of_samples, static
-from export.gradient.registry import gradient
+from export.gradient.rules.registry import gradient
+from export.graph.emitter import CHANNEL_BLOCK, Cotangent, Emitter, PerSample
+from export.graph.graph import Node, keep_clear_of_samples, static
 
 
 @gradient("Relu")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.gradient.emitter import Emitter
-from export.gradient.graph import Array
+from export.graph.emitter import Emitter
+from export.graph.graph import Array
 
 
 def along_axis(g: Emitter, tensor: str, rank: int, axis: int, matrix: Array) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from export.gradient.emitter import Cotangent, Emitter, PerSample
-from export.gradient.factors import Factors, of_whole_samples
-from export.gradient.graph import N, Node, static
-from export.gradient.registry import gradient, norm
+from export.gradient.norms.factors import Factors, of_whole_samples
 from export.gradient.rules.conv_factors import unfolded_by_group, unfolding_costs
 from export.gradient.rules.conv_input import at_stride_1, by_phases, flipped, spread
+from export.gradient.rules.registry import gradient, norm
 from export.gradient.rules.shifted_gram import by_shifted_gram
 from export.gradient.rules.windows import Window, window
+from export.graph.emitter import Cotangent, Emitter, PerSample
+from export.graph.graph import N, Node, static
 
 
 @gradient("Conv")

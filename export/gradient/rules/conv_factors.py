@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from export.gradient.emitter import Emitter
-from export.gradient.factors import Arrangement, Factors
-from export.gradient.graph import N, Node, static
+from export.gradient.norms.factors import Arrangement, Factors
 from export.gradient.rules.unfolding import ROW_COST, Sharing, channels_last, gathered, unfold_index
 from export.gradient.rules.windows import Window
+from export.graph.emitter import Emitter
+from export.graph.graph import N, Node, static
 
 NormWay = Callable[[Emitter, Node, str, Window], Factors]
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from export.gradient.emitter import Emitter
-from export.gradient.graph import Array, N, Shape, static
 from export.gradient.rules.unfolding import channels_last
 from export.gradient.rules.windows import Window
+from export.graph.emitter import Emitter
+from export.graph.graph import Array, N, Shape, static
 
 
 def flipped(g: Emitter, dy: str, weight: str, place: Window, groups: int) -> str:

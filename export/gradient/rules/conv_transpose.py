@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from export.gradient.emitter import Cotangent, Emitter, PerSample
-from export.gradient.factors import Arrangement, Factors, of_whole_samples
-from export.gradient.graph import N, Node, static
-from export.gradient.registry import gradient, norm
+from export.gradient.norms.factors import Arrangement, Factors, of_whole_samples
+from export.gradient.rules.registry import gradient, norm
 from export.gradient.rules.unfolding import gathered, unfold_index
 from export.gradient.rules.windows import Window, window
+from export.graph.emitter import Cotangent, Emitter, PerSample
+from export.graph.graph import N, Node, static
 
 
 @gradient("ConvTranspose")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from string import ascii_letters
 
-from export.gradient.emitter import Cotangent, Emitter, PerSample
-from export.gradient.graph import Batch, Node
-from export.gradient.registry import gradient
+from export.gradient.rules.registry import gradient
+from export.graph.emitter import Cotangent, Emitter, PerSample
+from export.graph.graph import Batch, Node
 
 
 @gradient("Einsum")

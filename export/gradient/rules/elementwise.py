@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.gradient.emitter import Cotangent, Emitter
-from export.gradient.graph import Array, Node
-from export.gradient.registry import gradient, no_gradient
+from export.gradient.rules.registry import gradient, no_gradient
+from export.graph.emitter import Cotangent, Emitter
+from export.graph.graph import Array, Node
 
 
 @gradient("Add", broadcasts=True)

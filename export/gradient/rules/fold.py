@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.gradient.emitter import Cotangent, Emitter
-from export.gradient.graph import Node, static
-from export.gradient.registry import gradient
 from export.gradient.rules.axes import pad
+from export.gradient.rules.registry import gradient
 from export.gradient.rules.unfolding import unfold_index
 from export.gradient.rules.windows import Window
+from export.graph.emitter import Cotangent, Emitter
+from export.graph.graph import Node, static
 
 
 @gradient("Col2Im")

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.gradient.emitter import Cotangent, Emitter, PerSample
-from export.gradient.factors import Arrangement, Factors
-from export.gradient.graph import N, Node, Shape, keep_clear_of_samples, per_sample_size, static
-from export.gradient.registry import gradient, norm
+from export.gradient.norms.factors import Arrangement, Factors
+from export.gradient.rules.registry import gradient, norm
+from export.graph.emitter import Cotangent, Emitter, PerSample
+from export.graph.graph import N, Node, Shape, keep_clear_of_samples, per_sample_size, static
 
 
 @gradient("Gemm")

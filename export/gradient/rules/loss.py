@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from export.gradient.emitter import Emitter
+from export.graph.emitter import Emitter
 
 INPUT, LABEL, SCALE, LOGITS = "input", "label", "cotangent_scale", "logits"
 

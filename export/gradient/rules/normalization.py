@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.gradient.emitter import Cotangent, Emitter, PerSample
-from export.gradient.graph import Array, N, Node, Shape, keep_clear_of_samples, static
-from export.gradient.registry import gradient
+from export.gradient.rules.registry import gradient
+from export.graph.emitter import Cotangent, Emitter, PerSample
+from export.graph.graph import Array, N, Node, Shape, keep_clear_of_samples, static
 
 
 @gradient("BatchNormalization")

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.gradient.emitter import Cotangent, Emitter
-from export.gradient.graph import Array, Batch, N, Node, static
-from export.gradient.registry import gradient
+from export.gradient.rules.registry import gradient
 from export.gradient.rules.windows import Window, window
+from export.graph.emitter import Cotangent, Emitter
+from export.graph.graph import Array, Batch, N, Node, static
 
 
 @gradient("GlobalAveragePool")

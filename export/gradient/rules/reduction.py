@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from export.gradient.emitter import Cotangent, Emitter
-from export.gradient.graph import Node, keep_clear_of_samples
-from export.gradient.registry import gradient
 from export.gradient.rules.pool import reduced_axes
+from export.gradient.rules.registry import gradient
+from export.graph.emitter import Cotangent, Emitter
+from export.graph.graph import Node, keep_clear_of_samples
 
 
 @gradient("ReduceSum")

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from export.gradient.emitter import Cotangent, Emitter
-from export.gradient.graph import Array, Batch, Node
-from export.gradient.registry import gradient
 from export.gradient.rules.axes import along_axis
+from export.gradient.rules.registry import gradient
+from export.graph.emitter import Cotangent, Emitter
+from export.graph.graph import Array, Batch, Node
 
 DEFAULT_CUBIC_COEFFICIENT = -0.75
 

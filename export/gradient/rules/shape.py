@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from export.gradient.emitter import Cotangent, Emitter
-from export.gradient.graph import Node
-from export.gradient.registry import gradient, no_gradient
+from export.gradient.rules.registry import gradient, no_gradient
+from export.graph.emitter import Cotangent, Emitter
+from export.graph.graph import Node
 
 no_gradient("Shape", "Size", "ArgMax", "ArgMin", "ConstantOfShape")
 

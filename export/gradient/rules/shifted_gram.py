@@ -12,11 +12,11 @@ import math
 
 import numpy as np
 
-from export.gradient.emitter import Emitter
-from export.gradient.factors import Arrangement, Factors
-from export.gradient.graph import N, Node, static
+from export.gradient.norms.factors import Arrangement, Factors
 from export.gradient.rules.unfolding import channels_last
 from export.gradient.rules.windows import Window
+from export.graph.emitter import Emitter
+from export.graph.graph import N, Node, static
 
 SHIFT_COST = 8.0
 """Multiply-adds in the time that it takes to copy or add one entry of G."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.gradient.emitter import Emitter
-from export.gradient.graph import Array, N
 from export.gradient.rules.windows import Window
+from export.graph.emitter import Emitter
+from export.graph.graph import Array, N
 
 ROW_COST = 32  # numbers that could be copied in the time a Gather takes to find one row
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from export.gradient.graph import Node, Shape, static
+from export.graph.graph import Node, Shape, static
 
 
 @dataclass(frozen=True)

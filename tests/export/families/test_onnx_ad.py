@@ -9,7 +9,7 @@ import pytest
 from onnx import ModelProto
 
 from export.gradient import differentiate, prepare
-from export.reference import evaluate
+from export.running.reference import evaluate
 from tests.export.importing.graphs import CLASSES, body, classifier, images, node
 
 BATCH = 2

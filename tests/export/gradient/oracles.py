@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from export.gradient import OPSET, to_float64
-from export.reference import evaluate, evaluator
+from export.running.reference import evaluate, evaluator
 
 from .cases import Case
 

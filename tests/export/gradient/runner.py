@@ -11,7 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from export.gradient import differentiate, prepare
-from export.reference import evaluate
+from export.running.reference import evaluate
 
 from .cases import Case
 from .oracles import directional_derivative, images, in_double, network, numerical_gradient

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from export.gradient import OPSET, UnsupportedOperator, differentiate, prepare, to_float64
-from export.reference import evaluate
+from export.running.reference import evaluate
 
 from .oracles import directional_derivative, numerical_gradient
 

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.gradient import OPSET, UnsupportedOperator, differentiate, prepare, to_float64
 from export.gradient.build import OUTPUTS as GRAPHS
-from export.reference import evaluate
+from export.running.reference import evaluate
 
 from . import runner
 from .cases import w

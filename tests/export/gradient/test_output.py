@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from export.gradient import OPSET, UnsupportedGraph, prepare
-from export.reference import evaluate
+from export.running.reference import evaluate
 
 Array = NDArray[Any]
 IMAGE = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from export.gradient import OPSET, UnsupportedOperator, differentiate, prepare, to_float64
-from export.reference import evaluate
+from export.running.reference import evaluate
 
 from .cases import ints, w
 from .oracles import directional_derivative, numerical_gradient

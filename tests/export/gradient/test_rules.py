@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from export.gradient import registry
-from export.gradient.decompose import REWRITES
+from export.gradient.rules import registry
+from export.graph.decompose import REWRITES
 
 from .cases import Case
 from .runner import (

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from export.gradient import OPSET, differentiate, prepare, to_float64
-from export.reference import evaluate
+from export.running.reference import evaluate
 
 POINTS = np.linspace(-12, 12, 49)
 

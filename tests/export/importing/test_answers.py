@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from export.gradient import to_float64
-from export.gradient.errors import UnsupportedGraph
+from export.graph.errors import UnsupportedGraph
 from export.importing.command import import_bundle
-from export.reference import evaluator
-from service.bundle_schema import Bundle
+from export.running.reference import evaluator
+from service.contract.bundle_schema import Bundle
 from tests.export.importing.endings import (
     CLIPPED,
     FROM_NUMBERS,

@@ -10,8 +10,8 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 from export.gradient import prepare
-from export.gradient.errors import GradientError, UnsupportedGraph, UnsupportedOperator
-from export.gradient.graph import OPSET
+from export.graph.errors import GradientError, UnsupportedGraph, UnsupportedOperator
+from export.graph.graph import OPSET
 from export.importing import ImportedModel, OptionMismatch, import_classifier
 from tests.export.importing.graphs import CLASSES, SIZE, answer, body, classifier, images, node, options, saved, weights
 

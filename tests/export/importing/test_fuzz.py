@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from export.gradient.errors import GradientError
+from export.graph.errors import GradientError
 from export.importing.command import import_bundle
 from export.importing.errors import faults_of
 from tests.export.importing.graphs import body, classifier, node, options, saved

@@ -11,9 +11,9 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 from export.gradient import prepare
-from export.gradient.errors import GradientError
+from export.graph.errors import GradientError
 from export.importing import ImportedModel, import_classifier
-from service.images import normalise
+from service.images.preprocess import normalise
 from tests.export.importing.graphs import answer, body, classifier, images, node, options, saved, weights
 
 FREE = ("batch", "channels", "height", "width")

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
 from export.gradient import differentiate, prepare
-from export.gradient.errors import GradientError
+from export.graph.errors import GradientError
 from export.importing import ImportedModel, import_classifier
-from export.runs import in_onnxruntime
+from export.running.runs import in_onnxruntime
 from tests.export.importing.graphs import answer, body, classifier, images, node, options, saved
 
 five = np.random.default_rng(3)

@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
-from export.gradient.errors import UnsupportedGraph
+from export.graph.errors import UnsupportedGraph
 from export.importing import OptionMismatch
 from export.importing.command import import_bundle
-from service.bundle_schema import Bundle
-from service.images import normalise
+from service.contract.bundle_schema import Bundle
+from service.images.preprocess import normalise
 from tests.export.importing.endings import READ_OFF, SOFTMAX, Ending, floats, number
 from tests.export.importing.graphs import body, classifier, images, node, options, saved, weights
 from tests.export.importing.test_answers import answers, bundled, session, softmax

@@ -12,11 +12,11 @@ from onnx import ModelProto, TensorProto, helper
 
 from export.gradient import OUTPUTS, Prepared, differentiate, prepare
 from export.gradient.build import MAKERS
-from export.gradient.names import CONTRACT, OWN, distinct_names, of_contract, original
+from export.graph.names import CONTRACT, OWN, distinct_names, of_contract, original
 from export.importing import import_classifier
 from export.importing.head import rename_tensors
-from export.runs import in_onnxruntime
-from service.bundle_schema import GraphName
+from export.running.runs import in_onnxruntime
+from service.contract.bundle_schema import GraphName
 from tests.export.importing.graphs import answer, body, classifier, images, node, options, saved
 
 GRAPHS: tuple[GraphName, ...] = ("batch_norms", "input_gradient", "activations", "feature_maps")  # these give it all

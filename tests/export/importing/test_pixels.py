@@ -14,8 +14,8 @@ from export.__main__ import with_negative_values
 from export.importing import OptionMismatch
 from export.importing.command import add_parser
 from export.importing.pixels import pixel_statistics
-from service.bundle_schema import InputSpec
-from service.images import normalise
+from service.contract.bundle_schema import InputSpec
+from service.images.preprocess import normalise
 
 TORCHVISION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IN_BYTES = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from onnx import ModelProto, external_data_helper
 
-from export.gradient.errors import InvalidModel
+from export.graph.errors import InvalidModel
 from export.importing.reading import read_model
 from tests.export.importing.graphs import classifier, saved
 

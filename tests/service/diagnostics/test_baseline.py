@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live_server import running
 
-from service.bundle_schema import Bundle
+from service.contract.bundle_schema import Bundle
 from service.diagnostics.gradients import Measured, diagnose
 from service.diagnostics.schemas import Comparison, UnlikeItself
-from service.diagnostics.verdict import Thresholds
+from service.diagnostics.verdicts.verdict import Thresholds
+from tests.service.live_server import running
 
 ROOT = Path(__file__).parents[3]
 BUNDLES = ROOT / "models" / "bundles"

@@ -12,10 +12,10 @@ from typing import Any
 
 import httpx
 import pytest
-from live_server import LiveServer, running, wait_until
 
 from service.diagnostics.schemas import Comparison, Features, Gradients, Scores, Shattering
-from service.diagnostics.verdict import Thresholds
+from service.diagnostics.verdicts.verdict import Thresholds
+from tests.service.live_server import LiveServer, running, wait_until
 
 ROOT = Path(__file__).parents[3]
 PHOTOGRAPHS = ROOT / "tests" / "images"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.diagnostics.norms import logit_gradients, loss_labels, losses, measure
+from service.contract.norms import logit_gradients, loss_labels, losses, measure
 
 Array = NDArray[Any]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from service.contract.norms import probabilities
 from service.diagnostics import scores, shattering
 from service.diagnostics.noise import estimates, left_out_groups, noise_scale
-from service.diagnostics.norms import probabilities
 
 
 def drawn(images: int, signal: float, noise: float, seed: int = 0, size: int = 400) -> np.ndarray:

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_sick_networks import IMAGES, LABELS, SICK, as_onnx
 from torch import nn
 from torch.nn import functional
 
 from bench.corpus import calibrate, convolutional
 from bench.verdicts import bundle_of, diagnosis_of, untrained_path
-from export.bundle import read_bundle
 from export.phenomena.shipped import network as in_torch
+from export.writing.bundle import read_bundle
 from service.diagnostics import shattering
+from tests.service.diagnostics.test_sick_networks import IMAGES, LABELS, SICK, as_onnx
 
 BUNDLES = Path(__file__).parents[3] / "models" / "bundles"
 STEPS = 8

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.diagnostics.evidence import Activations, Evidence
-from service.diagnostics.verdict import Thresholds, judge, theil_sen
+from service.diagnostics.verdicts.evidence import Activations, Evidence
+from service.diagnostics.verdicts.verdict import Thresholds, judge, theil_sen
 
 LAYERS = 20
 

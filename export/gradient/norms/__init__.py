@@ -1,0 +1,1 @@
+"""Squared norms per sample of weight gradients, in the cheapest way."""

@@ -1,0 +1,102 @@
+"""Sums per sample and layer, one column each, computed for all layers of one width at once.
+
+A sum over a row of 16 numbers costs a runtime as much as its bookkeeping; a network of a hundred
+layers asks for hundreds. Layers never mix: what overflows in one leaves the others' columns alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from export.graph.emitter import Emitter
+from export.graph.graph import Array, N
+
+Width = TypeVar("Width", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one width side by side, `flat` [N, len(columns) · width], and the column each will sum to."""
+
+    columns: tuple[int, ...]
+    flat: str
+    width: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A row of differences: first [N, parts · width] summed to [N, width], times a, less second [N, width] times b."""
+
+    first: str
+    parts: int
+    a: Array
+    second: str
+    b: Array
+
+
+def weighted_sums(g: Emitter, rows: Sequence[tuple[str, Array]]) -> str:
+    """Σ_k c_k·x_k of every (x [N, width], c [width]): [N, len(rows)]."""
+    pieces = []
+    for columns, width in _by_width({column: weights.size for column, (_, weights) in enumerate(rows)}):
+        flat = g.side_by_side([rows[column][0] for column in columns])
+        weights = np.concatenate([rows[column][1] for column in columns])
+        weighted = flat if (weights == 1.0).all() else g.mul(flat, g.constant(weights[None]))
+        pieces.append(Rows(columns, weighted, width))
+    return _sums(g, pieces)
+
+
+def square_sums(g: Emitter, rows: Sequence[Rows]) -> str:
+    """Σ x² over every row: [N, number of columns]."""
+    return _sums(g, [Rows(row.columns, g.mul(row.flat, row.flat), row.width) for row in rows])
+
+
+def joined(g: Emitter, rows: Mapping[int, tuple[str, int]]) -> list[Rows]:
+    """Column → (row [N, width], width), side by side where their widths are the same."""
+    return [
+        Rows(columns, g.side_by_side([rows[column][0] for column in columns]), width)
+        for columns, width in _by_width({column: width for column, (_, width) in rows.items()})
+    ]
+
+
+def differences(g: Emitter, rows: Mapping[int, Difference]) -> list[Rows]:
+    """Column → row of differences, those of one width computed together."""
+    found = []
+    for columns, (parts, width) in _by_width({column: (row.parts, row.a.size) for column, row in rows.items()}):
+        chosen = [rows[column] for column in columns]
+        first = g.side_by_side([row.first for row in chosen])
+        if parts > 1:
+            first = g.reduce_sum(g.reshape(first, (N, len(chosen), parts, width)), (2,))
+            first = g.reshape(first, (N, len(chosen) * width))
+        second = g.side_by_side([row.second for row in chosen])
+        a, b = (np.concatenate(factors)[None] for factors in zip(*((row.a, row.b) for row in chosen), strict=True))
+        flat = g.op("Sub", g.mul(first, g.constant(a)), g.mul(second, g.constant(b)))
+        found.append(Rows(columns, flat, width))
+    return found
+
+
+def _by_width(widths: Mapping[int, Width]) -> Iterator[tuple[tuple[int, ...], Width]]:
+    """(columns of one width, that width), by first use."""
+    for width in dict.fromkeys(widths.values()):
+        yield tuple(column for column, other in widths.items() if other == width), width
+
+
+def _sums(g: Emitter, rows: Sequence[Rows]) -> str:
+    """Every row's sum in its column: [N, number of columns]."""
+    sums = g.side_by_side([_sums_of(g, row) for row in rows])
+    columns = [column for row in rows for column in row.columns]
+    if columns == sorted(columns):
+        return sums
+    return g.op("Gather", sums, g.constant(np.argsort(columns).astype(np.int32)), axis=1)
+
+
+def _sums_of(g: Emitter, row: Rows) -> str:
+    count = len(row.columns)
+    if row.width == 1:
+        return row.flat
+    if count == 1:
+        return g.reduce_sum(row.flat, (1,), keepdims=True)
+    return g.reduce_sum(g.reshape(row.flat, (N, count, row.width)), (2,))

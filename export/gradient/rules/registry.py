@@ -1,0 +1,147 @@
+"""The table of rules: one small function per ONNX operator.
+
+How to add an operator
+    1. In `rules/<kind>.py` write one function, called after the operator in snake case:
+
+           @gradient("Mul", broadcasts=True)
+           def mul(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+               a, b = node.inputs
+               return g.mul(dy, b), g.mul(dy, a)
+
+       It gets the cotangent of each output (one argument per output; None for an output of which
+       no gradient is known) and returns exactly one entry per input:
+         a tensor name   the gradient, of the operand's shape; with `broadcasts=True` of the
+                         output's shape, and the loop sums it over the axes along which the
+                         operand was repeated (sample by sample for a parameter)
+         PerSample(t)    the gradient of a parameter, already reduced: [N, *shape of the parameter]
+         None            no gradient flows there (an index, a shape, a running mean, a layer's
+                         weight, which its norm twin handles)
+       Do not ask which gradients are wanted: emit all, dead nodes are removed once.
+       `g.shape(name)` is the forward shape, `node.attribute(name, default)` states ONNX's default,
+       `g.constant_operand(node, i)` is the array of an operand that must be constant,
+       `raise g.refusal(node, reason, advice)` refuses narrowly and by name.
+       Samples must never mix, not even as 0·NaN: select with `Where`, never sum over the batch.
+    2. An operator that owns layer weights gets its norm twin directly beneath, `@norm(...)`, which
+       returns the two `Factors` whose product is the per-sample weight gradient.
+    3. Operators whose results carry no gradient: `no_gradient("ArgMax", …)`.
+    4. One line per attribute worth testing in `tests/export/gradient/cases.py`; a test fails if a
+       rule has no case.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from export.graph.errors import UnsupportedOperator
+from export.graph.graph import Node
+
+if TYPE_CHECKING:
+    from export.gradient.norms.factors import Factors
+    from export.graph.emitter import Cotangent, Emitter
+
+Rule = Callable[..., "Sequence[Cotangent]"]
+NormTwin = Callable[["Emitter", Node, str], "Factors"]
+
+_gradients: dict[str, Rule] = {}
+_broadcasts: set[str] = set()
+_norms: dict[str, NormTwin] = {}
+_without: set[str] = set()
+
+
+def gradient(*operators: str, broadcasts: bool = False) -> Callable[[Rule], Rule]:
+    """Register a rule; ValueError where the operator already has one.
+
+    `broadcasts`: the operands are broadcast, and gradients come in the output's shape.
+    """
+
+    def register(rule: Rule) -> Rule:
+        for operator in operators:
+            if operator in _gradients or operator in _without:
+                raise ValueError(f"{operator} already has a gradient rule")
+            _gradients[operator] = rule
+            if broadcasts:
+                _broadcasts.add(operator)
+        return rule
+
+    return register
+
+
+def norm(*operators: str) -> Callable[[NormTwin], NormTwin]:
+    """Register the norm twin of an operator that owns layer weights; ValueError on a double."""
+
+    def register(twin: NormTwin) -> NormTwin:
+        for operator in operators:
+            if operator in _norms:
+                raise ValueError(f"{operator} already has a norm twin")
+            _norms[operator] = twin
+        return twin
+
+    return register
+
+
+def no_gradient(*operators: str) -> None:
+    """Register operators through which no gradient flows; ValueError on a double."""
+    for operator in operators:
+        if operator in _gradients or operator in _without:
+            raise ValueError(f"{operator} already has a gradient rule")
+        _without.add(operator)
+
+
+def known_operators() -> tuple[str, ...]:
+    """Every operator with a rule, or known to carry no gradient, by name."""
+    return tuple(sorted({*_gradients, *_without}))
+
+
+def operators_with_rules() -> tuple[str, ...]:
+    """Every operator with a gradient rule, by name."""
+    return tuple(sorted(_gradients))
+
+
+def carries_gradient(operator: str) -> bool:
+    """True where a gradient flows through the operator: not through a shape, an index or a condition."""
+    return operator not in _without
+
+
+def gradient_rule(node: Node) -> Rule:
+    """The rule for a node; UnsupportedOperator where there is none, or none for an output that is read."""
+    if node.operator in _without:
+        return lambda g, node, *dys: (None,) * len(node.inputs)
+    if node.operator not in _gradients:
+        raise UnsupportedOperator(
+            node.operator,
+            node.name,
+            "there is no gradient rule for this operator",
+            f"replace it by supported ones ({', '.join(known_operators())})",
+        )
+    if len(node.outputs) > _cotangents(_gradients[node.operator]):
+        raise UnsupportedOperator(
+            node.operator,
+            node.name,
+            f"its output {node.outputs[-1]!r} is read, whose gradient is not known",
+            "read only the first",
+        )
+    return _gradients[node.operator]
+
+
+def broadcasts(operator: str) -> bool:
+    """Whether the operator's gradients come in the shape of its output."""
+    return operator in _broadcasts
+
+
+def _cotangents(rule: Rule) -> float:
+    """The number of a node's outputs whose cotangents the rule takes."""
+    parameters = list(inspect.signature(rule).parameters.values())
+    several = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+    return math.inf if several else len(parameters) - len(("g", "node"))
+
+
+def norm_twin(node: Node) -> NormTwin:
+    """The norm twin of a node that owns a layer's weight."""
+    return _norms[node.operator]
+
+
+def has_norm_twin(operator: str) -> bool:
+    return operator in _norms

@@ -1,0 +1,84 @@
+"""Operators that are rewritten by others before anything else: double precision and CUDA know only those.
+
+Celu                 α·Elu(x/α)
+GroupNormalization   InstanceNormalization of groups, as opset 18 defines it: scale and shift per group
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from export.graph.names import OWN
+
+Rewrite = Callable[[onnx.NodeProto, dict[str, Any]], list[onnx.NodeProto]]
+
+
+def decompose(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy without the operators above; the model itself where there are none."""
+    if not any(_is_rewritten(node) for node in model.graph.node):
+        return model
+    rewritten = onnx.ModelProto()
+    rewritten.CopyFrom(model)
+    del rewritten.graph.node[:]
+    for node in model.graph.node:
+        if _is_rewritten(node):
+            rewritten.graph.node.extend(REWRITES[node.op_type](node, _attributes(node)))
+        else:
+            rewritten.graph.node.append(node)
+    return rewritten
+
+
+def _is_rewritten(node: onnx.NodeProto) -> bool:
+    return node.op_type in REWRITES and (node.op_type != "Gemm" or bool(_attributes(node).get("transA", 0)))
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    return {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+
+
+def _celu(node: onnx.NodeProto, given: dict[str, Any]) -> list[onnx.NodeProto]:
+    stem, (x,), (y,) = node.output[0], node.input, node.output
+    alpha = np.array(given.get("alpha", 1.0), dtype=np.float32)
+    return [
+        helper.make_node(
+            "Constant", [], [f"{stem}{OWN}alpha"], f"{stem}{OWN}alpha", value=numpy_helper.from_array(alpha)
+        ),
+        helper.make_node("Div", [x, f"{stem}{OWN}alpha"], [f"{stem}{OWN}scaled"], f"{stem}/Div"),
+        helper.make_node("Elu", [f"{stem}{OWN}scaled"], [f"{stem}{OWN}bent"], f"{stem}/Elu"),
+        helper.make_node("Mul", [f"{stem}{OWN}bent", f"{stem}{OWN}alpha"], [y], f"{stem}/Mul"),
+    ]
+
+
+def _group_normalization(node: onnx.NodeProto, given: dict[str, Any]) -> list[onnx.NodeProto]:
+    stem, (x, scale, shift), (y,) = node.output[0], node.input, node.output
+    grouped = numpy_helper.from_array(np.array([0, given["num_groups"], -1], dtype=np.int64))
+    return [
+        helper.make_node("Constant", [], [f"{stem}{OWN}groups"], f"{stem}{OWN}groups", value=grouped),
+        helper.make_node("Reshape", [x, f"{stem}{OWN}groups"], [f"{stem}{OWN}grouped"], f"{stem}/Group"),
+        helper.make_node(
+            "InstanceNormalization",
+            [f"{stem}{OWN}grouped", scale, shift],
+            [f"{stem}{OWN}normalized"],
+            f"{stem}/InstanceNormalization",
+            epsilon=given.get("epsilon", 1e-5),
+        ),
+        helper.make_node("Shape", [x], [f"{stem}{OWN}shape"], f"{stem}/Shape"),
+        helper.make_node("Reshape", [f"{stem}{OWN}normalized", f"{stem}{OWN}shape"], [y], f"{stem}/Ungroup"),
+    ]
+
+
+def _gemm(node: onnx.NodeProto, given: dict[str, Any]) -> list[onnx.NodeProto]:
+    stem, (a, *others) = node.output[0], node.input
+    kept = {name: value for name, value in given.items() if name != "transA"}
+    return [
+        helper.make_node("Transpose", [a], [f"{stem}{OWN}transposed"], f"{stem}/Transpose", perm=[1, 0]),
+        helper.make_node("Gemm", [f"{stem}{OWN}transposed", *others], node.output, node.name, **kept),
+    ]
+
+
+REWRITES: dict[str, Rewrite] = {"Celu": _celu, "GroupNormalization": _group_normalization, "Gemm": _gemm}

@@ -1,0 +1,259 @@
+"""A graph as the rules see it: nodes in order, constants as arrays, shapes static but the batch."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from export.graph.errors import SamplesInTheWay, UnsupportedGraph
+
+OPSET = 20
+IR_VERSION = 10
+STANDARD = ("", "ai.onnx")
+"""The two names of the domain of ONNX's own operators."""
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """An axis of `before · N · after` entries, N the free number of samples, N running between them.
+
+    [N, 8, 3] reshaped to [8N, 3] has an axis `Batch(1, 8)`; [5, N, 3] reshaped to [5N, 3] has
+    `Batch(5, 1)`: in memory the samples lie in the same place as before the reshape.
+    """
+
+    before: int = 1
+    after: int = 1
+
+
+Dimension = int | Batch
+Shape = tuple[Dimension, ...]
+N = Batch()
+
+
+def batch_axis(shape: Shape) -> int | None:
+    """The position of the axis that holds the samples, None where no axis does."""
+    return next((axis for axis, dimension in enumerate(shape) if isinstance(dimension, Batch)), None)
+
+
+def static(shape: Sequence[Dimension]) -> tuple[int, ...]:
+    """`shape` as integers; SamplesInTheWay where the batch is among them."""
+    sizes = tuple(dimension for dimension in shape if isinstance(dimension, int))
+    if len(sizes) != len(shape):
+        raise SamplesInTheWay(f"{tuple(shape)} is not static")
+    return sizes
+
+
+def keep_clear_of_samples(shape: Shape, axes: Iterable[int]) -> None:
+    """Raises SamplesInTheWay where one of `axes`, which an operator works along, holds the samples."""
+    static([shape[axis] for axis in axes])
+
+
+def per_sample_size(shape: Shape) -> int:
+    """Numbers per sample in a tensor of this shape."""
+    return math.prod(d.before * d.after if isinstance(d, Batch) else d for d in shape)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator of the default domain; `attributes` hold plain Python values or TensorProto."""
+
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        """The attribute's value, or ONNX's default for it, which the caller states."""
+        return self.attributes.get(name, default)
+
+    def input(self, index: int) -> str | None:
+        """The name of an input, None where an optional one is absent."""
+        return (self.inputs[index] or None) if index < len(self.inputs) else None
+
+    def to_proto(self) -> onnx.NodeProto:
+        present = {name: value for name, value in self.attributes.items() if value is not None}
+        return helper.make_node(self.operator, self.inputs, self.outputs, self.name, **present)
+
+
+@dataclass(frozen=True)
+class FoldedNorm:
+    """A BatchNormalization that was folded into the convolution before it, per output channel.
+
+    z = γ/σ·(y − μ) + β with y = W·x + b became z = W'·x + b'; `ratio` is γ/σ, so W' = ratio·W;
+    `shift` names the constant b', and `bias` the convolution's own b where it had one.
+    """
+
+    shift: str
+    ratio: Array
+    inverse_sigma: Array
+    mean_minus_bias: Array
+    gamma: str
+    beta: str
+    bias: str | None
+    bias_value: Array
+
+
+@dataclass
+class Graph:
+    """Nodes in topological order and everything known about their tensors.
+
+    `parameters` are the model's float initializers, less those declared constant (`excluded`);
+    `origin` maps a constant to the initializer it is a rearrangement of; `folded` a weight to the
+    normalization folded into it; `batch_linear` an integer tensor to (slope, offset) in the batch;
+    `derivation` a folded constant to the node that made it. `shared` are tensors computed from constants
+    alone, the same for all samples, whose nodes stayed for the sake of the trained ones among those.
+    """
+
+    input: str
+    output: str
+    nodes: list[Node]
+    constants: dict[str, Array]
+    shapes: dict[str, Shape]
+    dtypes: dict[str, np.dtype[Any]]
+    parameters: set[str] = field(default_factory=set)
+    origin: dict[str, str] = field(default_factory=dict)
+    folded: dict[str, FoldedNorm] = field(default_factory=dict)
+    excluded: frozenset[str] = frozenset()
+    batch_linear: dict[str, tuple[Array, Array]] = field(default_factory=dict)
+    derivation: dict[str, Node] = field(default_factory=dict)
+    shared: set[str] = field(default_factory=set)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the image, the logits and all arithmetic between."""
+        return self.dtypes[self.input]
+
+    def source(self, constant: str) -> str:
+        """The initializer that a constant is a rearrangement of, or the constant itself."""
+        return self.origin.get(constant, constant)
+
+    def is_parameter(self, constant: str) -> bool:
+        """Whether a constant was trained, as far as ONNX tells: a float initializer not declared constant."""
+        return self.source(constant) in self.parameters
+
+    def shape(self, name: str) -> Shape:
+        return self.constants[name].shape if name in self.constants else self.shapes[name]
+
+    def consumers(self) -> dict[str, list[Node]]:
+        """Tensor → the nodes that read it, in forward order."""
+        readers: dict[str, list[Node]] = defaultdict(list)
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                readers[name].append(node)
+        return readers
+
+    def producers(self) -> dict[str, Node]:
+        return {output: node for node in self.nodes for output in node.outputs if output}
+
+
+def live_nodes(nodes: Sequence[Node], wanted: Iterable[str]) -> list[Node]:
+    """The nodes that `wanted` depends on, in their order."""
+    needed = set(wanted)
+    kept = []
+    for node in reversed(nodes):
+        if needed.intersection(output for output in node.outputs if output):
+            kept.append(node)
+            needed.update(name for name in node.inputs if name)
+    return kept[::-1]
+
+
+def with_unique_names(nodes: Sequence[Node]) -> list[Node]:
+    """Every node named, no name twice; anonymous nodes are called after their operator."""
+    taken: set[str] = {node.name for node in nodes if node.name}
+    seen: Counter[str] = Counter()
+
+    def unique(node: Node) -> Iterator[str]:
+        yield node.name or f"{node.operator}_{seen[node.operator]}"
+        while True:
+            seen[node.name] += 1
+            yield f"{node.name or node.operator}_{seen[node.name]}"
+
+    named, used = [], set()
+    for node in nodes:
+        name = next(name for name in unique(node) if name not in used and (name == node.name or name not in taken))
+        seen[node.operator] += not node.name
+        used.add(name)
+        named.append(replace(node, name=name))
+    return named
+
+
+def stored_tensors(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    """The initializers of a proto and the tensors of its Constant nodes, by name; branches are left aside."""
+    found = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        value = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
+        if node.op_type == "Constant" and value is not None:
+            found[node.output[0]] = value
+    return found
+
+
+def nodes_of(graph: onnx.GraphProto) -> list[Node]:
+    """The nodes of a proto, attributes as Python values; UnsupportedGraph for foreign domains."""
+    nodes = []
+    for proto in graph.node:
+        if proto.domain not in STANDARD:
+            raise UnsupportedGraph(
+                f"operator {proto.domain}::{proto.op_type} (node {proto.name!r}) is not standard ONNX; "
+                "export the model with operators of the default domain only"
+            )
+        attributes = {attribute.name: _text(helper.get_attribute_value(attribute)) for attribute in proto.attribute}
+        nodes.append(Node(proto.op_type, tuple(proto.input), tuple(proto.output), attributes, proto.name))
+    return with_unique_names(nodes)
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode()
+    return list(value) if not isinstance(value, str) and hasattr(value, "__iter__") else value
+
+
+def to_model(
+    graph: Graph, nodes: Sequence[Node], inputs: Sequence[str], outputs: Sequence[str], *, name: str, opset: int = OPSET
+) -> onnx.ModelProto:
+    """A ModelProto of `nodes`, with just the constants they read.
+
+    Known shapes travel along: that a cotangent has the batch of its tensor lets ONNX Runtime keep
+    both in one blocked layout.
+    """
+    read = {operand for node in nodes for operand in node.inputs}
+    produced = [output for node in nodes for output in node.outputs if output]
+    initializers = [
+        numpy_helper.from_array(np.asarray(array, order="C"), key)
+        for key, array in graph.constants.items()
+        if key in read or key in outputs
+    ]
+    proto = helper.make_graph(
+        [node.to_proto() for node in nodes],
+        name,
+        [_value_info(graph, key) for key in inputs],
+        [_value_info(graph, key) for key in outputs],
+        initializers,
+        value_info=[
+            _value_info(graph, key)
+            for key in produced
+            if key in graph.shapes and graph.dtypes[key] == graph.dtype and key not in outputs
+        ],
+    )
+    return helper.make_model(
+        proto,
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=IR_VERSION,
+        producer_name="contraflow",
+    )
+
+
+def _value_info(graph: Graph, name: str) -> onnx.ValueInfoProto:
+    # Only N itself is called N: the runtime takes axes of one name to have one size.
+    sizes = [("N" if d == N else None) if isinstance(d, Batch) else d for d in graph.shape(name)]
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(graph.dtypes[name]), sizes)

@@ -1,0 +1,147 @@
+"""Names that a file and the engine cannot both use.
+
+The engine's graphs have inputs and outputs whose names are a contract (`service.contract.bundle_schema`), and
+tensors of its own between them. A file may use any name for anything. So a file's tensor with a name
+of the contract is called `~0/<name>` inside the engine, and `shown` gives its own name back. What the
+engine adds has a name with `OWN` in it, or one that `Emitter` has seen to be free.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto
+
+OWN = "/~"
+"""Part of every name that is derived from a tensor's or node's name while a graph is brought into shape."""
+CONTRACT = frozenset(
+    {
+        *("input", "label", "cotangent_scale", "logits", "features"),
+        *("activation_square", "weight_square", "scaled_square", "bias_square", "other_square", "batch_square"),
+        *("input_gradient", "activation_mean", "activation_variance", "activation_zero_share", "channel_peak"),
+    }
+)
+"""Inputs and outputs of the engine's graphs, as `service.contract.bundle_schema` lists them, beside `map/<layer>`."""
+MAP = "map/"
+ESCAPED = "/^~"
+"""Stands for `OWN` in the new name of a tensor whose file had it."""
+RENAMED = re.compile(r"^~\d+/")
+
+
+def original(name: str) -> str:
+    """The name that `distinct_names` was given for a tensor."""
+    return RENAMED.sub("", name).replace(ESCAPED, OWN) if RENAMED.match(name) else name
+
+
+def shown(name: str) -> str:
+    """The name of a stored tensor as its file had it: of what the engine derived from one, too."""
+    return original(name).split(OWN)[0]
+
+
+def renamed(name: str, taken: Collection[str]) -> str:
+    """A name for a tensor of the file that is not in `taken`, and from which `original` finds `name` again."""
+    safe = name.replace(OWN, ESCAPED)
+    return next(candidate for count in range(10**9) if (candidate := f"~{count}/{safe}") not in taken)
+
+
+def of_contract(name: str) -> bool:
+    """A name that a graph of ours gives to an input or an output."""
+    return name in CONTRACT or name.startswith(MAP)
+
+
+def distinct_names(model: ModelProto, contract: bool = True) -> ModelProto:
+    """`model` with no name of the engine's, and none that two branches or a branch and the graph around it share.
+
+    `contract` false leaves the names of the contract alone. The model itself where nothing is to be renamed.
+    """
+    naming = _Naming(model, contract)
+    plan = naming.plan(model.graph, {})
+    if not naming.renames:
+        return model
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    _rename(copy.graph, plan)
+    return copy
+
+
+class _Plan:
+    """New names for one graph, and the plans of the branches in it, in their order."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self.names = names
+        self.branches: list[_Plan] = []
+
+
+class _Naming:
+    def __init__(self, model: ModelProto, contract: bool) -> None:
+        self._contract = contract
+        self._taken = set(_all_names(model.graph))
+        self._defined: set[str] = set()
+        self.renames = False
+
+    def plan(self, graph: GraphProto, around: Mapping[str, str]) -> _Plan:
+        """`around` holds the renamed tensors that the graph sees from outside."""
+        own = list(dict.fromkeys(defined_names(graph)))
+        names = dict(around)
+        for name in own:
+            names.pop(name, None)
+            if self._clashes(name, inside=bool(self._defined) and name in self._defined):
+                names[name] = self._fresh(name)
+                self.renames = True
+        self._defined.update(own)
+        found = _Plan(names)
+        found.branches = [self.plan(branch, names) for branch in branches(graph)]
+        return found
+
+    def _clashes(self, name: str, inside: bool) -> bool:
+        return inside or OWN in name or (self._contract and of_contract(name))
+
+    def _fresh(self, name: str) -> str:
+        new = renamed(name, self._taken)
+        self._taken.add(new)
+        return new
+
+
+def defined_names(graph: GraphProto) -> Iterator[str]:
+    """Inputs, stored tensors and outputs of nodes of one graph, without its branches."""
+    yield from (value.name for value in graph.input)
+    yield from (tensor.name for tensor in graph.initializer)
+    yield from (name for node in graph.node for name in node.output if name)
+
+
+def branches(graph: GraphProto) -> Iterator[GraphProto]:
+    """The graphs inside a graph's nodes, in their order."""
+    for node in graph.node:
+        yield from branches_of(node)
+
+
+def branches_of(node: NodeProto) -> Iterator[GraphProto]:
+    """The graphs that a node holds as attributes."""
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def _all_names(graph: GraphProto) -> Iterator[str]:
+    yield from defined_names(graph)
+    yield from (name for node in graph.node for name in node.input if name)
+    for branch in branches(graph):
+        yield from _all_names(branch)
+
+
+def _rename(graph: GraphProto, plan: _Plan) -> None:
+    inner = iter(plan.branches)
+    for branch in branches(graph):
+        _rename(branch, next(inner))
+    names: Mapping[str, str] = plan.names
+    for node in graph.node:
+        for field in (node.input, node.output):
+            for index, name in enumerate(field):
+                if name in names:
+                    field[index] = names[name]
+    entries: Collection[object] = (*graph.initializer, *graph.input, *graph.output, *graph.value_info)
+    for entry in entries:
+        entry.name = names.get(entry.name, entry.name)  # type: ignore[attr-defined]

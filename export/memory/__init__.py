@@ -1,0 +1,1 @@
+"""What a bundle remembers of labelled images: its errors, its norms, its separability."""

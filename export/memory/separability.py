@@ -1,0 +1,93 @@
+"""Class separability by depth: how many images each layer's output puts nearest to their own class.
+
+Half of the images fit the class means, the others are judged. A layer's maps are averaged over a 2 × 2 grid and
+standardised; a layer without maps (the classifier) is taken as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from export.running.runs import in_onnxruntime
+from service.contract.bundle_schema import Layer, Separability
+
+Array = NDArray[Any]
+Float64 = NDArray[np.float64]
+
+GRID: Final = 2
+CHUNK: Final = 32
+LEAST_PER_CLASS: Final = 4
+"""Images of a class, below which its mean says nothing."""
+
+
+def separability(
+    maps_graph: onnx.ModelProto, layers: tuple[Layer, ...], images: Array, classes: NDArray[np.int64]
+) -> Separability | None:
+    """Of the layers in the `feature_maps` graph; None where a class has fewer than `LEAST_PER_CLASS` images.
+
+    Args:
+        images: float32 [n, c, h, w]; classes: int64 [n]. Every second image of each class fits.
+    """
+    if np.bincount(classes).min() < LEAST_PER_CLASS:
+        return None
+    order = np.argsort(classes, kind="stable")
+    images, classes = images[order], classes[order]
+    fitting = np.arange(len(classes)) % 2 == 0
+    features = pooled_features(maps_graph, images)
+    return Separability(
+        fitted=int(fitting.sum()),
+        judged=int((~fitting).sum()),
+        chance=1 / len(np.unique(classes)),
+        nearest_mean={
+            layer.name: nearest_mean(features[layer.name], classes, fitting)
+            for layer in layers
+            if layer.name in features
+        },
+    )
+
+
+def pooled_features(maps_graph: onnx.ModelProto, images: Array) -> dict[str, Float64]:
+    """By layer: float64 [n, up to 4·channels]."""
+    run = in_onnxruntime(maps_graph)
+    found: dict[str, list[Array]] = {}
+    for start in range(0, len(images), CHUNK):
+        for name, values in run({"input": images[start : start + CHUNK]}).items():
+            if name.startswith("map/"):
+                found.setdefault(name.removeprefix("map/"), []).append(pool(values) if values.ndim == 4 else values)
+    return {name: np.concatenate(parts).reshape(len(images), -1).astype(np.float64) for name, parts in found.items()}
+
+
+def pool(maps: Array) -> Array:
+    """[n, c, h, w] → [n, 4·c], the means of the four quarters (fewer where h or w is 1)."""
+    height, width = (min(GRID, size) for size in maps.shape[2:])
+    quarters = [
+        [part.mean(axis=(2, 3)) for part in np.array_split(row, width, axis=3)]
+        for row in np.array_split(maps, height, axis=2)
+    ]
+    return np.array(quarters).transpose(2, 3, 0, 1).reshape(len(maps), -1)
+
+
+def nearest_mean(features: Float64, classes: NDArray[np.int64], fitting: NDArray[np.bool_]) -> float:
+    """Share of the images not in `fitting` that lie nearest to the mean of their own class."""
+    standard = standardised(features, fitting)
+    targets = np.eye(int(classes.max()) + 1)[classes[fitting]]
+    scores = mean_scores(standard[fitting], targets, standard[~fitting])
+    return float((scores.argmax(axis=1) == classes[~fitting]).mean())
+
+
+def standardised(features: Float64, fitting: NDArray[np.bool_]) -> Float64:
+    """Mean 0 and deviation 1 over the fitting images."""
+    mean, deviation = features[fitting].mean(axis=0), features[fitting].std(axis=0)
+    result: Float64 = (features - mean) / np.where(deviation > 0, deviation, 1.0)
+    return result
+
+
+def mean_scores(known: Float64, targets: Float64, unknown: Float64) -> Float64:
+    """−squared distance to each class's mean, up to what all classes share: [n, classes]."""
+    means = (targets.T @ known) / targets.sum(axis=0)[:, None]
+    scores: Float64 = 2 * unknown @ means.T - (means**2).sum(axis=1)
+    return scores

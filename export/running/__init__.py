@@ -1,0 +1,1 @@
+"""A bundle's graphs as functions, as they are served and in double precision."""

@@ -1,0 +1,38 @@
+"""A bundle's graph as a function of its inputs: as it is served, and in double precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+from export.running.reference import evaluator
+
+Array = NDArray[Any]
+Run = Callable[[dict[str, Array]], dict[str, Array]]
+
+
+def in_onnxruntime(model: onnx.ModelProto) -> Run:
+    """The float32 graph on ONNX Runtime's CPU provider."""
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda feeds: dict(zip(names, session.run(None, feeds), strict=True))
+
+
+def in_float64(model: onnx.ModelProto) -> Run:
+    """A double precision graph in onnx's reference evaluator."""
+    ready = evaluator(model)
+    names = [output.name for output in model.graph.output]
+
+    def run(feeds: dict[str, Array]) -> dict[str, Array]:
+        promoted = {
+            name: value.astype(np.float64) if np.issubdtype(value.dtype, np.floating) else value
+            for name, value in feeds.items()
+        }
+        return dict(zip(names, ready.run(None, promoted), strict=True))
+
+    return run

@@ -1,0 +1,1 @@
+"""The proof that a bundle gives what torch autograd gives."""

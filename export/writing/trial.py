@@ -1,0 +1,99 @@
+"""Every graph of a bundle, run as the service will run it, before the bundle is written.
+
+A graph may be valid, load, and still fail: a reshape that fits one batch only, a kernel the runtime
+lacks for these types, a fusion of its own that breaks. So each is opened from disk with the service's
+options and run at two batch sizes, and what it gives is held to the shapes of `service.contract.bundle_schema`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from export.graph.errors import one_line
+from export.writing.bundle import WEIGHTS_FILE, WeightFile, with_external_weights
+from service.contract.bundle_schema import Bundle, GraphName
+from service.contract.runtime import RunHandle, Runtime, Session, zeros_for
+
+Array = NDArray[Any]
+
+BATCHES = (1, 3)
+
+
+class Trial:
+    """The graphs of `bundle`, written to `folder` as the service reads them.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+
+    def __init__(self, bundle: Bundle, graphs: Mapping[GraphName, onnx.ModelProto], folder: Path) -> None:
+        self._bundle, self._graphs, self._folder = bundle, graphs, folder
+        self._runtime = Runtime("cpu")
+        weights = WeightFile()
+        for name, model in graphs.items():
+            (folder / f"{name}.onnx").write_bytes(with_external_weights(model, weights).SerializeToString())
+        (folder / WEIGHTS_FILE).write_bytes(weights.content)
+
+    def open(self, name: GraphName) -> Session:
+        """Raises whatever the runtime raises for a graph it cannot load."""
+        return self._runtime.open(self._folder / f"{name}.onnx")
+
+    def failures(self) -> dict[GraphName, str]:
+        """Why a graph cannot be served, in one line, for each that cannot."""
+        return {name: reason for name in self._graphs if (reason := self._failure(name))}
+
+    def _failure(self, name: GraphName) -> str | None:
+        try:
+            session = self.open(name)
+        except Exception as error:  # the runtime's errors have no common class
+            return f"it does not load: {one_line(error)}"
+        for batch in BATCHES:
+            try:
+                outputs = session.run(zeros_for(session, batch), RunHandle(quiet=True))
+            except Exception as error:
+                return f"it does not run at batch {batch}: {one_line(error)}"
+            wanted = shapes(self._bundle, batch)
+            for output, value in outputs.items():
+                if output.startswith("map/"):
+                    fits = value.ndim == 4 and len(value) == batch
+                else:
+                    fits = value.shape == wanted[output]
+                if not fits:
+                    return f"at batch {batch} its {output} has shape {list(value.shape)}"
+        return None
+
+    def logits(self, images: NDArray[np.float32], batch: int) -> Array:
+        """The forward graph's logits [M, K] of the tensor `input` [M, …], so many at a time."""
+        parts = [images[start : start + batch] for start in range(0, len(images), batch)]
+        return np.concatenate([self._forward.run({"input": part})["logits"] for part in parts])
+
+    @cached_property
+    def _forward(self) -> Session:
+        return self.open("forward")
+
+
+def shapes(bundle: Bundle, batch: int) -> dict[str, tuple[int, ...]]:
+    """The shape of every output that `service.contract.bundle_schema` names, at this batch; maps are left aside."""
+    spec, layers = bundle.input, len(bundle.layers)
+    image = (spec.channels, spec.height, spec.width)
+    columns = {
+        "logits": len(bundle.labels),
+        "features": bundle.features or 0,
+        "bias_square": sum(layer.bias for layer in bundle.layers),
+        "other_square": len(bundle.other_parameters),
+        "channel_peak": sum(layer.channels for layer in bundle.layers),
+    }
+    columns |= dict.fromkeys(("activation_square", "weight_square", "scaled_square"), layers)
+    columns |= dict.fromkeys(("activation_mean", "activation_variance", "activation_zero_share"), layers)
+    return {
+        **{name: (batch, width) for name, width in columns.items()},
+        "batch_square": (layers,),
+        "input_gradient": (batch, *(image if spec.layout == "nchw" else (*image[1:], image[0]))),
+    }

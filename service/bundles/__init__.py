@@ -1,0 +1,1 @@
+"""Bundles on disk, opened, and kept in step with their folder."""

@@ -1,0 +1,138 @@
+"""Opens the graphs of bundles: a session each, ready after one run; how fast it is, is measured afterwards.
+
+Graphs of equal content share one session, whichever bundles they belong to: copies under other names,
+versions that differ in their labels. What fails for a reason that may pass may be tried again, each
+time after a longer pause.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from service.bundles.disk import BundleRefused, BundleUnreadable
+from service.bundles.registry import ServedGraph, ServedModel
+from service.bundles.warm_up import USUAL_BATCH, best_speed, first_speed
+from service.contract.runtime import Runtime, Session, may_pass
+
+log = logging.getLogger("contraflow.bundles")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
+"""Seconds until what failed for a passing reason is tried again: doubled after each further failure."""
+
+Speed = tuple[int, float]
+"""Images per run, and seconds per image."""
+
+
+def pause_after(failures: int) -> float:
+    """Seconds to wait after so many failures in a row."""
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 16))
+
+
+class GraphOpener:
+    """Opens graphs, from any thread, and remembers whose speed is still to be measured."""
+
+    def __init__(self, runtime: Runtime, max_batch: int, *, warm_up: bool = True) -> None:
+        self._runtime = runtime
+        self._max_batch = max_batch
+        self._warm_up = warm_up
+        self._sessions: WeakValueDictionary[tuple[tuple[str, str], ...], Session] = WeakValueDictionary()
+        self._speeds: WeakKeyDictionary[Session, Speed] = WeakKeyDictionary()
+        self._unmeasured: deque[ServedGraph] = deque()
+        self._told: dict[tuple[str, str], str] = {}
+        """Model and graph → why it was last said not to be loaded: it is tried again and again, and said once."""
+
+    def load_now(self, model: ServedModel, graph: ServedGraph) -> None:
+        """Opens a graph that may be loaded, in this thread; returns when it is ready, failed or put off."""
+        with graph.lock:
+            if graph.may_load(time.monotonic()):
+                graph.state = "loading"
+                try:
+                    self._load(model, graph)
+                except Exception as error:  # it must not be left as loading
+                    self._fail(graph, error)
+
+    def measure_next(self) -> bool:
+        """Measures the best batch size of one graph that is ready; returns whether there was one."""
+        while self._unmeasured:
+            graph = self._unmeasured.popleft()
+            if graph.session is None or graph.retired:
+                continue
+            limit = 1 if graph.exclusive else self._max_batch
+            known = self._speeds.get(graph.session)
+            try:
+                speed = known or best_speed(graph.session, limit, graph.diagnostic)
+            except Exception:  # it has run before: a shortage, and what is known already will do
+                log.warning("%s %s could not be measured", graph.model, graph.name, exc_info=True)
+                return True
+            self._speeds[graph.session] = speed
+            graph.best_batch, graph.seconds_per_image = speed
+            log.info(
+                "%s %s: %.2f ms per image at batch %d", graph.model, graph.name, 1e3 * graph.seconds_per_image, speed[0]
+            )
+            return True
+        return False
+
+    def _load(self, model: ServedModel, graph: ServedGraph) -> None:
+        began = time.monotonic()
+        if graph.diagnostic and not self._is_unchanged(model, graph):
+            return
+        content = model.stored.content_of(graph.name)
+        try:
+            session = self._sessions.get(content)
+            if session is None:
+                session = self._runtime.open(model.stored.directory / model.bundle.graphs[graph.name].file)
+            speed = self._speeds.get(session) or self._first_speed(session, graph)
+        except Exception as error:
+            if self._is_unchanged(model, graph):
+                self._fail(graph, error)
+            return
+        if not self._is_unchanged(model, graph):
+            return
+        self._sessions[content] = session
+        self._told.pop((graph.model, graph.name), None)
+        graph.open(session, *speed)
+        if self._warm_up and session not in self._speeds:
+            self._unmeasured.append(graph)
+        log.info(
+            "%s %s is ready on %s after %.2f s", graph.model, graph.name, session.provider, time.monotonic() - began
+        )
+
+    def _first_speed(self, session: Session, graph: ServedGraph) -> Speed:
+        if not self._warm_up:
+            return min(USUAL_BATCH, self._max_batch), 0.01
+        return first_speed(session, 1 if graph.exclusive else self._max_batch, graph.diagnostic)
+
+    def _fail(self, graph: ServedGraph, error: Exception) -> None:
+        passing = may_pass(error)
+        reason = f"{graph.name} cannot be loaded: {passing or type(error).__name__}"
+        self._tell(graph, reason, error)
+        graph.fail(reason, pause_after(graph.failures + 1) if passing else None)
+
+    def _tell(self, graph: ServedGraph, reason: str, error: Exception | None = None) -> None:
+        key = (graph.model, graph.name)
+        if self._told.get(key) != reason:
+            self._told[key] = reason
+            log.log(logging.ERROR if error else logging.WARNING, "%s: %s", graph.model, reason, exc_info=error)
+
+    def _is_unchanged(self, model: ServedModel, graph: ServedGraph) -> bool:
+        """True if the files are still the bundle's; otherwise the graph is not ready.
+
+        A bundle is served on while its folder holds the next one, or a broken one. Asked before loading
+        and after it, since files can change while they are read.
+        """
+        try:
+            model.stored.check_graph(graph.name)
+        except BundleRefused as error:
+            reason = f"{graph.name} cannot be loaded: {error}"
+            self._tell(graph, reason)
+            if isinstance(error, BundleUnreadable):
+                graph.fail(reason, pause_after(graph.failures + 1))
+            elif graph.diagnostic:
+                graph.put_off()
+            else:
+                graph.fail(reason)
+            return False
+        return True

@@ -1,0 +1,1 @@
+"""From norms to a verdict, with the evidence for it."""

@@ -1,0 +1,1 @@
+"""Runs graphs for requests: decoding, queueing, batching, running, counting."""

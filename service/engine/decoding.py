@@ -1,0 +1,102 @@
+"""Decodes images off the event loop, so many at a time, and never too many pixels at once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from service.contract.bundle_schema import InputSpec
+from service.engine.request_context import RequestContext
+from service.errors import QueueFull
+from service.images.preprocess import Pixels, decode, pixel_count
+
+
+class PixelBudget:
+    """At most `limit` pixels are being decoded at a time; one image alone always may."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._taken = 0
+        self._freed = threading.Condition()
+
+    def take(self, pixels: int) -> None:
+        with self._freed:
+            self._freed.wait_for(lambda: not self._taken or self._taken + pixels <= self._limit)
+            self._taken += pixels
+
+    def give_back(self, pixels: int) -> None:
+        with self._freed:
+            self._taken -= pixels
+            self._freed.notify_all()
+
+
+class DecodePool:
+    """Threads that decode."""
+
+    def __init__(self, threads: int, max_waiting: int, max_pixels: int, max_pixels_at_once: int) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._max_waiting = max_waiting
+        self._max_pixels = max_pixels
+        self._budget = PixelBudget(max_pixels_at_once)
+        self.waiting = 0
+
+    async def pixels(self, images: Sequence[bytes], spec: InputSpec, request: RequestContext) -> Pixels:
+        """uint8 [n, h, w, c], as `images.decode` gives them.
+
+        Raises:
+            ImageError: of the first image that has one.
+            QueueFull: too many images wait to be decoded.
+            ServiceError: the request was given up.
+        """
+        if self.waiting + len(images) > self._max_waiting:
+            raise QueueFull(f"{self.waiting} images are waiting to be decoded.", retry_after=1.0)
+        self.waiting += len(images)
+        request.account("queue")
+        loop = asyncio.get_running_loop()
+        decodings = asyncio.gather(
+            *[loop.run_in_executor(self._executor, self._decode, data, spec, request) for data in images]
+        )
+        pending = _Abandonable(decodings)
+        request.add(pending)
+        try:
+            return np.stack(await decodings)
+        except asyncio.CancelledError:
+            if pending.error is not None:
+                raise pending.error from None
+            raise
+        except Exception:
+            pending.abandon(RuntimeError("another image of the request failed"))
+            raise
+        finally:
+            request.remove(pending)
+            request.account("decode")
+            self.waiting -= len(images)
+
+    def _decode(self, data: bytes, spec: InputSpec, request: RequestContext) -> Pixels:
+        if request.abandoned_by is not None:
+            raise request.abandoned_by
+        pixels = pixel_count(data, self._max_pixels)
+        self._budget.take(pixels)
+        try:
+            return decode(data, spec, self._max_pixels)
+        finally:
+            self._budget.give_back(pixels)
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+class _Abandonable:
+    """Decodings on the way, cancelled when the request is given up."""
+
+    def __init__(self, decodings: asyncio.Future[list[Pixels]]) -> None:
+        self._decodings = decodings
+        self.error: Exception | None = None
+
+    def abandon(self, error: Exception) -> None:
+        self.error = error
+        self._decodings.cancel()

@@ -1,0 +1,125 @@
+"""One batch, from encoded images to every ticket's rows: what a run slot does between take and finish."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.bundles.registry import ServedGraph
+from service.contract.norms import measure
+from service.contract.runtime import RunCancelled, RunHandle
+from service.engine.batching import Batch, Ticket
+from service.errors import NotReady, RunFailed
+from service.images.preprocess import MAX_PIXELS, decode, normalise
+
+log = logging.getLogger("contraflow.engine")
+
+Array = NDArray[Any]
+
+
+def execute(batch: Batch, max_pixels: int = MAX_PIXELS) -> None:
+    """Fills the `outcome` of every ticket; never raises. A ticket that fails leaves its neighbours alone."""
+    decodable: list[tuple[Ticket, Array]] = []
+    for ticket in batch.tickets:
+        if ticket.settled:
+            continue
+        try:
+            decodable.append((ticket, _pixels_or_tensor(ticket, max_pixels)))
+        except Exception as error:
+            ticket.outcome = error
+    decoded = time.monotonic()
+    if decodable:
+        batch.ran = sum([ticket.count for ticket, _ in decodable])
+        _run_together(batch, decodable)
+    finished = time.monotonic()
+    for ticket in batch.tickets:
+        ticket.images = None
+        ticket.decoded, ticket.finished = decoded, finished
+
+
+def _pixels_or_tensor(ticket: Ticket, max_pixels: int) -> Array:
+    images = ticket.images
+    if isinstance(images, tuple):
+        pixels = [decode(data, ticket.graph.spec, max_pixels) for data in images]
+        return pixels[0][None] if len(pixels) == 1 else np.stack(pixels)
+    assert images is not None
+    return images
+
+
+def _run_together(batch: Batch, members: list[tuple[Ticket, Array]]) -> None:
+    """All in one run; if that fails, each alone, so that the one at fault is the only one to fail."""
+    try:
+        _run(batch.graph, members, batch.handle)
+    except RunCancelled:
+        return
+    except Exception as error:
+        if len(members) > 1:
+            for member in members:
+                _run_together(batch, [member])
+        else:
+            log.exception("%s %s failed on one request", batch.graph.model, batch.graph.name)
+            members[0][0].outcome = _failure(error)
+
+
+def _failure(error: Exception) -> Exception:
+    if isinstance(error, NotReady):
+        return error
+    return RunFailed("The model could not be run on this image; the reason is in the service's log.")
+
+
+def _run(graph: ServedGraph, members: list[tuple[Ticket, Array]], handle: RunHandle) -> None:
+    session = graph.session
+    if session is None:
+        raise NotReady(f"The graph {graph.name} of {graph.model} was unloaded.", retry_after=1.0)
+    tensor = _tensor(graph, [images for _, images in members])
+    feeds: dict[str, Array] = {"input": tensor}
+    if "label" in session.inputs:
+        feeds["label"] = np.concatenate([_labels(ticket) for ticket, _ in members])
+    if "cotangent_scale" in session.inputs:
+        outputs: dict[str, Array] = measure(
+            lambda scale: session.run({**feeds, "cotangent_scale": scale}, handle), len(tensor)
+        )
+    else:
+        outputs = session.run(feeds, handle)
+        outputs["probabilities"] = softmax(outputs["logits"])
+        outputs["ranking"] = (-outputs["logits"]).argsort(axis=1, kind="stable")
+    _hand_out(outputs, [ticket for ticket, _ in members])
+
+
+def _tensor(graph: ServedGraph, parts: list[Array]) -> NDArray[np.float32]:
+    """One batch: pixels are normalised (together, where all are pixels), tensors are taken as they are."""
+    if all(part.dtype == np.uint8 for part in parts):
+        return normalise(parts[0] if len(parts) == 1 else np.concatenate(parts), graph.spec)
+    tensors = [normalise(part, graph.spec) if part.dtype == np.uint8 else part for part in parts]
+    return tensors[0] if len(tensors) == 1 else np.concatenate(tensors)
+
+
+def _labels(ticket: Ticket) -> NDArray[np.int64]:
+    return np.full(ticket.count, -1, np.int64) if ticket.labels is None else ticket.labels
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities of float32 logits [n, K]; a row that is not finite becomes NaN, and only that row."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        # `reduce` itself: `max` and `sum` go through Python, which small batches feel.
+        exponentials: NDArray[np.float32] = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
+        exponentials /= np.add.reduce(exponentials, axis=1, keepdims=True)
+    return exponentials
+
+
+def _hand_out(outputs: dict[str, Array], tickets: list[Ticket]) -> None:
+    """To each ticket its rows; quantities of the batch as a whole (`batch_…`) stay whole."""
+    if len(tickets) == 1:
+        tickets[0].outcome = outputs
+        return
+    whole = {name: value for name, value in outputs.items() if name.startswith("batch_")}
+    shared = [(name, value) for name, value in outputs.items() if name not in whole]
+    start = 0
+    for ticket in tickets:
+        rows = slice(start, start + ticket.count)
+        ticket.outcome = {name: value[rows] for name, value in shared} | whole
+        start = rows.stop

@@ -1,0 +1,1 @@
+"""HTTP: from the socket to the endpoints, and back."""

@@ -1,0 +1,1 @@
+"""What answers have in common: their bytes, their forms, their description."""

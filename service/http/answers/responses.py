@@ -1,0 +1,100 @@
+"""Answers as bytes: JSON with numbers that are not finite, and errors in the shape their address promises."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+from starlette.responses import Response
+
+from service.bundles.registry import ServedModel
+from service.engine.request_context import RequestContext
+from service.errors import MethodNotAllowed, ServiceError, UnsupportedCoding, problem
+from service.http.answers.addresses import Addresses, nothing_at
+
+Headers = list[tuple[bytes, bytes]]
+Answer = tuple[int, Headers, bytes]
+"""Status, headers and body."""
+
+JSON = (b"content-type", b"application/json")
+CLOSE = (b"connection", b"close")
+PROBLEM = (b"content-type", b"application/problem+json")
+
+OPEN_INFERENCE_PREFIX = "/v2"
+
+
+def to_json(content: Any) -> bytes:
+    """JSON of plain values and numpy arrays; NaN and infinities become the strings "NaN", "Infinity", "-Infinity"."""
+    try:
+        text = json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    except ValueError:
+        text = json.dumps(_finite(content), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return text.encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _finite(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+class JsonResponse(Response):
+    """`to_json` as a response."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return to_json(content)
+
+
+def identity(model: ServedModel, request: RequestContext | str) -> dict[str, Any]:
+    """What every answer of a model begins with; `request` may be its id alone."""
+    return {
+        "model": model.name,
+        "version": model.version,
+        "bundle": model.digest,
+        "execution_provider": model.execution_provider,
+        "request_id": request if isinstance(request, str) else request.id,
+    }
+
+
+def error_answer(error: Exception, path: str, request_id: str) -> Answer:
+    """The answer for `error`: problem+json, but under /v2 the open protocol's own shape."""
+    document = problem(error, request_id)
+    status = int(document["status"])
+    headers: Headers = []
+    if isinstance(error, ServiceError):
+        if error.retry_after is not None:
+            headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
+        if status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
+        if isinstance(error, MethodNotAllowed) and error.allowed:
+            headers.append((b"allow", error.allowed.encode()))
+        if isinstance(error, UnsupportedCoding):
+            headers.append((b"accept-encoding", error.accepted.encode()))
+    if path == OPEN_INFERENCE_PREFIX or path.startswith(OPEN_INFERENCE_PREFIX + "/"):
+        status = 400 if status in (415, 422) else status
+        return status, [JSON, *headers], to_json({"error": document["detail"]})
+    return status, [PROBLEM, *headers], to_json(document)
+
+
+def routing_error(status: int, path: str, addresses: Addresses) -> ServiceError:
+    """The error for what the router has to say: no such address, or not by that method."""
+    if status == 405:
+        allowed = addresses.allow(path)
+        return MethodNotAllowed(f"{path[:200]} takes {allowed}.", allowed=allowed)
+    return nothing_at(path)

@@ -1,0 +1,118 @@
+"""The tensors of one bundle as the protocol describes them, and the graph that gives each output."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from service.contract.bundle_schema import Bundle, GraphName
+from service.errors import MalformedRequest, TooLarge
+
+IMAGE, LABEL, INPUT = "image", "label", "input"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name, datatype and shape; −1 is the batch."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+    def metadata(self) -> dict[str, Any]:
+        return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
+
+    def config(self, optional: bool = False) -> dict[str, Any]:
+        """The entry of a Triton model configuration, whose dims leave the batch out."""
+        data_type = "TYPE_STRING" if self.datatype == "BYTES" else f"TYPE_{self.datatype}"
+        entry: dict[str, Any] = {"name": self.name, "data_type": data_type, "dims": list(self.shape[1:]) or [1]}
+        return {**entry, "optional": True} if optional else entry
+
+
+class Catalogue:
+    """What one bundle takes and gives.
+
+    Clients that are driven by metadata see one input, the preprocessed `input`; `image` (encoded
+    files) may stand in its place, and `label` may be added.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        spec, layers = bundle.input, len(bundle.layers)
+        sizes = (spec.channels, spec.height, spec.width)
+        image_shape = sizes if spec.layout == "nchw" else (*sizes[1:], sizes[0])
+        self.input = TensorSpec(INPUT, "FP32", (-1, *image_shape))
+        self.image = TensorSpec(IMAGE, "BYTES", (-1,))
+        self.label = TensorSpec(LABEL, "INT64", (-1,))
+        classes = len(bundle.labels)
+        self.forward = (
+            TensorSpec("logits", "FP32", (-1, classes)),
+            TensorSpec("probabilities", "FP32", (-1, classes)),
+        )
+        per_layer = ("activation_gradient_norm", "weight_gradient_norm", "scaled_gradient_norm")
+        given: list[tuple[GraphName, TensorSpec]] = [
+            ("activation_norms" if name == per_layer[0] else "weight_norms", TensorSpec(name, "FP64", (-1, layers)))
+            for name in per_layer
+        ]
+        biases = sum(layer.bias for layer in bundle.layers)
+        given += [
+            ("weight_norms", TensorSpec("bias_gradient_norm", "FP64", (-1, biases))),
+            ("weight_norms", TensorSpec("other_gradient_norm", "FP64", (-1, len(bundle.other_parameters)))),
+            ("batch_norms", TensorSpec("batch_gradient_norm", "FP64", (layers,))),
+            ("input_gradient", TensorSpec("input_gradient", "FP64", (-1, *image_shape))),
+        ]
+        given += [
+            ("activations", TensorSpec(name, "FP32", (-1, layers)))
+            for name in ("activation_mean", "activation_variance", "activation_zero_share")
+        ]
+        self._graph = {tensor.name: graph for graph, tensor in given if graph in bundle.graphs}
+        self.gradients = tuple(tensor for graph, tensor in given if graph in bundle.graphs)
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        return (*self.forward, *self.gradients)
+
+    def check_input(self, name: str, datatype: str, shape: tuple[int, ...], max_images: int) -> None:
+        """Whether the model takes such an input, looked at before its data is.
+
+        Raises:
+            MalformedRequest: another name, datatype or shape, or an empty batch.
+            TooLarge: too many images.
+        """
+        expected = {tensor.name: tensor for tensor in (self.input, self.image, self.label)}.get(name)
+        if expected is None:
+            raise MalformedRequest(
+                f"There is no input {name[:64]!r}; the inputs are `input` (FP32, {list(self.input.shape)}) "
+                "or `image` (BYTES, encoded files), and `label` (INT64)."
+            )
+        if datatype != expected.datatype:
+            hints = {INPUT: "pixels as they are go as a file, in the input `image`", IMAGE: "each element is a file"}
+            hint = f"; {hints[name]}" if name in hints and datatype == "UINT8" else ""
+            raise MalformedRequest(f"The input `{name}` must be {expected.datatype}, not {datatype[:32]}{hint}.")
+        if name == INPUT and (len(shape) != len(expected.shape) or shape[1:] != expected.shape[1:]):
+            raise MalformedRequest(f"The input `input` must be of shape {list(expected.shape)}, not {list(shape)}.")
+        images = math.prod(shape) if name != INPUT else shape[0]
+        if not images:
+            raise MalformedRequest("The batch is empty.")
+        if images > max_images:
+            raise TooLarge(f"{str(images)[:20]} images are more than the limit of {max_images}.")
+
+    def graphs_for(self, names: Iterable[str]) -> list[GraphName]:
+        """The graphs to run for these outputs, as few as will do.
+
+        Raises:
+            MalformedRequest: an output that this model does not give.
+        """
+        wanted: set[GraphName] = set()
+        for name in names:
+            if name in ("logits", "probabilities"):
+                wanted.add("forward")
+            elif name in self._graph:
+                wanted.add(self._graph[name])
+            else:
+                known = ", ".join(tensor.name for tensor in self.outputs)
+                raise MalformedRequest(f"There is no output {name[:64]!r}; the model gives {known}.")
+        if "weight_norms" in wanted:
+            wanted.discard("activation_norms")
+        return sorted(wanted)

@@ -1,0 +1,1 @@
+"""Request bodies and heads, read and taken apart."""

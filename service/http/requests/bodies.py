@@ -1,0 +1,153 @@
+"""Reads request bodies whole and decoded, within limits of size, of time, and of all that is held at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from io import BytesIO
+
+from starlette.types import Message, Receive
+
+from service.errors import ClientGone, QueueFull, SlowRequest, TooLarge
+from service.http.requests.content_coding import coding_of, decoded
+
+LINGER = 2.0
+"""Seconds in which the rest of a refused body is read, so that its sender gets to see the answer."""
+
+SMALL_BODY = 2**14
+"""Bytes up to which a body that comes in one piece is not counted."""
+
+
+class Holding:
+    """The bytes that one request's body holds of the common budget, and whether more of it is to come."""
+
+    __slots__ = ("more", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.more = False
+
+
+class BodyReader:
+    """Reads bodies; what is not small counts against a common budget until `release`."""
+
+    def __init__(self, max_bytes: int, max_held: int, seconds: float) -> None:
+        self._max_bytes = max_bytes
+        self._max_held = max_held
+        self._seconds = seconds
+        self._held = 0
+
+    @property
+    def uncounted(self) -> int:
+        """Bytes up to which a body that has arrived whole may be taken without asking."""
+        return min(SMALL_BODY, self._max_bytes)
+
+    def take(self, body: bytes, holding: Holding) -> bytes:
+        """A body that has arrived whole.
+
+        Raises:
+            TooLarge, QueueFull: as `read`.
+        """
+        if len(body) > self._max_bytes:
+            raise TooLarge(f"The body has more than {self._max_bytes} bytes.")
+        if len(body) > SMALL_BODY:
+            self._hold(holding, len(body))
+        return body
+
+    async def read(self, headers: Mapping[bytes, bytes], receive: Receive, holding: Holding) -> bytes:
+        """The whole body, waited for.
+
+        Raises:
+            TooLarge: over `max_bytes`.
+            SlowRequest: not whole after `seconds`.
+            QueueFull: too many large bodies are held already.
+            ClientGone: the connection ended.
+        """
+        length = _content_length(headers)
+        if length > self._max_bytes:
+            holding.more = b"expect" not in headers
+            await _discard(holding, receive)
+            raise TooLarge(f"The body has {length} bytes; the limit is {self._max_bytes}.")
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._receive(receive, holding)
+        except TimeoutError:
+            raise SlowRequest(f"The request did not arrive within {self._seconds:g} s.") from None
+        except TooLarge:
+            await _discard(holding, receive)
+            raise
+
+    async def decoded(self, body: bytes, content_encoding: bytes, holding: Holding) -> bytes:
+        """A body that was read, without its content coding; each piece is counted before the next is decoded.
+
+        Raises:
+            UnsupportedCoding, MalformedRequest: another coding, or not what it says.
+            TooLarge: over `max_bytes` when decoded.
+            QueueFull: as `read`.
+        """
+        coding = coding_of(content_encoding.decode("latin-1"))
+        if coding is None:
+            return body
+        whole, size = BytesIO(), 0
+        pieces = decoded(body, coding)
+        while piece := await asyncio.to_thread(next, pieces, b""):
+            self._hold(holding, len(piece))
+            size += whole.write(piece)
+            if size > self._max_bytes:
+                raise TooLarge(f"The decoded body has more than {self._max_bytes} bytes.")
+        return whole.getvalue()
+
+    def release(self, holding: Holding) -> None:
+        """The request is answered."""
+        self._held -= holding.size
+        holding.size = 0
+
+    async def _receive(self, receive: Receive, holding: Holding) -> bytes:
+        message = await _next(receive)
+        body: bytes = message.get("body", b"")
+        if len(body) > SMALL_BODY:
+            self._hold(holding, len(body))
+        if message.get("more_body", False) or len(body) > self._max_bytes:
+            body = await self._receive_rest(body, message, receive, holding)
+        return body
+
+    async def _receive_rest(self, first: bytes, message: Message, receive: Receive, holding: Holding) -> bytes:
+        body = BytesIO()  # holds each byte once, where pieces to be joined would hold it twice
+        size = body.write(first)
+        while message.get("more_body", False) and size <= self._max_bytes:
+            message = await _next(receive)
+            piece = message.get("body", b"")
+            self._hold(holding, len(piece))
+            size += body.write(piece)
+        if size > self._max_bytes:
+            holding.more = message.get("more_body", False)
+            raise TooLarge(f"The body has more than {self._max_bytes} bytes.")
+        return body.getvalue()
+
+    def _hold(self, holding: Holding, size: int) -> None:
+        if self._held + size > self._max_held:
+            raise QueueFull("Too many large bodies are being read.", retry_after=1.0)
+        self._held += size
+        holding.size += size
+
+
+async def _next(receive: Receive) -> Message:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone("The client has gone.")
+    return message
+
+
+async def _discard(holding: Holding, receive: Receive) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER):
+            while holding.more:
+                holding.more = (await receive()).get("more_body", False)
+
+
+def _content_length(headers: Mapping[bytes, bytes]) -> int:
+    try:
+        return int(headers.get(b"content-length", b"0"))
+    except ValueError:
+        return 0

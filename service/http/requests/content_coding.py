@@ -1,0 +1,74 @@
+"""Bodies without their content coding (`Content-Encoding`), piece by piece: a few bytes can stand for a great many."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+from service.errors import MalformedRequest, TooLarge, UnsupportedCoding
+from service.http.answers.header_fields import members
+from service.http.answers.negotiation import CODINGS
+
+PIECE = 2**20
+"""Bytes that are decoded at a time."""
+INPUT_PIECE = 2**16
+MOST_MEMBERS = 1000
+"""One gzip body may have so many: enough for the largest in blocks of 64 KiB, and little work if all are empty."""
+GZIP_SIGNATURE = b"\x1f\x8b"
+
+
+def coding_of(content_encoding: str) -> str | None:
+    """`gzip` or `deflate`; None where the body is as it is.
+
+    Raises:
+        UnsupportedCoding: another coding, or more than one.
+    """
+    names = [name for member in members(content_encoding) if (name := member.lower()) != "identity"]
+    unknown = [name for name in names if name not in CODINGS]
+    if unknown:
+        raise UnsupportedCoding(f"The content encoding {unknown[0][:32]!r} is not taken; send gzip, deflate or none.")
+    if len(names) > 1:
+        raise UnsupportedCoding(f"The body is encoded {len(names)} times; encode it once.")
+    return CODINGS[names[0]] if names else None
+
+
+def decoded(body: bytes, coding: str) -> Iterator[bytes]:
+    """The content, at most `PIECE` bytes at a time.
+
+    A gzip body may have several members. A deflate body has the wrapping of zlib, as RFC 9110 says, or none, as some
+    clients send it.
+
+    Raises:
+        MalformedRequest: the body is not in this coding, is cut off, or goes on behind its end.
+        TooLarge: more than `MOST_MEMBERS` members.
+    """
+    position = 0
+    for _ in range(MOST_MEMBERS):
+        reader = zlib.decompressobj(wbits=_window(body, coding))
+        while not reader.eof:
+            given = reader.unconsumed_tail
+            if not given:
+                given = body[position : position + INPUT_PIECE]
+                position += len(given)
+            try:
+                piece = reader.decompress(given, PIECE)
+            except zlib.error:
+                raise MalformedRequest(f"The body is not {coding}, as its content encoding says.") from None
+            if piece:
+                yield piece
+            elif not given:
+                raise MalformedRequest(f"The {coding} body is cut off.")
+        position -= len(reader.unused_data)
+        if position == len(body):
+            return
+        if coding != "gzip" or not body.startswith(GZIP_SIGNATURE, position):
+            raise MalformedRequest(f"{len(body) - position} bytes follow the end of the {coding} body.")
+    raise TooLarge(f"The gzip body has more than {MOST_MEMBERS} members.")
+
+
+def _window(body: bytes, coding: str) -> int:
+    """zlib's word for the wrapping: of gzip, of zlib (whose first two bytes are a multiple of 31), or none."""
+    if coding == "gzip":
+        return zlib.MAX_WBITS + 16
+    wrapped = len(body) >= 2 and body[0] & 0x0F == 8 and int.from_bytes(body[:2], "big") % 31 == 0
+    return zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS

@@ -1,0 +1,163 @@
+"""A body taken apart: images, labels and fields, in one of three forms.
+
+    raw          one image; its type is decided by its bytes, whatever `Content-Type` says
+    multipart    files, and text parts for the options (`labels` once for all or once per image)
+    JSON         {"images": ["<base64>" | {"data": "<base64>", "label": "cat" | 3}, …], "top_k": 5, …}
+
+JSON is also known by its first byte, which no image begins with. What the fields mean is decided
+elsewhere (`submission.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal
+
+from service.errors import EmptyBody, MalformedRequest, TooLarge, UnsupportedBody
+from service.http.answers.header_fields import parameters
+from service.http.requests.json_forms import read_json_form
+from service.http.requests.labels import Label, label_from_text, spread
+from service.http.requests.multipart import Part, parts_of
+from service.images.preprocess import signature
+
+Kind = Literal["raw", "json", "multipart", "urlencoded"]
+
+MAX_TEXT_FIELD = 2**16
+LARGE_BODY = 2**18
+"""Bytes above which a body is taken apart off the event loop."""
+MOST_OTHER_PARTS = 16
+"""Parts of a multipart body beside an image and a label for each."""
+
+_JSON_START = re.compile(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\x00]*\{")
+_URLENCODED_START = re.compile(rb"[\w.%+\[\]-]+=[\x20-\x7e]*")
+_IMAGE_NAME = re.compile(r"images?(?:\[\d*\]|_?\d+)?")
+_CHARSETS = {"iso-8859-1": "latin-1", "latin1": "latin-1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A body taken apart: encoded images, a label (or None) for each, and the other fields."""
+
+    images: tuple[bytes, ...]
+    labels: tuple[Label, ...]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one request may hold."""
+
+    images: int
+    json_depth: int
+
+
+def read_form(body: bytes, content_type: bytes, options: Collection[str], limits: Limits) -> Form:
+    """Takes a body apart; `options` are the names of the fields that are no image, even if a file is sent for one.
+
+    Raises:
+        EmptyBody, MalformedRequest: nothing there, or not what the content type says.
+        TooLarge: too many images.
+        UnsupportedBody: a form that is not taken.
+        InvalidParameter: a field of the wrong type.
+    """
+    if not body:
+        raise EmptyBody("The body is empty; send an image.")
+    kind = kind_of(content_type, body)
+    if kind == "json":
+        images, labels, fields = read_json_form(body, limits.images, limits.json_depth)
+        return Form(tuple(images), tuple(labels), fields)
+    if kind == "multipart":
+        return _read_multipart(body, content_type, options, limits)
+    if kind == "urlencoded":
+        raise UnsupportedBody(
+            "The body is a form in application/x-www-form-urlencoded, which is not taken: send the image itself "
+            "(curl --data-binary @FILE), multipart/form-data (curl -F image=@FILE), or JSON."
+        )
+    return Form((body,), (None,))
+
+
+async def read_form_off_the_loop(body: bytes, content_type: bytes, options: Collection[str], limits: Limits) -> Form:
+    """`read_form`, in a thread where the body is large."""
+    if len(body) > LARGE_BODY:
+        return await asyncio.to_thread(read_form, body, content_type, options, limits)
+    return read_form(body, content_type, options, limits)
+
+
+def kind_of(content_type: bytes, body: bytes) -> Kind:
+    """The form that a body has, by its media type or, where that says nothing, by its first bytes."""
+    kind = declared_kind(content_type)
+    if kind in ("raw", "urlencoded"):
+        start = body[:64]
+        if _JSON_START.match(start):
+            return "json"
+        if kind == "urlencoded" and not _URLENCODED_START.fullmatch(start):
+            return "raw"
+    return kind
+
+
+def declared_kind(content_type: bytes) -> Kind:
+    """The form that a media type stands for; clients repeat theirs, so short ones are remembered."""
+    return _declared_kind(content_type) if len(content_type) < 100 else _declared_kind.__wrapped__(content_type)
+
+
+@lru_cache(maxsize=256)
+def _declared_kind(content_type: bytes) -> Kind:
+    media_type = parameters(content_type.decode("latin-1"))[0]
+    if media_type.startswith("multipart/"):
+        return "multipart"
+    if media_type in ("application/json", "text/json") or media_type.endswith("+json"):
+        return "json"
+    return "urlencoded" if media_type == "application/x-www-form-urlencoded" else "raw"
+
+
+def _read_multipart(body: bytes, content_type: bytes, options: Collection[str], limits: Limits) -> Form:
+    boundary = parameters(content_type.decode("latin-1"))[1].get("boundary", "")
+    if not boundary:
+        raise MalformedRequest(
+            "The multipart body has no boundary in its content type; leave the header `Content-Type` to the client."
+        )
+    images: list[bytes] = []
+    fields: dict[str, list[str]] = {}
+    for part in parts_of(body, boundary.encode("latin-1"), MOST_OTHER_PARTS + 2 * limits.images):
+        if not _is_image(part, options):
+            fields.setdefault(part.name, []).append(_text(part))
+        elif part.content or part.file_name:  # else an input of a browser's form for which no file was chosen
+            images.append(_image(part))
+    if len(images) > limits.images:
+        raise TooLarge(f"There are {len(images)} images; the limit is {limits.images}.")
+    if not images:
+        came = ", ".join([f"`{name[:64]}`" for name in list(fields)[:8]])
+        raise EmptyBody("The form has no image; send each as a file." + (f" It has {came}." if came else ""))
+    labels = [label_from_text(text) for name in ("labels", "label") for text in fields.pop(name, [])]
+    others: dict[str, Any] = {name: values[0] if len(values) == 1 else values for name, values in fields.items()}
+    return Form(tuple(images), spread(labels, len(images)), others)
+
+
+def _is_image(part: Part, options: Collection[str]) -> bool:
+    """Every file is an image, whatever its field is called, but for one that is sent for an option.
+
+    Some clients send a picture without a file's name; its media type tells, or the field `images` (`image`,
+    `images[0]`, `image_1`).
+    """
+    if _IMAGE_NAME.fullmatch(part.name):
+        return True
+    is_file = part.file_name is not None or part.media_type.startswith(("image/", "application/octet-stream"))
+    return is_file and part.name not in options
+
+
+def _image(part: Part) -> bytes:
+    if part.file_name is None and signature(part.content) is None:
+        raise UnsupportedBody(f"The field {part.name[:64]!r} is no image; send the file itself, or base64 in JSON.")
+    return part.content
+
+
+def _text(part: Part) -> str:
+    if not part.name:
+        raise MalformedRequest("A part of the multipart body has no name.")
+    if len(part.content) > MAX_TEXT_FIELD:
+        raise TooLarge(f"The field {part.name[:64]!r} is too long.")
+    return part.content.decode(_CHARSETS.get(part.charset.lower(), "utf-8"), "replace")

@@ -1,0 +1,115 @@
+"""The rules of RFC 9110 and 9112 for the head of a request that the parser leaves to us.
+
+The parser (llhttp) refuses what cannot be read: folded fields, bare line feeds, two lengths, a length beside a
+transfer coding. Here stands what can be read and still is no request for us, and what is read otherwise than the
+parser would.
+"""
+
+from __future__ import annotations
+
+import re
+
+from service.errors import (
+    ExpectationFailed,
+    MalformedRequest,
+    NotImplementedHere,
+    ServiceError,
+    VersionNotSupported,
+)
+from service.http.answers.responses import Headers
+
+VERSIONS = ("1.1", "1.0")
+
+HOST = re.compile(rb"(?:[\w.~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?", re.ASCII)
+"""A name, an address or nothing, and a port or none."""
+
+TLS_HANDSHAKE = b"\x16\x03"
+
+
+def check_head(version: str, headers: Headers) -> None:
+    """Refuses a head that no server of HTTP/1.1 may take.
+
+    Raises:
+        VersionNotSupported: neither HTTP/1.0 nor HTTP/1.1.
+        MalformedRequest: no host or several, or a body whose length nobody can tell.
+        NotImplementedHere: a transfer coding that is not known.
+        ExpectationFailed: an expectation that is not known.
+    """
+    if version not in VERSIONS:
+        raise VersionNotSupported(f"This is HTTP/{version}; HTTP/1.1 and HTTP/1.0 are spoken here.")
+    _check_host(version, values_of(headers, b"host"))
+    _check_codings(version, values_of(headers, b"transfer-encoding"))
+    expected = b",".join(values_of(headers, b"expect")).lower()
+    if version == "1.1" and expected not in (b"", b"100-continue"):
+        raise ExpectationFailed("Of all expectations only `100-continue` is known.")
+
+
+def values_of(headers: Headers, name: bytes) -> list[bytes]:
+    """The values of all header fields of one name, in order."""
+    return [value for known, value in headers if known == name]
+
+
+def _check_host(version: str, hosts: list[bytes]) -> None:
+    if len(hosts) > 1 or (not hosts and version == "1.1"):
+        raise MalformedRequest(f"A request has one Host header; this one has {len(hosts)}.")
+    if hosts and not HOST.fullmatch(hosts[0]):
+        raise MalformedRequest("The Host header holds no host.")
+
+
+def _check_codings(version: str, values: list[bytes]) -> None:
+    if not values:
+        return
+    if version == "1.0":
+        raise MalformedRequest("HTTP/1.0 has no transfer codings; send the body with its Content-Length.")
+    codings = [coding.strip().lower() for coding in b",".join(values).split(b",")]
+    unknown = [coding for coding in codings if coding != b"chunked"]
+    if unknown:
+        raise NotImplementedHere(f"The transfer coding {unknown[0].decode('latin-1')!r} is not known; use `chunked`.")
+    if len(codings) > 1:
+        raise MalformedRequest("A body is chunked once.")
+
+
+def read_target(method: bytes, target: bytes) -> tuple[bytes, bytes]:
+    """Path (still escaped) and query of a request's target; `*` is the path of a question about the whole server.
+
+    Raises:
+        MalformedRequest: it names nothing that could be asked for.
+    """
+    if not target.startswith(b"/"):
+        target = _after_the_authority(method, target)
+    path, _, query = target.partition(b"#")[0].partition(b"?")
+    return path, query
+
+
+def _after_the_authority(method: bytes, target: bytes) -> bytes:
+    if target == b"*" and method == b"OPTIONS":
+        return target
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or scheme.lower() not in (b"http", b"https"):
+        raise MalformedRequest("The request's address is neither a path nor one of http.")
+    start = min((index for index in map(rest.find, (b"/", b"?", b"#")) if index >= 0), default=len(rest))
+    if start == len(rest) and method == b"OPTIONS":
+        return b"*"
+    return rest[start:] if rest[start : start + 1] == b"/" else b"/" + rest[start:]
+
+
+def escaped(line: bytes) -> bytes:
+    """A request's line with every byte that is not ASCII escaped, as browsers do it: the parser takes no others."""
+    return b"".join([b"%%%02X" % byte if byte > 127 else bytes((byte,)) for byte in line])
+
+
+def without_offer(method: bytes, target: bytes, version: str, headers: Headers) -> bytes:
+    """A whole head again, without its offer to go on in another protocol."""
+    kept = [b"%s: %s\r\n" % header for header in headers if header[0] != b"upgrade"]
+    return b"".join([b"%s %s HTTP/%s\r\n" % (method, target, version.encode()), *kept, b"\r\n"])
+
+
+def unreadable(reason: str, data: bytes) -> ServiceError:
+    """The refusal for what the parser could not read: `reason` in its words, `data` where it happened."""
+    if reason == "Invalid HTTP version":
+        return VersionNotSupported("HTTP/1.1 and HTTP/1.0 are spoken here.")
+    if reason == "Pause on PRI/Upgrade":
+        return VersionNotSupported("HTTP/2 is not spoken here; use HTTP/1.1.")
+    if data.startswith(TLS_HANDSHAKE):
+        return MalformedRequest("This looks like TLS; this port speaks plain HTTP.")
+    return MalformedRequest(f"This is not HTTP/1.1: {reason}.")

@@ -1,0 +1,209 @@
+"""What a caller sends to be looked at: images, labels and options.
+
+Options in the body win over the query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+from urllib.parse import parse_qs
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.bundles.registry import Registry, ServedModel
+from service.engine.decoding import DecodePool
+from service.engine.request_context import RequestContext
+from service.errors import InvalidLabel, InvalidParameter, MalformedRequest
+from service.http.requests.forms import Form
+from service.http.requests.labels import Label, as_label, spread
+from service.images.preprocess import Pixels
+
+INCLUDABLE = frozenset({"batch_gradient", "input_gradient", "activations"})
+DEFAULT_TOP_K = 5
+
+
+def class_index(label: Label, labels: Sequence[str]) -> int:
+    """The class a label means; −1 for None. Digits are an index unless a label has exactly that name.
+
+    Raises:
+        InvalidLabel: the model has no such class.
+    """
+    if label is None:
+        return -1
+    if isinstance(label, str):
+        if label in labels:
+            return labels.index(label)
+        if not (label.isascii() and label.isdigit() and len(label) < 10):
+            raise InvalidLabel(f"The model has no label {label[:64]!r}.")
+        label = int(label)
+    if not 0 <= label < len(labels):
+        raise InvalidLabel(f"The model has the classes 0 to {len(labels) - 1}, not {str(label)[:20]}.")
+    return label
+
+
+class Submission:
+    """A request's images with everything that was said about them."""
+
+    def __init__(
+        self, form: Form, query: Mapping[str, Sequence[str]], known: Collection[str], registry: Registry,
+        decode_pool: DecodePool, request: RequestContext,
+    ) -> None:  # fmt: skip
+        """`known` are the names of the options that the endpoint takes.
+
+        Raises:
+            InvalidParameter, InvalidLabel: an option that is not known, or has a value that is not allowed.
+            UnknownModel: no such model.
+        """
+        check_names([*form.fields, *query], known)
+        self._fields = form.fields
+        self._query = query
+        self._decode_pool = decode_pool
+        self.request = request
+        self.images = form.images
+        self.labels = self._labels(form)
+        self.models = self._models(registry)
+        self.top_k = read_top_k(self.option("top_k"))
+        self.include = read_include(self._field("include") or ",".join(query.get("include", ())))
+
+    @property
+    def model(self) -> ServedModel:
+        return self.models[0]
+
+    @property
+    def given_labels(self) -> bool:
+        return any(label is not None for label in self.labels)
+
+    def option(self, name: str, default: Any = None) -> Any:
+        """The field of the body, else the query's value (a string), else `default`; null and "" are no values.
+
+        Raises:
+            InvalidParameter: the query has several values.
+        """
+        value = self._field(name)
+        if value is None:
+            value = single(self._query, name)
+        return default if value is None else value
+
+    def class_indices(self, model: ServedModel) -> NDArray[np.int64]:
+        """int64 [n]: each image's class in `model`, −1 where no label was given.
+
+        Raises:
+            InvalidLabel: the model has no such class.
+        """
+        labels = model.bundle.labels
+        return np.array([class_index(label, labels) for label in self.labels], dtype=np.int64)
+
+    async def pixels(self, model: ServedModel) -> Pixels:
+        """uint8 [n, h, w, c]: the images decoded as `model` wants them.
+
+        Raises:
+            ImageError: an image cannot be taken.
+        """
+        return await self._decode_pool.pixels(self.images, model.bundle.input, self.request)
+
+    def _field(self, name: str) -> Any:
+        value = self._fields.get(name)
+        return None if value == "" else value
+
+    def _labels(self, form: Form) -> tuple[Label, ...]:
+        if any(label is not None for label in form.labels):
+            return form.labels
+        given = next((value for name in ("labels", "label") if (value := self._field(name)) is not None), None)
+        if given is None:
+            given = [text for name in ("label", "labels") for text in self._query.get(name, [])]
+        labels = [as_label(label) for label in (given if isinstance(given, list) else [given])]
+        return spread(labels, len(form.images))
+
+    def _models(self, registry: Registry) -> tuple[ServedModel, ...]:
+        named = self._field("model")
+        if named is None:
+            named = self._query.get("model", [])
+        names = [name for name in (named if isinstance(named, list) else [named]) if name not in (None, "")]
+        version = self.option("version")
+        version = str(version) if isinstance(version, int) and not isinstance(version, bool) else version
+        if not all(isinstance(name, str) for name in names) or not isinstance(version, str | None):
+            raise InvalidParameter("`model` and `version` must be strings.")
+        return tuple(registry.select(name, version) for name in names or [None])
+
+
+def read_query(query_string: bytes) -> dict[str, list[str]]:
+    """The query's values by name: UTF-8, or else Latin-1, percent-encoded or as it is.
+
+    Raises:
+        MalformedRequest: far too many of them.
+    """
+    if not query_string:
+        return {}
+    try:  # Latin-1 has a character for every byte
+        query = parse_qs(query_string.decode("latin-1"), keep_blank_values=True, max_num_fields=200, encoding="latin-1")
+    except ValueError:
+        raise MalformedRequest("The query has too many parameters.") from None
+    return {_text(name): [_text(value) for value in values] for name, values in query.items()}
+
+
+def _text(bytes_as_latin_1: str) -> str:
+    if bytes_as_latin_1.isascii():
+        return bytes_as_latin_1
+    try:
+        return bytes_as_latin_1.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return bytes_as_latin_1
+
+
+def single(query: Mapping[str, Sequence[str]], name: str) -> str | None:
+    """The value of a parameter, None where there is none; an empty one, as forms send it, is none.
+
+    Raises:
+        InvalidParameter: several values.
+    """
+    values = [value for value in query.get(name, ()) if value]
+    if len(values) > 1:
+        raise InvalidParameter(f"`{name}` is given more than once.")
+    return values[0] if values else None
+
+
+def check_names(given: Iterable[str], known: Collection[str]) -> None:
+    """A misspelt option would else be left out without a word.
+
+    Raises:
+        InvalidParameter: one that is not known.
+    """
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name[:64], known, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(sorted(known))}."
+            raise InvalidParameter(f"There is no parameter {name[:64]!r}; {hint}")
+
+
+def read_top_k(value: Any) -> int:
+    """How many labels to rank.
+
+    Raises:
+        InvalidParameter: not a positive integer.
+    """
+    if value is None:
+        return DEFAULT_TOP_K
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidParameter(f"`top_k` must be a positive integer, not {str(value)[:40]!r}.")
+    return value
+
+
+def read_include(value: Any) -> frozenset[str]:
+    """The further quantities asked for.
+
+    Raises:
+        InvalidParameter: one that is not known.
+    """
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InvalidParameter("`include` must be a comma-separated list.")
+    wanted = frozenset(name.strip() for name in names if name.strip())
+    unknown = sorted(wanted - INCLUDABLE)
+    if unknown:
+        raise InvalidParameter(f"`include` knows {', '.join(sorted(INCLUDABLE))}; not {unknown[0][:40]!r}.")
+    return wanted

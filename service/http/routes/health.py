@@ -1,0 +1,111 @@
+"""`GET /health/live` and `/health/ready`: what an orchestrator asks.
+
+Probes carry no keys. Where the settings ask for keys, callers without one learn no names of models.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+
+from service.bundles.loading import Loader
+from service.bundles.registry import Registry
+from service.errors import LoaderEnded, NotReady, ShuttingDown, Unavailable, problem
+from service.http.answers.openapi import PLAIN_ERRORS
+from service.http.answers.responses import JsonResponse
+from service.http.answers.schemas import Liveness, Readiness
+from service.http.calls.access import Access
+from service.http.calls.lifecycle import Lifecycle
+from service.http.routes.dependencies import (
+    ContextDependency,
+    LifecycleDependency,
+    RegistryDependency,
+    RuntimeDependency,
+    SettingsDependency,
+)
+from service.settings import ReadyWhen
+
+router = APIRouter(prefix="/health", tags=["health"], responses=PLAIN_ERRORS)
+
+MOST_NAMES = 10
+"""Models that an answer in words names."""
+
+
+@router.get("/live", response_model=Liveness)
+async def live(request: Request) -> JsonResponse:
+    """The process answers, and still looks after its bundles."""
+    check_alive(request.app.state.loader)
+    return JsonResponse({"live": True})
+
+
+@router.get("/ready", response_model=Readiness)
+async def ready(
+    request: Request,
+    registry: RegistryDependency,
+    runtime: RuntimeDependency,
+    lifecycle: LifecycleDependency,
+    settings: SettingsDependency,
+    context: ContextDependency,
+) -> JsonResponse:
+    """Every accepted bundle predicts (or, with `ready_when` default, the default model), and the default is there.
+
+    A bundle that is refused, or whose graph cannot be loaded, keeps nobody from being ready; `/models` has them.
+    """
+    known = admitted(request)
+    error = unreadiness(registry, lifecycle, settings.ready_when, names=known)
+    detail = {"execution_provider": runtime.provider, "models": _states(registry)} if known else {}
+    if error is not None:
+        response = JsonResponse({**problem(error, context.id), **detail}, 503, media_type="application/problem+json")
+        response.headers["retry-after"] = "1"
+        return response
+    return JsonResponse({"ready": True, **detail})
+
+
+def check_alive(loader: Loader) -> None:
+    """Raises `LoaderEnded` if bundles are not looked after any more: a restart is what helps."""
+    if loader.failure is not None:
+        raise LoaderEnded(loader.failure, retry_after=1.0)
+
+
+def admitted(request: Request) -> bool:
+    """True if the caller may know which models there are."""
+    access: Access = request.app.state.access
+    return access.admits(dict(request.scope["headers"]))
+
+
+def unreadiness(registry: Registry, lifecycle: Lifecycle, when: ReadyWhen, *, names: bool) -> Unavailable | None:
+    """Why requests should go elsewhere, with or without names of models; None if they should come."""
+    if lifecycle.draining:
+        return ShuttingDown("The service is shutting down.", retry_after=1.0)
+    reason = _what_is_missing(registry, when)
+    if reason is None:
+        return None
+    in_words, in_words_with_names = reason
+    return NotReady(in_words_with_names if names else in_words, retry_after=1.0)
+
+
+def _what_is_missing(registry: Registry, when: ReadyWhen) -> tuple[str, str] | None:
+    """In words without names of models, and in words with them; None if nothing is."""
+    if registry.default_name is None or not registry.complete:
+        folder = registry.unavailable.get(".")
+        reason = f" The folder of bundles cannot be read: {folder}." if folder else ""
+        state = "No model is served." if registry.complete or folder else "The bundles are still being read."
+        return state + reason, state + reason
+    missing = registry.missing_default()
+    if missing is not None:
+        return "The default model is not served.", missing
+    defaults = registry.default_models()
+    if not any(model.ready for model in defaults):
+        return "The default model is still loading.", f"The default model {registry.default_name} is still loading."
+    loading = [f"{model.name}@{model.version}" for model in registry.models() if model.loading]
+    if when == "all" and loading:
+        told = f"{len(loading)} of {len(registry.models())} models are still loading"
+        more = ", …" if len(loading) > MOST_NAMES else ""
+        return f"{told}.", f"{told}: {', '.join(loading[:MOST_NAMES])}{more}."
+    return None
+
+
+def _states(registry: Registry) -> dict[str, dict[str, str]]:
+    return {
+        f"{model.name}@{model.version}": {name: graph.state for name, graph in model.graphs.items()}
+        for model in registry.models()
+    }

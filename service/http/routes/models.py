@@ -1,0 +1,66 @@
+"""`GET /models` and `GET /models/{name}`: what is served, how it was trained, where it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from service.bundles.registry import Registry, ServedGraph, ServedModel
+from service.http.answers.openapi import ERRORS, NAME, PARAMETERS, PLAIN_ERRORS, in_query
+from service.http.answers.responses import JsonResponse
+from service.http.answers.schemas import ModelDescription, ModelList
+from service.http.routes.dependencies import ModelDependency, RegistryDependency, RuntimeDependency
+
+router = APIRouter(tags=["models"], responses=PLAIN_ERRORS)
+
+
+@router.get("/models", response_model=ModelList)
+async def list_models(registry: RegistryDependency, runtime: RuntimeDependency) -> JsonResponse:
+    """Every model and version that is served, and every bundle that is not, with the reason."""
+    return JsonResponse(
+        {
+            "default": registry.default_name,
+            "default_missing": registry.missing_default(),
+            "execution_provider": runtime.provider,
+            "execution_provider_reason": runtime.reason,
+            "models": [summary(model, registry) for model in registry.models()],
+            "refused": dict(registry.refused),
+            "unavailable": dict(registry.unavailable),
+        }
+    )
+
+
+@router.get(
+    "/models/{name}",
+    response_model=ModelDescription,
+    responses={404: ERRORS[404]},
+    openapi_extra={"parameters": [NAME, in_query("version", PARAMETERS["version"])]},
+)
+async def describe_model(model: ModelDependency, registry: RegistryDependency) -> JsonResponse:
+    """One model: labels, input, layers, training curves, parity with the reference."""
+    bundle = model.bundle.model_dump(mode="json", exclude={"graphs", "sha256", "schema_version", "name", "version"})
+    bundle.pop("features")
+    versions = [other.version for other in registry.versions(model.name)]
+    return JsonResponse({**summary(model, registry), "versions": versions, **bundle, **model.records()})
+
+
+def summary(model: ServedModel, registry: Registry) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "version": model.version,
+        "bundle": model.digest,
+        "execution_provider": model.execution_provider,
+        "ready": model.ready,
+        "default": registry.is_default(model),
+        "family": model.bundle.architecture.family,
+        "depth": model.bundle.architecture.depth,
+        "graphs": {name: _graph_status(graph) for name, graph in model.graphs.items()},
+    }
+
+
+def _graph_status(graph: ServedGraph) -> dict[str, Any]:
+    if graph.state != "ready":
+        return {"state": graph.state, "reason": graph.failure}
+    milliseconds = round(1e3 * graph.seconds_per_image, 3)
+    return {"state": "ready", "best_batch": graph.best_batch, "milliseconds_per_image": milliseconds}

@@ -1,0 +1,87 @@
+"""The page for people at `/`, the API documentation at `/docs` and `/redoc`, and the files all three need.
+
+Everything is served from this process: no content delivery network, no build step. The content-security
+policy makes that a promise the browser keeps: nothing may be fetched from, or sent to, another host.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, Response
+from fastapi.staticfiles import StaticFiles
+
+from service.http.answers.responses import JsonResponse
+from service.http.routes.openapi_document import OpenApiDocument
+
+STATIC: Final = Path(__file__).resolve().parents[2] / "static"
+
+PLOT_STYLE: Final = "'sha256-+TfQir1nvDucAdvE6XUQBt4ayUjpAWkbw2kCdSfekHM='"
+"""Digest of the one style element that Observable Plot 0.6.17 writes into a chart of class `plot`."""
+
+SAME_HOST: Final = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+PAGE_POLICY: Final = f"{SAME_HOST}; style-src 'self' {PLOT_STYLE}; img-src 'self' blob: data:"
+DOCUMENTATION_POLICY: Final = (
+    # Swagger UI and ReDoc write their styles from script, and ReDoc searches in a worker made from a blob.
+    f"{SAME_HOST}; style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; worker-src 'self' blob:"
+)
+
+REVALIDATE: Final = "no-cache"
+FOR_EVER: Final = "public, max-age=31536000, immutable"
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+async def page() -> Response:
+    """The page: classify a photograph and see its gradients, layer by layer."""
+    return _document("page.html", PAGE_POLICY)
+
+
+@router.get("/docs")
+async def swagger() -> Response:
+    """The interactive API documentation (Swagger UI)."""
+    return _document("docs.html", DOCUMENTATION_POLICY)
+
+
+@router.get("/redoc")
+async def redoc() -> Response:
+    """The API reference (ReDoc)."""
+    return _document("redoc.html", DOCUMENTATION_POLICY)
+
+
+@router.get("/openapi.json")
+async def openapi(request: Request) -> JsonResponse:
+    """The interface as an OpenAPI document, for `/docs`, `/redoc` and generators of clients."""
+    document: OpenApiDocument = request.app.state.openapi_document
+    return JsonResponse(document.now())
+
+
+@router.get("/favicon.ico")
+async def favicon() -> Response:
+    """Browsers ask for this name whatever the page says."""
+    return FileResponse(STATIC / "favicon.svg", headers={"Cache-Control": REVALIDATE})
+
+
+@router.api_route("/static/{path:path}", methods=["GET", "HEAD"])
+async def static_file(path: str, request: Request) -> Response:
+    """One file of `service/static`; raises 404 for anything else.
+
+    Third-party files live under a folder that names their version, so browsers may keep them for ever.
+    """
+    response = await StaticFiles(directory=STATIC).get_response(path, request.scope)
+    response.headers["Cache-Control"] = FOR_EVER if path.startswith("vendor/") else REVALIDATE
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _document(name: str, policy: str) -> Response:
+    headers = {
+        "Content-Security-Policy": policy,
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": REVALIDATE,
+    }
+    return FileResponse(STATIC / name, media_type="text/html", headers=headers)

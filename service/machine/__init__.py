@@ -1,0 +1,1 @@
+"""What the machine grants this process: processors, memory, files, connections."""

@@ -1,0 +1,170 @@
+"""The ledger as Prometheus metrics, read when they are asked for: nothing is counted twice, or slowly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from service.bundles.loading import Loader
+from service.bundles.registry import Registry
+from service.contract.runtime import Runtime
+from service.engine.engine import Engine
+from service.engine.ledger import Histogram, Ledger
+from service.machine.connections import Connections
+from service.monitoring.live import WINDOW
+from service.monitoring.sampling import Sampler
+
+
+class ServiceCollector(Collector):
+    """Requests, runs, queue, models and sampled gradients of one service."""
+
+    def __init__(
+        self, ledger: Ledger, connections: Connections, engine: Engine, registry: Registry, loader: Loader,
+        runtime: Runtime, sampler: Sampler,
+    ) -> None:  # fmt: skip
+        self._connections = connections
+        self._ledger, self._engine, self._registry, self._runtime = ledger, engine, registry, runtime
+        self._loader, self._sampler = loader, sampler
+
+    def collect(self) -> Iterable[Metric]:
+        yield from self._requests()
+        yield from self._ended_connections()
+        yield from self._runs()
+        yield from self._state()
+        yield from self._gradients()
+
+    def _requests(self) -> Iterable[Metric]:
+        requests = CounterMetricFamily(
+            "contraflow_requests", "Requests by what they came to", labels=("route", "outcome", "status")
+        )
+        for (route, outcome, status), count in tuple(self._ledger.by_status.items()):
+            requests.add_metric((route, outcome, str(status)), count)
+        latency = HistogramMetricFamily(
+            "contraflow_request_duration_seconds",
+            "From the last body byte to the answer's hand-over",
+            labels=("route",),
+        )
+        for route, histogram in tuple(self._ledger.latency.items()):
+            _add(latency, (route,), histogram)
+        stages = HistogramMetricFamily(
+            "contraflow_request_stage_seconds", "The parts of a request's duration", labels=("stage",)
+        )
+        for stage, histogram in self._ledger.stages.items():
+            _add(stages, (stage,), histogram)
+        return requests, latency, stages
+
+    def _ended_connections(self) -> Iterable[Metric]:
+        ended = CounterMetricFamily(
+            "contraflow_connections_ended", "Connections that the service cut off, by the reason", labels=("reason",)
+        )
+        for reason, count in tuple(self._connections.ended.items()):
+            ended.add_metric((reason,), count)
+        limit = GaugeMetricFamily("contraflow_connections_limit", "Connections there may be", self._connections.most)
+        return ended, GaugeMetricFamily("contraflow_connections", "Connections open", self._connections.open), limit
+
+    def _runs(self) -> Iterable[Metric]:
+        labels = ("model", "version", "graph")
+        images = CounterMetricFamily("contraflow_images", "Images run, by graph", labels=labels)
+        stopped = CounterMetricFamily("contraflow_runs_stopped", "Runs stopped as all clients had gone", labels=labels)
+        seconds = HistogramMetricFamily("contraflow_run_duration_seconds", "One run of a graph", labels=labels)
+        sizes = HistogramMetricFamily("contraflow_batch_size", "Images in one run", labels=labels)
+        for (model, graph), tally in tuple(self._ledger.tallies.items()):
+            values = (*model.split("@"), graph)
+            images.add_metric(values, tally.images)
+            stopped.add_metric(values, tally.stopped)
+            _add(seconds, values, tally.seconds)
+            _add(sizes, values, tally.batch_size)
+        return images, stopped, seconds, sizes
+
+    def _state(self) -> Iterable[Metric]:
+        scheduler = self._engine.scheduler
+        yield GaugeMetricFamily("contraflow_queued_images", "Images waiting for a run", scheduler.waiting_images)
+        yield GaugeMetricFamily("contraflow_runs_in_progress", "Runs in progress", scheduler.running)
+        yield GaugeMetricFamily(
+            "contraflow_expected_wait_seconds", "Until a prediction sent now would run", scheduler.expected_wait(False)
+        )
+        ready = GaugeMetricFamily("contraflow_model_ready", "1 while the model predicts", labels=("model", "version"))
+        for model in self._registry.models():
+            ready.add_metric((model.name, model.version), float(model.ready))
+        yield ready
+        yield GaugeMetricFamily(
+            "contraflow_bundles_refused", "Bundles in the folder that are not served", len(self._registry.refused)
+        )
+        yield GaugeMetricFamily(
+            "contraflow_bundles_unavailable",
+            "Bundles and folders that cannot be read or loaded at the moment; what was served from them is served on",
+            len(self._registry.unavailable),
+        )
+        yield CounterMetricFamily(
+            "contraflow_loader_errors", "Rounds of loading bundles that ended by an exception", self._loader.errors
+        )
+        provider = {"execution_provider": self._runtime.provider, "reason": self._runtime.reason}
+        yield InfoMetricFamily("contraflow_execution_provider", "Where the graphs run", provider)
+
+    def _gradients(self) -> Iterable[Metric]:
+        """One series per layer of a served model; those of a model that is served no more go with it."""
+        sampled = CounterMetricFamily(
+            "contraflow_sampled_gradients",
+            "Images of live traffic drawn for their gradients, by what became of them",
+            labels=("model", "version", "outcome"),
+        )
+        labels = ("model", "version", "layer")
+        median = GaugeMetricFamily(
+            "contraflow_layer_gradient",
+            f"scaled_gradient_norm / ‖dL/dlogits‖, median of the last {WINDOW} sampled images",
+            labels=labels,
+        )
+        ratio = GaugeMetricFamily(
+            "contraflow_layer_gradient_to_baseline", "That median over the one of the training images", labels=labels
+        )
+        outside = GaugeMetricFamily(
+            "contraflow_layer_gradient_outside_share",
+            f"Share of the last {WINDOW} sampled images outside the range of the training images",
+            labels=labels,
+        )
+        distance = GaugeMetricFamily(
+            "contraflow_layer_norm_distance",
+            f"layer_norm_distance over √layers, median of the last {WINDOW} sampled images: about 1 on images like "
+            "the training's",
+            labels=labels[:2],
+        )
+        for model in self._registry.models():
+            live = self._sampler.live.get(model)
+            if live is None:
+                continue
+            values = (model.name, model.version)
+            for outcome, count in live.counts.items():
+                sampled.add_metric((*values, outcome), count)
+            if live.distance is not None:
+                distance.add_metric(values, live.distance)
+            for layer in live.layers():
+                median.add_metric((*values, layer.name), layer.median)
+                if layer.baseline is not None:
+                    ratio.add_metric((*values, layer.name), layer.ratio)
+                    outside.add_metric((*values, layer.name), layer.baseline.outside_share)
+        return sampled, distance, median, ratio, outside
+
+
+def _add(family: HistogramMetricFamily, labels: tuple[str, ...], histogram: Histogram) -> None:
+    family.add_metric(labels, buckets=histogram.buckets(), sum_value=histogram.total)
+
+
+def metrics_registry(
+    ledger: Ledger, connections: Connections, engine: Engine, registry: Registry, loader: Loader,
+    runtime: Runtime, sampler: Sampler,
+) -> CollectorRegistry:  # fmt: skip
+    """A registry of this service alone, with the process's own memory, CPU and descriptors."""
+    collectors = CollectorRegistry()
+    collectors.register(ServiceCollector(ledger, connections, engine, registry, loader, runtime, sampler))
+    ProcessCollector(registry=collectors)
+    PlatformCollector(registry=collectors)
+    return collectors

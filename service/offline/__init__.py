@@ -1,0 +1,1 @@
+"""A bundle judged without a server: `check` and `diagnose`."""

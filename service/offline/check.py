@@ -1,0 +1,108 @@
+"""`python -m service check BUNDLE`: is this model healthy? A gate for pipelines.
+
+Prints the verdict in words. Exit status 0: healthy; 1: a finding, or none can be made; 2: the bundle or the images
+cannot be used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from service.bundles.disk import BundleRefused
+from service.contract.runtime import ProviderUnavailable, Runtime
+from service.diagnostics.gradients import Diagnosis, diagnose
+from service.diagnostics.measurement import measure_gradients
+from service.diagnostics.verdicts.verdict import Thresholds, listed
+from service.images.preprocess import ImageError
+from service.offline.model import OfflineModel, class_indices, decoded, labelled_files
+from service.output.console import complain
+
+SAMPLES: Final = Path(__file__).parents[1] / "static" / "samples"
+IMAGES: Final = 64
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parses, measures, prints; the exit status."""
+    options = parser().parse_args(arguments)
+    try:
+        thresholds = Thresholds().overridden(dict(options.threshold))
+        model = OfflineModel(options.bundle, Runtime(options.execution_provider))
+        if not options.data.is_dir():
+            raise ValueError(f"{options.data}: no such folder")
+        diagnosis, images = asyncio.run(examine(model, options.data, options.images, thresholds))
+        if diagnosis is None:
+            raise ValueError(f"{options.data}: no image in it can be decoded")
+    except (BundleRefused, ProviderUnavailable) as error:
+        complain(f"{options.bundle}: {error}")
+        return 2
+    except (ValueError, OSError) as error:
+        complain(str(error))
+        return 2
+    print(in_words(model, diagnosis, images, options.data))
+    return 0 if diagnosis.verdict.state == "healthy" else 1
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m service check", description=__doc__)
+    top.add_argument("bundle", type=Path, help="folder with bundle.json")
+    top.add_argument("--data", type=Path, default=SAMPLES, help="images, best one folder per label (default: samples)")
+    top.add_argument("--images", type=int, default=IMAGES, help=f"how many, spread over the folder (default {IMAGES})")
+    top.add_argument(
+        "--threshold",
+        type=read_threshold,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another threshold than the default (docs/verdicts.md), e.g. growth_ratio=50; may be repeated",
+    )
+    top.add_argument("--execution-provider", choices=("auto", "cpu", "cuda"), default="auto")
+    return top
+
+
+def read_threshold(text: str) -> tuple[str, float]:
+    """ "growth_ratio=50" → ("growth_ratio", 50.0)."""
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError("a threshold is NAME=VALUE with a number") from None
+
+
+async def examine(
+    model: OfflineModel, folder: Path, count: int, thresholds: Thresholds
+) -> tuple[Diagnosis | None, int]:
+    """The diagnosis of up to `count` images spread over `folder`, and how many could be decoded."""
+    files = labelled_files(folder, model.bundle.labels)
+    chosen = [files[row] for row in np.linspace(0, len(files) - 1, min(count, len(files))).astype(int)]
+    pairs = [
+        (pixels, file)
+        for pixels, file in zip(decoded(folder, chosen, model), chosen, strict=True)
+        if not isinstance(pixels, ImageError)
+    ]
+    if not pairs:
+        return None, 0
+    pixels = np.stack([pixels for pixels, _ in pairs])
+    labels = class_indices([file for _, file in pairs], model.bundle.labels)
+    measured = await measure_gradients(model.run, model.bundle, pixels, labels)
+    return diagnose(model.bundle, measured, thresholds), len(pairs)
+
+
+def in_words(model: OfflineModel, diagnosis: Diagnosis, images: int, folder: Path) -> str:
+    """The verdict, every finding, and how the model compares with its own record."""
+    verdict = diagnosis.verdict
+    name = f"{model.bundle.name}@{model.bundle.version} ({model.stored.digest})"
+    lines = [f"{name}: {verdict.state}, on {images} images of {folder.name}", f"  {verdict.because}"]
+    for finding in verdict.findings:
+        lines.append(f"  {finding.finding}: {finding.rule}: {finding.value:.4g}, threshold {finding.threshold:.4g}")
+        lines.append(f"    layers: {listed(finding.layers) or 'none'}   source: {finding.source}")
+    if diagnosis.unlike_itself:
+        lines.append(
+            f"  {'unlike' if diagnosis.unlike_itself.unlike else 'like'} itself: {diagnosis.unlike_itself.because}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""What the process writes: lines for people, log lines, whole files."""

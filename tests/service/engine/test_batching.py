@@ -1,0 +1,169 @@
+"""Who runs next, asked of the scheduler itself: the background's place, and the slot kept free of diagnostics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from service.bundles.registry import ServedGraph
+from service.contract.bundle_schema import GraphName, InputSpec
+from service.engine.batching import Batch, Scheduler, Ticket
+from service.errors import QueueFull
+
+SPEC = InputSpec(height=8, width=8, mean=(0.5,) * 3, std=(0.25,) * 3)
+
+
+def ticket(name: GraphName, *, background: bool = False) -> Ticket:
+    graph = ServedGraph(f"net-{name}", name, SPEC)
+    return Ticket(graph, np.zeros((1, 8, 8, 3), np.uint8), None, lambda *_: None, background=background)
+
+
+class Slots:
+    """Threads that wait for a batch, as run slots do, and then do nothing with it."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._threads = ThreadPoolExecutor(scheduler.slots)
+
+    def take(self) -> Future[Batch | None]:
+        return self._threads.submit(self._scheduler.take)
+
+    def end(self) -> None:
+        self._scheduler.close()
+        self._threads.shutdown()
+
+
+@pytest.fixture
+def one_slot() -> Scheduler:
+    return Scheduler(slots=1, max_images=100)
+
+
+@pytest.fixture
+def scheduler() -> Scheduler:
+    return Scheduler(slots=2, max_images=100)
+
+
+@pytest.fixture
+def slots(scheduler: Scheduler) -> Iterator[Slots]:
+    slots = Slots(scheduler)
+    yield slots
+    slots.end()
+
+
+def taken(future: Future[Batch | None]) -> Ticket:
+    batch = future.result(10)
+    assert batch is not None
+    return batch.tickets[0]
+
+
+def submit(scheduler: Scheduler, one: Ticket) -> Ticket:
+    scheduler.submit([one], None)
+    scheduler.wake()
+    return one
+
+
+def predict_once(scheduler: Scheduler, slots: Slots) -> None:
+    submit(scheduler, ticket("forward"))
+    batch = slots.take().result(10)
+    assert batch is not None
+    scheduler.finish(batch)
+
+
+def test_while_predictions_come_diagnoses_leave_one_slot_to_the_next(scheduler: Scheduler, slots: Slots) -> None:
+    predict_once(scheduler, slots)
+    first = submit(scheduler, ticket("weight_norms"))
+    running = slots.take()
+    assert taken(running) is first
+    second = submit(scheduler, ticket("activation_norms"))
+    kept = slots.take()
+    time.sleep(0.05)
+    assert not kept.done()
+    prediction = submit(scheduler, ticket("forward"))
+    assert taken(kept) is prediction
+    batch = running.result()
+    assert batch is not None
+    scheduler.finish(batch)
+    assert taken(slots.take()) is second
+
+
+def test_a_kept_slot_is_given_up_once_the_other_is_free_again(scheduler: Scheduler, slots: Slots) -> None:
+    predict_once(scheduler, slots)
+    submit(scheduler, ticket("weight_norms"))
+    running = slots.take()
+    taken(running)
+    second = submit(scheduler, ticket("activation_norms"))
+    kept = slots.take()
+    batch = running.result()
+    assert batch is not None
+    scheduler.finish(batch)  # its slot goes on to something else, and the kept one is told
+    assert taken(kept) is second
+
+
+def test_without_predictions_diagnoses_have_all_slots(scheduler: Scheduler, slots: Slots) -> None:
+    asked = [submit(scheduler, ticket("weight_norms")), submit(scheduler, ticket("activation_norms"))]
+    both = [slots.take(), slots.take()]
+    assert {id(taken(one)) for one in both} == {id(one) for one in asked}
+
+
+def test_one_slot_alone_runs_everything(one_slot: Scheduler) -> None:
+    alone = Slots(one_slot)
+    predict_once(one_slot, alone)
+    diagnosis = submit(one_slot, ticket("weight_norms"))
+    assert taken(alone.take()) is diagnosis
+    alone.end()
+
+
+def test_while_predictions_come_the_wait_for_a_diagnosis_is_reckoned_with_the_slots_it_may_have(
+    scheduler: Scheduler, slots: Slots
+) -> None:
+    one = ticket("weight_norms")
+    one.graph.seconds_per_image = 10.0
+    one.cost = 10.0
+    submit(scheduler, one)
+    taken(slots.take())
+    assert scheduler.expected_wait(diagnostic=True) == 0.0
+    predict_once(scheduler, slots)
+    assert scheduler.expected_wait(diagnostic=True) == pytest.approx(10.0, abs=1.0)
+    assert scheduler.expected_wait(diagnostic=False) == 0.0
+
+
+def test_what_runs_in_the_background_comes_last_however_long_it_has_waited(one_slot: Scheduler) -> None:
+    background = ticket("weight_norms", background=True)
+    one_slot.submit([background], None)
+    background.submitted -= 3600
+    asked = [ticket("forward"), ticket("input_gradient"), ticket("forward")]
+    for one in asked:
+        one_slot.submit([one], None)
+    order = []
+    for _ in range(4):
+        batch = one_slot.take()
+        assert batch is not None
+        order.append(batch.tickets[0])
+        one_slot.finish(batch)
+    assert order == [asked[0], asked[2], asked[1], background]
+
+
+def test_what_runs_in_the_background_never_shares_a_run_with_a_request(one_slot: Scheduler) -> None:
+    background = ticket("weight_norms", background=True)
+    one_slot.submit([background], None)
+    asked = Ticket(background.graph, np.zeros((1, 8, 8, 3), np.uint8), None, background.answer)
+    background.graph.best_batch = 8
+    one_slot.submit([asked], None)
+    batch = one_slot.take()
+    assert batch is not None
+    assert batch.tickets == [asked]
+
+
+@pytest.mark.parametrize("state", ["waiting", "running"])
+def test_the_background_is_refused_while_anything_waits_or_every_slot_runs(one_slot: Scheduler, state: str) -> None:
+    one_slot.submit([ticket("forward")], None)
+    if state == "running":
+        one_slot.take()
+    assert not one_slot.idle
+    with pytest.raises(QueueFull):
+        one_slot.submit([ticket("weight_norms", background=True)], None)
+    assert one_slot.waiting_images == (1 if state == "waiting" else 0)

@@ -1,0 +1,270 @@
+"""The engine's promises, by counts and order, with a model whose runs take long enough to look at."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.service.live_server import LiveServer, best_label, picture, running, wait_until
+from tests.service.tiny_bundles import write_bundle
+
+RED, WHITE = picture("red"), picture("white")
+
+
+@pytest.fixture(scope="module")
+def slow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """`slow` runs for about a second and one image at a time (its warm-up is skipped); `tiny` runs at once."""
+    folder = tmp_path_factory.mktemp("bundles")
+    write_bundle(folder, "slow", rounds=1000)
+    write_bundle(folder, "tiny")
+    write_bundle(folder, "picky", fails_on_white=True)
+    with running(folder, default_model="tiny", warm_up=False, max_queued_images=60) as server:
+        yield server
+
+
+def request(model: str, data: bytes = RED, headers: str = "") -> bytes:
+    head = f"POST /predict?model={model} HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {len(data)}\r\n\r\n"
+    return head.encode() + data
+
+
+def connect(server: LiveServer, message: bytes) -> socket.socket:
+    connection = socket.create_connection((server.host, server.port), timeout=30)
+    connection.sendall(message)
+    return connection
+
+
+def waiting(server: LiveServer) -> int:
+    return int(server.state.engine.scheduler.waiting_images)
+
+
+def hold_back(server: LiveServer) -> socket.socket:
+    """Occupies the one run slot with the slow model."""
+    connection = connect(server, request("slow"))
+    wait_until(lambda: server.state.engine.scheduler.running == 1)
+    return connection
+
+
+def go_away(connection: socket.socket, how: str) -> None:
+    if how == "reset":
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+        connection.close()
+    elif how == "half-closed":
+        connection.shutdown(socket.SHUT_WR)
+    else:
+        connection.close()
+
+
+def status_of(connection: socket.socket) -> int:
+    with connection:
+        head = connection.recv(65536)
+        return int(head.split()[1]) if head else 0
+
+
+def test_nothing_is_computed_for_clients_who_have_gone(slow_server: LiveServer) -> None:
+    ledger = slow_server.state.ledger
+    cancelled, images = ledger.requests["cancelled"], ledger.images_run
+    blocker = hold_back(slow_server)
+    connections = [connect(slow_server, request("tiny")) for _ in range(50)]
+    wait_until(lambda: waiting(slow_server) == 50)
+    for number, connection in enumerate(connections[:40]):
+        go_away(connection, ("reset", "orderly", "half-closed")[number % 3])
+    wait_until(lambda: waiting(slow_server) == 10)
+    for connection in connections[:40]:
+        connection.close()
+    wait_until(lambda: ledger.requests["cancelled"] - cancelled == 40)
+    assert [status_of(connection) for connection in connections[40:]] == [200] * 10
+    assert status_of(blocker) == 200
+    assert waiting(slow_server) == 0
+    wait_until(lambda: ledger.images_run - images == 11)
+
+
+def test_a_run_is_stopped_once_every_member_has_gone(slow_server: LiveServer) -> None:
+    ledger = slow_server.state.ledger
+    stopped = ledger.stopped_runs
+    blocker = hold_back(slow_server)
+    go_away(blocker, "reset")
+    wait_until(lambda: slow_server.state.engine.scheduler.running == 0)
+    assert ledger.stopped_runs == stopped + 1
+
+
+def test_whatever_waits_when_the_slot_is_free_runs_together(slow_server: LiveServer) -> None:
+    ledger = slow_server.state.ledger
+    blocker = hold_back(slow_server)
+    runs, images = ledger.runs, ledger.images_run
+    connections = [connect(slow_server, request("tiny")) for _ in range(8)]
+    wait_until(lambda: waiting(slow_server) == 8)
+    assert [status_of(connection) for connection in connections] == [200] * 8
+    assert status_of(blocker) == 200
+    wait_until(lambda: ledger.images_run - images == 9)
+    assert ledger.runs - runs == 2
+
+
+def test_a_lone_request_waits_for_nobody(slow_server: LiveServer) -> None:
+    ledger = slow_server.state.ledger
+    runs = ledger.runs
+    with slow_server.client() as client:
+        for number in range(1, 6):
+            assert best_label(client.post("/predict", content=RED)) == "red"
+            wait_until(lambda expected=runs + number: ledger.runs == expected)
+
+
+def test_a_late_request_is_answered_at_its_deadline_while_the_model_is_busy(slow_server: LiveServer) -> None:
+    graph = slow_server.state.registry.select("slow").graphs["forward"]
+    graph.seconds_per_image = 1e-6  # as if it had always been fast: nobody is refused beforehand
+    blocker = hold_back(slow_server)
+    late = connect(slow_server, request("tiny", headers="X-Deadline-Ms: 100\r\n"))
+    assert status_of(late) == 504
+    assert slow_server.state.engine.scheduler.running == 1
+    assert waiting(slow_server) == 0
+    assert status_of(blocker) == 200
+
+
+def test_who_would_be_late_is_refused_at_once_and_told_the_wait(slow_server: LiveServer) -> None:
+    graph = slow_server.state.registry.select("slow").graphs["forward"]
+    graph.seconds_per_image = 60.0
+    blocker = hold_back(slow_server)
+    with slow_server.client() as client:
+        answer = client.post("/predict", content=RED, headers={"x-deadline-ms": "1000"})
+    assert answer.status_code == 503
+    assert answer.json()["type"].endswith("too-busy")
+    assert int(answer.headers["retry-after"]) >= 50
+    assert answer.json()["retry_after_ms"] > 50_000
+    assert slow_server.state.engine.scheduler.running == 1
+    assert status_of(blocker) == 200
+
+
+def test_a_full_queue_refuses_with_the_time_to_come_back(slow_server: LiveServer) -> None:
+    slow_server.state.registry.select("slow").graphs["forward"].seconds_per_image = 0.5
+    blocker = hold_back(slow_server)
+    connections = [connect(slow_server, request("tiny")) for _ in range(60)]
+    wait_until(lambda: waiting(slow_server) == 60)
+    with slow_server.client() as client:
+        answer = client.post("/predict", content=RED)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["type"].endswith("queue-full")
+    assert [status_of(connection) for connection in connections] == [200] * 60
+    assert status_of(blocker) == 200
+
+
+def test_one_failing_image_never_fails_its_neighbours(slow_server: LiveServer) -> None:
+    blocker = hold_back(slow_server)
+    connections = [connect(slow_server, request("picky", WHITE if n == 3 else RED)) for n in range(6)]
+    wait_until(lambda: waiting(slow_server) == 6)
+    assert [status_of(connection) for connection in connections] == [200, 200, 200, 500, 200, 200]
+    assert status_of(blocker) == 200
+
+
+def test_an_undecodable_image_never_fails_its_neighbours(slow_server: LiveServer) -> None:
+    blocker = hold_back(slow_server)
+    connections = [connect(slow_server, request("tiny", RED[:45] if n == 1 else RED)) for n in range(4)]
+    wait_until(lambda: waiting(slow_server) == 4)
+    assert [status_of(connection) for connection in connections] == [200, 422, 200, 200]
+    assert status_of(blocker) == 200
+
+
+def test_two_models_take_turns(slow_server: LiveServer, tmp_path: Path) -> None:
+    """Ten requests for one model do not keep the only request for another waiting to the end."""
+    write_bundle(tmp_path, "many", rounds=60)
+    write_bundle(tmp_path, "few", rounds=60)
+    with running(tmp_path, warm_up=False, max_batch=1) as server, ThreadPoolExecutor(12) as pool:
+        finished: list[str] = []
+
+        def ask(model: str) -> None:
+            with server.client() as client:
+                best_label(client.post("/predict", params={"model": model}, content=RED))
+            finished.append(model)
+
+        for model in ["many"] * 10 + ["few"]:
+            pool.submit(ask, model)
+    assert len(finished) == 11
+    assert finished.index("few") < 8
+
+
+def test_a_large_request_is_cut_into_batches_and_put_together_in_order(slow_server: LiveServer) -> None:
+    colours = ["red", (0, 255, 0), "blue"] * 13
+    files = [("images", picture(colour)) for colour in colours]
+    with slow_server.client() as client:
+        answer = client.post("/predict", files=files)
+    expected = ["red", "green", "blue"] * 13
+    assert [best_label(answer, index) for index in range(len(colours))] == expected
+
+
+def test_an_image_has_the_same_answer_alone_and_among_others(slow_server: LiveServer) -> None:
+    with slow_server.client() as client:
+        alone = client.post("/predict", content=picture((200, 90, 40))).json()["predictions"][0]
+        others = [("images", picture((n, 255 - n, n // 2))) for n in range(0, 250, 25)]
+        together = client.post("/predict", files=[*others, ("images", picture((200, 90, 40)))])
+    assert together.json()["predictions"][-1] == alone
+
+
+def test_the_stages_of_server_timing_add_up_to_what_the_client_waited_for(slow_server: LiveServer) -> None:
+    with slow_server.client() as client:
+        began = time.monotonic()
+        answer = client.post("/predict", params={"model": "slow"}, content=RED)
+        waited = 1e3 * (time.monotonic() - began)
+    stages = {
+        part.split(";dur=")[0]: float(part.split(";dur=")[1]) for part in answer.headers["server-timing"].split(", ")
+    }
+    assert 0.5 * waited < sum(stages.values()) <= waited
+    assert stages["run"] > 0.8 * sum(stages.values())
+
+
+def test_the_ledger_adds_up(tmp_path: Path) -> None:
+    write_bundle(tmp_path, "tiny")
+    with running(tmp_path) as server, server.client() as client:
+        for content in (RED, b"", b"no image", RED):
+            client.post("/predict", content=content)
+    assert dict(server.state.ledger.requests) == {"answered": 2, "refused": 2}
+    assert server.state.ledger.images_run == 2
+
+
+def test_the_engine_runs_without_http_too(tmp_path: Path) -> None:
+    import numpy as np
+
+    from service.app import create_app
+    from service.engine.request_context import RequestContext
+    from service.settings import Settings
+
+    write_bundle(tmp_path, "tiny")
+
+    async def run() -> None:
+        gateway = create_app(Settings(bundles=tmp_path, bundle_poll_seconds=0, warm_up=False))
+        state = gateway.app.state
+        async with gateway.app.router.lifespan_context(gateway.app):
+            await asyncio.to_thread(state.loader.started.wait)
+            tensor = np.zeros((20, 3, 8, 8), np.float32)
+            tensor[:, 1] = 1.0
+            outputs = await state.engine.run(
+                state.registry.select("tiny"), "forward", tensor, request=RequestContext(seconds=30)
+            )
+        assert outputs["ranking"][:, 0].tolist() == [1] * 20
+        np.testing.assert_allclose(outputs["logits"], np.tile([0, 10, 0], (20, 1)), atol=1e-5)
+
+    asyncio.run(run())
+
+
+def test_predictions_answer_while_clients_hang_and_trickle(slow_server: LiveServer) -> None:
+    hanging = [
+        connect(slow_server, b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc") for _ in range(50)
+    ]
+    hanging += [connect(slow_server, b"POST /pre") for _ in range(50)]
+    with slow_server.client() as client:
+        assert best_label(client.post("/predict", content=RED)) == "red"
+        assert client.get("/health/live").status_code == 200
+    for connection in hanging:
+        connection.close()
+
+
+def test_health_answers_while_the_model_is_busy(slow_server: LiveServer) -> None:
+    blocker = hold_back(slow_server)
+    with httpx.Client(base_url=slow_server.url) as client:
+        assert client.get("/health/live").status_code == 200
+    assert slow_server.state.engine.scheduler.running == 1
+    assert status_of(blocker) == 200

@@ -1,0 +1,191 @@
+"""A start that cannot be: one line that names the setting, status 2, no traceback."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from service.http.connection.starting import StartError, check_bundles_folder
+from service.settings import SettingsError, read_settings
+from tests.service.tiny_bundles import write_bundle
+
+ROOT = Path(__file__).parents[4]
+NOBODY = 65534
+DIGEST = "sha256:" + "0" * 64
+
+
+def started(*flags: str, user: int | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`python -m service` that is expected to end by itself."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CONTRAFLOW_")}
+    command = [sys.executable, "-m", "service", *flags]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment | variables, capture_output=True, text=True, timeout=120, user=user
+    )
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    lines = done.stderr.splitlines()
+    assert (done.returncode, len(lines)) == (2, 1), done.stderr
+    assert all(word in lines[0] for word in words), lines[0]
+
+
+@contextmanager
+def taken(host: str = "127.0.0.1") -> Iterator[int]:
+    """A port that somebody listens on."""
+    with socket.socket() as other:
+        other.bind((host, 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def test_a_port_in_use_is_named_by_its_setting(tmp_path: Path) -> None:
+    with taken() as port:
+        done = started("--bundles", str(tmp_path), "--http-port", str(port))
+        assert_refused(done, "http_port (--http-port, CONTRAFLOW_HTTP_PORT)", f"port {port} of 127.0.0.1 is in use")
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [("no-such-host.invalid", "there is no host 'no-such-host.invalid'"), ("192.0.2.1", "no address of this machine")],
+)
+def test_a_host_that_is_not_ours_is_named_by_its_setting(tmp_path: Path, host: str, words: str) -> None:
+    done = started("--bundles", str(tmp_path), "--http-port", "0", "--host", host)
+    assert_refused(done, "host (--host, CONTRAFLOW_HOST)", words)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes another user's part, which root alone can")
+def test_a_port_of_the_administrators_is_named_by_its_setting(tmp_path: Path) -> None:
+    least = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    if not least.exists() or int(least.read_text()) <= 81:
+        pytest.skip("every user may listen on port 81 here")
+    code = (
+        "import encodings.idna, os; from service.settings import Settings; "
+        "from service.http.connection.server import listen; "
+        f"os.setuid({NOBODY}); listen(Settings(http_port=81))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert "StartError: http_port (--http-port, CONTRAFLOW_HTTP_PORT): this user may not" in done.stderr
+
+
+def test_a_folder_of_bundles_that_is_not_there_was_not_mounted(tmp_path: Path) -> None:
+    done = started(CONTRAFLOW_BUNDLES=str(tmp_path / "nothing"))
+    assert_refused(done, "bundles (--bundles, CONTRAFLOW_BUNDLES)", f"there is no folder {tmp_path / 'nothing'}")
+
+
+FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a file": (lambda place: place.write_text("x"), "is a file"),
+    "a link to nothing": (lambda place: place.symlink_to("gone"), "there is no folder"),
+    "a bundle": (lambda place: write_bundle(place.parent, place.name), "is itself a bundle; name the folder"),
+    "nothing": (lambda place: None, "there is no folder"),
+}
+
+
+@pytest.mark.parametrize("what", FOLDERS)
+def test_what_is_no_folder_of_bundles_is_refused(tmp_path: Path, what: str) -> None:
+    make, words = FOLDERS[what]
+    make(tmp_path / "place")
+    with pytest.raises(StartError, match=words) as refusal:
+        check_bundles_folder(tmp_path / "place")
+    assert str(tmp_path / "place") in str(refusal.value)
+    if what == "a bundle":
+        assert str(refusal.value).endswith(f": {tmp_path}")
+
+
+def test_a_folder_that_cannot_be_named_or_read_is_refused_with_the_reason() -> None:
+    for folder, words in ((Path("a\0b"), "null"), (Path("x" * 300), "too long")):
+        with pytest.raises(StartError, match=words):
+            check_bundles_folder(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes another user's part, which root alone can")
+def test_a_folder_that_this_user_may_not_read_is_no_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o700)
+    code = (
+        "import os, pathlib; from service.http.connection.starting import check_bundles_folder; "
+        f"os.chdir({str(tmp_path)!r}); os.setuid({NOBODY}); check_bundles_folder(pathlib.Path('locked'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert "locked cannot be read: Permission denied" in done.stderr
+
+
+def test_an_empty_folder_is_served_since_bundles_may_come_later(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "service", "--bundles", str(tmp_path), "--http-port", "0", "--drain-delay", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as served:
+        assert served.stderr is not None
+        for line in served.stderr:
+            if "models: none in" in line:
+                break
+        served.send_signal(signal.SIGTERM)
+        served.stderr.read()
+    assert served.returncode == 0
+
+
+REFUSED = {
+    "a rate without keys": (["--requests-per-second", "5"], ["requests_per_second (", "api_keys (--api-keys"]),
+    "a key twice": (["--api-keys", f"{DIGEST},{DIGEST}"], ["api_keys (", "twice"]),
+    "a body larger than all bodies": (
+        ["--max-body-bytes", "4096", "--max-body-bytes-in-flight", "2048"],
+        ["max_body_bytes (--max-body-bytes", "max_body_bytes_in_flight (--max-body-bytes-in-flight"],
+    ),
+    "no images": (["--max-images", "0"], ["max_images (--max-images, CONTRAFLOW_MAX_IMAGES)", "'0'"]),
+    "a batch of none": (["--max-batch", "0"], ["max_batch ("]),
+    "a negative batch": (["--max-batch", "-1"], ["max_batch ("]),
+    "a negative delay": (["--drain-delay", "-1"], ["drain_delay ("]),
+    "an endless delay": (["--drain-delay", "inf"], ["drain_delay ("]),
+    "a deadline that is no number": (["--deadline-ms", "nan"], ["deadline_ms ("]),
+    "no time": (["--request-timeout", "0"], ["request_timeout ("]),
+    "more than every image sampled": (["--sample-gradients", "1.5"], ["sample_gradients ("]),
+    "nobody to decode": (["--decode-threads", "0"], ["decode_threads ("]),
+    "words for a number": (["--run-threads", "two"], ["run_threads (", "'two'"]),
+    "an unknown level": (["--log-level", "loud"], ["log_level (", "debug"]),
+    "an unknown provider": (["--execution-provider", "tpu"], ["execution_provider (", "cuda"]),
+    "a port beyond the last": (["--http-port", "65536"], ["http_port ("]),
+    "no folder": (["--bundles", ""], ["bundles ("]),
+    "an empty host": (["--host", ""], ["host ("]),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_setting_without_sense_is_named_as_it_is_set(what: str) -> None:
+    flags, words = REFUSED[what]
+    with pytest.raises(SettingsError) as refusal:
+        read_settings({}, flags)
+    assert "\n" not in str(refusal.value)
+    assert all(word in str(refusal.value) for word in words), str(refusal.value)
+
+
+def test_a_key_in_clear_is_refused_and_not_repeated() -> None:
+    with pytest.raises(SettingsError, match="sha256sum") as refusal:
+        read_settings({"CONTRAFLOW_API_KEYS": "my-own-secret"})
+    assert "my-own-secret" not in str(refusal.value)
+
+
+def test_a_rate_with_keys_is_a_setting_like_any_other() -> None:
+    digest = "sha256:" + hashlib.sha256(b"key").hexdigest()
+    settings, _ = read_settings({}, ["--requests-per-second", "5", "--api-keys", digest])
+    assert settings.requests_per_second == 5
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [(["--max-images", "0"], "max_images"), (["--max-image", "3"], "unrecognized arguments: --max-image 3")],
+)
+def test_a_flag_that_is_not_taken_ends_the_start_in_one_line(flags: list[str], words: str) -> None:
+    assert_refused(started(*flags), words)
+
+
+def test_a_processor_that_is_not_there_ends_the_start_in_one_line(tmp_path: Path) -> None:
+    from service.contract.runtime import CUDA, Runtime
+
+    if Runtime("auto").provider == CUDA:
+        pytest.skip("there is a CUDA provider here")
+    assert_refused(started("--bundles", str(tmp_path), "--execution-provider", "cuda"), "execution_provider=cuda")

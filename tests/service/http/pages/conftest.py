@@ -1,0 +1,140 @@
+"""A real Chromium on the real service with the bundles of this repository.
+
+Skipped, loudly, where there is no Chromium, unless `CI` is true: then it is a failure. `CHROMIUM` names the browser,
+and `PAGE_URL` a service that already runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+REPOSITORY = Path(__file__).resolve().parents[4]
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+START_SECONDS = 60
+PATIENCE_SECONDS = 60
+"""For one answer: the machines that run tests are small and busy."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, without a window.
+
+    Of the module, not the session: Playwright keeps an event loop running, in which other tests' `asyncio.run` fails.
+    """
+    executable = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if executable is None:
+        reason = "NO CHROMIUM: the page was not tested. Install one (apt-get install chromium) or name it in CHROMIUM."
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the service answers, with a slash at the end."""
+    if "PAGE_URL" in os.environ:
+        yield os.environ["PAGE_URL"].rstrip("/") + "/"
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("service") / "log"
+    command = [sys.executable, "-m", "service", "--host", "127.0.0.1", "--http-port", str(port)]
+    command += ["--deadline-ms", str(PATIENCE_SECONDS * 1000)]
+    with log.open("wb") as output, subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=output) as service:
+        try:
+            _wait_until_ready(f"http://127.0.0.1:{port}/", service, log)
+            _load_diagnostics(f"http://127.0.0.1:{port}/")
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            service.terminate()
+
+
+def _wait_until_ready(address: str, service: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if service.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(f"{address}health/ready", timeout=2):
+                return
+        except (urllib.error.URLError, TimeoutError):
+            time.sleep(0.1)
+    pytest.fail(f"the service did not become ready:\n{log.read_text()}")
+
+
+def _load_diagnostics(address: str) -> None:
+    """Graphs for diagnostics are loaded when first asked for; here that is not what is tested."""
+    image = (REPOSITORY / "tests" / "images" / "cat.jpg").read_bytes()
+    with urllib.request.urlopen(f"{address}models", timeout=PATIENCE_SECONDS) as response:
+        models = [model["name"] for model in json.load(response)["models"]]
+    for model in models:
+        for endpoint in ("gradients", "shattering", "features"):
+            _post_until_answered(f"{address}diagnostics/{endpoint}?model={model}", image)
+
+
+def _post_until_answered(url: str, body: bytes) -> None:
+    deadline = time.monotonic() + 2 * PATIENCE_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=PATIENCE_SECONDS):
+                return
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
+@dataclass
+class Visit:
+    """A browser tab on the page, and everything that went wrong in it."""
+
+    page: Page
+    address: str
+    complaints: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
+
+    @property
+    def strangers(self) -> list[str]:
+        """Addresses on other hosts that were asked for."""
+        own = (self.address, "data:", f"blob:{self.address}")
+        return [url for url in self.requested if not url.startswith(own)]
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Visit]:
+    """A fresh tab at the page; the test fails if the console complains or another host is asked."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(1000 * PATIENCE_SECONDS)
+    page = context.new_page()
+    visit = Visit(page, address)
+    page.on("console", lambda message: visit.complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+    page.on("request", lambda request: visit.requested.append(request.url))
+    yield visit
+    context.close()
+    assert visit.complaints == []
+    assert visit.strangers == []

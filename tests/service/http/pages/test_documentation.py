@@ -1,0 +1,186 @@
+"""`/docs`, `/redoc` and the page in a real Chromium, behind a proxy that strips a path prefix.
+
+Every operation is tried by "Try it out" and "Execute", with what the form has by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
+
+import httpx
+import pytest
+
+from tests.service.http.pages.stripping_proxy import stripping_proxy
+from tests.service.live_server import LiveServer, running
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+pytestmark = pytest.mark.pages
+
+REPOSITORY = Path(__file__).resolve().parents[4]
+PICTURE = REPOSITORY / "tests" / "images" / "ship.jpg"
+PATIENCE_MS = 60_000
+KEY = "open sesame"
+REDOCS_LOGO = "https://cdn.redoc.ly/redoc/logo-mini.svg"
+"""ReDoc's menu asks its makers for it; the content-security policy stops that before it leaves the browser."""
+
+
+@pytest.fixture(scope="module")
+def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    folder = tmp_path_factory.mktemp("bundles")
+    for name in ("plain20", "resnet20"):
+        shutil.copytree(REPOSITORY / "models" / "bundles" / name, folder / name)
+    with running(folder, deadline_ms=PATIENCE_MS) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def address(server: LiveServer) -> Iterator[str]:
+    """Where the service answers, behind the proxy, with a slash at the end."""
+    with stripping_proxy(server.host, server.port, "/vision") as address:
+        yield address + "/"
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """A tab; the test fails if the console complains or anything outside the prefix is asked for."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    complaints: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    yield page
+    context.close()
+    assert [text for text in complaints if REDOCS_LOGO not in text] == []
+    assert [url for url in asked if not url.startswith((address, "data:", "blob:")) and url != REDOCS_LOGO] == []
+
+
+@pytest.fixture
+def page_of_keys(browser: Browser, tmp_path: Path) -> Iterator[Page]:
+    """The documentation of a service that wants keys, which is open to all."""
+    shutil.copytree(REPOSITORY / "models" / "bundles" / "resnet20", tmp_path / "resnet20")
+    with running(tmp_path, api_keys=("sha256:" + hashlib.sha256(KEY.encode()).hexdigest(),)) as server:
+        context = browser.new_context()
+        context.set_default_timeout(PATIENCE_MS)
+        page = context.new_page()
+        page.goto(f"{server.url}/docs")
+        yield page
+        context.close()
+
+
+def operations(address: str) -> dict[str, dict[str, Any]]:
+    """Operation id → the operation, and its path."""
+    paths = httpx.get(f"{address}openapi.json").json()["paths"]
+    return {
+        operation["operationId"]: {**operation, "path": path}
+        for path, methods in paths.items()
+        for operation in methods.values()
+    }
+
+
+def documented_success(operation: dict[str, Any]) -> str:
+    return next(status for status in operation["responses"] if status.startswith("2"))
+
+
+def opened(page: Page, operation: str) -> Locator:
+    """The form of one operation, unfolded and ready to be filled in."""
+    block = page.locator(f".opblock[id$='-{operation}']")
+    block.locator(".opblock-summary-control").first.click()
+    block.locator(".try-out__btn").click()
+    return block
+
+
+def executed(block: Locator) -> tuple[str, str]:
+    """Status and address of the request that "Execute" sends."""
+    block.locator(".btn.execute").click()
+    answer = block.locator(".live-responses-table")
+    answer.wait_for()
+    status = answer.locator("tbody .response-col_status").first.inner_text().split()[0]
+    return status, block.locator(".request-url pre").inner_text()
+
+
+def folded(page: Page, operation: str) -> None:
+    """Puts an operation's answer away: Swagger UI draws everything that is unfolded again and again."""
+    block = page.locator(f".opblock[id$='-{operation}']")
+    block.locator(".btn-clear").click()
+    block.locator(".opblock-summary-control").first.click()
+    block.locator(".opblock-body").wait_for(state="detached")
+
+
+def test_every_operation_works_as_the_documentation_offers_it(page: Page, address: str) -> None:
+    page.goto(f"{address}docs")
+    page.locator(".opblock").first.wait_for()
+    every = operations(address)
+    assert page.locator(".opblock").count() == len(every)
+    found = {}
+    for name, operation in every.items():
+        status, url = executed(opened(page, name))
+        assert url.startswith(address), "the prefix is kept"
+        found[name] = status, documented_success(operation)
+        folded(page, name)
+    assert {name: pair for name, pair in found.items() if pair[0] != pair[1]} == {}
+
+
+@pytest.mark.parametrize("operation", ["predict", "gradients", "infer"])
+def test_a_file_is_sent_as_the_raw_body(page: Page, address: str, operation: str) -> None:
+    page.goto(f"{address}docs")
+    block = opened(page, operation)
+    block.locator(".opblock-section-request-body select.content-type").select_option("application/octet-stream")
+    block.locator(".opblock-section-request-body input[type=file]").set_input_files(PICTURE)
+    if operation == "infer":
+        block.locator("tr[data-param-name='Inference-Header-Content-Length'] input").fill("0")
+    assert executed(block)[0] == "200"
+
+
+def test_files_are_sent_as_parts(page: Page, address: str) -> None:
+    page.goto(f"{address}docs")
+    block = opened(page, "predict")
+    block.locator(".opblock-section-request-body select.content-type").select_option("multipart/form-data")
+    body = block.locator(".opblock-section-request-body")
+    images = body.locator("tr[data-property-name='images']")
+    images.locator(".json-schema-form-item-add").click()
+    assert images.locator("input[type=file]").count() == 2, "one is there already, since one is needed"
+    for field in images.locator("input[type=file]").all():
+        field.set_input_files(PICTURE)
+    assert executed(block)[0] == "200"
+    answer = block.locator(".live-responses-table tbody .response-col_description").first.inner_text()
+    assert answer.count('"index": 8') == 2
+
+
+def test_a_key_is_entered_in_the_documentation_and_sent(page_of_keys: Page) -> None:
+    page_of_keys.locator(".auth-wrapper .authorize").click()
+    page_of_keys.locator(".auth-container", has_text="bearer").locator("input").fill(KEY)
+    page_of_keys.locator(".auth-container", has_text="bearer").locator(".authorize").click()
+    page_of_keys.locator(".modal-ux .btn-done").first.click()
+    assert executed(opened(page_of_keys, "predict"))[0] == "200"
+
+
+def test_the_reference_names_every_operation_and_this_server(page: Page, address: str) -> None:
+    page.goto(f"{address}redoc")
+    page.get_by_role("heading", name="Predict").first.wait_for()
+    for operation in operations(address).values():
+        assert page.locator(
+            f"[id='tag/{operation['tags'][0].replace(' ', '-')}/operation/{operation['operationId']}']"
+        ).count()
+    path = page.locator("button", has_text="/predict").first
+    path.click()
+    shown = path.locator("..").get_by_text(re.compile("^http")).last
+    shown.wait_for()
+    assert urljoin(shown.inner_text(), ".") == address, "whatever dots it shows"
+
+
+def test_the_page_answers_under_the_prefix(page: Page, address: str) -> None:
+    """It begins with a sample."""
+    page.goto(address)
+    page.locator("#predictions article").nth(1).wait_for()
+    page.locator("#gradients svg").first.wait_for()

@@ -1,0 +1,316 @@
+"""The page, driven as people drive it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Request, Route, expect
+
+from tests.service.http.pages.conftest import PATIENCE_SECONDS, REPOSITORY, Visit
+
+pytestmark = pytest.mark.pages
+expect.set_options(timeout=1000 * PATIENCE_SECONDS)
+
+IMAGES = REPOSITORY / "tests" / "images"
+PREDICTIONS = re.compile(r"/predict\?")
+PHONE = {"width": 360, "height": 740}
+
+
+def served_models(visit: Visit) -> list[str]:
+    with urllib.request.urlopen(f"{visit.address}models") as response:
+        return [model["name"] for model in json.load(response)["models"]]
+
+
+def posted(visit: Visit, path: str, image: Path) -> Any:
+    request = urllib.request.Request(f"{visit.address}{path}", data=image.read_bytes(), method="POST")
+    with urllib.request.urlopen(request) as response:
+        return json.load(response)
+
+
+def open_page(visit: Visit) -> Page:
+    """The page once it has shown the first sample's labels and curves."""
+    visit.page.goto(visit.address)
+    visit.page.wait_for_selector("#predictions article")
+    visit.page.wait_for_selector("#gradients svg.plot")
+    return visit.page
+
+
+def upload(page: Page, image: Path) -> None:
+    """Chooses a file and waits for its labels and curves."""
+    with page.expect_response("**/diagnostics/gradients*"):
+        page.set_input_files("#file", image)
+    expect(page.locator("#preview")).to_have_attribute("alt", f"Your photograph, {image.name}")
+    expect(page.locator("#gradients")).not_to_have_attribute("aria-busy", "true")
+
+
+def test_an_uploaded_photograph_gets_the_labels_that_the_service_gives(visit: Visit) -> None:
+    page = open_page(visit)
+    image = IMAGES / "ship.jpg"
+    upload(page, image)
+    for article in page.locator("#predictions article").all():
+        model = article.get_attribute("data-model")
+        expected = posted(visit, f"predict?model={model}", image)["predictions"][0]["labels"]
+        shown = article.locator(".rank span:first-child").all_text_contents()
+        assert shown == [entry["label"] for entry in expected]
+
+
+def test_every_model_stands_beside_the_others_until_it_is_switched_off(visit: Visit) -> None:
+    page = open_page(visit)
+    served = served_models(visit)
+    shown = {article.get_attribute("data-model") for article in page.locator("#predictions article").all()}
+    assert shown <= set(served)
+    assert len(shown) == min(4, len(served))
+    for model in sorted(shown)[1:]:
+        page.locator(f'#models input[value="{model}"]').uncheck()
+    expect(page.locator("#predictions article")).to_have_count(1)
+    expect(page.locator("#gradients .key li")).to_have_count(1)
+    last = page.locator(f'#models input[value="{min(shown)}"]')
+    last.click()
+    expect(last).to_be_checked()
+
+
+def test_the_curves_show_every_layer_and_the_arrow_keys_read_them(visit: Visit) -> None:
+    page = open_page(visit)
+    image = IMAGES / "cat.jpg"
+    upload(page, image)
+    model = page.locator("#predictions article").first.get_attribute("data-model")
+    layers = posted(visit, f"diagnostics/gradients?model={model}", image)["layers"]
+    curves = page.locator("#gradients svg.plot [data-mark=line] path")
+    assert curves.count() == page.locator("#gradients .key li").count()
+
+    slider = page.get_by_role("slider", name="Layer")
+    slider.focus()
+    for name in [layer["name"] for layer in layers[1:3]]:
+        slider.press("ArrowRight")
+        expect(page.locator("#gradients .readout h3")).to_contain_text(name)
+        assert name in (slider.get_attribute("aria-valuetext") or "")
+
+    page.get_by_text("Every layer in a table").click()
+    assert page.locator("#gradients [data-table] tbody tr").count() >= len(layers)
+
+
+def test_hovering_the_curves_reads_the_layer_under_the_pointer(visit: Visit) -> None:
+    page = open_page(visit)
+    plot = page.locator("#gradients svg.plot")
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] - 16, box["y"] + box["height"] / 2)
+    slider = page.get_by_role("slider", name="Layer")
+    expect(slider).to_have_value(slider.get_attribute("max") or "")
+
+
+def test_each_quantity_has_its_own_curves(visit: Visit) -> None:
+    page = open_page(visit)
+    before = page.locator("#gradients svg.plot [data-mark=line] path").first.get_attribute("d")
+    page.get_by_text("Scaled weight", exact=True).click()
+    line = page.locator("#gradients svg.plot [data-mark=line] path").first
+    expect(line).not_to_have_attribute("d", before or "")
+
+
+def test_a_verdict_in_a_sentence_stands_beside_every_model(visit: Visit) -> None:
+    page = open_page(visit)
+    verdicts = page.locator("#gradients .verdict")
+    assert verdicts.count() == page.locator("#predictions article").count()
+    for verdict in verdicts.all():
+        assert verdict.locator(".state").inner_text()
+        assert verdict.locator("p").last.inner_text().endswith(".")
+
+
+def test_another_label_gives_another_gradient(visit: Visit) -> None:
+    page = open_page(visit)
+    with page.expect_request(lambda request: "label=truck" in request.url and "gradients" in request.url):
+        page.get_by_label("Gradient of the loss for").select_option("truck")
+
+
+def test_a_file_that_is_no_photograph_is_refused_in_words_and_the_next_one_works(visit: Visit, tmp_path: Path) -> None:
+    page = open_page(visit)
+    bad = tmp_path / "notes.jpg"
+    bad.write_text("this is no photograph")
+    page.set_input_files("#file", bad)
+    alert = page.locator("#photograph-error [role=alert]")
+    expect(alert).to_contain_text("415")
+    assert len(alert.inner_text().split()) > 5
+    expect(page.locator("#predictions article")).to_have_count(0)
+    expect(page.locator("#gradients svg")).to_have_count(0)
+    refusals = [text for text in visit.complaints if "415" in text]
+    assert refusals == visit.complaints, "the browser itself logs refused requests, and nothing else may be logged"
+    visit.complaints.clear()
+
+    upload(page, IMAGES / "frog.png")
+    expect(alert).to_have_count(0)
+    assert page.locator("#predictions article").count() >= 1
+
+
+def test_a_second_photograph_shows_how_the_gradient_changes_on_the_way(visit: Visit) -> None:
+    page = open_page(visit)
+    page.locator("#shattering [data-sample=ship]").click()
+    expect(page.locator("#shattering .matrices canvas")).to_have_count(page.locator("#predictions article").count())
+    assert page.locator("#shattering .verdict .state").count() >= 1
+    assert page.locator("#shattering svg.plot [data-mark=line] path").count() >= 3, "white, brown and a model"
+
+
+def test_noise_can_stand_in_for_a_second_photograph(visit: Visit) -> None:
+    page = open_page(visit)
+    with page.expect_response("**/diagnostics/shattering*") as answer:
+        page.get_by_role("button", name="Noise instead").click()
+    assert answer.value.ok
+    page.wait_for_selector("#shattering canvas")
+
+
+def test_features_appear_once_they_are_scrolled_to(visit: Visit) -> None:
+    page = open_page(visit)
+    assert page.locator("#features .pictures img").count() == 0
+    page.locator("#features").scroll_into_view_if_needed()
+    picture = page.locator("#features .pictures img").first
+    picture.wait_for()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+
+
+def test_training_curves_of_the_shipped_models_are_drawn(visit: Visit) -> None:
+    page = open_page(visit)
+    trained = page.locator("#training tbody tr")
+    assert trained.count() >= 2
+    for plot in page.locator("#training svg.plot").all():
+        assert plot.locator("[data-mark=line] path").count() == trained.count()
+
+
+def test_only_nets_trained_equally_long_are_said_to_show_what_depth_does(visit: Visit) -> None:
+    page = open_page(visit)
+    finding = page.locator("#training [data-finding]").inner_text()
+
+    def epochs(name: str) -> int:
+        with urllib.request.urlopen(f"{visit.address}models/{name}") as response:
+            return len(json.load(response)["training"]["epochs"])
+
+    lengths = {name: epochs(name) for name in served_models(visit)}
+    for deep, shallow in re.findall(r"(\S+) is worse than (\S+) on", finding):
+        assert lengths[deep] == lengths[shallow]
+    assert ("equally long" in finding) == (len(set(lengths.values())) > 1)
+
+
+def test_no_two_models_look_alike(visit: Visit) -> None:
+    page = open_page(visit)
+    looks = [
+        (line.get_attribute("stroke"), line.get_attribute("stroke-dasharray"))
+        for line in page.locator("#training .key .swatch line").all()
+    ]
+    assert len(looks) >= 2
+    assert len(set(looks)) == len(looks)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_copied_command_gives_the_same_answer(visit: Visit) -> None:
+    page = open_page(visit)
+    upload(page, IMAGES / "truck.jpg")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    card = page.locator("#predictions")
+    card.get_by_text("The same from a terminal").click()
+    card.get_by_role("button", name="Copy").first.click()
+    card.get_by_role("button", name="Copied").wait_for()
+    command = page.evaluate("navigator.clipboard.readText()")
+    assert command == card.locator("code").first.inner_text()
+    answer = subprocess.run([*shlex.split(command), "-sS"], cwd=IMAGES, capture_output=True, check=True, timeout=30)
+    labels = json.loads(answer.stdout)["predictions"][0]["labels"]
+    assert labels[0]["label"] == card.locator("article .rank span").first.inner_text()
+
+
+def test_a_plot_is_one_command_away(visit: Visit) -> None:
+    page = open_page(visit)
+    commands = page.locator("#gradients code").all_text_contents()
+    assert any("format=svg" in command for command in commands)
+
+
+def test_anything_slow_shows_that_it_is_under_way(visit: Visit) -> None:
+    page = visit.page
+    held: list[Route] = []
+    page.route(PREDICTIONS, lambda route: held.append(route))
+    page.goto(visit.address)
+    expect(page.locator("#progress")).to_be_visible()
+    expect(page.locator("#predictions")).to_have_attribute("aria-busy", "true")
+    for route in held:
+        route.continue_()
+    page.wait_for_selector("#gradients svg.plot")
+    expect(page.locator("#progress")).to_be_hidden()
+
+
+def test_a_service_that_is_gone_is_said_so(visit: Visit) -> None:
+    page = open_page(visit)
+    page.route(PREDICTIONS, lambda route: route.abort())
+    page.locator("#samples [data-sample=dog]").click()
+    expect(page.locator("#photograph-error [role=alert]")).to_contain_text("cannot be reached")
+    visit.complaints.clear()
+
+
+def test_the_page_works_by_keyboard_alone(visit: Visit) -> None:
+    page = open_page(visit)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the photograph")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.locator("#file")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    with page.expect_response("**/diagnostics/gradients*"):
+        page.keyboard.press("Enter")
+    expect(page.locator("#samples [data-sample=ship]")).to_have_attribute("aria-pressed", "true")
+
+
+def test_everything_that_can_be_used_has_a_name(visit: Visit) -> None:
+    page = open_page(visit)
+    page.locator("#shattering [data-sample=ship]").click()
+    page.wait_for_selector("#shattering canvas")
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("button, a, input, select, canvas, svg[class~=plot], img:not([hidden])")]
+            .filter((e) => !(e.getAttribute("aria-label") || e.title || e.alt))
+            .filter((e) => !(e.textContent.trim() || e.labels?.length))
+            .map((e) => e.outerHTML)"""
+    )
+    assert nameless == []
+    identifiers = page.evaluate("[...document.querySelectorAll('[id]')].map((e) => e.id)")
+    assert len(identifiers) == len(set(identifiers))
+    expect(page.locator("h1")).to_have_count(1)
+    said = page.get_by_role("status")
+    assert "%" in (said.text_content() or "")
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_nothing_is_wider_than_a_phone(visit: Visit, colours: Any) -> None:
+    visit.page.set_viewport_size(PHONE)
+    visit.page.emulate_media(color_scheme=colours)
+    page = open_page(visit)
+    page.locator("#shattering [data-sample=ship]").click()
+    page.wait_for_selector("#shattering canvas")
+    page.locator("#features").scroll_into_view_if_needed()
+    page.wait_for_selector("#features .pictures img")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    small = page.evaluate(
+        """() => [...document.querySelectorAll("button, select, #models label, .segments label")]
+            .filter((e) => e.getBoundingClientRect().height < 24).map((e) => e.outerHTML)"""
+    )
+    assert small == [], "WCAG 2.2 asks for targets of 24 pixels or more"
+
+
+def test_swagger_lists_the_operations_without_asking_another_host(visit: Visit) -> None:
+    visit.page.goto(f"{visit.address}docs")
+    expect(visit.page.locator(".opblock-summary-path").filter(has_text="predict").first).to_be_visible()
+
+
+def test_redoc_lists_the_operations_without_asking_another_host(visit: Visit) -> None:
+    answered: list[Request] = []
+    visit.page.on("requestfinished", lambda request: answered.append(request))
+    visit.page.goto(f"{visit.address}redoc")
+    visit.page.get_by_text("/predict").first.wait_for(state="attached")
+    assert all(request.url.startswith((visit.address, "data:", "blob:")) for request in answered)
+    # ReDoc's menu asks its makers for a logo; the content-security policy stops that before it leaves the browser.
+    logo = "https://cdn.redoc.ly/redoc/logo-mini.svg"
+    visit.complaints[:] = [text for text in visit.complaints if logo not in text]
+    visit.requested[:] = [url for url in visit.requested if url != logo]

@@ -1,0 +1,55 @@
+"""Schemathesis against the running service: no 5xx, no answer that the OpenAPI document does not name.
+
+`make fuzz` draws many more requests. Names are drawn at random, which tries the refusals, or given,
+so that what is drawn besides comes as far as the model.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.service.live_server import running
+
+SHIPPED = Path(__file__).parents[4] / "models" / "bundles" / "resnet20"
+
+NOT_SAID = "positive_data_acceptance"
+"""No schema can say "bytes that are a photograph": most bytes that fit it are rightly refused, with 415 or 422."""
+
+EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "3")
+
+TIME = """
+[parameters]
+"header.X-Deadline-Ms" = "60000"
+"""
+"""Else most deadlines would be too short to keep, and the answers 504, as they should be."""
+
+GIVEN = f"""{TIME.rstrip()}
+"path.name" = "resnet20"
+"path.version" = "1"
+"query.model" = "resnet20"
+"query.version" = "1"
+"""
+
+
+@pytest.mark.parametrize("configuration", [TIME, GIVEN], ids=["any names", "names that are served"])
+def test_every_answer_is_a_documented_one(tmp_path: Path, configuration: str) -> None:
+    shutil.copytree(SHIPPED, tmp_path / "bundles" / SHIPPED.name)
+    (tmp_path / "schemathesis.toml").write_text(configuration)
+    with running(tmp_path / "bundles") as server:
+        command = [str(Path(sys.executable).parent / "schemathesis"), "run", f"{server.url}/openapi.json"]
+        options = ["--checks", "all", "--exclude-checks", NOT_SAID, "--phases", "examples,fuzzing", "--seed", "1"]
+        options += ["--max-examples", EXAMPLES, "--max-response-time", "60", "--generation-deterministic"]
+        done = subprocess.run(
+            [*command, *options, "--suppress-health-check", "all", "--no-color"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-1000:]

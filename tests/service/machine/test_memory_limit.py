@@ -1,0 +1,56 @@
+"""The container's memory limit on made-up control group trees, and what is made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.machine.memory_limit import memory_limit, within_memory
+from service.settings import Settings
+
+V2 = {"proc/self/cgroup": "0::/pods/seven/box"}
+V1 = {"proc/self/cgroup": "9:memory:/docker/box\n4:cpu,cpuacct:/\n1:name=systemd:/x"}
+NO_LIMIT_V1 = "9223372036854771712"
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({**V2, "sys/fs/cgroup/pods/seven/box/memory.max": "536870912"}, 2**29),
+        ({**V2, "sys/fs/cgroup/pods/seven/box/memory.max": "max"}, None),
+        ({**V2, "sys/fs/cgroup/pods/seven/box/memory.max": "max", "sys/fs/cgroup/pods/memory.max": "7"}, 7),
+        ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/memory.max": "900"}, 900),
+        ({**V1, "sys/fs/cgroup/memory/docker/box/memory.limit_in_bytes": "600"}, 600),
+        ({**V1, "sys/fs/cgroup/memory/memory.limit_in_bytes": NO_LIMIT_V1}, None),
+        ({**V1, "sys/fs/cgroup/memory/memory.limit_in_bytes": "500"}, 500),
+        ({}, None),
+    ],
+)
+def test_the_tightest_limit_on_the_way_up_counts(tmp_path: Path, files: dict[str, str], limit: int | None) -> None:
+    for name, content in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content + "\n")
+    assert memory_limit(tmp_path) == limit
+
+
+@pytest.mark.parametrize(
+    ("limit", "bodies", "pixels"),
+    [
+        (None, 2**28, 50_000_000),
+        (2**34, 2**28, 50_000_000),
+        (2**30, 2**30 // 5, 2**25),
+        (2**29, 2**29 // 5, 2**24),
+    ],
+)
+def test_what_requests_may_hold_shrinks_with_the_memory(limit: int | None, bodies: int, pixels: int) -> None:
+    settings = within_memory(Settings(), limit)
+    assert (settings.max_body_bytes_in_flight, settings.max_decoding_pixels) == (bodies, pixels)
+
+
+def test_a_setting_below_the_share_stays_and_one_body_always_fits() -> None:
+    small = Settings(max_body_bytes=4096, max_body_bytes_in_flight=2048, max_decoding_pixels=10)
+    settings = within_memory(small, 2**30)
+    assert (settings.max_body_bytes_in_flight, settings.max_decoding_pixels) == (2048, 10)
+    assert within_memory(Settings(), 2**25).max_body_bytes_in_flight == Settings().max_body_bytes

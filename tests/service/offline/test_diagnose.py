@@ -1,0 +1,117 @@
+"""`python -m service check` and `diagnose`, on a shipped bundle and a small labelled folder."""
+
+from __future__ import annotations
+
+import base64
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.bundles.disk import read_bundle
+from service.offline import check, diagnose, report
+
+ROOT = Path(__file__).parents[3]
+BUNDLE = ROOT / "models" / "bundles" / "resnet20"
+NAMES = ("cat", "dog", "ship", "truck", "bird", "horse")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six photographs, the truck among the ships, and one broken file."""
+    for name in NAMES:
+        label = "ship" if name == "truck" else name
+        (tmp_path / "data" / label).mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "tests" / "images" / f"{name}.jpg", tmp_path / "data" / label / f"{name}.jpg")
+    (tmp_path / "data" / "cat" / "broken.jpg").write_bytes(b"\xff\xd8\xffnothing")
+    return tmp_path
+
+
+def run(folder: Path, out: str, *more: str) -> int:
+    arguments = ["--bundle", str(BUNDLE), "--data", str(folder / "data"), "--out", str(folder / out), *more]
+    return diagnose.main(arguments)
+
+
+def test_the_report_names_the_wrong_label_and_the_broken_file(folder: Path) -> None:
+    assert run(folder, "report.html") == 0
+    page = (folder / "report.html").read_text()
+    suspects = page.split("<h2>Suspected label errors</h2>")[1].split("<h2>")[0]
+    assert "ship/truck.jpg" in suspects
+    assert "1 could not be decoded" in page
+    assert 'src="http' not in page
+
+
+def test_the_report_counts_what_each_class_is_taken_for(folder: Path) -> None:
+    assert run(folder, "report.html") == 0
+    classes = (folder / "report.html").read_text().split("<h2>Classes</h2>")[1].split("<h2>")[0]
+    assert "<td>ship</td><td>2</td><td>50.0%</td><td>truck 1</td>" in classes
+    assert "The largest class has 2 times the images" in classes
+
+
+def test_thumbnails_show_what_the_model_sees(tmp_path: Path) -> None:
+    spec = read_bundle(BUNDLE).bundle.input
+    photograph = (ROOT / "tests" / "images" / "cat.jpg").read_bytes()
+    (tmp_path / "whole.jpg").write_bytes(photograph)
+    (tmp_path / "without_end.jpg").write_bytes(photograph[:-2])
+    assert report.thumbnail(tmp_path / "without_end.jpg", spec) == report.thumbnail(tmp_path / "whole.jpg", spec) != ""
+    Image.fromarray(np.full((90, 100), 100 * 257, np.uint16)).save(tmp_path / "grey16.png")
+    encoded = report.thumbnail(tmp_path / "grey16.png", spec).partition(",")[2]
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as small:
+        assert small.size == (64, 58)
+        assert np.abs(np.asarray(small).astype(int) - 100).max() <= 2
+    assert report.thumbnail(tmp_path / "missing.png", spec) == ""
+
+
+def test_a_run_that_was_cut_off_goes_on_where_it_was(folder: Path) -> None:
+    assert run(folder, "whole.csv") == 0
+    whole = (folder / "whole.csv").read_bytes()
+    lines = whole.splitlines(keepends=True)
+    (folder / "cut.csv").write_bytes(b"".join(lines[:3]) + lines[3][:10])
+    assert run(folder, "cut.csv") == 0
+    assert [line.split(b",")[0] for line in (folder / "cut.csv").read_bytes().splitlines()] == [
+        line.split(b",")[0] for line in whole.splitlines()
+    ]
+    before = (folder / "cut.csv").read_bytes()
+    assert run(folder, "cut.csv") == 0
+    assert (folder / "cut.csv").read_bytes() == before
+
+
+def test_the_parts_of_shards_merge_into_the_same_report(folder: Path) -> None:
+    assert run(folder, "one.html") == 0
+    parts = [str(folder / f"part{part}.csv") for part in (1, 2, 3)]
+    for number, part in enumerate(parts, 1):
+        assert run(folder, Path(part).name, "--shard", f"{number}/3") == 0
+    assert run(folder, "merged.html", "--merge", *parts) == 0
+    paths = [
+        [line.split(",")[0] for line in (folder / name).read_text().splitlines()] for name in ("one.csv", "merged.csv")
+    ]
+    assert paths[0] == paths[1]
+
+
+def test_a_table_of_another_folder_is_not_continued(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "report.csv") == 0
+    (folder / "data" / "bird" / "aaa.jpg").write_bytes((folder / "data" / "bird" / "bird.jpg").read_bytes())
+    assert run(folder, "report.csv") == 2
+    assert "another folder" in capsys.readouterr().err
+
+
+def test_a_healthy_bundle_passes_the_check_and_a_vanishing_one_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check.main([str(BUNDLE), "--images", "4"]) == 0
+    assert "healthy" in capsys.readouterr().out
+    assert check.main([str(BUNDLE.parent / "plain20-sigmoid"), "--images", "4"]) == 1
+    assert "vanishing" in capsys.readouterr().out
+
+
+def test_a_threshold_of_ones_own_decides_the_check(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check.main([str(BUNDLE), "--images", "4", "--threshold", "largest_size=1"]) == 1
+    assert "threshold 1" in capsys.readouterr().out
+    assert check.main([str(BUNDLE), "--images", "4", "--threshold", "nonsense=1"]) == 2
+    assert "growth_ratio" in capsys.readouterr().err
+
+
+def test_what_is_no_bundle_is_an_error_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check.main([str(tmp_path)]) == 2
+    assert "bundle.json" in capsys.readouterr().err
