@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from export.gradient.layers import weight_operand
+from export.gradient.norms.layers import weight_operand
 from export.gradient.rules import registry
 from export.gradient.shared import of_copies, per_sample
 from export.graph.emitter import Cotangent, Emitter, PerSample
@@ -20,17 +20,25 @@ class Gradients:
 
     `tensors`: forward tensor → its cotangent. `parameters`: constant operand's source → its
     per-sample gradients [N, *shape], one per use. `operators`: that source → the first operator
-    that reads it. All emitted; what nobody asks for dies as dead nodes.
+    that reads it. `uses`: a layer's weight → the nodes that read it, each with its output's cotangent,
+    in forward order. All emitted; what nobody asks for dies as dead nodes.
     """
 
     tensors: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     operators: dict[str, str] = field(default_factory=dict)
+    uses: dict[str, list[tuple[Node, str]]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, source: str, per_sample: str, operator: str) -> None:
         """One use of a parameter."""
         self.parameters[source].append(per_sample)
         self.operators[source] = operator
+
+    def add_use(self, graph: Graph, node: Node, dy: str | None) -> None:
+        """A node, if it is a use of a layer's weight."""
+        weight = weight_operand(graph, node)
+        if weight is not None and dy is not None:
+            self.uses[graph.source(weight)].insert(0, (node, dy))
 
 
 def backward(g: Emitter, output: str, cotangent: str) -> Gradients:
@@ -49,6 +57,7 @@ def backward(g: Emitter, output: str, cotangent: str) -> Gradients:
                 _through_shared(g, node, dys[0], contributions, found)
                 continue
             found.tensors.update({name: g.like(dy, name) for name, dy in zip(node.outputs, dys, strict=True) if dy})
+            found.add_use(g.graph, node, dys[0])
             for operand, gradient in zip(node.inputs, _gradients(g, node, *dys), strict=True):
                 if operand and gradient is not None:
                     _contribute(g, node, operand, gradient, contributions, found)
@@ -74,7 +83,9 @@ def _through_shared(
     found.tensors[node.outputs[0]] = dy
     own = per_sample(g, node)
     y_shape = g.shape(own.outputs[0])
-    gradients = _gradients(g, own, of_copies(g, dy, node.outputs[0], own.outputs[0]))
+    dy = of_copies(g, dy, node.outputs[0], own.outputs[0])
+    found.add_use(g.graph, own, dy)
+    gradients = _gradients(g, own, dy)
     for operand, copy, gradient in zip(node.inputs, own.inputs, gradients, strict=False):  # axes may come behind
         if not operand or gradient is None:
             continue

@@ -10,11 +10,11 @@ import numpy as np
 import onnx
 
 from export.gradient.backward import Gradients, backward
-from export.gradient.layers import WeightedLayer, channel_axis_of
+from export.gradient.norms.layers import WeightedLayer, channel_axis_of
+from export.gradient.norms.planner import Planner
 from export.gradient.prepare import Prepared
 from export.gradient.rules.loss import INPUT, LABEL, LOGITS, SCALE, cross_entropy_cotangent
 from export.gradient.shared import copied
-from export.gradient.weight_gradients import WeightGradients
 from export.graph.emitter import Emitter
 from export.graph.graph import Graph, N, Node, Shape, live_nodes, to_model
 from export.graph.lower import lower, opset_of
@@ -47,9 +47,9 @@ class Build:
         return backward(self.g, LOGITS, cross_entropy_cotangent(self.g, self.prepared.classes))
 
     @cached_property
-    def weights(self) -> WeightGradients:
-        """The weight gradients of all layers."""
-        return WeightGradients(self)
+    def planner(self) -> Planner:
+        """How the norms of every layer's weight gradient are computed."""
+        return Planner(self.g, self.gradients.uses, batch="batch_square" in self.wanted)
 
     def by_sample(self, tensor: str) -> tuple[str, Shape]:
         """A forward tensor and its shape, with a copy for every sample where all share it."""

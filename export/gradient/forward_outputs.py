@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from export.gradient.context import Build
-from export.gradient.layers import WeightedLayer
+from export.gradient.norms.layers import WeightedLayer
 from export.gradient.prepare import features_tensor
 from export.gradient.rules.loss import LOGITS
 from export.graph.graph import N, Shape, per_sample_size, static

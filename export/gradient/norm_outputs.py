@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from export.gradient.context import Build
-from export.gradient.layers import WeightedLayer
-from export.gradient.norms import factors as factored
 from export.gradient.norms.columns import Difference, Rows, differences, joined, square_sums, weighted_sums
-from export.gradient.norms.factors import Factors
+from export.gradient.norms.layers import WeightedLayer
+from export.gradient.norms.scales import scale_gradient
+from export.gradient.rules.factors import Arrangement
 from export.gradient.rules.loss import INPUT
 from export.graph.graph import N, static
 
@@ -48,29 +48,28 @@ def scaled_square(build: Build) -> list[str]:
 
 
 def _weighted_rows(
-    build: Build, name: str, coefficients: Callable[[Build, WeightedLayer, Factors], np.ndarray]
+    build: Build, name: str, coefficients: Callable[[Build, WeightedLayer, Arrangement], np.ndarray]
 ) -> list[str]:
     rows = []
     for layer in build.layers:
         with build.g.scope(layer.nodes[0].name):
-            factors, dw = build.weights.of(layer)
-            rows.append((factored.row_squares(build.g, factors, dw), coefficients(build, layer, factors)))
+            way = build.planner.plan(layer).way
+            rows.append((way.row_squares(), coefficients(build, layer, way.arrangement)))
     return build.output(name, weighted_sums(build.g, rows), (N, len(rows)))
 
 
-def _unfolding(build: Build, layer: WeightedLayer, factors: Factors) -> np.ndarray:
+def _unfolding(build: Build, layer: WeightedLayer, arrangement: Arrangement) -> np.ndarray:
     """(γ/σ)² per row: dL/dW = γ/σ · dL/dW' for W' = γ/σ·W."""
     norm = build.graph.folded.get(layer.operand)
-    return np.square(norm.ratio)[factors.channels] if norm else np.ones(factors.all_rows)
+    return np.square(norm.ratio)[arrangement.channels] if norm else np.ones(arrangement.rows)
 
 
-def _scaling(build: Build, layer: WeightedLayer, factors: Factors) -> np.ndarray:
+def _scaling(build: Build, layer: WeightedLayer, arrangement: Arrangement) -> np.ndarray:
     """‖W'_c‖² per row, c its channel: ‖W_c‖·‖dW_c‖ is the same folded or not."""
     weight = build.graph.constants[layer.operand].astype(np.float64)
-    rows = factors.arrangement.matrix(weight, factors.all_rows)
-    by_row = np.square(rows).sum(axis=1)
-    by_channel = np.bincount(factors.channels, by_row)
-    return by_channel[factors.channels]
+    by_row = np.square(arrangement.matrix(weight)).sum(axis=1)
+    by_channel = np.bincount(arrangement.channels, by_row)
+    return by_channel[arrangement.channels]
 
 
 def batch_square(build: Build) -> list[str]:
@@ -78,9 +77,9 @@ def batch_square(build: Build) -> list[str]:
     entries = []
     for layer in build.layers:
         with build.g.scope(layer.nodes[0].name):
-            factors, dw = build.weights.of(layer)
-            squares = factored.batch_row_squares(build.g, factors, dw)
-            weighted = build.g.mul(squares, build.g.constant(_unfolding(build, layer, factors)))
+            way = build.planner.plan(layer).way
+            coefficients = build.g.constant(_unfolding(build, layer, way.arrangement))
+            weighted = build.g.mul(way.batch_row_squares(), coefficients)
             entries.append(build.g.reduce_sum(weighted, (0,), keepdims=True))
     return build.output("batch_square", build.g.op("Concat", *entries, axis=0), (len(entries),))
 
@@ -112,7 +111,9 @@ def other_square(build: Build) -> list[str]:
         if source in folded:
             layer = layers[folded[source]]
             with build.g.scope(layer.nodes[0].name):
-                scales[column] = build.weights.gamma(layer)
+                shift, _ = build.parameter(build.graph.folded[layer.operand].shift)
+                dz = build.gradients.tensors[layer.output]
+                scales[column] = scale_gradient(build.g, layer, build.planner.plan(layer), dz, shift)
         else:
             plain[column] = build.parameter(shifts.get(source, source))
     rows = [*joined(build.g, plain), *differences(build.g, scales)]

@@ -12,7 +12,7 @@ from onnx import inliner, version_converter
 
 from export.gradient import simplify
 from export.gradient.backward import Gradients, backward
-from export.gradient.layers import WeightedLayer, describe, weight_operand, weighted_layers
+from export.gradient.norms.layers import WeightedLayer, describe, weight_operand, weighted_layers
 from export.gradient.rules.loss import INPUT, LOGITS, cross_entropy_cotangent
 from export.gradient.shared import keep_trained_chains, left_out
 from export.graph.decompose import decompose

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from export.gradient.norms.factors import Factors, of_whole_samples
-from export.gradient.rules.conv_factors import unfolded_by_group, unfolding_costs
+from export.gradient.rules.conv_factors import unfolded_by_group, ways_to_unfold
 from export.gradient.rules.conv_input import at_stride_1, by_phases, flipped, spread
+from export.gradient.rules.factors import Alternatives, Factors
 from export.gradient.rules.registry import gradient, norm
 from export.gradient.rules.shifted_gram import by_shifted_gram
 from export.gradient.rules.windows import Window, window
 from export.graph.emitter import Cotangent, Emitter, PerSample
-from export.graph.graph import N, Node, static
+from export.graph.graph import Node
 
 
 @gradient("Conv")
@@ -33,18 +32,12 @@ def conv(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 
 @norm("Conv")
-def conv_norm(g: Emitter, node: Node, dy: str) -> Factors:
-    """Squared norm per sample of dW = dy·unfold(x)ᵀ, of the summed loss; any stride, pads, dilation, groups."""
+def conv_norm(g: Emitter, node: Node, dy: str) -> Factors | Alternatives:
+    """dW = dy·unfold(x)ᵀ per sample, of the summed loss; any stride, pads, dilation, groups."""
     place, groups = _geometry(g, node)
-    rows = g.shape(node.outputs[0])[0]
     if groups > 1:
-        return of_whole_samples(g, unfolded_by_group(g, node, dy, place, groups), rows)
-    outputs, channels, *_ = static(g.shape(node.inputs[1]))
-    costs = unfolding_costs(place, outputs, channels)
-    factors = min(costs, key=costs.__getitem__)(g, node, dy, place)
-    if rows != N:
-        return of_whole_samples(g, factors, rows)
-    return replace(factors, norms_only=by_shifted_gram(g, node, dy, place))
+        return unfolded_by_group(g, node, dy, place, groups)
+    return Alternatives(ways_to_unfold(g, node, dy, place), by_shifted_gram(g, node, dy, place))
 
 
 def _geometry(g: Emitter, node: Node) -> tuple[Window, int]:

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from export.gradient.norms.factors import Arrangement, Factors
+from export.gradient.rules.factors import Arrangement, Factors
 from export.gradient.rules.unfolding import ROW_COST, Sharing, channels_last, gathered, unfold_index
 from export.gradient.rules.windows import Window
 from export.graph.emitter import Emitter
 from export.graph.graph import N, Node, static
 
-NormWay = Callable[[Emitter, Node, str, Window], Factors]
+Unfolding = Callable[[Emitter, Node, str, Window], Factors]
 
 
-def unfolding_costs(place: Window, outputs: int, channels: int) -> dict[NormWay, float]:
+def ways_to_unfold(g: Emitter, node: Node, dy: str, place: Window) -> tuple[tuple[float, Callable[[], Factors]], ...]:
+    """Every way that applies, with the numbers per sample that it copies."""
+    outputs, channels, *_ = static(g.shape(node.inputs[1]))
+    costs = unfolding_costs(place, outputs, channels)
+    return tuple((cost, partial(way, g, node, dy, place)) for way, cost in costs.items() if cost < math.inf)
+
+
+def unfolding_costs(place: Window, outputs: int, channels: int) -> dict[Unfolding, float]:
     """Way to unfold → numbers copied per sample, infinite where it does not apply."""
-    costs: dict[NormWay, float] = {unfolded: math.prod((*place.kernel, *place.outputs)) * (channels + ROW_COST)}
+    costs: dict[Unfolding, float] = {unfolded: math.prod((*place.kernel, *place.outputs)) * (channels + ROW_COST)}
     if len(place.kernel) == 2 and not place.is_pointwise:
         shared = Sharing(place)
         costs[shared_unfolding] = shared.cost(outputs, channels)
@@ -38,8 +46,8 @@ def unfolded(g: Emitter, node: Node, dy: str, place: Window) -> Factors:
         rows=outputs,
         positions=positions,
         columns=taps * channels,
-        arrangement=Arrangement((outputs, channels, taps), (0, 2, 1)),
-        channels=np.arange(outputs),
+        arrangement=Arrangement((outputs, channels, taps), (0, 2, 1), np.arange(outputs)),
+        samples=g.shape(node.outputs[0])[0],
     )
 
 
@@ -80,8 +88,8 @@ def _with_taps_shared(g: Emitter, node: Node, shared: Sharing, left: str, *right
         rows=high * outputs,
         positions=shared.positions,
         columns=wide * channels,
-        arrangement=Arrangement((outputs, channels, high, wide), (2, 0, 3, 1)),
-        channels=np.tile(np.arange(outputs), high),
+        arrangement=Arrangement((outputs, channels, high, wide), (2, 0, 3, 1), np.tile(np.arange(outputs), high)),
+        samples=g.shape(node.outputs[0])[0],
     )
 
 
@@ -106,8 +114,8 @@ def unfolded_planes(g: Emitter, node: Node, dy: str, place: Window) -> Factors:
         rows=outputs,
         positions=positions,
         columns=high * wide * channels,
-        arrangement=Arrangement((outputs, channels, high * wide), (0, 2, 1)),
-        channels=np.arange(outputs),
+        arrangement=Arrangement((outputs, channels, high * wide), (0, 2, 1), np.arange(outputs)),
+        samples=g.shape(node.outputs[0])[0],
     )
 
 
@@ -130,7 +138,7 @@ def unfolded_by_group(g: Emitter, node: Node, dy: str, place: Window, groups: in
         rows=rows,
         positions=positions,
         columns=taps * channels,
-        arrangement=Arrangement((outputs, channels, taps), (0, 2, 1)),
-        channels=np.arange(outputs),
+        arrangement=Arrangement((outputs, channels, taps), (0, 2, 1), np.arange(outputs)),
+        samples=g.shape(node.outputs[0])[0],
         groups=groups,
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from export.gradient.norms.factors import Arrangement, Factors, of_whole_samples
+from export.gradient.rules.factors import Arrangement, Factors
 from export.gradient.rules.registry import gradient, norm
 from export.gradient.rules.unfolding import gathered, unfold_index
 from export.gradient.rules.windows import Window, window
@@ -49,18 +49,19 @@ def conv_transpose_norm(g: Emitter, node: Node, dy: str) -> Factors:
     unfolded = gathered(g, dy_rows, place.sizes, channels, unfold_index(place), groups)
     left = g.transpose(g.reshape(unfolded, (*lead, positions, rows)), swap)
     right = g.transpose(g.reshape(node.inputs[0], (*lead, columns, positions)), swap)
-    by_tap = np.tile(np.arange(channels), taps)
-    factors = Factors(
+    by_row = np.concatenate(
+        [np.tile(np.arange(group, group + channels), taps) for group in range(0, groups * channels, channels)]
+    )
+    return Factors(
         left=left,
         right=(right,),
         rows=rows,
         positions=positions,
         columns=columns,
-        arrangement=Arrangement((groups, columns, channels, taps), (0, 3, 2, 1)),
-        channels=np.concatenate([group * channels + by_tap for group in range(groups)]),
+        arrangement=Arrangement((groups, columns, channels, taps), (0, 3, 2, 1), by_row),
         groups=groups,
+        samples=g.shape(node.outputs[0])[0],
     )
-    return of_whole_samples(g, factors, g.shape(node.outputs[0])[0])
 
 
 def _geometry(g: Emitter, node: Node) -> tuple[Window, int]:

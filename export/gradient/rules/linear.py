@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.gradient.norms.factors import Arrangement, Factors
+from export.gradient.rules.factors import Arrangement, Factors
 from export.gradient.rules.registry import gradient, norm
 from export.graph.emitter import Cotangent, Emitter, PerSample
 from export.graph.graph import N, Node, Shape, keep_clear_of_samples, per_sample_size, static
@@ -34,8 +34,9 @@ def gemm_norm(g: Emitter, node: Node, dy: str) -> Factors:
     outputs, inputs = static(g.shape(b)) if node.attribute("transB", 0) else static(g.shape(b))[::-1]
     alpha = node.attribute("alpha", 1.0)
     order = (0, 1) if node.attribute("transB", 0) else (1, 0)
+    arrangement = Arrangement(static(g.shape(b)), order, np.arange(outputs))
     left = dy if alpha == 1.0 else g.mul(dy, g.scalar(alpha))
-    return _token_factors(g, a, left, node.outputs[0], inputs, outputs, Arrangement(static(g.shape(b)), order))
+    return _factors(g, a, g.shape(a), left, g.shape(node.outputs[0]), arrangement, inputs)
 
 
 @gradient("MatMul")
@@ -66,23 +67,20 @@ def matmul_norm(g: Emitter, node: Node, dy: str) -> Factors:
     if len(shape) != 2:
         raise g.refusal(node, "its weight has more than two axes", "declare it constant, or use one MatMul per matrix")
     if weight == b:
-        return _token_factors(g, a, dy, node.outputs[0], shape[0], shape[1], Arrangement(shape, (1, 0)))
+        arrangement = Arrangement(shape, (1, 0), np.arange(shape[1]))
+        return _factors(g, a, g.shape(a), dy, g.shape(node.outputs[0]), arrangement, shape[0])
     a_order = [*range(len(g.shape(b)) - 2), len(g.shape(b)) - 1, len(g.shape(b)) - 2]
     moved_x, moved_dy = g.transpose(b, a_order), g.transpose(dy, a_order)
     x_shape = tuple(g.shape(b)[axis] for axis in a_order)
     y_shape = tuple(g.shape(node.outputs[0])[axis] for axis in a_order)
-    return _factors(g, moved_x, x_shape, moved_dy, y_shape, shape[1], shape[0], Arrangement(shape, (0, 1)))
-
-
-def _token_factors(g: Emitter, x: str, dy: str, y: str, inputs: int, outputs: int, arrangement: Arrangement) -> Factors:
-    return _factors(g, x, g.shape(x), dy, g.shape(y), inputs, outputs, arrangement)
+    return _factors(g, moved_x, x_shape, moved_dy, y_shape, Arrangement(shape, (0, 1), np.arange(shape[0])), shape[1])
 
 
 def _factors(
-    g: Emitter, x: str, x_shape: Shape, dy: str, y_shape: Shape, inputs: int, outputs: int, arrangement: Arrangement
+    g: Emitter, x: str, x_shape: Shape, dy: str, y_shape: Shape, arrangement: Arrangement, inputs: int
 ) -> Factors:
     """L_n = dY_nᵀ and R_n = X_n over all positions of a sample."""
-    positions = per_sample_size(x_shape) // inputs
+    outputs, positions = arrangement.rows, per_sample_size(x_shape) // inputs
     left = g.reshape(g.samples_first(dy, y_shape), (N, positions, outputs))
     right = g.reshape(g.samples_first(x, x_shape), (N, positions, inputs))
     return Factors(
@@ -92,7 +90,6 @@ def _factors(
         positions=positions,
         columns=inputs,
         arrangement=arrangement,
-        channels=np.arange(outputs),
     )
 
 

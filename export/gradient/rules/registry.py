@@ -22,7 +22,8 @@ How to add an operator
        `raise g.refusal(node, reason, advice)` refuses narrowly and by name.
        Samples must never mix, not even as 0·NaN: select with `Where`, never sum over the batch.
     2. An operator that owns layer weights gets its norm twin directly beneath, `@norm(...)`, which
-       returns the two `Factors` whose product is the per-sample weight gradient.
+       returns the two `Factors` whose product is the per-sample weight gradient. How the norms are computed
+       from them is decided in `export.gradient.norms.planner`.
     3. Operators whose results carry no gradient: `no_gradient("ArgMax", …)`.
     4. One line per attribute worth testing in `tests/export/gradient/cases.py`; a test fails if a
        rule has no case.
@@ -39,11 +40,11 @@ from export.graph.errors import UnsupportedOperator
 from export.graph.graph import Node
 
 if TYPE_CHECKING:
-    from export.gradient.norms.factors import Factors
+    from export.gradient.rules.factors import Alternatives, Factors
     from export.graph.emitter import Cotangent, Emitter
 
 Rule = Callable[..., "Sequence[Cotangent]"]
-NormTwin = Callable[["Emitter", Node, str], "Factors"]
+NormTwin = Callable[["Emitter", Node, str], "Factors | Alternatives"]
 
 _gradients: dict[str, Rule] = {}
 _broadcasts: set[str] = set()

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from export.gradient.norms.factors import Arrangement, Factors
+from export.gradient.rules.factors import Arrangement, Gram
 from export.gradient.rules.unfolding import channels_last
 from export.gradient.rules.windows import Window
 from export.graph.emitter import Emitter
@@ -22,10 +22,13 @@ SHIFT_COST = 8.0
 """Multiply-adds in the time that it takes to copy or add one entry of G."""
 
 
-def by_shifted_gram(g: Emitter, node: Node, dy: str, place: Window) -> Factors | None:
-    """Factors that give only norms; None where they do not apply: at a stride, or for a kernel of one tap."""
+def by_shifted_gram(g: Emitter, node: Node, dy: str, place: Window) -> Gram | None:
+    """U·Uᵀ of a convolution's input; None where it does not apply.
+
+    That is at a stride, for a kernel of one tap, and where samples are merged with windows.
+    """
     grid = _grid(place)
-    if grid is None:
+    if grid is None or g.shape(node.outputs[0])[0] != N:
         return None
     outputs, channels, *kernel = static(g.shape(node.inputs[1]))
     positions, taps = math.prod(grid), math.prod(kernel)
@@ -34,16 +37,13 @@ def by_shifted_gram(g: Emitter, node: Node, dy: str, place: Window) -> Factors |
     for axis, step in ((1, 1), (0, grid[1])):
         shifts = (place.dilations[axis] * tap - place.begin[axis] for tap in range(kernel[axis]))
         gram = _sum_of_shifted(g, gram, [shift * step * (positions + 1) for shift in shifts])
-    return Factors(
+    return Gram(
         left=_on_grid(g, dy, place.outputs, outputs, grid),
-        right=(),
+        gram=g.reshape(gram, (N, positions, positions)),
         rows=outputs,
         positions=positions,
-        columns=taps * channels,
-        arrangement=Arrangement((outputs, channels, taps), (0, 2, 1)),
-        channels=np.arange(outputs),
-        gram=g.reshape(gram, (N, positions, positions)),
-        gram_cost=positions**2 * (channels + 2 * sum(kernel) * SHIFT_COST),
+        cost=positions**2 * (channels + 2 * sum(kernel) * SHIFT_COST),
+        arrangement=Arrangement((outputs, channels, taps), (0, 2, 1), np.arange(outputs)),
     )
 
 

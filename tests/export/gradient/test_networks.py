@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from export.gradient import OUTPUTS, UnsupportedOperator, differentiate
-from export.gradient.weight_gradients import WeightGradients
+from export.gradient.norms.layers import WeightedLayer
+from export.gradient.norms.planner import Planner, kept_output
 
 from .networks import by_autograd, catalogued, feeds, prepared, randomised, run
 from .oracles import evaluate
@@ -115,7 +116,10 @@ def test_ghost_norms_agree_with_autograd() -> None:
 def test_the_scale_of_a_normalization_gets_its_gradient_either_way(
     from_outputs: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(WeightGradients, "_gamma_from_outputs", lambda *_: from_outputs)
+    def chosen(planner: Planner, layer: WeightedLayer, *_: object) -> str | None:
+        return kept_output(planner.graph, layer) if from_outputs else None
+
+    monkeypatch.setattr(Planner, "_output_for_scale", chosen)
     network = catalogued("resnet8")
     ready = prepared(network, double=True)
     image, label = images(2).astype(np.float64), LABELS[:2]

@@ -8,8 +8,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from export.gradient import OPSET, differentiate, prepare, to_float64
-from export.gradient.rules import conv, shifted_gram
 from export.gradient.rules import conv_factors as ways
+from export.gradient.rules import shifted_gram
 from export.gradient.rules.windows import Window
 
 from .networks import feeds
@@ -64,7 +64,7 @@ def test_every_way_to_unfold_gives_the_same_norms(
     image = np.random.default_rng(0).normal(size=(3, 3, 6, 7))
     found = {}
     for way in WAYS:
-        monkeypatch.setattr(conv, "unfolding_costs", lambda *_, way=way: {way: 0.0})
+        monkeypatch.setattr(ways, "unfolding_costs", lambda *_, way=way: {way: 0.0})
         found[way.__name__] = evaluate(differentiate(ready, NORMS), feeds(image, (0, 4, -1)))
     expected = found.pop("unfolded")
     assert all((expected[name] > 0).all() for name in NORMS)
