@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from export.coverage.zoo import torchvision_models
+from export.coverage.families import torchvision_models
 from models.network import Network, architecture
 
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 from torch import Tensor, nn
 
-from export.coverage.reference import Truth, clearest, truth
-from export.coverage.zoo import CLASSES, Family, build, images
+from export.coverage.autograd import Truth, clearest, truth
+from export.coverage.families import CLASSES, Family, build, images
 from export.gradient import Prepared, differentiate, prepare, to_float64
 from export.importing import ImportedModel, ImportOptions, import_classifier
 from export.running.reference import evaluate

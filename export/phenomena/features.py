@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from export.memory.separability import mean_scores, pool, standardised
+from export.statistics.separability import mean_scores, pool, standardised
 from models.phenomena import style
 from models.phenomena.section import Section, Statement, table
 

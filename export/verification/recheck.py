@@ -15,8 +15,8 @@ import onnx
 from numpy.typing import NDArray
 
 from export.gradient import differentiate, prepare, to_float64
-from export.running.parity import LOGIT_BOUND, NORM_BOUND, relative_difference
 from export.running.runs import in_float64, in_onnxruntime
+from export.verification.parity import LOGIT_BOUND, NORM_BOUND, relative_difference
 from export.writing.bundle import read_bundle
 from service.contract.bundle_schema import Bundle, GraphName, ParityCheck
 from service.contract.norms import losses, measure
@@ -43,8 +43,8 @@ def recheck(folder: Path, run: Path | None, seed: int = 0) -> tuple[ParityCheck,
     images = np.random.default_rng(seed).normal(size=(IMAGES, *shape)).astype(np.float32)
     if run is None:
         return _without_source(bundle, graphs, images)
+    from export.trained.forward import constants_of, forward_graph, read_run
     from export.verification.verify import verify
-    from export.writing.forward import constants_of, forward_graph, read_run
 
     trained = read_run(run)
     forward = forward_graph(trained.network, spec.height)

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from export.gradient import differentiate, prepare, to_float64
-from export.running.parity import LOGIT_BOUND, NORM_BOUND, ParityError, relative_difference
 from export.running.runs import Run, in_float64, in_onnxruntime
+from export.verification.parity import LOGIT_BOUND, NORM_BOUND, ParityError, relative_difference
 from service.contract.bundle_schema import GraphName, Layer, OtherParameter, ParityCheck
 from service.contract.norms import measure
 

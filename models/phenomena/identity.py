@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.identity import with_identity_layers
+from models.identity_layers import with_identity_layers
 from models.network import Network
 from models.phenomena import style
 from models.phenomena.section import Section, Statement, number, table

@@ -10,7 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from models.laboratory import (
+from models.phenomena import style
+from models.phenomena.section import Section, Statement, table
+from models.scalar_nets import (
     LaboratoryNet,
     autocorrelation,
     brown_noise,
@@ -20,8 +22,6 @@ from models.laboratory import (
     independent_input_correlation,
     white_noise,
 )
-from models.phenomena import style
-from models.phenomena.section import Section, Statement, table
 
 KEY = "shattering"
 BRANCH_SCALE = 0.1

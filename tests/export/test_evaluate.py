@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.memory.evaluate import evaluate
+from export.statistics.evaluate import evaluate
 from models.data import DataError, Split
 from service.contract.bundle_schema import Bundle
 

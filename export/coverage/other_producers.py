@@ -23,9 +23,9 @@ from onnx import ModelProto, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
+from export.coverage.autograd import clearest
 from export.coverage.interpreted import Interpreted
 from export.coverage.measure import SAMPLES, Measurement, agreement
-from export.coverage.reference import clearest
 from export.graph.graph import STANDARD
 from export.importing import ImportedModel, ImportOptions, import_classifier
 

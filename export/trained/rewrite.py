@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from export.gradient import Prepared, prepare
-from export.trained import NORMALIZATION_FILE, all_graphs
+from export.trained.export_run import NORMALIZATION_FILE, all_graphs
+from export.trained.forward import RunError, constants_of, forward_graph
 from export.verification.verify import verify
 from export.writing.bundle import WEIGHTS_FILE, opset_of, read_bundle, write_bundle
-from export.writing.forward import RunError, constants_of, forward_graph
 from models.network import Architecture, Network
 from service.contract.bundle_schema import Bundle
 
