@@ -17,7 +17,7 @@ NEGATIVE_NUMBERS = re.compile(r"-[\d.]")
 
 def _bundle(options: argparse.Namespace) -> int:
     from export.trained.export_run import export_run
-    from models.data import load
+    from models.training.data import load
 
     bundle = export_run(options.run, options.name or options.run.name, load(options.data), options.out)
     worst = dict.fromkeys(("float32", "float64"), 0.0)
@@ -33,7 +33,7 @@ def _bundle(options: argparse.Namespace) -> int:
 
 def _record(options: argparse.Namespace) -> int:
     from export.statistics.record import record
-    from models.data import load
+    from models.training.data import load
 
     data = load(options.data)
     bundle = record(options.bundle, data.labels, data.train)
@@ -56,7 +56,7 @@ def _rewrite(options: argparse.Namespace) -> int:
     from export.statistics.record import spread
     from export.trained.export_run import VERIFIED_IMAGES
     from export.trained.rewrite import rewrite
-    from models.data import load
+    from models.training.data import load
     from service.contract.bundle_schema import Bundle
 
     photographs = spread(load(options.data).test, VERIFIED_IMAGES).images
@@ -70,7 +70,7 @@ def _rewrite(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from export.statistics.evaluate import evaluate
-    from models.data import load
+    from models.training.data import load
 
     data = load(options.data)
     result = evaluate(options.bundle, data.labels, data.test if options.split == "test" else data.train)

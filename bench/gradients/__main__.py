@@ -29,7 +29,7 @@ from bench.machine import machine
 from bench.page import replace_section
 from export.gradient import Prepared, differentiate, prepare
 from export.trained.forward import constants_of, forward_graph
-from models.network import Network
+from models.networks.network import Network
 from service.contract.bundle_schema import GraphName
 
 Array = NDArray[Any]

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from export.coverage.families import torchvision_models
-from models.network import Network, architecture
+from models.networks.network import Network, architecture
 
 
 @dataclass(frozen=True)

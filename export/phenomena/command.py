@@ -13,12 +13,12 @@ import torch
 
 from export.phenomena import features, image_shattering
 from export.phenomena.shipped import Photographs, network, network_input, read_bundles, read_photographs, session
-from models.network import CATALOGUE, Network
+from models.networks.network import CATALOGUE, Network
+from models.networks.untrained import untrained
 from models.phenomena import degradation, identity
 from models.phenomena.command import write_sections
 from models.phenomena.section import Section
 from models.phenomena.seeds import FILE as SEEDS_FILE
-from models.untrained import untrained
 from service.contract.bundle_schema import Bundle
 
 FAMILIES = ("plain20", "resnet20", "plain56", "resnet56")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from models.network import Network
+from models.networks.network import Network
 from models.phenomena import style
 from models.phenomena.section import Section, Statement, table
 

@@ -14,8 +14,8 @@ from onnx import numpy_helper
 from PIL import Image
 
 from export.statistics.evaluate import normalized
-from models.data import IMAGE_SUFFIXES, DataError
-from models.network import Architecture, Network
+from models.networks.network import Architecture, Network
+from models.training.data import IMAGE_SUFFIXES, DataError
 from service.contract.bundle_schema import Bundle, GraphName
 
 

@@ -21,7 +21,7 @@ from export.statistics.baseline import baseline, reference_statistics
 from export.statistics.evaluate import in_classes_of, normalized
 from export.statistics.separability import separability
 from export.writing.bundle import read_bundle, replaced_whole
-from models.data import Split
+from models.training.data import Split
 from service.contract.bundle_schema import Baseline, Bundle, GraphName, InputSpec, Layer, Separability
 
 BASELINE_IMAGES = 512

@@ -16,7 +16,7 @@ from export.statistics.record import measured, npz, spread
 from export.trained.forward import TrainedRun, constants_of, forward_graph, read_run
 from export.verification.verify import verify
 from export.writing.bundle import opset_of, write_bundle
-from models.data import DataSet
+from models.training.data import DataSet
 from service.contract.bundle_schema import (
     Architecture,
     Bundle,

@@ -20,7 +20,7 @@ from export.trained.export_run import NORMALIZATION_FILE, all_graphs
 from export.trained.forward import RunError, constants_of, forward_graph
 from export.verification.verify import verify
 from export.writing.bundle import WEIGHTS_FILE, opset_of, read_bundle, write_bundle
-from models.network import Architecture, Network
+from models.networks.network import Architecture, Network
 from service.contract.bundle_schema import Bundle
 
 Array = NDArray[Any]

@@ -10,9 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from models.phenomena import style
-from models.phenomena.section import Section, Statement, table
-from models.scalar_nets import (
+from models.networks.scalar_nets import (
     LaboratoryNet,
     autocorrelation,
     brown_noise,
@@ -22,6 +20,8 @@ from models.scalar_nets import (
     independent_input_correlation,
     white_noise,
 )
+from models.phenomena import style
+from models.phenomena.section import Section, Statement, table
 
 KEY = "shattering"
 BRANCH_SCALE = 0.1

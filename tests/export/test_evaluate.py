@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from export.statistics.evaluate import evaluate
-from models.data import DataError, Split
+from models.training.data import DataError, Split
 from service.contract.bundle_schema import Bundle
 
 ROOT = Path(__file__).parent.parent.parent

@@ -11,7 +11,7 @@ from PIL import Image
 
 from export.statistics.record import record
 from export.statistics.separability import nearest_mean, pool
-from models.data import DataError, Split
+from models.training.data import DataError, Split
 from service.bundles.disk import read_bundle
 from service.contract.bundle_schema import Bundle
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image
 
-from models.data import DataSet, Split
+from models.training.data import DataSet, Split
 
 LABELS = ("blue", "green", "red")
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.identity_layers import added_layers, with_identity_layers
-from models.network import Architecture, Network
+from models.networks.identity_layers import added_layers, with_identity_layers
+from models.networks.network import Architecture, Network
 from models.phenomena.identity import Measurement, compare, gradient_norms, measure, statements
 
 

@@ -15,10 +15,10 @@ import torch
 from matplotlib.figure import Figure
 
 from models.__main__ import main
+from models.networks.scalar_nets import LaboratoryNet, derivatives
 from models.phenomena import degradation, exploding, normalization, shattering, style, vanishing
 from models.phenomena.command import write_sections
 from models.phenomena.section import Section, Statement, write_section
-from models.scalar_nets import LaboratoryNet, derivatives
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.scalar_nets import (
+from models.networks.scalar_nets import (
     LaboratoryNet,
     autocorrelation,
     brown_noise,

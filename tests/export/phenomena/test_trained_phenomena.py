@@ -15,8 +15,8 @@ from export.phenomena.features import LayerSeparation, Measurement, separation, 
 from export.phenomena.image_shattering import autocorrelation, of_bundle, of_network, references, straight_path, unit
 from export.phenomena.shipped import network, network_input, read_bundles, read_photographs, session
 from export.statistics.separability import pool
-from models.data import DataError
 from models.phenomena import degradation, identity
+from models.training.data import DataError
 from service.contract.bundle_schema import Bundle
 
 ROOT = Path(__file__).parents[3]
