@@ -32,6 +32,7 @@ SHARED_WITH_EXPORT = {
     "service.contract.runtime",
     "service.contract.dead",
     "service.contract.norms",
+    "service.contract.outputs",
 }
 
 

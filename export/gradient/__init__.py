@@ -13,7 +13,7 @@ its outputs, and `build.py` lists them.
 from __future__ import annotations
 
 import export.gradient.rules  # noqa: F401  (fills the table)
-from export.gradient.build import OUTPUTS, differentiate
+from export.gradient.build import differentiate
 from export.gradient.prepare import Prepared, prepare
 from export.graph.errors import GradientError, InvalidModel, UnsupportedGraph, UnsupportedOperator
 from export.graph.graph import OPSET
@@ -21,7 +21,6 @@ from export.graph.precision import to_float64
 
 __all__ = [
     "OPSET",
-    "OUTPUTS",
     "GradientError",
     "InvalidModel",
     "Prepared",

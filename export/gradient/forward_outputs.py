@@ -6,11 +6,19 @@ import numpy as np
 
 from export.gradient.context import Build
 from export.gradient.norms.layers import WeightedLayer
+from export.gradient.outputs import emits
 from export.gradient.prepare import features_tensor
 from export.gradient.rules.loss import LOGITS
 from export.graph.graph import N, Shape, per_sample_size, static
 
 
+@emits("logits")
+def logits(_: Build) -> list[str]:
+    """The classifier's own output, [N, K]."""
+    return [LOGITS]
+
+
+@emits("features")
 def features(build: Build) -> list[str]:
     """The penultimate vector, [N, D]; nothing where the classifier has none."""
     if build.prepared.features is None:
@@ -19,7 +27,7 @@ def features(build: Build) -> list[str]:
 
 
 def _flat_output(build: Build, layer: WeightedLayer) -> str:
-    """The layer's own output y, [N, entries]; behind a folded normalization y = (z − b')·σ/γ + build."""
+    """The layer's own output y, [N, entries]; behind a folded normalization y = (z − b')·σ/γ + b."""
     g, (tensor, shape) = build.g, build.by_sample(layer.output)
     norm = build.graph.folded.get(layer.operand)
     if norm is not None:
@@ -31,6 +39,7 @@ def _flat_output(build: Build, layer: WeightedLayer) -> str:
     return g.samples_first(tensor, shape)
 
 
+@emits("activation_mean")
 def activation_mean(build: Build) -> list[str]:
     """Of every layer's own output, [N, L]."""
     columns = []
@@ -40,6 +49,7 @@ def activation_mean(build: Build) -> list[str]:
     return build.columns("activation_mean", columns)
 
 
+@emits("activation_variance")
 def activation_variance(build: Build) -> list[str]:
     """Of every layer's own output, [N, L]."""
     columns = []
@@ -51,6 +61,7 @@ def activation_variance(build: Build) -> list[str]:
     return build.columns("activation_variance", columns)
 
 
+@emits("activation_zero_share")
 def activation_zero_share(build: Build) -> list[str]:
     """Share of zeros behind every layer's rectifier, [N, L]; 0 without one."""
     g, columns = build.g, []
@@ -72,6 +83,7 @@ def _zeros(build: Build) -> str:
     return g.op("Cast", g.op("Less", first, first), to=g.element_type)
 
 
+@emits("channel_peak")
 def channel_peak(build: Build) -> list[str]:
     """The largest value of every rectified channel, [N, C]."""
     g, columns, total = build.g, [], 0
@@ -90,6 +102,7 @@ def channel_peak(build: Build) -> list[str]:
     return build.columns("channel_peak", columns, total)
 
 
+@emits("map")
 def maps(build: Build) -> list[str]:
     """Every layer's output, rectified where it is: [N, channels, height, width] each."""
     outputs: list[str] = []

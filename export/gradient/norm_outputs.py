@@ -10,11 +10,13 @@ from export.gradient.context import Build
 from export.gradient.norms.columns import Difference, Rows, differences, joined, square_sums, weighted_sums
 from export.gradient.norms.layers import WeightedLayer
 from export.gradient.norms.scales import scale_gradient
+from export.gradient.outputs import emits
 from export.gradient.rules.factors import Arrangement
 from export.gradient.rules.loss import INPUT
 from export.graph.graph import N, static
 
 
+@emits("activation_square")
 def activation_square(build: Build) -> list[str]:
     """‖dL/dy‖² of every layer's own output y, [N, L]."""
     rows = []
@@ -37,11 +39,13 @@ def _activation_squares_of(build: Build, layer: WeightedLayer) -> tuple[str, np.
     return g.position_sum(g.mul(dy, dy), shape), squares
 
 
+@emits("weight_square")
 def weight_square(build: Build) -> list[str]:
     """‖dL/dW‖² of every layer, [N, L]."""
     return _weighted_rows(build, "weight_square", _unfolding)
 
 
+@emits("scaled_square")
 def scaled_square(build: Build) -> list[str]:
     """Σ_c ‖W_c‖²·‖dW_c‖² over output channels c of every layer, [N, L]."""
     return _weighted_rows(build, "scaled_square", _scaling)
@@ -72,6 +76,7 @@ def _scaling(build: Build, layer: WeightedLayer, arrangement: Arrangement) -> np
     return by_channel[arrangement.channels]
 
 
+@emits("batch_square")
 def batch_square(build: Build) -> list[str]:
     """‖Σ_n dL_n/dW‖² of every layer, [L]."""
     entries = []
@@ -84,6 +89,7 @@ def batch_square(build: Build) -> list[str]:
     return build.output("batch_square", build.g.op("Concat", *entries, axis=0), (len(entries),))
 
 
+@emits("bias_square")
 def bias_square(build: Build) -> list[str]:
     """‖dL/db‖² of every layer that has a bias, [N, biases]."""
     columns = []
@@ -100,6 +106,7 @@ def bias_square(build: Build) -> list[str]:
     return _squares(build, "bias_square", rows, len(columns))
 
 
+@emits("other_square")
 def other_square(build: Build) -> list[str]:
     """‖dL/dp‖² of every parameter that is neither weight nor bias of a layer, [N, P]."""
     folded = {norm.gamma: operand for operand, norm in build.graph.folded.items()}
@@ -126,6 +133,7 @@ def _squares(build: Build, name: str, rows: list[Rows], columns: int) -> list[st
     return build.output(name, square_sums(build.g, rows), (N, columns))
 
 
+@emits("input_gradient")
 def input_gradient(build: Build) -> list[str]:
     """dL/dinput, of the input's shape."""
     return build.output("input_gradient", build.gradients.tensors[INPUT], build.graph.shape(INPUT))

@@ -14,16 +14,12 @@ from collections.abc import Collection, Iterator, Mapping
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto
 
+from service.contract.outputs import OUTPUTS
+
 OWN = "/~"
 """Part of every name that is derived from a tensor's or node's name while a graph is brought into shape."""
-CONTRACT = frozenset(
-    {
-        *("input", "label", "cotangent_scale", "logits", "features"),
-        *("activation_square", "weight_square", "scaled_square", "bias_square", "other_square", "batch_square"),
-        *("input_gradient", "activation_mean", "activation_variance", "activation_zero_share", "channel_peak"),
-    }
-)
-"""Inputs and outputs of the engine's graphs, as `service.contract.bundle_schema` lists them, beside `map/<layer>`."""
+CONTRACT = frozenset({"input", "label", "cotangent_scale", *(output.name for output in OUTPUTS)} - {"map"})
+"""Inputs and outputs of the engine's graphs, beside `map/<layer>`."""
 MAP = "map/"
 ESCAPED = "/^~"
 """Stands for `OWN` in the new name of a tensor whose file had it."""

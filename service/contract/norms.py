@@ -17,18 +17,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from service.contract.outputs import OUTPUTS
+
 Arrays = dict[str, NDArray[np.generic]]
 Float64 = NDArray[np.float64]
 Run = Callable[[NDArray[np.float32]], Mapping[str, NDArray[np.generic]]]
 """Execute one graph on a fixed batch with this `cotangent_scale` (float32 [samples])."""
 
 NORM_OF_SQUARE: Final = {
-    "activation_square": "activation_gradient_norm",
-    "weight_square": "weight_gradient_norm",
-    "scaled_square": "scaled_gradient_norm",
-    "bias_square": "bias_gradient_norm",
-    "other_square": "other_gradient_norm",
-    "batch_square": "batch_gradient_norm",
+    output.name: output.offered_as for output in OUTPUTS if output.kind == "square" and output.offered_as
 }
 """Graph output → what it is called once it is a norm."""
 

@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.gradient import OUTPUTS, UnsupportedOperator, differentiate
+from export.gradient import UnsupportedOperator, differentiate
 from export.gradient.norms.layers import WeightedLayer
 from export.gradient.norms.planner import Planner, kept_output
+from service.contract.outputs import outputs_of
 
 from .networks import by_autograd, catalogued, feeds, prepared, randomised, run
 from .oracles import evaluate
 
-EVERY_NORM = (*OUTPUTS["batch_norms"], "input_gradient")
+EVERY_NORM = (*outputs_of("batch_norms"), "input_gradient")
 LABELS = (3, -1, 0, 9, 1, 2, 5)
 
 
@@ -214,7 +215,7 @@ def test_norms_of_a_forty_layer_sigmoid_chain_are_right_down_to_1e_36() -> None:
 
 @pytest.fixture(scope="module")
 def resnet8_norms() -> onnx.ModelProto:
-    return differentiate(prepared(catalogued("resnet8")), (*OUTPUTS["weight_norms"], "input_gradient"))
+    return differentiate(prepared(catalogued("resnet8")), (*outputs_of("weight_norms"), "input_gradient"))
 
 
 def assert_the_same(name: str, found: np.ndarray, expected: np.ndarray) -> None:

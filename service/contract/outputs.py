@@ -1,0 +1,85 @@
+"""The table of what a bundle's graphs give: each output's graphs, its name in the service, and how it is verified.
+
+To add an output, write
+
+    1. one row here,
+    2. the function that emits it, in `export/gradient/norm_outputs.py` or `forward_outputs.py`,
+    3. what torch says of it, in `reference` of `export/verification/verify.py`, where it is verified.
+
+The open protocol, the norms, the names that files may not take, and `python -m export verify` read this table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from service.contract.bundle_schema import GraphName
+
+Axis = Literal["N", "K", "L", "B", "P", "C", "D", "image"]
+"""Samples, labels, layers, layers with a bias, other parameters, rectified channels, features; an image's own axes."""
+
+EVERY: Final[tuple[GraphName, ...]] = (
+    "forward",
+    "activation_norms",
+    "weight_norms",
+    "batch_norms",
+    "input_gradient",
+    "activations",
+    "feature_maps",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output tensor of the graphs, float32.
+
+    Attributes:
+        graphs: those that give it, the cheapest first.
+        shape: None where it differs from layer to layer.
+        kind: a "square" is measured at several scales and becomes a norm, a "gradient" likewise, both float64;
+            a "value" is served as it is.
+        offered_as: its name in the service and in the open protocol; None where it is not offered.
+        verified: how it is compared with torch: by the largest "absolute" difference, by the largest one relative
+            to each "entry", or relative to the norm of the "whole".
+    """
+
+    name: str
+    graphs: tuple[GraphName, ...]
+    shape: tuple[Axis, ...] | None
+    kind: Literal["square", "gradient", "value"] = "value"
+    offered_as: str | None = None
+    verified: Literal["absolute", "entry", "whole"] | None = None
+
+
+NORMS: Final[tuple[GraphName, ...]] = ("weight_norms", "batch_norms")
+
+OUTPUTS: Final = (
+    Output("logits", EVERY, ("N", "K"), "value", "logits", "absolute"),
+    Output(
+        "activation_square",
+        ("activation_norms", *NORMS),
+        ("N", "L"),
+        "square",
+        "activation_gradient_norm",
+        "entry",
+    ),
+    Output("weight_square", NORMS, ("N", "L"), "square", "weight_gradient_norm", "entry"),
+    Output("scaled_square", NORMS, ("N", "L"), "square", "scaled_gradient_norm", "entry"),
+    Output("bias_square", NORMS, ("N", "B"), "square", "bias_gradient_norm", "entry"),
+    Output("other_square", NORMS, ("N", "P"), "square", "other_gradient_norm", "entry"),
+    Output("batch_square", ("batch_norms",), ("L",), "square", "batch_gradient_norm", "entry"),
+    Output("input_gradient", ("input_gradient",), ("N", "image"), "gradient", "input_gradient", "whole"),
+    Output("activation_mean", ("activations",), ("N", "L"), "value", "activation_mean"),
+    Output("activation_variance", ("activations",), ("N", "L"), "value", "activation_variance"),
+    Output("activation_zero_share", ("activations",), ("N", "L"), "value", "activation_zero_share"),
+    Output("channel_peak", ("activations",), ("N", "C")),
+    Output("map", ("feature_maps",), None),  # one tensor map/<layer> for every layer
+    Output("features", ("forward", *NORMS), ("N", "D")),
+)
+"""Every output, in the order in which a graph gives them."""
+
+
+def outputs_of(graph: GraphName) -> tuple[str, ...]:
+    """Return the names of a graph's outputs, in order."""
+    return tuple(output.name for output in OUTPUTS if graph in output.graphs)
