@@ -50,19 +50,19 @@ def backward(g: Emitter, output: str, cotangent: str) -> Gradients:
         if wanted.isdisjoint(node.outputs):
             continue
         with g.scope(node.name):
-            dys = [_total(g, contributions.pop(name, [])) for name in node.outputs]
+            dys = [_total(g, name, contributions.pop(name, [])) for name in node.outputs]
             if all(dy is None for dy in dys):
                 continue
             if node.outputs[0] in g.graph.shared:
                 _through_shared(g, node, dys[0], contributions, found)
                 continue
-            found.tensors.update({name: g.like(dy, name) for name, dy in zip(node.outputs, dys, strict=True) if dy})
+            found.tensors.update({name: dy for name, dy in zip(node.outputs, dys, strict=True) if dy})
             found.add_use(g.graph, node, dys[0])
             for operand, gradient in zip(node.inputs, _gradients(g, node, *dys), strict=True):
                 if operand and gradient is not None:
                     _contribute(g, node, operand, gradient, contributions, found)
     with g.scope(g.graph.input):
-        total = _total(g, contributions.pop(g.graph.input, []))
+        total = _total(g, g.graph.input, contributions.pop(g.graph.input, []))
     if total is not None:
         found.tensors[g.graph.input] = total
     return found
@@ -95,7 +95,7 @@ def _through_shared(
         assert isinstance(gradient, str), f"{node.operator}: a gradient of a parameter for a copied operand"
         if registry.broadcasts(node.operator):
             gradient = g.unbroadcast(gradient, y_shape, g.shape(copy))
-        whole = g.reshape(gradient, (N, *static(g.shape(operand))))
+        whole = g.reshape(g.declare(gradient, g.shape(copy)), (N, *static(g.shape(operand))))
         if operand not in g.graph.constants:
             contributions[operand].append(whole)
         elif g.graph.is_parameter(operand):
@@ -139,7 +139,7 @@ def _contribute(
         assert isinstance(gradient, str), f"{node.operator}: a per-sample gradient of a computed operand"
         if registry.broadcasts(node.operator):
             gradient = g.unbroadcast(gradient, y_shape, g.shape(operand))
-        contributions[operand].append(g.like(gradient, operand))
+        contributions[operand].append(g.declare(gradient, g.shape(operand)))
         return
     source = g.graph.source(operand)
     if source in g.graph.excluded:
@@ -156,17 +156,10 @@ def _contribute(
     found.add(source, own, node.operator)
 
 
-def _total(g: Emitter, contributions: list[str]) -> str | None:
-    """The sum over all consumers of a tensor; what all do last, and linearly, is done once."""
+def _total(g: Emitter, tensor: str, contributions: list[str]) -> str | None:
+    """The cotangent of `tensor`: the sum of what all its consumers contribute."""
     if not contributions:
         return None
-    moves = [move for move in map(g.movement, contributions) if move is not None]
-    if len(moves) == len(contributions) > 1 and len({key for key, _, _ in moves}) == 1:
-        key, _, move = moves[0]
-        inner = _total(g, [source for _, source, _ in moves])
-        assert inner is not None
-        return g.moved(key, inner, move)
-    total = contributions[0]
-    for other in contributions[1:]:
-        total = g.add(total, other)
-    return total
+    total = contributions[0] if len(contributions) == 1 else g.op("Sum", *contributions)
+    shape = g.shape(tensor)
+    return g.declare(total, (N, *shape) if tensor in g.graph.shared else shape)

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from export.gradient.backward import Gradients, backward
+from export.gradient.layout.passes import laid_out
 from export.gradient.norms.layers import WeightedLayer, channel_axis_of
 from export.gradient.norms.planner import Planner
 from export.gradient.prepare import Prepared
@@ -68,7 +69,7 @@ class Build:
         for use in uses[1:]:
             total = self.g.add(total, use)
         size = next(value.size for name, value in self.graph.constants.items() if self.graph.source(name) == source)
-        return self.g.flat(total, size), size
+        return self.g.reshape(total, (N, size)), size
 
     def output(self, name: str, tensor: str, shape: Shape) -> list[str]:
         """Call `tensor` by its output name."""
@@ -89,5 +90,8 @@ class Build:
         forward = [
             replace(node, outputs=self.g.extra_outputs.get(node.name, node.outputs)) for node in self.graph.nodes
         ]
-        nodes = lower(self.graph, live_nodes([*forward, *self.g.nodes], outputs))
+        live = live_nodes([*forward, *self.g.nodes], outputs)
+        given = {id(node) for node in forward}
+        emitted = laid_out(self.g, [node for node in live if id(node) not in given])
+        nodes = lower(self.graph, live_nodes([*forward, *emitted], outputs))
         return to_model(self.graph, nodes, self.inputs, outputs, name=name, opset=opset_of(nodes))

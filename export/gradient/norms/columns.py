@@ -42,7 +42,7 @@ def weighted_sums(g: Emitter, rows: Sequence[tuple[str, Array]]) -> str:
     """Σ_k c_k·x_k of every (x [N, width], c [width]): [N, len(rows)]."""
     pieces = []
     for columns, width in _by_width({column: weights.size for column, (_, weights) in enumerate(rows)}):
-        flat = g.side_by_side([rows[column][0] for column in columns])
+        flat = _side_by_side(g, [rows[column][0] for column in columns])
         weights = np.concatenate([rows[column][1] for column in columns])
         weighted = flat if (weights == 1.0).all() else g.mul(flat, g.constant(weights[None]))
         pieces.append(Rows(columns, weighted, width))
@@ -57,7 +57,7 @@ def square_sums(g: Emitter, rows: Sequence[Rows]) -> str:
 def joined(g: Emitter, rows: Mapping[int, tuple[str, int]]) -> list[Rows]:
     """Column → (row [N, width], width), side by side where their widths are the same."""
     return [
-        Rows(columns, g.side_by_side([rows[column][0] for column in columns]), width)
+        Rows(columns, _side_by_side(g, [rows[column][0] for column in columns]), width)
         for columns, width in _by_width({column: width for column, (_, width) in rows.items()})
     ]
 
@@ -67,11 +67,11 @@ def differences(g: Emitter, rows: Mapping[int, Difference]) -> list[Rows]:
     found = []
     for columns, (parts, width) in _by_width({column: (row.parts, row.a.size) for column, row in rows.items()}):
         chosen = [rows[column] for column in columns]
-        first = g.side_by_side([row.first for row in chosen])
+        first = _side_by_side(g, [row.first for row in chosen])
         if parts > 1:
             first = g.reduce_sum(g.reshape(first, (N, len(chosen), parts, width)), (2,))
             first = g.reshape(first, (N, len(chosen) * width))
-        second = g.side_by_side([row.second for row in chosen])
+        second = _side_by_side(g, [row.second for row in chosen])
         a, b = (np.concatenate(factors)[None] for factors in zip(*((row.a, row.b) for row in chosen), strict=True))
         flat = g.op("Sub", g.mul(first, g.constant(a)), g.mul(second, g.constant(b)))
         found.append(Rows(columns, flat, width))
@@ -86,7 +86,7 @@ def _by_width(widths: Mapping[int, Width]) -> Iterator[tuple[tuple[int, ...], Wi
 
 def _sums(g: Emitter, rows: Sequence[Rows]) -> str:
     """Every row's sum in its column: [N, number of columns]."""
-    sums = g.side_by_side([_sums_of(g, row) for row in rows])
+    sums = _side_by_side(g, [_sums_of(g, row) for row in rows])
     columns = [column for row in rows for column in row.columns]
     if columns == sorted(columns):
         return sums
@@ -100,3 +100,7 @@ def _sums_of(g: Emitter, row: Rows) -> str:
     if count == 1:
         return g.reduce_sum(row.flat, (1,), keepdims=True)
     return g.reduce_sum(g.reshape(row.flat, (N, count, row.width)), (2,))
+
+
+def _side_by_side(g: Emitter, columns: Sequence[str]) -> str:
+    return columns[0] if len(columns) == 1 else g.op("Concat", *columns, axis=1)

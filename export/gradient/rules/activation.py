@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from export.gradient.rules.registry import gradient
-from export.graph.emitter import CHANNEL_BLOCK, Cotangent, Emitter, PerSample
+from export.graph.emitter import Cotangent, Emitter, PerSample
 from export.graph.graph import Node, keep_clear_of_samples, static
 
 
 @gradient("Relu")
 def relu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """The mask is read off the output, so that the runtime can still fuse Conv and Relu."""
-    y = node.outputs[0]
-    return (g.mul(dy, positive_map(g, y) if len(g.shape(y)) == 4 else positive(g, y)),)
+    """dy where y > 0, else 0; read off the output, so that the runtime can still fuse Conv and Relu."""
+    return (g.op("Where", _above(g, node.outputs[0], 0.0), dy, g.scalar(0.0)),)
 
 
 @gradient("Sigmoid")
@@ -30,25 +27,6 @@ def tanh(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """tanh' = 4·σ'(2x); 1 − tanh² says the same but cancels to 0 where the unit saturates."""
     slope = _logistic_slope(g, g.mul(node.inputs[0], g.scalar(2.0)))
     return (g.mul(dy, g.mul(slope, g.scalar(4.0))),)
-
-
-def positive(g: Emitter, tensor: str) -> str:
-    """1 where a non-negative tensor exceeds 0, else 0: one node instead of a comparison and a cast."""
-    return g.op("HardSigmoid", tensor, alpha=1e38, beta=0.0)
-
-
-def positive_map(g: Emitter, tensor: str) -> str:
-    """`positive` of a rectifier's output [N, C, h, w].
-
-    As a depthwise 1×1 convolution of ones with the step behind it: ONNX Runtime fuses the two and
-    keeps the tensor in its blocked layout, which an activation alone would leave and enter again.
-    It does so only for whole blocks of channels.
-    """
-    channels = static(g.shape(tensor)[1:2])[0]
-    if channels % CHANNEL_BLOCK:
-        return positive(g, tensor)
-    ones = g.constant(np.ones((channels, 1, 1, 1)))
-    return positive(g, g.op("Conv", tensor, ones, group=channels))
 
 
 @gradient("LeakyRelu")
@@ -119,7 +97,8 @@ def hard_swish(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     x = node.inputs[0]
     inside = g.op("Less", g.op("Abs", x), g.scalar(3.0))
     slope = g.add(g.mul(x, g.scalar(1.0 / 3.0)), g.scalar(0.5))
-    return (g.mul(dy, g.op("Where", inside, slope, positive(g, x))),)
+    beyond = g.op("Clip", x, g.scalar(0.0), g.scalar(1.0))  # 0 or 1 wherever it is taken
+    return (g.mul(dy, g.op("Where", inside, slope, beyond)),)
 
 
 @gradient("Softplus")

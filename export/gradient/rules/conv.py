@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from export.gradient.rules.conv_factors import unfolded_by_group, ways_to_unfold
-from export.gradient.rules.conv_input import at_stride_1, by_phases, flipped, spread
 from export.gradient.rules.factors import Alternatives, Factors
 from export.gradient.rules.registry import gradient, norm
 from export.gradient.rules.shifted_gram import by_shifted_gram
@@ -18,14 +17,16 @@ from export.graph.graph import Node
 def conv(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """y = W ∗ x + b: dx = Wᵀ ∗ dy, db = Σ dy over the positions; the norm twin has dW."""
     place, groups = _geometry(g, node)
-    weight = node.inputs[1]
-    if set(place.strides) == {1}:
-        dx = flipped(g, dy, weight, place, groups)
-    elif set(place.dilations) == {1}:
-        dx = by_phases(g, dy, weight, place, groups)
-    else:
-        apart = spread(g, dy, g.shape(node.outputs[0]), place)
-        dx = flipped(g, apart, weight, at_stride_1(place), groups)
+    dx = g.op(
+        "ConvTranspose",
+        dy,
+        node.inputs[1],
+        strides=list(place.strides),
+        dilations=list(place.dilations),
+        pads=[*place.begin, *place.end],
+        output_padding=[reached % stride for reached, stride in zip(place.reach, place.strides, strict=True)],
+        group=groups,
+    )
     if node.input(2) is None:
         return dx, None
     return dx, None, PerSample(g.position_sum(dy, g.shape(node.outputs[0])))

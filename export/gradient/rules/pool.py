@@ -17,7 +17,7 @@ from export.graph.graph import Array, Batch, N, Node, static
 def global_average_pool(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     shape = g.shape(node.inputs[0])
     dx = g.mul(dy, g.scalar(1.0 / math.prod(static(shape[2:]))))
-    return (g.enter_blocks(g.repeat(dx, shape), shape),)
+    return (g.repeat(dx, shape),)
 
 
 @gradient("ReduceMean")
@@ -27,7 +27,7 @@ def reduce_mean(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     count = math.prod(static([shape[axis] for axis in axes]))
     kept = g.reshape(dy, [1 if axis in axes else size for axis, size in enumerate(shape)])
     if axes:
-        dy = g.enter_blocks(g.repeat(g.mul(kept, g.scalar(1.0 / count)), shape), shape)
+        dy = g.repeat(g.mul(kept, g.scalar(1.0 / count)), shape)
     return dy, *([None] * (len(node.inputs) - 1))
 
 

@@ -25,6 +25,12 @@ class Window:
         return tuple(d * (k - 1) + 1 for d, k in zip(self.dilations, self.kernel, strict=True))
 
     @property
+    def reach(self) -> tuple[int, ...]:
+        """How far the window can be moved from its first place, in single steps."""
+        axes = zip(self.sizes, self.begin, self.end, self.extent, strict=True)
+        return tuple(size + begin + end - extent for size, begin, end, extent in axes)
+
+    @property
     def is_pointwise(self) -> bool:
         """Every output position reads exactly the input position of the same index."""
         return {*self.kernel, *self.strides} == {1} and not any((*self.begin, *self.end))

@@ -1,4 +1,4 @@
-"""The input gradient of a convolution, as another convolution."""
+"""Transposed convolutions, which the runtime computes slowly, as convolutions: the input gradients of Conv."""
 
 from __future__ import annotations
 
@@ -8,13 +8,38 @@ from dataclasses import replace
 
 import numpy as np
 
+from export.gradient.layout.passes import Layout, Movement, rewrites
+from export.gradient.layout.sums import into_blocks
 from export.gradient.rules.unfolding import channels_last
 from export.gradient.rules.windows import Window
 from export.graph.emitter import Emitter
-from export.graph.graph import Array, N, Shape, static
+from export.graph.graph import Array, N, Node, static
 
 
-def flipped(g: Emitter, dy: str, weight: str, place: Window, groups: int) -> str:
+@rewrites("ConvTranspose")
+def transposed_convolution(layout: Layout, node: Node) -> str:
+    """x = Wᵀ ∗ y for the W of a convolution from x to y."""
+    (y, weight), groups = node.inputs, node.attribute("group", 1)
+    place = _geometry(layout, node)
+    if set(place.strides) == {1}:
+        return _flipped(layout.g, y, weight, place, groups)
+    if set(place.dilations) == {1}:
+        return _by_phases(layout, y, weight, place, groups)
+    apart = _spread(layout.g, y, static(layout.g.shape(weight))[0], place)
+    return _flipped(layout.g, apart, weight, _at_stride_1(place), groups)
+
+
+def _geometry(layout: Layout, node: Node) -> Window:
+    """The windows of the convolution that this one transposes."""
+    sizes, kernel = (static(layout.g.shape(name)[2:]) for name in (node.outputs[0], node.inputs[1]))
+    strides, dilations, pads = (tuple(node.attribute(name)) for name in ("strides", "dilations", "pads"))
+    begin, end = pads[: len(kernel)], pads[len(kernel) :]
+    place = Window(sizes, (), kernel, strides, dilations, begin, end)
+    counts = (reached // stride + 1 for reached, stride in zip(place.reach, strides, strict=True))
+    return replace(place, outputs=tuple(counts))
+
+
+def _flipped(g: Emitter, dy: str, weight: str, place: Window, groups: int) -> str:
     """Stride 1: a convolution of dy with the kernel flipped and its channel axes swapped."""
     outputs, channels, *kernel = static(g.shape(weight))
     taps = math.prod(kernel)
@@ -31,13 +56,14 @@ def flipped(g: Emitter, dy: str, weight: str, place: Window, groups: int) -> str
     )
 
 
-def by_phases(g: Emitter, dy: str, weight: str, place: Window, groups: int) -> str:
+def _by_phases(layout: Layout, dy: str, weight: str, place: Window, groups: int) -> str:
     """Stride s: one stride-1 convolution computes dx at every phase of the stride, then they interleave.
 
     Along an axis, dx[s·q + r] = Σ_k w[k]·dy[(s·q + r + p − k) / s], over the k that divide. With
     j = (r + p − k) / s that is Σ_j v_r[j]·dy[q + j], v_r[j] = w[r + p − s·j]: a short kernel per
     phase r, zero where the index leaves w. A transposed convolution is far slower.
     """
+    g = layout.g
     outputs, channels, *kernel = static(g.shape(weight))
     phases = [_phases(*axis) for axis in zip(place.strides, place.kernel, place.begin, strict=True)]
     index = np.zeros((1, 1), dtype=np.int64)
@@ -65,8 +91,8 @@ def by_phases(g: Emitter, dy: str, weight: str, place: Window, groups: int) -> s
     dx = _padded_conv(g, dy, kernels, [*begin, *end], (1,) * len(kernel), groups)
     key = ("phases", groups > 1, channels * groups, *counts, *place.strides, *place.sizes)
     interleave = _interleave if groups > 1 else _interleave_last
-    dx = g.moved(key, dx, lambda source: interleave(g, source, groups * channels, counts, place))
-    return g.enter_blocks(dx, (N, groups * channels, *place.sizes))
+    dx = layout.move(Movement(key, dx, lambda source: interleave(g, source, groups * channels, counts, place)))
+    return into_blocks(layout, dx, (N, groups * channels, *place.sizes))
 
 
 def _phases(stride: int, kernel: int, begin: int) -> tuple[Array, int]:
@@ -109,24 +135,20 @@ def _cut(g: Emitter, dx: str, counts: Sequence[int], place: Window) -> str:
     return g.op("Slice", dx, g.ints([0] * axes), g.ints(place.sizes), g.ints(range(2, 2 + axes)))
 
 
-def spread(g: Emitter, dy: str, shape: Shape, place: Window) -> str:
+def _spread(g: Emitter, dy: str, channels: int, place: Window) -> str:
     """dy with stride − 1 zeros between its entries, and at the end those that the strides cut off."""
     axes = len(place.strides)
-    channels = static(shape[1:2])[0]
     apart = g.reshape(dy, (N, channels, *(size for count in place.outputs for size in (count, 1))))
     ends = [stride - 1 for stride in place.strides]
     apart = g.op("Pad", apart, g.ints([0] * (2 + 2 * axes) + [0, 0] + [pad for end in ends for pad in (0, end)]))
     joined = g.reshape(apart, (N, channels, *(c * s for c, s in zip(place.outputs, place.strides, strict=True))))
     reached = [count * stride for count, stride in zip(place.outputs, place.strides, strict=True)]
-    trimmed = [size - reach for size, reach in zip(at_stride_1(place).outputs, reached, strict=True)]
+    trimmed = [size - reach for size, reach in zip(_at_stride_1(place).outputs, reached, strict=True)]
     return _resized(g, joined, [0] * axes + trimmed)
 
 
-def at_stride_1(place: Window) -> Window:
-    outputs = tuple(
-        size + begin + end - extent + 1
-        for size, begin, end, extent in zip(place.sizes, place.begin, place.end, place.extent, strict=True)
-    )
+def _at_stride_1(place: Window) -> Window:
+    outputs = tuple(reached + 1 for reached in place.reach)
     return replace(place, outputs=outputs, strides=(1,) * len(outputs))
 
 
