@@ -12,7 +12,11 @@ its outputs, and `build.py` lists them.
 
 from __future__ import annotations
 
-import export.gradient.rules  # noqa: F401  (fills the table)
+import export.gradient.rules.convolution
+import export.gradient.rules.movement
+import export.gradient.rules.pointwise
+import export.gradient.rules.products
+import export.gradient.rules.reduction  # noqa: F401  (these five fill the table of rules)
 from export.gradient.build import differentiate
 from export.gradient.prepare import Prepared, prepare
 from export.graph.errors import GradientError, InvalidModel, UnsupportedGraph, UnsupportedOperator

@@ -10,8 +10,8 @@ import numpy as np
 
 from export.gradient.layout.passes import Layout, Movement, rewrites
 from export.gradient.layout.sums import into_blocks
-from export.gradient.rules.unfolding import channels_last
-from export.gradient.rules.windows import Window
+from export.gradient.rules.convolution.taps import channels_last
+from export.gradient.rules.convolution.windows import Window
 from export.graph.emitter import Emitter
 from export.graph.graph import Array, N, Node, static
 

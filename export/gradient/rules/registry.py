@@ -1,7 +1,7 @@
 """The table of rules: one small function per ONNX operator.
 
 How to add an operator
-    1. In `rules/<kind>.py` write one function, called after the operator in snake case:
+    1. In `rules/<kind>/` write one function, called after the operator in snake case:
 
            @gradient("Mul", broadcasts=True)
            def mul(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
@@ -25,7 +25,7 @@ How to add an operator
        returns the two `Factors` whose product is the per-sample weight gradient. How the norms are computed
        from them is decided in `export.gradient.norms.planner`.
     3. Operators whose results carry no gradient: `no_gradient("ArgMax", …)`.
-    4. One line per attribute worth testing in `tests/export/gradient/cases.py`; a test fails if a
+    4. One line per attribute worth testing in `tests/export/gradient/cases/`; a test fails if a
        rule has no case.
 """
 

@@ -8,9 +8,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from export.gradient import OPSET, differentiate, prepare, to_float64
-from export.gradient.rules import conv_factors as ways
-from export.gradient.rules import shifted_gram
-from export.gradient.rules.windows import Window
+from export.gradient.rules.convolution import shifted_gram
+from export.gradient.rules.convolution import unfolding as ways
+from export.gradient.rules.convolution.windows import Window
 
 from .networks import feeds
 from .oracles import evaluate

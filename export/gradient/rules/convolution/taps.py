@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.gradient.rules.windows import Window
+from export.gradient.rules.convolution.windows import Window
 from export.graph.emitter import Emitter
 from export.graph.graph import Array, N
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from export.gradient.rules.conv_factors import unfolded_by_group, ways_to_unfold
+from export.gradient.rules.convolution.shifted_gram import by_shifted_gram
+from export.gradient.rules.convolution.unfolding import unfolded_by_group, ways_to_unfold
+from export.gradient.rules.convolution.windows import Window, window
 from export.gradient.rules.factors import Alternatives, Factors
 from export.gradient.rules.registry import gradient, norm
-from export.gradient.rules.shifted_gram import by_shifted_gram
-from export.gradient.rules.windows import Window, window
 from export.graph.emitter import Cotangent, Emitter, PerSample
 from export.graph.graph import Node
 

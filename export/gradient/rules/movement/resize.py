@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from export.gradient.rules.axes import along_axis
+from export.gradient.rules.movement.axes import along_axis
 from export.gradient.rules.registry import gradient
 from export.graph.emitter import Cotangent, Emitter
 from export.graph.graph import Array, Batch, Node

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from export.gradient.rules.convolution.taps import gathered, unfold_index
+from export.gradient.rules.convolution.windows import Window, window
 from export.gradient.rules.factors import Arrangement, Factors
 from export.gradient.rules.registry import gradient, norm
-from export.gradient.rules.unfolding import gathered, unfold_index
-from export.gradient.rules.windows import Window, window
 from export.graph.emitter import Cotangent, Emitter, PerSample
 from export.graph.graph import N, Node, static
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from export.gradient.rules.pool import reduced_axes
+from export.gradient.rules.reduction.pool import reduced_axes
 from export.gradient.rules.registry import gradient
 from export.graph.emitter import Cotangent, Emitter
 from export.graph.graph import Node, keep_clear_of_samples

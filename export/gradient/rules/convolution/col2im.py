@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.gradient.rules.axes import pad
+from export.gradient.rules.convolution.taps import unfold_index
+from export.gradient.rules.convolution.windows import Window
+from export.gradient.rules.movement.axes import pad
 from export.gradient.rules.registry import gradient
-from export.gradient.rules.unfolding import unfold_index
-from export.gradient.rules.windows import Window
 from export.graph.emitter import Cotangent, Emitter
 from export.graph.graph import Node, static
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from export.gradient.rules.convolution.windows import Window, window
 from export.gradient.rules.registry import gradient
-from export.gradient.rules.windows import Window, window
 from export.graph.emitter import Cotangent, Emitter
 from export.graph.graph import Array, Batch, N, Node, static
 

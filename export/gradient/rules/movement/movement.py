@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.gradient.rules.axes import along_axis, pad_all, scatter_along_axis, selection
+from export.gradient.rules.movement.axes import along_axis, pad_all, scatter_along_axis, selection
 from export.gradient.rules.registry import gradient
 from export.graph.emitter import Cotangent, Emitter, PerSample
 from export.graph.graph import Array, Batch, Dimension, Node, batch_axis, keep_clear_of_samples, static

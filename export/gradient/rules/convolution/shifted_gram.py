@@ -12,9 +12,9 @@ import math
 
 import numpy as np
 
+from export.gradient.rules.convolution.taps import channels_last
+from export.gradient.rules.convolution.windows import Window
 from export.gradient.rules.factors import Arrangement, Gram
-from export.gradient.rules.unfolding import channels_last
-from export.gradient.rules.windows import Window
 from export.graph.emitter import Emitter
 from export.graph.graph import N, Node, static
 

@@ -8,9 +8,9 @@ from functools import partial
 
 import numpy as np
 
+from export.gradient.rules.convolution.taps import ROW_COST, Sharing, channels_last, gathered, unfold_index
+from export.gradient.rules.convolution.windows import Window
 from export.gradient.rules.factors import Arrangement, Factors
-from export.gradient.rules.unfolding import ROW_COST, Sharing, channels_last, gathered, unfold_index
-from export.gradient.rules.windows import Window
 from export.graph.emitter import Emitter
 from export.graph.graph import N, Node, static
 
