@@ -16,10 +16,10 @@ from export.gradient import OPSET, differentiate, prepare
 from export.importing.batch import free_batch
 from export.importing.standard import OLDEST_OPSET, standardize
 from export.running.reference import evaluate
-from tests.export.gradient.cases import Case, ints, w
-from tests.export.gradient.oracles import images as case_images
-from tests.export.gradient.oracles import network
-from tests.export.gradient.table import TABLE
+from tests.export.gradient.cases.case import Case, ints, w
+from tests.export.gradient.cases.table import TABLE
+from tests.export.gradient.rules.oracles import images as case_images
+from tests.export.gradient.rules.oracles import network
 
 Array = NDArray[Any]
 NEWEST = onnx.defs.onnx_opset_version()

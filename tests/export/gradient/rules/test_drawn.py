@@ -6,8 +6,11 @@ import numpy as np
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from .cases import Case, case, ints, w
-from .runner import assert_agrees_with_central_differences, assert_float32_agrees_with_float64
+from tests.export.gradient.cases.case import Case, case, ints, w
+from tests.export.gradient.rules.runner import (
+    assert_agrees_with_central_differences,
+    assert_float32_agrees_with_float64,
+)
 
 few = settings(max_examples=5, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 

@@ -12,10 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.gradient import OPSET, UnsupportedOperator, differentiate, prepare, to_float64
 from export.running.reference import evaluate
-
-from .cases import ints, w
-from .oracles import directional_derivative, numerical_gradient
-from .runner import runtime
+from tests.export.gradient.cases.case import ints, w
+from tests.export.gradient.rules.oracles import directional_derivative, numerical_gradient
+from tests.export.gradient.rules.runner import runtime
 
 Array = NDArray[Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .cases import Array, Case, case, ints, w
+from tests.export.gradient.cases.case import Array, Case, case, ints, w
 
 LARGEST = np.iinfo(np.int64).max
 SMALLEST = np.iinfo(np.int64).min

@@ -7,14 +7,13 @@ import pytest
 
 from export.gradient.rules import registry
 from export.graph.decompose import REWRITES
-
-from .cases import Case
-from .runner import (
+from tests.export.gradient.cases.case import Case
+from tests.export.gradient.cases.table import TABLE
+from tests.export.gradient.rules.runner import (
     assert_agrees_with_central_differences,
     assert_float32_agrees_with_float64,
     assert_samples_do_not_mix,
 )
-from .table import TABLE
 
 
 @pytest.fixture(params=TABLE, ids=str, scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .cases import Case, case, ints, w
+from tests.export.gradient.cases.case import Case, case, ints, w
 
 POSITIVE = (0.3, 2.0)
 SATURATED = (-30.0, 30.0)

@@ -9,8 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.gradient import OPSET, UnsupportedOperator, differentiate, prepare, to_float64
 from export.running.reference import evaluate
-
-from .oracles import directional_derivative, numerical_gradient
+from tests.export.gradient.rules.oracles import directional_derivative, numerical_gradient
 
 BATCH, TOKENS, WIDTH, CLASSES = 3, 4, 6, 4
 OUTPUTS = ("logits", "weight_square", "bias_square", "other_square", "batch_square", "input_gradient")

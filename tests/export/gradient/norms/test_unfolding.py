@@ -11,9 +11,8 @@ from export.gradient import OPSET, differentiate, prepare, to_float64
 from export.gradient.rules.convolution import shifted_gram
 from export.gradient.rules.convolution import unfolding as ways
 from export.gradient.rules.convolution.windows import Window
-
-from .networks import feeds
-from .oracles import evaluate
+from tests.export.gradient.networks.torch_networks import feeds
+from tests.export.gradient.rules.oracles import evaluate
 
 WAYS = (ways.unfolded, ways.shared_unfolding, ways.shifted, ways.unfolded_planes)
 NORMS = ("weight_square", "scaled_square", "batch_square")

@@ -9,11 +9,10 @@ import pytest
 from onnx import defs
 
 from export.gradient import differentiate, prepare
-
-from .cases import Case
-from .cuda_kernels import CUDA_KERNELS
-from .oracles import network
-from .table import TABLE
+from tests.export.gradient.cases.case import Case
+from tests.export.gradient.cases.table import TABLE
+from tests.export.gradient.layout.cuda_kernels import CUDA_KERNELS
+from tests.export.gradient.rules.oracles import network
 
 GRAPHS = ("batch_norms", "input_gradient", "activations", "feature_maps")
 

@@ -12,8 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.gradient import OPSET, to_float64
 from export.running.reference import evaluate, evaluator
-
-from .cases import Case
+from tests.export.gradient.cases.case import Case
 
 Array = NDArray[Any]
 CLASSES = 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .cases import Case, case, ints, w
+from tests.export.gradient.cases.case import Case, case, ints, w
 
 POOLS = [
     case("GlobalMaxPool", (3, 4, 5)),

@@ -12,9 +12,8 @@ from export.gradient import UnsupportedOperator, differentiate
 from export.gradient.norms.layers import WeightedLayer
 from export.gradient.norms.planner import Planner, kept_output
 from service.contract.outputs import outputs_of
-
-from .networks import by_autograd, catalogued, feeds, prepared, randomised, run
-from .oracles import evaluate
+from tests.export.gradient.networks.torch_networks import by_autograd, catalogued, feeds, prepared, randomised, run
+from tests.export.gradient.rules.oracles import evaluate
 
 EVERY_NORM = (*outputs_of("batch_norms"), "input_gradient")
 LABELS = (3, -1, 0, 9, 1, 2, 5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .cases import Case, case, w
+from tests.export.gradient.cases.case import Case, case, w
 
 SAMPLE_NORMALIZATION: list[Case] = [
     case("InstanceNormalization", (3, 4, 5), "x", w(3), w(3), epsilon=1e-2),

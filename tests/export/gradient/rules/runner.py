@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from export.gradient import differentiate, prepare
 from export.running.reference import evaluate
-
-from .cases import Case
-from .oracles import directional_derivative, images, in_double, network, numerical_gradient
+from tests.export.gradient.cases.case import Case
+from tests.export.gradient.rules.oracles import directional_derivative, images, in_double, network, numerical_gradient
 
 Array = NDArray[Any]
 
