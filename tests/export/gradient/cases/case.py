@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +45,12 @@ def case(
     return Case(operator, tuple(image), operands or ("x",), attributes, domain, outputs, note)
 
 
-def w(*shape: int, seed: int = 0, low: float = -1.0, high: float = 1.0) -> Array:
+def w(*shape: int, seed: int = 0, low: float = -1.0, high: float = 1.0) -> np.ndarray:
     """A constant operand drawn from [low, high]."""
     return np.random.default_rng([seed, *shape]).uniform(low, high, shape).astype(np.float32)
 
 
-def ints(*values: int) -> Array:
+def ints(*values: int) -> np.ndarray:
     """A constant operand of axes, shapes or pads."""
     return np.array(values, dtype=np.int64)
 

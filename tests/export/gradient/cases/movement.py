@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.export.gradient.cases.case import Array, Case, case, ints, w
+from tests.export.gradient.cases.case import Case, case, ints, w
 
 LARGEST = np.iinfo(np.int64).max
 SMALLEST = np.iinfo(np.int64).min
 
 
-def scales(*values: float) -> Array:
+def scales(*values: float) -> np.ndarray:
     """The scales of a Resize."""
     return np.array(values, dtype=np.float32)
 
 
-def _linear(mode: str, factors: Array) -> Case:
+def _linear(mode: str, factors: np.ndarray) -> Case:
     return case("Resize", (2, 4, 4), "x", None, factors, mode="linear", coordinate_transformation_mode=mode)
 
 

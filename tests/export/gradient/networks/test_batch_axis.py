@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -14,7 +16,7 @@ from tests.export.gradient.rules.oracles import directional_derivative, numerica
 BATCH, TOKENS, WIDTH, CLASSES = 3, 4, 6, 4
 OUTPUTS = ("logits", "weight_square", "bias_square", "other_square", "batch_square", "input_gradient")
 
-Step = tuple[str, list[str], dict[str, object]]
+Step = tuple[str, list[str], dict[str, Any]]
 
 BLOCK: list[Step] = [
     ("MatMul", ["h", "mix.weight"], {}),
@@ -117,7 +119,9 @@ def test_gradients_are_right_wherever_the_samples_lie(steps: list[Step], inner: 
     np.testing.assert_allclose(projected, directional_derivative(model, image, label, direction), rtol=1e-6)
 
     def square(parameter: str) -> np.ndarray:
-        return np.square(numerical_gradient(model, parameter, image, label)).reshape(BATCH, -1).sum(axis=1)
+        gradient = numerical_gradient(model, parameter, image, label).reshape(BATCH, -1)
+        found: np.ndarray = np.square(gradient).sum(axis=1)
+        return found
 
     for index, layer in enumerate(ready.layers):
         np.testing.assert_allclose(

@@ -15,7 +15,6 @@ import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from export.gradient import OPSET, UnsupportedOperator, differentiate, prepare, to_float64
@@ -26,7 +25,6 @@ from tests.export.gradient.rules import runner
 from tests.export.gradient.rules.oracles import directional_derivative, numerical_gradient
 from tests.export.gradient.rules.runner import runtime
 
-Array = NDArray[Any]
 Place = Literal["outermost", "between", "innermost"]
 
 BATCH, CLASSES = 3, 4
@@ -53,7 +51,11 @@ def step(name: str, row: Sequence[int], operator: str, *operands: Any, **attribu
 
 
 VARIANCE = w(3, seed=1, low=0.5, high=2.0)
-NORM = ("BatchNormalization", ("h", w(3), w(3, seed=2), w(3, seed=3), VARIANCE), {})
+NORM: tuple[str, tuple[Any, ...], dict[str, Any]] = (
+    "BatchNormalization",
+    ("h", w(3), w(3, seed=2), w(3, seed=3), VARIANCE),
+    {},
+)
 STEPS = [
     step("Conv", (2, 5, 4), "Conv", "h", w(3, 2, 3, 3), w(3), pads=[1, 1, 1, 1]),
     step("pointwise Conv", (2, 3, 2), "Conv", "h", w(3, 2, 1, 1)),
@@ -89,7 +91,7 @@ def network(steps: Step, a: int, b: int, place: Place) -> onnx.ModelProto:
     """image [N, a, b, *row] → [N·a·b, *row] → steps → Relu → [N, …] → linear, and beside it image → linear."""
     order = PLACES[place]
     row = list(range(3, 3 + len(steps.row)))
-    constants: dict[str, Array] = {
+    constants: dict[str, np.ndarray] = {
         "merged": np.array([-1, *steps.row]),
         "half": np.array(0.5, np.float32),
         "leading": np.array([(-1, a, b)[axis] for axis in order]),
@@ -117,7 +119,7 @@ def network(steps: Step, a: int, b: int, place: Place) -> onnx.ModelProto:
 
 
 def _with_head(
-    nodes: list[onnx.NodeProto], constants: dict[str, Array], order: list[int], image: tuple[int, ...]
+    nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], order: list[int], image: tuple[int, ...]
 ) -> onnx.ModelProto:
     """The split tensor with the samples in front, flattened, and its classes beside those of the image."""
 
@@ -152,7 +154,7 @@ def _with_head(
     return model(tail, "scores", ["N", CLASSES])
 
 
-def image_of(model: onnx.ModelProto) -> Array:
+def image_of(model: onnx.ModelProto) -> np.ndarray:
     sizes = [dimension.dim_value for dimension in model.graph.input[0].type.tensor_type.shape.dim[1:]]
     return np.random.default_rng(1).normal(size=(BATCH, *sizes))
 
@@ -168,7 +170,7 @@ def assert_right(steps: Step, a: int, b: int, place: Place) -> None:
     projected = (exact["input_gradient"] * direction).reshape(BATCH, -1).sum(axis=1)
     np.testing.assert_allclose(projected, directional_derivative(model, image, LABEL, direction), rtol=1e-6, atol=1e-9)
 
-    def gradient(parameter: str) -> Array:
+    def gradient(parameter: str) -> np.ndarray:
         return numerical_gradient(model, parameter, image, LABEL).reshape(BATCH, -1)
 
     for column, layer in enumerate(ready.layers):
@@ -191,7 +193,7 @@ def assert_right(steps: Step, a: int, b: int, place: Place) -> None:
         np.testing.assert_allclose(value, exact[output], rtol=2e-4, atol=1e-5 * scale + 1e-12, err_msg=output)
 
 
-def feeds(image: Array) -> dict[str, Array]:
+def feeds(image: np.ndarray) -> dict[str, np.ndarray]:
     return {"input": image, "label": LABEL[: len(image)], "cotangent_scale": np.ones(len(image), image.dtype)}
 
 
@@ -248,7 +250,7 @@ def test_maps_and_peaks_are_of_channels(place: Place) -> None:
     np.testing.assert_allclose(peaks, expected.max(axis=(0, 1, 4, 5)), rtol=1e-4, atol=1e-5)
 
 
-def _rectified(x: Array, weight: Array, bias: Array) -> Array:
+def _rectified(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """relu(W ∗ x + b + ½), 3×3, padded by 1, by the definition."""
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
     height, width = x.shape[2:]
@@ -257,10 +259,11 @@ def _rectified(x: Array, weight: Array, bias: Array) -> Array:
         for i in range(3)
         for j in range(3)
     )
-    return np.maximum(total + bias.reshape(1, -1, 1, 1) + 0.5, 0.0)
+    found: np.ndarray = np.maximum(total + bias.reshape(1, -1, 1, 1) + 0.5, 0.0)
+    return found
 
 
-MIXING = {
+MIXING: dict[str, dict[str, Any]] = {
     "Softmax": {"axis": 0},
     "LogSoftmax": {"axis": 0},
     "LpNormalization": {"axis": 0},

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from export.gradient import UnsupportedOperator, differentiate
 from export.gradient.norms.layers import WeightedLayer
 from export.gradient.norms.planner import Planner, kept_output
+from export.running.reference import evaluate
 from service.contract.outputs import outputs_of
 from tests.export.gradient.networks.torch_networks import by_autograd, catalogued, feeds, prepared, randomised, run
-from tests.export.gradient.rules.oracles import evaluate
 
 EVERY_NORM = (*outputs_of("batch_norms"), "input_gradient")
 LABELS = (3, -1, 0, 9, 1, 2, 5)
@@ -23,7 +23,7 @@ def images(batch: int, size: int = 32, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(batch, 3, size, size)).astype(np.float32)
 
 
-def assert_squares_agree(found: dict, expected: dict, tolerance: float) -> None:
+def assert_squares_agree(found: dict[str, np.ndarray], expected: dict[str, np.ndarray], tolerance: float) -> None:
     """Norms, of which the outputs are squares, agree relatively; gradients relative to their largest entry."""
     for name, value in expected.items():
         if name == "input_gradient":
@@ -73,7 +73,8 @@ class Shared(nn.Module):
         h = torch.tanh(self.first(x))
         h = h + torch.tanh(self.twice(h))
         h = h + torch.tanh(self.twice(h))
-        return self.head(h.mean((2, 3)))
+        scores: Tensor = self.head(h.mean((2, 3)))
+        return scores
 
 
 def test_a_shared_weight_is_one_layer_with_the_norm_of_the_summed_gradient() -> None:
@@ -100,7 +101,8 @@ class Wide(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = torch.tanh(self.conv(x))
         h = h + torch.relu(self.ghost(h))
-        return self.head(self.norm(torch.relu(self.grouped(h))).flatten(1))
+        scores: Tensor = self.head(self.norm(torch.relu(self.grouped(h))).flatten(1))
+        return scores
 
 
 def test_ghost_norms_agree_with_autograd() -> None:
@@ -130,9 +132,11 @@ def test_the_scale_of_a_normalization_gets_its_gradient_either_way(
 
 def test_a_shift_that_outweighs_its_scale_costs_no_digits() -> None:
     network = catalogued("plain8")
-    for block in network.stages[2]:
-        block.norm1.weight.data.mul_(1e-4)
-        block.norm1.bias.data.add_(1.0)
+    norms = [module for name, module in network.stages[2].named_modules() if name.endswith("norm1")]
+    for norm in norms:
+        assert isinstance(norm, nn.BatchNorm2d)
+        norm.weight.data.mul_(1e-4)
+        norm.bias.data.add_(1.0)
     ready = prepared(network)
     image, label = images(3), LABELS[:3]
     found = run(differentiate(ready, ("other_square",)), image, label)
@@ -169,6 +173,8 @@ def absorb(network: nn.Module) -> None:
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for conv, norm in zip(convolutions, norms, strict=True):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         ratio = norm.weight.data / (norm.running_var + norm.eps).sqrt()
         conv.weight.data.mul_(ratio[:, None, None, None])
         norm.running_mean.mul_(ratio)
@@ -181,15 +187,17 @@ class SigmoidChain(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([nn.Linear(12, 16), *(nn.Linear(16, 16) for _ in range(38)), nn.Linear(16, 5)])
-        for layer in self.layers:
+        layers = [nn.Linear(12, 16), *(nn.Linear(16, 16) for _ in range(38)), nn.Linear(16, 5)]
+        for layer in layers:
             nn.init.xavier_normal_(layer.weight, 0.5)
+        self.layers = nn.ModuleList(layers)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.flatten(1)
         for layer in self.layers[:-1]:
             x = torch.sigmoid(layer(x))
-        return self.layers[-1](x)
+        scores: Tensor = self.layers[-1](x)
+        return scores
 
 
 def test_norms_of_a_forty_layer_sigmoid_chain_are_right_down_to_1e_36() -> None:
@@ -258,7 +266,9 @@ def test_scale_multiplies_gradients_without_touching_other_samples(resnet8_norms
 
 def test_dead_rectifiers_give_exactly_zero() -> None:
     network = catalogued("plain8")
-    network.stages[1][0].norm1.bias.data.fill_(-100.0)
+    norm = network.get_submodule("stages.1.0.norm1")
+    assert isinstance(norm, nn.BatchNorm2d)
+    norm.bias.data.fill_(-100.0)
     found = run(differentiate(prepared(network), "weight_norms"), images(2), (0, 1))
     names = [layer.name for layer in prepared(network).layers]
     dead = names.index("stages.1.0.conv1")

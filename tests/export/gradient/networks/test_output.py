@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx
 import pytest
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from export.gradient import OPSET, UnsupportedGraph, prepare
 from export.running.reference import evaluate
 
-Array = NDArray[Any]
 IMAGE = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32)
 
 
@@ -33,12 +29,13 @@ def network(*ends: str) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
 
 
-def softmax(rows: Array) -> Array:
+def softmax(rows: np.ndarray) -> np.ndarray:
     exponentials = np.exp(rows - rows.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    found: np.ndarray = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return found
 
 
-def own(model: onnx.ModelProto) -> Array:
+def own(model: onnx.ModelProto) -> np.ndarray:
     return next(iter(evaluate(model, {"image": IMAGE}).values()))
 
 

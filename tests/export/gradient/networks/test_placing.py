@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx
 import pytest
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from export.gradient import OPSET, UnsupportedOperator, differentiate, prepare, to_float64
@@ -15,8 +12,6 @@ from export.running.reference import evaluate
 from tests.export.gradient.cases.case import ints, w
 from tests.export.gradient.rules.oracles import directional_derivative, numerical_gradient
 from tests.export.gradient.rules.runner import runtime
-
-Array = NDArray[Any]
 
 ROWS, WIDTH, CLASSES, BATCH = 3, 4, 5, 3
 LABEL = np.array([0, 4, 1])
@@ -42,7 +37,7 @@ def placed(places: list[tuple[int, ...]]) -> list[onnx.NodeProto]:
     ]
 
 
-def constants(places: list[tuple[int, ...]]) -> dict[str, Array]:
+def constants(places: list[tuple[int, ...]]) -> dict[str, np.ndarray]:
     within = np.array(places, dtype=np.int64)[None]
     return {
         "zero": np.array(0),
@@ -54,7 +49,7 @@ def constants(places: list[tuple[int, ...]]) -> dict[str, Array]:
     }
 
 
-def network(nodes: list[onnx.NodeProto], arrays: dict[str, Array], width: int) -> onnx.ModelProto:
+def network(nodes: list[onnx.NodeProto], arrays: dict[str, np.ndarray], width: int) -> onnx.ModelProto:
     """image [N, rows, width] → "h" = image·mix → nodes → "y" → tanh → flatten → linear."""
     arrays = {"mix.weight": w(WIDTH, WIDTH), "head.weight": w(width, CLASSES), **arrays}
     every = [

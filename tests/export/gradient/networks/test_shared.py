@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from export.gradient import OPSET, Prepared, differentiate, prepare, to_float64
@@ -22,8 +21,6 @@ from tests.export.gradient.cases.case import ints, w
 from tests.export.gradient.rules import runner
 from tests.export.gradient.rules.oracles import directional_derivative, numerical_gradient
 from tests.export.gradient.rules.runner import runtime
-
-Array = NDArray[Any]
 
 TOKENS, CLASSES, BATCH = 4, 3, 3
 LABEL = np.array([0, 2, 1])
@@ -140,7 +137,7 @@ FOLDED = {"repeated for every sample": "p01.weight", "product with itself": "pos
 
 def network(chain: Chain) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """The model, and its initializers that are constants."""
-    arrays: dict[str, Array] = {"positions": chain.positions}
+    arrays: dict[str, np.ndarray] = {"positions": chain.positions}
     constants = [] if chain.trained else ["positions"]
     nodes, tensor = [], "positions"
     for index, (operator, operands, attributes) in enumerate(chain.steps):
@@ -190,7 +187,7 @@ def listed(ready: Prepared) -> set[str]:
     return {layer.source for layer in ready.weighted} | {other.name for other in ready.other_parameters} | biases
 
 
-def feeds(image: Array) -> dict[str, Array]:
+def feeds(image: np.ndarray) -> dict[str, np.ndarray]:
     return {"input": image, "label": LABEL[: len(image)], "cotangent_scale": np.ones(len(image), image.dtype)}
 
 
@@ -205,7 +202,7 @@ def test_weights_that_act_on_constants_have_the_gradient_of_what_they_add(chain:
     projected = (exact["input_gradient"] * direction).reshape(BATCH, -1).sum(axis=1)
     np.testing.assert_allclose(projected, directional_derivative(model, image, LABEL, direction), rtol=1e-6, atol=1e-9)
 
-    def gradient(parameter: str) -> Array:
+    def gradient(parameter: str) -> np.ndarray:
         return numerical_gradient(model, parameter, image, LABEL).reshape(BATCH, -1)
 
     if chain.name not in FOLDED:

@@ -5,23 +5,23 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
 from export.gradient import OPSET, Prepared, prepare, to_float64
 from models.networks.network import Network, architecture
 
-Array = NDArray[Any]
+Labels = Sequence[int] | np.ndarray
+Module = TypeVar("Module", bound=nn.Module)
 
 
-def randomised(network: nn.Module, seed: int = 0) -> nn.Module:
+def randomised(network: Module, seed: int = 0) -> Module:
     """The network in inference mode, every BatchNorm with its own statistics and affine."""
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
@@ -32,12 +32,13 @@ def randomised(network: nn.Module, seed: int = 0) -> nn.Module:
                 (module.running_mean, -0.5, 0.5),
                 (module.running_var, 0.5, 2.0),
             ):
+                assert tensor is not None
                 tensor.data.uniform_(low, high, generator=generator)
             module.weight.data[::3] *= -1
     return network.eval()
 
 
-def catalogued(name: str, seed: int = 0) -> nn.Module:
+def catalogued(name: str, seed: int = 0) -> Network:
     """One of our networks with random weights and normalization."""
     torch.manual_seed(seed)
     return randomised(Network(architecture(name)), seed)
@@ -51,7 +52,7 @@ def exported(network: nn.Module, image: Sequence[int]) -> onnx.ModelProto:
         torch.onnx.export(
             network,
             (torch.zeros(2, *image),),
-            buffer,
+            buffer,  # type: ignore[arg-type]  # torch 2.9 forgot files in its annotation, not in its code
             dynamo=False,
             input_names=["images"],
             output_names=["scores"],
@@ -70,7 +71,9 @@ def prepared(network: nn.Module, image: Sequence[int] = (3, 32, 32), double: boo
     return prepare(to_float64(model) if double else model, constants=constants)
 
 
-def run(model: onnx.ModelProto, image: Array, label: Sequence[int], scale: float | Array = 1.0) -> dict[str, Array]:
+def run(
+    model: onnx.ModelProto, image: np.ndarray, label: Labels, scale: float | np.ndarray = 1.0
+) -> dict[str, np.ndarray]:
     """The gradient graph's outputs on ONNX Runtime, by name."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     given = feeds(image, label, scale)
@@ -78,13 +81,13 @@ def run(model: onnx.ModelProto, image: Array, label: Sequence[int], scale: float
     return dict(zip(names, session.run(names, {i.name: given[i.name] for i in session.get_inputs()}), strict=True))
 
 
-def feeds(image: Array, label: Sequence[int], scale: float | Array = 1.0) -> dict[str, Array]:
+def feeds(image: np.ndarray, label: Labels, scale: float | np.ndarray = 1.0) -> dict[str, np.ndarray]:
     """Inputs of a gradient graph in the image's precision."""
     scales = np.broadcast_to(np.asarray(scale, dtype=image.dtype), (len(image),))
     return {"input": image, "label": np.array(label, dtype=np.int64), "cotangent_scale": scales}
 
 
-def by_autograd(network: nn.Module, ready: Prepared, image: Array, label: Sequence[int]) -> dict[str, Array]:
+def by_autograd(network: nn.Module, ready: Prepared, image: np.ndarray, label: Sequence[int]) -> dict[str, np.ndarray]:
     """Squared norms per sample and of the batch by torch in float64, one sample at a time."""
     network = network.double()
     parameters = dict(network.named_parameters())

@@ -11,8 +11,8 @@ from export.gradient import OPSET, differentiate, prepare, to_float64
 from export.gradient.rules.convolution import shifted_gram
 from export.gradient.rules.convolution import unfolding as ways
 from export.gradient.rules.convolution.windows import Window
+from export.running.reference import evaluate
 from tests.export.gradient.networks.torch_networks import feeds
-from tests.export.gradient.rules.oracles import evaluate
 
 WAYS = (ways.unfolded, ways.shared_unfolding, ways.shifted, ways.unfolded_planes)
 NORMS = ("weight_square", "scaled_square", "batch_square")
@@ -62,9 +62,9 @@ def test_every_way_to_unfold_gives_the_same_norms(
     ready = prepare(to_float64(classifier(kernel, pads, dilations)))
     image = np.random.default_rng(0).normal(size=(3, 3, 6, 7))
     found = {}
-    for way in WAYS:
-        monkeypatch.setattr(ways, "unfolding_costs", lambda *_, way=way: {way: 0.0})
-        found[way.__name__] = evaluate(differentiate(ready, NORMS), feeds(image, (0, 4, -1)))
+    for unfold in WAYS:
+        monkeypatch.setattr(ways, "unfolding_costs", lambda *_, only=unfold: {only: 0.0})
+        found[unfold.__name__] = evaluate(differentiate(ready, NORMS), feeds(image, (0, 4, -1)))
     expected = found.pop("unfolded")
     assert all((expected[name] > 0).all() for name in NORMS)
     for way, squares in found.items():

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import cast
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from export.gradient import OPSET, to_float64
 from export.running.reference import evaluate, evaluator
 from tests.export.gradient.cases.case import Case
 
-Array = NDArray[Any]
 CLASSES = 4
 STEP = 1e-5
 
@@ -71,7 +70,7 @@ def network(case: Case) -> onnx.ModelProto:
     return built
 
 
-def images(case: Case, batch: int) -> Array:
+def images(case: Case, batch: int) -> np.ndarray:
     """Images within the case's domain, away from the kinks that a central difference would straddle."""
     rng = np.random.default_rng([batch, *case.image])
     low, high = case.domain
@@ -81,21 +80,25 @@ def images(case: Case, batch: int) -> Array:
     return drawn.reshape(batch, *case.image)
 
 
-def losses(logits: Array, label: Array) -> Array:
+def losses(logits: np.ndarray, label: np.ndarray) -> np.ndarray:
     """Cross-entropy per sample."""
     shifted = logits - logits.max(axis=1, keepdims=True)
     chosen = np.take_along_axis(shifted, label[:, None], 1)[:, 0]
-    return np.log(np.exp(shifted).sum(axis=1)) - chosen
+    found: np.ndarray = np.log(np.exp(shifted).sum(axis=1)) - chosen
+    return found
 
 
-def directional_derivative(model: onnx.ModelProto, image: Array, label: Array, direction: Array) -> Array:
+def directional_derivative(
+    model: onnx.ModelProto, image: np.ndarray, label: np.ndarray, direction: np.ndarray
+) -> np.ndarray:
     """dL_n/dε of every sample's loss along `direction` in the image, by a central difference."""
     ready = evaluator(model)
-    sides = [ready.run(None, {"image": image + sign * STEP * direction})[0] for sign in (1, -1)]
-    return (losses(sides[0], label) - losses(sides[1], label)) / (2 * STEP)
+    ahead, behind = (_logits(ready, {"image": image + sign * STEP * direction}) for sign in (1, -1))
+    slope: np.ndarray = (losses(ahead, label) - losses(behind, label)) / (2 * STEP)
+    return slope
 
 
-def numerical_gradient(model: onnx.ModelProto, name: str, image: Array, label: Array) -> Array:
+def numerical_gradient(model: onnx.ModelProto, name: str, image: np.ndarray, label: np.ndarray) -> np.ndarray:
     """Per-sample gradient of the losses with respect to one initializer, entry by entry: [N, *shape]."""
     free = onnx.ModelProto()
     free.CopyFrom(model)
@@ -106,12 +109,17 @@ def numerical_gradient(model: onnx.ModelProto, name: str, image: Array, label: A
     ready = evaluator(free)
     gradient = np.empty((len(image), value.size))
     for index in range(value.size):
-        step = np.zeros(value.size)
-        step[index] = STEP
-        step = step.reshape(value.shape)
-        sides = [ready.run(None, {"image": image, name: value + sign * step})[0] for sign in (1, -1)]
-        gradient[:, index] = (losses(sides[0], label) - losses(sides[1], label)) / (2 * STEP)
+        step = np.zeros(value.shape)
+        step.flat[index] = STEP
+        ahead, behind = (_logits(ready, {"image": image, name: value + sign * step}) for sign in (1, -1))
+        gradient[:, index] = (losses(ahead, label) - losses(behind, label)) / (2 * STEP)
     return gradient.reshape(len(image), *value.shape)
+
+
+def _logits(ready: ReferenceEvaluator, given: dict[str, np.ndarray]) -> np.ndarray:
+    """The first output."""
+    (found,) = cast(list[np.ndarray], ready.run(None, given))
+    return found
 
 
 @lru_cache(maxsize=4)

@@ -8,14 +8,11 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from numpy.typing import NDArray
 
 from export.gradient import differentiate, prepare
 from export.running.reference import evaluate
 from tests.export.gradient.cases.case import Case
 from tests.export.gradient.rules.oracles import directional_derivative, images, in_double, network, numerical_gradient
-
-Array = NDArray[Any]
 
 PER_SAMPLE = ("logits", "weight_square", "scaled_square", "bias_square", "other_square", "input_gradient")
 OUTPUTS = (*PER_SAMPLE, "batch_square")
@@ -23,7 +20,7 @@ BATCH = 3
 LABELS = (0, 2, -1)
 
 
-def feeds(case: Case, precision: type) -> dict[str, Array]:
+def feeds(case: Case, precision: type[np.floating[Any]]) -> dict[str, np.ndarray]:
     """A batch of the case's images, with the label of one sample left to the prediction."""
     image = images(case, BATCH).astype(precision)
     return {"input": image, "label": np.array(LABELS), "cotangent_scale": np.ones(BATCH, dtype=precision)}
@@ -43,12 +40,12 @@ def runtime(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
 
 
 @lru_cache(maxsize=4)
-def exact_answers(case: Case) -> dict[str, Array]:
+def exact_answers(case: Case) -> dict[str, np.ndarray]:
     """The case's gradient graph in float64 in onnx's reference evaluator."""
     return evaluate(differentiate(prepare(in_double(case)), OUTPUTS), feeds(case, np.float64))
 
 
-def run(session: onnxruntime.InferenceSession, given: dict[str, Array]) -> dict[str, Array]:
+def run(session: onnxruntime.InferenceSession, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return dict(zip(OUTPUTS, session.run(OUTPUTS, given), strict=True))
 
 
@@ -63,7 +60,7 @@ def assert_agrees_with_central_differences(case: Case) -> None:
     expected = directional_derivative(forward, given["input"], label, direction)
     np.testing.assert_allclose(projected, expected, rtol=1e-6, atol=1e-9)
 
-    def assert_square(square: Array, parameter: str) -> Array:
+    def assert_square(square: np.ndarray, parameter: str) -> np.ndarray:
         gradient = numerical_gradient(forward, parameter, given["input"], label)
         np.testing.assert_allclose(square, np.square(gradient).reshape(BATCH, -1).sum(1), rtol=1e-5, atol=1e-15)
         return gradient
