@@ -1,4 +1,4 @@
-"""One gradient graph under construction: what its outputs are emitted into, and what they share."""
+"""A gradient graph under construction: what its outputs are emitted into, and what they share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from export.graph.lower import lower, opset_of
 
 
 class Build:
-    """The forward graph, an emitter into it, and the backward walk once it is asked for."""
+    """The forward graph, an emitter into it, and the backward walk, which is emitted when it is first asked for."""
 
     def __init__(self, prepared: Prepared, wanted: Collection[str]) -> None:
         graph = prepared.graph
@@ -36,7 +36,7 @@ class Build:
 
     @property
     def layers(self) -> tuple[WeightedLayer, ...]:
-        """Those with weights, in forward order."""
+        """The layers with weights, in forward order."""
         return self.prepared.weighted
 
     @cached_property
@@ -58,12 +58,12 @@ class Build:
         return name, self.graph.shape(name)
 
     def channel_axis(self, layer: WeightedLayer) -> int:
-        """The axis of a layer's output channels, rectified where they are, as `by_sample` has them."""
+        """The axis of the channels in a layer's output, behind its rectifier, as `by_sample` gives that."""
         last = layer.rectifier.outputs[0] if layer.rectifier else layer.output
         return channel_axis_of(self.graph, layer) + (last in self.graph.shared)
 
     def parameter(self, source: str) -> tuple[str, int]:
-        """The per-sample gradient of a parameter, over all its uses, flat, and its size."""
+        """The per-sample gradient of a parameter, summed over its uses, [N, size], and its size."""
         uses = self.gradients.parameters[source]
         total = uses[0]
         for use in uses[1:]:
@@ -72,13 +72,13 @@ class Build:
         return self.g.reshape(total, (N, size)), size
 
     def output(self, name: str, tensor: str, shape: Shape) -> list[str]:
-        """Call `tensor` by its output name."""
+        """Give `tensor` the name of an output."""
         self.graph.shapes[name], self.graph.dtypes[name] = shape, self.graph.dtype
         self.g.nodes.append(Node("Identity", (tensor,), (name,), name=f"{name}/output"))
         return [name]
 
     def columns(self, name: str, columns: list[str], width: int | None = None) -> list[str]:
-        """One output [N, width] of its columns side by side."""
+        """Emit one output [N, width] that has `columns` side by side."""
         width = len(columns) if width is None else width
         if not columns:
             empty = self.g.op("Slice", LOGITS, self.g.ints([0]), self.g.ints([0]), self.g.ints([1]))
@@ -86,7 +86,7 @@ class Build:
         return self.output(name, self.g.op("Concat", *columns, axis=1), (N, width))
 
     def model(self, outputs: list[str], name: str) -> onnx.ModelProto:
-        """The finished graph, of the nodes that `outputs` need."""
+        """Return the finished graph, with only the nodes that `outputs` need."""
         forward = [
             replace(node, outputs=self.g.extra_outputs.get(node.name, node.outputs)) for node in self.graph.nodes
         ]

@@ -1,4 +1,4 @@
-"""Outputs of the forward pass alone: features, statistics of the activations, maps."""
+"""Outputs that the forward pass alone gives: logits, features, statistics of the activations, maps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def logits(_: Build) -> list[str]:
 
 @emits("features")
 def features(build: Build) -> list[str]:
-    """The penultimate vector, [N, D]; nothing where the classifier has none."""
+    """The input of the last linear layer, [N, D]; none where the classifier ends otherwise."""
     if build.prepared.features is None:
         return []
     return build.output("features", features_tensor(build.prepared), (N, build.prepared.features))
@@ -41,7 +41,7 @@ def _flat_output(build: Build, layer: WeightedLayer) -> str:
 
 @emits("activation_mean")
 def activation_mean(build: Build) -> list[str]:
-    """Of every layer's own output, [N, L]."""
+    """The mean of every layer's own output, [N, L]."""
     columns = []
     for layer in build.layers:
         with build.g.scope(layer.nodes[0].name):
@@ -51,7 +51,7 @@ def activation_mean(build: Build) -> list[str]:
 
 @emits("activation_variance")
 def activation_variance(build: Build) -> list[str]:
-    """Of every layer's own output, [N, L]."""
+    """The variance of every layer's own output, [N, L]."""
     columns = []
     for layer in build.layers:
         with build.g.scope(layer.nodes[0].name):
@@ -63,7 +63,7 @@ def activation_variance(build: Build) -> list[str]:
 
 @emits("activation_zero_share")
 def activation_zero_share(build: Build) -> list[str]:
-    """Share of zeros behind every layer's rectifier, [N, L]; 0 without one."""
+    """The share of zeros in the output of every layer's rectifier, [N, L]; 0 where a layer has none."""
     g, columns = build.g, []
     for layer in build.layers:
         with g.scope(layer.nodes[0].name):
@@ -77,8 +77,9 @@ def activation_zero_share(build: Build) -> list[str]:
 
 
 def _zeros(build: Build) -> str:
-    """[N, 1], zero even where the logits are not finite."""
+    """A column of zeros, [N, 1]."""
     g = build.g
+    # Not 0·logits, which is NaN where they are not finite: x < x is false for every x.
     first = g.op("Slice", LOGITS, g.ints([0]), g.ints([1]), g.ints([1]))
     return g.op("Cast", g.op("Less", first, first), to=g.element_type)
 
@@ -104,7 +105,7 @@ def channel_peak(build: Build) -> list[str]:
 
 @emits("map")
 def maps(build: Build) -> list[str]:
-    """Every layer's output, rectified where it is: [N, channels, height, width] each."""
+    """Every layer's output, behind its rectifier where it has one: [N, channels, height, width] each."""
     outputs: list[str] = []
     for layer, record in zip(build.layers, build.prepared.layers, strict=True):
         tensor = layer.rectifier.outputs[0] if layer.rectifier else layer.output
@@ -114,9 +115,9 @@ def maps(build: Build) -> list[str]:
 
 
 def _map(build: Build, layer: WeightedLayer, tensor: str) -> tuple[str, Shape]:
-    """[N, C, h, w] as it is; [N, C] and [N, tokens, C] with the axes they lack, of size 1.
+    """Shape a layer's output as a map. [N, C] and [N, tokens, C] get the axes that they lack, of size 1.
 
-    A sample of several rows (windows, heads) has them below each other: [N, C, rows · h, w].
+    The rows of a sample that has several (windows, heads) lie below each other: [N, C, rows · h, w].
     """
     g, axis = build.g, build.channel_axis(layer)
     tensor, shape = build.by_sample(tensor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from export.gradient.layout.passes import Layout, rewrites
-from export.gradient.rules.registry import has_norm_twin
+from export.gradient.rules.registry import has_weight
 from export.graph.graph import N, Node, per_sample_size, static
 
 
@@ -13,7 +13,7 @@ from export.graph.graph import N, Node, per_sample_size, static
 def position_sum(layout: Layout, node: Node) -> str | None:
     """Σ over the positions of a layer's maps as their number times the mean: [N, C]."""
     g, origin, shape = layout.g, layout.origin(node), layout.shape(node.inputs[0])
-    if origin is None or not has_norm_twin(origin.operator) or node.attribute("keepdims", 1):
+    if origin is None or not has_weight(origin.operator) or node.attribute("keepdims", 1):
         return None
     if shape is None or len(shape) != 4 or shape[0] != N or not _second_is(layout, node, (2, 3)):
         return None

@@ -1,7 +1,7 @@
-"""Sums per sample and layer, one column each, computed for all layers of one width at once.
+"""Sums per sample, one column for each layer, computed at once for all layers of one width.
 
-A sum over a row of 16 numbers costs a runtime as much as its bookkeeping; a network of a hundred
-layers asks for hundreds. Layers never mix: what overflows in one leaves the others' columns alone.
+For a row of 16 numbers, calling an operator costs as much as summing, and a network of a hundred layers needs
+hundreds of such sums. Layers do not mix: an overflow in one leaves the columns of the others as they are.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Width = TypeVar("Width", bound=Hashable)
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one width side by side, `flat` [N, len(columns) · width], and the column each will sum to."""
+    """Rows of one width side by side, `flat` [N, len(columns) · width], and the column that each is summed to."""
 
     columns: tuple[int, ...]
     flat: str
@@ -29,7 +29,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Difference:
-    """A row of differences: first [N, parts · width] summed to [N, width], times a, less second [N, width] times b."""
+    """The row a·Σ first − b·second, [N, width]: first [N, parts · width] is summed over its parts."""
 
     first: str
     parts: int
@@ -39,7 +39,7 @@ class Difference:
 
 
 def weighted_sums(g: Emitter, rows: Sequence[tuple[str, Array]]) -> str:
-    """Σ_k c_k·x_k of every (x [N, width], c [width]): [N, len(rows)]."""
+    """Σ_k c_k·x_k for every pair (x [N, width], c [width]): [N, len(rows)]."""
     pieces = []
     for columns, width in _by_width({column: weights.size for column, (_, weights) in enumerate(rows)}):
         flat = _side_by_side(g, [rows[column][0] for column in columns])
@@ -50,12 +50,12 @@ def weighted_sums(g: Emitter, rows: Sequence[tuple[str, Array]]) -> str:
 
 
 def square_sums(g: Emitter, rows: Sequence[Rows]) -> str:
-    """Σ x² over every row: [N, number of columns]."""
+    """Σ x² of every row: [N, number of columns]."""
     return _sums(g, [Rows(row.columns, g.mul(row.flat, row.flat), row.width) for row in rows])
 
 
 def joined(g: Emitter, rows: Mapping[int, tuple[str, int]]) -> list[Rows]:
-    """Column → (row [N, width], width), side by side where their widths are the same."""
+    """Put rows of one width side by side; `rows` maps a column to its row [N, width] and that width."""
     return [
         Rows(columns, _side_by_side(g, [rows[column][0] for column in columns]), width)
         for columns, width in _by_width({column: width for column, (_, width) in rows.items()})
@@ -63,7 +63,7 @@ def joined(g: Emitter, rows: Mapping[int, tuple[str, int]]) -> list[Rows]:
 
 
 def differences(g: Emitter, rows: Mapping[int, Difference]) -> list[Rows]:
-    """Column → row of differences, those of one width computed together."""
+    """Compute differences, those of one width together; `rows` maps a column to its difference."""
     found = []
     for columns, (parts, width) in _by_width({column: (row.parts, row.a.size) for column, row in rows.items()}):
         chosen = [rows[column] for column in columns]

@@ -1,4 +1,4 @@
-"""Which weights are layers, in which order, and what follows them."""
+"""The layers of a classifier: which weights are layers, in which order, and what follows them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.gradient.rules.registry import has_norm_twin
+from export.gradient.rules.registry import has_weight
 from export.graph.graph import Batch, Graph, Node, Shape, static
 from export.graph.names import shown
 from service.contract.bundle_schema import Layer
@@ -20,10 +20,15 @@ PASSED_BY_RECTIFIER_SEARCH = {
 
 @dataclass(frozen=True)
 class WeightedLayer:
-    """A layer's weight and the nodes that use it.
+    """A layer's weight and the nodes that read it.
 
-    `operand` is the weight as its first node reads it, `source` the initializer behind it, `bias`
-    the source of the bias.
+    Attributes:
+        source: the initializer that the weight comes from.
+        operand: the weight as its first node reads it.
+        nodes: the nodes that read it, in forward order.
+        depth: weighted layers on the longest path from the input, this one included.
+        bias: the initializer that the bias comes from.
+        rectifier: the first rectifier behind the layer.
     """
 
     source: str
@@ -40,7 +45,7 @@ class WeightedLayer:
 
 
 def weighted_layers(graph: Graph) -> list[WeightedLayer]:
-    """Every constant of two or more axes that a Conv, ConvTranspose, Gemm or MatMul multiplies by."""
+    """Find every constant of two or more axes that a Conv, ConvTranspose, Gemm or MatMul multiplies by."""
     users: dict[str, list[Node]] = {}
     operands: dict[str, str] = {}
     for node in graph.nodes:
@@ -65,8 +70,8 @@ def weighted_layers(graph: Graph) -> list[WeightedLayer]:
 
 
 def weight_operand(graph: Graph, node: Node) -> str | None:
-    """The operand that is a layer's weight, None for a node that owns none."""
-    if not has_norm_twin(node.operator):
+    """The operand of a node that is a layer's weight, None where it has none."""
+    if not has_weight(node.operator):
         return None
     candidates = node.inputs[:2] if node.operator == "MatMul" else node.inputs[1:2]
     if all(name in graph.constants for name in node.inputs[:2]):
@@ -79,7 +84,7 @@ def weight_operand(graph: Graph, node: Node) -> str | None:
 
 
 def describe(graph: Graph, layer: WeightedLayer) -> Layer:
-    """The bundle's record of a layer, of the original, unfolded weight."""
+    """The bundle's record of a layer; norm and shape are those of the original weight, before any folding."""
     weight = graph.constants[layer.source] if layer.source in graph.constants else graph.constants[layer.operand]
     original = weight.astype(np.float64)
     if layer.operand in graph.folded:
@@ -101,7 +106,7 @@ def describe(graph: Graph, layer: WeightedLayer) -> Layer:
 
 
 def rectified_channels(graph: Graph, layer: WeightedLayer) -> int:
-    """Channels of the rectifier that follows, 0 without one."""
+    """The number of channels of a layer's rectifier, 0 where it has none."""
     if layer.rectifier is None:
         return 0
     shape = graph.shape(layer.rectifier.outputs[0])
@@ -109,10 +114,10 @@ def rectified_channels(graph: Graph, layer: WeightedLayer) -> int:
 
 
 def channel_axis_of(graph: Graph, layer: WeightedLayer) -> int:
-    """The axis of the output channels in the layer's output, rectified where it is.
+    """The axis of the output channels in a layer's output, behind its rectifier where it has one.
 
-    Convolutions keep channels second, products have them where the weight's own axis comes out. A
-    tensor of other axes than the layer gave keeps them last where it is one of tokens [N, T, D], else second.
+    Convolutions have the channels second, products where the weight's own axis comes out. Where the rectifier
+    reads another number of axes than the layer gave, they are last for tokens [N, T, D] and second otherwise.
     """
     node = layer.nodes[0]
     rank = len(graph.shape(node.outputs[0]))
@@ -152,7 +157,7 @@ def _bias(graph: Graph, node: Node, consumers: Mapping[str, list[Node]]) -> str 
 
 
 def _rectifier(graph: Graph, node: Node, consumers: Mapping[str, list[Node]]) -> Node | None:
-    """The first rectifier that the output meets through normalization and addition."""
+    """The first rectifier that the layer's output reaches through normalizations and additions."""
     reached = {node.outputs[0]}
     for candidate in graph.nodes:
         if not reached.intersection(candidate.inputs):
@@ -165,7 +170,7 @@ def _rectifier(graph: Graph, node: Node, consumers: Mapping[str, list[Node]]) ->
 
 
 def is_rectifier(graph: Graph, node: Node) -> bool:
-    """Relu, or a Clip from zero (ReLU6)."""
+    """True for Relu, and for Clip from zero (ReLU6)."""
     if node.operator == "Clip":
         low = graph.constants.get(node.input(1) or "")
         return low is not None and float(low) == 0.0

@@ -72,7 +72,7 @@ class Planner:
         found, grams = [], []
         for node, dy in self._uses[layer.source]:
             with refused_by_name(node.operator, node.name):
-                given = registry.norm_twin(node)(self._g, node, dy)
+                given = registry.factors_rule(node)(self._g, node, dy)
                 if isinstance(given, Alternatives):
                     grams.append(given.gram)
                     _, emit = min(given.ways, key=lambda way: way[0])

@@ -1,4 +1,4 @@
-"""What a rule says of a layer's weight gradient: it is a product of two factors, dW_n = L_n·R_n for every sample n.
+"""A layer's weight gradient as its rule gives it: a product of two factors, dW_n = L_n·R_n for every sample n.
 
 L_n [rows, positions] is made of the cotangent, R_n [positions, columns] of the layer's input. A rule gives
 the factors and nothing else; `export.gradient.norms` decides what is computed with them.

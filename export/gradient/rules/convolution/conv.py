@@ -1,4 +1,4 @@
-"""Convolution, its input gradient as another convolution, and its norm twin."""
+"""Convolution, and the factors of its weight's gradient."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from export.gradient.rules.convolution.shifted_gram import by_shifted_gram
 from export.gradient.rules.convolution.unfolding import unfolded_by_group, ways_to_unfold
 from export.gradient.rules.convolution.windows import Window, window
 from export.gradient.rules.factors import Alternatives, Factors
-from export.gradient.rules.registry import gradient, norm
+from export.gradient.rules.registry import gradient, weight_factors
 from export.graph.emitter import Cotangent, Emitter, PerSample
 from export.graph.graph import Node
 
 
 @gradient("Conv")
 def conv(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """y = W ∗ x + b: dx = Wᵀ ∗ dy, db = Σ dy over the positions; the norm twin has dW."""
+    """y = W ∗ x + b: dx = Wᵀ ∗ dy, db = Σ dy over the positions; dW has its factors below."""
     place, groups = _geometry(g, node)
     dx = g.op(
         "ConvTranspose",
@@ -32,8 +32,8 @@ def conv(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return dx, None, PerSample(g.position_sum(dy, g.shape(node.outputs[0])))
 
 
-@norm("Conv")
-def conv_norm(g: Emitter, node: Node, dy: str) -> Factors | Alternatives:
+@weight_factors("Conv")
+def conv_factors(g: Emitter, node: Node, dy: str) -> Factors | Alternatives:
     """dW = dy·unfold(x)ᵀ per sample, of the summed loss; any stride, pads, dilation, groups."""
     place, groups = _geometry(g, node)
     if groups > 1:

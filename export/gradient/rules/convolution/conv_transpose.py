@@ -11,14 +11,14 @@ import numpy as np
 from export.gradient.rules.convolution.taps import gathered, unfold_index
 from export.gradient.rules.convolution.windows import Window, window
 from export.gradient.rules.factors import Arrangement, Factors
-from export.gradient.rules.registry import gradient, norm
+from export.gradient.rules.registry import gradient, weight_factors
 from export.graph.emitter import Cotangent, Emitter, PerSample
 from export.graph.graph import N, Node, static
 
 
 @gradient("ConvTranspose")
 def conv_transpose(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """dx = W ∗ dy with the same strides and pads, db = Σ dy over the positions; the norm twin has dW."""
+    """dx = W ∗ dy with the same strides and pads, db = Σ dy over the positions; dW has its factors below."""
     place, groups = _geometry(g, node)
     dx = g.op(
         "Conv",
@@ -35,9 +35,9 @@ def conv_transpose(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return dx, None, PerSample(g.position_sum(dy, g.shape(node.outputs[0])))
 
 
-@norm("ConvTranspose")
-def conv_transpose_norm(g: Emitter, node: Node, dy: str) -> Factors:
-    """Squared norm per sample of dW = unfold(dy)·xᵀ, of the summed loss; a row is an output channel at one tap."""
+@weight_factors("ConvTranspose")
+def conv_transpose_factors(g: Emitter, node: Node, dy: str) -> Factors:
+    """dW = unfold(dy)·xᵀ per sample, of the summed loss; a row is an output channel at one tap."""
     place, groups = _geometry(g, node)
     inputs, channels, *_ = static(g.shape(node.inputs[1]))
     taps, positions, columns = math.prod(place.kernel), math.prod(place.outputs), inputs // groups
@@ -78,7 +78,10 @@ def _geometry(g: Emitter, node: Node) -> tuple[Window, int]:
 
 
 def _fitted(g: Emitter, node: Node, place: Window) -> Window:
-    """With the pads that cut the full output down to the stated size, the odd one in front but for SAME_UPPER."""
+    """Add the pads that cut the full output down to the stated size.
+
+    Where their sum is odd, the larger is in front, except for SAME_UPPER.
+    """
     begin, end = [], []
     extra = node.attribute("output_padding") or [0] * len(place.kernel)
     for axis, extent in enumerate(place.extent):

@@ -1,4 +1,4 @@
-"""Activations unfolded for a weight gradient's factors: which positions meet at which tap of the kernel."""
+"""Positions that meet at each tap of a kernel, as indices and shifts that unfold an activation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from export.gradient.rules.convolution.windows import Window
 from export.graph.emitter import Emitter
 from export.graph.graph import Array, N
 
-ROW_COST = 32  # numbers that could be copied in the time a Gather takes to find one row
+ROW_COST = 32  # numbers that are copied in the time that a Gather takes to find one row
 
 
 @dataclass(frozen=True)
@@ -26,18 +26,18 @@ class Sharing:
 
     @property
     def positions(self) -> int:
-        """The (h, q) that are summed over."""
+        """The number of pairs (h, q) that are summed over."""
         return self.place.sizes[0] * self.place.outputs[1]
 
     def cost(self, outputs: int, channels: int) -> float:
-        """Of the copies, in numbers per sample; infinite where rows cannot be shared."""
+        """Numbers per sample that picking rows copies; infinite where rows cannot be shared."""
         if self.place.strides[0] != 1:
             return math.inf
         high, wide = self.place.kernel
         return self.positions * (high * (outputs + ROW_COST) + wide * (channels + ROW_COST))
 
     def shift_cost(self, outputs: int, channels: int) -> float:
-        """Of the copies of `_shifted`; infinite at a stride, or where a tap is shifted out of the map altogether."""
+        """Numbers per sample that shifting whole maps copies; infinite at a stride, or where a tap leaves the map."""
         if set(self.place.strides) != {1} or not self._all_taps_meet:
             return math.inf
         high, wide = self.place.kernel
@@ -56,11 +56,11 @@ class Sharing:
         return [(-shift * columns, (place.sizes[0] - rows + shift) * columns) for shift in shifts]
 
     def column_shifts(self) -> list[tuple[int, int]]:
-        """Likewise of x's columns, that bring column tap j to the columns of dy."""
+        """The same for x's columns: column tap j to the columns of dy."""
         return self._shifts(1)
 
     def output_row_shifts(self) -> list[tuple[int, int]]:
-        """Likewise of x's rows, that bring row tap i to the rows of dy."""
+        """The same for x's rows: row tap i to the rows of dy."""
         return self._shifts(0)
 
     def _shifts(self, axis: int) -> list[tuple[int, int]]:

@@ -120,14 +120,14 @@ def unfolded_planes(g: Emitter, node: Node, dy: str, place: Window) -> Factors:
 
 
 def plane_cost(place: Window, channels: int) -> float:
-    """Of the copies of `unfolded_planes`, in numbers per sample: shift, then join; only at stride 1."""
+    """Numbers per sample that `unfolded_planes` copies, to shift and then to join; infinite at a stride."""
     if set(place.strides) != {1} or Sharing(place).shift_cost(1, 1) == math.inf:
         return math.inf
     return 2.0 * channels * math.prod((*place.kernel, *place.outputs))
 
 
 def unfolded_by_group(g: Emitter, node: Node, dy: str, place: Window, groups: int) -> Factors:
-    """As `unfolded`, group by group: L [groups, O / groups, positions]."""
+    """The factors of `unfolded` group by group: L [groups, O / groups, positions]."""
     outputs, channels, *_ = static(g.shape(node.inputs[1]))
     taps, positions, rows = math.prod(place.kernel), math.prod(place.outputs), outputs // groups
     x = g.reshape(node.inputs[0], (N, groups, channels, math.prod(place.sizes)))

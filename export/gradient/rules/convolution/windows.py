@@ -1,4 +1,4 @@
-"""Where the windows of convolutions and pools lie: attributes with ONNX's defaults, resolved."""
+"""The places of the windows of convolutions and pools, with ONNX's defaults resolved."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from export.graph.graph import Node, Shape, static
 
 @dataclass(frozen=True)
 class Window:
-    """Per spatial axis: sizes of input, output and kernel, stride, dilation, padding at both ends."""
+    """Windows along each spatial axis: sizes of input, output and kernel, stride, dilation, padding at both ends."""
 
     sizes: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -21,7 +21,7 @@ class Window:
 
     @property
     def extent(self) -> tuple[int, ...]:
-        """The span of the dilated kernel."""
+        """How many entries the dilated kernel spans."""
         return tuple(d * (k - 1) + 1 for d, k in zip(self.dilations, self.kernel, strict=True))
 
     @property
@@ -32,12 +32,12 @@ class Window:
 
     @property
     def is_pointwise(self) -> bool:
-        """Every output position reads exactly the input position of the same index."""
+        """True where every output position reads only the input position of the same index."""
         return {*self.kernel, *self.strides} == {1} and not any((*self.begin, *self.end))
 
 
 def window(node: Node, x_shape: Shape, y_shape: Shape, kernel: tuple[int, ...]) -> Window:
-    """Of a node whose input and output have these shapes ([N, C, *positions])."""
+    """Return the windows of a node whose input and output have these shapes ([N, C, *positions])."""
     axes = len(kernel)
     sizes, outputs = static(x_shape[2:]), static(y_shape[2:])
     strides = tuple(node.attribute("strides") or [1] * axes)

@@ -37,7 +37,7 @@ def leaky_relu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("PRelu")
 def prelu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """As LeakyRelu with a trained slope: dslope = dy·min(x, 0), summed where it is repeated."""
+    """LeakyRelu with a trained slope: dslope = dy·min(x, 0), summed where the slope is repeated."""
     x, slope = node.inputs
     dx = _piecewise(g, node, dy, g.mul(dy, slope))
     dslope = g.mul(dy, g.op("Where", _above(g, x, 0.0), g.scalar(0.0), x))

@@ -12,7 +12,10 @@ from export.graph.graph import Batch, Node
 
 @gradient("Einsum")
 def einsum(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """For "ab,bc->ac": "ac,bc->ab" and "ab,ac->bc"; for a parameter the letter of the samples stays in front."""
+    """Swap an operand for the result: "ab,bc->ac" has the gradients "ac,bc->ab" and "ab,ac->bc".
+
+    The gradient of a parameter keeps the letter of the samples in front.
+    """
     terms, result = explicit_terms(node.attribute("equation"), [len(g.shape(name)) for name in node.inputs])
     sizes = {letter: size for term, name in zip(terms, node.inputs, strict=True)
              for letter, size in zip(term, g.shape(name), strict=True)}  # fmt: skip

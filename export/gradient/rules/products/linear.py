@@ -1,4 +1,4 @@
-"""Matrix products, and the norm twins of those that own a weight."""
+"""Matrix products, and the factors of the gradients of their weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from export.gradient.rules.factors import Arrangement, Factors
-from export.gradient.rules.registry import gradient, norm
+from export.gradient.rules.registry import gradient, weight_factors
 from export.graph.emitter import Cotangent, Emitter, PerSample
 from export.graph.graph import N, Node, Shape, keep_clear_of_samples, per_sample_size, static
 
@@ -27,9 +27,9 @@ def gemm(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return da, None, PerSample(g.unbroadcast_per_sample(dc, g.shape(node.outputs[0]), c.shape))
 
 
-@norm("Gemm")
-def gemm_norm(g: Emitter, node: Node, dy: str) -> Factors:
-    """Squared norm per sample of dB = α·dYᵀ·A, of the summed loss."""
+@weight_factors("Gemm")
+def gemm_factors(g: Emitter, node: Node, dy: str) -> Factors:
+    """dB = α·dYᵀ·A per sample, of the summed loss."""
     a, b = node.inputs[:2]
     outputs, inputs = static(g.shape(b)) if node.attribute("transB", 0) else static(g.shape(b))[::-1]
     alpha = node.attribute("alpha", 1.0)
@@ -58,9 +58,9 @@ def matmul(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return da, db
 
 
-@norm("MatMul")
-def matmul_norm(g: Emitter, node: Node, dy: str) -> Factors:
-    """Squared norm per sample of dW for a constant operand W of two axes, of the summed loss."""
+@weight_factors("MatMul")
+def matmul_factors(g: Emitter, node: Node, dy: str) -> Factors:
+    """dW per sample for a constant operand W of two axes, of the summed loss."""
     a, b = node.inputs
     weight = b if g.value(b) is not None else a
     shape = static(g.shape(weight))

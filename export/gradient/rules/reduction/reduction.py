@@ -12,7 +12,7 @@ from export.graph.graph import Node, keep_clear_of_samples
 
 @gradient("ReduceSum")
 def reduce_sum(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    return _answer(node, g.repeat(_kept(g, node, dy), g.shape(node.inputs[0])))
+    return _only_first(node, g.repeat(_kept(g, node, dy), g.shape(node.inputs[0])))
 
 
 @gradient("CumSum")
@@ -29,12 +29,12 @@ def reduce_extremum(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     attained = g.op("Equal", node.inputs[0], _kept(g, node, node.outputs[0]))
     ones = g.op("Where", attained, g.scalar(1.0), g.scalar(0.0))
     share = g.op("Div", _kept(g, node, dy), g.reduce_sum(ones, reduced_axes(g, node), keepdims=True))
-    return _answer(node, g.op("Where", attained, share, g.scalar(0.0)))
+    return _only_first(node, g.op("Where", attained, share, g.scalar(0.0)))
 
 
 @gradient("ReduceL1")
 def reduce_l1(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    return _answer(node, g.mul(g.op("Sign", node.inputs[0]), _kept(g, node, dy)))
+    return _only_first(node, g.mul(g.op("Sign", node.inputs[0]), _kept(g, node, dy)))
 
 
 @gradient("ReduceL2")
@@ -42,26 +42,26 @@ def reduce_l2(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """x/‖x‖, and 0 at x = 0 as in torch."""
     x, y = node.inputs[0], _kept(g, node, node.outputs[0])
     dx = g.mul(x, g.op("Div", _kept(g, node, dy), y))
-    return _answer(node, g.op("Where", g.op("Equal", y, g.scalar(0.0)), g.scalar(0.0), dx))
+    return _only_first(node, g.op("Where", g.op("Equal", y, g.scalar(0.0)), g.scalar(0.0), dx))
 
 
 @gradient("ReduceSumSquare")
 def reduce_sum_square(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    return _answer(node, g.mul(node.inputs[0], g.mul(_kept(g, node, dy), g.scalar(2.0))))
+    return _only_first(node, g.mul(node.inputs[0], g.mul(_kept(g, node, dy), g.scalar(2.0))))
 
 
 @gradient("ReduceLogSum")
 def reduce_log_sum(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """ln Σx: 1/Σx = e⁻ʸ for every entry."""
     slope = g.op("Exp", g.op("Neg", _kept(g, node, node.outputs[0])))
-    return _answer(node, g.repeat(g.mul(_kept(g, node, dy), slope), g.shape(node.inputs[0])))
+    return _only_first(node, g.repeat(g.mul(_kept(g, node, dy), slope), g.shape(node.inputs[0])))
 
 
 @gradient("ReduceLogSumExp")
 def reduce_log_sum_exp(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """ln Σeˣ: softmax(x) = exp(x − y)."""
     softmax = g.op("Exp", g.op("Sub", node.inputs[0], _kept(g, node, node.outputs[0])))
-    return _answer(node, g.mul(softmax, _kept(g, node, dy)))
+    return _only_first(node, g.mul(softmax, _kept(g, node, dy)))
 
 
 def _kept(g: Emitter, node: Node, tensor: str) -> str:
@@ -72,5 +72,6 @@ def _kept(g: Emitter, node: Node, tensor: str) -> str:
     return g.reshape(tensor, [1 if axis in axes else size for axis, size in enumerate(shape)])
 
 
-def _answer(node: Node, dx: str) -> Sequence[Cotangent]:
+def _only_first(node: Node, dx: str) -> Sequence[Cotangent]:
+    """dx for the first operand, and none for the axes."""
     return dx, *([None] * (len(node.inputs) - 1))

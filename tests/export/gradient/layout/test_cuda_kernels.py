@@ -24,7 +24,7 @@ MEAN_MORE_THAN_IN_OPSET_18 = {
 
 
 def has_cuda_kernel(operator: str, opset: int) -> bool:
-    """As ONNX Runtime matches: a kernel "13+" serves only the schema of opset 13 itself, not a later one."""
+    """Match as ONNX Runtime does: a kernel "13+" serves only the schema of opset 13 itself, not a later one."""
     schema = defs.get_schema(operator, opset)
     since = schema.since_version
     return any(

@@ -1,4 +1,4 @@
-"""What the passes put in place of what the rules emit, and what ONNX Runtime makes of it."""
+"""The passes replace what the rules emit, and ONNX Runtime keeps the result in its blocked layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asserted of one case, whether it stands in the table or was drawn."""
+"""The assertions about one case, from the table or drawn."""
 
 from __future__ import annotations
 
