@@ -21,8 +21,8 @@ from export.graph.errors import InvalidModel, UnsupportedGraph, UnsupportedOpera
 from export.graph.graph import OPSET, STANDARD, Graph, live_nodes, static, to_model
 from export.graph.lower import lower, opset_of
 from export.graph.names import distinct_names, original, shown
+from export.standard.inference import in_inference
 from export.tracing.folding import dtype_of, fold
-from export.tracing.inference import in_inference
 from service.contract.bundle_schema import Layer, OtherParameter
 
 NAMED_IN_A_NOTE = 6

@@ -11,25 +11,25 @@ from onnx import ModelProto
 from export.graph.errors import UnsupportedGraph
 from export.graph.graph import Graph, N
 from export.graph.names import distinct_names
-from export.importing.agreement import TOLERANCE, Reference, own_scores, require_same_answers
-from export.importing.answer import understood
-from export.importing.appended import Appended
-from export.importing.batch import baked_batch, free_batch
-from export.importing.errors import OptionMismatch, faults_of
-from export.importing.head import chosen_output, refuse_decisions, with_standard_ends
-from export.importing.image import image_input, with_open_sizes
-from export.importing.integers import with_float_weights
-from export.importing.logarithms import Logarithms
-from export.importing.normalization import folded_normalization
-from export.importing.options import ImportOptions
-from export.importing.order import in_order, require_computed
-from export.importing.probes import probes
-from export.importing.reading import read_model
-from export.importing.rounding import without_rounding
-from export.importing.standard import inlined, keep_only, standardize
-from export.importing.weights import name_weights, untrained, weights_as_initializers
+from export.importing.answer.agreement import TOLERANCE, Reference, own_scores, require_same_answers
+from export.importing.answer.answer import understood
+from export.importing.answer.appended import Appended
+from export.importing.answer.head import chosen_output, refuse_decisions, with_standard_ends
+from export.importing.answer.logarithms import Logarithms
+from export.importing.answer.probes import probes
+from export.importing.answer.rounding import without_rounding
+from export.importing.file.image import image_input, with_open_sizes
+from export.importing.file.reading import read_model
+from export.importing.flags.errors import OptionMismatch, faults_of
+from export.importing.flags.options import ImportOptions
+from export.importing.weights.integers import with_float_weights
+from export.importing.weights.naming import name_weights, untrained, weights_as_initializers
+from export.importing.weights.normalization import folded_normalization
+from export.standard.inference import in_inference
+from export.standard.opset import inlined, keep_only, standardize
+from export.standard.order import in_order, require_computed
 from export.tracing.folding import fold
-from export.tracing.inference import in_inference
+from export.tracing.freeing import baked_batch, free_batch
 from service.contract.bundle_schema import InputSpec
 
 

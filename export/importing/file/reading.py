@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from onnx import TensorProto, external_data_helper, numpy_helper
 
 from export.graph.errors import InvalidModel
-from export.importing.other_files import seems_to_be
+from export.importing.file.other_files import seems_to_be
 
 BEGINNING = 512
 """Another kind of file is recognised by so many bytes."""

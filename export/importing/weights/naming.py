@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from export.graph.errors import UnsupportedOperator
-from export.importing.head import rename_tensors
-from export.importing.standard import captured
+from export.importing.answer.head import rename_tensors
+from export.standard.opset import captured
 
 WEIGHT_OPERANDS = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
 BIAS_OPERANDS = {"Conv": 2, "ConvTranspose": 2, "Gemm": 2}

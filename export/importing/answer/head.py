@@ -8,7 +8,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from export.graph.errors import UnsupportedGraph
 from export.graph.names import renamed
-from export.importing.errors import OptionMismatch
+from export.importing.flags.errors import OptionMismatch
 
 INPUT, LOGITS = "input", "logits"
 PASSED = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Cast"}

@@ -7,7 +7,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 from onnx.reference import ReferenceEvaluator
 
 from export.graph.graph import IR_VERSION, STANDARD, stored_tensors
-from export.importing.head import rename_tensors
+from export.importing.answer.head import rename_tensors
 
 REFERENCE_OPSET = 21
 QUANTIZERS = {"QuantizeLinear", "DequantizeLinear"}
