@@ -16,9 +16,11 @@ from onnx import GraphProto, ModelProto, NodeProto
 
 OWN = "/~"
 """Part of every name that is derived from a tensor's or node's name while a graph is brought into shape."""
+INPUT, LOGITS = "input", "logits"
+"""The two ends of every graph of ours."""
 CONTRACT = frozenset(
     {
-        *("input", "label", "cotangent_scale", "logits", "features"),
+        *(INPUT, "label", "cotangent_scale", LOGITS, "features"),
         *("activation_square", "weight_square", "scaled_square", "bias_square", "other_square", "batch_square"),
         *("input_gradient", "activation_mean", "activation_variance", "activation_zero_share", "channel_peak"),
     }
@@ -54,7 +56,8 @@ def of_contract(name: str) -> bool:
 def distinct_names(model: ModelProto, contract: bool = True) -> ModelProto:
     """`model` with no name of the engine's, and none that two branches or a branch and the graph around it share.
 
-    `contract` false leaves the names of the contract alone. The model itself where nothing is to be renamed.
+    An image that is called `input` and a first output that is called `logits` keep those names. `contract`
+    false leaves all names of the contract alone. The model itself where nothing is to be renamed.
     """
     naming = _Naming(model, contract)
     plan = naming.plan(model.graph, {})
@@ -77,6 +80,8 @@ class _Plan:
 class _Naming:
     def __init__(self, model: ModelProto, contract: bool) -> None:
         self._contract = contract
+        self._ends = {INPUT} & {value.name for value in model.graph.input}
+        self._ends |= {LOGITS} & {value.name for value in model.graph.output[:1]}
         self._taken = set(_all_names(model.graph))
         self._defined: set[str] = set()
         self.renames = False
@@ -96,7 +101,7 @@ class _Naming:
         return found
 
     def _clashes(self, name: str, inside: bool) -> bool:
-        return inside or OWN in name or (self._contract and of_contract(name))
+        return inside or OWN in name or (self._contract and of_contract(name) and name not in self._ends)
 
     def _fresh(self, name: str) -> str:
         new = renamed(name, self._taken)

@@ -1,383 +1,236 @@
 """A graph exported for one fixed number of samples, made to take any number.
 
 Exporters bake the batch into constants: `Reshape` targets, `Expand` and `Resize` sizes, `Slice` ends.
-The walk below follows each tensor at two batch sizes, the baked one and a free one, knows in which
-axis the samples lie, and rewrites just the constants that hold the batch.
+The walk follows each tensor at two batch sizes, the baked one and a larger one, knows in which axis the
+samples lie, and rewrites just the constants that hold the batch.
 
 A batch of one leaves it open which axis of a `Reshape` target holds the samples. Memory order
 narrows it: one sample's run of numbers is as long after the reshape as before. Of the axes that fit,
 an axis of just the batch comes first ([1, C, 1, 1] → [1, C]), then one that leaves all axes behind it
 as they were ([L, 1, C] → [L, C]), then one that the samples lead ([L, 1, C] → [L, heads, C/heads]);
 the last axis, of features, comes last.
-`export.importing.agreement` then runs both graphs.
+Nothing here proves the choice right: whoever frees a graph runs it beside the baked one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TypeProto, defs, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
-from onnx.shape_inference import infer_node_outputs
+from onnx import ModelProto, numpy_helper
 
-from export.graph.branches import taken
 from export.graph.errors import UnsupportedOperator
-from export.graph.graph import IR_VERSION, OPSET
+from export.graph.graph import Array, Batch, Node, batch_axis, nodes_of
 from export.graph.names import OWN
-from export.tracing.placing import flat_places, sources
+from export.tracing.folding import REWRITES, emit_batch_arithmetic
+from export.tracing.walk import Walk
 
-Array = NDArray[Any]
-
-FREE_FACTOR = 7  # the free trace runs at this many times the baked batch
+FREE_FACTOR = 7
+"""The second trace runs at so many times the baked batch: few sizes grow by it by chance."""
 END_OF_AXIS = np.iinfo(np.int64).max
-SHAPE_OPERAND_SIZE = 4096  # larger constants are never shapes, and inference would copy them
 ADVICE = "export the model with a free batch axis"
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the samples lie: axis `axis`, of `before · N · after` entries."""
+class Fit:
+    """An axis of a reshaped tensor that may hold the samples, and its entries before and behind each."""
 
     axis: int
-    before: int = 1
-    after: int = 1
-
-
-def free_batch(model: ModelProto, batch: int) -> ModelProto:
-    """`model` with the first axis of its one input free instead of `batch`.
-
-    Raises UnsupportedOperator where the samples cannot be told apart.
-    """
-    return _Freeing(model, batch).model()
-
-
-class _Trace:
-    """Shapes and types of all tensors at one batch size, and the values of those that are constant."""
-
-    def __init__(self) -> None:
-        self.types: dict[str, TypeProto] = {}
-
-    def know(self, name: str, value: Array) -> None:
-        element = helper.np_dtype_to_tensor_dtype(value.dtype)
-        self.types[name] = helper.make_tensor_type_proto(element, value.shape)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return tuple(dimension.dim_value for dimension in self.types[name].tensor_type.shape.dim)
-
-    def infer(self, node: NodeProto, values: Mapping[str, Array]) -> None:
-        operands = [name for name in node.input if name]
-        small = {
-            name: numpy_helper.from_array(values[name], name)
-            for name in operands
-            if name in values and values[name].size <= SHAPE_OPERAND_SIZE
-        }
-        try:
-            found = infer_node_outputs(
-                defs.get_schema(node.op_type, OPSET),
-                node,
-                {name: self.types[name] for name in operands},
-                small,
-                opset_imports=[helper.make_opsetid("", OPSET)],
-                ir_version=IR_VERSION,
-            )
-        except Exception as error:
-            reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-            raise _refusal(node, f"its shape does not follow from the batch ({reason})") from error
-        self.types.update(found)
-
-
-class _Freeing:
-    """One walk over the nodes; `nodes` is the freed graph as it grows."""
-
-    def __init__(self, model: ModelProto, batch: int) -> None:
-        graph = model.graph
-        self._source, self._batch = model, batch
-        self._image = graph.input[0].name
-        self._values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-        self._made: dict[str, Array] = {}
-        self._nodes: list[NodeProto] = []
-        self._places: dict[str, Place] = {self._image: Place(0)}
-        self._baked, self._free = _Trace(), _Trace()
-        for name, value in self._values.items():
-            self._baked.know(name, value)
-            self._free.know(name, value)
-        image = graph.input[0].type.tensor_type
-        sizes = [dimension.dim_value for dimension in image.shape.dim]
-        self._baked.types[self._image] = helper.make_tensor_type_proto(image.elem_type, sizes)
-        sizes[0] *= FREE_FACTOR
-        self._free.types[self._image] = helper.make_tensor_type_proto(image.elem_type, sizes)
-        for node in graph.node:
-            self._walk(node)
-
-    def model(self) -> ModelProto:
-        freed = ModelProto()
-        freed.CopyFrom(self._source)
-        graph = freed.graph
-        del graph.node[:]
-        del graph.value_info[:]
-        graph.node.extend(self._nodes)
-        read = {name for node in self._nodes for name in node.input}
-        graph.initializer.extend(
-            numpy_helper.from_array(value, name) for name, value in self._made.items() if name in read
-        )
-        graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
-        for dimension in graph.output[0].type.tensor_type.shape.dim:
-            dimension.Clear()
-        return freed
-
-    def _walk(self, node: NodeProto) -> None:
-        if node.op_type == "If" and node.input[0] in self._values:
-            wanted = "then_branch" if self._values[node.input[0]].all() else "else_branch"
-            branch = next(attribute.g for attribute in node.attribute if attribute.name == wanted)
-            for part in taken(branch, node.output, node.name):
-                self._walk(part)
-            return
-        if self._fold(node):
-            return
-        self._baked.infer(node, self._values)
-        for rewritten in self._rewrite(node):
-            self._free.infer(rewritten, self._values)
-            self._nodes.append(rewritten)
-        for name in node.output:
-            if name:
-                self._place(node, name)
-
-    def _fold(self, node: NodeProto) -> bool:
-        """Shapes, and whatever follows from constants alone, become constants at the baked batch."""
-        if node.op_type in ("Shape", "Size") and node.input[0] in self._baked.types:
-            shape = self._baked.shape(node.input[0])
-            bounds = {attribute.name: attribute.i for attribute in node.attribute}
-            part = shape[bounds.get("start", 0) : bounds.get("end")]
-            results = [np.array(part if node.op_type == "Shape" else math.prod(shape), dtype=np.int64)]
-        elif all(name in self._values for name in node.input if name):
-            results = _evaluate(node, self._values)
-        else:
-            return False
-        for name, value in zip(node.output, results, strict=False):
-            self._make(name, value)
-        return True
-
-    def _make(self, name: str, value: Array) -> str:
-        self._values[name] = self._made[name] = value
-        self._baked.know(name, value)
-        self._free.know(name, value)
-        return name
-
-    def _rewrite(self, node: NodeProto) -> Iterator[NodeProto]:
-        place = self._places.get(node.input[0]) if node.input else None
-        if node.op_type == "Concat":
-            yield from self._concat(node)
-        elif place is None:
-            yield node
-        elif node.op_type == "Reshape":
-            yield self._reshape(node, place)
-        elif node.op_type == "Expand":
-            yield self._expand(node, place)
-        elif node.op_type == "Slice":
-            yield self._slice(node, place)
-        elif node.op_type == "Resize" and len(node.input) > 3 and node.input[3]:
-            yield self._resize(node, place)
-        elif node.op_type == "Gather" and place == Place(0, 1, place.after):
-            yield from self._gather(node, place)
-        elif node.op_type == "ScatterND" and place == Place(0) and node.input[2] in self._places:
-            yield from self._scatter(node)
-        else:
-            yield node
-
-    def _reshape(self, node: NodeProto, place: Place) -> NodeProto:
-        target = list(self._baked.shape(node.output[0]))
-        new = self._place_in(tuple(target), node, place)
-        target[new.axis] = -1
-        self._places[node.output[0]] = new
-        return self._with_operand(node, 1, np.array(target, dtype=np.int64), attributes={"allowzero"})
-
-    def _place_in(self, target: tuple[int, ...], node: NodeProto, place: Place) -> Place:
-        """The axis of a reshaped tensor that holds the samples; see the module's docstring."""
-        shape = self._baked.shape(node.input[0])
-        stride = place.after * math.prod(shape[place.axis + 1 :])
-        fits = []
-        for axis, size in enumerate(target):
-            inner = math.prod(target[axis + 1 :])
-            after = stride // inner if inner and stride % inner == 0 else 0
-            if after and size % (self._batch * after) == 0:
-                fits.append(Place(axis, size // (self._batch * after), after))
-        if not fits:
-            raise _refusal(node, f"the batch {self._batch} is spread over axes of {list(target)}")
-        pure = [fit for fit in fits if fit.before == fit.after == 1]
-        kept = [fit for fit in fits if fit.after == 1 and target[fit.axis + 1 :] == shape[place.axis + 1 :]]
-        leading = [fit for fit in fits if fit.axis < len(target) - 1]
-        outer = [fit for fit in leading if fit.before == 1]
-        same = [fit for fit in pure if fit.axis == place.axis]
-        choices = same or pure or kept or outer or leading or fits
-        return choices[0]
-
-    def _expand(self, node: NodeProto, place: Place) -> NodeProto:
-        target = self._constant(node, 1).copy()
-        axis = place.axis + len(target) - len(self._baked.shape(node.input[0]))
-        if axis >= 0:
-            target[axis] = 1
-        return self._with_operand(node, 1, target)
-
-    def _slice(self, node: NodeProto, place: Place) -> NodeProto:
-        starts, ends = self._constant(node, 1), self._constant(node, 2).copy()
-        axes = self._constant(node, 3) if len(node.input) > 3 and node.input[3] else np.arange(len(starts))
-        rank, size = len(self._baked.shape(node.input[0])), self._baked.shape(node.input[0])[place.axis]
-        for position, axis in enumerate(axes):
-            if axis % rank == place.axis:
-                if starts[position] != 0 or ends[position] < size:
-                    raise _refusal(node, "it takes some samples of the batch and leaves others")
-                ends[position] = END_OF_AXIS
-        return self._with_operand(node, 2, ends)
-
-    def _resize(self, node: NodeProto, place: Place) -> NodeProto:
-        """Sizes of the other axes only."""
-        rank = len(self._baked.shape(node.input[0]))
-        axes = next((list(a.ints) for a in node.attribute if a.name == "axes"), list(range(rank)))
-        kept = [position for position, axis in enumerate(axes) if axis % rank != place.axis]
-        resized = self._with_operand(node, 3, self._constant(node, 3)[kept], attributes={"axes"})
-        resized.attribute.append(helper.make_attribute("axes", [axes[position] for position in kept]))
-        return resized
-
-    def _gather(self, node: NodeProto, place: Place) -> Iterator[NodeProto]:
-        """From samples laid end to end, each within itself: along an axis of its own (torch's `as_strided`)."""
-        index, axis = self._values.get(node.input[1]), next((a.i for a in node.attribute if a.name == "axis"), 0)
-        if axis != 0 or index is None or not index.ndim or len(index) != self._batch:
-            yield node
-            return
-        within = index - np.arange(self._batch).reshape(-1, *[1] * (index.ndim - 1)) * place.after
-        if (within != within[0]).any() or within.min() < 0 or within.max() >= place.after:
-            raise _refusal(node, "it takes entries of one sample into another")
-        apart = f"{node.output[0]}{OWN}samples"
-        sizes = [-1, place.after, *self._baked.shape(node.input[0])[1:]]
-        target = self._make(f"{apart}_shape", np.array(sizes, dtype=np.int64))
-        yield helper.make_node("Reshape", [node.input[0], target], [apart], name=apart)
-        rows = self._make(f"{apart}_rows", within[0])
-        yield helper.make_node("Gather", [apart, rows], node.output, name=node.name, axis=1)
-
-    def _scatter(self, node: NodeProto) -> Iterator[NodeProto]:
-        """Updates at baked places of every sample, written at the same places of any number: a `Gather` from both."""
-        index, shape = self._values.get(node.input[1]), self._baked.shape(node.input[0])
-        if index is None or index.ndim < 2 or index.shape[-1] < 2 or len(index) != self._batch:
-            yield node
-            return
-        if any(attribute.s != b"none" for attribute in node.attribute):
-            raise _refusal(node, "it combines what it writes with what was there")
-        samples = np.arange(self._batch).reshape(-1, *[1] * (index.ndim - 2))
-        if (index[..., 0] != samples).any() or (index[..., 1:] != index[:1, ..., 1:]).any():
-            raise _refusal(node, "it writes into samples otherwise than into each alike")
-        depth = index.shape[-1]
-        counted, rest = shape[1:depth], shape[depth:]
-        places, size, stem = flat_places(index[0, ..., 1:], counted), math.prod(counted), node.output[0]
-        flat: list[str] = []
-        for operand, count in ((node.input[0], size), (node.input[2], places.size)):
-            target = self._make(f"{stem}_{count}_{len(flat)}_shape", np.array([-1, count, *rest], dtype=np.int64))
-            flat.append(f"{stem}_part_{len(flat)}")
-            yield helper.make_node("Reshape", [operand, target], flat[-1:], name=flat[-1])
-        yield helper.make_node("Concat", flat, [f"{stem}_both"], name=f"{stem}_both", axis=1)
-        chosen = self._make(f"{stem}_source", sources(places, size))
-        yield helper.make_node("Gather", [f"{stem}_both", chosen], [f"{stem}_flat"], name=f"{stem}_flat", axis=1)
-        whole = self._make(f"{stem}_shape", np.array([-1, *shape[1:]], dtype=np.int64))
-        yield helper.make_node("Reshape", [f"{stem}_flat", whole], node.output, name=node.name)
-
-    def _concat(self, node: NodeProto) -> Iterator[NodeProto]:
-        """Operands without samples (a class token) are repeated for every sample."""
-        place = next((self._places[name] for name in node.input if name in self._places), None)
-        if place is None:
-            yield node
-            return
-        copy = NodeProto()
-        copy.CopyFrom(node)
-        for index, name in enumerate(node.input):
-            if name not in self._places:
-                copy.input[index] = f"{node.output[0]}{OWN}operand_{index}"
-                yield from self._repeat(node, name, place, copy.input[index])
-        yield copy
-
-    def _repeat(self, node: NodeProto, name: str, place: Place, per_sample: str) -> Iterator[NodeProto]:
-        """The operand `name` of a Concat, once for every sample, as `per_sample`."""
-        shape = self._baked.shape(name)
-        if (place.before, place.after) != (1, 1) or shape[place.axis] != self._batch:
-            raise _refusal(node, f"operand {name!r} has no axis for the samples")
-        row = name
-        if name in self._values and self._batch > 1:
-            value = self._values[name]
-            first = np.take(value, [0], axis=place.axis)
-            if not (value == first).all():
-                raise _refusal(node, f"constant {name!r} differs from sample to sample of the baked batch")
-            row = self._make(f"{name}{OWN}first", first)
-        count, target = f"{per_sample}_samples", f"{per_sample}_shape"
-        around = [np.array(part, dtype=np.int64) for part in (shape[: place.axis], shape[place.axis + 1 :])]
-        yield helper.make_node("Shape", [self._image], [count], name=count, start=0, end=1)
-        parts = [self._make(f"{target}_{side}", part) for side, part in enumerate(around) if part.size]
-        parts.insert(1 if around[0].size else 0, count)
-        yield helper.make_node("Concat", parts, [target], name=target, axis=0)
-        yield helper.make_node("Expand", [row, target], [per_sample], name=per_sample)
-        sizes = list(shape)
-        sizes[place.axis] *= FREE_FACTOR
-        element = self._baked.types[name].tensor_type.elem_type
-        self._free.types[per_sample] = helper.make_tensor_type_proto(element, sizes)
-        self._places[per_sample] = Place(place.axis)
-
-    def _with_operand(
-        self, node: NodeProto, index: int, value: Array, attributes: set[str] | frozenset[str] = frozenset()
-    ) -> NodeProto:
-        """A copy of `node` with another constant operand, and without the named attributes."""
-        copy = NodeProto()
-        copy.CopyFrom(node)
-        copy.input[index] = self._make(f"{node.output[0]}{OWN}operand_{index}", value)
-        kept = [attribute for attribute in node.attribute if attribute.name not in attributes]
-        del copy.attribute[:]
-        copy.attribute.extend(kept)
-        return copy
-
-    def _constant(self, node: NodeProto, index: int) -> Array:
-        if node.input[index] not in self._values:
-            raise _refusal(node, f"its operand {node.input[index]!r} is computed from the image")
-        return self._values[node.input[index]]
-
-    def _place(self, node: NodeProto, name: str) -> None:
-        baked, free = self._baked.shape(name), self._free.shape(name)
-        if len(baked) != len(free):
-            raise _refusal(node, "its rank depends on the batch")
-        axes = [axis for axis, (a, b) in enumerate(zip(baked, free, strict=True)) if a != b]
-        sources = [self._places[operand] for operand in node.input if operand in self._places]
-        if name in self._places:
-            axes = [self._places[name].axis] if axes == [self._places[name].axis] else []
-        if not sources:
-            return
-        if len(axes) != 1 or free[axes[0]] != FREE_FACTOR * baked[axes[0]]:
-            raise _refusal(node, "its output does not have one axis for the samples")
-        if name not in self._places:
-            per_sample = baked[axes[0]] // self._batch
-            source = next((s for s in sources if s.before * s.after == per_sample), Place(0, 1, per_sample))
-            self._places[name] = Place(axes[0], source.before, source.after)
-
-
-def _evaluate(node: NodeProto, values: Mapping[str, Array]) -> list[Array]:
-    operands = {name: values[name] for name in node.input if name}
-    inputs = [
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
-        for name, value in operands.items()
-    ]
-    outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
-    graph = helper.make_graph([node], "constant", inputs, outputs)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    try:
-        return [np.asarray(value) for value in ReferenceEvaluator(model).run(None, operands)]
-    except Exception as error:
-        raise _refusal(node, f"its constant value cannot be computed ({error})") from error
-
-
-def _refusal(node: NodeProto, reason: str) -> UnsupportedOperator:
-    return UnsupportedOperator(node.op_type, node.name or node.output[0], reason, ADVICE)
+    before: int
+    after: int
 
 
 def baked_batch(model: ModelProto) -> int | None:
-    """The number of samples the graph was exported for, None where it is free."""
+    """Return the number of samples the graph was exported for, None where it is free."""
     size: int = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
     return size if size > 0 else None
+
+
+def free_batch(model: ModelProto, batch: int) -> ModelProto:
+    """Return `model` with the first axis of its one input free instead of `batch`, constants folded.
+
+    Raises UnsupportedOperator or UnsupportedGraph where the samples cannot be told apart.
+    """
+    sizes = [dimension.dim_value for dimension in model.graph.input[0].type.tensor_type.shape.dim]
+    walk = _BakedWalk(model, sizes[1:], (batch, FREE_FACTOR * batch), (_unbaked, *REWRITES))
+    walk.stated = walk.traces[:1]
+    graph = walk.run(nodes_of(model.graph))
+    emit_batch_arithmetic(graph)
+    freed = ModelProto()
+    freed.CopyFrom(model)
+    del freed.graph.node[:]
+    del freed.graph.value_info[:]
+    freed.graph.node.extend(node.to_proto() for node in graph.nodes)
+    read = {name for node in graph.nodes for name in node.inputs} | {graph.output}
+    read -= {tensor.name for tensor in model.graph.initializer}
+    freed.graph.initializer.extend(
+        numpy_helper.from_array(value, name) for name, value in graph.constants.items() if name in read
+    )
+    freed.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
+    for dimension in freed.graph.output[0].type.tensor_type.shape.dim:
+        dimension.Clear()
+    return freed
+
+
+class _BakedWalk(Walk):
+    """A walk over nodes whose constants hold the number of samples of the first trace."""
+
+    def _append(self, node: Node) -> None:
+        super()._append(node)
+        given = any(batch_axis(shape) is not None for shape in self.computed_shapes(node))
+        if given and any(batch_axis(self.graph.shapes[name]) is None for name in node.outputs if name):
+            raise _refusal(node, "its output does not have one axis for the samples")
+
+
+def _unbaked(walk: Walk, node: Node) -> list[Node]:
+    """Return the nodes in the place of one whose constants hold the batch; none where none do."""
+    if node.operator == "Concat":
+        return _repeated(walk, node)
+    rule = RULES.get(node.operator)
+    if rule is None:
+        return []
+    axis = batch_axis(walk.shape(node.inputs[0]))
+    return [] if axis is None else rule(walk, node, axis)
+
+
+def _reshape(walk: Walk, node: Node, axis: int) -> list[Node]:
+    if node.inputs[1] in walk.graph.batch_linear:
+        return []
+    baked = walk.traces[0]
+    baked.infer(node)
+    target = baked.shape(node.outputs[0])
+    fit = _chosen(walk, node, axis, target)
+    free = np.array([-1 if at == fit.axis else size for at, size in enumerate(target)], dtype=np.int64)
+    attributes = {name: value for name, value in node.attributes.items() if name != "allowzero"}
+    return _with_operand(walk, replace(node, attributes=attributes), 1, free)
+
+
+def _chosen(walk: Walk, node: Node, axis: int, target: tuple[int, ...]) -> Fit:
+    """Return the axis of a reshaped tensor that holds the samples; see the module's docstring."""
+    batch, source = walk.traces[0].batch, walk.shape(node.inputs[0])
+    place = source[axis]
+    assert isinstance(place, Batch)
+    behind = tuple(size for size in source[axis + 1 :] if isinstance(size, int))
+    run = place.after * math.prod(behind)
+    fits = []
+    for candidate, size in enumerate(target):
+        inner = math.prod(target[candidate + 1 :])
+        after = run // inner if inner and run % inner == 0 else 0
+        if after and size % (batch * after) == 0:
+            fits.append(Fit(candidate, size // (batch * after), after))
+    if not fits:
+        raise _refusal(node, f"the batch {batch} is spread over axes of {list(target)}")
+    pure = [fit for fit in fits if fit.before == fit.after == 1]
+    same = [fit for fit in pure if fit.axis == axis]
+    kept = [fit for fit in fits if fit.after == 1 and target[fit.axis + 1 :] == behind]
+    leading = [fit for fit in fits if fit.axis < len(target) - 1]
+    outer = [fit for fit in leading if fit.before == 1]
+    return (same or pure or kept or outer or leading or fits)[0]
+
+
+def _expand(walk: Walk, node: Node, axis: int) -> list[Node]:
+    target = _operand(walk, node, 1)
+    behind = axis + len(target) - len(walk.shape(node.inputs[0]))  # sizes are aligned from the last on
+    free = [1 if position == behind else size for position, size in enumerate(target)]
+    return _with_operand(walk, node, 1, np.array(free, dtype=np.int64))
+
+
+def _slice(walk: Walk, node: Node, batch_at: int) -> list[Node]:
+    starts, ends = _operand(walk, node, 1), _operand(walk, node, 2).copy()
+    axes = _operand(walk, node, 3) if node.input(3) else np.arange(len(starts))
+    baked = walk.traces[0].shape(node.inputs[0])
+    for position, axis in enumerate(axes):
+        if axis % len(baked) == batch_at:
+            if starts[position] != 0 or ends[position] < baked[batch_at]:
+                raise _refusal(node, "it takes some samples of the batch and leaves others")
+            ends[position] = END_OF_AXIS
+    return _with_operand(walk, node, 2, ends)
+
+
+def _resize(walk: Walk, node: Node, batch_at: int) -> list[Node]:
+    """State the sizes of the other axes only."""
+    if not node.input(3):
+        return []
+    rank = len(walk.shape(node.inputs[0]))
+    axes = node.attribute("axes") or list(range(rank))
+    kept = [position for position, axis in enumerate(axes) if axis % rank != batch_at]
+    named = replace(node, attributes={**node.attributes, "axes": [axes[position] for position in kept]})
+    return _with_operand(walk, named, 3, _operand(walk, node, 3)[kept])
+
+
+def _repeated(walk: Walk, node: Node) -> list[Node]:
+    """A Concat whose operands without samples (a class token) are repeated for every sample."""
+    shapes = [walk.shape(name) for name in node.inputs]
+    whole = next((shape for shape in shapes if batch_axis(shape) is not None), None)
+    if whole is None:
+        return []
+    nodes: list[Node] = []
+    operands = list(node.inputs)
+    for index, shape in enumerate(shapes):
+        if batch_axis(shape) is None:
+            operands[index] = f"{node.outputs[0]}{OWN}operand_{index}"
+            nodes += _copies(walk, node, node.inputs[index], whole, operands[index])
+    return [*nodes, replace(node, inputs=tuple(operands))] if nodes else []
+
+
+def _copies(walk: Walk, node: Node, name: str, whole: tuple[Any, ...], copies: str) -> list[Node]:
+    """The operand `name` of a Concat whose others are shaped like `whole`, once for every sample, as `copies`."""
+    axis, batch = batch_axis(whole), walk.traces[0].batch
+    shape = walk.traces[0].shape(name)
+    assert axis is not None
+    if whole[axis] != Batch() or shape[axis] != batch:
+        raise _refusal(node, f"operand {name!r} has no axis for the samples")
+    nodes: list[Node] = []
+    row = name
+    if name in walk.graph.constants and batch > 1:
+        value = walk.graph.constants[name]
+        first = np.take(value, [0], axis=axis)
+        if not (value == first).all():
+            raise _refusal(node, f"constant {name!r} differs from sample to sample of the baked batch")
+        row = f"{copies}_first"
+        nodes.append(_stored(row, first))
+    count, target = f"{copies}_samples", f"{copies}_shape"
+    nodes.append(Node("Shape", (walk.graph.input,), (count,), {"start": 0, "end": 1}, count))
+    sides = (shape[:axis], shape[axis + 1 :])
+    nodes += [_stored(f"{target}_{side}", np.array(sizes, dtype=np.int64)) for side, sizes in enumerate(sides)]
+    parts = (f"{target}_0", count, f"{target}_1")
+    nodes.append(Node("Concat", parts, (target,), {"axis": 0}, target))
+    return [*nodes, Node("Expand", (row, target), (copies,), {}, copies)]
+
+
+RULES: dict[str, Callable[[Walk, Node, int], list[Node]]] = {
+    "Reshape": _reshape,
+    "Expand": _expand,
+    "Slice": _slice,
+    "Resize": _resize,
+}
+"""For operators whose first operand holds the samples, in the axis that each is told."""
+
+
+def _operand(walk: Walk, node: Node, index: int) -> Array:
+    """Return an integer operand as it is at the baked batch."""
+    name = node.inputs[index]
+    if name not in walk.traces[0].values:
+        raise _refusal(node, f"its operand {name!r} is computed from the image")
+    return walk.traces[0].values[name]
+
+
+def _with_operand(walk: Walk, node: Node, index: int, value: Array) -> list[Node]:
+    """Return the node with another constant operand; nothing where that is what it has, so that a rewrite ends."""
+    current = walk.graph.constants.get(node.inputs[index])
+    if current is not None and np.array_equal(current, value):
+        return []
+    name = f"{node.outputs[0]}{OWN}operand_{index}"
+    operands = tuple(name if position == index else operand for position, operand in enumerate(node.inputs))
+    return [_stored(name, value), replace(node, inputs=operands)]
+
+
+def _stored(name: str, value: Array) -> Node:
+    return Node("Constant", (), (name,), {"value": numpy_helper.from_array(value, name)}, name)
+
+
+def _refusal(node: Node, reason: str) -> UnsupportedOperator:
+    return UnsupportedOperator(node.operator, node.name, reason, ADVICE)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, NodeProto
 
 from export.graph.errors import UnsupportedGraph
-from export.graph.names import renamed
 from export.importing.flags.errors import OptionMismatch
 
-INPUT, LOGITS = "input", "logits"
 PASSED = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Cast"}
 
 
@@ -46,32 +42,3 @@ def refuse_decisions(model: ModelProto, output: str) -> None:
             f"the model ends in {last.op_type} (node {last.name!r}), not in scores of exclusive classes; "
             f"name the tensor of logits with --output (here perhaps {last.input[0]!r})"
         )
-
-
-def with_standard_ends(model: ModelProto, logits: str) -> ModelProto:
-    """A copy whose input is called `input` and whose tensor `logits` [N, K] is the one output, of that name."""
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    graph = copy.graph
-    taken = {name for node in graph.node for name in (*node.input, *node.output)}
-    names = {graph.input[0].name: INPUT, logits: LOGITS}
-    for name in (INPUT, LOGITS):
-        if name in taken and name not in names:
-            names[name] = renamed(name, taken)
-    rename_tensors(graph, names)
-    del graph.output[:]
-    graph.output.append(helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["N", None]))
-    return copy
-
-
-def rename_tensors(graph: GraphProto, names: Mapping[str, str]) -> None:
-    """Give tensors other names, everywhere in `graph` and its branches at once."""
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                rename_tensors(attribute.g, names)
-        for field in (node.input, node.output):
-            for index, name in enumerate(field):
-                field[index] = names.get(name, name)
-    for entry in (*graph.initializer, *graph.input, *graph.output):
-        entry.name = names.get(entry.name, entry.name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
+from collections.abc import Collection
 
-from export.graph.graph import IR_VERSION, STANDARD, stored_tensors
-from export.importing.answer.head import rename_tensors
+from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
+
+from export.graph.graph import STANDARD, Array, node_of, stored_tensors
+from export.standard.ends import rename_tensors
+from export.tracing.evaluation import evaluate
 
 REFERENCE_OPSET = 21
 QUANTIZERS = {"QuantizeLinear", "DequantizeLinear"}
@@ -16,48 +17,33 @@ DEQUANTIZED = "weights that the file stores as integers are taken as the floats 
 
 
 def with_float_weights(model: ModelProto) -> tuple[ModelProto, tuple[str, ...]]:
-    """A copy in which what is dequantized from constants is an initializer, and a note if there was any."""
+    """Return a copy in which what is dequantized from constants is an initializer, and a note if there was any."""
+    stored = stored_tensors(model.graph)
+    # The reference evaluator knows these operators from opset 19 on, and no earlier one gives them another meaning.
+    opset = max(REFERENCE_OPSET, *(entry.version for entry in model.opset_import if entry.domain in STANDARD))
+    values: dict[str, Array] = {}
+    kept: list[NodeProto] = []
+    for node in model.graph.node:
+        operands = [name for name in node.input if name]
+        known = all(name in stored or name in values for name in operands)
+        if node.op_type in QUANTIZERS and known and node.domain in STANDARD:
+            given = {name: values[name] if name in values else numpy_helper.to_array(stored[name]) for name in operands}
+            values[node.output[0]] = evaluate(node_of(node), given, opset)[0]
+        else:
+            kept.append(node)
+    if not values:
+        return model, ()
     copy = ModelProto()
     copy.CopyFrom(model)
     graph = copy.graph
-    constants = stored_tensors(graph)
-    kept: list[NodeProto] = []
-    found: dict[str, TensorProto] = {}
-    for node in graph.node:
-        known = all(name in constants for name in node.input if name)
-        if node.op_type in QUANTIZERS and known and node.domain in STANDARD:
-            constants[node.output[0]] = found[node.output[0]] = _value(copy, node, constants)
-        else:
-            kept.append(node)
-    if not found:
-        return model, ()
     del graph.node[:]
     graph.node.extend(kept)
-    graph.initializer.extend(found.values())
-    rename_tensors(graph, _plain_names(graph, found))
+    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in values.items())
+    rename_tensors(graph, _plain_names(graph, values))
     return copy, (DEQUANTIZED,)
 
 
-def _value(model: ModelProto, node: NodeProto, constants: dict[str, TensorProto]) -> TensorProto:
-    """The value that one node makes of constants, by onnx's reference evaluator, which knows it from opset 19."""
-    operands = []
-    for name in node.input:
-        if name:
-            tensor = TensorProto()
-            tensor.CopyFrom(constants[name])
-            tensor.name = name
-            operands.append(tensor)
-    output = helper.make_tensor_value_info(node.output[0], TensorProto.UNDEFINED, None)
-    version = max(REFERENCE_OPSET, *(entry.version for entry in model.opset_import if entry.domain in STANDARD))
-    alone = helper.make_model(
-        helper.make_graph([node], "constant", [], [output], operands),
-        opset_imports=[helper.make_opsetid("", version)],
-        ir_version=IR_VERSION,
-    )
-    return numpy_helper.from_array(np.asarray(next(iter(ReferenceEvaluator(alone).run(None, {})))), node.output[0])
-
-
-def _plain_names(graph: GraphProto, found: dict[str, TensorProto]) -> dict[str, str]:
+def _plain_names(graph: GraphProto, found: Collection[str]) -> dict[str, str]:
     """The weights' own names, without what the quantizer added, where those are free."""
     taken = {entry.name for entry in (*graph.initializer, *graph.input, *graph.output)}
     taken |= {name for node in graph.node for name in node.output}
