@@ -74,7 +74,7 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = (), logits: 
     A final Softmax is removed, unless `logits` says that the output is logits whatever it ends in;
     BatchNormalization is folded into the convolution before it.
 
-    Raises UnsupportedGraph or UnsupportedOperator.
+    Raises InvalidModel, UnsupportedGraph or UnsupportedOperator.
     """
     model, training_notes = in_inference(distinct_names(inlined(model)))
     model = at_our_opset(model)
