@@ -16,8 +16,8 @@ NEGATIVE_NUMBERS = re.compile(r"-[\d.]")
 
 
 def _bundle(options: argparse.Namespace) -> int:
-    from export.trained import export_run
-    from models.data import load
+    from export.trained.export_run import export_run
+    from models.training.data import load
 
     bundle = export_run(options.run, options.name or options.run.name, load(options.data), options.out)
     worst = dict.fromkeys(("float32", "float64"), 0.0)
@@ -32,8 +32,8 @@ def _bundle(options: argparse.Namespace) -> int:
 
 
 def _record(options: argparse.Namespace) -> int:
-    from export.memory.record import record
-    from models.data import load
+    from export.statistics.record import record
+    from models.training.data import load
 
     data = load(options.data)
     bundle = record(options.bundle, data.labels, data.train)
@@ -52,11 +52,11 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _rewrite(options: argparse.Namespace) -> int:
-    from export.memory.evaluate import normalized
-    from export.memory.record import spread
-    from export.rewrite import rewrite
-    from export.trained import VERIFIED_IMAGES
-    from models.data import load
+    from export.statistics.evaluate import normalized
+    from export.statistics.record import spread
+    from export.trained.export_run import VERIFIED_IMAGES
+    from export.trained.rewrite import rewrite
+    from models.training.data import load
     from service.contract.bundle_schema import Bundle
 
     photographs = spread(load(options.data).test, VERIFIED_IMAGES).images
@@ -69,8 +69,8 @@ def _rewrite(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from export.memory.evaluate import evaluate
-    from models.data import load
+    from export.statistics.evaluate import evaluate
+    from models.training.data import load
 
     data = load(options.data)
     result = evaluate(options.bundle, data.labels, data.test if options.split == "test" else data.train)
@@ -82,7 +82,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from export.shipped import shipped_table
+    from export.bundle_table import shipped_table
 
     print(shipped_table(options.bundles))
     return 0

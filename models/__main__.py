@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
-from models.data import load
-from models.network import CATALOGUE, architecture
+from models.networks.network import CATALOGUE, architecture
 from models.phenomena import command as phenomena
 from models.phenomena import seeds
-from models.recipe import CAUTIONARY, PAPER, Recipe
-from models.train import Training
+from models.training.data import load
+from models.training.recipe import CAUTIONARY, PAPER, Recipe
+from models.training.train import Training
 
 
 def parser() -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from export.shipped import shipped_table
+from export.bundle_table import shipped_table
 from service.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent

@@ -18,10 +18,10 @@ import torch
 
 from export.coverage import report
 from export.coverage.exporters import EXPORTERS
-from export.coverage.files import File, files, measure_file, producer
+from export.coverage.families import FAMILIES, Family
 from export.coverage.measure import Measurement, measure
+from export.coverage.other_producers import File, files, measure_file, producer
 from export.coverage.served import ServiceDisagrees, ask
-from export.coverage.zoo import FAMILIES, Family
 from export.graph.errors import GradientError
 from export.importing import ImportedModel
 
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _in_order(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Families as `zoo.py` has them, then files by name."""
+    """Families as `families.py` has them, then files by name."""
     order = [f"{family.name}, {exporter}" for family in FAMILIES for exporter in EXPORTERS]
     order += sorted(key for key, row in rows.items() if "file" in row)
     return {key: rows[key] for key in order if key in rows}

@@ -13,17 +13,14 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
-from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 from torch import Tensor, nn
 
-from export.coverage.reference import Truth, clearest, truth
-from export.coverage.zoo import CLASSES, Family, build, images
+from export.coverage.autograd import Truth, clearest, truth
+from export.coverage.families import CLASSES, Family, build, images
 from export.gradient import Prepared, differentiate, prepare, to_float64
 from export.importing import ImportedModel, ImportOptions, import_classifier
 from export.running.reference import evaluate
-
-Array = NDArray[Any]
 
 SAMPLES = 3
 DRAWN = 24
@@ -122,7 +119,7 @@ def _differentiated(imported: ImportedModel, model: ModelProto) -> tuple[Prepare
 
 
 def compare(
-    prepared: Prepared, answers: Mapping[str, Array], expected: Truth, names: Mapping[str, str]
+    prepared: Prepared, answers: Mapping[str, np.ndarray], expected: Truth, names: Mapping[str, str]
 ) -> dict[str, float]:
     """Largest relative difference by quantity; `names` maps our layers and parameters to torch's."""
     rows: dict[str, list[float]] = {name: [] for name in ("activation", "weight", "batch", "other")}
@@ -145,13 +142,13 @@ def compare(
     return differences
 
 
-def whole(found: Array, expected: Array) -> float:
+def whole(found: np.ndarray, expected: np.ndarray) -> float:
     """‖difference‖/‖truth‖ of a sample's whole input gradient, the largest."""
     difference = np.sqrt(((found - expected) ** 2).sum((1, 2, 3)))
     return float((difference / np.sqrt((expected**2).sum((1, 2, 3)))).max())
 
 
-def relative(square: Array, norm: Array) -> float:
+def relative(square: np.ndarray, norm: np.ndarray) -> float:
     """Largest relative difference of √square to `norm`; where the norm is 0 the answer must be 0 too."""
     root = np.sqrt(np.asarray(square, dtype=np.float64))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -159,13 +156,13 @@ def relative(square: Array, norm: Array) -> float:
     return float(np.nan_to_num(ratio, nan=np.inf).max(initial=0.0))
 
 
-def _feeds(batch: Tensor, classes: Array, precision: type[np.floating[Any]]) -> dict[str, Array]:
+def _feeds(batch: Tensor, classes: np.ndarray, precision: type[np.floating[Any]]) -> dict[str, np.ndarray]:
     ones = np.ones(len(batch), dtype=precision)
     return {"input": batch.numpy().astype(precision), "label": classes, "cotangent_scale": ones}
 
 
-def _by_onnxruntime(graphs: list[ModelProto], feeds: Mapping[str, Array]) -> dict[str, Array]:
-    answers: dict[str, Array] = {}
+def _by_onnxruntime(graphs: list[ModelProto], feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    answers: dict[str, np.ndarray] = {}
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     for model in graphs:
@@ -175,8 +172,8 @@ def _by_onnxruntime(graphs: list[ModelProto], feeds: Mapping[str, Array]) -> dic
     return answers
 
 
-def _by_reference(graphs: list[ModelProto], feeds: Mapping[str, Array]) -> dict[str, Array]:
-    answers: dict[str, Array] = {}
+def _by_reference(graphs: list[ModelProto], feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    answers: dict[str, np.ndarray] = {}
     for model in graphs:
         answers |= evaluate(model, feeds)
     return answers
@@ -195,7 +192,7 @@ def loss(rounded: Truth, expected: Truth) -> dict[str, float]:
     return {**found, "other": found["weight"]}
 
 
-def _best_match(network: nn.Module, weights: Mapping[str, Array | None]) -> tuple[nn.Module, dict[str, str]]:
+def _best_match(network: nn.Module, weights: Mapping[str, np.ndarray | None]) -> tuple[nn.Module, dict[str, str]]:
     """The exporter may have folded BatchNorm: compare with the network as it is, or as folded by torch."""
     found = []
     present = {name: value for name, value in weights.items() if value is not None}
@@ -222,7 +219,7 @@ def folded(network: nn.Module) -> nn.Module | None:
     return fused.requires_grad_(True)
 
 
-def match(mine: Mapping[str, Array], theirs: Mapping[str, Array]) -> dict[str, str]:
+def match(mine: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> dict[str, str]:
     """My name → their name, by equal numbers: exporters rename, transpose and reshape."""
     by_content: dict[tuple[int, float], list[str]] = {}
     for name, value in theirs.items():
@@ -242,10 +239,10 @@ def match(mine: Mapping[str, Array], theirs: Mapping[str, Array]) -> dict[str, s
     return names
 
 
-def _key(value: Array) -> tuple[int, float]:
+def _key(value: np.ndarray) -> tuple[int, float]:
     return value.size, float(np.linalg.norm(value.astype(np.float64)))
 
 
-def _same_numbers(a: Array, b: Array) -> bool:
+def _same_numbers(a: np.ndarray, b: np.ndarray) -> bool:
     scale = float(np.abs(b).max(initial=0)) or 1.0
     return bool(np.allclose(np.sort(a, axis=None), np.sort(b, axis=None), rtol=0, atol=FOLDING_TOLERANCE * scale))

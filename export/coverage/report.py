@@ -20,7 +20,7 @@ Architecture families, written to ONNX by torch's two exporters, imported as a s
 
 on {machine} with {versions}. Random weights, distinct scales, calibrated BatchNorm,
 ten classes, images of 32 to 96 pixels; the networks are torchvision's, but for the plain network,
-MobileNet v1 and MLP-Mixer (`export/coverage/zoo.py`).
+MobileNet v1 and MLP-Mixer (`export/coverage/families.py`).
 
 Each figure is the **largest relative difference over all layers and three samples** between the
 float32 graph in ONNX Runtime and torch autograd in float64: of the activation-gradient, weight-gradient

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.phenomena import features, path
+from export.phenomena import features, image_shattering
 from export.phenomena.shipped import Photographs, network, network_input, read_bundles, read_photographs, session
-from models.network import CATALOGUE, Network
+from models.networks.network import CATALOGUE, Network
+from models.networks.untrained import untrained
 from models.phenomena import degradation, identity
 from models.phenomena.command import write_sections
 from models.phenomena.section import Section
 from models.phenomena.seeds import FILE as SEEDS_FILE
-from models.untrained import untrained
 from service.contract.bundle_schema import Bundle
 
 FAMILIES = ("plain20", "resnet20", "plain56", "resnet56")
@@ -67,17 +67,19 @@ def path_section(options: argparse.Namespace, bundles: dict[str, Bundle]) -> Sec
     trained, fresh = {}, {}
     for name in FAMILIES:
         fresh_network = untrained(CATALOGUE[name], torch.from_numpy(inputs), classes=len(reference.labels))
-        fresh[name] = path.path_gradients(path.of_network(fresh_network), pairs, points, lags)
+        fresh[name] = image_shattering.path_gradients(image_shattering.of_network(fresh_network), pairs, points, lags)
         if name in bundles:
-            gradient = path.of_bundle(session(options.bundles, bundles[name], "input_gradient"))
-            trained[name] = path.path_gradients(gradient, pairs, points, lags)
-    white, brown = path.references(points, lags)
-    return path.section(path.Measurement(trained, fresh, white, brown, points), _again(path.KEY, "--data DIR"))
+            gradient = image_shattering.of_bundle(session(options.bundles, bundles[name], "input_gradient"))
+            trained[name] = image_shattering.path_gradients(gradient, pairs, points, lags)
+    white, brown = image_shattering.references(points, lags)
+    return image_shattering.section(
+        image_shattering.Measurement(trained, fresh, white, brown, points), _again(image_shattering.KEY, "--data DIR")
+    )
 
 
 def _pairs(
     inputs: np.ndarray[tuple[int, ...], np.dtype[np.float32]], photographs: Photographs, per_class: int, count: int
-) -> list[path.Pair]:
+) -> list[image_shattering.Pair]:
     """The i-th photograph of a class with the next one of the class three further on."""
     classes = len(inputs) // per_class
     pairs = []
@@ -117,7 +119,7 @@ def _again(key: str, *more: str) -> str:
 SECTIONS: dict[str, Callable[[argparse.Namespace, dict[str, Bundle]], Section]] = {
     degradation.KEY: degradation_section,
     identity.KEY: identity_section,
-    path.KEY: path_section,
+    image_shattering.KEY: path_section,
     features.KEY: features_section,
 }
-NEEDS_PHOTOGRAPHS = {path.KEY, features.KEY}
+NEEDS_PHOTOGRAPHS = {image_shattering.KEY, features.KEY}

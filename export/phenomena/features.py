@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from export.memory.separability import mean_scores, pool, standardised
+from export.statistics.separability import mean_scores, pool, standardised
 from models.phenomena import style
 from models.phenomena.section import Section, Statement, table
 
@@ -18,8 +18,6 @@ KEY = "features"
 BATCH_SIZE = 50
 RIDGE = 0.1
 """Weight of the probe's penalty, per photograph, on standardised features."""
-
-Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,9 @@ class Measurement:
     strongest: dict[str, StrongestMaps]
 
 
-def pooled_features(maps_session: onnxruntime.InferenceSession, inputs: NDArray[np.float32]) -> dict[str, Float64]:
+def pooled_features(
+    maps_session: onnxruntime.InferenceSession, inputs: NDArray[np.float32]
+) -> dict[str, NDArray[np.float64]]:
     """Every convolution's map averaged over a 2 × 2 grid: float64 [n, 4·channels] by layer, in forward order."""
     names = map_names(maps_session)
     found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
@@ -68,7 +68,7 @@ def map_names(maps_session: onnxruntime.InferenceSession) -> list[str]:
 
 
 def separation(
-    layer: str, features: Float64, classes: NDArray[np.int64], fitting: NDArray[np.bool_]
+    layer: str, features: NDArray[np.float64], classes: NDArray[np.int64], fitting: NDArray[np.bool_]
 ) -> LayerSeparation:
     """Fit both classifiers on the photographs where `fitting` is true, judge them on the others."""
     standard = standardised(features, fitting)
@@ -81,11 +81,13 @@ def separation(
     )
 
 
-def linear_scores(known: Float64, targets: Float64, unknown: Float64) -> Float64:
+def linear_scores(
+    known: NDArray[np.float64], targets: NDArray[np.float64], unknown: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Ridge regression on one-hot targets (closed form): scores [n, classes]."""
     gram = known.T @ known + RIDGE * len(known) * np.eye(known.shape[1])
     weights = np.linalg.solve(gram, known.T @ (targets - targets.mean(axis=0)))
-    scores: Float64 = unknown @ weights + targets.mean(axis=0)
+    scores: NDArray[np.float64] = unknown @ weights + targets.mean(axis=0)
     return scores
 
 

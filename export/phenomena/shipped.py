@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from PIL import Image
 
-from export.memory.evaluate import normalized
-from models.data import IMAGE_SUFFIXES, DataError
-from models.network import Architecture, Network
+from export.statistics.evaluate import normalized
+from models.networks.network import Architecture, Network
+from models.training.data import IMAGE_SUFFIXES, DataError
 from service.contract.bundle_schema import Bundle, GraphName
 
 

@@ -20,12 +20,10 @@ from typing import Any, cast
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-Array = NDArray[Any]
-Answer = tuple[Array, ...]
+Answer = tuple[np.ndarray, ...]
 
 
 def evaluator(model: onnx.ModelProto) -> ReferenceEvaluator:
@@ -33,7 +31,7 @@ def evaluator(model: onnx.ModelProto) -> ReferenceEvaluator:
     return ReferenceEvaluator(model, new_ops=CORRECTED)
 
 
-def evaluate(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
+def evaluate(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The model's outputs by name."""
     ready = evaluator(model)
     return dict(zip(ready.output_names, ready.run(None, dict(feeds)), strict=True))
@@ -44,7 +42,7 @@ class MaxPool(OpRun):
 
     op_domain = ""
 
-    def _run(self, x: Array, **attributes: Any) -> Answer:
+    def _run(self, x: np.ndarray, **attributes: Any) -> Answer:
         kernel, axes = attributes["kernel_shape"], x.ndim - 2
         strides = attributes.get("strides") or [1] * axes
         dilations = attributes.get("dilations") or [1] * axes
@@ -99,14 +97,14 @@ def _window_counts(
 class GlobalMaxPool(OpRun):
     op_domain = ""
 
-    def _run(self, x: Array) -> Answer:
+    def _run(self, x: np.ndarray) -> Answer:
         return (x.max(axis=tuple(range(2, x.ndim)), keepdims=True),)
 
 
 class LRN(OpRun):
     op_domain = ""
 
-    def _run(self, x: Array, alpha: float, beta: float, bias: float, size: int) -> Answer:
+    def _run(self, x: np.ndarray, alpha: float, beta: float, bias: float, size: int) -> Answer:
         squares = np.zeros_like(x)
         for channel in range(x.shape[1]):
             near = x[:, max(0, channel - (size - 1) // 2) : channel + size // 2 + 1]
@@ -117,7 +115,7 @@ class LRN(OpRun):
 class LpNormalization(OpRun):
     op_domain = ""
 
-    def _run(self, x: Array, axis: int, p: int) -> Answer:
+    def _run(self, x: np.ndarray, axis: int, p: int) -> Answer:
         size = np.linalg.norm(x, ord=p, axis=axis, keepdims=True)
         return (np.divide(x, size, out=np.zeros_like(x), where=size != 0),)
 
@@ -127,7 +125,7 @@ class ConvTranspose(OpRun):
 
     op_domain = ""
 
-    def _run(self, x: Array, weight: Array, bias: Array | None = None, **attributes: Any) -> Answer:
+    def _run(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None, **attributes: Any) -> Answer:
         axes, groups = x.ndim - 2, attributes.get("group") or 1
         strides = attributes.get("strides") or [1] * axes
         dilations = attributes.get("dilations") or [1] * axes
@@ -189,7 +187,12 @@ class Pad(OpRun):
     op_domain = ""
 
     def _run(
-        self, x: Array, pads: Array, value: Array | None = None, axes: Array | None = None, mode: str = "constant"
+        self,
+        x: np.ndarray,
+        pads: np.ndarray,
+        value: np.ndarray | None = None,
+        axes: np.ndarray | None = None,
+        mode: str = "constant",
     ) -> Answer:
         along = range(x.ndim) if axes is None else [int(axis) % x.ndim for axis in axes]
         widths = [(0, 0)] * x.ndim
@@ -205,14 +208,14 @@ class Pad(OpRun):
 class Erf(OpRun):
     op_domain = ""
 
-    def _run(self, x: Array) -> Answer:
+    def _run(self, x: np.ndarray) -> Answer:
         return (_erf(x),)
 
 
 class Gelu(OpRun):
     op_domain = ""
 
-    def _run(self, x: Array, approximate: str = "none") -> Answer:
+    def _run(self, x: np.ndarray, approximate: str = "none") -> Answer:
         if approximate == "tanh":
             bent = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
         else:
@@ -220,14 +223,14 @@ class Gelu(OpRun):
         return ((0.5 * x * (1 + bent)).astype(x.dtype),)
 
 
-def _erf(x: Array) -> Array:
+def _erf(x: np.ndarray) -> np.ndarray:
     return np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype)  # type: ignore[no-any-return]
 
 
 class GatherElements(OpRun):
     op_domain = ""
 
-    def _run(self, x: Array, indices: Array, axis: int = 0) -> Answer:
+    def _run(self, x: np.ndarray, indices: np.ndarray, axis: int = 0) -> Answer:
         return (np.take_along_axis(x, indices % x.shape[axis], axis),)
 
 

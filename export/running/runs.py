@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
-from numpy.typing import NDArray
 
 from export.running.reference import evaluator
 
-Array = NDArray[Any]
-Run = Callable[[dict[str, Array]], dict[str, Array]]
+Run = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 def in_onnxruntime(model: onnx.ModelProto) -> Run:
@@ -28,7 +25,7 @@ def in_float64(model: onnx.ModelProto) -> Run:
     ready = evaluator(model)
     names = [output.name for output in model.graph.output]
 
-    def run(feeds: dict[str, Array]) -> dict[str, Array]:
+    def run(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         promoted = {
             name: value.astype(np.float64) if np.issubdtype(value.dtype, np.floating) else value
             for name, value in feeds.items()

@@ -12,16 +12,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from export.gradient import differentiate, prepare, to_float64
-from export.running.parity import LOGIT_BOUND, NORM_BOUND, relative_difference
 from export.running.runs import in_float64, in_onnxruntime
+from export.verification.parity import LOGIT_BOUND, NORM_BOUND, relative_difference
 from export.writing.bundle import read_bundle
 from service.contract.bundle_schema import Bundle, GraphName, ParityCheck
 from service.contract.norms import losses, measure
-
-Array = NDArray[Any]
 
 IMAGES = 8
 STEP = 1e-8
@@ -43,15 +40,17 @@ def recheck(folder: Path, run: Path | None, seed: int = 0) -> tuple[ParityCheck,
     images = np.random.default_rng(seed).normal(size=(IMAGES, *shape)).astype(np.float32)
     if run is None:
         return _without_source(bundle, graphs, images)
+    from export.trained.forward import constants_of, forward_graph, read_run
     from export.verification.verify import verify
-    from export.writing.forward import constants_of, forward_graph, read_run
 
     trained = read_run(run)
     forward = forward_graph(trained.network, spec.height)
     return verify(trained.network, forward, constants_of(trained.network), graphs, images)
 
 
-def _without_source(bundle: Bundle, graphs: dict[GraphName, onnx.ModelProto], images: Array) -> tuple[ParityCheck, ...]:
+def _without_source(
+    bundle: Bundle, graphs: dict[GraphName, onnx.ModelProto], images: np.ndarray
+) -> tuple[ParityCheck, ...]:
     untrained = _untrained(bundle, graphs["forward"])
     double = prepare(to_float64(_logits_only(graphs["forward"])), constants=untrained, logits=True)
     classes = np.arange(len(images), dtype=np.int64) % len(bundle.labels)
@@ -87,7 +86,7 @@ def _without_source(bundle: Bundle, graphs: dict[GraphName, onnx.ModelProto], im
     )
 
 
-def _central_differences(double: Any, image: Array, label: Array) -> ParityCheck:
+def _central_differences(double: Any, image: np.ndarray, label: np.ndarray) -> ParityCheck:
     """⟨v, dL/dx⟩ against (L(x + hv) - L(x - hv)) / 2h along random directions v, relative to ‖v‖·‖dL/dx‖."""
     forward, backward = in_float64(double.forward), in_float64(differentiate(double, "input_gradient"))
     gradient = backward({"input": image, "label": label, "cotangent_scale": np.ones(1)})["input_gradient"]

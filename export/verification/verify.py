@@ -15,17 +15,15 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from export.gradient import differentiate, prepare, to_float64
-from export.running.parity import LOGIT_BOUND, NORM_BOUND, ParityError, relative_difference
 from export.running.runs import Run, in_float64, in_onnxruntime
+from export.verification.parity import LOGIT_BOUND, NORM_BOUND, ParityError, relative_difference
 from service.contract.bundle_schema import GraphName, Layer, OtherParameter, ParityCheck
 from service.contract.norms import measure
 
-Array = NDArray[Any]
 Precision = Literal["float32", "float64"]
 
 BATCHES = (1, 8)
@@ -39,16 +37,16 @@ this factor times what torch's own float32 loses, and never above the second num
 class Reference:
     """What torch says, in float64: logits [n, k] and norms per sample, named as the service names them."""
 
-    logits: Array
-    outputs: dict[str, Array]
+    logits: np.ndarray
+    outputs: dict[str, np.ndarray]
 
 
 def reference(
     network: nn.Module,
     layers: tuple[Layer, ...],
     other: tuple[OtherParameter, ...],
-    images: Array,
-    classes: Array,
+    images: np.ndarray,
+    classes: np.ndarray,
     dtype: torch.dtype = torch.float64,
 ) -> Reference:
     """Every output of the gradient graphs, by autograd in `dtype`, one sample at a time.
@@ -62,7 +60,7 @@ def reference(
     biases = {layer.name: network.get_parameter(f"{layer.name}.bias") for layer in layers if layer.bias}
     others = {entry.name: network.get_parameter(entry.name) for entry in other}
     parameters = [*weights.values(), *biases.values(), *others.values()]
-    rows: dict[str, list[Array]] = {}
+    rows: dict[str, list[np.ndarray]] = {}
     summed = [torch.zeros_like(weight) for weight in weights.values()]
     logits = []
     for image, number in zip(images, classes, strict=True):
@@ -128,7 +126,7 @@ def verify(
     forward: onnx.ModelProto,
     constants: tuple[str, ...],
     graphs: Mapping[GraphName, onnx.ModelProto],
-    images: Array,
+    images: np.ndarray,
 ) -> tuple[ParityCheck, ...]:
     """Measure every output of `graphs` at batch 1 and 8.
 
@@ -180,7 +178,7 @@ def verify(
     return tuple(checks)
 
 
-def _answers(run: Run, model: onnx.ModelProto, images: Array, classes: Array) -> dict[str, Array]:
+def _answers(run: Run, model: onnx.ModelProto, images: np.ndarray, classes: np.ndarray) -> dict[str, np.ndarray]:
     """A graph's outputs as the service would report them: norms, measured at as many scales as needed."""
     available = {"input": images.astype(np.float32), "label": classes}
     feeds = {value.name: available[value.name] for value in model.graph.input if value.name in available}
@@ -189,7 +187,7 @@ def _answers(run: Run, model: onnx.ModelProto, images: Array, classes: Array) ->
     return measure(lambda scale: run(feeds | {"cotangent_scale": scale}), len(images))
 
 
-def difference(output: str, answer: Array, expected: Reference) -> float:
+def difference(output: str, answer: np.ndarray, expected: Reference) -> float:
     """Of logits the largest absolute difference, of everything else the largest relative one."""
     if output == "logits":
         return float(np.abs(answer - expected.logits).max())

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -20,8 +19,6 @@ from export.graph.errors import one_line
 from export.writing.bundle import WEIGHTS_FILE, WeightFile, with_external_weights
 from service.contract.bundle_schema import Bundle, GraphName
 from service.contract.runtime import RunHandle, Runtime, Session, zeros_for
-
-Array = NDArray[Any]
 
 BATCHES = (1, 3)
 
@@ -69,7 +66,7 @@ class Trial:
                     return f"at batch {batch} its {output} has shape {list(value.shape)}"
         return None
 
-    def logits(self, images: NDArray[np.float32], batch: int) -> Array:
+    def logits(self, images: NDArray[np.float32], batch: int) -> np.ndarray:
         """The forward graph's logits [M, K] of the tensor `input` [M, …], so many at a time."""
         parts = [images[start : start + batch] for start in range(0, len(images), batch)]
         return np.concatenate([self._forward.run({"input": part})["logits"] for part in parts])

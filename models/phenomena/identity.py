@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.identity import with_identity_layers
-from models.network import Network
+from models.networks.identity_layers import with_identity_layers
+from models.networks.network import Network
 from models.phenomena import style
 from models.phenomena.section import Section, Statement, number, table
 

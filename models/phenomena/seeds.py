@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from models.data import DataSet, Split, load
-from models.network import architecture
+from models.networks.network import architecture
 from models.phenomena.degradation import SeedResult
-from models.recipe import Recipe
-from models.train import Training
+from models.training.data import DataSet, Split, load
+from models.training.recipe import Recipe
+from models.training.train import Training
 
 MODELS = ("plain20", "plain56", "resnet20", "resnet56")
 FILE = "degradation-seeds.json"

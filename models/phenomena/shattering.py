@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from models.laboratory import (
+from models.networks.scalar_nets import (
     LaboratoryNet,
     autocorrelation,
     brown_noise,

@@ -9,7 +9,7 @@ from statistics import geometric_mean
 import numpy as np
 from matplotlib.figure import Figure
 
-from models.chains import Chain, ChainGradients, decades_per_layer, gradients
+from models.networks.chains import Chain, ChainGradients, decades_per_layer, gradients
 from models.phenomena import style
 from models.phenomena.section import Section, Statement, number, table
 

@@ -9,7 +9,7 @@ import pytest
 from bench import scaling
 from bench.gradients import __main__ as gradients
 from bench.page import marks, replace_section
-from bench.serving import __main__ as serving
+from bench.serving import report as serving
 from deploy.check import report
 from deploy.check.trial import Trial, table
 

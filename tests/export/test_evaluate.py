@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.memory.evaluate import evaluate
-from models.data import DataError, Split
+from export.statistics.evaluate import evaluate
+from models.training.data import DataError, Split
 from service.contract.bundle_schema import Bundle
 
 ROOT = Path(__file__).parent.parent.parent

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.memory.record import record
-from export.memory.separability import nearest_mean, pool
-from models.data import DataError, Split
+from export.statistics.record import record
+from export.statistics.separability import nearest_mean, pool
+from models.training.data import DataError, Split
 from service.bundles.disk import read_bundle
 from service.contract.bundle_schema import Bundle
 

@@ -11,9 +11,9 @@ import torch
 from onnx import numpy_helper
 
 from export.gradient import prepare
-from export.rewrite import _keep, rebuilt
+from export.trained.forward import RunError, constants_of, forward_graph
+from export.trained.rewrite import _keep, rebuilt
 from export.writing.bundle import read_bundle
-from export.writing.forward import RunError, constants_of, forward_graph
 
 BUNDLES = Path(__file__).parents[2] / "models" / "bundles"
 

@@ -15,7 +15,7 @@ import torch
 from matplotlib.figure import Figure
 
 from models.__main__ import main
-from models.laboratory import LaboratoryNet, derivatives
+from models.networks.scalar_nets import LaboratoryNet, derivatives
 from models.phenomena import degradation, exploding, normalization, shattering, style, vanishing
 from models.phenomena.command import write_sections
 from models.phenomena.section import Section, Statement, write_section

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from export.coverage.exporters import EXPORTERS
+from export.coverage.families import Family
 from export.coverage.measure import BOUND, measure
-from export.coverage.zoo import Family
 
 SIZE = 16
 

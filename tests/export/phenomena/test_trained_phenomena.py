@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 
 from export.__main__ import main
-from export.memory.separability import pool
 from export.phenomena.features import LayerSeparation, Measurement, separation, statements
-from export.phenomena.path import autocorrelation, of_bundle, of_network, references, straight_path, unit
+from export.phenomena.image_shattering import autocorrelation, of_bundle, of_network, references, straight_path, unit
 from export.phenomena.shipped import network, network_input, read_bundles, read_photographs, session
-from models.data import DataError
+from export.statistics.separability import pool
 from models.phenomena import degradation, identity
+from models.training.data import DataError
 from service.contract.bundle_schema import Bundle
 
 ROOT = Path(__file__).parents[3]

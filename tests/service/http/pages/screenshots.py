@@ -15,7 +15,7 @@ import urllib.request
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Page, sync_playwright
 
 IMAGES = Path(__file__).resolve().parents[3] / "images"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -57,7 +57,7 @@ def whole_page(browser: Browser, address: str, width: int, colours: str) -> Page
     return page
 
 
-def rectangle(page: Page, first: str, last: str) -> dict[str, float]:
+def rectangle(page: Page, first: str, last: str) -> FloatRect:
     """The full width of the page, from the top of one element to a little below the bottom of another."""
     top, bottom = page.locator(first).first.bounding_box(), page.locator(last).bounding_box()
     assert top is not None

@@ -120,9 +120,12 @@ def test_an_infer_request_is_read_or_refused(
         assert read.inputs
 
 
+COMPRESSIONS: list[Callable[[bytes], bytes]] = [gzip.compress, zlib.compress]
+
+
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(
-    st.sampled_from([gzip.compress, zlib.compress]),
+    st.sampled_from(COMPRESSIONS),
     st.binary(max_size=300),
     changes,
     st.sampled_from(["gzip", "deflate"]),

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from export.graph.graph import OPSET
-from models.network import Architecture, Network
+from models.networks.network import Architecture, Network
 
 
 class RunError(ValueError):

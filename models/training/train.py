@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from models.data import DataSet, Split
-from models.network import Architecture, Network
-from models.recipe import Recipe
+from models.networks.network import Architecture, Network
+from models.training.data import DataSet, Split
+from models.training.recipe import Recipe
 
 STEPS_BETWEEN_CHECKPOINTS = 50
 PROBE_IMAGES = 128

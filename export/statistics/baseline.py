@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from export.running.runs import in_onnxruntime
 from service.contract.bundle_schema import Baseline, GraphName, Layer
 from service.contract.dead import dead_shares
 from service.contract.norms import logit_gradients, loss_labels, measure
-
-Array = NDArray[Any]
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 CHUNK = 32
@@ -27,19 +23,21 @@ SHRINKAGE = 0.05
 class Measurement:
     """Per sample and layer, in float64: norms divided by the sample's own ‖dL/dlogits‖, [n, L]."""
 
-    activation_gradient_norm: Array
-    weight_gradient_norm: Array
-    scaled_gradient_norm: Array
+    activation_gradient_norm: np.ndarray
+    weight_gradient_norm: np.ndarray
+    scaled_gradient_norm: np.ndarray
 
 
-def measure_images(model: onnx.ModelProto, images: Array, labels: Array) -> Measurement:
+def measure_images(model: onnx.ModelProto, images: np.ndarray, labels: np.ndarray) -> Measurement:
     """Run the `weight_norms` graph over `images` float32 [n, c, h, w]; `labels` int64 [n], -1 for predicted."""
     run = in_onnxruntime(model)
-    parts: dict[str, list[Array]] = {}
+    parts: dict[str, list[np.ndarray]] = {}
     for start in range(0, len(images), CHUNK):
         chunk, wanted = images[start : start + CHUNK], labels[start : start + CHUNK]
 
-        def at_scale(scale: Array, chunk: Array = chunk, wanted: Array = wanted) -> Mapping[str, Array]:
+        def at_scale(
+            scale: np.ndarray, chunk: np.ndarray = chunk, wanted: np.ndarray = wanted
+        ) -> Mapping[str, np.ndarray]:
             return run({"input": chunk, "label": wanted, "cotangent_scale": scale})
 
         answer = measure(at_scale, len(chunk))
@@ -52,7 +50,7 @@ def measure_images(model: onnx.ModelProto, images: Array, labels: Array) -> Meas
 
 
 def baseline(
-    graphs: Mapping[GraphName, onnx.ModelProto], layers: tuple[Layer, ...], images: Array, classes: Array
+    graphs: Mapping[GraphName, onnx.ModelProto], layers: tuple[Layer, ...], images: np.ndarray, classes: np.ndarray
 ) -> Baseline:
     """Quantiles per layer over the samples whose gradients are finite, with the images' own labels."""
     measured = measure_images(graphs["weight_norms"], images, classes)
@@ -65,7 +63,7 @@ def baseline(
     )
 
 
-def _quantiles(norms: Array, layers: tuple[Layer, ...]) -> dict[str, tuple[float, ...]]:
+def _quantiles(norms: np.ndarray, layers: tuple[Layer, ...]) -> dict[str, tuple[float, ...]]:
     usable = norms[np.isfinite(norms).all(axis=1)]
     if not len(usable):
         return {}
@@ -73,7 +71,7 @@ def _quantiles(norms: Array, layers: tuple[Layer, ...]) -> dict[str, tuple[float
     return {layer.name: tuple(float(v) for v in values[:, column]) for column, layer in enumerate(layers)}
 
 
-def dead_fractions(model: onnx.ModelProto, layers: tuple[Layer, ...], images: Array) -> dict[str, float]:
+def dead_fractions(model: onnx.ModelProto, layers: tuple[Layer, ...], images: np.ndarray) -> dict[str, float]:
     """The share of each layer's channels that are zero at every position of every image."""
     run = in_onnxruntime(model)
     peaks = np.max(
@@ -87,7 +85,7 @@ def dead_fractions(model: onnx.ModelProto, layers: tuple[Layer, ...], images: Ar
     return {layer.name: float(share) for layer, share in zip(layers, shares, strict=True) if layer.channels}
 
 
-def reference_statistics(graphs: Mapping[GraphName, onnx.ModelProto], images: Array) -> dict[str, Array]:
+def reference_statistics(graphs: Mapping[GraphName, onnx.ModelProto], images: np.ndarray) -> dict[str, np.ndarray]:
     """Mean [L] and precision matrix [L, L] of ln(weight gradient norm / ‖dL/dlogits‖), predicted labels.
 
     For the Mahalanobis distance of a sample's vector of norms. Empty where fewer than twice as

@@ -6,7 +6,7 @@ standardised; a layer without maps (the classifier) is taken as it is.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import onnx
@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 from export.running.runs import in_onnxruntime
 from service.contract.bundle_schema import Layer, Separability
 
-Array = NDArray[Any]
-Float64 = NDArray[np.float64]
-
 GRID: Final = 2
 CHUNK: Final = 32
 LEAST_PER_CLASS: Final = 4
@@ -25,7 +22,7 @@ LEAST_PER_CLASS: Final = 4
 
 
 def separability(
-    maps_graph: onnx.ModelProto, layers: tuple[Layer, ...], images: Array, classes: NDArray[np.int64]
+    maps_graph: onnx.ModelProto, layers: tuple[Layer, ...], images: np.ndarray, classes: NDArray[np.int64]
 ) -> Separability | None:
     """Of the layers in the `feature_maps` graph; None where a class has fewer than `LEAST_PER_CLASS` images.
 
@@ -50,10 +47,10 @@ def separability(
     )
 
 
-def pooled_features(maps_graph: onnx.ModelProto, images: Array) -> dict[str, Float64]:
+def pooled_features(maps_graph: onnx.ModelProto, images: np.ndarray) -> dict[str, NDArray[np.float64]]:
     """By layer: float64 [n, up to 4·channels]."""
     run = in_onnxruntime(maps_graph)
-    found: dict[str, list[Array]] = {}
+    found: dict[str, list[np.ndarray]] = {}
     for start in range(0, len(images), CHUNK):
         for name, values in run({"input": images[start : start + CHUNK]}).items():
             if name.startswith("map/"):
@@ -61,7 +58,7 @@ def pooled_features(maps_graph: onnx.ModelProto, images: Array) -> dict[str, Flo
     return {name: np.concatenate(parts).reshape(len(images), -1).astype(np.float64) for name, parts in found.items()}
 
 
-def pool(maps: Array) -> Array:
+def pool(maps: np.ndarray) -> np.ndarray:
     """[n, c, h, w] → [n, 4·c], the means of the four quarters (fewer where h or w is 1)."""
     height, width = (min(GRID, size) for size in maps.shape[2:])
     quarters = [
@@ -71,7 +68,7 @@ def pool(maps: Array) -> Array:
     return np.array(quarters).transpose(2, 3, 0, 1).reshape(len(maps), -1)
 
 
-def nearest_mean(features: Float64, classes: NDArray[np.int64], fitting: NDArray[np.bool_]) -> float:
+def nearest_mean(features: NDArray[np.float64], classes: NDArray[np.int64], fitting: NDArray[np.bool_]) -> float:
     """Share of the images not in `fitting` that lie nearest to the mean of their own class."""
     standard = standardised(features, fitting)
     targets = np.eye(int(classes.max()) + 1)[classes[fitting]]
@@ -79,15 +76,17 @@ def nearest_mean(features: Float64, classes: NDArray[np.int64], fitting: NDArray
     return float((scores.argmax(axis=1) == classes[~fitting]).mean())
 
 
-def standardised(features: Float64, fitting: NDArray[np.bool_]) -> Float64:
+def standardised(features: NDArray[np.float64], fitting: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Mean 0 and deviation 1 over the fitting images."""
     mean, deviation = features[fitting].mean(axis=0), features[fitting].std(axis=0)
-    result: Float64 = (features - mean) / np.where(deviation > 0, deviation, 1.0)
+    result: NDArray[np.float64] = (features - mean) / np.where(deviation > 0, deviation, 1.0)
     return result
 
 
-def mean_scores(known: Float64, targets: Float64, unknown: Float64) -> Float64:
+def mean_scores(
+    known: NDArray[np.float64], targets: NDArray[np.float64], unknown: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """−squared distance to each class's mean, up to what all classes share: [n, classes]."""
     means = (targets.T @ known) / targets.sum(axis=0)[:, None]
-    scores: Float64 = 2 * unknown @ means.T - (means**2).sum(axis=1)
+    scores: NDArray[np.float64] = 2 * unknown @ means.T - (means**2).sum(axis=1)
     return scores

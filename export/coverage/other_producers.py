@@ -12,24 +12,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
-from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
+from export.coverage.autograd import clearest
 from export.coverage.interpreted import Interpreted
 from export.coverage.measure import SAMPLES, Measurement, agreement
-from export.coverage.reference import clearest
 from export.graph.graph import STANDARD
 from export.importing import ImportedModel, ImportOptions, import_classifier
-
-Array = NDArray[Any]
 
 DRAWN = 24
 SEED = 7
@@ -132,7 +128,7 @@ def _roles(model: ModelProto) -> Iterator[tuple[str, str]]:
             yield node.input[0], "scale" if readers == ["Mul"] else "shift"
 
 
-def _drawn(role: str, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+def _drawn(role: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
     """He's initialization for weights; scales about 1, all else about 0."""
     if role == "scale":
         return generator.uniform(0.5, 1.5, shape)

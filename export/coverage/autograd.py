@@ -8,12 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -24,12 +21,12 @@ class Truth:
     more axes; `batch` is ‖Σ_n dW_n‖; `logits` [n, k] and `input_gradient` [n, c, h, w].
     """
 
-    values: dict[str, Array]
-    weight: dict[str, Array]
-    activation: dict[str, Array]
+    values: dict[str, np.ndarray]
+    weight: dict[str, np.ndarray]
+    activation: dict[str, np.ndarray]
     batch: dict[str, float]
-    logits: Array
-    input_gradient: Array
+    logits: np.ndarray
+    input_gradient: np.ndarray
 
     def first(self) -> Truth:
         """Of the first sample alone."""

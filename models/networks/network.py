@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from models.blocks import ACTIVATIONS, NORMALIZATIONS, PlainBlock, ResidualBlock
+from models.networks.blocks import ACTIVATIONS, NORMALIZATIONS, PlainBlock, ResidualBlock
 
 STAGE_CHANNELS = (16, 32, 64)
 FAMILIES: dict[str, type[PlainBlock]] = {"residual": ResidualBlock, "plain": PlainBlock}

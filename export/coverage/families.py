@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.network import Network, architecture
+from models.networks.network import Network, architecture
 
 CLASSES = 10
 SEED = 7

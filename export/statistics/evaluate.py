@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from models.data import DataError, Split
+from models.training.data import DataError, Split
 from service.contract.bundle_schema import Bundle, InputSpec
 from service.contract.norms import losses
 from service.images.preprocess import normalise

@@ -17,11 +17,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.memory.baseline import baseline, reference_statistics
-from export.memory.evaluate import in_classes_of, normalized
-from export.memory.separability import separability
+from export.statistics.baseline import baseline, reference_statistics
+from export.statistics.evaluate import in_classes_of, normalized
+from export.statistics.separability import separability
 from export.writing.bundle import read_bundle, replaced_whole
-from models.data import Split
+from models.training.data import Split
 from service.contract.bundle_schema import Baseline, Bundle, GraphName, InputSpec, Layer, Separability
 
 BASELINE_IMAGES = 512

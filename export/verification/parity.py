@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[Any]
 
 LOGIT_BOUND = {"float32": 1e-4, "float64": 1e-10}
 NORM_BOUND = {"float32": 1e-3, "float64": 1e-8}
@@ -17,7 +12,7 @@ class ParityError(ValueError):
     """A measured difference exceeds its bound; the message names the quantity and both numbers."""
 
 
-def relative_difference(answer: Array, expected: Array, per_entry: bool) -> float:
+def relative_difference(answer: np.ndarray, expected: np.ndarray, per_entry: bool) -> float:
     """Largest relative difference: of each entry (norms), or of each sample's whole tensor.
 
     Where the reference is zero or not finite the answer must be the same: the difference is then

@@ -12,13 +12,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from models.network import Network
+from models.networks.network import Network
 from models.phenomena import style
 from models.phenomena.section import Section, Statement, table
 
 KEY = "path"
 BATCH_SIZE = 32
-Float64 = NDArray[np.float64]
 InputGradient = Callable[[NDArray[np.float32], int], NDArray[np.float32]]
 """Inputs [n, …] and a class → dL/dx, the same shape."""
 Pair = tuple[NDArray[np.float32], NDArray[np.float32], int]
@@ -29,8 +28,8 @@ Pair = tuple[NDArray[np.float32], NDArray[np.float32], int]
 class PathGradients:
     """One model: autocorrelation of the unit gradients [paths, lags], and the first path's cosines [points, points]."""
 
-    autocorrelation: Float64
-    cosine: Float64
+    autocorrelation: NDArray[np.float64]
+    cosine: NDArray[np.float64]
 
     def lag(self, lag: int) -> tuple[float, float]:
         """Mean over paths and its standard error."""
@@ -44,8 +43,8 @@ class Measurement:
 
     trained: dict[str, PathGradients]
     untrained: dict[str, PathGradients]
-    white: Float64
-    brown: Float64
+    white: NDArray[np.float64]
+    brown: NDArray[np.float64]
     points: int
 
     @property
@@ -97,10 +96,10 @@ def of_network(network: Network) -> InputGradient:
     return gradient
 
 
-def unit(gradients: NDArray[np.float32]) -> Float64:
+def unit(gradients: NDArray[np.float32]) -> NDArray[np.float64]:
     """Each divided by its norm: [points, …] → float64 [points, numbers of the input]."""
     flat = gradients.reshape(len(gradients), -1).astype(np.float64)
-    divided: Float64 = flat / np.linalg.norm(flat, axis=1, keepdims=True)
+    divided: NDArray[np.float64] = flat / np.linalg.norm(flat, axis=1, keepdims=True)
     return divided
 
 
@@ -111,15 +110,15 @@ def straight_path(first: NDArray[np.float32], second: NDArray[np.float32], point
     return mixed
 
 
-def autocorrelation(series: Float64, lags: int) -> Float64:
+def autocorrelation(series: NDArray[np.float64], lags: int) -> NDArray[np.float64]:
     """Of vectors [points, d] about their mean, summed over d: Σ_i ⟨s_i, s_{i+k}⟩ / Σ_i ‖s_i‖² for k < lags."""
     centred = series - series.mean(axis=0)
     products = centred @ centred.T
-    result: Float64 = np.array([np.trace(products, offset=lag) for lag in range(lags)]) / np.trace(products)
+    result: NDArray[np.float64] = np.array([np.trace(products, offset=lag) for lag in range(lags)]) / np.trace(products)
     return result
 
 
-def references(points: int, lags: int, width: int = 512) -> tuple[Float64, Float64]:
+def references(points: int, lags: int, width: int = 512) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The same estimate for white noise and for random walks in `width` dimensions."""
     white = np.random.default_rng(0).normal(size=(points, width))
     return autocorrelation(white, lags), autocorrelation(white.cumsum(axis=0), lags)

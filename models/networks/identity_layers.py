@@ -13,8 +13,8 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from models.blocks import PlainBlock, ResidualBlock
-from models.network import Network
+from models.networks.blocks import PlainBlock, ResidualBlock
+from models.networks.network import Network
 
 
 @torch.no_grad()

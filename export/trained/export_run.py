@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export.gradient import Prepared, differentiate, prepare
-from export.memory.evaluate import normalized
-from export.memory.record import measured, npz, spread
+from export.statistics.evaluate import normalized
+from export.statistics.record import measured, npz, spread
+from export.trained.forward import TrainedRun, constants_of, forward_graph, read_run
 from export.verification.verify import verify
 from export.writing.bundle import opset_of, write_bundle
-from export.writing.forward import TrainedRun, constants_of, forward_graph, read_run
-from models.data import DataSet
+from models.training.data import DataSet
 from service.contract.bundle_schema import (
     Architecture,
     Bundle,
@@ -78,7 +78,7 @@ def export_run(run_folder: Path, name: str, data: DataSet, bundles: Path) -> Bun
 
 
 def normalization_state(network: nn.Module) -> dict[str, NDArray[Any]]:
-    """Every BatchNorm's scale, shift, mean and variance by torch's name; `export.rewrite` needs them."""
+    """Every BatchNorm's scale, shift, mean and variance by torch's name; `export.trained.rewrite` needs them."""
     own = tuple(f"{name}." for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d))
     return {
         name: value.detach().numpy()

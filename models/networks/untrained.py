@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.network import Architecture, Network
+from models.networks.network import Architecture, Network
 
 
 @torch.no_grad()

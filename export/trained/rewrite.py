@@ -8,28 +8,24 @@ the new graphs are verified against it as at export. The stored weights stay as 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from export.gradient import Prepared, prepare
-from export.trained import NORMALIZATION_FILE, all_graphs
+from export.trained.export_run import NORMALIZATION_FILE, all_graphs
+from export.trained.forward import RunError, constants_of, forward_graph
 from export.verification.verify import verify
 from export.writing.bundle import WEIGHTS_FILE, opset_of, read_bundle, write_bundle
-from export.writing.forward import RunError, constants_of, forward_graph
-from models.network import Architecture, Network
+from models.networks.network import Architecture, Network
 from service.contract.bundle_schema import Bundle
-
-Array = NDArray[Any]
 
 SAME = 1e-5
 """Relative; folding a weight that was divided by its ratio again differs by rounding."""
 
 
-def rewrite(folder: Path, images: Array) -> Bundle:
+def rewrite(folder: Path, images: np.ndarray) -> Bundle:
     """Rewrite all graphs of the bundle in `folder`, verified on `images`, float32 [8 or more, c, h, w].
 
     Raises:
@@ -50,7 +46,7 @@ def rewrite(folder: Path, images: Array) -> Bundle:
     return write_bundle(written, graphs, folder, others)
 
 
-def rebuilt(bundle: Bundle, weights: dict[str, Array], folder: Path) -> Network:
+def rebuilt(bundle: Bundle, weights: dict[str, np.ndarray], folder: Path) -> Network:
     """The torch network, in inference mode, whose folded weights are `weights`."""
     described = bundle.architecture
     if described.family == "imported" or described.activation is None or described.normalization is None:
@@ -73,7 +69,7 @@ def rebuilt(bundle: Bundle, weights: dict[str, Array], folder: Path) -> Network:
     return network.eval()
 
 
-def _normalization(folder: Path) -> dict[str, Array]:
+def _normalization(folder: Path) -> dict[str, np.ndarray]:
     file = folder / NORMALIZATION_FILE
     if not file.exists():
         return {}
@@ -81,7 +77,7 @@ def _normalization(folder: Path) -> dict[str, Array]:
         return dict(stored)
 
 
-def _keep(prepared: Prepared, weights: dict[str, Array]) -> None:
+def _keep(prepared: Prepared, weights: dict[str, np.ndarray]) -> None:
     """Put the stored weights in place of those that were folded anew."""
     for name, value in weights.items():
         if name in prepared.graph.constants:

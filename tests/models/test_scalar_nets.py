@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.laboratory import (
+from models.networks.scalar_nets import (
     LaboratoryNet,
     autocorrelation,
     brown_noise,
