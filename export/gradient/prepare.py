@@ -23,7 +23,6 @@ from export.graph.names import INPUT, LOGITS, distinct_names, original, shown
 from export.standard.ends import settled
 from export.standard.inference import in_inference
 from export.standard.opset import at_our_opset, inlined
-from export.tracing.folding import emit_batch_arithmetic
 from service.contract.bundle_schema import Layer, OtherParameter
 
 NAMED_IN_A_NOTE = 6
@@ -82,7 +81,6 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = (), logits: 
     notes = (*training_notes, *notes)
     graph.excluded = frozenset(name for name in graph.constants if original(name) in set(constants))
     graph.parameters -= graph.excluded
-    emit_batch_arithmetic(graph)
     simplify.drop_identities(graph)
     notes += simplify.fold_batch_norms(graph)
     if all(INPUT not in node.inputs for node in graph.nodes):

@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-import onnx
-from onnx import GraphProto, ModelProto, NodeProto
+from onnx import GraphProto, ModelProto
+
+from export.graph.branches import branches, defined_names
 
 OWN = "/~"
 """Part of every name that is derived from a tensor's or node's name while a graph is brought into shape."""
@@ -107,27 +108,6 @@ class _Naming:
         new = renamed(name, self._taken)
         self._taken.add(new)
         return new
-
-
-def defined_names(graph: GraphProto) -> Iterator[str]:
-    """Inputs, stored tensors and outputs of nodes of one graph, without its branches."""
-    yield from (value.name for value in graph.input)
-    yield from (tensor.name for tensor in graph.initializer)
-    yield from (name for node in graph.node for name in node.output if name)
-
-
-def branches(graph: GraphProto) -> Iterator[GraphProto]:
-    """The graphs inside a graph's nodes, in their order."""
-    for node in graph.node:
-        yield from branches_of(node)
-
-
-def branches_of(node: NodeProto) -> Iterator[GraphProto]:
-    """The graphs that a node holds as attributes."""
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-        yield from attribute.graphs
 
 
 def _all_names(graph: GraphProto) -> Iterator[str]:

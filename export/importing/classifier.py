@@ -13,7 +13,7 @@ from export.graph.names import distinct_names
 from export.importing.answer.agreement import TOLERANCE, Reference, own_scores, require_same_answers
 from export.importing.answer.answer import understood
 from export.importing.answer.appended import Appended
-from export.importing.answer.head import chosen_output, refuse_decisions
+from export.importing.answer.head import chosen_output, refuse_decisions, require_computed
 from export.importing.answer.logarithms import Logarithms
 from export.importing.answer.probes import probes
 from export.importing.answer.rounding import without_rounding
@@ -28,7 +28,7 @@ from export.importing.weights.normalization import folded_normalization
 from export.standard.ends import class_count, keep_only, with_standard_ends
 from export.standard.inference import in_inference
 from export.standard.opset import inlined
-from export.standard.order import in_order, require_computed
+from export.standard.order import in_order
 from export.tracing.folding import fold
 from export.tracing.freeing import baked_batch, free_batch
 from service.contract.bundle_schema import InputSpec

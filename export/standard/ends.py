@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper
+from onnx import GraphProto, ModelProto, TensorProto, helper
 
+from export.graph.branches import branches_of, names_read
 from export.graph.errors import UnsupportedGraph
 from export.graph.graph import IR_VERSION, Batch, Graph, N
 from export.graph.names import INPUT, LOGITS, original, renamed
-from export.tracing.folding import fold
+from export.tracing.folding import emit_batch_arithmetic, fold
 
 
 def settled(model: ModelProto, image_shape: Sequence[int], *, logits: bool) -> tuple[Graph, tuple[str, ...]]:
@@ -26,9 +27,10 @@ def settled(model: ModelProto, image_shape: Sequence[int], *, logits: bool) -> t
     if not np.issubdtype(graph.dtypes[output], np.floating):
         raise UnsupportedGraph(f"the output is {graph.dtypes[output]}, not logits; choose the classifier's output")
     is_flat = len(graph.shape(output)) == 2
-    if (graph.input, output, is_flat) == (INPUT, LOGITS, True):
-        return graph, notes
-    return fold(with_standard_ends(model, graph.input, output, is_flat=is_flat), image_shape), notes
+    if (graph.input, output, is_flat) != (INPUT, LOGITS, True):
+        graph = fold(with_standard_ends(model, graph.input, output, is_flat=is_flat), image_shape)
+    emit_batch_arithmetic(graph)
+    return graph, notes
 
 
 def class_count(graph: Graph, output: str) -> int:
@@ -95,8 +97,7 @@ def keep_only(model: ModelProto, output: str) -> ModelProto:
     for node in reversed(graph.node):
         if needed.intersection(name for name in node.output if name):
             nodes.append(node)
-            needed.update(name for name in node.input if name)
-            needed.update(name for attribute in node.attribute for name in captured(attribute))
+            needed.update(names_read([node]))
     weights = {tensor.name for tensor in graph.initializer}
     kept = ModelProto()
     kept.CopyFrom(_without_graph(model))
@@ -119,23 +120,11 @@ def _without_graph(model: ModelProto) -> ModelProto:
     return shell
 
 
-def captured(attribute: AttributeProto) -> list[str]:
-    """Names a subgraph may read from outside."""
-    graphs = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
-    names = []
-    for graph in graphs:
-        names += [name for node in graph.node for name in node.input]
-        names += [value.name for value in graph.output]
-        names += [name for node in graph.node for inner in node.attribute for name in captured(inner)]
-    return names
-
-
 def rename_tensors(graph: GraphProto, names: Mapping[str, str]) -> None:
     """Give tensors other names, everywhere in `graph` and its branches at once."""
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                rename_tensors(attribute.g, names)
+        for branch in branches_of(node):
+            rename_tensors(branch, names)
         for field in (node.input, node.output):
             for index, name in enumerate(field):
                 field[index] = names.get(name, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnx import ModelProto, NodeProto
 
-from export.graph.errors import UnsupportedGraph
+from export.graph.errors import InvalidModel, UnsupportedGraph
 from export.importing.flags.errors import OptionMismatch
 
 PASSED = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Cast"}
@@ -28,6 +28,22 @@ def chosen_output(model: ModelProto, name: str | None) -> str:
     if name not in outputs and all(name not in node.output for node in model.graph.node):
         raise OptionMismatch(f"--output {name}: no such tensor; the model's outputs are {', '.join(outputs)}")
     return name
+
+
+def require_computed(model: ModelProto, output: str) -> None:
+    """Raise InvalidModel where no node makes `output`, UnsupportedGraph where that is no tensor."""
+    graph = model.graph
+    declared = next((value.type.WhichOneof("value") for value in graph.output if value.name == output), None)
+    if declared not in (None, "tensor_type"):
+        kind = declared.removesuffix("_type")
+        raise UnsupportedGraph(f"the output {output!r} is a {kind}, not a tensor of scores; name one with --output")
+    if any(output in node.output for node in graph.node):
+        return
+    if any(value.name == output for value in graph.input):
+        raise InvalidModel(f"the output {output!r} is the model's input itself: there is nothing to classify by")
+    if any(tensor.name == output for tensor in graph.initializer):
+        raise InvalidModel(f"the output {output!r} is a stored tensor: it does not depend on the image")
+    raise InvalidModel(f"the output {output!r} is made by no node")
 
 
 def refuse_decisions(model: ModelProto, output: str) -> None:

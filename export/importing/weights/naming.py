@@ -14,8 +14,9 @@ from collections.abc import Collection, Iterable, Iterator
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
+from export.graph.branches import names_read
 from export.graph.graph import Array, node_of
-from export.standard.ends import captured, rename_tensors
+from export.standard.ends import rename_tensors
 from export.tracing.evaluation import evaluate, stored_value
 
 WEIGHT_OPERANDS = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
@@ -70,8 +71,7 @@ def weights_as_initializers(model: ModelProto) -> ModelProto:
     del graph.initializer[:]
     graph.node.extend(kept)
     rename_tensors(graph, aliases)  # branches read them too
-    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
-    read |= {name for node in graph.node for attribute in node.attribute for name in captured(attribute)}
+    read = {value.name for value in graph.output}.union(names_read(graph.node))
     graph.initializer.extend(tensor for name, tensor in values.items() if name in read)
     return copy
 
