@@ -8,15 +8,16 @@ from pathlib import Path
 
 from onnx import ModelProto
 
+from export.graph.edits import keep_only
 from export.graph.graph import Graph
 from export.graph.names import distinct_names
 from export.importing.answer.agreement import TOLERANCE, Reference, own_scores, require_same_answers
-from export.importing.answer.answer import understood
 from export.importing.answer.appended import Appended
-from export.importing.answer.head import chosen_output, refuse_decisions, require_computed
+from export.importing.answer.judgement import understood
 from export.importing.answer.logarithms import Logarithms
 from export.importing.answer.probes import probes
 from export.importing.answer.rounding import without_rounding
+from export.importing.answer.scores import chosen_output, refuse_decisions, require_computed
 from export.importing.file.image import image_input, with_open_sizes
 from export.importing.file.plain import standardize
 from export.importing.file.reading import read_model
@@ -25,7 +26,7 @@ from export.importing.flags.options import ImportOptions
 from export.importing.weights.integers import with_float_weights
 from export.importing.weights.naming import name_weights, untrained, weights_as_initializers
 from export.importing.weights.normalization import folded_normalization
-from export.standard.ends import class_count, keep_only, with_standard_ends
+from export.standard.ends import class_count, with_standard_ends
 from export.standard.inference import in_inference
 from export.standard.opset import inlined
 from export.standard.order import in_order

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
+from export.graph.edits import keep_only
 from export.graph.graph import STANDARD, stored_tensors
-from export.standard.ends import keep_only
 
 FLOATS = {
     TensorProto.FLOAT: ("float32", 0.0),

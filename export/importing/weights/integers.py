@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 
+from export.graph.edits import rename_tensors
 from export.graph.graph import STANDARD, Array, node_of, stored_tensors
-from export.standard.ends import rename_tensors
 from export.tracing.evaluation import evaluate
 
 REFERENCE_OPSET = 21

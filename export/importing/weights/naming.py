@@ -15,8 +15,8 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from export.graph.branches import names_read
+from export.graph.edits import rename_tensors
 from export.graph.graph import Array, node_of
-from export.standard.ends import rename_tensors
 from export.tracing.evaluation import evaluate, stored_value
 
 WEIGHT_OPERANDS = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
