@@ -1,4 +1,4 @@
-"""From a file and what its owner says of it to a graph that the gradient engine takes."""
+"""Import of a classifier: from a file and its owner's flags to a model in the plain form of `export.standard`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from export.graph.graph import Graph
 from export.graph.names import distinct_names
 from export.importing.answer.agreement import TOLERANCE, Reference, own_scores, require_same_answers
 from export.importing.answer.appended import Appended
-from export.importing.answer.judgement import understood
+from export.importing.answer.judgement import judge
 from export.importing.answer.logarithms import Logarithms
 from export.importing.answer.probes import probes
 from export.importing.answer.rounding import without_rounding
@@ -37,11 +37,11 @@ from service.contract.bundle_schema import InputSpec
 
 @dataclass(frozen=True)
 class ImportedModel:
-    """A classifier in the engine's terms.
+    """A classifier in plain form.
 
-    `model` has the pinned opset, one input `input` (N free, the rest static) and one output
-    `logits` [N, K]; `constants` names its initializers that are no trained parameters. `reference` is
-    what the file itself answers, and None where the model has been given other weights since.
+    `model` has our opset, one input `input` (N free, the other sizes fixed) and one output `logits` [N, K].
+    `constants` names its initializers that are no trained parameters. `reference` is the file's own answer; it is
+    None where the model has been given other weights since.
     """
 
     model: ModelProto
@@ -57,7 +57,7 @@ def import_classifier(path: Path, options: ImportOptions) -> ImportedModel:
 
     Raises:
         InvalidModel: the file is damaged, incomplete or not ONNX.
-        UnsupportedGraph, UnsupportedOperator: the graph is no float32 image classifier.
+        UnsupportedGraph, UnsupportedOperator: the graph is not a float32 image classifier.
         OptionMismatch: a flag is missing or contradicts the graph.
     """
     with faults_of(path):
@@ -87,7 +87,7 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     graph = _folded(model, spec, options.labels)
     images = probes(spec, bytes_only=image.integers)
     added = Appended(model)
-    answer = understood(own_scores(file, images), graph.output, Logarithms(graph, added), added)
+    answer = judge(own_scores(file, images), graph.output, Logarithms(graph, added), added)
     notes += [answer.note] if answer.note else []
     is_flat = len(graph.shapes.get(answer.logits, ())) == 2
     model = keep_only(added.to(model), answer.logits)
@@ -102,11 +102,11 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
 
 
 def _folded(model: ModelProto, spec: InputSpec, labels: tuple[str, ...]) -> Graph:
-    """Return the graph with its shapes, its output checked against the labels."""
+    """Return the folded graph, its number of classes checked against the labels."""
     sizes = (spec.channels, spec.height, spec.width)
     image = sizes if spec.layout == "nchw" else (*sizes[1:], sizes[0])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # constants that overflow are met by the engine
+        warnings.simplefilter("ignore", RuntimeWarning)  # constants may overflow; the engine deals with them
         graph = fold(model, image)
     classes = class_count(graph, graph.output)
     if classes == 1 and len(labels) != 2:

@@ -1,16 +1,17 @@
-"""A file's answer is logits, or probabilities in whatever form; here it is judged, and made logits for the engine.
+"""Judgement of a file's scores: logits, or probabilities of some form, from which logits are made for the engine.
 
-`/predict` answers softmax(logits), and the loss is −ln of the label's part of it. So a network that
-ends in a Softmax gives what went into it, and one that answers probabilities in another way their
-logarithms (`logarithms.py`). What it answers is judged by its graph where that is plain, and by its
-numbers on the probes where it is not:
+`/predict` answers softmax(logits), and the loss is −ln of the label's probability. So the logits of a network
+that ends in a Softmax are what the Softmax reads, and those of a network that answers probabilities in another
+way are their logarithms (`logarithms.py`). The graph decides what scores are where it is plain; elsewhere their
+values on the probes do:
 
-    never negative, of one sum whatever the picture     probabilities (of that sum: 1, 100 for percent)
-    never negative, of changing sum, but made of        probabilities, to be divided by their sum: a part of a
-      exponentials and the like by rules we know          Softmax, weighted classes
-    several Sigmoids                                    refused: labels that do not exclude each other
-    one number in [0, 1]                                the second of two labels' probability
-    one other number                                    its logit
+    scores                                              are taken for
+    never negative, with the same sum for every image   probabilities, times that sum (1, or 100 for percent)
+    never negative, with a changing sum, computed       probabilities that are to be divided by their sum, such as
+      from exponentials and the like                      a part of a Softmax or weighted classes
+    several Sigmoids                                    labels that do not exclude each other: refused
+    one number in [0, 1]                                the probability of the second of two labels
+    one other number                                    the logit of the second of two labels
     anything else                                       logits
 """
 
@@ -28,11 +29,11 @@ from export.importing.answer.logarithms import FACTORS, MOVED, PASSED, SMALLEST,
 
 Array = NDArray[Any]
 
-ROUNDING_OF_SUM = 1e-5  # a sum of 1 in float32
-UNIT_TOLERANCE = 1e-3  # a sum of 1 in half precision, or of a thousand clipped classes
-SUM_TOLERANCE = 1e-4  # relative, of sums other than 1
-TOLD_APART = 1e-2  # scores that change by less from picture to picture say nothing of what they are
-ROUNDING = 1e-6  # sums and differences of probabilities may come out so far above 1 and below 0
+ROUNDING_OF_SUM = 1e-5  # error of a sum of 1 in float32
+UNIT_TOLERANCE = 1e-3  # error of a sum of 1 in half precision, or of a thousand clipped classes
+SUM_TOLERANCE = 1e-4  # relative error of sums other than 1
+TOLD_APART = 1e-2  # scores that change by less between images do not show what they are
+ROUNDING = 1e-6  # sums and differences of probabilities may exceed 1 or fall below 0 by this
 
 GIVEN = "the file answers probabilities, not logits: /predict gives them, gradients are of −ln of them"
 FLOORED = f"{GIVEN} (of {SMALLEST:.1e} where they are smaller)"
@@ -43,11 +44,13 @@ ONE_LOGIT = "the file's one score is taken for the logit of the second label: it
 
 
 @dataclass(frozen=True)
-class Answer:
-    """`logits`: the tensor of logits, [N, K] once it is flattened.
+class Judgement:
+    """What a file's scores were taken for.
 
-    `probabilities` float64 [M, K]: what /predict has to say of the M probes, NaN in rows where the file
-    itself says nothing. `note` is for whoever reads the norms.
+    - `logits`: the name of the tensor of logits, [N, K] once it is flattened.
+    - `probabilities`: what `/predict` must answer to the M probes, float64 [M, K]; NaN in rows where the file's own
+      answer is not finite.
+    - `note`: for whoever reads the norms.
     """
 
     logits: str
@@ -55,10 +58,10 @@ class Answer:
     note: str | None
 
 
-def understood(scores: Array, output: str, logarithms: Logarithms, added: Appended) -> Answer:
-    """Judge the tensor `output`, which was `scores` [M, K] on the probes, and add its logits to `added`.
+def judge(scores: Array, output: str, logarithms: Logarithms, added: Appended) -> Judgement:
+    """Judge the tensor `output`, which had the values `scores` [M, K] on the probes, and add its logits to `added`.
 
-    Raises UnsupportedGraph for several Sigmoids, and where no answer is a number.
+    Raises UnsupportedGraph for several Sigmoids, and where no answer is finite.
     """
     output, rows = logarithms.unshaped(output), scores.astype(np.float64)
     rows[np.isnan(rows).any(axis=1) | np.isposinf(rows).any(axis=1)] = np.nan
@@ -73,36 +76,36 @@ def understood(scores: Array, output: str, logarithms: Logarithms, added: Append
     with_own_labels = last is not None and last.operator in ("Sigmoid", "HardSigmoid")
     if positive and _of_one_sum(known) and not (with_own_labels and _spread(known) < TOLD_APART):
         if behind is None:
-            return Answer(logarithms.floored(output), _shares(rows), FLOORED)
-        return Answer(behind, _shares(rows), None if logarithms.is_plain(output) else GIVEN)
+            return Judgement(logarithms.floored(output), _shares(rows), FLOORED)
+        return Judgement(behind, _shares(rows), None if logarithms.is_plain(output) else GIVEN)
     if last is not None and with_own_labels:
         raise UnsupportedGraph(
             f"the model ends in {last.operator} (node {last.name!r}), not in scores of exclusive classes; "
             f"name the tensor of logits with --output (here perhaps {last.inputs[0]!r})"
         )
     if positive and behind is not None:
-        return Answer(behind, _shares(rows), DIVIDED)
-    return Answer(logarithms.logits(output) or output, softmax(rows), LOGITS if positive else None)
+        return Judgement(behind, _shares(rows), DIVIDED)
+    return Judgement(logarithms.logits(output) or output, softmax(rows), LOGITS if positive else None)
 
 
-def _of_one_score(rows: Array, known: Array, output: str, logarithms: Logarithms, added: Appended) -> Answer:
-    """Logits [N, 2] of two labels: [ln(1 − p), ln p] of a probability, [0, x] of a logit."""
+def _of_one_score(rows: Array, known: Array, output: str, logarithms: Logarithms, added: Appended) -> Judgement:
+    """Make logits [N, 2] of two labels: [ln(1 − p), ln p] from a probability p, [0, x] from a logit x."""
     column = added.constant([-1, 1])
     two = np.hstack([1 - rows, rows])
     complement, own = logarithms.complement(output), logarithms.exact(output)
     if complement is not None and own is not None:
         columns = [added.op("Reshape", part, column) for part in (complement, own)]
-        return Answer(added.op("Concat", *columns, axis=1), two, ONE_PROBABILITY)
+        return Judgement(added.op("Concat", *columns, axis=1), two, ONE_PROBABILITY)
     score = added.op("Reshape", output, column)
     if known.min() >= -ROUNDING and known.max() <= 1 + ROUNDING:
         pair = added.op("Concat", added.op("Sub", added.constant(1.0), score), score, axis=1)
-        return Answer(logarithms.floored(pair), _shares(two), ONE_PROBABILITY)
+        return Judgement(logarithms.floored(pair), _shares(two), ONE_PROBABILITY)
     pair = added.op("Mul", score, added.constant([[0.0, 1.0]]))
-    return Answer(pair, softmax(np.hstack([np.zeros_like(rows), rows])), ONE_LOGIT)
+    return Judgement(pair, softmax(np.hstack([np.zeros_like(rows), rows])), ONE_LOGIT)
 
 
 def _of_one_sum(rows: Array) -> bool:
-    """True for scores that are never negative and sum to 1, or to one other number while they themselves change."""
+    """Tell whether positive scores sum to 1, or to one other number while the scores themselves change."""
     sums = rows.sum(axis=1)
     if sums.min() <= 0 or np.abs(sums - 1).max() <= ROUNDING_OF_SUM:
         return bool(sums.min() > 0)
@@ -111,7 +114,7 @@ def _of_one_sum(rows: Array) -> bool:
 
 
 def _spread(rows: Array) -> float:
-    """The distance of scores from their mean, summed over the classes, on the picture where it is largest."""
+    """Return the distance of scores from their mean over the images, summed over classes, where it is largest."""
     return float(np.abs(rows - rows.mean(axis=0)).sum(axis=1).max())
 
 

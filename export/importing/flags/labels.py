@@ -1,4 +1,4 @@
-"""A file of labels → the classes' names, in the model's order.
+"""Reading a file of labels: the names of the classes, in the model's order.
 
 A text file has one label a line. A JSON file holds a list, or a map from the class's number to its label, as
 `id2label` of a transformers `config.json` is.
@@ -23,7 +23,7 @@ BYTE_ORDER_MARKS = (
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """The labels in `path`, two or more, all different and none empty.
+    """Read the labels in `path`: two or more, all different and none empty.
 
     Raises OptionMismatch, which names the lines at fault.
     """
@@ -67,7 +67,7 @@ def _from_lines(text: str) -> list[str]:
 
 
 def _from_json(path: Path, text: str) -> list[str] | None:
-    """The labels of a JSON document; None where the text is no JSON, and so lines that begin with a bracket."""
+    """Return the labels of a JSON document; None for lines of text of which the first begins with a bracket."""
     try:
         found: Any = json.loads(text)
     except ValueError:

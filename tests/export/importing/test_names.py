@@ -25,7 +25,7 @@ CLASHING = ("map/conv", "constant/0", "loss/gradient/Softmax", "conv/gradient/Co
 
 def all_outputs(prepared: Prepared, count: int = 2) -> dict[str, NDArray[Any]]:
     """Every output of a bundle's graphs, by ONNX Runtime."""
-    given = {
+    given: dict[str, NDArray[Any]] = {
         "input": images(count),
         "label": np.arange(count, dtype=np.int64),
         "cotangent_scale": np.ones(count, np.float32),
