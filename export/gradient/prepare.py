@@ -19,10 +19,10 @@ from export.graph.emitter import Emitter
 from export.graph.errors import UnsupportedGraph, UnsupportedOperator
 from export.graph.graph import Graph, N, live_nodes, static, to_model
 from export.graph.lower import lower, opset_of
-from export.graph.names import INPUT, LOGITS, distinct_names, original, shown
+from export.graph.names import INPUT, LOGITS, original, shown
+from export.standard.cleaning import cleaned
 from export.standard.ends import settled
-from export.standard.inference import in_inference
-from export.standard.opset import at_our_opset, inlined
+from export.standard.opset import at_our_opset
 from service.contract.bundle_schema import Layer, OtherParameter
 
 NAMED_IN_A_NOTE = 6
@@ -79,7 +79,7 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = (), logits: 
 
     Raises InvalidModel, UnsupportedGraph or UnsupportedOperator.
     """
-    model, training_notes = in_inference(distinct_names(inlined(model)))
+    model, training_notes = cleaned(model)
     model = at_our_opset(model)
     graph, notes = settled(model, _image_shape(model), logits=logits)
     notes = (*training_notes, *notes)
@@ -95,7 +95,7 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = (), logits: 
         known.constants = {name: value for name, value in known.constants.items() if name in read}
     if len(model.graph.output) > 1:
         first = original(model.graph.output[0].name)
-        notes += (f"of {len(model.graph.output)} outputs the first, {first!r}, is differentiated",)
+        notes += (f"the model has {len(model.graph.output)} outputs; the first, {first!r}, is differentiated",)
     if folded := folded_parameters(graph):
         notes += (_folded_note(folded),)
     weighted = weighted_layers(graph)
@@ -146,7 +146,7 @@ def _image_shape(model: onnx.ModelProto) -> tuple[int, ...]:
 def _folded_note(names: list[str]) -> str:
     named = ", ".join(names[:NAMED_IN_A_NOTE])
     more = f" and {len(names) - NAMED_IN_A_NOTE} more" if len(names) > NAMED_IN_A_NOTE else ""
-    return f"constants are computed from {named}{more} beforehand: no norm counts the gradient that reaches those so"
+    return f"constants are computed beforehand from {named}{more}: norms leave out the gradient that reaches these so"
 
 
 def _walked_back(graph: Graph) -> tuple[Emitter, Gradients]:

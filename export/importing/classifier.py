@@ -10,7 +10,6 @@ from onnx import ModelProto
 
 from export.graph.edits import keep_only
 from export.graph.graph import Graph
-from export.graph.names import distinct_names
 from export.importing.answer.agreement import TOLERANCE, Reference, own_scores, require_same_answers
 from export.importing.answer.appended import Appended
 from export.importing.answer.judgement import judge
@@ -26,10 +25,8 @@ from export.importing.flags.options import ImportOptions
 from export.importing.weights.integers import with_float_weights
 from export.importing.weights.naming import name_weights, untrained, weights_as_initializers
 from export.importing.weights.normalization import folded_normalization
+from export.standard.cleaning import cleaned
 from export.standard.ends import class_count, with_standard_ends
-from export.standard.inference import in_inference
-from export.standard.opset import inlined
-from export.standard.order import in_order
 from export.tracing.folding import fold
 from export.tracing.freeing import baked_batch, free_batch
 from service.contract.bundle_schema import InputSpec
@@ -69,7 +66,7 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
     output = chosen_output(model, options.output)
     require_computed(model, output)
-    model, training_notes = in_inference(distinct_names(in_order(inlined(model)), contract=False))
+    model, training_notes = cleaned(model, contract=False)
     file = with_open_sizes(keep_only(model, output))
     unrounded = without_rounding(file, output)
     model, dequantized = with_float_weights(unrounded.model)

@@ -54,10 +54,10 @@ def ordered(node: Node, shape: Shape, operands: Sequence[Shape]) -> Shape:
     assert isinstance(origin, Batch)
     for other in (dimension for operand in operands for dimension in operand if isinstance(dimension, Batch)):
         if other != origin and other.before * other.after == origin.before * origin.after:
+            reason = "the samples have another order in one operand than in another: they would mix"
             raise UnsupportedOperator(
-                node.operator, node.name, "the samples lie otherwise in one operand than in another: they would mix",
-                "merge the samples with other axes in one order",
-            )  # fmt: skip
+                node.operator, node.name, reason, "merge the samples with other axes in one order"
+            )
     return (*shape[:axis], _place(node, shape, axis, source, found, origin), *shape[axis + 1 :])
 
 

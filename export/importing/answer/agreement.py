@@ -14,9 +14,9 @@ from onnx.reference import ReferenceEvaluator
 
 from export.graph.errors import UnsupportedGraph, one_line
 from export.importing.answer.judgement import softmax
+from export.tracing.freeing import ADVICE
 
-Array = NDArray[Any]
-Evaluator = Callable[[Array], Array]
+Evaluator = Callable[[NDArray[Any]], NDArray[Any]]
 
 TOLERANCE = 1e-4
 ORDINARY_LOGIT = 10.0  # the rounding of larger logits shows in the probabilities
@@ -35,7 +35,7 @@ class Reference:
     probabilities: NDArray[np.float64]
     tolerance: float = TOLERANCE
 
-    def require(self, logits: Array, batch: int) -> None:
+    def require(self, logits: NDArray[Any], batch: int) -> None:
         """Compare softmax(`logits`) [M, K] of all images with the file's own answer.
 
         Raises UnsupportedGraph where they differ.
@@ -113,6 +113,3 @@ def require_same_answers(baked: ModelProto, freed: ModelProto, batch: int) -> No
     scale = max(1.0, float(np.abs(expected).max(initial=0)))
     if found.shape != expected.shape or not np.allclose(found, expected, rtol=0, atol=TOLERANCE * scale):
         raise UnsupportedGraph(f"the graph mixes its {batch} samples; {ADVICE}")
-
-
-ADVICE = "export the model with a free batch axis"

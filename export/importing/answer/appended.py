@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-Array = NDArray[Any]
-
 
 class Appended:
     """Collects nodes and constants for the end of `model`; the model changes only in the copy that `to` returns."""
@@ -22,7 +20,7 @@ class Appended:
         while any(name.startswith(f"{self._stem}/") for name in self.known):
             self._stem += "_"
         self.nodes: list[NodeProto] = []
-        self.constants: dict[str, Array] = {}
+        self.constants: dict[str, NDArray[Any]] = {}
 
     def op(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Add one node and return the name of its output."""

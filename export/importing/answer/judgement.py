@@ -27,18 +27,19 @@ from export.graph.errors import UnsupportedGraph
 from export.importing.answer.appended import Appended
 from export.importing.answer.logarithms import FACTORS, MOVED, PASSED, SMALLEST, Logarithms
 
-Array = NDArray[Any]
-
 ROUNDING_OF_SUM = 1e-5  # error of a sum of 1 in float32
 UNIT_TOLERANCE = 1e-3  # error of a sum of 1 in half precision, or of a thousand clipped classes
 SUM_TOLERANCE = 1e-4  # relative error of sums other than 1
 TOLD_APART = 1e-2  # scores that change by less between images do not show what they are
 ROUNDING = 1e-6  # sums and differences of probabilities may exceed 1 or fall below 0 by this
 
-GIVEN = "the file answers probabilities, not logits: /predict gives them, gradients are of −ln of them"
+GIVEN = "the file answers probabilities, not logits: /predict returns them, and gradients are those of −ln of them"
 FLOORED = f"{GIVEN} (of {SMALLEST:.1e} where they are smaller)"
-DIVIDED = "the file's scores are positive, of no constant sum: /predict divides them by it, gradients are of −ln of it"
-LOGITS = "the file's scores are never negative, of no constant sum: they are taken for logits"
+DIVIDED = (
+    "the file's scores are positive and their sum changes: /predict divides them by it, and gradients are those of −ln "
+    "of the quotients"
+)
+LOGITS = "the file's scores are never negative, but their sum changes: they are taken for logits"
 ONE_PROBABILITY = "the file's one score is the probability of the second label"
 ONE_LOGIT = "the file's one score is taken for the logit of the second label: its probability is the score's sigmoid"
 
@@ -58,7 +59,7 @@ class Judgement:
     note: str | None
 
 
-def judge(scores: Array, output: str, logarithms: Logarithms, added: Appended) -> Judgement:
+def judge(scores: NDArray[Any], output: str, logarithms: Logarithms, added: Appended) -> Judgement:
     """Judge the tensor `output`, which had the values `scores` [M, K] on the probes, and add its logits to `added`.
 
     Raises UnsupportedGraph for several Sigmoids, and where no answer is finite.
@@ -88,7 +89,9 @@ def judge(scores: Array, output: str, logarithms: Logarithms, added: Appended) -
     return Judgement(logarithms.logits(output) or output, softmax(rows), LOGITS if positive else None)
 
 
-def _of_one_score(rows: Array, known: Array, output: str, logarithms: Logarithms, added: Appended) -> Judgement:
+def _of_one_score(
+    rows: NDArray[Any], known: NDArray[Any], output: str, logarithms: Logarithms, added: Appended
+) -> Judgement:
     """Make logits [N, 2] of two labels: [ln(1 − p), ln p] from a probability p, [0, x] from a logit x."""
     column = added.constant([-1, 1])
     two = np.hstack([1 - rows, rows])
@@ -104,7 +107,7 @@ def _of_one_score(rows: Array, known: Array, output: str, logarithms: Logarithms
     return Judgement(pair, softmax(np.hstack([np.zeros_like(rows), rows])), ONE_LOGIT)
 
 
-def _of_one_sum(rows: Array) -> bool:
+def _of_one_sum(rows: NDArray[Any]) -> bool:
     """Tell whether positive scores sum to 1, or to one other number while the scores themselves change."""
     sums = rows.sum(axis=1)
     if sums.min() <= 0 or np.abs(sums - 1).max() <= ROUNDING_OF_SUM:
@@ -113,18 +116,18 @@ def _of_one_sum(rows: Array) -> bool:
     return bool(np.ptp(sums) <= min(UNIT_TOLERANCE if is_unit else SUM_TOLERANCE * sums.mean(), _spread(rows) / 100))
 
 
-def _spread(rows: Array) -> float:
+def _spread(rows: NDArray[Any]) -> float:
     """Return the distance of scores from their mean over the images, summed over classes, where it is largest."""
     return float(np.abs(rows - rows.mean(axis=0)).sum(axis=1).max())
 
 
-def _shares(rows: Array) -> NDArray[np.float64]:
+def _shares(rows: NDArray[Any]) -> NDArray[np.float64]:
     positive = np.maximum(rows, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(positive / positive.sum(axis=1, keepdims=True))
 
 
-def softmax(rows: Array) -> NDArray[np.float64]:
+def softmax(rows: NDArray[Any]) -> NDArray[np.float64]:
     """Return the softmax of float64 rows [M, K]; a row with a NaN becomes NaN."""
     exponentials = np.exp(rows - rows.max(axis=1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))

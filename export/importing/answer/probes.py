@@ -6,15 +6,11 @@ flat colours, faint contrast.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.bundle_schema import InputSpec
 from service.images.preprocess import normalise
-
-Array = NDArray[Any]
 
 SEED = 20
 BLOTS = 4

@@ -48,7 +48,7 @@ def _parse(path: Path) -> onnx.ModelProto:
     except DecodeError as error:
         raise InvalidModel(f"{path}: {_unparsed(path, data)}") from error
     if (name := _damaged_name(model)) is not None:
-        raise InvalidModel(f"{path}: damaged: a name in it is no text ({name[:20]!r})")
+        raise InvalidModel(f"{path}: damaged: a name in it is not text ({name[:20]!r})")
     if not model.ir_version or not model.graph.node:
         kind = seems_to_be(path, data[:BEGINNING])
         what = f"it seems to be {kind}" if kind else "it holds no graph"

@@ -55,7 +55,7 @@ def _text(path: Path) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         raise OptionMismatch(f"--labels {path}: line {line} is not UTF-8; save the file as UTF-8") from error
     if "\0" in text:
-        raise OptionMismatch(f"--labels {path}: no text file; one label a line is needed")
+        raise OptionMismatch(f"--labels {path}: not a text file; one label a line is needed")
     return text
 
 
