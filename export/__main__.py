@@ -46,7 +46,12 @@ def _record(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     from export.verification.recheck import recheck, table
 
-    checks = recheck(options.bundle, options.run)
+    if options.run:
+        from export.trained.export_run import verify_run
+
+        checks = verify_run(options.run, options.bundle)
+    else:
+        checks = recheck(options.bundle)
     print(table(checks))
     return 0 if all(check.difference <= check.bound for check in checks) else 1
 

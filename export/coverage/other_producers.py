@@ -21,7 +21,7 @@ from onnx import ModelProto, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.coverage.autograd import clearest
+from export.coverage.clearest import clearest
 from export.coverage.interpreted import Interpreted
 from export.coverage.measure import SAMPLES, Measurement, agreement
 from export.graph.graph import STANDARD

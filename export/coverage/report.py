@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from export.coverage.measure import BOUND
+from export.verification.parity import NORM_BOUND, float32_bound
 
 FILE_QUANTITIES = ("activation", "weight", "batch", "other", "input", "logits", "differences")
 QUANTITIES = ("activation", "weight", "batch", "other", "input", "logits")
@@ -61,7 +61,6 @@ float64 on the same samples, and the bound is four times what that loses, at mos
 | network | by | quantity | ours | torch's float32 |
 |---|---|---|---|---|
 """
-CONDITION_FACTOR, LOOSEST = 4.0, 0.1
 
 
 def write(rows: Mapping[str, Mapping[str, Any]], path: Path, machine: str, versions: str) -> None:
@@ -109,9 +108,7 @@ def passes(row: Mapping[str, Any]) -> bool:
 
 
 def _bound(quantity: str, row: Mapping[str, Any]) -> float:
-    """1e-3, or four times what torch's own float32 loses of the quantity where that is more, at most 0.1."""
-    own = float(row.get("rounding", {}).get(quantity, 0.0))
-    return max(BOUND, min(CONDITION_FACTOR * own, LOOSEST))
+    return float32_bound(float(row.get("rounding", {}).get(quantity, 0.0)))
 
 
 def _rounded(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -121,7 +118,7 @@ def _rounded(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         f"| {value:.0e} | {row['rounding'].get(quantity, 0.0):.0e} |"
         for row in rows
         for quantity, value in row.get("differences", {}).items()
-        if value > BOUND
+        if value > NORM_BOUND["float32"]
     ]
 
 
