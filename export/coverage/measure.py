@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from export.coverage.clearest import clearest
 from export.coverage.families import CLASSES, Family, build, images
+from export.coverage.matching import best_match, match
 from export.gradient import Prepared, differentiate, prepare, to_float64
 from export.importing import ImportedModel, ImportOptions, import_classifier
 from export.running.reference import evaluate
@@ -26,7 +26,6 @@ from export.verification.parity import NORM_BOUND, relative_difference
 
 SAMPLES = 3
 DRAWN = 24
-FOLDING_TOLERANCE = 1e-4
 LABELS = tuple(f"class {number}" for number in range(CLASSES))
 OPTIONS = ImportOptions(labels=LABELS, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
@@ -102,7 +101,7 @@ def agreement(
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in imported.model.graph.initializer}
     weights = {layer.name: stored.get(f"{layer.name}.weight", stored.get(layer.name)) for layer in prepared.layers}
     classes = np.arange(len(batch), dtype=np.int64) % len(imported.labels)
-    reference, names = _best_match(network, weights)
+    reference, names = best_match(network, weights)
     expected = truth(reference, batch, classes.tolist())
     others = {entry.name: stored[entry.name] for entry in prepared.other_parameters if entry.name in stored}
     names |= match(others, expected.values)
@@ -208,62 +207,3 @@ def lost_by_torch(rounded: Truth, expected: Truth) -> dict[str, float]:
         **_of_whole_tensors(rounded.logits, rounded.input_gradient, expected),
         "other": weight,
     }
-
-
-def _best_match(network: nn.Module, weights: Mapping[str, np.ndarray | None]) -> tuple[nn.Module, dict[str, str]]:
-    """Choose between the network as it is and as folded by torch: the exporter may have folded BatchNorm.
-
-    Returns the network whose parameters match more of our weights, and their names by ours.
-    """
-    found = []
-    present = {name: value for name, value in weights.items() if value is not None}
-    for candidate in (network, folded(network)):
-        if candidate is None:
-            continue
-        values = {name: parameter.detach().numpy() for name, parameter in candidate.named_parameters()}
-        names = match(present, values)
-        found.append((len(names), candidate, names))
-        if len(names) == len(weights):
-            break
-    _, chosen, names = max(found, key=lambda entry: entry[0])
-    return chosen, names
-
-
-def folded(network: nn.Module) -> nn.Module | None:
-    """Fold BatchNorm by torch's own pass; None where the network cannot be traced."""
-    from torch.fx.experimental.optimization import fuse
-
-    try:
-        fused: nn.Module = fuse(copy.deepcopy(network).eval())
-    except Exception:  # torch.fx raises whatever the traced code raises
-        return None
-    return fused.requires_grad_(True)
-
-
-def match(mine: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Map my names to theirs by equal numbers, in any order: exporters rename, transpose and reshape."""
-    by_content: dict[tuple[int, float], list[str]] = {}
-    for name, value in theirs.items():
-        by_content.setdefault(_key(value), []).append(name)
-    names: dict[str, str] = {}
-    for name, value in mine.items():
-        size, norm = _key(value)
-        candidates = [
-            other
-            for (other_size, other_norm), others in by_content.items()
-            if other_size == size and abs(other_norm - norm) <= FOLDING_TOLERANCE * max(norm, 1e-30)
-            for other in others
-        ]
-        equal = [other for other in candidates if _same_numbers(value, theirs[other])]
-        if equal:
-            names[name] = equal[0]
-    return names
-
-
-def _key(value: np.ndarray) -> tuple[int, float]:
-    return value.size, float(np.linalg.norm(value.astype(np.float64)))
-
-
-def _same_numbers(a: np.ndarray, b: np.ndarray) -> bool:
-    scale = float(np.abs(b).max(initial=0)) or 1.0
-    return bool(np.allclose(np.sort(a, axis=None), np.sort(b, axis=None), rtol=0, atol=FOLDING_TOLERANCE * scale))

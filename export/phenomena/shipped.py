@@ -75,7 +75,7 @@ def read_photographs(folder: Path, labels: tuple[str, ...], per_class: int) -> P
         DataError: `folder` is no folder, a class has too few photographs, or a file cannot be read.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; photographs are not read from an archive")
+        raise DataError(f"{folder} is not a folder; unpack the archive first")
     folder = folder / "test" if (folder / "test").is_dir() else folder
     images, classes = [], []
     for number, label in enumerate(labels):
