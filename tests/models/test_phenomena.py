@@ -15,7 +15,7 @@ import torch
 from matplotlib.figure import Figure
 
 from models.__main__ import main
-from models.networks.scalar_nets import LaboratoryNet, derivatives
+from models.networks.scalar_nets import ScalarNet, derivatives
 from models.phenomena import degradation, exploding, normalization, shattering, style, vanishing
 from models.phenomena.command import write_sections
 from models.phenomena.section import Section, Statement, write_section
@@ -74,7 +74,7 @@ def test_the_laboratory_shows_what_balduzzi_et_al_saw(laboratory: shattering.Mea
 
 def test_without_centering_the_laboratory_would_refute_the_paper(laboratory: shattering.Measurement) -> None:
     """A plant: the same statements on plain nets that are not centred must fail."""
-    wrong = derivatives(LaboratoryNet("plain", 24), draws=20)
+    wrong = derivatives(ScalarNet("plain", 24), draws=20)
     planted = dataclasses.replace(laboratory, gradients=laboratory.gradients | {"24 layers, plain": wrong})
     names = {statement.name for statement in shattering.statements(planted) if not statement.holds}
     assert {"residual_above_plain", "plain_is_white"} <= names
