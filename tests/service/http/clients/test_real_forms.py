@@ -7,24 +7,14 @@ import io
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.service.live_server import LiveServer, picture, running
-from tests.service.tiny_bundles import write_bundle
+from tests.service.live_server import LiveServer, picture
 
 RED, GREEN = picture("red"), picture((0, 255, 0))
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    folder: Path = tmp_path_factory.mktemp("bundles")
-    write_bundle(folder, "tiny")
-    with running(folder) as server:
-        yield server
 
 
 @pytest.fixture
