@@ -7,7 +7,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.container.client import free_port, wait_until_ready
+from tests.programs import program
 
 ROOT = Path(__file__).parents[2]
 GRACE_SECONDS = 35
@@ -177,13 +177,12 @@ class Service:
 
 
 def development_tool(name: str) -> str:
-    """Return the path of a command beside this Python (whose environment need not be activated) or on PATH.
+    """Return the path of a command that belongs to the development environment.
 
     Raises:
         EngineError: it is not installed.
     """
-    places = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-    if path := shutil.which(name, path=os.pathsep.join(places)):
+    if path := program(name):
         return path
     raise EngineError(f"{name} is not installed")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from deploy.image.dependencies import requirements
 from deploy.image.trim import trim
+from tests.programs import program
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -101,7 +101,7 @@ def test_the_image_is_labelled_with_the_version_of_the_project() -> None:
 
 def hadolint(path: Path) -> str:
     """Return hadolint's findings, one a line."""
-    command = [Path(sys.executable).parent / "hadolint", path]
+    command = [program("hadolint") or "hadolint", str(path)]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 

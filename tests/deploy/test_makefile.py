@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.manifests import ROOT
+from tests.programs import needs
 
-pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+pytestmark = needs("make")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -13,6 +12,7 @@ from service.app import create_app
 from service.settings import Settings
 from tests.deploy.dashboard import DASHBOARD, queries
 from tests.deploy.manifests import ROOT
+from tests.programs import needs
 
 
 def metric_names(text: str) -> set[str]:
@@ -50,7 +50,7 @@ def test_no_two_panels_of_the_dashboard_lie_on_each_other() -> None:
         taken |= cells
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is Prometheus' own")
+@needs("promtool")
 def test_promtool_finds_nothing_in_the_rules() -> None:
     command = ["promtool", "check", "rules", str(ROOT / "deploy" / "prometheus" / "rules.yml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -18,9 +18,10 @@ from tests.deploy.manifests import (
     render,
     validate,
 )
+from tests.programs import needs
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl renders the kustomizations")
+@needs("kubectl")
 @pytest.mark.parametrize("kustomization", KUSTOMIZATIONS)
 def test_what_kustomize_renders_passes_the_strict_schema(kustomization: str) -> None:
     rendered = render(ROOT / kustomization)
@@ -49,7 +50,7 @@ def test_kustomizations_list_every_file_beside_them() -> None:
         assert beside <= named, kustomization
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl renders the kustomizations")
+@needs("kubectl")
 def test_components_fit_the_overlays_they_are_for(tmp_path: Path) -> None:
     shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
     overlay = tmp_path / "kubernetes" / "overlays" / "mine"

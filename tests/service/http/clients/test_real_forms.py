@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.programs import needs
 from tests.service.live_server import LiveServer, picture
 
 RED, GREEN = picture("red"), picture((0, 255, 0))
@@ -43,7 +43,7 @@ CURL = {
 }
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@needs("curl")
 @pytest.mark.parametrize("how", CURL)
 def test_curl(server: LiveServer, files: Path, how: str) -> None:
     options, labels = CURL[how]
@@ -74,7 +74,7 @@ fetch(url, {method: "POST", ...ways[way]}).then((answer) => answer.text()).then(
 """
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
+@needs("node")
 @pytest.mark.parametrize("way", ["form", "blob", "text", "url", "urlsafe", "gzip", "raw", "stream"])
 def test_nodes_fetch(server: LiveServer, files: Path, way: str) -> None:
     command = ["node", "-e", NODE, "--", f"{server.url}/predict", way]
