@@ -1,4 +1,4 @@
-"""Rendering of the kustomizations, and validation against Kubernetes' own schemas."""
+"""Renders the kustomizations, and validates manifests against Kubernetes' own schemas."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from typing import Any
 import kubernetes_validate
 import yaml
 
+Document = dict[str, Any]
+
+ROOT = Path(__file__).parents[2]
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+MANIFESTS = sorted(path for path in (ROOT / "deploy").rglob("*.yaml") if path.name != "kustomization.yaml")
+COMPOSE: Document = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+
 KUSTOMIZATIONS = (
     "deploy/kubernetes",
     "deploy/kubernetes/overlays/cpu",
@@ -18,16 +25,21 @@ KUSTOMIZATIONS = (
     "deploy/kubernetes/batch",
 )
 
-OF_OPERATORS = frozenset({"ServiceMonitor", "ServingRuntime", "InferenceService"})
-"""Kinds whose schemas live in their operators, not in Kubernetes."""
+KINDS_OF_OPERATORS = frozenset({"ServiceMonitor", "ServingRuntime", "InferenceService"})
+"""Kinds whose schemas come with their operators, not with Kubernetes."""
 
 
 class ManifestError(Exception):
     """A manifest that Kubernetes would refuse; the message names it and the field."""
 
 
-def render(kustomization: Path) -> list[dict[str, Any]]:
-    """What `kubectl apply -k` would send.
+def read_documents(path: Path) -> list[Document]:
+    """Return the documents of a YAML file; a JSON patch, which is a list, is no document."""
+    return [document for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if isinstance(document, dict)]
+
+
+def render(kustomization: Path) -> list[Document]:
+    """Return what `kubectl apply -k` would send.
 
     Raises:
         ManifestError: kubectl cannot render it.
@@ -39,20 +51,20 @@ def render(kustomization: Path) -> list[dict[str, Any]]:
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
-def validate(documents: Sequence[dict[str, Any]]) -> int:
-    """Strictly (an unknown field is an error), against the newest schemas there are; returns how many were checked.
+def validate(documents: Sequence[Document]) -> int:
+    """Validate against the newest schemas, strictly: an unknown field is an error. Return how many were checked.
 
-    Kinds of operators have no schema here; of a ServingRuntime the containers are checked as a pod's.
+    Kinds of operators have no schema here, except that the containers of a ServingRuntime are checked as a pod's.
 
     Raises:
-        ManifestError: a document that does not fit.
+        ManifestError: a document does not fit.
     """
     checked = 0
     for document in documents:
         if document["kind"] == "ServingRuntime":
             pod = {"containers": document["spec"]["containers"]}
             document = {"apiVersion": "v1", "kind": "Pod", "metadata": document["metadata"], "spec": pod}
-        if document["kind"] in OF_OPERATORS:
+        if document["kind"] in KINDS_OF_OPERATORS:
             continue
         try:
             kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
