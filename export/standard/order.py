@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from onnx import GraphProto, ModelProto, NodeProto
 
-from export.graph.errors import InvalidModel, UnsupportedGraph
-from export.graph.names import branches_of, defined_names
+from export.graph.branches import names_read
+from export.graph.errors import InvalidModel
 
 
 def in_order(model: ModelProto) -> ModelProto:
@@ -34,25 +34,9 @@ def in_order(model: ModelProto) -> ModelProto:
     return copy
 
 
-def require_computed(model: ModelProto, output: str) -> None:
-    """Raise InvalidModel where no node makes `output`, UnsupportedGraph where that is no tensor."""
-    graph = model.graph
-    declared = next((value.type.WhichOneof("value") for value in graph.output if value.name == output), None)
-    if declared not in (None, "tensor_type"):
-        kind = declared.removesuffix("_type")
-        raise UnsupportedGraph(f"the output {output!r} is a {kind}, not a tensor of scores; name one with --output")
-    if any(output in node.output for node in graph.node):
-        return
-    if any(value.name == output for value in graph.input):
-        raise InvalidModel(f"the output {output!r} is the model's input itself: there is nothing to classify by")
-    if any(tensor.name == output for tensor in graph.initializer):
-        raise InvalidModel(f"the output {output!r} is a stored tensor: it does not depend on the image")
-    raise InvalidModel(f"the output {output!r} is made by no node")
-
-
 def _is_sorted(graph: GraphProto, known: set[str]) -> bool:
     for node in graph.node:
-        if not known.issuperset(_read(node)):
+        if not known.issuperset(names_read([node])):
             return False
         known.update(node.output)
     return True
@@ -61,24 +45,14 @@ def _is_sorted(graph: GraphProto, known: set[str]) -> bool:
 def _sorted(graph: GraphProto, known: set[str], made: set[str]) -> Iterator[NodeProto]:
     waiting = list(graph.node)
     for node in waiting:
-        for name in _read(node):
+        for name in names_read([node]):
             if name not in made:
                 raise InvalidModel(f"node {node.name or node.op_type!r} reads {name!r}, which nothing produces")
     while waiting:
-        ready = [node for node in waiting if known.issuperset(_read(node))]
+        ready = [node for node in waiting if known.issuperset(names_read([node]))]
         if not ready:
             raise InvalidModel(f"node {waiting[0].name or waiting[0].op_type!r} reads what is made from its own output")
         yield from ready
         known.update(name for node in ready for name in node.output)
         done = set(map(id, ready))
         waiting = [node for node in waiting if id(node) not in done]
-
-
-def _read(node: NodeProto) -> Iterator[str]:
-    """The tensors that the node reads, and those of the graph around it that its branches read."""
-    yield from (name for name in node.input if name)
-    for branch in branches_of(node):
-        own = set(defined_names(branch))
-        for inner in branch.node:
-            yield from (name for name in _read(inner) if name not in own)
-        yield from (value.name for value in branch.output if value.name not in own)

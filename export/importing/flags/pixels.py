@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from export.importing.errors import OptionMismatch
+from export.importing.flags.errors import OptionMismatch
 
 LARGEST_IN_UNITS = 2.0
 """Pixels in [0, 1] have no mean or deviation beyond this; in 0…255 those of pictures lie above it."""

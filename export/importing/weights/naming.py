@@ -12,12 +12,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
-from export.graph.errors import UnsupportedOperator
-from export.importing.head import rename_tensors
-from export.importing.standard import captured
+from export.graph.branches import names_read
+from export.graph.graph import Array, node_of
+from export.standard.ends import rename_tensors
+from export.tracing.evaluation import evaluate, stored_value
 
 WEIGHT_OPERANDS = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
 BIAS_OPERANDS = {"Conv": 2, "ConvTranspose": 2, "Gemm": 2}
@@ -71,27 +71,16 @@ def weights_as_initializers(model: ModelProto) -> ModelProto:
     del graph.initializer[:]
     graph.node.extend(kept)
     rename_tensors(graph, aliases)  # branches read them too
-    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
-    read |= {name for node in graph.node for attribute in node.attribute for name in captured(attribute)}
+    read = {value.name for value in graph.output}.union(names_read(graph.node))
     graph.initializer.extend(tensor for name, tensor in values.items() if name in read)
     return copy
 
 
-def _made_by(node: NodeProto, values: dict[str, TensorProto]) -> NDArray[np.generic] | None:
-    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+def _made_by(node: NodeProto, values: dict[str, TensorProto]) -> Array | None:
     if node.op_type == "Constant":
-        if isinstance(value := attributes.get("value"), TensorProto):
-            return numpy_helper.to_array(value)
-        for names, kind in ((("value_float", "value_floats"), np.float32), (("value_int", "value_ints"), np.int64)):
-            for name in names:
-                if name in attributes:
-                    return np.array(attributes[name], dtype=kind)
-        raise UnsupportedOperator(
-            "Constant", node.name or node.output[0], "it holds no dense tensor of numbers", "store it as an initializer"
-        )
+        return stored_value(node_of(node))
     if node.op_type == "ConstantOfShape" and node.input[0] in values:
-        fill = numpy_helper.to_array(attributes["value"]) if "value" in attributes else np.zeros(1, np.float32)
-        return np.full(numpy_helper.to_array(values[node.input[0]]), fill.reshape(-1)[0], dtype=fill.dtype)
+        return evaluate(node_of(node), {node.input[0]: numpy_helper.to_array(values[node.input[0]])})[0]
     return None
 
 

@@ -14,8 +14,8 @@ from collections.abc import Collection
 import numpy as np
 
 from export.graph.graph import Graph, N, Node, batch_axis, per_sample_size
-from export.importing.appended import Appended
-from export.importing.logarithm_rules import RULES
+from export.importing.answer.appended import Appended
+from export.importing.answer.logarithm_rules import RULES
 
 SMALLEST = float(np.finfo(np.float32).tiny)
 """Probabilities below it count as so much: ln 0 has no gradient, and kernels flush what is smaller to 0."""

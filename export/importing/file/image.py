@@ -13,9 +13,9 @@ from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper
 from pydantic import ValidationError
 
 from export.graph.errors import UnsupportedGraph
-from export.importing.errors import OptionMismatch
-from export.importing.options import ImportOptions, Layout
-from export.importing.pixels import BYTES, pixel_statistics, written
+from export.importing.flags.errors import OptionMismatch
+from export.importing.flags.options import ImportOptions, Layout
+from export.importing.flags.pixels import BYTES, pixel_statistics, written
 from service.contract.bundle_schema import InputSpec
 
 IMAGE_CHANNELS = (1, 3)

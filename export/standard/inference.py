@@ -6,13 +6,14 @@ so that samples mix, and Dropout drops. Their running statistics are in the file
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, defs, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, defs, numpy_helper
 
+from export.graph.branches import all_graphs, names_read
 from export.graph.errors import UnsupportedOperator
 from export.graph.graph import STANDARD, stored_tensors
-from export.graph.names import OWN, branches
+from export.graph.names import OWN
 
 FIRST_WITH_TRAINING_MODE = 14
 """Opset from which BatchNormalization says its mode by an attribute; before, by the number of its outputs."""
@@ -24,14 +25,14 @@ def in_inference(model: ModelProto) -> tuple[ModelProto, tuple[str, ...]]:
 
     Raises UnsupportedOperator where an answer needs what only training computes.
     """
-    if not any(_is_affected(node) for graph in _all_graphs(model.graph) for node in graph.node):
+    if not any(_is_affected(node) for graph in all_graphs(model.graph) for node in graph.node):
         return model, ()
     copy = ModelProto()
     copy.CopyFrom(model)
     opset = next((int(entry.version) for entry in copy.opset_import if entry.domain in STANDARD), 0)
     trained: list[str] = []
-    for graph in _all_graphs(copy.graph):
-        read = _read_names(graph)
+    for graph in all_graphs(copy.graph):
+        read = {value.name for value in graph.output}.union(names_read(graph.node))
         constants = stored_tensors(graph)
         for node in graph.node:
             if node.domain not in STANDARD:
@@ -48,21 +49,6 @@ def in_inference(model: ModelProto) -> tuple[ModelProto, tuple[str, ...]]:
 
 def _is_affected(node: NodeProto) -> bool:
     return node.op_type in LEAVE_TRAINING or node.op_type == "MaxPool" or len(node.output) > 1
-
-
-def _all_graphs(graph: GraphProto) -> Iterable[GraphProto]:
-    yield graph
-    for branch in branches(graph):
-        yield from _all_graphs(branch)
-
-
-def _read_names(graph: GraphProto) -> set[str]:
-    """The tensors that any node of the graph or of a branch in it reads, and the graph's own outputs."""
-    read = {value.name for value in graph.output}
-    read.update(name for node in graph.node for name in node.input)
-    for branch in branches(graph):
-        read |= _read_names(branch)
-    return read
 
 
 def _batch_normalization(node: NodeProto, opset: int, read: set[str], _: Mapping[str, TensorProto]) -> bool:

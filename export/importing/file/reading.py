@@ -6,6 +6,7 @@ line that says which file, which tensor and what is wrong with it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-un
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from onnx import TensorProto, external_data_helper, numpy_helper
 
+from export.graph.branches import branches_of
 from export.graph.errors import InvalidModel
-from export.importing.other_files import seems_to_be
+from export.importing.file.other_files import seems_to_be
 
 BEGINNING = 512
 """Another kind of file is recognised by so many bytes."""
@@ -93,24 +95,22 @@ def _unparsed(path: Path, data: bytes) -> str:
     return f"not an ONNX file (it begins with {data[:8]!r})"
 
 
-def _tensors(model: onnx.ModelProto) -> list[TensorProto]:
-    """Every tensor of the model: initializers and attributes, in functions and subgraphs too."""
-    found: list[TensorProto] = []
+def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
+    """Yield every tensor of the model: initializers and attributes, in functions and branches too."""
+    yield from model.graph.initializer
+    for nodes in (model.graph.node, *(function.node for function in model.functions)):
+        yield from _tensors_of(nodes)
 
-    def collect(nodes: list[onnx.NodeProto]) -> None:
-        for node in nodes:
-            for attribute in node.attribute:
-                found.extend([attribute.t] if attribute.HasField("t") else [])
-                found.extend(attribute.tensors)
-                for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                    found.extend(graph.initializer)
-                    collect(list(graph.node))
 
-    found.extend(model.graph.initializer)
-    collect(list(model.graph.node))
-    for function in model.functions:
-        collect(list(function.node))
-    return found
+def _tensors_of(nodes: Iterable[onnx.NodeProto]) -> Iterator[TensorProto]:
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+        for branch in branches_of(node):
+            yield from branch.initializer
+            yield from _tensors_of(branch.node)
 
 
 def _load(tensor: TensorProto, folder: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from export.graph.graph import Node, per_sample_size
 
 if TYPE_CHECKING:
-    from export.importing.logarithms import Logarithms
+    from export.importing.answer.logarithms import Logarithms
 
 Rule = Callable[["Logarithms", Node, bool], str | None]
 

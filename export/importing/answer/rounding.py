@@ -13,7 +13,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from export.graph.graph import STANDARD, stored_tensors
-from export.importing.standard import keep_only
+from export.standard.ends import keep_only
 
 FLOATS = {
     TensorProto.FLOAT: ("float32", 0.0),

@@ -13,7 +13,7 @@ from onnx import ModelProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from export.graph.errors import UnsupportedGraph, one_line
-from export.importing.answer import softmax
+from export.importing.answer.answer import softmax
 
 Array = NDArray[Any]
 Evaluator = Callable[[Array], Array]

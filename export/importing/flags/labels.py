@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from export.importing.errors import OptionMismatch
+from export.importing.flags.errors import OptionMismatch
 
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.graph.errors import UnsupportedGraph
-from export.importing.appended import Appended
-from export.importing.logarithms import FACTORS, MOVED, PASSED, SMALLEST, Logarithms
+from export.importing.answer.appended import Appended
+from export.importing.answer.logarithms import FACTORS, MOVED, PASSED, SMALLEST, Logarithms
 
 Array = NDArray[Any]
 

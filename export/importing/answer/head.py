@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from onnx import ModelProto, NodeProto
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+from export.graph.errors import InvalidModel, UnsupportedGraph
+from export.importing.flags.errors import OptionMismatch
 
-from export.graph.errors import UnsupportedGraph
-from export.graph.names import renamed
-from export.importing.errors import OptionMismatch
-
-INPUT, LOGITS = "input", "logits"
 PASSED = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Cast"}
 
 
@@ -34,6 +30,22 @@ def chosen_output(model: ModelProto, name: str | None) -> str:
     return name
 
 
+def require_computed(model: ModelProto, output: str) -> None:
+    """Raise InvalidModel where no node makes `output`, UnsupportedGraph where that is no tensor."""
+    graph = model.graph
+    declared = next((value.type.WhichOneof("value") for value in graph.output if value.name == output), None)
+    if declared not in (None, "tensor_type"):
+        kind = declared.removesuffix("_type")
+        raise UnsupportedGraph(f"the output {output!r} is a {kind}, not a tensor of scores; name one with --output")
+    if any(output in node.output for node in graph.node):
+        return
+    if any(value.name == output for value in graph.input):
+        raise InvalidModel(f"the output {output!r} is the model's input itself: there is nothing to classify by")
+    if any(tensor.name == output for tensor in graph.initializer):
+        raise InvalidModel(f"the output {output!r} is a stored tensor: it does not depend on the image")
+    raise InvalidModel(f"the output {output!r} is made by no node")
+
+
 def refuse_decisions(model: ModelProto, output: str) -> None:
     """UnsupportedGraph where the graph ends in an ArgMax or TopK, which has no gradient: scores are needed."""
     producers: dict[str, NodeProto] = {name: node for node in model.graph.node for name in node.output}
@@ -46,32 +58,3 @@ def refuse_decisions(model: ModelProto, output: str) -> None:
             f"the model ends in {last.op_type} (node {last.name!r}), not in scores of exclusive classes; "
             f"name the tensor of logits with --output (here perhaps {last.input[0]!r})"
         )
-
-
-def with_standard_ends(model: ModelProto, logits: str) -> ModelProto:
-    """A copy whose input is called `input` and whose tensor `logits` [N, K] is the one output, of that name."""
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    graph = copy.graph
-    taken = {name for node in graph.node for name in (*node.input, *node.output)}
-    names = {graph.input[0].name: INPUT, logits: LOGITS}
-    for name in (INPUT, LOGITS):
-        if name in taken and name not in names:
-            names[name] = renamed(name, taken)
-    rename_tensors(graph, names)
-    del graph.output[:]
-    graph.output.append(helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["N", None]))
-    return copy
-
-
-def rename_tensors(graph: GraphProto, names: Mapping[str, str]) -> None:
-    """Give tensors other names, everywhere in `graph` and its branches at once."""
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                rename_tensors(attribute.g, names)
-        for field in (node.input, node.output):
-            for index, name in enumerate(field):
-                field[index] = names.get(name, name)
-    for entry in (*graph.initializer, *graph.input, *graph.output):
-        entry.name = names.get(entry.name, entry.name)
