@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from export.running.runs import in_onnxruntime
 from service.contract.bundle_schema import Baseline, GraphName, Layer
-from service.contract.dead import dead_shares
-from service.contract.norms import logit_gradients, loss_labels, measure
+from service.contract.dead_channels import dead_fractions
+from service.contract.loss import logit_gradient_norms, loss_labels
+from service.contract.norms import measure
 
 Array = NDArray[Any]
 
@@ -44,7 +45,7 @@ def measure_images(model: onnx.ModelProto, images: Array, labels: Array) -> Meas
 
         answer = measure(at_scale, len(chunk))
         logits = answer["logits"]
-        size = np.linalg.norm(logit_gradients(logits, loss_labels(logits, wanted)), axis=1, keepdims=True)
+        size = logit_gradient_norms(logits, loss_labels(logits, wanted))[:, None]
         for name in ("activation_gradient_norm", "weight_gradient_norm", "scaled_gradient_norm"):
             with np.errstate(invalid="ignore", divide="ignore"):
                 parts.setdefault(name, []).append(answer[name] / size)
@@ -61,7 +62,7 @@ def baseline(
         quantiles=QUANTILES,
         scaled_gradient_norm=_quantiles(measured.scaled_gradient_norm, layers),
         activation_gradient_norm=_quantiles(measured.activation_gradient_norm, layers),
-        dead_fraction=dead_fractions(graphs["activations"], layers, images),
+        dead_fraction=dead_fraction_by_layer(graphs["activations"], layers, images),
     )
 
 
@@ -73,7 +74,7 @@ def _quantiles(norms: Array, layers: tuple[Layer, ...]) -> dict[str, tuple[float
     return {layer.name: tuple(float(v) for v in values[:, column]) for column, layer in enumerate(layers)}
 
 
-def dead_fractions(model: onnx.ModelProto, layers: tuple[Layer, ...], images: Array) -> dict[str, float]:
+def dead_fraction_by_layer(model: onnx.ModelProto, layers: tuple[Layer, ...], images: Array) -> dict[str, float]:
     """The share of each layer's channels that are zero at every position of every image."""
     run = in_onnxruntime(model)
     peaks = np.max(
@@ -83,8 +84,8 @@ def dead_fractions(model: onnx.ModelProto, layers: tuple[Layer, ...], images: Ar
         ],
         axis=0,
     )
-    shares = dead_shares(layers, peaks[None])
-    return {layer.name: float(share) for layer, share in zip(layers, shares, strict=True) if layer.channels}
+    fractions = dead_fractions(layers, peaks[None])
+    return {layer.name: float(fraction) for layer, fraction in zip(layers, fractions, strict=True) if layer.channels}
 
 
 def reference_statistics(graphs: Mapping[GraphName, onnx.ModelProto], images: Array) -> dict[str, Array]:

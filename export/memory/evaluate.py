@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.data import DataError, Split
 from service.contract.bundle_schema import Bundle, InputSpec
-from service.contract.norms import losses
+from service.contract.loss import losses
 from service.images.preprocess import normalise
 
 BATCH_SIZE = 250

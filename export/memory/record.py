@@ -23,10 +23,10 @@ from export.memory.separability import separability
 from export.writing.bundle import read_bundle, replaced_whole
 from models.data import Split
 from service.contract.bundle_schema import Baseline, Bundle, GraphName, InputSpec, Layer, Separability
+from service.contract.reference import REFERENCE_FILE
 
 BASELINE_IMAGES = 512
 SEPARABILITY_IMAGES = 2000
-REFERENCE_FILE = "reference.npz"
 
 
 def measured(

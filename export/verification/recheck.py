@@ -19,7 +19,8 @@ from export.running.parity import LOGIT_BOUND, NORM_BOUND, relative_difference
 from export.running.runs import in_float64, in_onnxruntime
 from export.writing.bundle import read_bundle
 from service.contract.bundle_schema import Bundle, GraphName, ParityCheck
-from service.contract.norms import losses, measure
+from service.contract.loss import losses
+from service.contract.norms import measure
 
 Array = NDArray[Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.contract.norms import probabilities
+from service.contract.loss import probabilities
 from service.diagnostics import scores, shattering
 from service.diagnostics.noise import estimates, left_out_groups, noise_scale
 
