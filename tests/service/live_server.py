@@ -16,7 +16,7 @@ import httpx
 from PIL import Image
 
 from service.app import create_app
-from service.http.connection.server import Server, listen
+from service.http.server import Server, listen
 from service.settings import Settings
 
 
