@@ -57,7 +57,7 @@ def test_classes_with_too_few_images_are_not_said_to_be_separable(folder: Path) 
 
 
 def test_images_with_other_labels_are_refused(folder: Path) -> None:
-    with pytest.raises(DataError, match="not as the classes of"):
+    with pytest.raises(DataError, match="not the labels of"):
         record(folder, ("a", "b"), photographs(1))
 
 

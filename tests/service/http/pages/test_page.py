@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Request, Route, ViewportSize, expect
 
+from tests.programs import needs
 from tests.service.http.pages.conftest import PATIENCE_SECONDS, REPOSITORY, Visit
 
 pytestmark = pytest.mark.pages
@@ -207,7 +207,7 @@ def test_no_two_models_look_alike(visit: Visit) -> None:
     assert len(set(looks)) == len(looks)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@needs("curl")
 def test_the_copied_command_gives_the_same_answer(visit: Visit) -> None:
     page = open_page(visit)
     upload(page, IMAGES / "truck.jpg")
