@@ -1,7 +1,7 @@
-"""`python -m service check BUNDLE`: is this model healthy? A gate for pipelines.
+"""`python -m service check BUNDLE`: is this model healthy? Meant for pipelines.
 
-Prints the verdict in words. Exit status 0: healthy; 1: a finding, or none can be made; 2: the bundle or the images
-cannot be used.
+Prints the verdict in words. The exit status is 0 if the model is healthy, 1 if there is a finding or no verdict is
+possible, and 2 if the bundle or the images cannot be used.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ IMAGES: Final = 64
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Parses, measures, prints; the exit status."""
+    """Measure the model and print the verdict; return the exit status."""
     options = parser().parse_args(arguments)
     try:
         thresholds = Thresholds().overridden(dict(options.threshold))
@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def read_threshold(text: str) -> tuple[str, float]:
-    """ "growth_ratio=50" → ("growth_ratio", 50.0)."""
+    """Read a threshold: "growth_ratio=50" → ("growth_ratio", 50.0)."""
     name, _, value = text.partition("=")
     try:
         return name, float(value)
@@ -77,7 +77,7 @@ def read_threshold(text: str) -> tuple[str, float]:
 async def examine(
     model: OfflineModel, folder: Path, count: int, thresholds: Thresholds
 ) -> tuple[Diagnosis | None, int]:
-    """The diagnosis of up to `count` images spread over `folder`, and how many could be decoded."""
+    """Diagnose up to `count` images spread over `folder`; return the diagnosis and how many could be decoded."""
     files = labelled_files(folder, model.bundle.labels)
     chosen = [files[row] for row in np.linspace(0, len(files) - 1, min(count, len(files))).astype(int)]
     pairs = [
@@ -94,7 +94,7 @@ async def examine(
 
 
 def in_words(model: OfflineModel, diagnosis: Diagnosis, images: int, folder: Path) -> str:
-    """The verdict, every finding, and how the model compares with its own record."""
+    """Return the verdict, every finding, and how the model compares with its own record."""
     verdict = diagnosis.verdict
     name = f"{model.bundle.name}@{model.bundle.version} ({model.stored.digest})"
     lines = [f"{name}: {verdict.state}, on {images} images of {folder.name}", f"  {verdict.because}"]
