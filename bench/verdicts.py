@@ -151,7 +151,7 @@ def _judged(name: str, truth: str, also: frozenset[str], found: Diagnosis, debug
 # ---------------------------------------------------------------- shattering
 
 
-def shattering_of(graph: onnx.ModelProto, images: Array, points: int = shattering.POINTS) -> shattering.Path:
+def shattering_of(graph: onnx.ModelProto, images: Array, points: int = shattering.POINTS) -> shattering.PathGradients:
     """Along the straight path between two of the photographs."""
     run = in_onnxruntime(graph)
     path = shattering.straight_path(images[3], images[11], points)
@@ -160,7 +160,7 @@ def shattering_of(graph: onnx.ModelProto, images: Array, points: int = shatterin
     return shattering.analyse(outputs["input_gradient"].astype(np.float64))
 
 
-def untrained_path(family: str, depth: int, images: Array, points: int = shattering.POINTS) -> shattering.Path:
+def untrained_path(family: str, depth: int, images: Array, points: int = shattering.POINTS) -> shattering.PathGradients:
     """Of He et al.'s network with BatchNorm at initialization."""
     torch.manual_seed(0)
     network = calibrate(convolutional(family, depth, "batch"), torch.from_numpy(images))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from service.contract.loss import probabilities
+from service.contract.reference import Reference
 from service.diagnostics import scores, shattering
 from service.diagnostics.noise import estimates, left_out_groups, noise_scale
 
@@ -76,7 +77,7 @@ def test_gradnorm_is_the_l1_norm_of_the_last_layers_gradient() -> None:
 def test_the_layer_norm_distance_is_mahalanobis_and_infinite_for_a_zero_norm() -> None:
     sizes = np.linalg.norm(probabilities(LOGITS) - np.eye(3)[LOGITS.argmax(axis=1)], axis=1)
     norms = {"logits": LOGITS, "weight_gradient_norm": np.exp([[3.0, 4.0], [0.0, 0.0]]) * sizes[:, None]}
-    reference = scores.Reference(np.zeros(2), np.eye(2))
+    reference = Reference(np.zeros(2), np.eye(2))
     assert scores.layer_norm_distance(norms, reference) == pytest.approx([5.0, 0.0], abs=1e-9)
     norms["weight_gradient_norm"][1, 0] = 0
     assert np.isinf(scores.layer_norm_distance(norms, reference)[1])
