@@ -57,7 +57,7 @@ class FolderFollower:
     def __init__(
         self, folder: Path, registry: Registry, opener: GraphOpener, execution_provider: str, stop: threading.Event
     ) -> None:
-        """`stop`, once set, ends a round after the graph that is being loaded."""
+        """Once `stop` is set, a round ends after the graph that is being loaded."""
         self._folder = folder
         self._registry = registry
         self._opener = opener

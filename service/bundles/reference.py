@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from service.bundles.disk import BundleRefused, BundleUnreadable, StoredBundle
-from service.contract.reference import REFERENCE_FILE, Reference, parse_reference
+from service.contract.reference import REFERENCE_FILE, ReferenceStatistics, parse_reference
 from service.errors import NotReady
 
 
-def read_reference(stored: StoredBundle) -> Reference | None:
+def read_reference(stored: StoredBundle) -> ReferenceStatistics | None:
     """Return the bundle's reference statistics; None if it has none.
 
     Raises:

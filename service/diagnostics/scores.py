@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from service.contract.arrays import Array, Float64
 from service.contract.bundle_schema import Bundle
 from service.contract.loss import logit_gradient_norms, loss_labels, probabilities
-from service.contract.reference import Reference
+from service.contract.reference import ReferenceStatistics
 from service.diagnostics.schemas.scores import SampleScores
 
 
@@ -67,7 +67,7 @@ def grand(weight_gradient_norm: Array) -> Float64:
     return result
 
 
-def layer_norm_distance(norms: Mapping[str, Array], reference: Reference) -> Float64:
+def layer_norm_distance(norms: Mapping[str, Array], reference: ReferenceStatistics) -> Float64:
     """Return the Mahalanobis distance of the vector of log norms, [N]; infinite where a norm is 0 or not finite.
 
     `norms` must have been measured for the predicted class.
@@ -85,7 +85,7 @@ def score(
     norms: Mapping[str, Array],
     labels: NDArray[np.int64],
     predicted_norms: Mapping[str, Array] | None,
-    reference: Reference | None,
+    reference: ReferenceStatistics | None,
 ) -> list[SampleScores]:
     """Return all scores of N samples.
 

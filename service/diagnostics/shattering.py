@@ -40,7 +40,7 @@ SOURCE: Final = "Balduzzi et al. 2017, figure 1; threshold: Contraflow, docs/ver
 
 
 @dataclass(frozen=True)
-class PathGradients:
+class PathMeasures:
     """Measures of the gradients along a path of P points: correlation [P, P], and gradient norm [P]."""
 
     correlation: Float64
@@ -61,7 +61,7 @@ def noise_image(shape: tuple[int, ...]) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
-def analyse(gradients: Float64) -> PathGradients:
+def analyse(gradients: Float64) -> PathMeasures:
     """Measure the input gradients [P, …] along a path; NaN where a gradient is 0 or not finite."""
     flat = gradients.reshape(len(gradients), -1)
     norms: Float64 = np.linalg.norm(flat, axis=1)
@@ -69,7 +69,7 @@ def analyse(gradients: Float64) -> PathGradients:
         unit = flat / norms[:, None]
     white, brown = references(len(flat))
     lags = list(range(len(flat) // 2))
-    return PathGradients(
+    return PathMeasures(
         correlation=unit @ unit.T,
         autocorrelation=Autocorrelation(
             lags=lags, mean=autocorrelation(unit).tolist(), white=white.tolist(), brown=brown.tolist()
@@ -106,7 +106,7 @@ def references(points: int) -> tuple[Float64, Float64]:
     return autocorrelation(white), autocorrelation(np.cumsum(white, axis=0))
 
 
-def judge(path: PathGradients, threshold: float = SHATTERED) -> ShatteringVerdict:
+def judge_path(path: PathMeasures, threshold: float = SHATTERED) -> ShatteringVerdict:
     """Decide by the spectral exponent whether the gradient is shattered, rough or smooth."""
     exponent = path.spectral_exponent
     if not np.isfinite(exponent):

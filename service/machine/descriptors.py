@@ -14,7 +14,7 @@ log = logging.getLogger("contraflow.server")
 UNLIMITED = 2**20
 """Number that stands for no limit."""
 
-MOST_WAITING = 2048
+LONGEST_BACKLOG = 2048
 """Most connections that the system may hold ready to be accepted; all of them may be accepted at once."""
 
 
@@ -50,4 +50,4 @@ def most_connections(wanted: int, descriptors: int) -> int:
 
 def backlog(connections: int, descriptors: int) -> int:
     """Return how many connections may wait to be accepted, so that accepting all at once leaves descriptors over."""
-    return max(1, min(MOST_WAITING, (descriptors - connections) // 2))
+    return max(1, min(LONGEST_BACKLOG, (descriptors - connections) // 2))

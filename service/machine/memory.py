@@ -23,7 +23,7 @@ class Option(NamedTuple):
     variable: str
 
 
-OPTIONS = (
+MALLOC_OPTIONS = (
     Option(-8, 2, "MALLOC_ARENA_MAX"),
     # Bytes from which a block is a mapping of its own. Setting it keeps glibc from raising it.
     Option(-3, 2**20, "MALLOC_MMAP_THRESHOLD_"),
@@ -33,7 +33,7 @@ OPTIONS = (
 def bound_fragmentation() -> None:
     """Set the options; call this before threads are started."""
     if _has("mallopt"):
-        for option in OPTIONS:
+        for option in MALLOC_OPTIONS:
             if option.variable not in os.environ:
                 ctypes.CDLL(None).mallopt(option.number, option.value)
 

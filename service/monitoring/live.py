@@ -10,7 +10,7 @@ import numpy as np
 
 from service.contract.arrays import Float64
 from service.contract.bundle_schema import Bundle
-from service.contract.reference import Reference
+from service.contract.reference import ReferenceStatistics
 from service.diagnostics.baseline import layer_baselines
 from service.diagnostics.gradients import Measured, relative_norms_of
 from service.diagnostics.schemas.gradients import LayerBaseline
@@ -40,7 +40,7 @@ class LiveLayer:
 class LiveGradients:
     """The last `WINDOW` images of one model, and how many of all were measured, dropped and failed."""
 
-    def __init__(self, bundle: Bundle, reference: Reference | None = None) -> None:
+    def __init__(self, bundle: Bundle, reference: ReferenceStatistics | None = None) -> None:
         self._bundle = bundle
         self._reference = reference
         self._distances: Float64 = np.empty(WINDOW)

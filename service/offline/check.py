@@ -23,8 +23,8 @@ from service.images.errors import ImageError
 from service.offline.model import OfflineModel, class_indices, decoded, labelled_files
 from service.output.console import complain
 
-SAMPLES: Final = Path(__file__).parents[1] / "static" / "samples"
-IMAGES: Final = 64
+SHIPPED_IMAGES: Final = Path(__file__).parents[1] / "static" / "samples"
+DEFAULT_IMAGES: Final = 64
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -51,8 +51,15 @@ def main(arguments: Sequence[str]) -> int:
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m service check", description=__doc__)
     top.add_argument("bundle", type=Path, help="folder with bundle.json")
-    top.add_argument("--data", type=Path, default=SAMPLES, help="images, best one folder per label (default: samples)")
-    top.add_argument("--images", type=int, default=IMAGES, help=f"how many, spread over the folder (default {IMAGES})")
+    top.add_argument(
+        "--data", type=Path, default=SHIPPED_IMAGES, help="images, best one folder per label (default: samples)"
+    )
+    top.add_argument(
+        "--images",
+        type=int,
+        default=DEFAULT_IMAGES,
+        help=f"how many, spread over the folder (default {DEFAULT_IMAGES})",
+    )
     top.add_argument(
         "--threshold",
         type=read_threshold,

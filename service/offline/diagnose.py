@@ -23,7 +23,7 @@ from service.bundles.disk import BundleRefused
 from service.bundles.reference import read_reference
 from service.contract.arrays import Array
 from service.contract.loss import logit_gradient_norms, loss_labels, losses, probabilities
-from service.contract.reference import Reference
+from service.contract.reference import ReferenceStatistics
 from service.contract.runtime import ProviderUnavailable, Runtime
 from service.diagnostics.gradients import relative_norms
 from service.diagnostics.scores import score
@@ -103,7 +103,7 @@ async def measure_folder(model: OfflineModel, folder: Path, table: Path, shard: 
 
 
 async def rows_of(
-    model: OfflineModel, folder: Path, files: list[LabelledFile], reference: Reference | None
+    model: OfflineModel, folder: Path, files: list[LabelledFile], reference: ReferenceStatistics | None
 ) -> list[dict[str, Any]]:
     """Measure the files, and return one row for each; a file that cannot be decoded has only its `error`."""
     rows: list[dict[str, Any]] = [{"path": file.path, "label": file.label or ""} for file in files]
@@ -122,7 +122,7 @@ async def rows_of(
 
 
 async def numbers_of(
-    model: OfflineModel, pixels: Array, labels: NDArray[np.int64], reference: Reference | None
+    model: OfflineModel, pixels: Array, labels: NDArray[np.int64], reference: ReferenceStatistics | None
 ) -> list[dict[str, Any]]:
     """Return scores, loss and relative norms of each image, with six digits."""
     norms = await model.run("weight_norms", pixels, labels)

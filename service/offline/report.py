@@ -35,7 +35,7 @@ SAMPLED_ROWS: Final = 20_000
 THUMBNAIL: Final = 64
 """Pixels along the longer side."""
 
-STYLE: Final = """
+REPORT_STYLE: Final = """
 :root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif }
 body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse } td, th { padding: .15rem .7rem; text-align: right; border-bottom: 1px solid #8884 }
@@ -77,7 +77,7 @@ def render(table: Path, folder: Path, model: OfflineModel) -> str:
     ]
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
+        f'<meta name="viewport" content="width=device-width"><style>{REPORT_STYLE}</style>'
         f"<body>{''.join(parts)}</body></html>\n"
     )
 

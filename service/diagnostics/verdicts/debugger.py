@@ -29,7 +29,7 @@ from service.diagnostics.verdicts.evidence import Activations, Evidence, named
 DEBUGGER: Final = "Amazon SageMaker Debugger"
 DEAD_RELU: Final = f"{DEBUGGER}, DeadRelu"
 SMALL_GRADIENT: Final = 1e-7
-LAYER_SHARE: Final = 0.5
+FIRING_SHARE: Final = 0.5
 VARIANCE_RATIO: Final = 10.0
 SATURATION_BOUNDS: Final = {"tanh": (-9.4999, 9.4999), "sigmoid": (-23.0, 16.99999)}
 
@@ -61,8 +61,8 @@ def _exploding_tensor(evidence: Evidence) -> DebuggerRule:
 
 def _dead_relu(evidence: Evidence) -> DebuggerRule:
     with np.errstate(invalid="ignore"):
-        dead = evidence.dead_fraction > LAYER_SHARE
-    return _rule("DeadRelu", evidence, dead, float(np.nanmax(evidence.dead_fraction)), LAYER_SHARE)
+        dead = evidence.dead_fraction > FIRING_SHARE
+    return _rule("DeadRelu", evidence, dead, float(np.nanmax(evidence.dead_fraction)), FIRING_SHARE)
 
 
 def _all_zero(evidence: Evidence) -> DebuggerRule:
@@ -89,8 +89,8 @@ def _saturated_activation(evidence: Evidence, activations: Activations) -> Debug
         below, above = (low - activations.mean) / deviation, (activations.mean - high) / deviation
     beyond = _normal_below(below) + _normal_below(above)
     share = np.nan_to_num(beyond[:, :-1].mean(axis=0))  # the last layer's outputs are logits
-    saturated = np.append(share > LAYER_SHARE, False)
-    return _rule("SaturatedActivation", evidence, saturated, float(share.max(initial=0.0)), LAYER_SHARE)
+    saturated = np.append(share > FIRING_SHARE, False)
+    return _rule("SaturatedActivation", evidence, saturated, float(share.max(initial=0.0)), FIRING_SHARE)
 
 
 def _normal_below(z: Float64) -> Float64:

@@ -167,7 +167,7 @@ async def shattered_gradients(request: Request, submission: SubmissionDependency
         spectral_exponent=found.spectral_exponent,
         gradient_norm=found.gradient_norm.tolist(),
         probability=probabilities(outputs["logits"])[:, label].tolist(),
-        verdict=shattering.judge(found, threshold),
+        verdict=shattering.judge_path(found, threshold),
     )
     return respond(request, submission, answer)
 
