@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from service.bundles.disk import BundleRefused
+from service.bundles.reference import read_reference
 from service.contract.loss import probabilities
 from service.contract.runtime import Runtime
 from service.diagnostics import scores
@@ -99,7 +100,7 @@ def shuffled(image: Array, random: np.random.Generator) -> Array:
 def familiarity(model: OfflineModel, pixels: Array, train_features: Array) -> dict[str, Array]:
     """Every score turned so that high is familiar."""
     norms = asyncio.run(model.run("weight_norms", pixels))
-    reference = scores.read_reference(model.stored)
+    reference = read_reference(model.stored)
     found = {
         "max probability": probabilities(norms["logits"]).max(axis=1),
         "energy": scores.energy(norms["logits"]),

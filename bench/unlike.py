@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.bundles.reference import read_reference
 from service.contract.runtime import Runtime
 from service.diagnostics.baseline import LAYER_SHARE, MODEL_SHARE
 from service.diagnostics.measurement import measure_gradients
-from service.diagnostics.scores import read_reference
 from service.monitoring.live import LiveGradients
 from service.offline.model import OfflineModel
 

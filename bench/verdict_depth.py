@@ -61,7 +61,7 @@ def measure(family: str, depth: int, seed: int, images: Array) -> Measured:
         float(10**-profile.slope),
         found.verdict.state,
         path.spectral_exponent,
-        shattering.judge(path).state,
+        shattering.judge_path(path).state,
     )
 
 

@@ -151,7 +151,7 @@ def _judged(name: str, truth: str, also: frozenset[str], found: Diagnosis, debug
 # ---------------------------------------------------------------- shattering
 
 
-def shattering_of(graph: onnx.ModelProto, images: Array, points: int = shattering.POINTS) -> shattering.Path:
+def shattering_of(graph: onnx.ModelProto, images: Array, points: int = shattering.POINTS) -> shattering.PathMeasures:
     """Along the straight path between two of the photographs."""
     run = in_onnxruntime(graph)
     path = shattering.straight_path(images[3], images[11], points)
@@ -160,7 +160,7 @@ def shattering_of(graph: onnx.ModelProto, images: Array, points: int = shatterin
     return shattering.analyse(outputs["input_gradient"].astype(np.float64))
 
 
-def untrained_path(family: str, depth: int, images: Array, points: int = shattering.POINTS) -> shattering.Path:
+def untrained_path(family: str, depth: int, images: Array, points: int = shattering.POINTS) -> shattering.PathMeasures:
     """Of He et al.'s network with BatchNorm at initialization."""
     torch.manual_seed(0)
     network = calibrate(convolutional(family, depth, "batch"), torch.from_numpy(images))
@@ -185,7 +185,7 @@ def shattering_section(bundles: Path, images: Array, deepest: int) -> list[str]:
     lines += ["| network | spectral exponent | autocorrelation at lag 1 | verdict |", "|---|---|---|---|"]
     for name, path in found.items():
         lag_one = path.autocorrelation.mean[1]
-        lines.append(f"| {name} | {path.spectral_exponent:.2f} | {lag_one:.2f} | {shattering.judge(path).state} |")
+        lines.append(f"| {name} | {path.spectral_exponent:.2f} | {lag_one:.2f} | {shattering.judge_path(path).state} |")
     return lines
 
 

@@ -103,5 +103,5 @@ def test_autograd_in_torch_finds_the_same_shattering(family: str, shattered: boo
     by_torch = shattering.analyse(path.grad.numpy().astype(np.float64))
     ours = untrained_path(family, 56, IMAGES)
     assert ours.spectral_exponent == pytest.approx(by_torch.spectral_exponent, abs=0.1)
-    assert (shattering.judge(by_torch).state == "shattered") == shattered
-    assert (shattering.judge(ours).state == "shattered") == shattered
+    assert (shattering.judge_path(by_torch).state == "shattered") == shattered
+    assert (shattering.judge_path(ours).state == "shattered") == shattered
