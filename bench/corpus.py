@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from models.network import Architecture, Network
+from models.networks.network import Architecture, Network
 
 CLASSES = 10
 SIZE = 32

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from service.bundles.disk import BundleRefused
-from service.contract.norms import probabilities
+from service.contract.loss import probabilities
 from service.contract.runtime import Runtime
 from service.diagnostics import scores
 from service.images.preprocess import decode

@@ -20,7 +20,7 @@ from bench.corpus import CLASSES, calibrate, convolutional, photographs
 from bench.page import replace_section
 from bench.verdicts import diagnosis_of, exported, shattering_of
 from export.gradient import differentiate, prepare
-from export.writing.forward import constants_of, forward_graph
+from export.trained.forward import constants_of, forward_graph
 from service.diagnostics import shattering
 from service.diagnostics.gradients import Diagnosis
 from service.diagnostics.verdicts.evidence import Evidence

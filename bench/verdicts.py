@@ -26,9 +26,9 @@ from bench.corpus import CLASSES, MEAN, SIZE, STD, Case, calibrate, cases, convo
 from bench.page import replace_section
 from export.gradient import OPSET, differentiate, prepare
 from export.running.runs import in_onnxruntime
+from export.trained.forward import constants_of, forward_graph
 from export.writing.bundle import read_bundle
-from export.writing.forward import constants_of, forward_graph
-from models.network import Network
+from models.networks.network import Network
 from service.contract.bundle_schema import Architecture, Bundle, GraphName, InputSpec
 from service.contract.norms import measure
 from service.diagnostics import shattering

@@ -28,8 +28,8 @@ from bench.gradients.tables import Row, Table
 from bench.machine import machine
 from bench.page import replace_section
 from export.gradient import Prepared, differentiate, prepare
-from export.writing.forward import constants_of, forward_graph
-from models.network import Network
+from export.trained.forward import constants_of, forward_graph
+from models.networks.network import Network
 from service.contract.bundle_schema import GraphName
 
 Array = NDArray[Any]

@@ -9,8 +9,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from export.coverage.zoo import torchvision_models
-from models.network import Network, architecture
+from export.coverage.families import torchvision_models
+from models.networks.network import Network, architecture
 
 
 @dataclass(frozen=True)

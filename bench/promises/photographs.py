@@ -50,7 +50,7 @@ def _plain(path: Path) -> bool:
 
 
 def trained_pipeline(bundle: Path, files: list[Path]) -> NDArray[np.float32]:
-    """Probabilities [n, K]: decoded and normalised as `models.data` and `models.train` do, then the forward graph."""
+    """Probabilities [n, K]: decoded and normalised as `models.training` does, then the forward graph."""
     recipe = json.loads((bundle / "bundle.json").read_text())["input"]
     pixels = np.stack([np.asarray(Image.open(io.BytesIO(file.read_bytes())).convert("RGB")) for file in files])
     batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255

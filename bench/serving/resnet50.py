@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from export.coverage.zoo import torchvision_models
+from export.coverage.families import torchvision_models
 from export.importing.classifier import ImportOptions
 from export.importing.command import import_bundle
 

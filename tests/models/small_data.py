@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from models.data import DataSet, Split
+from models.training.data import DataSet, Split
 
 LABELS = ("blue", "green", "red")
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.contract.norms import probabilities
+from service.contract.loss import probabilities
 from service.diagnostics import scores, shattering
 from service.diagnostics.noise import estimates, left_out_groups, noise_scale
-from service.diagnostics.schemas import NoiseScale
+from service.diagnostics.schemas.gradients import NoiseScale
 
 
 def drawn(images: int, signal: float, noise: float, seed: int = 0, size: int = 400) -> NDArray[np.float64]:

@@ -18,7 +18,8 @@ from PIL import Image
 
 from service.contract.bundle_schema import InputSpec
 from service.images import resampling
-from service.images.preprocess import ImageTooLarge, decode
+from service.images.errors import ImageTooLarge
+from service.images.preprocess import decode
 from service.images.resampling import fit, resized_size
 from tests.service.images.test_images import spec, torchvision_reference
 

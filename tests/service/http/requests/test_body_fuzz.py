@@ -24,7 +24,7 @@ from service.http.open_inference.requests import InferRequest, read_request
 from service.http.requests.content_coding import PIECE, coding_of, decoded
 from service.http.requests.forms import Form, Limits, read_form
 from service.http.requests.submission import read_query
-from service.images.preprocess import ImageError
+from service.images.errors import ImageError
 
 EXAMPLES = 100 * int(os.environ.get("FUZZ_EXAMPLES", "3"))
 OPTIONS = frozenset({"images", "labels", "label", "model", "top_k"})
