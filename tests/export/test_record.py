@@ -21,7 +21,7 @@ LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of resnet20 that remembers nothing, as an imported bundle does not."""
+    """A copy of resnet20 without a record of its training images, like an imported bundle."""
     folder = tmp_path / "resnet20"
     shutil.copytree(ROOT / "models" / "bundles" / "resnet20", folder)
     (folder / "reference.npz").unlink()

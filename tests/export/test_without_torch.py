@@ -32,7 +32,7 @@ runpy.run_module("export", run_name="__main__")
 
 
 def export(*words: str | Path) -> str:
-    """The output of `python -m export …` in a Python that has no torch."""
+    """Return the output of `python -m export …` in a Python without torch."""
     done = subprocess.run(
         [sys.executable, "-c", BLOCKED, *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -25,7 +25,7 @@ def image(number: int, seed: int, side: int = 8) -> np.ndarray:
 
 
 def data_set(per_class: int = 8, side: int = 8) -> DataSet:
-    """In memory, the same images in both splits."""
+    """Return a data set in memory with the same images in both splits."""
     images = np.stack([image(number, seed, side) for number in range(3) for seed in range(per_class)])
     classes = np.repeat(np.arange(3), per_class)
     split = Split(images, classes, tuple(f"{LABELS[number]}/{at}.png" for at, number in enumerate(classes)))

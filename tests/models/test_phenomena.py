@@ -73,7 +73,7 @@ def test_the_laboratory_shows_what_balduzzi_et_al_saw(laboratory: shattering.Mea
 
 
 def test_without_centering_the_laboratory_would_refute_the_paper(laboratory: shattering.Measurement) -> None:
-    """A plant: the same statements on plain nets that are not centred must fail."""
+    """The same statements must fail on plain nets that are not centred."""
     wrong = derivatives(ScalarNet("plain", 24), draws=20)
     planted = dataclasses.replace(laboratory, gradients=laboratory.gradients | {"24 layers, plain": wrong})
     names = {statement.name for statement in shattering.statements(planted) if not statement.holds}

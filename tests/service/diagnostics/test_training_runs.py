@@ -1,4 +1,4 @@
-"""What a person with torch would conclude from a training run of each network is what the service says of it."""
+"""The service's verdict on each network agrees with what a training run in torch shows."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def relative_sizes(network: nn.Module, logits: torch.Tensor) -> list[float]:
 
 
 def conclusion_of_a_training_run(network: nn.Module, images: np.ndarray, labels: np.ndarray, steps: int) -> str:
-    """Trains by plain gradient descent, and says in one word what its gradients and rectifiers were like."""
+    """Train by plain gradient descent and say in one word what the gradients and rectifiers were like."""
     inputs, targets = torch.from_numpy(images), torch.from_numpy(labels)
     peaks: dict[nn.Module, torch.Tensor] = {}
 

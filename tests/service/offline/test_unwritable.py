@@ -1,4 +1,4 @@
-"""Commands whose answer or file cannot be written: never the status of a verdict, and what was there stays.
+"""Commands whose output cannot be written end with status 2, and files that were there before stay whole.
 
 A disk is full by the limit that the system puts on the size of a file, or is one of 64 KiB.
 """
@@ -30,7 +30,7 @@ CHECK = ["check", str(BUNDLES / "resnet20"), "--images", "2"]
 
 
 def limited(size: int) -> Callable[[], None]:
-    """Limits a child: no file grows beyond `size` bytes, as if the disk had no more."""
+    """Return a function that limits a child process's files to `size` bytes, as if the disk were full."""
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
@@ -40,7 +40,7 @@ def command(*arguments: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """More than are measured at a time."""
+    """More photographs than are measured at a time."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "cat").mkdir()
     for number in range(CHUNK + 4):
