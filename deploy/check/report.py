@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.page import replace_section
+from bench.harness.page import replace_section
 from deploy.check.engine import Engine
 from deploy.check.trial import Trial, table
 

@@ -12,6 +12,7 @@ from typing import Any
 import onnx
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from export.graph.graph import OPSET
 from models.network import Architecture, Network
@@ -47,7 +48,7 @@ def read_run(folder: Path) -> TrainedRun:
     return TrainedRun(network.eval(), record)
 
 
-def forward_graph(network: Network, image_size: int) -> onnx.ModelProto:
+def forward_graph(network: nn.Module, image_size: int) -> onnx.ModelProto:
     """`input` float32 [N, 3, size, size] → `logits` [N, classes]; initializers keep torch's names."""
     images = torch.zeros(2, 3, image_size, image_size)
     with warnings.catch_warnings():
@@ -69,6 +70,6 @@ def forward_graph(network: Network, image_size: int) -> onnx.ModelProto:
     return program.model_proto
 
 
-def constants_of(network: Network) -> tuple[str, ...]:
+def constants_of(network: nn.Module) -> tuple[str, ...]:
     """Initializers of the graph that nobody trained: the option-A shortcuts' selections."""
     return tuple(name for name, _ in network.named_buffers() if name.endswith(".selection"))
