@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from export.coverage.zoo import torchvision_models
+from export.coverage.families import torchvision_models
 
 RESNET50_SIZE = 224
 

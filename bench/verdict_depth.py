@@ -21,7 +21,7 @@ from bench.verdicts.judging import Images, diagnosis_of, exported
 from bench.verdicts.report import counted
 from bench.verdicts.shattered import shattering_of
 from export.gradient import differentiate, prepare
-from export.writing.forward import constants_of, forward_graph
+from export.trained.forward import constants_of, forward_graph
 from service.diagnostics import shattering
 from service.diagnostics.gradients import Diagnosis
 from service.diagnostics.verdicts.evidence import Evidence

@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from export.importing.command import import_bundle
-from export.importing.options import ImportOptions
+from export.importing.flags.options import ImportOptions
 
 CHANNELS, SIDE, LAYERS, CLASSES = 64, 48, 8, 10
 

@@ -14,7 +14,7 @@ import torch
 
 from bench.networks import RESNET50_SIZE, resnet50
 from export.importing.command import import_bundle
-from export.importing.options import ImportOptions
+from export.importing.flags.options import ImportOptions
 
 OPTIONS = ImportOptions(
     labels=tuple(f"class {number:03d}" for number in range(1000)),

@@ -17,7 +17,7 @@ from bench.gradients.peers import Norms, Peer, PeerRun
 from bench.gradients.runs import Bound, Feeds, Run, interleaved, kernels, on_gpu, torch_device
 from bench.gradients.tables import Row, Table
 from export.gradient import Prepared, differentiate, prepare
-from export.writing.forward import constants_of, forward_graph
+from export.trained.forward import constants_of, forward_graph
 from service.contract.bundle_schema import GraphName
 
 GRAPHS: tuple[GraphName, ...] = ("activation_norms", "weight_norms", "batch_norms")

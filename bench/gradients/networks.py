@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bench.networks import RESNET50_SIZE, resnet50, settled
-from models.network import Network, architecture
+from models.networks.network import Network, architecture
 
 
 @dataclass(frozen=True)

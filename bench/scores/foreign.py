@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bench.harness.page import table
 from bench.scores.images import Pixels, foreign_images
-from service.contract.norms import probabilities
+from service.contract.loss import probabilities
 from service.diagnostics import scores
 from service.offline.model import OfflineModel
 

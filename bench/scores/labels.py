@@ -15,7 +15,7 @@ from PIL import Image
 
 from bench.harness.page import table
 from bench.scores.images import Classes, Pixels
-from service.contract.norms import probabilities
+from service.contract.loss import probabilities
 from service.diagnostics import scores
 from service.offline import diagnose
 from service.offline.model import OfflineModel

@@ -21,7 +21,7 @@ IMPORTS = (
     ("FastAPI, with pydantic and starlette", ("fastapi",)),
     ("uvicorn, with uvloop and httptools", ("uvicorn", "uvloop", "httptools")),
     ("Prometheus client", ("prometheus_client",)),
-    ("the service", ("service.app", "service.http.connection.server")),
+    ("the service", ("service.app", "service.http.server")),
 )
 
 

@@ -31,8 +31,8 @@ from service.engine.engine import Engine
 from service.engine.ledger import Ledger
 from service.http.calls.gateway import Gateway
 from service.http.connection.protocol import Protocol
-from service.http.connection.server import Server, listen
 from service.http.routes.predict import AnswerWriter
+from service.http.server import Server, listen
 from service.settings import Settings
 
 RUN_SLOTS = "run slots: "

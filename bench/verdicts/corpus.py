@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from bench.networks import settled
-from models.network import Architecture, Network
+from models.networks.network import Architecture, Network
 
 CLASSES = 10
 SIZE = 32

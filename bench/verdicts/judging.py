@@ -18,8 +18,8 @@ from torch.nn import functional
 from bench.verdicts.corpus import CLASSES, MEAN, SIZE, STD, Case, calibrate
 from export.gradient import OPSET, differentiate, prepare
 from export.running.runs import in_onnxruntime
+from export.trained.forward import constants_of, forward_graph
 from export.writing.bundle import read_bundle
-from export.writing.forward import constants_of, forward_graph
 from service.contract.bundle_schema import Architecture, Bundle, Graph, GraphName, InputSpec
 from service.contract.norms import measure
 from service.diagnostics.gradients import Diagnosis, diagnose

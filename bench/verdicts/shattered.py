@@ -15,8 +15,8 @@ from bench.verdicts.corpus import SIZE, calibrate, convolutional
 from bench.verdicts.judging import Images
 from export.gradient import differentiate, prepare
 from export.running.runs import in_onnxruntime
+from export.trained.forward import constants_of, forward_graph
 from export.writing.bundle import read_bundle
-from export.writing.forward import constants_of, forward_graph
 from service.contract.norms import measure
 from service.diagnostics import shattering
 

@@ -1,4 +1,4 @@
-"""docs/coverage.md from the measured rows, which are kept beside it as JSON."""
+"""Write docs/coverage.md from the measured rows, which are kept beside it as JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from export.coverage.measure import BOUND
+from export.verification.parity import NORM_BOUND, float32_bound
 
 FILE_QUANTITIES = ("activation", "weight", "batch", "other", "input", "logits", "differences")
 QUANTITIES = ("activation", "weight", "batch", "other", "input", "logits")
@@ -20,7 +20,7 @@ Architecture families, written to ONNX by torch's two exporters, imported as a s
 
 on {machine} with {versions}. Random weights, distinct scales, calibrated BatchNorm,
 ten classes, images of 32 to 96 pixels; the networks are torchvision's, but for the plain network,
-MobileNet v1 and MLP-Mixer (`export/coverage/zoo.py`).
+MobileNet v1 and MLP-Mixer (`export/coverage/families.py`).
 
 Each figure is the **largest relative difference over all layers and three samples** between the
 float32 graph in ONNX Runtime and torch autograd in float64: of the activation-gradient, weight-gradient
@@ -61,11 +61,10 @@ float64 on the same samples, and the bound is four times what that loses, at mos
 | network | by | quantity | ours | torch's float32 |
 |---|---|---|---|---|
 """
-CONDITION_FACTOR, LOOSEST = 4.0, 0.1
 
 
 def write(rows: Mapping[str, Mapping[str, Any]], path: Path, machine: str, versions: str) -> None:
-    """Write both tables to `path` and the rows to the same name with `.json`."""
+    """Write the page to `path`, and the rows to the same name with `.json`."""
     path.with_suffix(".json").write_text(json.dumps(rows, indent=1, sort_keys=True) + "\n")
     families = [row for row in rows.values() if "family" in row]
     files = [row for row in rows.values() if "file" in row]
@@ -102,26 +101,24 @@ def _table(rows: Sequence[Mapping[str, Any]], named: Sequence[str], quantities: 
 
 
 def passes(row: Mapping[str, Any]) -> bool:
-    """Every layer matched, every norm within the bound, and the service answered."""
+    """Tell whether every layer was matched, every figure keeps its bound, and the service answered."""
     if "error" in row or row["unmatched"] or row["http"] != "yes":
         return False
     return all(value <= _bound(quantity, row) for quantity, value in row["differences"].items())
 
 
 def _bound(quantity: str, row: Mapping[str, Any]) -> float:
-    """1e-3, or four times what torch's own float32 loses of the quantity where that is more, at most 0.1."""
-    own = float(row.get("rounding", {}).get(quantity, 0.0))
-    return max(BOUND, min(CONDITION_FACTOR * own, LOOSEST))
+    return float32_bound(float(row.get("rounding", {}).get(quantity, 0.0)))
 
 
 def _rounded(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A line for every figure that exceeds the ordinary bound."""
+    """Return a table row for every figure that exceeds the ordinary bound."""
     return [
         f"| {row.get('family') or row['file']} | {row.get('exporter') or row['producer']} | {quantity} "
         f"| {value:.0e} | {row['rounding'].get(quantity, 0.0):.0e} |"
         for row in rows
         for quantity, value in row.get("differences", {}).items()
-        if value > BOUND
+        if value > NORM_BOUND["float32"]
     ]
 
 

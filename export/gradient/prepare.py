@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import inliner, version_converter
+from onnx import helper
 
 from export.gradient import simplify
 from export.gradient.backward import Gradients, backward
 from export.gradient.layers import WeightedLayer, describe, weight_operand, weighted_layers
-from export.gradient.rules.loss import INPUT, LOGITS, cross_entropy_cotangent
+from export.gradient.rules.loss import LABEL, SCALE, cross_entropy_cotangent
 from export.gradient.shared import keep_trained_chains, left_out
-from export.graph.decompose import decompose
 from export.graph.emitter import Emitter
-from export.graph.errors import InvalidModel, UnsupportedGraph, UnsupportedOperator
-from export.graph.graph import OPSET, STANDARD, Graph, live_nodes, static, to_model
+from export.graph.errors import UnsupportedGraph, UnsupportedOperator
+from export.graph.graph import Graph, N, live_nodes, static, to_model
 from export.graph.lower import lower, opset_of
-from export.graph.names import distinct_names, original, shown
-from export.tracing.folding import dtype_of, fold
-from export.tracing.inference import in_inference
+from export.graph.names import INPUT, LOGITS, distinct_names, original, shown
+from export.standard.ends import settled
+from export.standard.inference import in_inference
+from export.standard.opset import at_our_opset, inlined
 from service.contract.bundle_schema import Layer, OtherParameter
 
 NAMED_IN_A_NOTE = 6
@@ -34,7 +34,8 @@ class Prepared:
 
     `layers` and `other_parameters` are the bundle's records, in the order of the outputs' columns;
     `others` holds the constants behind the second. `features` is the width of what the last linear layer
-    reads; `notes` what a reader of the norms must know.
+    reads; `notes` what a reader of the norms must know. `emitted` holds the whole backward pass behind the
+    forward graph, whose tensors `gradients` names: every gradient graph is the part of it that its outputs need.
     """
 
     graph: Graph
@@ -44,6 +45,8 @@ class Prepared:
     other_parameters: tuple[OtherParameter, ...]
     features: int | None
     notes: tuple[str, ...]
+    emitted: Emitter
+    gradients: Gradients
 
     @property
     def classes(self) -> int:
@@ -72,29 +75,26 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = (), logits: 
 
     Raises InvalidModel, UnsupportedGraph or UnsupportedOperator.
     """
-    model, training_notes = in_inference(distinct_names(_at_our_opset(model)))
-    model = decompose(model)
-    graph = fold(model, _image_shape(model))
+    model, training_notes = in_inference(distinct_names(inlined(model)))
+    model = at_our_opset(model)
+    graph, notes = settled(model, _image_shape(model), logits=logits)
+    notes = (*training_notes, *notes)
     graph.excluded = frozenset(name for name in graph.constants if original(name) in set(constants))
     graph.parameters -= graph.excluded
-    notes = [*training_notes, *([] if logits else simplify.strip_softmax(graph))]
-    simplify.emit_batch_arithmetic(graph)
     simplify.drop_identities(graph)
-    simplify.flatten_logits(graph)
-    simplify.rename_interface(graph, INPUT, LOGITS)
     notes += simplify.fold_batch_norms(graph)
-    _keep_trained_chains(graph)
-    read = {name for node in graph.nodes for name in node.inputs}
-    graph.constants = {name: value for name, value in graph.constants.items() if name in read}
-    if INPUT not in read:
+    if all(INPUT not in node.inputs for node in graph.nodes):
         raise UnsupportedGraph("the output does not depend on the image")
+    emitted, found = _walked_back(graph)
+    for known in (graph, emitted.graph):
+        read = {name for node in (*known.nodes, *emitted.nodes) for name in node.inputs}
+        known.constants = {name: value for name, value in known.constants.items() if name in read}
     if len(model.graph.output) > 1:
         first = original(model.graph.output[0].name)
-        notes.append(f"of {len(model.graph.output)} outputs the first, {first!r}, is differentiated")
+        notes += (f"of {len(model.graph.output)} outputs the first, {first!r}, is differentiated",)
     if folded := left_out(graph):
-        notes.append(_folded_note(folded))
+        notes += (_folded_note(folded),)
     weighted = weighted_layers(graph)
-    found = _rehearsed(graph)
     _require_reached(found, weighted)
     others = _other_parameters(graph, weighted, found)
     return Prepared(
@@ -104,7 +104,9 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = (), logits: 
         others=tuple(others),
         other_parameters=tuple(others.values()),
         features=_features(graph, weighted),
-        notes=tuple(notes),
+        notes=notes,
+        emitted=emitted,
+        gradients=found,
     )
 
 
@@ -122,29 +124,15 @@ def features_tensor(prepared: Prepared) -> str:
     return prepared.weighted[-1].nodes[0].inputs[0]
 
 
-def _at_our_opset(model: onnx.ModelProto) -> onnx.ModelProto:
-    opset = next((entry.version for entry in model.opset_import if entry.domain in STANDARD), None)
-    if opset is None:
-        raise InvalidModel("the model imports no version of the standard operators")
-    try:
-        if len(model.functions):
-            model = inliner.inline_local_functions(model)
-        return model if opset == OPSET else version_converter.convert_version(model, OPSET)
-    except Exception as error:
-        raise UnsupportedGraph(
-            f"opset {opset} cannot be converted to {OPSET} ({str(error).strip().splitlines()[-1]}); "
-            f"export the model at opset {OPSET}"
-        ) from error
-
-
 def _image_shape(model: onnx.ModelProto) -> tuple[int, ...]:
     stored = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in stored]
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
         raise UnsupportedGraph(f"the model must take exactly one image; its inputs are: {names}")
-    if dtype_of(inputs[0]) not in (np.float32, np.float64):
-        raise UnsupportedGraph(f"the image is {dtype_of(inputs[0])}; only float32 models can be differentiated")
+    kind = np.dtype(helper.tensor_dtype_to_np_dtype(inputs[0].type.tensor_type.elem_type))
+    if kind not in (np.float32, np.float64):
+        raise UnsupportedGraph(f"the image is {kind}; only float32 models can be differentiated")
     dimensions = inputs[0].type.tensor_type.shape.dim[1:]
     if len(dimensions) < 1 or any(dimension.dim_value <= 0 for dimension in dimensions):
         raise UnsupportedGraph(f"the image size of input {inputs[0].name!r} is not fixed; state it when importing")
@@ -157,25 +145,30 @@ def _folded_note(names: list[str]) -> str:
     return f"constants are computed from {named}{more} beforehand: no norm counts the gradient that reaches those so"
 
 
-def _keep_trained_chains(graph: Graph) -> None:
-    """Call `keep_trained_chains`, and leave the graph as it was where a rule refuses a node that this puts back."""
+def _walked_back(graph: Graph) -> tuple[Emitter, Gradients]:
+    """Put trained chains back into `graph`, and emit its reverse; leave out the chains where a rule refuses one.
+
+    Raises UnsupportedOperator for a node without a rule.
+    """
     nodes, constants = graph.nodes, dict(graph.constants)
     keep_trained_chains(graph)
-    if not graph.shared:
-        return
-    try:
-        _rehearsed(graph)
-    except UnsupportedOperator as error:
-        if all(node.outputs[0] not in graph.shared for node in graph.nodes if node.name == error.node):
-            raise
-        graph.nodes, graph.constants = nodes, constants
-        graph.shared.clear()
+    if graph.shared:
+        try:
+            return _reverse(graph)
+        except UnsupportedOperator as error:
+            if all(node.outputs[0] not in graph.shared for node in graph.nodes if node.name == error.node):
+                raise
+            graph.nodes, graph.constants = nodes, constants
+            graph.shared.clear()
+    return _reverse(graph)
 
 
-def _rehearsed(graph: Graph) -> Gradients:
-    """The backward walk on a copy, which also meets every operator without a rule."""
-    g = Emitter(replace(graph, constants=dict(graph.constants), shapes=dict(graph.shapes), dtypes=dict(graph.dtypes)))
-    return backward(g, LOGITS, cross_entropy_cotangent(g, static(graph.shape(LOGITS)[1:])[0]))
+def _reverse(graph: Graph) -> tuple[Emitter, Gradients]:
+    g = Emitter(graph).fork()
+    g.graph.shapes |= {LABEL: (N,), SCALE: (N,)}
+    g.graph.dtypes |= {LABEL: np.dtype(np.int64), SCALE: graph.dtype}
+    classes = static(graph.shape(LOGITS)[1:])[0]
+    return g, backward(g, LOGITS, cross_entropy_cotangent(g, classes))
 
 
 def _require_reached(found: Gradients, weighted: list[WeightedLayer]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -48,6 +49,18 @@ class Emitter:
         self._movements: dict[str, tuple[Hashable, str, Callable[[str], str]]] = {}
         self._position_means: dict[str, tuple[str, int, float]] = {}
         self.extra_outputs: dict[str, tuple[str, ...]] = {}
+
+    def fork(self) -> Emitter:
+        """Return an emitter that goes on from here, on a copy of the graph, and leaves this one as it is."""
+        twin = copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, dict | list):
+                setattr(twin, name, value.copy())
+        known = self.graph
+        twin.graph = replace(
+            known, constants=dict(known.constants), shapes=dict(known.shapes), dtypes=dict(known.dtypes)
+        )
+        return twin
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:

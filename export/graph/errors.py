@@ -46,6 +46,11 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:LONGEST_LINE] or type(error).__name__
 
 
+def first_line(error: Exception) -> str:
+    """The first line of an error's words, or its kind where it has none."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
 class SamplesInTheWay(ValueError):
     """The samples lie along an axis that an operator works on, or along none at all."""
 

@@ -207,9 +207,14 @@ def nodes_of(graph: onnx.GraphProto) -> list[Node]:
                 f"operator {proto.domain}::{proto.op_type} (node {proto.name!r}) is not standard ONNX; "
                 "export the model with operators of the default domain only"
             )
-        attributes = {attribute.name: _text(helper.get_attribute_value(attribute)) for attribute in proto.attribute}
-        nodes.append(Node(proto.op_type, tuple(proto.input), tuple(proto.output), attributes, proto.name))
+        nodes.append(node_of(proto))
     return with_unique_names(nodes)
+
+
+def node_of(proto: onnx.NodeProto) -> Node:
+    """Return one node of a proto, attributes as Python values."""
+    attributes = {attribute.name: _text(helper.get_attribute_value(attribute)) for attribute in proto.attribute}
+    return Node(proto.op_type, tuple(proto.input), tuple(proto.output), attributes, proto.name)
 
 
 def _text(value: Any) -> Any:

@@ -11,14 +11,17 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-import onnx
-from onnx import GraphProto, ModelProto, NodeProto
+from onnx import GraphProto, ModelProto
+
+from export.graph.branches import branches, defined_names
 
 OWN = "/~"
 """Part of every name that is derived from a tensor's or node's name while a graph is brought into shape."""
+INPUT, LOGITS = "input", "logits"
+"""The two ends of every graph of ours."""
 CONTRACT = frozenset(
     {
-        *("input", "label", "cotangent_scale", "logits", "features"),
+        *(INPUT, "label", "cotangent_scale", LOGITS, "features"),
         *("activation_square", "weight_square", "scaled_square", "bias_square", "other_square", "batch_square"),
         *("input_gradient", "activation_mean", "activation_variance", "activation_zero_share", "channel_peak"),
     }
@@ -54,7 +57,8 @@ def of_contract(name: str) -> bool:
 def distinct_names(model: ModelProto, contract: bool = True) -> ModelProto:
     """`model` with no name of the engine's, and none that two branches or a branch and the graph around it share.
 
-    `contract` false leaves the names of the contract alone. The model itself where nothing is to be renamed.
+    An image that is called `input` and a first output that is called `logits` keep those names. `contract`
+    false leaves all names of the contract alone. The model itself where nothing is to be renamed.
     """
     naming = _Naming(model, contract)
     plan = naming.plan(model.graph, {})
@@ -77,6 +81,8 @@ class _Plan:
 class _Naming:
     def __init__(self, model: ModelProto, contract: bool) -> None:
         self._contract = contract
+        self._ends = {INPUT} & {value.name for value in model.graph.input}
+        self._ends |= {LOGITS} & {value.name for value in model.graph.output[:1]}
         self._taken = set(_all_names(model.graph))
         self._defined: set[str] = set()
         self.renames = False
@@ -96,33 +102,12 @@ class _Naming:
         return found
 
     def _clashes(self, name: str, inside: bool) -> bool:
-        return inside or OWN in name or (self._contract and of_contract(name))
+        return inside or OWN in name or (self._contract and of_contract(name) and name not in self._ends)
 
     def _fresh(self, name: str) -> str:
         new = renamed(name, self._taken)
         self._taken.add(new)
         return new
-
-
-def defined_names(graph: GraphProto) -> Iterator[str]:
-    """Inputs, stored tensors and outputs of nodes of one graph, without its branches."""
-    yield from (value.name for value in graph.input)
-    yield from (tensor.name for tensor in graph.initializer)
-    yield from (name for node in graph.node for name in node.output if name)
-
-
-def branches(graph: GraphProto) -> Iterator[GraphProto]:
-    """The graphs inside a graph's nodes, in their order."""
-    for node in graph.node:
-        yield from branches_of(node)
-
-
-def branches_of(node: NodeProto) -> Iterator[GraphProto]:
-    """The graphs that a node holds as attributes."""
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-        yield from attribute.graphs
 
 
 def _all_names(graph: GraphProto) -> Iterator[str]:

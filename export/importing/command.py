@@ -12,11 +12,11 @@ from onnx import ModelProto
 
 from export.gradient import differentiate, prepare
 from export.graph.errors import UnsupportedGraph
-from export.importing.agreement import Reference
+from export.importing.answer.agreement import Reference
 from export.importing.classifier import ImportedModel, import_classifier
-from export.importing.errors import OptionMismatch, RuntimeMissing, faults_of
-from export.importing.labels import read_labels
-from export.importing.options import ImportOptions
+from export.importing.flags.errors import OptionMismatch, RuntimeMissing, faults_of
+from export.importing.flags.labels import read_labels
+from export.importing.flags.options import ImportOptions
 from export.writing.bundle import folder_beside, opset_of, write_bundle
 from service.contract.bundle_schema import Architecture, Bundle, GraphName, ParityCheck
 

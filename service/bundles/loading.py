@@ -23,7 +23,7 @@ from service.bundles.disk import BundleRefused, BundleUnreadable, read_bundle
 from service.bundles.folder import Fingerprint, Look, look_at, why
 from service.bundles.opening import FIRST_PAUSE, GraphOpener, pause_after
 from service.bundles.registry import Registry, ServedGraph, ServedModel
-from service.contract.runtime import Runtime, may_pass
+from service.contract.runtime import Runtime, passing_reason
 from service.machine.memory import give_back
 from service.machine.priority import give_way
 from service.output.printable import printable
@@ -230,7 +230,7 @@ class Loader:
         except Exception as error:  # whatever it is, it must not keep the others from being served
             if known is None or known.unavailable is None:
                 log.exception("bundle %s cannot be read", self._shown(directory))
-            return self._put_off(mark, known, f"it cannot be read: {may_pass(error) or type(error).__name__}")
+            return self._put_off(mark, known, f"it cannot be read: {passing_reason(error) or type(error).__name__}")
         if served and served.digest == model.digest:
             return _Seen(mark, served)  # touched, not changed
         return _Seen(mark, model)

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from service.bundles.disk import BundleRefused, BundleUnreadable
 from service.bundles.registry import ServedGraph, ServedModel
 from service.bundles.warm_up import USUAL_BATCH, best_speed, first_speed
-from service.contract.runtime import Runtime, Session, may_pass
+from service.contract.runtime import Runtime, Session, passing_reason
 
 log = logging.getLogger("contraflow.bundles")
 
@@ -106,7 +106,7 @@ class GraphOpener:
         return first_speed(session, 1 if graph.exclusive else self._max_batch, graph.diagnostic)
 
     def _fail(self, graph: ServedGraph, error: Exception) -> None:
-        passing = may_pass(error)
+        passing = passing_reason(error)
         reason = f"{graph.name} cannot be loaded: {passing or type(error).__name__}"
         self._tell(graph, reason, error)
         graph.fail(reason, pause_after(graph.failures + 1) if passing else None)

@@ -74,7 +74,7 @@ class ServedGraph:
             wait = None if self.retry_at is None else max(1.0, self.retry_at - time.monotonic())
             raise NotReady(f"{self.model}: {self.failure}.", retry_after=wait)
         if self.state != "ready":
-            raise NotReady(f"The graph {self.name} of {self.model} is still loading.", retry_after=1.0)
+            raise NotReady(f"The graph {self.name} of {self.model} is still loading.")
 
     def learn(self, images: int, seconds: float) -> None:
         """Follows the measured speed: a large batch says more than a small one, bad news more than good.
@@ -229,7 +229,7 @@ class Registry:
         except UnknownModel as reason:
             if self._wanted_default is None or (version is not None and self.default_models()):
                 raise
-            raise NotReady(f"The default model {wanted} is not served. {reason.detail}", retry_after=1.0) from None
+            raise NotReady(f"The default model {wanted} is not served. {reason.detail}") from None
 
     def _find(self, name: str, version: str | None) -> ServedModel:
         if "@" in name:
@@ -256,10 +256,10 @@ class Registry:
             versions_unknown = version is None and folder.startswith(f"{name}/")
             if folder in (name, f"{name}/{version}", ".") or versions_unknown:
                 what = "The folder of bundles" if folder == "." else f"The bundle {folder}"
-                raise NotReady(f"{what} cannot be had at the moment: {reason}.", retry_after=1.0)
+                raise NotReady(f"{what} cannot be had at the moment: {reason}.")
 
     def _check_complete(self) -> None:
         if not self.complete:
             reason = self.unavailable.get(".")
             told = f"The folder of bundles cannot be read: {reason}." if reason else "The bundles are still being read."
-            raise NotReady(told, retry_after=1.0)
+            raise NotReady(told)

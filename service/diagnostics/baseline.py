@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.bundle_schema import Baseline, Layer
-from service.diagnostics.schemas import LayerBaseline, UnlikeItself
+from service.diagnostics.schemas.gradients import LayerBaseline, UnlikeItself
 
 LAYER_SHARE: Final = 0.5
 """A layer is unlike itself when more than this share of the samples is outside the recorded range."""

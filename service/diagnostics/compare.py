@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from service.diagnostics.schemas import ComparedModel, LayerDifference, LayerGradients
+from service.diagnostics.schemas.gradients import ComparedModel, LayerDifference, LayerGradients
 
 MOVED: Final = 0.3
 """Decades (a factor of two) from which a layer has moved."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from service.contract.bundle_schema import Bundle, Layer, Separability
 from service.diagnostics.pictures import grey_png
-from service.diagnostics.schemas import Channel, LayerFeatures, SeparabilityByDepth
+from service.diagnostics.schemas.features import Channel, LayerFeatures, SeparabilityByDepth
 
 Array = NDArray[Any]
 

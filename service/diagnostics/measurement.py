@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.bundle_schema import Bundle, GraphName
-from service.contract.norms import loss_labels
-from service.diagnostics.gradients import Measured, logit_gradient_norms, runner_up_labels, saturated_samples
+from service.contract.loss import logit_gradient_norms, loss_labels
+from service.diagnostics.gradients import Measured, runner_up_labels, saturated_samples
 from service.diagnostics.noise import left_out_groups, noise_scale
-from service.diagnostics.schemas import NoiseScale
+from service.diagnostics.schemas.gradients import NoiseScale
 
 Array = NDArray[Any]
 

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from service.diagnostics.schemas import NoiseScale
+from service.diagnostics.schemas.gradients import NoiseScale
 
 Float64 = NDArray[np.float64]
 

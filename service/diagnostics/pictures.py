@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.diagnostics.schemas import InputGradient
+from service.diagnostics.schemas.gradients import InputGradient
 
 BRIGHT: Final = 99.0
 """Percentile of a saliency picture that is white: single pixels would darken all others."""

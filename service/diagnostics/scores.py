@@ -27,9 +27,8 @@ from numpy.typing import NDArray
 
 from service.bundles.disk import BundleRefused, BundleUnreadable, StoredBundle
 from service.contract.bundle_schema import Bundle
-from service.contract.norms import logit_gradients, loss_labels, probabilities
-from service.diagnostics.gradients import logit_gradient_norms
-from service.diagnostics.schemas import SampleScores
+from service.contract.loss import logit_gradient_norms, logit_gradients, loss_labels, probabilities
+from service.diagnostics.schemas.scores import SampleScores
 from service.errors import NotReady
 
 Array = NDArray[Any]
@@ -55,9 +54,9 @@ def read_reference(stored: StoredBundle) -> Reference | None:
     try:
         content = stored.read(REFERENCE_FILE)
     except BundleUnreadable as reason:
-        raise NotReady(f"The bundle of {stored.bundle.name}: {reason}.", retry_after=1.0) from None
+        raise NotReady(f"The bundle of {stored.bundle.name}: {reason}.") from None
     except BundleRefused:
-        raise NotReady(f"The bundle of {stored.bundle.name} is being replaced.", retry_after=1.0) from None
+        raise NotReady(f"The bundle of {stored.bundle.name} is being replaced.") from None
     if content is None:
         return None
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:

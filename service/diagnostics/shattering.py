@@ -24,7 +24,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from service.diagnostics.schemas import Autocorrelation, ShatteringVerdict
+from service.diagnostics.schemas.shattering import Autocorrelation, ShatteringVerdict
 
 Array = NDArray[Any]
 Float64 = NDArray[np.float64]

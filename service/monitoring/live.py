@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from service.contract.bundle_schema import Bundle
 from service.diagnostics.baseline import layer_baselines
-from service.diagnostics.gradients import Measured, judged_norms
-from service.diagnostics.schemas import LayerBaseline
+from service.diagnostics.gradients import Measured, relative_norms_of
+from service.diagnostics.schemas.gradients import LayerBaseline
 from service.diagnostics.scores import Reference, layer_norm_distance
 
 Outcome = Literal["measured", "dropped", "failed"]
@@ -47,11 +47,11 @@ class LiveGradients:
 
     def add(self, measured: Measured) -> None:
         """One image, measured for its predicted class; a gradient that is not a number counts as infinite."""
-        relative, saturated = judged_norms(measured)
+        numbers = relative_norms_of(measured)
         place = self.counts["measured"] % WINDOW
-        self._rows[place] = np.where(np.isnan(relative[0]), np.inf, relative[0])
+        self._rows[place] = np.where(np.isnan(numbers.judged[0]), np.inf, numbers.judged[0])
         self._distances[place] = np.nan
-        if self._reference is not None and measured.runner_up is None and not saturated[0]:
+        if self._reference is not None and measured.runner_up is None and not numbers.silent[0]:
             self._distances[place] = layer_norm_distance(measured.norms, self._reference)[0]
         self.counts["measured"] += 1
 

@@ -19,7 +19,7 @@ from service.contract.runtime import ProviderUnavailable, Runtime
 from service.diagnostics.gradients import Diagnosis, diagnose
 from service.diagnostics.measurement import measure_gradients
 from service.diagnostics.verdicts.verdict import Thresholds, listed
-from service.images.preprocess import ImageError
+from service.images.errors import ImageError
 from service.offline.model import OfflineModel, class_indices, decoded, labelled_files
 from service.output.console import complain
 

@@ -23,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.bundles.disk import BundleRefused
-from service.contract.norms import loss_labels, losses, probabilities
+from service.contract.loss import logit_gradient_norms, loss_labels, losses, probabilities
 from service.contract.runtime import ProviderUnavailable, Runtime
 from service.diagnostics import scores
-from service.diagnostics.gradients import logit_gradient_norms, relative_norms
-from service.images.preprocess import ImageError
+from service.diagnostics.gradients import relative_norms
+from service.images.errors import ImageError
 from service.offline.model import CHUNK, LabelledFile, OfflineModel, class_indices, decoded, labelled_files
 from service.offline.report import render
 from service.output.console import complain

@@ -14,7 +14,8 @@ from service.bundles.disk import BundleRefused, StoredBundle, read_bundle
 from service.contract.bundle_schema import GraphName
 from service.contract.norms import measure
 from service.contract.runtime import Runtime, Session
-from service.images.preprocess import ImageError, decode, normalise
+from service.images.errors import ImageError
+from service.images.preprocess import decode, normalise
 
 Array = NDArray[Any]
 

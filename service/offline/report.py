@@ -20,10 +20,11 @@ import numpy as np
 from PIL import Image
 
 from service.contract.bundle_schema import InputSpec
-from service.diagnostics.gradients import dead_fractions
+from service.diagnostics.gradients import known_dead_fractions
 from service.diagnostics.verdicts.evidence import Evidence
 from service.diagnostics.verdicts.verdict import Thresholds, judge
-from service.images.preprocess import ImageError, whole
+from service.images.errors import ImageError
+from service.images.preprocess import decode_whole
 from service.offline.model import OfflineModel
 
 Row = dict[str, str]
@@ -141,7 +142,7 @@ def layer_section(table: Path, model: OfflineModel) -> str:
         return "<p>No image could be decoded.</p>"
     relative = np.array([[number(row[LAYER_PREFIX + layer.name]) for layer in layers] for row in kept])
     sizes = np.array([number(row["logit_gradient_norm"]) for row in kept])
-    dead, dead_images = dead_fractions(model.bundle, None)
+    dead, dead_images = known_dead_fractions(model.bundle, None)
     evidence = Evidence(
         names=[layer.name for layer in layers],
         depths=[layer.depth for layer in layers],
@@ -183,7 +184,7 @@ def gallery(title: str, explanation: str, chosen: list[Row], folder: Path, spec:
 def thumbnail(path: Path, spec: InputSpec) -> str:
     """A data URL of the picture as the model sees it, uncropped; nothing where the file is gone or broken."""
     try:
-        pixels = whole(path.read_bytes(), spec)
+        pixels = decode_whole(path.read_bytes(), spec)
     except (OSError, ImageError):  # the row says what was wrong
         return ""
     small = Image.fromarray(pixels if spec.channels == 3 else pixels[..., 0])

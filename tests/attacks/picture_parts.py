@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from PIL import Image
 
-from service.images.files import MAX_SIDE
+from service.images.limits import MAX_SIDE
 from tests.attacks import avif
 from tests.attacks.pictures import limit, png, png_chunk, saved
 from tests.attacks.wire import Attack, Target, post, predict

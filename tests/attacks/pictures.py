@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from PIL import Image
 
-from service.images.preprocess import MAX_PIXELS_COPIED
+from service.images.limits import MAX_PIXELS_COPIED
 from tests.attacks.wire import Attack, Target, post, predict
 
 KINDS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")

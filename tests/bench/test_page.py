@@ -1,4 +1,4 @@
-"""How a command fills its own section of a page."""
+"""Commands fill their own sections of the pages and nothing else."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from bench.scores import __main__ as scores
 from bench.serving import report as serving
 from bench.soak import report as soak
 from bench.verdicts import __main__ as verdicts
+from tests.container import report as container
 
 PAGES = {
+    container.COMMAND: "deployment.md",
     gradients.COMMAND: "performance.md",
     scaling.COMMAND: "scaling.md",
     scores.COMMAND: "scores.md",
@@ -28,29 +30,31 @@ PAGES = {
 }
 
 
-def test_two_commands_fill_one_page(tmp_path: Path) -> None:
-    document = tmp_path / "page.md"
-    document.write_text("\n".join(["# Page", *marks("make one"), "between", *marks("make two"), ""]), encoding="utf-8")
-    for command in ("make two", "make one", "make two"):
-        replace_section(document, command, f"by {command}")
-    assert document.read_text(encoding="utf-8").splitlines() == [
-        "# Page",
-        "<!-- begin: make one -->",
-        "by make one",
-        "<!-- end: make one -->",
-        "between",
-        "<!-- begin: make two -->",
-        "by make two",
-        "<!-- end: make two -->",
-    ]
-
-
 def test_a_page_without_a_place_for_a_section_is_left_alone(tmp_path: Path) -> None:
-    document = tmp_path / "page.md"
-    document.write_text("nothing", encoding="utf-8")
+    page = tmp_path / "page.md"
+    page.write_text("nothing", encoding="utf-8")
     with pytest.raises(ValueError, match=r"page\.md has no place"):
-        replace_section(document, "make one", "figures")
-    assert document.read_text(encoding="utf-8") == "nothing"
+        replace_section(page, "make soak", "text")
+    assert page.read_text(encoding="utf-8") == "nothing"
+
+
+def test_two_commands_fill_one_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "\n".join(["# Page", *marks("make soak"), "between", *marks("make coverage"), ""]), encoding="utf-8"
+    )
+    for command in ("make coverage", "make soak", "make coverage"):
+        replace_section(page, command, f"by {command}")
+    assert page.read_text(encoding="utf-8").splitlines() == [
+        "# Page",
+        "<!-- begin: make soak -->",
+        "by make soak",
+        "<!-- end: make soak -->",
+        "between",
+        "<!-- begin: make coverage -->",
+        "by make coverage",
+        "<!-- end: make coverage -->",
+    ]
 
 
 @pytest.mark.parametrize(("command", "page"), PAGES.items())

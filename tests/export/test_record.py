@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.memory.record import record
-from export.memory.separability import nearest_mean, pool
-from models.data import DataError, Split
+from export.statistics.record import record
+from export.statistics.separability import nearest_mean, pool
+from models.training.data import DataError, Split
 from service.bundles.disk import read_bundle
 from service.contract.bundle_schema import Bundle
 
@@ -57,7 +57,7 @@ def test_classes_with_too_few_images_are_not_said_to_be_separable(folder: Path) 
 
 
 def test_images_with_other_labels_are_refused(folder: Path) -> None:
-    with pytest.raises(DataError, match="not as the classes of"):
+    with pytest.raises(DataError, match="not the labels of"):
         record(folder, ("a", "b"), photographs(1))
 
 

@@ -53,8 +53,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for number in range(5):
                 pixels = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / "data" / split / label / f"{number}.png")
-    flags = ["--mean", "0.5", "--std", "0.25", "--labels", folder / "labels.txt", "--out", folder / "bundles"]
-    export("onnx", saved(classifier(), folder), "--name", "stranger", *flags)
+    flags = ["--mean", "0.5", "--std", "0.25", "--labels", str(folder / "labels.txt")]
+    export("onnx", saved(classifier(), folder), "--name", "stranger", "--out", folder / "bundles", *flags)
     return folder
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from models.chains import Chain, decades_per_layer, gradients
+from models.networks.chains import Chain, decades_per_layer, gradients
 
 
 def test_slopes_are_in_decades_per_layer_towards_the_input() -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.blocks import ACTIVATIONS, ZeroPaddedShortcut
-from models.network import CATALOGUE, Architecture, Network, architecture
+from models.networks.blocks import ACTIVATIONS, ZeroPaddedShortcut
+from models.networks.network import CATALOGUE, Architecture, Network, architecture
 
 
 def parameters(name: str) -> int:

@@ -15,8 +15,8 @@ import torch
 from matplotlib.figure import Figure
 
 from models.__main__ import main
-from models.laboratory import LaboratoryNet, derivatives
-from models.phenomena import degradation, exploding, normalization, shattering, style, vanishing
+from models.networks.scalar_nets import ScalarNet, derivatives
+from models.phenomena import degradation, exploding, normalization, shattering, shattering_laws, style, vanishing
 from models.phenomena.command import write_sections
 from models.phenomena.section import Section, Statement, write_section
 
@@ -74,15 +74,15 @@ def test_the_laboratory_shows_what_balduzzi_et_al_saw(laboratory: shattering.Mea
 
 def test_without_centering_the_laboratory_would_refute_the_paper(laboratory: shattering.Measurement) -> None:
     """A plant: the same statements on plain nets that are not centred must fail."""
-    wrong = derivatives(LaboratoryNet("plain", 24), draws=20)
+    wrong = derivatives(ScalarNet("plain", 24), draws=20)
     planted = dataclasses.replace(laboratory, gradients=laboratory.gradients | {"24 layers, plain": wrong})
     names = {statement.name for statement in shattering.statements(planted) if not statement.holds}
     assert {"residual_above_plain", "plain_is_white"} <= names
 
 
 def test_the_theorem_as_quoted_exceeds_one_where_ours_does_not() -> None:
-    quoted = [1 / (shattering.BRANCH_SCALE * math.sqrt(depth + 1)) for depth in (1, 50, 98)]
-    ours = [1 / math.sqrt(1 + shattering.BRANCH_SCALE**2 * depth) for depth in (1, 50, 98)]
+    quoted = [1 / (shattering_laws.BRANCH_SCALE * math.sqrt(depth + 1)) for depth in (1, 50, 98)]
+    ours = [1 / math.sqrt(1 + shattering_laws.BRANCH_SCALE**2 * depth) for depth in (1, 50, 98)]
     assert min(quoted) > 1 > max(ours)
 
 

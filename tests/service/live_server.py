@@ -16,7 +16,8 @@ import httpx
 from PIL import Image
 
 from service.app import create_app
-from service.http.connection.server import Server, listen
+from service.http.connection.protocol import Protocol
+from service.http.server import Server, listen
 from service.settings import Settings
 
 
@@ -31,6 +32,13 @@ class LiveServer:
 
     def client(self, **options: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=30, **options)
+
+    def connection_from(self, port: int) -> Protocol | None:
+        """Return the server's side of the connection whose client has this port, if the server knows of it."""
+        for connection in tuple(self.server.server_state.connections):
+            if isinstance(connection, Protocol) and connection.client is not None and connection.client[1] == port:
+                return connection
+        return None
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from service.diagnostics.schemas import DebuggerRule
+from service.diagnostics.schemas.verdict import DebuggerRule
 from service.diagnostics.verdicts.evidence import Activations, Evidence, named
 
 Float64 = NDArray[np.float64]

@@ -33,7 +33,7 @@ from typing import Final, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from service.diagnostics.schemas import Finding, State, Verdict
+from service.diagnostics.schemas.verdict import Finding, State, Verdict
 from service.diagnostics.verdicts.debugger import DEAD_RELU, DEBUGGER, debugger_rules
 from service.diagnostics.verdicts.evidence import Evidence, named
 

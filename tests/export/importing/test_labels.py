@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from export.importing import OptionMismatch
-from export.importing.labels import read_labels
+from export.importing.flags.labels import read_labels
 
 FIVE = ("ant", "bee", "größe", "d,o g", "猫")
 TEXT = "\n".join(FIVE)

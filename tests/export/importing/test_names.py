@@ -14,8 +14,8 @@ from export.gradient import OUTPUTS, Prepared, differentiate, prepare
 from export.gradient.build import MAKERS
 from export.graph.names import CONTRACT, OWN, distinct_names, of_contract, original
 from export.importing import import_classifier
-from export.importing.head import rename_tensors
 from export.running.runs import in_onnxruntime
+from export.standard.ends import rename_tensors
 from service.contract.bundle_schema import GraphName
 from tests.export.importing.graphs import answer, body, classifier, images, node, options, saved
 

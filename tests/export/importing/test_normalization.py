@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from export.importing import import_classifier
-from export.importing.head import rename_tensors
+from export.standard.ends import rename_tensors
 from tests.export.importing.graphs import body, classifier, node, options, saved
 
 FIVE = {name: np.full(5, 0.5, np.float32) for name in ("gain", "shift", "mean", "variance")}

@@ -13,7 +13,7 @@ import pytest
 from export.__main__ import with_negative_values
 from export.importing import OptionMismatch
 from export.importing.command import add_parser
-from export.importing.pixels import pixel_statistics
+from export.importing.flags.pixels import pixel_statistics
 from service.contract.bundle_schema import InputSpec
 from service.images.preprocess import normalise
 

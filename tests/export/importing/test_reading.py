@@ -15,7 +15,7 @@ import pytest
 from onnx import ModelProto, external_data_helper
 
 from export.graph.errors import InvalidModel
-from export.importing.reading import read_model
+from export.importing.file.reading import read_model
 from tests.export.importing.graphs import classifier, saved
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -126,7 +127,7 @@ def test_a_bundle_that_appears_while_serving_leaves_it_ready(folder: Path) -> No
 def test_with_keys_on_strangers_learn_no_names(folder: Path) -> None:
     key = "sha256:" + hashlib.sha256(b"key").hexdigest()
     known, stranger = {"authorization": "Bearer key"}, {"authorization": "Bearer other"}
-    keys = {"api_keys": (key,)}
+    keys: dict[str, Any] = {"api_keys": (key,)}
     with held_start(folder, "b@1 forward is ready", **keys) as (server, _), server.client() as client:
         assert "c@1" in client.get("/health/ready", headers=known).text
         for headers in ({}, stranger):

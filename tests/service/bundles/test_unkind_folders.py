@@ -87,11 +87,11 @@ def nested(path: Path) -> None:
     path.write_text("[" * 100_000)
 
 
-def described(**overrides: Any) -> Callable[[Path], None]:
+def described(**overrides: Any) -> Callable[[Path], object]:
     return lambda path: path.write_text(json.dumps(json.loads(path.read_text()) | overrides))
 
 
-REFUSED: dict[str, tuple[str, Callable[[Path], None], str]] = {
+REFUSED: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "a FIFO for its description": ("bundle.json", fifo, "bundle.json is no plain file"),
     "a socket for its description": ("bundle.json", bound_socket, "bundle.json is no plain file"),
     "a device for its description": ("bundle.json", device, "bundle.json is no plain file"),

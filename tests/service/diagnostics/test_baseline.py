@@ -11,7 +11,7 @@ import pytest
 
 from service.contract.bundle_schema import Bundle
 from service.diagnostics.gradients import Measured, diagnose
-from service.diagnostics.schemas import Comparison, UnlikeItself
+from service.diagnostics.schemas.gradients import Comparison, UnlikeItself
 from service.diagnostics.verdicts.verdict import Thresholds
 from tests.service.live_server import running
 

@@ -23,17 +23,23 @@ STEPS = 8
 LEARNING_RATE = 0.01
 
 
-def layers_of(network: nn.Module) -> list[nn.Module]:
+def layers_of(network: nn.Module) -> list[nn.Linear | nn.Conv2d]:
     return [module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+
+
+def row_norms(tensor: torch.Tensor | None) -> torch.Tensor:
+    """Return the norm of each output channel's weights, [channels]."""
+    assert tensor is not None
+    norms: torch.Tensor = tensor.detach().flatten(1).norm(dim=1)
+    return norms
 
 
 def relative_sizes(network: nn.Module, logits: torch.Tensor) -> list[float]:
     """√Σ_c(‖W_c‖·‖dW_c‖)² / ‖dL/dlogits‖ of the batch, layer by layer, from what autograd left in `.grad`."""
     assert logits.grad is not None
+    scale = float(logits.grad.norm())
     return [
-        float((layer.weight.detach().flatten(1).norm(dim=1) * layer.weight.grad.flatten(1).norm(dim=1)).norm())
-        / float(logits.grad.norm())
-        for layer in layers_of(network)
+        float((row_norms(layer.weight) * row_norms(layer.weight.grad)).norm()) / scale for layer in layers_of(network)
     ]
 
 
@@ -55,7 +61,7 @@ def conclusion_of_a_training_run(network: nn.Module, images: np.ndarray, labels:
         optimiser.zero_grad()
         logits = network(inputs)
         logits.retain_grad()
-        functional.cross_entropy(logits, targets).backward()
+        torch.autograd.backward(functional.cross_entropy(logits, targets))
         seen.append(relative_sizes(network, logits))
         optimiser.step()
     sizes = np.array(seen)
@@ -93,7 +99,7 @@ def test_autograd_in_torch_finds_the_same_shattering(family: str, shattered: boo
     network = calibrate(convolutional(family, 56, "batch"), torch.from_numpy(IMAGES))
     path = torch.from_numpy(shattering.straight_path(IMAGES[3], IMAGES[11], shattering.POINTS)).requires_grad_()
     labels = torch.zeros(len(path), dtype=torch.int64)
-    functional.cross_entropy(network(path), labels, reduction="sum").backward()
+    torch.autograd.backward(functional.cross_entropy(network(path), labels, reduction="sum"))
     assert path.grad is not None
     by_torch = shattering.analyse(path.grad.numpy().astype(np.float64))
     ours = untrained_path(family, 56, IMAGES)

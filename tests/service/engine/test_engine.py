@@ -19,7 +19,7 @@ RED, WHITE = picture("red"), picture("white")
 
 
 @pytest.fixture(scope="module")
-def slow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+def server_of_the_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """`slow` runs for about a second and one image at a time (its warm-up is skipped); `tiny` runs at once."""
     folder = tmp_path_factory.mktemp("bundles")
     write_bundle(folder, "slow", rounds=1000)
@@ -27,6 +27,19 @@ def slow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer
     write_bundle(folder, "picky", fails_on_white=True)
     with running(folder, default_model="tiny", warm_up=False, max_queued_images=60) as server:
         yield server
+
+
+@pytest.fixture
+def slow_server(server_of_the_module: LiveServer) -> Iterator[LiveServer]:
+    """The module's server, with the times that it expects of its models, and nobody connected, after each test."""
+    server = server_of_the_module
+    graphs = [server.state.registry.select(name).graphs["forward"] for name in ("slow", "tiny", "picky")]
+    expected = [graph.seconds_per_image for graph in graphs]
+    yield server
+    for graph, seconds in zip(graphs, expected, strict=True):
+        graph.seconds_per_image = seconds
+    wait_until(lambda: not server.server.server_state.connections)
+    wait_until(lambda: server.state.engine.scheduler.running == 0)
 
 
 def request(model: str, data: bytes = RED, headers: str = "") -> bytes:

@@ -149,7 +149,8 @@ MEASURE = """
 import io, sys
 from tests.attacks import avif
 from service.contract.bundle_schema import InputSpec
-from service.images.preprocess import ImageError, decode
+from service.images.errors import ImageError
+from service.images.preprocess import decode
 
 def peak():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])

@@ -14,8 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.images.files import MAX_EXIF_SEGMENTS, MAX_PIECES, MAX_SEGMENTS, check_scans, signature
-from service.images.preprocess import UndecodableImage, UnknownFormat, decode, quick_pixel_count
+from service.images.errors import UndecodableImage, UnknownFormat
+from service.images.files import quick_pixel_count, signature
+from service.images.jpeg import MAX_EXIF_SEGMENTS, MAX_SEGMENTS, check_scans
+from service.images.limits import MAX_PIECES
+from service.images.preprocess import decode
 from tests.attacks.pictures import png, png_chunk
 from tests.service.images.test_images import encoded, photograph, spec
 

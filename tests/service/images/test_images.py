@@ -13,17 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from service.contract.bundle_schema import InputSpec
-from service.images.preprocess import (
-    EmptyImage,
-    ImageError,
-    ImageTooLarge,
-    UndecodableImage,
-    UnknownFormat,
-    decode,
-    normalise,
-    quick_pixel_count,
-    resized_size,
-)
+from service.images.errors import EmptyImage, ImageError, ImageTooLarge, UndecodableImage, UnknownFormat
+from service.images.files import quick_pixel_count
+from service.images.preprocess import decode, normalise
+from service.images.resampling import resized_size
 from tests.service.live_server import picture
 
 Pixels = NDArray[np.uint8]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,8 @@ from PIL import Image
 
 from service.contract.bundle_schema import InputSpec
 from service.images import resampling
-from service.images.preprocess import ImageTooLarge, decode
+from service.images.errors import ImageTooLarge
+from service.images.preprocess import decode
 from service.images.resampling import fit, resized_size
 from tests.service.images.test_images import spec, torchvision_reference
 
@@ -80,7 +82,8 @@ LONG = [(10_000, 1), (1, 10_000), (60_001, 7), (3, 29_983), (65_535, 2)]
 def test_long_pictures_have_torchvisions_pixels(size: tuple[int, int], interpolation: Interpolation) -> None:
     given_spec = spec(14, 20, resize=17, interpolation=interpolation)
     pixels = noise(*size, seed=1)
-    assert np.prod(resized_size(size[1], size[0], given_spec)) > max(resampling.PLENTY, np.prod(size))
+    resized = math.prod(resized_size(size[1], size[0], given_spec))
+    assert resized > max(resampling.PLENTY, math.prod(size))
     np.testing.assert_array_equal(fit(pixels, given_spec), as_torchvision(pixels, given_spec))
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from service.offline import diagnose
+from service.offline.model import CHUNK
 from service.output.console import ended_in_words
 from service.output.whole_files import replaced_file
 from tests.service.live_server import wait_until
@@ -42,7 +43,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """More than are measured at a time."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "cat").mkdir()
-    for number in range(diagnose.CHUNK + 4):
+    for number in range(CHUNK + 4):
         shutil.copy(ROOT / "tests" / "images" / "cat.jpg", folder / "cat" / f"{number:03}.jpg")
     return folder
 
@@ -130,7 +131,7 @@ def test_a_table_on_a_full_disk_keeps_its_rows_and_goes_on_there(photographs: Pa
     assert f"{table} cannot be written: File too large" in ended.stderr
     assert "Traceback" not in ended.stderr
     lines = whole.read_bytes().splitlines(keepends=True)
-    assert table.read_bytes() == b"".join(lines[: 1 + diagnose.CHUNK]), "the header and the rows of one round"
+    assert table.read_bytes() == b"".join(lines[: 1 + CHUNK]), "the header and the rows of one round"
     assert done(diagnosing(photographs, table)).returncode == 0
     assert table.read_bytes() == whole.read_bytes()
 

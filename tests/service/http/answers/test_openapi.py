@@ -135,13 +135,14 @@ def test_a_picture_may_be_sent_in_three_forms_and_a_tensor_in_two(document: Json
 
 def sent_as_documented(client: httpx.Client, method: str, path: str, operation: Json) -> httpx.Response:
     """The request that a form would send which was not touched: examples, else defaults, else nothing."""
-    query = []
+    query = httpx.QueryParams()
     for one in operation.get("parameters", []):
         value = one.get("example", one["schema"].get("default"))
         if one["in"] == "path":
             path = path.replace(f"{{{one['name']}}}", value)
         elif one["in"] == "query" and value is not None:
-            query += [(one["name"], str(item)) for item in (value if isinstance(value, list) else [value])]
+            for item in value if isinstance(value, list) else [value]:
+                query = query.add(one["name"], str(item))
     example = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
     return client.request(method, path, params=query, json=example)
 

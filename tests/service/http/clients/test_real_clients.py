@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,25 +17,13 @@ import pytest
 
 from bench.harness.proxy import nginx
 from bench.harness.server import free_port
-from tests.service.live_server import LiveServer, best_label, picture, running
+from tests.programs import needs
+from tests.service.live_server import LiveServer, best_label, picture
 from tests.service.raw_http import post, talk
-from tests.service.tiny_bundles import write_bundle
 
 CLIENTS = Path(__file__).parent
 GREEN = picture((0, 255, 0))
 OFFER = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAAB")
-
-
-def needs(program: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not installed")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    folder: Path = tmp_path_factory.mktemp("bundles")
-    write_bundle(folder, "tiny")
-    with running(folder) as server:
-        yield server
 
 
 @pytest.fixture

@@ -52,10 +52,9 @@ def open_ones(server: LiveServer) -> Iterator[ExitStack]:
 
 def connect(server: LiveServer, stack: ExitStack) -> socket.socket:
     """A connection that the server knows of."""
-    known = server.server.server_state.connections
     connection = stack.enter_context(closing(socket.create_connection((server.host, server.port), timeout=30)))
     port = connection.getsockname()[1]
-    wait_until(lambda: any(one.client is not None and one.client[1] == port for one in tuple(known)))
+    wait_until(lambda: server.connection_from(port) is not None)
     return connection
 
 

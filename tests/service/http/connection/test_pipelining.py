@@ -114,8 +114,11 @@ def test_little_is_held_of_what_is_sent_ahead_of_its_turn(server: LiveServer, se
             while sent:
                 sent = sent[connection.send(sent[: 2**20]) :]
         port = connection.getsockname()[1]
-        protocol = next(one for one in server.server.server_state.connections if one.client[1] == port)
-        wait_until(lambda: protocol.flow.read_paused)
+        protocol = server.connection_from(port)
+        assert protocol is not None
+        flow = protocol.flow
+        wait_until(lambda: flow.read_paused)
+        assert protocol.cycle is not None
         held = len(protocol._ahead) + len(protocol.cycle.body)
         assert held < 2 * (HIGH_WATER_LIMIT + PACKET)
         assert len(protocol.pipeline) < MOST_WAITING + PIECE / len(TINY) + 1

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -22,11 +21,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.programs import chromium
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 REPOSITORY = Path(__file__).resolve().parents[4]
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 START_SECONDS = 60
 PATIENCE_SECONDS = 60
 """For one answer: the machines that run tests are small and busy."""
@@ -36,9 +36,10 @@ PATIENCE_SECONDS = 60
 def browser() -> Iterator[Browser]:
     """Chromium, without a window.
 
-    Of the module, not the session: Playwright keeps an event loop running, in which other tests' `asyncio.run` fails.
+    It lives no longer than a module, because Playwright keeps an event loop running in which the `asyncio.run` of other
+    tests fails.
     """
-    executable = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    executable = chromium()
     if executable is None:
         reason = "NO CHROMIUM: the page was not tested. Install one (apt-get install chromium) or name it in CHROMIUM."
         if os.environ.get("CI") == "true":

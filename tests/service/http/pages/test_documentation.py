@@ -89,7 +89,8 @@ def operations(address: str) -> dict[str, dict[str, Any]]:
 
 
 def documented_success(operation: dict[str, Any]) -> str:
-    return next(status for status in operation["responses"] if status.startswith("2"))
+    responses: dict[str, Any] = operation["responses"]
+    return next(status for status in responses if status.startswith("2"))
 
 
 def opened(page: Page, operation: str) -> Locator:

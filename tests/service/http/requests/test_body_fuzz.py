@@ -24,7 +24,7 @@ from service.http.open_inference.requests import InferRequest, read_request
 from service.http.requests.content_coding import PIECE, coding_of, decoded
 from service.http.requests.forms import Form, Limits, read_form
 from service.http.requests.submission import read_query
-from service.images.preprocess import ImageError
+from service.images.errors import ImageError
 
 EXAMPLES = 100 * int(os.environ.get("FUZZ_EXAMPLES", "3"))
 OPTIONS = frozenset({"images", "labels", "label", "model", "top_k"})
@@ -120,9 +120,12 @@ def test_an_infer_request_is_read_or_refused(
         assert read.inputs
 
 
+COMPRESSIONS: list[Callable[[bytes], bytes]] = [gzip.compress, zlib.compress]
+
+
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(
-    st.sampled_from([gzip.compress, zlib.compress]),
+    st.sampled_from(COMPRESSIONS),
     st.binary(max_size=300),
     changes,
     st.sampled_from(["gzip", "deflate"]),

@@ -1,0 +1,1 @@
+"""What a file says: its graph, read and checked, and its image."""

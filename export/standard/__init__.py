@@ -1,0 +1,1 @@
+"""Any ONNX classifier in the plain form that the gradient engine reads."""
