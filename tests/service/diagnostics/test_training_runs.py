@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench.corpus import calibrate, convolutional
-from bench.verdicts import bundle_of, diagnosis_of, untrained_path
+from bench.verdicts.corpus import calibrate, convolutional
+from bench.verdicts.judging import bundle_of, diagnosis_of
+from bench.verdicts.shattered import untrained_path
 from export.phenomena.shipped import network as in_torch
 from export.writing.bundle import read_bundle
 from service.diagnostics import shattering
