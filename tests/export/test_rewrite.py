@@ -1,4 +1,4 @@
-"""A shipped bundle can be derived again from what it holds."""
+"""The graphs of a shipped bundle can be derived again from the bundle alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A graph that cannot be served is not written; a bundle that does not answer as its file did is not either."""
+"""Neither a graph that cannot be served is written, nor a bundle whose scores are not those of its file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def imported(tmp_path: Path) -> ImportedModel:
 
 
 def whole(imported: ImportedModel, folder: Path) -> tuple[Bundle, dict[GraphName, ModelProto]]:
-    """A bundle as it is written, and its graphs."""
+    """Make the bundle of an imported model and its graphs, all of them sound."""
     bundle = bundle_of(imported, "stranger", folder)
     ready = prepare(imported.model, constants=imported.constants, logits=True)
     names: tuple[GraphName, ...] = get_args(GraphName)
@@ -39,7 +39,7 @@ def whole(imported: ImportedModel, folder: Path) -> tuple[Bundle, dict[GraphName
 
 
 def reshaped(shape: list[int]) -> Spoil:
-    """The last output goes through a Reshape to this shape."""
+    """Spoil a graph by a Reshape of its last output to this shape."""
 
     def spoil(model: ModelProto) -> None:
         graph = model.graph
@@ -55,7 +55,7 @@ def reshaped(shape: list[int]) -> Spoil:
 
 
 def without_a_kernel(model: ModelProto) -> None:
-    """An operator that nobody knows."""
+    """Spoil a graph by an operator for which ONNX Runtime has no kernel."""
     model.graph.node[-1].op_type = "Smelu"
 
 

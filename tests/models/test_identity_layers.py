@@ -1,4 +1,4 @@
-"""He et al.'s construction, on networks with BatchNorm and without."""
+"""Identity layers change neither the function nor its gradients, with BatchNorm and without."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models.phenomena.identity import Measurement, compare, gradient_norms, meas
 
 
 def network(family: str, normalization: str = "batch") -> Network:
-    """With BatchNorm statistics that are not those of a fresh layer."""
+    """Make a network whose BatchNorm statistics are not those of a fresh layer."""
     torch.manual_seed(0)
     made = Network(Architecture(family, 8, normalization=normalization))
     made.train()(torch.randn(16, 3, 16, 16) * 2 + 1)
