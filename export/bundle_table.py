@@ -1,4 +1,4 @@
-"""The table of a folder's bundles, as the README shows it."""
+"""`python -m export list`: a folder's bundles as a Markdown table, as the README shows it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ HEAD = """\
 |---|---|---|---|---|---|---|---|---|"""
 
 
-def shipped_table(folder: Path) -> str:
-    """Markdown: one row per bundle in `folder`, by name; errors in percent, of the final weights."""
+def bundle_table(folder: Path) -> str:
+    """Return a row for each bundle in `folder`, by name; errors are those of the final weights, in percent."""
     bundles = [Bundle.model_validate_json(file.read_text()) for file in sorted(folder.glob("*/bundle.json"))]
     return "\n".join([HEAD, *map(_row, bundles)])
 

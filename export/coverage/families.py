@@ -1,9 +1,8 @@
 """Architecture families with random weights, small enough to be checked layer by layer.
 
-The definitions are torchvision's own, except the plain network, MLP-Mixer and MobileNet v1, which it does
-not have.
-Widths and depths are the published ones of each family's small member, unless that would need
-minutes; images are reduced to 32 to 96 pixels, classes to ten.
+The definitions are torchvision's, except for the plain network, MLP-Mixer and MobileNet v1, which it lacks.
+Widths and depths are those published for a small member of the family, unless that would take minutes. Images
+have 32 to 96 pixels a side, and there are ten classes.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ CALIBRATION_IMAGES = 16
 
 @dataclass(frozen=True)
 class Family:
-    """One row of the table: how to build the network, and the size of its square images."""
+    """An architecture family: how to build its network, and the side of its square images in pixels."""
 
     name: str
     build: Callable[[], nn.Module]
@@ -33,7 +32,7 @@ class Family:
 
 
 def build(family: Family) -> nn.Module:
-    """The family's network in inference mode: seeded weights, distinct scales, calibrated statistics."""
+    """Build the family's network in inference mode, with seeded weights and calibrated BatchNorm statistics."""
     torch.manual_seed(SEED)
     network = family.build()
     _draw_degenerate_parameters(network)
@@ -42,13 +41,14 @@ def build(family: Family) -> nn.Module:
 
 
 def images(family: Family, count: int) -> Tensor:
-    """float32 [count, 3, size, size], standard normal."""
+    """Draw standard normal images, float32 [count, 3, size, size]."""
     generator = torch.Generator().manual_seed(SEED)
     return torch.randn(count, 3, family.image_size, family.image_size, generator=generator)
 
 
 def torchvision_models() -> Any:
-    """torchvision's model definitions; its compiled operators, which no classifier uses, are declared only."""
+    """Import torchvision's model definitions, also where its compiled operators cannot be loaded."""
+    # No classifier uses those operators, but importing torchvision fails where they are not declared.
     if not hasattr(torch.ops.torchvision, "nms"):
         library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
         for name in ("nms", "qnms"):
@@ -63,7 +63,7 @@ _libraries: list[torch.library.Library] = []
 
 
 def _draw_degenerate_parameters(network: nn.Module) -> None:
-    """Ones and zeros become distinct numbers: equal tensors would be merged by the exporters."""
+    """Add noise to parameters that are all ones or all zeros, because exporters merge equal tensors."""
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.numel() > 1 and parameter.eq(parameter.flatten()[0]).all():
@@ -94,7 +94,7 @@ def _torchvision(name: str, **arguments: Any) -> Callable[[], nn.Module]:
 
 
 def _with_pooled_head(name: str) -> Callable[[], nn.Module]:
-    """VGG and AlexNet for images smaller than 224: features pooled to one position before the classifier."""
+    """Build VGG or AlexNet for images smaller than 224 pixels: pool to one position before the classifier."""
 
     def make() -> nn.Module:
         network: Any = _torchvision(name)()
@@ -141,7 +141,7 @@ def _swin(block: str) -> Callable[[], nn.Module]:
 
 
 class MixerBlock(nn.Module):
-    """Tolstikhin et al. 2021: an MLP over positions, then an MLP over channels, each on a normalized residual."""
+    """An MLP over positions, then an MLP over channels, each on a normalized residual (Tolstikhin et al. 2021)."""
 
     def __init__(self, positions: int, channels: int) -> None:
         super().__init__()
@@ -172,7 +172,7 @@ class Mixer(nn.Module):
 
 
 def _mobilenet_v1() -> nn.Module:
-    """Howard et al. 2017: thirteen depthwise-separable convolutions, here at a quarter of the width."""
+    """Build the network of Howard et al. 2017: thirteen depthwise-separable convolutions, at a quarter of the width."""
     plan = [(16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2), *[(128, 1)] * 5, (256, 2), (256, 1)]
 
     def convolution(inputs: int, outputs: int, size: int, stride: int, groups: int) -> list[nn.Module]:
@@ -187,7 +187,7 @@ def _mobilenet_v1() -> nn.Module:
 
 
 def _plain() -> nn.Module:
-    """He et al. 2016: the network without shortcuts that theirs is compared with."""
+    """Build the network without shortcuts that He et al. (2016) compare theirs with."""
     return Network(architecture("plain20"))
 
 

@@ -1,8 +1,8 @@
-"""Files that other producers than torch wrote.
+"""Files that were not written by torch, and their comparison with torch.
 
-Their weights are the files' own; where those are all one number, they are drawn anew.
-The reference is torch all the same: the file's own nodes, run by `interpreted.py` in float64. The
-norms are held to central differences too.
+`interpreted.py` runs a file's own nodes in torch in float64; autograd through it is the truth. The norms are
+held to central differences too. The weights are those of the file, but weights that are all one number are
+drawn anew.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from onnx import ModelProto, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.coverage.autograd import clearest
+from export.coverage.clearest import clearest
 from export.coverage.interpreted import Interpreted
 from export.coverage.measure import SAMPLES, Measurement, agreement
 from export.graph.graph import STANDARD
@@ -29,13 +29,14 @@ from export.importing import ImportedModel, ImportOptions, import_classifier
 
 DRAWN = 24
 SEED = 7
-STEP = 1e-7  # in the weights, or of the loss where that moves the weights less
+STEP = 1e-7
+"""Length of a step in the weights, or relative change of the loss, whichever moves the weights less."""
 DIRECTIONS = 3
 
 
 @dataclass(frozen=True)
 class File:
-    """A classifier as a file: `size` where it takes images of any size."""
+    """A classifier as a file; `size` (height, width) chooses one where it takes images of any size."""
 
     name: str
     path: Path
@@ -44,7 +45,7 @@ class File:
 
 
 def files() -> tuple[File, ...]:
-    """What is at hand: onnx's light models, a file of this folder, and RapidOCR's where it is installed."""
+    """List the files that are present: onnx's light models, one of this folder, and RapidOCR's where installed."""
     light = Path(onnx.__file__).parent / "backend/test/data/light"
     found = [File(path.stem, path, 1000) for path in sorted(light.glob("*.onnx"))]
     found.append(File("keras_small", Path(__file__).parent / "files/keras_small.onnx", 5))
@@ -55,23 +56,27 @@ def files() -> tuple[File, ...]:
 
 
 def producer(file: File) -> str:
-    """Who wrote the file, by its own word, and its opset."""
+    """Return the producer that the file names, and its opset."""
     model = onnx.load(file.path, load_external_data=False)
     opset = next(entry.version for entry in model.opset_import if entry.domain in STANDARD)
     return f"{model.producer_name} {model.producer_version}".strip() + f", opset {opset}"
 
 
 def measure_file(file: File, keep: Callable[[ImportedModel, nn.Module], None] | None = None) -> Measurement:
-    """Import, compare with torch per layer and sample, and the sum of all norms with central differences.
+    """Import a file, and compare it with torch per layer and sample and with central differences.
 
-    Raises GradientError where the file is refused, AssertionError where the imported graph answers
-    otherwise than the file.
+    Args:
+        keep: called with the imported model and its network in torch, to serve them.
+
+    Raises:
+        GradientError: the importer refuses the file.
+        AssertionError: the imported graph gives other scores than the file.
     """
     labels = tuple(f"class {number}" for number in range(file.classes))
     options = ImportOptions(labels=labels, mean=(0.0,) * 3, std=(1.0,) * 3, size=file.size)
     started = time.process_time()
     imported = import_classifier(file.path, options)
-    _require_the_file_s_answer(file, imported)
+    _require_same_scores(file, imported)
     imported = with_drawn_weights(imported)
     network = Interpreted(imported).eval()
     batch = clearest(network, _images(imported, DRAWN), SAMPLES)
@@ -87,25 +92,25 @@ def _images(imported: ImportedModel, count: int) -> Tensor:
     return torch.randn(count, *shape, generator=torch.Generator().manual_seed(SEED))
 
 
-def _require_the_file_s_answer(file: File, imported: ImportedModel) -> None:
-    """ONNX Runtime's answer to the file as it lies on disk, and to what it became."""
+def _require_same_scores(file: File, imported: ImportedModel) -> None:
+    """Compare ONNX Runtime's scores of the file on disk with those of what it was imported to."""
     image = _images(imported, 1).numpy()
-    answers = []
+    scores = []
     quiet = onnxruntime.SessionOptions()
     quiet.log_severity_level = 3
     for model in (onnx.load(file.path), imported.model):
         session = onnxruntime.InferenceSession(model.SerializeToString(), quiet, providers=["CPUExecutionProvider"])
-        answers.append(session.run(None, {session.get_inputs()[0].name: image})[0].reshape(1, -1))
-    theirs, ours = answers
-    if theirs.min() >= 0 and abs(float(theirs.sum()) - 1) < 1e-3:
+        scores.append(session.run(None, {session.get_inputs()[0].name: image})[0].reshape(1, -1))
+    theirs, ours = scores
+    if theirs.min() >= 0 and abs(float(theirs.sum()) - 1) < 1e-3:  # the importer took a softmax off the file
         ours = functional.softmax(torch.from_numpy(ours), 1).numpy()
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5 * max(1.0, float(np.abs(theirs).max())))
 
 
 def with_drawn_weights(imported: ImportedModel) -> ImportedModel:
-    """Initializers that hold one number throughout are drawn anew: equal weights pass no gradient on.
+    """Draw anew the initializers whose entries are all equal, because equal weights pass no gradient on.
 
-    A head of equal weights gives every feature the sum of softmax's gradient, which is zero.
+    A head of equal weights gives every feature the sum over classes of dL/dlogits, which is zero.
     """
     generator = np.random.default_rng(SEED)
     model = ModelProto()
@@ -129,7 +134,7 @@ def _roles(model: ModelProto) -> Iterator[tuple[str, str]]:
 
 
 def _drawn(role: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-    """He's initialization for weights; scales about 1, all else about 0."""
+    """Draw weights by He's initialization, scales about 1, and everything else about 0."""
     if role == "scale":
         return generator.uniform(0.5, 1.5, shape)
     if role == "shift" or len(shape) < 2:
@@ -138,9 +143,12 @@ def _drawn(role: str, shape: tuple[int, ...], generator: np.random.Generator) ->
 
 
 def central_differences(network: nn.Module, batch: Tensor) -> float:
-    """How far Σ_l r_l·‖dW_l‖ is from a central difference of the loss, relative, at random r in [0.5, 1.5].
+    """Compare Σ_l r_l·‖dW_l‖ with a central difference of the loss, for random r in [0.5, 1.5].
 
-    The direction is r_l·dW_l/‖dW_l‖ in every weight at once, in float64, of the first sample.
+    The step moves every weight W_l along r_l·dW_l/‖dW_l‖ at once, in float64, for the first sample.
+
+    Returns:
+        The largest relative difference over `DIRECTIONS` draws of r.
     """
     network = network.double()
     parameters: list[Tensor] = [parameter for parameter in network.parameters() if parameter.ndim >= 2]

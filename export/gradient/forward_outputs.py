@@ -8,8 +8,8 @@ from export.gradient.context import Build
 from export.gradient.norms.layers import WeightedLayer
 from export.gradient.outputs import emits
 from export.gradient.prepare import features_tensor
-from export.gradient.rules.loss import LOGITS
 from export.graph.graph import N, Shape, per_sample_size, static
+from export.graph.names import LOGITS
 
 
 @emits("logits")

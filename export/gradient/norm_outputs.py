@@ -12,8 +12,8 @@ from export.gradient.norms.layers import WeightedLayer
 from export.gradient.norms.scales import scale_gradient
 from export.gradient.outputs import emits
 from export.gradient.rules.factors import Arrangement
-from export.gradient.rules.loss import INPUT
 from export.graph.graph import N, static
+from export.graph.names import INPUT
 
 
 @emits("activation_square")

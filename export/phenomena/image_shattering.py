@@ -1,4 +1,4 @@
-"""7. Shattering in trained classifiers: the input gradient along a straight path between two photographs."""
+"""Section 7: shattering on image classifiers, by the input gradient along a path between two photographs."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from models.phenomena.section import Section, Statement, table
 KEY = "path"
 BATCH_SIZE = 32
 InputGradient = Callable[[NDArray[np.float32], int], NDArray[np.float32]]
-"""Inputs [n, …] and a class → dL/dx, the same shape."""
+"""Inputs [n, …] and the class of the loss → dL/dx, the same shape."""
 Pair = tuple[NDArray[np.float32], NDArray[np.float32], int]
 """Two photographs as inputs, and the first one's class."""
 
 
 @dataclass(frozen=True)
 class PathGradients:
-    """One model: autocorrelation of the unit gradients [paths, lags], and the first path's cosines [points, points]."""
+    """One model's autocorrelation of unit gradients, [paths, lags], and the first path's cosines, [points, points]."""
 
     autocorrelation: NDArray[np.float64]
     cosine: NDArray[np.float64]
 
     def lag(self, lag: int) -> tuple[float, float]:
-        """Mean over paths and its standard error."""
+        """Return the autocorrelation at a lag, mean over the paths, and its standard error."""
         values = self.autocorrelation[:, lag]
         return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """By model, as shipped and before training; `white` and `brown` go through the same estimator: [lags]."""
+    """Results by model, trained and untrained, and the autocorrelation of white and brown noise, [lags] each."""
 
     trained: dict[str, PathGradients]
     untrained: dict[str, PathGradients]
@@ -52,7 +52,10 @@ class Measurement:
         return len(next(iter(self.trained.values())).autocorrelation)
 
     def difference(self, depth: int) -> tuple[float, float] | None:
-        """Residual less plain net, trained, lag 1: mean over the paths and its standard error; None without both."""
+        """Subtract the trained plain net's lag-1 autocorrelation from the residual one's, path by path.
+
+        Returns the mean over the paths and its standard error; None where one of the two has no bundle.
+        """
         pair = [self.trained.get(f"{family}{depth}") for family in ("resnet", "plain")]
         if pair[0] is None or pair[1] is None:
             return None
@@ -61,13 +64,13 @@ class Measurement:
 
 
 def path_gradients(gradient: InputGradient, pairs: list[Pair], points: int, lags: int) -> PathGradients:
-    """Gradients of the loss for the first photograph's class, each divided by its norm, along each path."""
+    """Measure unit gradients of the loss for the first photograph's class along the path of each pair."""
     series = [unit(gradient(straight_path(first, second, points), label)) for first, second, label in pairs]
     return PathGradients(np.stack([autocorrelation(one, lags) for one in series]), series[0] @ series[0].T)
 
 
-def of_bundle(gradient_session: onnxruntime.InferenceSession) -> InputGradient:
-    """dL/dx by the bundle's `input_gradient` graph."""
+def gradient_of_bundle(gradient_session: onnxruntime.InferenceSession) -> InputGradient:
+    """Compute dL/dx by the bundle's `input_gradient` graph."""
 
     def gradient(inputs: NDArray[np.float32], label: int) -> NDArray[np.float32]:
         found = []
@@ -84,8 +87,8 @@ def of_bundle(gradient_session: onnxruntime.InferenceSession) -> InputGradient:
     return gradient
 
 
-def of_network(network: Network) -> InputGradient:
-    """dL/dx by torch, for a network that is no bundle."""
+def gradient_of_network(network: Network) -> InputGradient:
+    """Compute dL/dx by torch, for a network without a bundle."""
 
     def gradient(inputs: NDArray[np.float32], label: int) -> NDArray[np.float32]:
         images = torch.from_numpy(inputs).requires_grad_()
@@ -97,21 +100,21 @@ def of_network(network: Network) -> InputGradient:
 
 
 def unit(gradients: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Each divided by its norm: [points, …] → float64 [points, numbers of the input]."""
+    """Flatten each gradient and divide it by its norm: [points, …] → float64 [points, numbers of the input]."""
     flat = gradients.reshape(len(gradients), -1).astype(np.float64)
     divided: NDArray[np.float64] = flat / np.linalg.norm(flat, axis=1, keepdims=True)
     return divided
 
 
 def straight_path(first: NDArray[np.float32], second: NDArray[np.float32], points: int) -> NDArray[np.float32]:
-    """`points` inputs from the first to the second, both included: [points, …]."""
+    """Interpolate `points` inputs from the first to the second, both included: [points, …]."""
     share = np.linspace(0, 1, points, dtype=np.float32).reshape(-1, *[1] * first.ndim)
     mixed: NDArray[np.float32] = (1 - share) * first + share * second
     return mixed
 
 
 def autocorrelation(series: NDArray[np.float64], lags: int) -> NDArray[np.float64]:
-    """Of vectors [points, d] about their mean, summed over d: Σ_i ⟨s_i, s_{i+k}⟩ / Σ_i ‖s_i‖² for k < lags."""
+    """Autocorrelate vectors [points, d] about their mean: Σ_i ⟨s_i, s_{i+k}⟩ / Σ_i ‖s_i‖² for lags k < `lags`."""
     centred = series - series.mean(axis=0)
     products = centred @ centred.T
     result: NDArray[np.float64] = np.array([np.trace(products, offset=lag) for lag in range(lags)]) / np.trace(products)
@@ -119,13 +122,16 @@ def autocorrelation(series: NDArray[np.float64], lags: int) -> NDArray[np.float6
 
 
 def references(points: int, lags: int, width: int = 512) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The same estimate for white noise and for random walks in `width` dimensions."""
+    """Estimate the autocorrelation of white noise and of a random walk in `width` dimensions in the same way."""
     white = np.random.default_rng(0).normal(size=(points, width))
     return autocorrelation(white, lags), autocorrelation(white.cumsum(axis=0), lags)
 
 
 def statements(measured: Measurement) -> tuple[Statement, ...]:
-    """Before training the families differ; after it none is white noise. No sign is asserted between trained nets."""
+    """State that the families differ before training, and that none is white noise after it.
+
+    Nothing is stated about which of two trained nets has the larger autocorrelation.
+    """
     found = []
     for depth, margin in ((20, 0.2), (56, 0.3)):
         residual, plain = (measured.untrained.get(f"{family}{depth}") for family in ("resnet", "plain"))
@@ -159,6 +165,7 @@ def statements(measured: Measurement) -> tuple[Statement, ...]:
 
 
 def draw(measured: Measurement) -> Figure:
+    """Draw the autocorrelations, and the cosines along the first path before and after training."""
     columns = [f"{family}{depth}" for depth in (20, 56) for family in ("plain", "resnet")]
     shown = [name for name in columns if name in measured.untrained]
     deepest = max(int(name.removeprefix("plain").removeprefix("resnet")) for name in shown)
@@ -198,7 +205,7 @@ def draw(measured: Measurement) -> Figure:
 
 
 def section(measured: Measurement, command: str) -> Section:
-    """The section; `command` is what loaded bundles and photographs."""
+    """Write the section; `command` is the one that measured it."""
     lags = (1, 5, 15)
     rows = [
         [name, state, *("{:.3f} ± {:.3f}".format(*models[name].lag(lag)) for lag in lags)]

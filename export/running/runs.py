@@ -11,17 +11,18 @@ import onnxruntime
 from export.running.reference import evaluator
 
 Run = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+"""A graph as a function: inputs by name → outputs by name."""
 
 
 def in_onnxruntime(model: onnx.ModelProto) -> Run:
-    """The float32 graph on ONNX Runtime's CPU provider."""
+    """Prepare a float32 graph to run on ONNX Runtime's CPU provider."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return lambda feeds: dict(zip(names, session.run(None, feeds), strict=True))
 
 
 def in_float64(model: onnx.ModelProto) -> Run:
-    """A double precision graph in onnx's reference evaluator."""
+    """Prepare a float64 graph to run in onnx's reference evaluator; float32 inputs are promoted."""
     ready = evaluator(model)
     names = [output.name for output in model.graph.output]
 

@@ -1,4 +1,4 @@
-"""The error rate of a bundle on a split of images, through ONNX Runtime."""
+"""`python -m export evaluate`: the error rate of a bundle on labelled images, through ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from export.writing.bundle import read_description
 from models.training.data import DataError, Split
 from service.contract.bundle_schema import Bundle, InputSpec
-from service.contract.norms import losses
+from service.contract.loss import losses
 from service.images.preprocess import normalise
 
 BATCH_SIZE = 250
@@ -27,10 +28,11 @@ class Evaluation:
 
 
 def normalized(images: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:
-    """uint8 [n, h, w, 3] of the network's own size → the tensor `input`, as the service makes it.
+    """Turn images uint8 [n, h, w, 3] into the tensor `input`, as the service does.
 
     Raises:
-        DataError: the images have another size; the service resizes, an evaluation must not.
+        DataError: the images have another size than the network's input. The service would resize
+            them; a measurement must not.
     """
     if images.shape[1:3] != (spec.height, spec.width):
         raise DataError(
@@ -40,23 +42,26 @@ def normalized(images: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32
 
 
 def in_classes_of(bundle: Bundle, labels: tuple[str, ...], split: Split) -> Split:
-    """The split, whose classes number `labels`, with its classes numbered as the bundle numbers them.
+    """Renumber the classes of a split, which stand for `labels`, as the bundle numbers its labels.
 
     Raises:
         DataError: the images have other labels than the bundle.
     """
     if set(labels) != set(bundle.labels):
-        raise DataError(f"the images are labelled {', '.join(labels[:5])} …, not as the classes of {bundle.name}")
+        raise DataError(f"the images are labelled {', '.join(labels[:5])} …, which are not the labels of {bundle.name}")
     return Split(split.images, np.array([bundle.labels.index(label) for label in labels])[split.classes], split.names)
 
 
 def evaluate(folder: Path, labels: tuple[str, ...], split: Split) -> Evaluation:
-    """Run the bundle's forward graph over every image of the split, without augmentation.
+    """Run the forward graph of the bundle in `folder` over every image of the split, without augmentation.
+
+    Args:
+        labels: the names of the classes that `split` numbers.
 
     Raises:
         DataError: the images have other labels or another size than the bundle.
     """
-    bundle = Bundle.model_validate_json((folder / "bundle.json").read_text())
+    bundle = read_description(folder)
     split = in_classes_of(bundle, labels, split)
     session = onnxruntime.InferenceSession(folder / bundle.graphs["forward"].file, providers=["CPUExecutionProvider"])
     loss, wrong = 0.0, 0

@@ -1,7 +1,6 @@
-"""`python -m export record`: what a bundle remembers of labelled images, measured from the bundle itself.
+"""`python -m export record`: measure a bundle's statistics on labelled images, and write them into the bundle.
 
-For a bundle that was imported, and so has no record, or whose record lacks what came later. The graphs and weights
-stay as they are.
+An imported bundle has none; that of an older version may lack some. Graphs and weights stay as they are.
 """
 
 from __future__ import annotations
@@ -11,66 +10,76 @@ import io
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from export.statistics.baseline import baseline, reference_statistics
 from export.statistics.evaluate import in_classes_of, normalized
 from export.statistics.separability import separability
-from export.writing.bundle import read_bundle, replaced_whole
+from export.writing.bundle import read_bundle, replaced_whole, write_description
 from models.training.data import Split
 from service.contract.bundle_schema import Baseline, Bundle, GraphName, InputSpec, Layer, Separability
+from service.contract.reference import REFERENCE_FILE
 
 BASELINE_IMAGES = 512
 SEPARABILITY_IMAGES = 2000
-REFERENCE_FILE = "reference.npz"
 
 
 def measured(
     graphs: Mapping[GraphName, onnx.ModelProto], layers: tuple[Layer, ...], spec: InputSpec, split: Split
 ) -> tuple[Baseline, Separability | None, dict[str, bytes]]:
-    """The record on images spread over `split`, and the files that go with it."""
-    sample = spread(split, BASELINE_IMAGES)
-    images = normalized(sample.images, spec)
+    """Measure the statistics on images spread evenly over `split`.
+
+    Returns:
+        The gradient baseline, the separability (None where a class has too few images), and the files
+        that belong to them, by name.
+
+    Raises:
+        DataError: the images have another size than `spec`.
+    """
+    few, many = spread(split, BASELINE_IMAGES), spread(split, SEPARABILITY_IMAGES)
+    images = normalized(few.images, spec)
     statistics = reference_statistics(graphs, images)
-    more = spread(split, SEPARABILITY_IMAGES)
     return (
-        baseline(graphs, layers, images, sample.classes),
-        separability(graphs["feature_maps"], layers, normalized(more.images, spec), more.classes),
+        baseline(graphs, layers, images, few.classes),
+        separability(graphs["feature_maps"], layers, normalized(many.images, spec), many.classes),
         {REFERENCE_FILE: npz(statistics)} if statistics else {},
     )
 
 
 def record(folder: Path, labels: tuple[str, ...], split: Split) -> Bundle:
-    """Measures the record of the bundle in `folder` on `split`, and writes it into the bundle.
+    """Measure the statistics of the bundle in `folder` on `split`, and write them into the bundle.
+
+    Args:
+        labels: the names of the classes that `split` numbers.
 
     Raises:
         DataError: the images have other labels or another size than the bundle.
+        OSError: the bundle cannot be written; it is unchanged.
     """
     bundle, graphs = read_bundle(folder)
-    own = in_classes_of(bundle, labels, split)
-    remembered, separated, files = measured(graphs, bundle.layers, bundle.input, own)
+    renumbered = in_classes_of(bundle, labels, split)
+    gradient_baseline, separable, files = measured(graphs, bundle.layers, bundle.input, renumbered)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    changed = {"baseline": remembered, "separability": separated, "sha256": {**bundle.sha256, **digests}}
+    changed = {"baseline": gradient_baseline, "separability": separable, "sha256": {**bundle.sha256, **digests}}
     written = bundle.model_copy(update=changed)
     with replaced_whole(folder) as part:
         shutil.copytree(folder, part, dirs_exist_ok=True)
         for name, content in files.items():
             (part / name).write_bytes(content)
-        (part / "bundle.json").write_text(written.model_dump_json(indent=1, exclude_defaults=False) + "\n")
+        write_description(written, part)
     return written
 
 
 def spread(split: Split, count: int) -> Split:
-    """`count` samples evenly spaced over the split, which lists its classes one after the other."""
+    """Choose up to `count` samples, evenly spaced: a split lists its classes one after the other."""
     rows = np.linspace(0, len(split) - 1, min(count, len(split)), dtype=np.int64)
     return Split(split.images[rows], split.classes[rows], tuple(split.names[row] for row in rows))
 
 
-def npz(arrays: dict[str, NDArray[Any]]) -> bytes:
+def npz(arrays: dict[str, np.ndarray]) -> bytes:
+    """Return the content of an `.npz` file that holds `arrays` by name."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""From a finished training run to a verified bundle."""
+"""`python -m export bundle`: make a verified bundle of a finished training run, and verify one against its run."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from export.gradient import Prepared, differentiate, prepare
 from export.statistics.evaluate import normalized
 from export.statistics.record import measured, npz, spread
 from export.trained.forward import TrainedRun, constants_of, forward_graph, read_run
+from export.verification.recheck import noise
 from export.verification.verify import verify
-from export.writing.bundle import opset_of, write_bundle
+from export.writing.bundle import opset_of, read_bundle, write_bundle
 from models.training.data import DataSet
 from service.contract.bundle_schema import (
     Architecture,
@@ -24,26 +25,29 @@ from service.contract.bundle_schema import (
     FinalRecord,
     GraphName,
     InputSpec,
+    ParityCheck,
     TrainingRecord,
 )
 
 VERIFIED_IMAGES = 8
 NORMALIZATION_FILE = "normalization.npz"
-"""The normalizations' parameters and statistics, which the folded forward graph no longer has."""
+"""Holds the BatchNorms' parameters and statistics, which are folded into the forward graph's weights."""
 
 
 def all_graphs(prepared: Prepared) -> dict[GraphName, onnx.ModelProto]:
-    """One gradient graph per set of outputs."""
+    """Derive every graph of a bundle; each computes one set of outputs (`GraphName`)."""
     names: tuple[GraphName, ...] = get_args(GraphName)
     return {name: differentiate(prepared, name) for name in names}
 
 
 def export_run(run_folder: Path, name: str, data: DataSet, bundles: Path) -> Bundle:
-    """Export, differentiate, verify against torch, and write `bundles/<name>`.
+    """Export the run's network, differentiate it, verify the graphs against torch, and write `bundles/<name>`.
 
     Raises:
         RunError: the run cannot be read.
+        DataError: the images of `data` have another size than those of the run.
         ParityError: a graph disagrees with torch; nothing is written.
+        OSError: the bundle cannot be written; what was there is unchanged.
     """
     run = read_run(run_folder)
     size = int(run.record["image_size"])
@@ -77,13 +81,26 @@ def export_run(run_folder: Path, name: str, data: DataSet, bundles: Path) -> Bun
     return write_bundle(bundle, graphs, bundles / name, attachments)
 
 
+def verify_run(run_folder: Path, bundle_folder: Path) -> tuple[ParityCheck, ...]:
+    """Verify a bundle, as it lies on disk, against its training run in torch, on noise.
+
+    Raises:
+        RunError: the run cannot be read.
+        ParityError: a bound is missed.
+    """
+    run = read_run(run_folder)
+    bundle, graphs = read_bundle(bundle_folder)
+    forward = forward_graph(run.network, bundle.input.height)
+    return verify(run.network, forward, constants_of(run.network), graphs, noise(bundle))
+
+
 def normalization_state(network: nn.Module) -> dict[str, NDArray[Any]]:
-    """Every BatchNorm's scale, shift, mean and variance by torch's name; `export.trained.rewrite` needs them."""
-    own = tuple(f"{name}." for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d))
+    """Collect every BatchNorm's scale, shift, mean and variance by torch's name, for `export.trained.rewrite`."""
+    prefixes = tuple(f"{name}." for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d))
     return {
         name: value.detach().numpy()
         for name, value in network.state_dict().items()
-        if name.startswith(own) and not name.endswith("num_batches_tracked")
+        if name.startswith(prefixes) and not name.endswith("num_batches_tracked")
     }
 
 
@@ -108,7 +125,7 @@ def _training_record(record: dict[str, Any]) -> TrainingRecord:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: None says that the number was not finite."""
+    """Replace numbers that are not finite by None, at any depth: JSON has neither NaN nor infinity."""
     if isinstance(value, dict):
         return {key: _finite(entry) for key, entry in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

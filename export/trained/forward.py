@@ -1,4 +1,4 @@
-"""A trained network as a forward ONNX graph: torch's exporter, the batch free, the rest static."""
+"""Read a training run, and export its network to a forward ONNX graph by torch's exporter."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from typing import Any
 import onnx
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from export.graph.graph import OPSET
 from models.networks.network import Architecture, Network
 
 
 class RunError(ValueError):
-    """A training run cannot be exported; the message names the file."""
+    """Raised where a training run, or a bundle made of one, cannot be used; the message names the file."""
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished training run: the network in inference mode and its `training.json`."""
+    """A finished training run: the network, in inference mode, and the contents of `training.json`."""
 
     network: Network
     record: dict[str, Any]
 
 
 def read_run(folder: Path) -> TrainedRun:
-    """The run that `python -m models train` left in `folder`.
+    """Read the run that `python -m models train` left in `folder`.
 
     Raises:
         RunError: the run is not finished, or its weights do not fit its architecture.
@@ -47,8 +48,11 @@ def read_run(folder: Path) -> TrainedRun:
     return TrainedRun(network.eval(), record)
 
 
-def forward_graph(network: Network, image_size: int) -> onnx.ModelProto:
-    """`input` float32 [N, 3, size, size] → `logits` [N, classes]; initializers keep torch's names."""
+def forward_graph(network: nn.Module, image_size: int) -> onnx.ModelProto:
+    """Export a network: `input` float32 [N, 3, size, size] → `logits` [N, classes].
+
+    Only the batch N is free. Initializers keep torch's parameter names.
+    """
     images = torch.zeros(2, 3, image_size, image_size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch deprecates its own internals while exporting
@@ -69,6 +73,6 @@ def forward_graph(network: Network, image_size: int) -> onnx.ModelProto:
     return program.model_proto
 
 
-def constants_of(network: Network) -> tuple[str, ...]:
-    """Initializers of the graph that nobody trained: the option-A shortcuts' selections."""
+def constants_of(network: nn.Module) -> tuple[str, ...]:
+    """List the graph's initializers that are no parameters: the 0/1 kernels of the option-A shortcuts."""
     return tuple(name for name, _ in network.named_buffers() if name.endswith(".selection"))

@@ -1,8 +1,8 @@
-"""`python -m export rewrite`: derive a shipped bundle's gradient graphs again, from what the bundle holds.
+"""`python -m export rewrite`: derive a bundle's gradient graphs again after the engine has changed.
 
-For bundles of our own networks, after the engine has changed. The network is rebuilt in torch out of
-the stored forward graph and `normalization.npz`, which has what folding took out of the weights, and
-the new graphs are verified against it as at export. The stored weights stay as they are, to the bit.
+This works for bundles of networks trained in `models`, and needs no training run. The torch network is
+rebuilt from the stored forward graph and `normalization.npz`, and the new graphs are verified against
+it as at export. The stored weights keep every bit.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from export.gradient import Prepared, prepare
 from export.trained.export_run import NORMALIZATION_FILE, all_graphs
 from export.trained.forward import RunError, constants_of, forward_graph
 from export.verification.verify import verify
-from export.writing.bundle import WEIGHTS_FILE, opset_of, read_bundle, write_bundle
+from export.writing.bundle import BUNDLE_FILE, WEIGHTS_FILE, opset_of, read_bundle, write_bundle
 from models.networks.network import Architecture, Network
 from service.contract.bundle_schema import Bundle
 
-SAME = 1e-5
-"""Relative; folding a weight that was divided by its ratio again differs by rounding."""
+FOLDING_TOLERANCE = 1e-5
+"""Relative. A stored weight, divided by its BatchNorm's ratio and folded again, differs by rounding."""
 
 
 def rewrite(folder: Path, images: np.ndarray) -> Bundle:
-    """Rewrite all graphs of the bundle in `folder`, verified on `images`, float32 [8 or more, c, h, w].
+    """Rewrite all graphs of the bundle in `folder` and verify them on `images`, float32 [8 or more, c, h, w].
 
     Raises:
-        RunError: the bundle is no network of ours, or lacks what folding took away.
+        RunError: the bundle was imported, or `normalization.npz` lacks a parameter.
         ParityError: a graph disagrees with torch; nothing is written.
     """
     bundle, stored = read_bundle(folder)
@@ -37,20 +37,20 @@ def rewrite(folder: Path, images: np.ndarray) -> Bundle:
     network = rebuilt(bundle, weights, folder)
     forward, constants = forward_graph(network, bundle.input.height), constants_of(network)
     prepared = prepare(forward, constants=constants)
-    _keep(prepared, weights)
+    restore_stored_weights(prepared, weights)
     graphs = all_graphs(prepared)
     parity = verify(network, forward, constants, graphs, images)
     written = bundle.model_copy(update={"parity": parity, "opset": opset_of(graphs)})
-    made = {WEIGHTS_FILE, "bundle.json", *(graph.file for graph in bundle.graphs.values())}
-    others = {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.name not in made}
-    return write_bundle(written, graphs, folder, others)
+    rewritten = {WEIGHTS_FILE, BUNDLE_FILE, *(graph.file for graph in bundle.graphs.values())}
+    attachments = {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.name not in rewritten}
+    return write_bundle(written, graphs, folder, attachments)
 
 
 def rebuilt(bundle: Bundle, weights: dict[str, np.ndarray], folder: Path) -> Network:
-    """The torch network, in inference mode, whose folded weights are `weights`."""
+    """Build the torch network, in inference mode, that folds to `weights`, the bundle's initializers by name."""
     described = bundle.architecture
     if described.family == "imported" or described.activation is None or described.normalization is None:
-        raise RunError(f"{folder} is not a network of ours; import its file again")
+        raise RunError(f"{folder} holds an imported model; import its file again")
     network = Network(
         Architecture(described.family, described.depth, described.activation, described.normalization),
         classes=len(bundle.labels),
@@ -61,6 +61,8 @@ def rebuilt(bundle: Bundle, weights: dict[str, np.ndarray], folder: Path) -> Net
     if missing:
         raise RunError(f"{folder} does not hold {missing[0]}; export it again from its training run")
     network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in state.items()})
+    # Folding multiplied each weight by its BatchNorm's ratio. A first pass finds the ratios; they do not
+    # depend on the weights, so dividing the stored weights by them gives those that were trained.
     folded = prepare(forward_graph(network, bundle.input.height), constants=constants_of(network)).graph.folded
     for name, norm in folded.items():
         original = weights[name] / norm.ratio.reshape(-1, *[1] * (weights[name].ndim - 1))
@@ -77,11 +79,12 @@ def _normalization(folder: Path) -> dict[str, np.ndarray]:
         return dict(stored)
 
 
-def _keep(prepared: Prepared, weights: dict[str, np.ndarray]) -> None:
-    """Put the stored weights in place of those that were folded anew."""
+def restore_stored_weights(prepared: Prepared, weights: dict[str, np.ndarray]) -> None:
+    """Replace the weights that were folded anew by the stored ones, which differ by rounding."""
     for name, value in weights.items():
         if name in prepared.graph.constants:
-            anew = prepared.graph.constants[name]
-            if not np.allclose(anew, value, rtol=SAME, atol=SAME * float(np.abs(value).max())):
-                raise RunError(f"{name} does not fold to what is stored")
+            folded = prepared.graph.constants[name]
+            tolerance = FOLDING_TOLERANCE * float(np.abs(value).max())
+            if not np.allclose(folded, value, rtol=FOLDING_TOLERANCE, atol=tolerance):
+                raise RunError(f"{name}: folding the rebuilt network gives another weight than the stored one")
             prepared.graph.constants[name] = value

@@ -1,7 +1,7 @@
 """The two building blocks of He et al. 2016, one with a shortcut and one without.
 
-Both blocks own exactly the same parameters, so a residual and a plain network of one depth
-differ in nothing but the addition ("Deep Residual Learning for Image Recognition", section 4.2).
+Both blocks own the same parameters, so a residual and a plain network of the same depth differ only in
+the addition ("Deep Residual Learning for Image Recognition", section 4.2).
 """
 
 from __future__ import annotations
@@ -28,17 +28,16 @@ NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
 
 
 def convolution(in_channels: int, out_channels: int, stride: int, normalization: str) -> nn.Conv2d:
-    """3×3 convolution that keeps the size at stride 1; a bias only where no BatchNorm follows."""
+    """Make a 3×3 convolution that keeps the size at stride 1; it has a bias only where no BatchNorm follows."""
     bias = normalization == "none"
     return nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=bias)
 
 
 class ZeroPaddedShortcut(nn.Module):
-    """Option A of He et al., section 4.2: subsample the positions, pad new channels with zeros.
+    """Subsamples the positions and pads new channels with zeros: option A of He et al., section 4.2.
 
-    Written as a 1×1 convolution with a constant 0/1 kernel, which gives the same numbers as
-    slicing and padding and lets inference runtimes keep the tensor in one layout. The kernel is
-    a constant, not a parameter.
+    It is written as a 1×1 convolution with a constant 0/1 kernel. That gives the same numbers as slicing
+    and padding, and lets inference runtimes keep the tensor in one layout.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
@@ -73,7 +72,7 @@ class PlainBlock(nn.Module):
 
 
 class ResidualBlock(PlainBlock):
-    """The plain block with F(x) + x, added before the last activation (He et al. 2016, figure 2)."""
+    """The plain block with a shortcut: x is added to F(x) before the last activation (He et al. 2016, figure 2)."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, activation: str, normalization: str) -> None:
         super().__init__(in_channels, out_channels, stride, activation, normalization)

@@ -1,8 +1,8 @@
-"""Chains of fully connected layers at initialization, and what each layer's gradient is in them.
+"""Chains of fully connected layers at initialization, and the gradient norms of their layers.
 
-The smallest nets that show vanishing and exploding gradients: no convolution, no data set, no
-training. Double precision, so that a gradient of 1e-25 is seen for what it is; `dtype` is a choice
-because in single precision some are not.
+They are the smallest nets that show vanishing and exploding gradients, and need neither a data set nor training.
+They are computed in float64, where a gradient of 1e-25 still has all its digits; float32 can be chosen, to show
+which gradients it loses.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ ACTIVATIONS = {
     "relu": torch.relu,
 }
 GAINS = {"sigmoid": 1.0, "tanh": 1.0, "relu": math.sqrt(2)}
-"""Glorot & Bengio 2010 for sigmoid and tanh (square layers: variance 1/width), He et al. 2015 for ReLU (2/width)."""
+"""Standard deviation of a weight times √width: variance 1/width for sigmoid and tanh (Glorot & Bengio 2010, for
+square layers) and 2/width for ReLU (He et al. 2015)."""
 
 VARIANCE_FLOOR = 1e-5
 
 
 @dataclass(frozen=True)
 class Chain:
-    """`depth` layers z = W a, a = activation(norm(z)), then a linear classifier of 10 classes.
+    """Describes a chain: `depth` layers z = W a, a = activation(norm(z)), then a linear classifier of 10 classes.
 
-    Weights are Gaussian at the activation's recommended deviation times `scale`. With `normalization`
-    "batch" the statistics are those of the samples and are differentiated, as in training.
+    Weights are Gaussian with the deviation recommended for the activation (`GAINS`) times `scale`. With the
+    normalization "batch", statistics are those of the samples and are differentiated, as in training.
     """
 
     activation: str
@@ -48,10 +49,13 @@ class Chain:
 
 @dataclass(frozen=True)
 class ChainGradients:
-    """Of one draw, by layer, from the input on: lists of `depth` numbers.
+    """Gradients of one chain, as lists of `depth` numbers from the first layer to the last.
 
-    ‖dL/dz_l‖₂ and ‖dL/dW_l‖₂ of the cross-entropy summed over the samples, ‖W_l‖₂ the largest
-    singular value, and the same squares as a single-precision sum of squares would give them.
+    Args:
+        activation_gradient: ‖dL/dz_l‖₂ of the cross-entropy summed over the samples.
+        weight_gradient: ‖dL/dW_l‖₂ of the same.
+        spectral_norm: the largest singular value of W_l.
+        single_precision_square: ‖dL/dz_l‖₂² as a sum of squares in float32 gives it.
     """
 
     activation_gradient: list[float]
@@ -61,7 +65,7 @@ class ChainGradients:
 
 
 def gradients(chain: Chain, seed: int = 0, samples: int = 64, dtype: torch.dtype = torch.float64) -> ChainGradients:
-    """Gradients of one initialization on standard normal inputs with random labels."""
+    """Draw the weights of a chain, and differentiate its loss on standard normal inputs with random labels."""
     generator = torch.Generator().manual_seed(seed)
     deviation = chain.scale * GAINS[chain.activation] / math.sqrt(chain.width)
 
@@ -95,9 +99,10 @@ def _normalize(outputs: Tensor, normalization: str) -> Tensor:
 
 
 def decades_per_layer(norms: list[float]) -> float:
-    """Slope of log10 of the norms against the layer, towards the input: negative where gradients vanish.
+    """Fit a line to log10 of the norms by layer, and return its slope towards the input.
 
-    Least squares over the layers whose norm is finite and positive; nan with fewer than two.
+    The slope is negative where gradients vanish. The fit is by least squares over the layers whose norm is finite
+    and positive; with fewer than two of them, the slope is nan.
     """
     points = [(-layer, math.log10(norm)) for layer, norm in enumerate(norms) if 0 < norm < math.inf]
     if len(points) < 2:

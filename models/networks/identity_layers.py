@@ -1,8 +1,7 @@
-"""He et al.'s construction: a deeper network that computes the same function (2016, section 1).
+"""Make a network deeper by layers that change nothing (He et al. 2016, section 1).
 
-"The added layers are identity mapping, and the other layers are copied from the learned shallower
-model": such a solution exists, so a deeper plain network need not have the higher training error
-that optimizers leave it with.
+"The added layers are identity mapping, and the other layers are copied from the learned shallower model." Since
+such a solution exists, a deeper plain network need not have the higher training error at which optimizers leave it.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from models.networks.network import Network
 
 @torch.no_grad()
 def with_identity_layers(network: Network, depth: int) -> Network:
-    """A network of `depth` layers in inference mode: each stage's blocks, then identity blocks.
+    """Copy `network` into one of `depth` layers in inference mode, with identity blocks at the end of each stage.
 
     Raises:
-        ValueError: `depth` is less than the network's, or its activation does not keep its own
-            output (relu(relu(x)) = relu(x); a sigmoid has no such identity).
+        ValueError: `depth` is less than the network's own, or its activation is no rectifier. An identity block
+            needs an activation that leaves its own output alone, as relu(relu(x)) = relu(x).
     """
     shallow = network.architecture
     if shallow.activation != "relu":
@@ -41,7 +40,7 @@ def with_identity_layers(network: Network, depth: int) -> Network:
 
 
 def added_layers(network: Network, deep: Network) -> set[str]:
-    """Names of the layers that `deep` has and `network` has not."""
+    """Return the names of the layers that `deep` has and `network` lacks."""
     return {name for name in _layers(deep) if name not in _layers(network)}
 
 
@@ -50,7 +49,7 @@ def _layers(network: Network) -> set[str]:
 
 
 def _make_identity(block: PlainBlock) -> None:
-    """A plain block passes its input on; a residual one adds nothing to it."""
+    """Set the weights so that a plain block passes its input on, and a residual one adds nothing to it."""
     for convolution, normalization in ((block.conv1, block.norm1), (block.conv2, block.norm2)):
         nn.init.dirac_(convolution.weight)
         if convolution.bias is not None:

@@ -1,8 +1,8 @@
-"""He et al.'s CIFAR networks of 6n+2 weighted layers, and the catalogue of those we ship.
+"""He et al.'s CIFAR networks of 6n+2 weighted layers, and the catalogue of those that can be trained by name.
 
-Three stages of n blocks at 16, 32 and 64 channels, then global average pooling and a linear
-classifier ("Deep Residual Learning for Image Recognition", section 4.2). The block is passed in:
-`ResidualBlock` and `PlainBlock` hold the same parameters.
+A network has three stages of n blocks, with 16, 32 and 64 channels, then global average pooling and a linear
+classifier ("Deep Residual Learning for Image Recognition", section 4.2). `ResidualBlock` and `PlainBlock` hold
+the same parameters, so a family is chosen by its block alone.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ FAMILIES: dict[str, type[PlainBlock]] = {"residual": ResidualBlock, "plain": Pla
 
 @dataclass(frozen=True)
 class Architecture:
-    """What distinguishes one network of the family from another.
+    """Describes a network completely, except for its number of classes.
 
-    `initial_scale` multiplies the standard deviation of He initialization (1 is He et al. 2015);
-    2 makes a rectifier network without normalization explode.
+    `initial_scale` multiplies the standard deviation of He initialization (He et al. 2015). At 2, the gradients
+    of a rectifier network without normalization explode.
+
+    Raises:
+        ValueError: the depth is not 6n+2, or a name is unknown.
     """
 
     family: str
@@ -53,14 +56,18 @@ CATALOGUE: dict[str, Architecture] = {
 
 
 def architecture(name: str, **changes: str | int | float) -> Architecture:
-    """The catalogue's entry for `name`, with any field replaced; ValueError names the known ones."""
+    """Look up `name` in the catalogue, and replace the fields named in `changes`.
+
+    Raises:
+        ValueError: the name is not in the catalogue.
+    """
     if name not in CATALOGUE:
         raise ValueError(f"unknown model {name!r}; known: {', '.join(CATALOGUE)}")
     return replace(CATALOGUE[name], **changes)  # type: ignore[arg-type]
 
 
 class Network(nn.Module):
-    """Logits [n, classes] of images [n, 3, h, w]."""
+    """Computes logits [n, classes] of images [n, 3, h, w]."""
 
     def __init__(self, architecture: Architecture, classes: int = 10) -> None:
         super().__init__()
@@ -86,7 +93,7 @@ class Network(nn.Module):
         self._initialize(architecture.initial_scale)
 
     def _initialize(self, scale: float) -> None:
-        """He et al. 2015, equation 10: variance 2 / fan_in; biases zero."""
+        """Draw weights with variance scale² · 2 / fan_in, and set biases to 0 (He et al. 2015, equation 10)."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

@@ -1,11 +1,11 @@
-"""The one-dimensional laboratory of Balduzzi et al. 2017, "The Shattered Gradients Problem".
+"""Networks from R to R at initialization, and their derivative df/dx on a grid of points.
 
-Networks f: R → R at initialization, and their derivative df/dx on a grid of points. Weights and
-biases are drawn with variance 2 / fan-in (He et al. 2015; the biases as if they were one more
-column of the next layer), without which a rectifier net of a scalar is two straight lines.
+They are those of Balduzzi et al. 2017, "The Shattered Gradients Problem". Weights and biases are drawn with
+variance 2 / fan-in (He et al. 2015), the biases as if they were one more column of the next layer. Without
+biases, a rectifier net of one number would be two straight lines.
 
-Normalization takes its statistics over the grid and holds them fixed while differentiating, as
-inference mode does, so that df/dx is the derivative of a function of one x.
+Normalization takes its statistics over the grid and holds them fixed while differentiating, as inference mode
+does, so that df/dx is the derivative of a function of one x.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ VARIANCE_FLOOR = 1e-5
 
 
 @dataclass(frozen=True)
-class LaboratoryNet:
-    """`depth` hidden layers of `width` rectifiers.
+class ScalarNet:
+    """Describes a net of `depth` hidden layers of `width` rectifiers.
 
-    plain: h ← relu(norm(W h + b)). residual: h ← α (h + β W relu(norm(h))), α = 1/√(1 + β²), with
-    β = `branch_scale`. looks_linear (Balduzzi et al., section 5): each layer sees relu(h) and
-    relu(−h) through W and −W, which is linear until training moves them apart.
+    The families:
+
+        plain         h ← relu(norm(W h + b))
+        residual      h ← α (h + β W relu(norm(h))), with α = 1/√(1 + β²) and β = `branch_scale`
+        looks_linear  h ← W relu(h) − W relu(−h), which is linear until training moves the two W
+                      apart (Balduzzi et al., section 5)
     """
 
     family: str
@@ -47,17 +50,17 @@ class LaboratoryNet:
 
 
 def grid(points: int = 256) -> Tensor:
-    """The paper's points: float32 [points], even from −2 to 2."""
+    """Return the points of the paper, evenly spaced from −2 to 2: float32 [points]."""
     return torch.linspace(-2, 2, points)
 
 
-def derivatives(net: LaboratoryNet, draws: int, points: int = 256, seed: int = 0) -> Tensor:
-    """df/dx on the grid for independent initializations: float32 [draws, points]."""
+def derivatives(net: ScalarNet, draws: int, points: int = 256, seed: int = 0) -> Tensor:
+    """Return df/dx on the grid for `draws` independent initializations: float32 [draws, points]."""
     generator = torch.Generator().manual_seed(seed)
     return torch.stack([_derivative(net, points, generator) for _ in range(draws)])
 
 
-def _derivative(net: LaboratoryNet, points: int, generator: torch.Generator) -> Tensor:
+def _derivative(net: ScalarNet, points: int, generator: torch.Generator) -> Tensor:
     def gaussian(rows: int, columns: int, fan_in: int) -> Tensor:
         return torch.randn(rows, columns, generator=generator) * math.sqrt(2 / fan_in)
 
@@ -87,7 +90,7 @@ def residual_layers(
     gaussian: Callable[[int, int, int], Tensor],
     keep: float,
 ) -> Tensor:
-    """`depth` times h ← `keep` (h + β W relu(norm(h))): [points, width] → the same."""
+    """Apply `depth` times h ← `keep` (h + β W relu(norm(h))), on [points, width]."""
     width = hidden.shape[1]
     for _ in range(depth):
         branch = torch.relu(normalize(hidden, normalization)) @ gaussian(width, width, width)
@@ -96,7 +99,10 @@ def residual_layers(
 
 
 def normalize(hidden: Tensor, normalization: str) -> Tensor:
-    """Subtract the mean over the points (`centred`), and divide by the deviation (`batch`), as constants."""
+    """Subtract the mean over the points (`centred`, `batch`) and divide by the deviation (`batch`).
+
+    Mean and deviation are constants for autograd.
+    """
     if normalization == "none":
         return hidden
     fixed = hidden.detach()
@@ -107,19 +113,19 @@ def normalize(hidden: Tensor, normalization: str) -> Tensor:
 
 
 def white_noise(draws: int, points: int = 256, seed: int = 0) -> Tensor:
-    """Independent standard normal values: float32 [draws, points]."""
+    """Draw independent standard normal values: float32 [draws, points]."""
     return torch.randn(draws, points, generator=torch.Generator().manual_seed(seed))
 
 
 def brown_noise(draws: int, points: int = 256, seed: int = 0) -> Tensor:
-    """Running sums of white noise, a random walk: float32 [draws, points]."""
+    """Draw random walks, the running sums of white noise: float32 [draws, points]."""
     return white_noise(draws, points, seed).cumsum(1)
 
 
 def autocorrelation(series: Tensor, lags: int) -> Tensor:
-    """Of each row about its own mean, for lags 0…lags−1: [draws, points] → [draws, lags].
+    """Autocorrelate each row about its own mean, for lags 0…lags−1: [draws, points] → [draws, lags].
 
-    The usual biased estimate, Σ_i s_i·s_{i+k} / Σ_i s_i². A row without variation has none: nan.
+    This is the usual biased estimate Σ_i s_i·s_{i+k} / Σ_i s_i². A row without variation gives nan.
     """
     centred = series - series.mean(1, keepdim=True)
     energy = centred.square().sum(1)
@@ -128,7 +134,7 @@ def autocorrelation(series: Tensor, lags: int) -> Tensor:
 
 
 def correlation_over_draws(series: Tensor) -> Tensor:
-    """Between points, over initializations, whose mean is 0: [draws, points] → [points, points]."""
+    """Correlate points with each other over the draws, whose mean is taken as 0: [draws, points] → [points, points]."""
     covariance = series.T @ series / len(series)
     deviation = covariance.diagonal().sqrt()
     return covariance / (deviation[:, None] * deviation[None, :])
@@ -137,11 +143,14 @@ def correlation_over_draws(series: Tensor) -> Tensor:
 def independent_input_correlation(
     family: str, depth: int, normalization: str, branch_scale: float, draws: int, seed: int = 0, width: int = 200
 ) -> tuple[float, float]:
-    """Correlation of the input gradients of two independent inputs, which the paper's theorems speak of.
+    """Measure the correlation of the input gradients of two independent inputs, which the paper's theorems predict.
 
-    64 standard normal inputs in R^width, `depth` layers of `width` rectifiers (α = 1 in the residual
-    ones, as the theorems have it), one output: the mean over pairs of ⟨g_i, g_j⟩ over the mean of
-    ‖g_i‖². Returns its value over all draws and its standard error.
+    The net has `depth` layers of `width` rectifiers and one output; residual nets have α = 1, as in the theorems.
+    On 64 standard normal inputs in R^width, the correlation is the mean of ⟨g_i, g_j⟩ over pairs, divided by the
+    mean of ‖g_i‖².
+
+    Returns:
+        The correlation over all draws, and its standard error.
     """
     generator = torch.Generator().manual_seed(seed)
 

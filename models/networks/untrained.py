@@ -1,4 +1,4 @@
-"""Networks as they are before training, in the mode in which they are diagnosed."""
+"""Networks before training, in inference mode, so that they can be diagnosed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from models.networks.network import Architecture, Network
 
 @torch.no_grad()
 def untrained(architecture: Architecture, images: Tensor, seed: int = 0, classes: int = 10) -> Network:
-    """A network at initialization in inference mode, its BatchNorm statistics those of `images` [n, 3, h, w].
+    """Initialize a network, and take its BatchNorm statistics from `images` [n, 3, h, w].
 
-    A fresh BatchNorm holds mean 0 and variance 1 and would be the identity in inference mode; one
-    pass over real images gives it the statistics that the first step of training would see.
+    A fresh BatchNorm holds mean 0 and variance 1, which makes it the identity in inference mode. One pass over
+    real images gives it the statistics that the first step of training would see.
     """
     torch.manual_seed(seed)
     network = Network(architecture, classes)

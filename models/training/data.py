@@ -1,8 +1,8 @@
-"""Labelled images in memory, read from a folder, an archive of one, or the CIFAR-10 Python archive.
+"""Labelled images, read into memory from a folder, an archive of one, or the CIFAR-10 Python archive.
 
-A data set has a `train` and a `test` split, each with one folder per class:
-`train/<label>/<file>` and `test/<label>/<file>`, in a directory, a tar (any compression) or a zip.
-The official `cifar-10-python.tar.gz` (Krizhevsky 2009) is recognised by its batches, packed or unpacked.
+A data set has a `train` and a `test` split, each with one folder per class: `train/<label>/<file>` and
+`test/<label>/<file>`. They stand in a directory, a tar of any compression, or a zip. The official
+`cifar-10-python.tar.gz` (Krizhevsky 2009) is recognised by its batch files, packed or unpacked.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ CIFAR_BATCHES = {*CIFAR_TRAIN, CIFAR_TEST, CIFAR_LABELS}
 
 
 class DataError(ValueError):
-    """A data set cannot be used; the message names the file or class at fault."""
+    """Raised where a data set cannot be used; the message names the file or class at fault."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 [n, h, w, 3], class numbers int64 [n], and where each image came from."""
+    """Images uint8 [n, h, w, 3], their class numbers int64 [n], and the names of their files."""
 
     images: NDArray[np.uint8]
     classes: NDArray[np.int64]
@@ -49,7 +49,7 @@ class Split:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Two splits that share one list of labels, in sorted order."""
+    """Two splits, and the labels in the order in which both number their classes."""
 
     labels: tuple[str, ...]
     train: Split
@@ -60,8 +60,9 @@ def load(path: Path) -> DataSet:
     """Read a data set.
 
     Raises:
-        DataError: nothing is there, an archive is damaged, an image cannot be decoded or differs in
-            size, a class is empty, there are fewer than two classes, or the splits disagree about them.
+        DataError: `path` does not exist or is no data set, an archive is damaged, an image cannot be decoded or
+            has another size than the others, a class is empty, there are fewer than two classes, or the splits
+            have different classes.
     """
     if path.is_dir():
         entries = _directory_entries(path)
@@ -80,7 +81,7 @@ def load(path: Path) -> DataSet:
 
 
 Entry = tuple[PurePosixPath, Callable[[], bytes] | None]
-"""A file's path within the data set and how to read it, or a folder's path and None."""
+"""A file's path within the data set and the function that reads it; for a folder, its path and None."""
 
 
 def _directory_entries(path: Path) -> Iterator[Entry]:
@@ -95,7 +96,7 @@ def _zip_entries(path: Path) -> Iterator[Entry]:
 
 
 def _tar_entries(path: Path) -> Iterator[Entry]:
-    """In the archive's order: a compressed tar can be read only from its beginning to its end."""
+    """List the entries in the archive's order, because a compressed tar can be read only from start to end."""
     with tarfile.open(path) as archive:
         for member in archive:
             if member.isfile():
@@ -160,12 +161,12 @@ def _split(by_label: dict[str, list[tuple[str, NDArray[np.uint8]]]], labels: lis
 
 
 def _by_name(entries: list[tuple[str, NDArray[np.uint8]]]) -> list[tuple[str, NDArray[np.uint8]]]:
-    """Archives list files in any order; training must not depend on it."""
+    """Sort the images by name: training must not depend on the order in which an archive lists its files."""
     return sorted(entries, key=lambda entry: entry[0])
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles the CIFAR batches and nothing that could run code."""
+    """Unpickles the arrays of CIFAR batches; a pickle that asks for anything else, which could run code, is refused."""
 
     _ALLOWED = frozenset({("numpy.core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")})
 

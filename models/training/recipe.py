@@ -1,4 +1,4 @@
-"""How a network is trained: every number of a run but its data and its seed."""
+"""Recipes: every number that decides how a network is trained, except the data and the seed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Recipe:
-    """Stochastic gradient descent with momentum on random crops and flips.
+    """Describes stochastic gradient descent with momentum on random crops and flips.
 
-    `schedule` is `one_cycle` (linear warm-up over `warmup` of all steps, then cosine to zero) or
-    `paper` (He et al. 2016, section 4.2: divided by 10 at 1/2 and 3/4 of all steps).
-    `small_until` is the share of the epochs trained on images shrunk to `small_size` pixels, which
-    costs about half as much per image. `precision` is `bfloat16` (matrix products and convolutions
-    only; parameters stay float32) or `float32`. `clip` bounds the norm of the whole gradient;
-    0 leaves it alone.
+    Args:
+        schedule: `one_cycle` (linear warm-up over the share `warmup` of all steps, then cosine to zero) or
+            `paper` (He et al. 2016, section 4.2: divided by 10 at 1/2 and 3/4 of all steps).
+        crop_padding: pixels of zeros around an image before it is cropped.
+        small_until: share of the epochs, from the first, trained on images shrunk to `small_size` pixels; such an
+            image costs about half as much.
+        precision: `float32`, or `bfloat16` for matrix products and convolutions; parameters stay float32.
+        clip: largest norm of the whole gradient; 0 sets no bound.
     """
 
     epochs: int = 24
@@ -33,7 +35,7 @@ class Recipe:
     clip: float = 0.0
 
     def learning_rate_at(self, progress: float) -> float:
-        """Learning rate after the share `progress` in [0, 1) of all steps."""
+        """Return the learning rate after the share `progress` in [0, 1) of all steps."""
         if self.schedule == "paper":
             return self.learning_rate * (1.0 if progress < 0.5 else 0.1 if progress < 0.75 else 0.01)
         if progress < self.warmup:
@@ -41,7 +43,7 @@ class Recipe:
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup)))
 
     def image_size_at(self, epoch: int, full_size: int) -> int:
-        """Side of the square images of epoch `epoch` (from 0), in pixels."""
+        """Return the side of the square images of an epoch, counted from 0, in pixels."""
         return min(self.small_size, full_size) if epoch < self.small_until * self.epochs else full_size
 
 
@@ -58,4 +60,4 @@ PAPER = Recipe(
 """He et al. 2016, section 4.2: 64k iterations of 128 images, 164 epochs of 50,000."""
 
 CAUTIONARY = Recipe(epochs=4, learning_rate=0.02, clip=1.0)
-"""For networks that cannot learn: a few epochs, the gradient's norm bounded so that the weights stay finite."""
+"""Suits networks that cannot learn: few epochs, and a bounded gradient so that the weights stay finite."""

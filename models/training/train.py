@@ -1,13 +1,15 @@
-"""Training that survives being killed: the same command goes on where the last one stopped.
+"""The training loop, which resumes an interrupted run from its last checkpoint.
 
-Every random choice is a function of (seed, epoch, step), so a resumed run takes the same steps as
-one that was never interrupted. The last epoch's weights are kept; no choice is made on test images.
+Every random choice is a function of (seed, epoch, step), so a resumed run takes the same steps as one that was
+never interrupted. The weights of the last epoch are kept; nothing is chosen by the test images.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,16 +23,18 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from models.networks.network import Architecture, Network
+from models.training.augmentation import augment, channel_statistics
 from models.training.data import DataSet, Split
 from models.training.recipe import Recipe
 
 STEPS_BETWEEN_CHECKPOINTS = 50
 PROBE_IMAGES = 128
+"""Training images on which the gradient norms of an epoch's record are measured."""
 
 
 @dataclass
 class Progress:
-    """Where a run stands: the next step to take, sums over the epoch so far, finished epochs."""
+    """State of a run: the next step to take, sums over the epoch so far, and the records of finished epochs."""
 
     epoch: int = 0
     step: int = 0
@@ -41,7 +45,7 @@ class Progress:
 
 
 class Training:
-    """One run in one folder: `checkpoint.pt` while it lasts, `weights.safetensors` and `training.json` after."""
+    """A run in its folder: `checkpoint.pt` until it is finished, then `weights.safetensors` and `training.json`."""
 
     def __init__(
         self,
@@ -71,9 +75,9 @@ class Training:
         self.steps_per_epoch = len(data.train) // recipe.batch_size or 1
 
     def run(self) -> dict[str, Any]:
-        """Train to the end, from the checkpoint if there is one; returns the training record.
+        """Train to the end, from the checkpoint if there is one, and return the training record.
 
-        A run that is finished is left as it is.
+        A finished run is not repeated.
 
         Raises:
             ValueError: the folder holds another run.
@@ -87,10 +91,11 @@ class Training:
             self._train_epoch()
         record = self._record()
         weights = {key: value.detach().cpu().contiguous() for key, value in self.network.state_dict().items()}
-        temporary = self.folder / "weights.safetensors.part"
-        save_file(weights, temporary)
-        os.replace(temporary, self.folder / "weights.safetensors")
-        _write_atomically(self._record_file, json.dumps(record, indent=1).encode())
+        # The record comes last: a folder with `training.json` is a finished run.
+        with _written_whole(self.folder / "weights.safetensors") as part:
+            save_file(weights, part)
+        with _written_whole(self._record_file) as part:
+            part.write_text(json.dumps(record, indent=1))
         self._checkpoint_file.unlink(missing_ok=True)
         return record
 
@@ -132,15 +137,14 @@ class Training:
         self.progress = Progress(**state["progress"])
 
     def _save_checkpoint(self) -> None:
-        temporary = self.folder / "checkpoint.pt.part"
         state = {
             "identity": self._identity(),
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "progress": asdict(self.progress),
         }
-        torch.save(state, temporary)
-        os.replace(temporary, self._checkpoint_file)
+        with _written_whole(self._checkpoint_file) as part:
+            torch.save(state, part)
 
     def _train_epoch(self) -> None:
         progress, recipe = self.progress, self.recipe
@@ -185,11 +189,10 @@ class Training:
         progress.seen += len(rows)
 
     def _normalize(self, images: Tensor, size: int) -> Tensor:
-        """uint8 [n, h, w, 3] → normalised float32 [n, 3, size, size], channels last in memory."""
+        """Turn uint8 [n, h, w, 3] into normalised float32 [n, 3, size, size], channels last in memory."""
         batch = images.to(self.device).permute(0, 3, 1, 2).float() / 255
-        batch = (batch - torch.tensor(self.mean).view(3, 1, 1).to(batch)) / torch.tensor(self.std).view(3, 1, 1).to(
-            batch
-        )
+        mean, std = (torch.tensor(values).view(3, 1, 1).to(batch) for values in (self.mean, self.std))
+        batch = (batch - mean) / std
         if batch.shape[-1] != size:
             batch = functional.interpolate(batch, size=(size, size), mode="bilinear", antialias=True)
         return batch.contiguous(memory_format=torch.channels_last)
@@ -218,7 +221,7 @@ class Training:
 
     @torch.no_grad()
     def evaluate(self, split: Split, batch_size: int = 500) -> tuple[float, float]:
-        """Mean cross-entropy and error rate over a split, float32, no augmentation."""
+        """Return the mean cross-entropy and the error rate over a split, in float32 and without augmentation."""
         self.network.eval()
         loss, wrong = 0.0, 0
         for start in range(0, len(split), batch_size):
@@ -230,7 +233,7 @@ class Training:
         return loss / len(split), wrong / len(split)
 
     def layer_gradient_norms(self) -> dict[str, float]:
-        """‖dL/dW‖₂ of the mean loss over the first training images of each class, inference mode, by layer."""
+        """Return ‖dL/dW‖₂ by layer, of the mean loss over evenly spaced training images, in inference mode."""
         self.network.eval()
         rows = np.linspace(0, len(self.data.train) - 1, PROBE_IMAGES, dtype=np.int64)
         batch = self._normalize(torch.from_numpy(self.data.train.images[rows]), self.data.train.images.shape[1])
@@ -262,37 +265,14 @@ class Training:
         }
 
 
-def augment(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
-    """Random crop after zero padding and random horizontal flip, per image: uint8 [n, h, w, 3] → the same."""
-    count, height, width, _ = images.shape
-    padded = functional.pad(images, (0, 0, padding, padding, padding, padding))
-    top = torch.randint(0, 2 * padding + 1, (count, 1, 1), generator=generator)
-    left = torch.randint(0, 2 * padding + 1, (count, 1, 1), generator=generator)
-    flipped = torch.rand((count, 1, 1), generator=generator) < 0.5
-    rows = top + torch.arange(height).view(1, -1, 1)
-    columns = torch.arange(width).view(1, 1, -1).expand(count, 1, -1)
-    columns = left + torch.where(flipped, width - 1 - columns, columns)
-    return padded[torch.arange(count).view(-1, 1, 1), rows, columns]
-
-
-def channel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel of images in [0, 1], to four digits."""
-    histogram = [np.bincount(images[..., channel].ravel(), minlength=256) for channel in range(3)]
-    values = np.arange(256) / 255
-    means = [float((counts * values).sum() / counts.sum()) for counts in histogram]
-    spreads = [
-        float(np.sqrt((counts * (values - mean) ** 2).sum() / counts.sum()))
-        for counts, mean in zip(histogram, means, strict=True)
-    ]
-    return tuple(round(mean, 4) for mean in means), tuple(max(round(spread, 4), 1e-4) for spread in spreads)
-
-
 def _generator(*key: int) -> torch.Generator:
     seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
     return torch.Generator().manual_seed(seed)
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+@contextmanager
+def _written_whole(path: Path) -> Iterator[Path]:
+    """Give a path beside `path` to write to, and rename it to `path` at the end of the block."""
+    part = path.with_name(path.name + ".part")
+    yield part
+    os.replace(part, path)

@@ -1,12 +1,31 @@
 """The table of what a bundle's graphs give: each output's graphs, its name in the service, and how it is verified.
 
+With L layers (`Bundle.layers`, in forward order), of which B have a bias, P other parameters, K labels, D features,
+and C the sum of `Layer.channels`, the outputs are:
+
+    logits           float32 [N, K]
+    activation_square, weight_square, scaled_square      float32 [N, L]
+                     squared L2 norms per sample, where L is the sum of the per-sample losses: of
+                     dL/d(layer output), of dL/dW, and Σ_c ‖W_c‖²·‖dW_c‖² over output channels c
+    bias_square      float32 [N, B]   in the order of the layers that have `bias` true
+    other_square     float32 [N, P]   in the order of `Bundle.other_parameters`
+    batch_square     float32 [L]      ‖Σ_n dW_n‖², for one cotangent_scale common to all samples
+    input_gradient   float32 [N, channels, height, width]   (in the layout of `input`)
+    features         float32 [N, D]   input of the last linear layer; present where `features` is D
+    activation_mean, activation_variance, activation_zero_share   float32 [N, L]
+                     mean and variance are of a layer's own output; zero_share is the share of exact
+                     zeros in the output of the rectifier that follows it (0 without a rectifier)
+    channel_peak     float32 [N, C]   largest value of each channel of the rectifier that follows,
+                     over all positions; a layer without a rectifier has no columns (`channels` 0)
+    map/<layer>      float32 [N, c, h, w]   the layer's output, after its rectifier if it has one
+
 To add an output, write
 
-    1. one row here,
+    1. its line above and its row below,
     2. the function that emits it, in `export/gradient/norm_outputs.py` or `forward_outputs.py`,
-    3. what torch says of it, in `reference` of `export/verification/verify.py`, where it is verified.
+    3. if it is verified, what torch says of it, in `_as_served` of `export/verification/verify.py`.
 
-The open protocol, the norms, the names that files may not take, and `python -m export verify` read this table.
+The open protocol, the norms, the names that files may not take, and the verification of a bundle read this table.
 """
 
 from __future__ import annotations

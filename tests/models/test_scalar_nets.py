@@ -1,4 +1,4 @@
-"""The one-dimensional laboratory computes what it says."""
+"""The derivatives and correlations of nets from R to R are what the definitions say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models.networks.scalar_nets import (
-    LaboratoryNet,
+    ScalarNet,
     autocorrelation,
     brown_noise,
     correlation_over_draws,
@@ -34,19 +34,19 @@ def test_a_one_layer_net_is_differentiated_as_by_hand() -> None:
     weight, bias, out = gaussian(1, 7, 1), gaussian(1, 7, 1), gaussian(7, 1, 7)
     x = grid(16).view(-1, 1)
     by_hand = ((x @ weight + bias > 0).float() * weight) @ out
-    computed = derivatives(LaboratoryNet("plain", 1, width=7), draws=1, points=16, seed=3)
+    computed = derivatives(ScalarNet("plain", 1, width=7), draws=1, points=16, seed=3)
     torch.testing.assert_close(computed[0], by_hand[:, 0])
 
 
 def test_one_seed_gives_one_set_of_draws() -> None:
-    net = LaboratoryNet("residual", 3, "batch", width=20)
+    net = ScalarNet("residual", 3, "batch", width=20)
     first, again, other = (derivatives(net, 2, 16, seed) for seed in (0, 0, 1))
     torch.testing.assert_close(first, again, rtol=0, atol=0)
     assert not torch.allclose(first, other)
 
 
 def test_looks_linear_nets_are_linear() -> None:
-    slopes = derivatives(LaboratoryNet("looks_linear", 6, width=40), draws=3, points=32)
+    slopes = derivatives(ScalarNet("looks_linear", 6, width=40), draws=3, points=32)
     spread = (slopes.max(1).values - slopes.min(1).values) / slopes.abs().max(1).values
     assert float(spread.max()) < 1e-4
 
@@ -80,4 +80,4 @@ def test_white_noise_is_uncorrelated_and_brown_noise_is_not() -> None:
 @pytest.mark.parametrize("fields", [("dense", 3, "none"), ("plain", 3, "layer"), ("plain", 0, "none")])
 def test_an_unknown_net_is_refused(fields: tuple[str, int, str]) -> None:
     with pytest.raises(ValueError, match=r"unknown|at least 1"):
-        LaboratoryNet(*fields)
+        ScalarNet(*fields)

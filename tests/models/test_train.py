@@ -1,4 +1,4 @@
-"""Training: the same seed gives the same weights, killed or not."""
+"""Training with the same seed gives the same weights, interrupted or not."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from safetensors.torch import load_file
 
 from models.__main__ import main
 from models.networks.network import Architecture
+from models.training.augmentation import augment, channel_statistics
 from models.training.recipe import Recipe
-from models.training.train import Training, augment, channel_statistics
+from models.training.train import Training
 from tests.models.small_data import data_set, files, write_folder
 
 TINY = Recipe(epochs=2, batch_size=6, small_size=6, small_until=0.5, crop_padding=1, precision="float32")
