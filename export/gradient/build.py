@@ -11,7 +11,7 @@ from export.gradient.context import Build
 from export.gradient.outputs import EMISSIONS
 from export.gradient.prepare import Prepared, prepare
 from service.contract.bundle_schema import GraphName
-from service.contract.outputs import EVERY, outputs_of
+from service.contract.outputs import GRAPHS, outputs_of
 
 
 def differentiate(
@@ -36,7 +36,7 @@ def differentiate(
 
 
 def _outputs_of(name: str) -> tuple[str, ...]:
-    graph = next((graph for graph in EVERY if graph == name), None)
+    graph = next((graph for graph in GRAPHS if graph == name), None)
     if graph is None:
-        raise ValueError(f"unknown graph {name!r}; known: {', '.join(EVERY)}")
+        raise ValueError(f"unknown graph {name!r}; known: {', '.join(GRAPHS)}")
     return outputs_of(graph)

@@ -31,22 +31,14 @@ The open protocol, the norms, the names that files may not take, and the verific
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from service.contract.bundle_schema import GraphName
 
 Axis = Literal["N", "K", "L", "B", "P", "C", "D", "image"]
 """Samples, labels, layers, layers with a bias, other parameters, rectified channels, features; an image's own axes."""
 
-EVERY: Final[tuple[GraphName, ...]] = (
-    "forward",
-    "activation_norms",
-    "weight_norms",
-    "batch_norms",
-    "input_gradient",
-    "activations",
-    "feature_maps",
-)
+GRAPHS: Final[tuple[GraphName, ...]] = get_args(GraphName)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +66,7 @@ class Output:
 NORMS: Final[tuple[GraphName, ...]] = ("weight_norms", "batch_norms")
 
 OUTPUTS: Final = (
-    Output("logits", EVERY, ("N", "K"), "value", "logits", "absolute"),
+    Output("logits", GRAPHS, ("N", "K"), "value", "logits", "absolute"),
     Output(
         "activation_square",
         ("activation_norms", *NORMS),

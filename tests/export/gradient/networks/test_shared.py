@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.gradient import OPSET, Prepared, differentiate, prepare, to_float64
 from export.running.reference import evaluate
-from service.contract.outputs import EVERY as GRAPHS
+from service.contract.outputs import GRAPHS
 from tests.export.gradient.cases.case import ints, w
 from tests.export.gradient.rules import runner
 from tests.export.gradient.rules.oracles import directional_derivative, numerical_gradient
