@@ -27,7 +27,7 @@ def activation_square(build: Build) -> list[str]:
 
 
 def _activation_squares_of(build: Build, layer: WeightedLayer) -> tuple[str, np.ndarray]:
-    """Squares and their coefficients in ‖dL/dy‖²; behind a folded normalization dL/dy = γ/σ·dL/dz."""
+    """Squares, and the coefficients by which they sum to ‖dL/dy‖²; behind a folded normalization dL/dy = γ/σ·dL/dz."""
     g, dy, shape = build.g, build.gradients.tensors[layer.output], build.graph.shape(layer.output)
     if layer.output in build.graph.shared:
         shape = (N, *shape)
@@ -63,13 +63,13 @@ def _weighted_rows(
 
 
 def _unfolding(build: Build, layer: WeightedLayer, arrangement: Arrangement) -> np.ndarray:
-    """(γ/σ)² per row: dL/dW = γ/σ · dL/dW' for W' = γ/σ·W."""
+    """(γ/σ)² for every row, since dL/dW = γ/σ·dL/dW' for W' = γ/σ·W."""
     norm = build.graph.folded.get(layer.operand)
     return np.square(norm.ratio)[arrangement.channels] if norm else np.ones(arrangement.rows)
 
 
 def _scaling(build: Build, layer: WeightedLayer, arrangement: Arrangement) -> np.ndarray:
-    """‖W'_c‖² per row, c its channel: ‖W_c‖·‖dW_c‖ is the same folded or not."""
+    """‖W'_c‖² for every row of channel c; the product ‖W_c‖·‖dW_c‖ is the same folded or not."""
     weight = build.graph.constants[layer.operand].astype(np.float64)
     by_row = np.square(arrangement.matrix(weight)).sum(axis=1)
     by_channel = np.bincount(arrangement.channels, by_row)

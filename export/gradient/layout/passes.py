@@ -14,7 +14,7 @@ CHANNEL_BLOCK = 16
 
 @dataclass(frozen=True)
 class Movement:
-    """A linear rearrangement of entries, described by `key`, shapes included: the tensor is move(source)."""
+    """A linear rearrangement of entries: some tensor is move(source). `key` describes it, shapes included."""
 
     key: Hashable
     source: str
@@ -54,7 +54,7 @@ class Layout:
         return self.g.nodes
 
     def shape(self, tensor: str) -> Shape | None:
-        """The shape of a forward tensor, a cotangent, or a product of two of one shape; None of others."""
+        """The shape of a forward tensor, of a cotangent, or of a product of two such of one shape; None otherwise."""
         if tensor in self.g.graph.shapes or tensor in self.g.graph.constants:
             return self.g.shape(tensor)
         node = self.made.get(tensor)
@@ -64,7 +64,7 @@ class Layout:
         return first if first == second else None
 
     def fills_blocks(self, shape: Shape | None) -> bool:
-        """True for maps [rows, C, h, w] of whole blocks of channels: the runtime blocks no others."""
+        """True for maps [rows, C, h, w] whose channels fill whole blocks: the runtime blocks no others."""
         return shape is not None and len(shape) == 4 and static(shape[1:2])[0] % CHANNEL_BLOCK == 0
 
     def origin(self, node: Node) -> Node | None:

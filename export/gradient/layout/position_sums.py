@@ -11,7 +11,7 @@ from export.graph.graph import N, Node, per_sample_size, static
 
 @rewrites("ReduceSum")
 def position_sum(layout: Layout, node: Node) -> str | None:
-    """Σ over the positions of a layer's maps as their number times the mean: [N, C]."""
+    """Sum over the positions of a layer's maps as their number times the mean: [N, C]."""
     g, origin, shape = layout.g, layout.origin(node), layout.shape(node.inputs[0])
     if origin is None or not has_weight(origin.operator) or node.attribute("keepdims", 1):
         return None
@@ -25,7 +25,7 @@ def position_sum(layout: Layout, node: Node) -> str | None:
 
 @rewrites("Reshape")
 def flat_position_sum(layout: Layout, node: Node) -> str | None:
-    """A sum over positions is flat already."""
+    """Leave out the flattening of a sum over positions, which is flat already."""
     found = layout.position_means.get(node.inputs[0])
     return node.inputs[0] if found and _second_is(layout, node, (-1, found[1])) else None
 

@@ -17,7 +17,7 @@ def sum_of_cotangents(layout: Layout, node: Node) -> str | None:
 
 
 def total(layout: Layout, terms: Sequence[str]) -> str:
-    """The sum of `terms`; of equally moved ones the sum is formed first and moved then."""
+    """Emit the sum of `terms`. If one movement made all of them, their sources are summed and moved once."""
     movements = [layout.moved[term] for term in terms if term in layout.moved]
     if len(movements) == len(terms) > 1 and len({movement.key for movement in movements}) == 1:
         inner = total(layout, [movement.source for movement in movements])
@@ -30,7 +30,7 @@ def total(layout: Layout, terms: Sequence[str]) -> str:
 
 @rewrites("Expand")
 def expanded_cotangent(layout: Layout, node: Node) -> str | None:
-    """A mean's cotangent, repeated over the positions that were averaged, enters the blocks behind that."""
+    """Repeat a mean's cotangent over the positions that were averaged, and take the result into the blocks."""
     target, shape = layout.g.value(node.inputs[1]), layout.g.graph.shapes.get(node.outputs[0])
     if target is None or shape is None:
         return None
@@ -39,10 +39,10 @@ def expanded_cotangent(layout: Layout, node: Node) -> str | None:
 
 
 def into_blocks(layout: Layout, tensor: str, shape: Shape) -> str:
-    """`tensor` itself, by a pool of one position each, where it fills blocks.
+    """Take `tensor` into the blocked layout by a pool of one position each, where it fills blocks.
 
     Additions and products stay in the blocked layout only where all operands come from a convolution or
-    pool; this takes a tensor there once, where cotangents enter a stage.
+    pool, so one pool where cotangents enter a stage saves a reorder at every node behind.
     """
     if shape[0] != N or not layout.fills_blocks(shape):
         return tensor

@@ -18,7 +18,7 @@ from export.graph.graph import Array, N, Node, static
 
 @rewrites("ConvTranspose")
 def transposed_convolution(layout: Layout, node: Node) -> str:
-    """x = Wᵀ ∗ y for the W of a convolution from x to y."""
+    """Compute x = Wᵀ ∗ y, where W is the kernel of a convolution from x to y."""
     (y, weight), groups = node.inputs, node.attribute("group", 1)
     place = _geometry(layout, node)
     if set(place.strides) == {1}:
@@ -64,35 +64,45 @@ def _by_phases(layout: Layout, dy: str, weight: str, place: Window, groups: int)
     phase r, zero where the index leaves w. A transposed convolution is far slower.
     """
     g = layout.g
-    outputs, channels, *kernel = static(g.shape(weight))
+    channels = static(g.shape(weight))[1]
     phases = [_phases(*axis) for axis in zip(place.strides, place.kernel, place.begin, strict=True)]
-    index = np.zeros((1, 1), dtype=np.int64)
-    absent = np.zeros((1, 1), dtype=bool)
-    for (taps, _), size in zip(phases, kernel, strict=True):
-        index = np.kron(index, np.ones_like(taps)) * size + np.kron(np.ones_like(index), np.clip(taps, 0, size - 1))
-        outside = (taps < 0) | (taps >= size)
-        absent = np.kron(absent, np.ones_like(outside)) | np.kron(np.ones_like(absent), outside)
-    count = math.prod(kernel)
-    flat = g.reshape(weight, (groups, outputs // groups, channels, count))
-    if absent.any():
-        flat = g.op("Pad", flat, g.ints([0, 0, 0, 0, 0, 0, 0, 1]))
-    picked = g.op("Gather", flat, g.constant(np.where(absent, count, index)), axis=3)
+    kernels = _kernels_of_phases(g, weight, [taps for taps, _ in phases], groups)
     short = [taps.shape[1] for taps, _ in phases]
-    kernels = g.reshape(
-        g.transpose(picked, (0, 2, 3, 1, 4) if groups > 1 else (0, 3, 2, 1, 4)),
-        (groups * channels * math.prod(place.strides), outputs // groups, *short),
-    )
     counts = [-(-size // stride) for size, stride in zip(place.sizes, place.strides, strict=True)]
     begin = [-first for _, first in phases]
     end = [
         count - had + length - 1 - ahead
         for count, had, length, ahead in zip(counts, place.outputs, short, begin, strict=True)
     ]
-    dx = _padded_conv(g, dy, kernels, [*begin, *end], (1,) * len(kernel), groups)
+    dx = _padded_conv(g, dy, kernels, [*begin, *end], (1,) * len(short), groups)
     key = ("phases", groups > 1, channels * groups, *counts, *place.strides, *place.sizes)
     interleave = _interleave if groups > 1 else _interleave_last
     dx = layout.move(Movement(key, dx, lambda source: interleave(g, source, groups * channels, counts, place)))
     return into_blocks(layout, dx, (N, groups * channels, *place.sizes))
+
+
+def _kernels_of_phases(g: Emitter, weight: str, taps: Sequence[Array], groups: int) -> str:
+    """The short kernels of all phases, [C · phases, O, …] (without groups [phases · C, O, …]).
+
+    `taps` has, for each axis, which entry of the weight every phase reads at every offset.
+    """
+    outputs, channels, *kernel = static(g.shape(weight))
+    index = np.zeros((1, 1), dtype=np.int64)
+    absent = np.zeros((1, 1), dtype=bool)
+    for along, size in zip(taps, kernel, strict=True):
+        index = np.kron(index, np.ones_like(along)) * size + np.kron(np.ones_like(index), np.clip(along, 0, size - 1))
+        outside = (along < 0) | (along >= size)
+        absent = np.kron(absent, np.ones_like(outside)) | np.kron(np.ones_like(absent), outside)
+    count = math.prod(kernel)
+    flat = g.reshape(weight, (groups, outputs // groups, channels, count))
+    if absent.any():
+        flat = g.op("Pad", flat, g.ints([0, 0, 0, 0, 0, 0, 0, 1]))  # what lies outside reads this zero
+    picked = g.op("Gather", flat, g.constant(np.where(absent, count, index)), axis=3)
+    phases, short = math.prod(len(along) for along in taps), [along.shape[1] for along in taps]
+    return g.reshape(
+        g.transpose(picked, (0, 2, 3, 1, 4) if groups > 1 else (0, 3, 2, 1, 4)),
+        (groups * channels * phases, outputs // groups, *short),
+    )
 
 
 def _phases(stride: int, kernel: int, begin: int) -> tuple[Array, int]:
@@ -128,7 +138,7 @@ def _interleave_last(g: Emitter, dx: str, channels: int, counts: Sequence[int], 
 
 
 def _cut(g: Emitter, dx: str, counts: Sequence[int], place: Window) -> str:
-    """Without the positions that the last phases have too many."""
+    """Cut off the positions that the last phases have too many."""
     if tuple(c * s for c, s in zip(counts, place.strides, strict=True)) == place.sizes:
         return dx
     axes = len(counts)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.gradient.norms import costs
+from export.gradient.norms.joining import by_sample, of_all_uses
 from export.gradient.norms.layers import WeightedLayer, is_rectifier
-from export.gradient.norms.sums import by_sample, of_all_uses
 from export.gradient.norms.ways import Direct, Ghost, GivenGram, Way
 from export.gradient.rules import registry
 from export.gradient.rules.factors import Alternatives, Factors, Gram
@@ -63,6 +63,7 @@ class Planner:
             gram = None  # the batch's gradient is a sum of L·R, which takes R
         output = self._output_for_scale(layer, factors, gram)
         scale_from_product = layer.operand in self.graph.folded and output is None
+        # Once dW is formed, its norms and the batch's cost one pass each, less than any ghost norm.
         if scale_from_product or (self._batch and costs.ghost(factors) > costs.entries(factors)):
             return Plan(Direct(self._g, factors), output)
         return Plan(self._cheapest(factors, gram), output)

@@ -21,7 +21,7 @@ def transpose(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("Concat")
 def concat(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """Every operand takes its own stretch of dy."""
+    """Every operand gets its own stretch of dy."""
     if len(node.inputs) == 1:
         return (dy,)
     axis = node.attribute("axis") % len(g.shape(node.outputs[0]))
@@ -35,7 +35,7 @@ def concat(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("Split")
 def split(g: Emitter, node: Node, *dys: str | None) -> Sequence[Cotangent]:
-    """The pieces' cotangents side by side; a piece that nobody uses counts zeros."""
+    """dx has the pieces' cotangents side by side, with zeros for a piece that nothing reads."""
     pieces = [dy or _zeros(g, name) for dy, name in zip(dys, node.outputs, strict=True)]
     axis = node.attribute("axis", 0) % len(g.shape(node.inputs[0]))
     _static_axis(g, node, g.shape(node.inputs[0]), axis)
@@ -45,7 +45,7 @@ def split(g: Emitter, node: Node, *dys: str | None) -> Sequence[Cotangent]:
 
 @gradient("Slice")
 def slice_(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """Zeros with dy where the slice read; any step, negative ones too."""
+    """dx has dy where the slice read and zeros elsewhere; steps may be negative."""
     shape = g.shape(node.inputs[0])
     rank, dx = len(shape), dy
     starts, ends = (g.constant_operand(node, index).reshape(-1) for index in (1, 2))
@@ -69,7 +69,7 @@ def slice_(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("Gather")
 def gather(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """Entries added up where a constant index read them."""
+    """dx has the entries of dy added up where the constant index read them."""
     shape = g.shape(node.inputs[0])
     rank, axis = len(shape), node.attribute("axis", 0) % len(shape)
     index = g.constant_operand(node, 1).astype(np.int64)
@@ -83,7 +83,7 @@ def gather(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("Pad")
 def pad(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """The part of dy that came from the operand; reflected, repeated and wrapped entries add up there."""
+    """dx is the part of dy that came from the operand; reflected, repeated and wrapped entries add up there."""
     shape = g.shape(node.inputs[0])
     rank, mode = len(shape), node.attribute("mode", "constant")
     pads = g.constant_operand(node, 1).reshape(-1).tolist()
@@ -104,7 +104,7 @@ def pad(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 
 def padded_index(size: int, before: int, after: int, mode: str) -> Array:
-    """Which of `size` entries every entry of the padded axis is a copy of; -1 for none. Negative pads crop."""
+    """For every entry of the padded axis, the entry of `size` that it copies, -1 for none. Negative pads crop."""
     position = np.arange(-before, size + after)
     if mode == "edge":
         return np.clip(position, 0, size - 1)
@@ -118,7 +118,7 @@ def padded_index(size: int, before: int, after: int, mode: str) -> Array:
 
 @gradient("Tile")
 def tile(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """Summed over the repetitions."""
+    """dx is dy summed over the repetitions."""
     shape, y_shape = g.shape(node.inputs[0]), g.shape(node.outputs[0])
     if batch_axis(shape) is None:
         return _of_constant(g, node, node.inputs[0], dy), None
@@ -156,7 +156,7 @@ def space_to_depth(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("Cast")
 def cast(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """Through casts between floats of one precision; integers and conditions carry no gradient."""
+    """dx is dy between floats of one precision; integers and conditions carry no gradient."""
     source, target = (g.graph.dtypes[name] for name in (node.inputs[0], node.outputs[0]))
     if not np.issubdtype(source, np.floating) or not np.issubdtype(target, np.floating):
         return (None,)
@@ -167,7 +167,7 @@ def cast(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("Dropout")
 def dropout(g: Emitter, node: Node, dy: str, *mask: str | None) -> Sequence[Cotangent]:
-    """In inference dropout passes its input on."""
+    """In inference, Dropout passes its input on."""
     if bool(g.constant_operand(node, 2, False)):
         raise g.refusal(node, "training mode draws at random", "export the model in evaluation mode")
     return dy, *([None] * (len(node.inputs) - 1))
@@ -175,7 +175,7 @@ def dropout(g: Emitter, node: Node, dy: str, *mask: str | None) -> Sequence[Cota
 
 @gradient("Trilu")
 def trilu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """The triangle that was kept keeps its cotangent."""
+    """dx is dy in the triangle that was kept, 0 elsewhere."""
     keep_clear_of_samples(g.shape(node.inputs[0]), (-2, -1))
     return g.op("Trilu", dy, node.input(1), upper=node.attribute("upper", 1)), *([None] * (len(node.inputs) - 1))
 

@@ -63,7 +63,7 @@ def resize_matrix(node: Node, size: int, count: int, scale: float) -> Array:
 
 
 def original_coordinates(mode: str, size: int, count: int, scale: float, precision: type[np.floating[Any]]) -> Array:
-    """Where in the input every output entry lies, by ONNX's formula for the mode."""
+    """The coordinate in the input of every output entry, by ONNX's formula for the mode."""
     position, factor = np.arange(count, dtype=precision), precision(scale)
     half, last, last_read = precision(0.5), precision(max(1, count - 1)), precision(size - 1)
     coordinates: Array

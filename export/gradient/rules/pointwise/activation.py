@@ -12,7 +12,7 @@ from export.graph.graph import Node, keep_clear_of_samples, static
 
 @gradient("Relu")
 def relu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """dy where y > 0, else 0; read off the output, so that the runtime can still fuse Conv and Relu."""
+    """dx is dy where y > 0, else 0; that is read off the output, so that the runtime can still fuse Conv and Relu."""
     return (g.op("Where", _above(g, node.outputs[0], 0.0), dy, g.scalar(0.0)),)
 
 
@@ -31,7 +31,7 @@ def tanh(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("LeakyRelu")
 def leaky_relu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """1 above 0, α below and at it."""
+    """y' is 1 above 0, α elsewhere."""
     return (_piecewise(g, node, dy, g.mul(dy, g.scalar(node.attribute("alpha", 0.01)))),)
 
 
@@ -49,21 +49,21 @@ def prelu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("ThresholdedRelu")
 def thresholded_relu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """1 above α, else 0."""
+    """y' is 1 above α, 0 elsewhere."""
     above = _above(g, node.inputs[0], node.attribute("alpha", 1.0))
     return (g.op("Where", above, dy, g.scalar(0.0)),)
 
 
 @gradient("Elu")
 def elu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """α·eˣ below 0; y + α says the same but cancels to 0 where the unit saturates."""
+    """y' is α·eˣ below 0, 1 above; y + α says the same but cancels to 0 where the unit saturates."""
     slope = g.mul(g.op("Exp", node.inputs[0]), g.scalar(node.attribute("alpha", 1.0)))
     return (_piecewise(g, node, dy, g.mul(dy, slope)),)
 
 
 @gradient("Selu")
 def selu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """γ above 0, γ·α·eˣ below."""
+    """y' is γ above 0, γ·α·eˣ below."""
     alpha = node.attribute("alpha", 1.67326319217681884765625)
     gamma = node.attribute("gamma", 1.05070102214813232421875)
     scaled = g.mul(dy, g.scalar(gamma))
@@ -73,7 +73,7 @@ def selu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("Clip")
 def clip(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """1 strictly between the bounds, as torch has it for ReLU6; read off the output, which the runtime can fuse."""
+    """y' is 1 strictly between the bounds, as for torch's ReLU6; read off the output, so that the runtime can fuse."""
     y = node.outputs[0]
     low, high = (g.constant_operand(node, index) for index in (1, 2))
     if low is not None:
@@ -85,7 +85,7 @@ def clip(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("HardSigmoid")
 def hard_sigmoid(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """α where 0 < y < 1."""
+    """y' is α where 0 < y < 1, 0 elsewhere."""
     y = node.outputs[0]
     inside = g.op("And", _above(g, y, 0.0), g.op("Less", y, g.scalar(1.0)))
     return (g.op("Where", inside, g.mul(dy, g.scalar(node.attribute("alpha", 0.2))), g.scalar(0.0)),)
@@ -93,7 +93,7 @@ def hard_sigmoid(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("HardSwish")
 def hard_swish(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """x·clip(x/6 + ½, 0, 1): x/3 + ½ where |x| < 3, beyond it 0 or 1."""
+    """y = x·clip(x/6 + ½, 0, 1): y' is x/3 + ½ where |x| < 3, and 0 or 1 beyond."""
     x = node.inputs[0]
     inside = g.op("Less", g.op("Abs", x), g.scalar(3.0))
     slope = g.add(g.mul(x, g.scalar(1.0 / 3.0)), g.scalar(0.5))
@@ -103,7 +103,7 @@ def hard_swish(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("Softplus")
 def softplus(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """ln(1 + eˣ)' = σ(x), which ONNX Runtime's own Sigmoid gives to two digits only at −12."""
+    """y = ln(1 + eˣ): y' = σ(x), which ONNX Runtime's own Sigmoid gives to two digits only at −12."""
     x = node.inputs[0]
     e = _decay(g, x)
     sigma = g.op("Div", g.op("Where", _above(g, x, 0.0), g.scalar(1.0), e), g.add(e, g.scalar(1.0)))
@@ -112,14 +112,14 @@ def softplus(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("Softsign")
 def softsign(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """1/(1 + |x|)²."""
+    """y = x/(1 + |x|): y' = 1/(1 + |x|)²."""
     base = g.add(g.op("Abs", node.inputs[0]), g.scalar(1.0))
     return (g.op("Div", dy, g.mul(base, base)),)
 
 
 @gradient("Mish")
 def mish(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """x·t with t = tanh(ln(1 + eˣ)): t + x·σ(x)·(1 − t²)."""
+    """y = x·t with t = tanh(ln(1 + eˣ)): y' = t + x·σ(x)·(1 − t²)."""
     x = node.inputs[0]
     t = g.op("Tanh", g.op("Softplus", x))
     bend = g.op("Sub", g.scalar(1.0), g.mul(t, t))
@@ -128,7 +128,10 @@ def mish(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("Gelu")
 def gelu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """x·Φ(x): Φ + x·φ. Its tanh form x·σ(2u), u = √(2/π)·(x + 0.044715·x³): σ(2u) + 2·x·u'·σ'(2u)."""
+    """y = x·Φ(x): y' = Φ + x·φ.
+
+    In its tanh form y = x·σ(2u) with u = √(2/π)·(x + 0.044715·x³): y' = σ(2u) + 2·x·u'·σ'(2u).
+    """
     x = node.inputs[0]
     square = g.mul(x, x)
     if node.attribute("approximate", "none") == "tanh":

@@ -36,7 +36,7 @@ def batch_normalization(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("InstanceNormalization")
 def instance_normalization(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """Every channel of every sample by its own mean and deviation, then γ·x̂ + β."""
+    """y = γ·x̂ + β with x̂ standardized over the positions of each channel of a sample."""
     shape = g.shape(node.inputs[0])
     axes = range(2, len(shape))
     normalized, inverse_sigma = _standardized(g, node.inputs[0], axes, node.attribute("epsilon", 1e-5))
@@ -51,7 +51,7 @@ def instance_normalization(g: Emitter, node: Node, dy: str) -> Sequence[Cotangen
 
 @gradient("LayerNormalization", broadcasts=True)
 def layer_normalization(g: Emitter, node: Node, dy: str, *others: str | None) -> Sequence[Cotangent]:
-    """Over the axes from `axis` to the last; γ and β are broadcast from behind."""
+    """y = γ·x̂ + β with x̂ standardized over the axes from `axis` to the last; γ and β are broadcast."""
     if any(others):
         raise g.refusal(node, "its mean or deviation is used further on", "normalize by primitive operators")
     shape = g.shape(node.inputs[0])

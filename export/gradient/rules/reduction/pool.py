@@ -52,7 +52,7 @@ def average_pool(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("MaxPool")
 def max_pool(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """Every output's cotangent goes to the position its maximum came from, overlaps adding up.
+    """The cotangent of every output goes to the position of its maximum; overlaps add up.
 
     The pool's own `Indices` count through the whole tensor (row-major by default); modulo the
     positions they stay inside their own sample and channel, even where a window of NaN has none.
@@ -103,7 +103,7 @@ def averaging_matrix(place: Window, axis: int, include_pad: bool) -> Array:
 
 @gradient("GlobalMaxPool")
 def global_max_pool(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """To the first position that attains the maximum, as torch's adaptive pool has it."""
+    """dy goes to the first position that attains the maximum, as in torch's adaptive pool."""
     shape = g.shape(node.inputs[0])
     positions = math.prod(static(shape[2:]))
     flat = (*shape[:2], positions)

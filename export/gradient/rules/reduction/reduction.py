@@ -39,7 +39,7 @@ def reduce_l1(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("ReduceL2")
 def reduce_l2(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """x/‖x‖, and 0 at x = 0 as in torch."""
+    """y = ‖x‖: y' = x/‖x‖, and 0 at x = 0 as in torch."""
     x, y = node.inputs[0], _kept(g, node, node.outputs[0])
     dx = g.mul(x, g.op("Div", _kept(g, node, dy), y))
     return _only_first(node, g.op("Where", g.op("Equal", y, g.scalar(0.0)), g.scalar(0.0), dx))
@@ -52,14 +52,14 @@ def reduce_sum_square(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("ReduceLogSum")
 def reduce_log_sum(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """ln Σx: 1/Σx = e⁻ʸ for every entry."""
+    """y = ln Σx: y' = 1/Σx = e⁻ʸ for every entry."""
     slope = g.op("Exp", g.op("Neg", _kept(g, node, node.outputs[0])))
     return _only_first(node, g.repeat(g.mul(_kept(g, node, dy), slope), g.shape(node.inputs[0])))
 
 
 @gradient("ReduceLogSumExp")
 def reduce_log_sum_exp(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """ln Σeˣ: softmax(x) = exp(x − y)."""
+    """y = ln Σeˣ: y' = softmax(x) = exp(x − y)."""
     softmax = g.op("Exp", g.op("Sub", node.inputs[0], _kept(g, node, node.outputs[0])))
     return _only_first(node, g.mul(softmax, _kept(g, node, dy)))
 

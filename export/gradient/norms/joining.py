@@ -12,7 +12,7 @@ from export.graph.graph import Batch, N
 
 
 def by_sample(g: Emitter, factors: Factors) -> Factors:
-    """Factors of N·k rows (samples merged with windows, heads or tokens) as factors of N samples.
+    """Turn factors of N·k rows (samples merged with windows, heads or tokens) into factors of N samples.
 
     dW_n = Σ_k L_nk·R_nk = [L_n1 L_n2 …]·[R_n1; R_n2; …]: the parts of a sample are so many more positions.
     """
