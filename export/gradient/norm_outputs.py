@@ -109,6 +109,7 @@ def bias_square(build: Build) -> list[str]:
 @emits("other_square")
 def other_square(build: Build) -> list[str]:
     """‖dL/dp‖² of every parameter that is neither weight nor bias of a layer, [N, P]."""
+    # No node reads a folded normalization's γ and β any more: both come from the layer that it was folded into.
     folded = {norm.gamma: operand for operand, norm in build.graph.folded.items()}
     shifts = {norm.beta: norm.shift for norm in build.graph.folded.values()}
     layers = {layer.operand: layer for layer in build.layers}

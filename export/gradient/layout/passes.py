@@ -48,6 +48,7 @@ class Layout:
             if result is None:
                 self.g.keep(node)
                 continue
+            # What was known of the tensor holds for the one in its place.
             renamed[node.outputs[0]] = result
             if node.outputs[0] in shapes:
                 self.g.declare(result, shapes.pop(node.outputs[0]))

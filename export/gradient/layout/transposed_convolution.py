@@ -75,6 +75,7 @@ def _by_phases(layout: Layout, dy: str, weight: str, place: Window, groups: int)
         for count, had, length, ahead in zip(counts, place.outputs, short, begin, strict=True)
     ]
     dx = _padded_conv(g, dy, kernels, [*begin, *end], (1,) * len(short), groups)
+    # Sums are formed before this movement, so the key must say all that the movement depends on.
     key = ("phases", groups > 1, channels * groups, *counts, *place.strides, *place.sizes)
     interleave = _interleave if groups > 1 else _interleave_last
     dx = layout.move(Movement(key, dx, lambda source: interleave(g, source, groups * channels, counts, place)))

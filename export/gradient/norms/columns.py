@@ -90,6 +90,7 @@ def _sums(g: Emitter, rows: Sequence[Rows]) -> str:
     columns = [column for row in rows for column in row.columns]
     if columns == sorted(columns):
         return sums
+    # Layers were grouped by width: bring their sums back into the layers' order.
     return g.op("Gather", sums, g.constant(np.argsort(columns).astype(np.int32)), axis=1)
 
 

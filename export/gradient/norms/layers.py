@@ -164,6 +164,7 @@ def _rectifier(graph: Graph, node: Node, consumers: Mapping[str, list[Node]]) ->
             continue
         if is_rectifier(graph, candidate):
             return candidate
+        # A residual block's last convolution meets its rectifier behind the addition.
         if candidate.operator in PASSED_BY_RECTIFIER_SEARCH:
             reached.update(candidate.outputs)
     return None

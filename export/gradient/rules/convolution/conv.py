@@ -24,6 +24,7 @@ def conv(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
         strides=list(place.strides),
         dilations=list(place.dilations),
         pads=[*place.begin, *place.end],
+        # Positions at the end of x that the stride leaves over belong to no window, but to dx.
         output_padding=[reached % stride for reached, stride in zip(place.reach, place.strides, strict=True)],
         group=groups,
     )

@@ -56,6 +56,7 @@ def slice_(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
         axis %= rank
         size = shape[axis]
         if isinstance(size, Batch):
+            # Exporters write "all of the batch" as a slice from 0 to the largest integer.
             if (start, step) == (0, 1) and end >= np.iinfo(np.int32).max:
                 continue
             raise g.refusal(node, "it slices the batch", "slice every sample alike")

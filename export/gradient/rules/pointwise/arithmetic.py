@@ -49,6 +49,7 @@ def pow_(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """y = aᵇ: da = dy·b·aᵇ⁻¹, db = dy·y·ln a, taken as 0 where a is 0."""
     a, b = node.inputs
     exponent = g.value(b)
+    # An integer exponent cannot have been trained.
     if exponent is not None and not np.issubdtype(exponent.dtype, np.floating):
         return _power_slope(g, dy, a, exponent.astype(np.float64)), None
     logarithm = g.op("Where", g.op("Equal", a, g.scalar(0.0)), g.scalar(0.0), g.op("Log", a))
@@ -62,7 +63,7 @@ def pow_(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 def _power_slope(g: Emitter, dy: str, a: str, exponent: Array) -> str:
     """dy·b·aᵇ⁻¹ for a constant b; a⁰ has slope 0 even at a = 0, where a⁻¹ is infinite."""
     factor = g.mul(dy, g.constant(exponent))
-    if (exponent == 2).all():
+    if (exponent == 2).all():  # the common case, without a Pow
         return g.mul(factor, a)
     return g.mul(factor, g.op("Pow", a, g.constant(np.where(exponent == 0, 1.0, exponent - 1.0))))
 

@@ -69,6 +69,7 @@ def matmul_factors(g: Emitter, node: Node, dy: str) -> Factors:
     if weight == b:
         arrangement = Arrangement(shape, (1, 0), np.arange(shape[1]))
         return _factors(g, a, g.shape(a), dy, g.shape(node.outputs[0]), arrangement, shape[0])
+    # W is on the left, Y = W·X: Yᵀ = Xᵀ·Wᵀ has it on the right, as above.
     a_order = [*range(len(g.shape(b)) - 2), len(g.shape(b)) - 1, len(g.shape(b)) - 2]
     moved_x, moved_dy = g.transpose(b, a_order), g.transpose(dy, a_order)
     x_shape = tuple(g.shape(b)[axis] for axis in a_order)
@@ -83,6 +84,7 @@ def _factors(
     outputs, positions = arrangement.rows, per_sample_size(x_shape) // inputs
     left = g.reshape(g.samples_first(dy, y_shape), (N, positions, outputs))
     right = g.reshape(g.samples_first(x, x_shape), (N, positions, inputs))
+    # With one position the transpose moves nothing, and a Reshape costs the runtime nothing.
     return Factors(
         left=g.transpose(left, (0, 2, 1)) if positions > 1 else g.reshape(left, (N, outputs, 1)),
         right=(right,),

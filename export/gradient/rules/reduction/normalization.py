@@ -20,17 +20,13 @@ def batch_normalization(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     gamma, _, mean, variance = (g.constant_operand(node, index) for index in range(1, 5))
     inverse_sigma = 1.0 / np.sqrt(variance.astype(np.float64) + node.attribute("epsilon", 1e-5))
     shape = g.shape(node.inputs[0])
-    positions = range(2, len(shape))
 
     def column(values: Array) -> str:
-        return g.constant(values.reshape(-1, *[1] * len(positions)))
+        return g.constant(values.reshape(-1, *[1] * (len(shape) - 2)))
 
     normalized = g.mul(g.op("Sub", node.inputs[0], column(mean)), column(inverse_sigma))
     by_channel = g.mul(dy, normalized)
-    if shape[0] == N:
-        dgamma, dbeta = (g.reduce_sum(tensor, positions) for tensor in (by_channel, dy))
-    else:
-        dgamma, dbeta = (g.position_sum(tensor, shape) for tensor in (by_channel, dy))
+    dgamma, dbeta = (g.position_sum(tensor, shape) for tensor in (by_channel, dy))
     return g.mul(dy, column(gamma * inverse_sigma)), PerSample(dgamma), PerSample(dbeta), None, None
 
 
