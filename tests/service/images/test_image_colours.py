@@ -1,4 +1,4 @@
-"""Levels and transparency that are not plain RGB of 8 bits: what is black, what is white, what is laid over white."""
+"""Pictures that are not plain RGB of 8 bits: which levels are black and white, and how transparency is filled."""
 
 from __future__ import annotations
 

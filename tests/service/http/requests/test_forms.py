@@ -1,4 +1,4 @@
-"""People send this to `/predict`: forms, JSON and codings of every client's habit, over a real socket."""
+"""Bodies that people send to `/predict`: forms, JSON and compression as various clients write them."""
 
 from __future__ import annotations
 
