@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import NodeProto
 
-from tests.export.importing.endings import Ending, floats, ints, number
+from tests.export.importing.answer.endings import Ending, floats, ints, number
+from tests.export.importing.answer.test_answers import answers, bundled, session, shares, slopes, softmax
 from tests.export.importing.graphs import images, node
-from tests.export.importing.test_answers import answers, bundled, session, shares, slopes, softmax
 
 Array = NDArray[Any]
 

@@ -17,7 +17,7 @@ from export.graph.errors import UnsupportedGraph
 from export.importing.command import import_bundle
 from export.running.reference import evaluator
 from service.contract.bundle_schema import Bundle
-from tests.export.importing.endings import (
+from tests.export.importing.answer.endings import (
     CLIPPED,
     FROM_NUMBERS,
     LOGARITHMS,
