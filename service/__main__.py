@@ -13,8 +13,8 @@ from types import ModuleType
 
 from service.app import create_app
 from service.contract.runtime import CPU, ProviderUnavailable
-from service.http.connection.server import Server, listen
-from service.http.connection.starting import StartError, check_bundles_folder
+from service.http.server import Server, listen
+from service.http.starting import StartError, check_bundles_folder
 from service.machine.descriptors import raise_limit
 from service.machine.memory import bound_fragmentation
 from service.output.console import complain, ended_in_words

@@ -15,6 +15,7 @@ FORBIDDEN = {
     "models": {"export", "service"},
     "export/graph": {"torch", "models"},
     "export/tracing": {"torch", "models"},
+    "export/standard": {"torch", "models"},
     "export/gradient": {"torch", "models"},
     "export/importing": {"torch", "models"},
     "service": {"torch", "onnx", "models", "export"},

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.corpus import photographs
-from bench.verdicts import untrained_path
+from bench.verdicts.corpus import photographs
+from bench.verdicts.shattered import untrained_path
 from service.diagnostics import shattering
 
 IMAGES = photographs(Path(__file__).parents[2] / "images")[:24]

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from service.contract.loss import probabilities
 from service.contract.reference import ReferenceStatistics
 from service.diagnostics import scores, shattering
 from service.diagnostics.noise import estimates, left_out_groups, noise_scale
+from service.diagnostics.schemas.gradients import NoiseScale
 
 
-def drawn(images: int, signal: float, noise: float, seed: int = 0, size: int = 400) -> np.ndarray:
+def drawn(images: int, signal: float, noise: float, seed: int = 0, size: int = 400) -> NDArray[np.float64]:
     """Per-sample gradients with |G| = `signal` and trace of the covariance `noise`²."""
     random = np.random.default_rng(seed)
     mean = np.full(size, signal / np.sqrt(size))
-    return mean + random.normal(size=(images, size)) * noise / np.sqrt(size)
+    gradients: NDArray[np.float64] = mean + random.normal(size=(images, size)) * noise / np.sqrt(size)
+    return gradients
 
 
-def noise_of(gradients: np.ndarray):
+def noise_of(gradients: NDArray[np.float64]) -> NoiseScale:
     kept = left_out_groups(len(gradients))
     return noise_scale(
         (gradients**2).sum(axis=1),
@@ -43,6 +46,8 @@ def test_the_interval_holds_the_true_noise_scale_most_of_the_time() -> None:
     for seed in range(100):
         found = noise_of(drawn(32, 2.0, 5.0, seed))
         if found.state == "determined":
+            assert found.low is not None
+            assert found.high is not None
             total += 1
             inside += found.low <= 25 / 4 <= found.high
     assert total > 90

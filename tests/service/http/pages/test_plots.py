@@ -1,4 +1,4 @@
-"""The SVG plots: well-formed, self-contained, honest about what cannot be drawn."""
+"""The SVG plots are well-formed and self-contained, and say what cannot be drawn."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ from tests.service.http.pages import answers
 FAMILIES = {"resnet20": "residual", "plain20": "plain"}
 SVG = "{http://www.w3.org/2000/svg}"
 
+
+def figure(element: ElementTree.Element, attribute: str) -> float:
+    """Return a numeric attribute; fails where the element lacks it."""
+    return float(element.attrib[attribute])
+
+
 DRAWN = {
     "gradients of one image": lambda: draw_gradients(answers.gradients()),
     "gradients of eight images": lambda: draw_gradients(answers.gradients("plain56", 56, 8, 0.7)),
@@ -35,7 +41,9 @@ def test_a_plot_is_a_well_formed_picture_with_a_name_and_no_outside_reference(na
     svg = DRAWN[name]()
     root = ElementTree.fromstring(svg)
     assert root.tag == f"{SVG}svg"
-    assert root.find(f"{SVG}title").text in root.get("aria-label")
+    title = root.findtext(f"{SVG}title")
+    assert title
+    assert title in root.attrib["aria-label"]
     assert "prefers-color-scheme: dark" in svg
     references = [value for element in root.iter() for key, value in element.attrib.items() if key.endswith("href")]
     assert all(value.startswith("data:image/png;base64,") for value in references)
@@ -45,12 +53,12 @@ def test_a_plot_is_a_well_formed_picture_with_a_name_and_no_outside_reference(na
 @pytest.mark.parametrize("name", DRAWN)
 def test_every_mark_lies_within_the_picture(name: str) -> None:
     root = ElementTree.fromstring(DRAWN[name]())
-    width, height = (float(root.get(side)) for side in ("width", "height"))
+    width, height = figure(root, "width"), figure(root, "height")
     for dot in root.iter(f"{SVG}circle"):
-        assert 0 <= float(dot.get("cx")) <= width
-        assert 0 <= float(dot.get("cy")) <= height
+        assert 0 <= figure(dot, "cx") <= width
+        assert 0 <= figure(dot, "cy") <= height
     for text in root.iter(f"{SVG}text"):
-        assert 0 <= float(text.get("y")) <= height
+        assert 0 <= figure(text, "y") <= height
 
 
 def test_a_layer_is_one_dot_that_tells_its_name_and_value() -> None:
