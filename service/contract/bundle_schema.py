@@ -35,9 +35,11 @@ C the sum of `Layer.channels`, the tensors are:
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+BUNDLE_FILE: Final = "bundle.json"
 
 GraphName = Literal[
     "forward",  # input → logits, and features where there are any
