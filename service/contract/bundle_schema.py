@@ -19,9 +19,11 @@ Their outputs are in `outputs.py`. `export` writes bundles by this schema and th
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+BUNDLE_FILE: Final = "bundle.json"
 
 GraphName = Literal[
     "forward",  # input → logits, and features where there are any
