@@ -16,15 +16,15 @@ from service.engine.decoding import DecodePool
 from service.engine.engine import Engine
 from service.engine.ledger import Ledger
 from service.errors import InvalidParameter, ServiceError
-from service.http.answers.addresses import Addresses
 from service.http.answers.responses import error_answer, routing_error
 from service.http.calls.access import Access
+from service.http.calls.addresses import Addresses
 from service.http.calls.gateway import Gateway
 from service.http.calls.lifecycle import Lifecycle
 from service.http.routes import diagnostics, health, metrics, models, open_inference, pages, predict
 from service.http.routes.openapi_document import SERVERS, OpenApiDocument, operation_id
 from service.http.routes.predict import PredictEndpoint
-from service.images.preprocess import ImageError
+from service.images.errors import ImageError
 from service.machine.connections import Connections
 from service.machine.cpu_limit import available_cpus, decode_threads, run_threads
 from service.machine.descriptors import limit, most_connections

@@ -10,8 +10,9 @@ import onnx
 
 from export.running.runs import in_onnxruntime
 from service.contract.bundle_schema import Baseline, GraphName, Layer
-from service.contract.dead import dead_shares
-from service.contract.norms import logit_gradients, loss_labels, measure
+from service.contract.dead_channels import dead_fractions
+from service.contract.loss import logit_gradient_norms, loss_labels
+from service.contract.norms import measure
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 BATCH_SIZE = 32
@@ -45,7 +46,7 @@ def relative_norms(model: onnx.ModelProto, images: np.ndarray, labels: np.ndarra
 
         norms = measure(at_scale, len(feeds["input"]))
         logits = norms["logits"]
-        size = np.linalg.norm(logit_gradients(logits, loss_labels(logits, feeds["label"])), axis=1, keepdims=True)
+        size = logit_gradient_norms(logits, loss_labels(logits, feeds["label"]))[:, None]
         for name in ("activation_gradient_norm", "weight_gradient_norm", "scaled_gradient_norm"):
             with np.errstate(invalid="ignore", divide="ignore"):  # a saturated sample has size 0
                 parts.setdefault(name, []).append(norms[name] / size)
@@ -67,7 +68,7 @@ def baseline(
         quantiles=QUANTILES,
         scaled_gradient_norm=_quantiles(measured.scaled_gradient_norm, layers),
         activation_gradient_norm=_quantiles(measured.activation_gradient_norm, layers),
-        dead_fraction=dead_fractions(graphs["activations"], layers, images),
+        dead_fraction=dead_fraction_by_layer(graphs["activations"], layers, images),
     )
 
 
@@ -79,7 +80,7 @@ def _quantiles(norms: np.ndarray, layers: tuple[Layer, ...]) -> dict[str, tuple[
     return {layer.name: tuple(float(v) for v in values[:, column]) for column, layer in enumerate(layers)}
 
 
-def dead_fractions(model: onnx.ModelProto, layers: tuple[Layer, ...], images: np.ndarray) -> dict[str, float]:
+def dead_fraction_by_layer(model: onnx.ModelProto, layers: tuple[Layer, ...], images: np.ndarray) -> dict[str, float]:
     """Return the share of each layer's channels that are zero at every position of every image."""
     run = in_onnxruntime(model)
     peaks = np.max(
@@ -89,8 +90,8 @@ def dead_fractions(model: onnx.ModelProto, layers: tuple[Layer, ...], images: np
         ],
         axis=0,
     )
-    shares = dead_shares(layers, peaks[None])
-    return {layer.name: float(share) for layer, share in zip(layers, shares, strict=True) if layer.channels}
+    fractions = dead_fractions(layers, peaks[None])
+    return {layer.name: float(fraction) for layer, fraction in zip(layers, fractions, strict=True) if layer.channels}
 
 
 def reference_statistics(graphs: Mapping[GraphName, onnx.ModelProto], images: np.ndarray) -> dict[str, np.ndarray]:

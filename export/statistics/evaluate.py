@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from export.writing.bundle import read_description
 from models.training.data import DataError, Split
 from service.contract.bundle_schema import Bundle, InputSpec
-from service.contract.norms import losses
+from service.contract.loss import losses
 from service.images.preprocess import normalise
 
 BATCH_SIZE = 250

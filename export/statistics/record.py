@@ -20,11 +20,10 @@ from export.statistics.separability import separability
 from export.writing.bundle import read_bundle, replaced_whole, write_description
 from models.training.data import Split
 from service.contract.bundle_schema import Baseline, Bundle, GraphName, InputSpec, Layer, Separability
+from service.contract.reference import REFERENCE_FILE
 
 BASELINE_IMAGES = 512
 SEPARABILITY_IMAGES = 2000
-REFERENCE_FILE = "reference.npz"
-"""Holds what `reference_statistics` gives; the service's scores read it."""
 
 
 def measured(

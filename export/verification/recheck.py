@@ -17,7 +17,8 @@ from export.running.runs import Run, in_float64, in_onnxruntime
 from export.verification.parity import LOGIT_BOUND, NORM_BOUND, relative_difference
 from export.writing.bundle import read_bundle
 from service.contract.bundle_schema import Bundle, ParityCheck
-from service.contract.norms import losses, measure
+from service.contract.loss import losses
+from service.contract.norms import measure
 
 IMAGES = 8
 STEP = 1e-8

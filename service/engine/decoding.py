@@ -9,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from service.contract.arrays import Pixels
 from service.contract.bundle_schema import InputSpec
 from service.engine.request_context import RequestContext
 from service.errors import QueueFull
-from service.images.preprocess import Pixels, decode, pixel_count
+from service.images.files import pixel_count
+from service.images.preprocess import decode
 
 
 class PixelBudget:

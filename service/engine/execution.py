@@ -14,7 +14,8 @@ from service.contract.norms import measure
 from service.contract.runtime import RunCancelled, RunHandle
 from service.engine.batching import Batch, Ticket
 from service.errors import NotReady, RunFailed
-from service.images.preprocess import MAX_PIXELS, decode, normalise
+from service.images.limits import MAX_PIXELS
+from service.images.preprocess import decode, normalise
 
 log = logging.getLogger("contraflow.engine")
 

@@ -1,4 +1,4 @@
-"""Where the disk is full, no half-written bundle is left, and the bundle that was there stays.
+"""Bundles written to a full disk: no half bundle is left, and the one that was there before stays.
 
 A limit on the size of files stands for a full disk.
 """
@@ -34,7 +34,7 @@ def export(*arguments: str, size: int | None = None) -> subprocess.CompletedProc
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """List every file under `folder`, hidden ones too."""
+    """Return the content of every file under `folder`, hidden files included."""
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 

@@ -21,7 +21,7 @@ LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Copy resnet20 without its statistics, which an imported bundle lacks too."""
+    """A copy of resnet20 without a record of its training images, like an imported bundle."""
     folder = tmp_path / "resnet20"
     shutil.copytree(ROOT / "models" / "bundles" / "resnet20", folder)
     (folder / "reference.npz").unlink()

@@ -1,4 +1,4 @@
-"""The graphs of a shipped bundle can be derived again from the bundle alone."""
+"""A shipped bundle can be rewritten from its own files."""
 
 from __future__ import annotations
 

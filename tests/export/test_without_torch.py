@@ -32,7 +32,7 @@ runpy.run_module("export", run_name="__main__")
 
 
 def export(*words: str | Path) -> str:
-    """Run `python -m export …` in a Python without torch, and return its output."""
+    """Return the output of `python -m export …` in a Python without torch."""
     done = subprocess.run(
         [sys.executable, "-c", BLOCKED, *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -53,8 +53,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for number in range(5):
                 pixels = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / "data" / split / label / f"{number}.png")
-    flags = ["--mean", "0.5", "--std", "0.25", "--labels", folder / "labels.txt", "--out", folder / "bundles"]
-    export("onnx", saved(classifier(), folder), "--name", "stranger", *flags)
+    flags = ["--mean", "0.5", "--std", "0.25", "--labels", str(folder / "labels.txt")]
+    export("onnx", saved(classifier(), folder), "--name", "stranger", "--out", folder / "bundles", *flags)
     return folder
 
 

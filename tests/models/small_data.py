@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import pickle
-import struct
+import pickletools
 import tarfile
 import zipfile
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from PIL import Image
@@ -26,7 +25,7 @@ def image(number: int, seed: int, side: int = 8) -> np.ndarray:
 
 
 def data_set(per_class: int = 8, side: int = 8) -> DataSet:
-    """Make a data set in memory, with the same images in both splits."""
+    """Return a data set in memory with the same images in both splits."""
     images = np.stack([image(number, seed, side) for number in range(3) for seed in range(per_class)])
     classes = np.repeat(np.arange(3), per_class)
     split = Split(images, classes, tuple(f"{LABELS[number]}/{at}.png" for at, number in enumerate(classes)))
@@ -83,20 +82,17 @@ def cifar_batches(per_batch: int = 4) -> dict[str, bytes]:
     return {f"cifar-10-batches-py/{name}": as_published(content) for name, content in found.items()}
 
 
-class _Python2Pickler(pickle._Pickler):  # type: ignore[name-defined]  # the C pickler has no dispatch table
-    """Writes bytes as Python 2 wrote its strings, which is how the published archive holds them."""
-
-    dispatch: ClassVar = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
-
-    def save_string(self, content: bytes) -> None:
-        self.write(pickle.BINSTRING + struct.pack("<i", len(content)) + content)
-        self.memoize(content)
-
-    dispatch[bytes] = save_string
+PYTHON_2_STRINGS = {"SHORT_BINBYTES": pickle.SHORT_BINSTRING, "BINBYTES": pickle.BINSTRING}
+"""Opcodes of Python 3's bytes, and those of Python 2's strings, which are laid out alike."""
 
 
 def as_published(content: dict[bytes, object]) -> bytes:
-    """Pickle as Python 2 and numpy 1 did, as far as a reader can tell."""
-    buffer = io.BytesIO()
-    _Python2Pickler(buffer, protocol=2).dump(content)
-    return buffer.getvalue().replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
+    """Pickle `content` as Python 2 and numpy 1 pickled the published archive."""
+    pickled = bytearray(pickle.dumps(content, protocol=3))
+    for opcode, _, position in pickletools.genops(bytes(pickled)):
+        assert position is not None
+        if opcode.name == "PROTO":
+            pickled[position + 1] = 2
+        elif opcode.name in PYTHON_2_STRINGS:
+            pickled[position : position + 1] = PYTHON_2_STRINGS[opcode.name]
+    return bytes(pickled).replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")

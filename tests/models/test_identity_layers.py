@@ -12,7 +12,7 @@ from models.phenomena.identity import Measurement, compare, gradient_norms, meas
 
 
 def network(family: str, normalization: str = "batch") -> Network:
-    """Make a network whose BatchNorm statistics are not those of a fresh layer."""
+    """A network whose BatchNorm statistics differ from those of a fresh layer."""
     torch.manual_seed(0)
     made = Network(Architecture(family, 8, normalization=normalization))
     made.train()(torch.randn(16, 3, 16, 16) * 2 + 1)
@@ -36,12 +36,12 @@ def test_every_statement_of_section_5_holds_on_small_nets() -> None:
 
 
 def test_layers_that_are_no_identity_break_the_statements() -> None:
-    """The statements can fail: one identity block of the deep net is disturbed."""
+    """Disturb one identity block of the deep net, to show that the statements can fail."""
     comparisons = []
     for dtype in (torch.float64, torch.float32):
         shallow = network("plain").to(dtype)
         deep = with_identity_layers(shallow, 20)
-        deep.stages[0][2].conv1.weight.data.mul_(1.01)  # type: ignore[index, union-attr]
+        deep.stages[0][2].conv1.weight.data.mul_(1.01)  # type: ignore[index]
         comparisons.append(compare(shallow, deep, torch.randn(4, 3, 32, 32, dtype=dtype)))
     assert not any(statement.holds for statement in statements(Measurement(20, 4, {"plain8": comparisons})))
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from models.__main__ import main
 from models.networks.scalar_nets import ScalarNet, derivatives
-from models.phenomena import degradation, exploding, normalization, shattering, style, vanishing
+from models.phenomena import degradation, exploding, normalization, shattering, shattering_laws, style, vanishing
 from models.phenomena.command import write_sections
 from models.phenomena.section import Section, Statement, write_section
 
@@ -81,8 +81,8 @@ def test_without_centering_the_scalar_nets_would_refute_the_paper(scalar_nets: s
 
 
 def test_the_theorem_as_quoted_exceeds_one_where_ours_does_not() -> None:
-    quoted = [1 / (shattering.BRANCH_SCALE * math.sqrt(depth + 1)) for depth in (1, 50, 98)]
-    ours = [1 / math.sqrt(1 + shattering.BRANCH_SCALE**2 * depth) for depth in (1, 50, 98)]
+    quoted = [1 / (shattering_laws.BRANCH_SCALE * math.sqrt(depth + 1)) for depth in (1, 50, 98)]
+    ours = [1 / math.sqrt(1 + shattering_laws.BRANCH_SCALE**2 * depth) for depth in (1, 50, 98)]
     assert min(quoted) > 1 > max(ours)
 
 

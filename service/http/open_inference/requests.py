@@ -18,7 +18,7 @@ from service.http.open_inference.json_numbers import take_out_lists
 from service.http.open_inference.tensors import byte_strings, flattened, from_binary, from_json, from_json_text
 from service.http.requests.base64_text import from_base64
 from service.http.requests.json_bodies import MAX_JSON_VALUES, parse_json
-from service.images.preprocess import signature
+from service.images.files import signature
 
 Array = NDArray[Any]
 

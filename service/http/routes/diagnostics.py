@@ -10,23 +10,19 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
 
+from service.bundles.reference import read_reference
 from service.bundles.registry import ServedModel
 from service.contract.bundle_schema import GraphName
-from service.contract.norms import probabilities
+from service.contract.loss import probabilities
 from service.diagnostics import compare, features, pictures, scores, shattering
+from service.diagnostics.drawing.plots import plot
 from service.diagnostics.gradients import Diagnosis, Measured, diagnose
 from service.diagnostics.measurement import RunGraph, measure_gradients
-from service.diagnostics.schemas import (
-    Answer,
-    ComparedModel,
-    Comparison,
-    Features,
-    Gradients,
-    InputGradient,
-    SampleFeatures,
-    Scores,
-    Shattering,
-)
+from service.diagnostics.schemas.base import DiagnosticSchema
+from service.diagnostics.schemas.features import Features, SampleFeatures
+from service.diagnostics.schemas.gradients import ComparedModel, Comparison, Gradients, InputGradient
+from service.diagnostics.schemas.scores import Scores
+from service.diagnostics.schemas.shattering import Shattering
 from service.diagnostics.verdicts.verdict import Thresholds
 from service.engine.engine import Engine
 from service.errors import InvalidParameter
@@ -78,7 +74,7 @@ CHANNELS: Final = number(
 router = APIRouter(prefix="/diagnostics", tags=["diagnostics"])
 
 
-def answers(schema: type[Answer]) -> Responses:
+def answers(schema: type[DiagnosticSchema]) -> Responses:
     """The documentation of an endpoint that answers `schema`, or a plot of it."""
     return {200: {"model": schema, "content": PLOT, "description": "the diagnosis, or a plot of it"}} | ERRORS
 
@@ -171,7 +167,7 @@ async def shattered_gradients(request: Request, submission: SubmissionDependency
         spectral_exponent=found.spectral_exponent,
         gradient_norm=found.gradient_norm.tolist(),
         probability=probabilities(outputs["logits"])[:, label].tolist(),
-        verdict=shattering.judge(found, threshold),
+        verdict=shattering.judge_path(found, threshold),
     )
     return respond(request, submission, answer)
 
@@ -188,7 +184,7 @@ async def image_scores(request: Request, submission: SubmissionDependency, engin
     labels = submission.class_indices(model)
     pixels = await submission.pixels(model)
     run = runner(engine, model, submission)
-    reference = scores.read_reference(model.stored)
+    reference = read_reference(model.stored)
     norms = await run("weight_norms", pixels, labels)
     predicted_norms: dict[str, Array] | None = norms
     if reference is not None and submission.given_labels:
@@ -247,7 +243,7 @@ def runner(engine: Engine, model: ServedModel, submission: Submission) -> RunGra
     return run
 
 
-def respond(request: Request, submission: Submission, answer: Answer) -> Response:
+def respond(request: Request, submission: Submission, answer: DiagnosticSchema) -> Response:
     """`answer` as JSON, or as a plot where `format` says so or else `Accept` prefers SVG to JSON.
 
     A caller who accepts neither gets JSON: the answer is paid for, and can be read.
@@ -258,10 +254,8 @@ def respond(request: Request, submission: Submission, answer: Answer) -> Respons
     accept = ", ".join(request.headers.getlist("accept"))
     form = submission.option("format", "svg" if prefers(accept, SVG, JSON) else "json")
     if form == "svg":
-        from service.diagnostics.drawing import plots  # over a megabyte that JSON has no use for
-
         families = {model.name: model.bundle.architecture.family for model in submission.models}
-        return Response(plots.plot(answer, families), media_type=SVG, headers=BY_ACCEPT)
+        return Response(plot(answer, families), media_type=SVG, headers=BY_ACCEPT)
     if form != "json":
         raise InvalidParameter(f"`format` is json or svg, not {str(form)[:40]!r}.")
     return Response(answer.model_dump_json(), media_type=JSON, headers=BY_ACCEPT)

@@ -28,7 +28,7 @@ from service.http.answers.responses import JSON, Answer, identity, to_json
 from service.http.answers.schemas import Predictions
 from service.http.requests.forms import Limits, declared_kind, kind_of, read_form_off_the_loop
 from service.http.requests.submission import Submission, check_names, read_query, read_top_k, single
-from service.images.preprocess import quick_pixel_count
+from service.images.files import quick_pixel_count
 from service.monitoring.sampling import Sampler
 from service.settings import Settings
 

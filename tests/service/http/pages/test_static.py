@@ -1,4 +1,4 @@
-"""What the page and the API documentation are made of, asked for without a browser."""
+"""The files of the page and of the API documentation, requested without a browser."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DOCUMENTS = ("/", "/docs", "/redoc")
 
 
 class Client:
-    """Asks an app that holds nothing but the pages."""
+    """A client of an app that holds nothing but the pages."""
 
     def __init__(self) -> None:
         self.app = FastAPI(docs_url=None, redoc_url=None)
@@ -64,7 +64,8 @@ def test_modules_import_only_modules_that_exist(client: Client) -> None:
 
 def test_third_party_files_are_as_published() -> None:
     vendor = pages.STATIC / "vendor"
-    listed = dict(reversed(line.split()) for line in (vendor / "SHA256SUMS").read_text().splitlines())
+    lines = [line.split() for line in (vendor / "SHA256SUMS").read_text().splitlines()]
+    listed = {name: digest for digest, name in lines}
     present = {str(file.relative_to(vendor)) for file in vendor.glob("*/*")}
     assert set(listed) == present
     for name, digest in listed.items():
