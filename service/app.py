@@ -16,9 +16,9 @@ from service.engine.decoding import DecodePool
 from service.engine.engine import Engine
 from service.engine.ledger import Ledger
 from service.errors import InvalidParameter, ServiceError
-from service.http.answers.addresses import Addresses
 from service.http.answers.responses import error_answer, routing_error
 from service.http.calls.access import Access
+from service.http.calls.addresses import Addresses
 from service.http.calls.gateway import Gateway
 from service.http.calls.lifecycle import Lifecycle
 from service.http.routes import diagnostics, health, metrics, models, open_inference, pages, predict

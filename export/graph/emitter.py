@@ -1,4 +1,4 @@
-"""What a rule writes with: it adds standard ONNX nodes behind the forward graph."""
+"""The emitter, with which operator rules add standard ONNX nodes behind the forward graph."""
 
 from __future__ import annotations
 
@@ -83,15 +83,18 @@ class Emitter:
         return int(helper.np_dtype_to_tensor_dtype(self.dtype))
 
     def shape(self, tensor: str) -> Shape:
-        """Of a forward tensor or constant; `Batch` on the axis of the samples."""
+        """Return the shape of a forward tensor or constant, with a `Batch` for the axis of the samples."""
         return self.graph.shape(tensor)
 
     def value(self, tensor: str) -> Array | None:
-        """The array of a constant operand, None where the operand depends on the image."""
+        """Return the array of a constant operand, None where the operand depends on the image."""
         return self.graph.constants.get(tensor)
 
     def constant_operand(self, node: Node, index: int, default: Any = None) -> Any:
-        """A constant input's array (`default` where absent); refuses one that depends on the image."""
+        """Return a constant operand's array, `default` where it is absent.
+
+        Raises UnsupportedOperator for an operand that depends on the image.
+        """
         name = node.input(index)
         if name is None:
             return default
@@ -101,7 +104,7 @@ class Emitter:
         return value
 
     def refusal(self, node: Node, reason: str, advice: str) -> UnsupportedOperator:
-        """The error to raise for a node that this rule does not cover."""
+        """Return the error to raise for a node that this rule does not cover."""
         return UnsupportedOperator(node.operator, node.name, reason, advice)
 
     # ── emission ──────────────────────────────────────────────────────────────────────────────
@@ -306,7 +309,7 @@ class Emitter:
         return self.reshape(self.reduce_sum(tensor, axes, keepdims=True), target)
 
     def unbroadcast_per_sample(self, tensor: str, shape: Shape, target: Sequence[int]) -> str:
-        """As `unbroadcast` for a parameter, sample by sample: [N, *target]."""
+        """Do for a parameter what `unbroadcast` does, but sample by sample: [N, *target]."""
         axis = batch_axis(shape)
         if axis is None:
             raise SamplesInTheWay(f"no axis of {shape} holds the samples")

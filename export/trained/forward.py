@@ -12,6 +12,7 @@ from typing import Any
 import onnx
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from export.graph.graph import OPSET
 from models.networks.network import Architecture, Network
@@ -47,7 +48,7 @@ def read_run(folder: Path) -> TrainedRun:
     return TrainedRun(network.eval(), record)
 
 
-def forward_graph(network: Network, image_size: int) -> onnx.ModelProto:
+def forward_graph(network: nn.Module, image_size: int) -> onnx.ModelProto:
     """Export a network: `input` float32 [N, 3, size, size] → `logits` [N, classes].
 
     Only the batch N is free. Initializers keep torch's parameter names.
@@ -72,6 +73,6 @@ def forward_graph(network: Network, image_size: int) -> onnx.ModelProto:
     return program.model_proto
 
 
-def constants_of(network: Network) -> tuple[str, ...]:
+def constants_of(network: nn.Module) -> tuple[str, ...]:
     """List the graph's initializers that are no parameters: the 0/1 kernels of the option-A shortcuts."""
     return tuple(name for name, _ in network.named_buffers() if name.endswith(".selection"))

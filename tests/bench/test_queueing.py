@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.queueing import Overloaded, RunTime, expected, highest_load, plan, simulate
+from bench.scaling.queueing import Overloaded, RunTime, expected, highest_load, plan, simulate
 
 BATCHES = RunTime(setup=0.002, per_image=0.001, largest=16)
 

@@ -7,20 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from bench.harness.client import BROKEN
+from bench.harness.paths import SHIPPED
 from bench.soak.answers import alike
-from bench.soak.connection import NO_ANSWER
 from bench.soak.log import MEMORY_COUNTS_FROM, Log
 from bench.soak.play import soak
 from bench.soak.requests import Kind
-from bench.soak.server import ROOT
-
-BUNDLES = ROOT / "models" / "bundles"
 
 
-@pytest.mark.skipif(not (BUNDLES / "resnet20").exists(), reason="no trained bundles in this checkout")
+@pytest.mark.skipif(not (SHIPPED / "resnet20").exists(), reason="no trained bundles in this checkout")
 def test_mixed_requests_are_answered_right_and_counted_while_bundles_change_and_runs_fail(tmp_path: Path) -> None:
     for name in ("plain20", "resnet20"):
-        shutil.copytree(BUNDLES / name, tmp_path / "bundles" / name)
+        shutil.copytree(SHIPPED / name, tmp_path / "bundles" / name)
     log = soak(400, tmp_path / "bundles", most_pictures=2, warm_up=False)
     assert log.faults() == []
     assert log.answers.total() == 400
@@ -92,7 +90,7 @@ def test_memory_is_judged_only_over_many_requests() -> None:
 def test_a_good_request_without_an_answer_is_a_fault() -> None:
     log = clean_log()
     log.answers["good", 200] -= 1
-    log.answers["good", NO_ANSWER] += 1
+    log.answers["good", BROKEN] += 1
     assert any("unexpected answers" in fault for fault in log.faults())
 
 

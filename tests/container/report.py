@@ -17,8 +17,8 @@ from itertools import groupby
 from pathlib import Path
 from xml.etree import ElementTree
 
-from bench.machine import machine as processor
-from bench.page import replace_section
+from bench.harness.machine import machine as processor
+from bench.harness.page import replace_section
 from tests.container.engine import ROOT, Engine
 
 COMMAND = "make container-report"

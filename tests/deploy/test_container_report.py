@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.page import marks
+from bench.harness.page import marks
 from tests.container.report import COMMAND, Row, read_rows, table, write
 
 pytest_plugins = ["pytester"]

@@ -1,4 +1,4 @@
-"""A bundle's error on labelled images, through ONNX Runtime."""
+"""The error rate of a bundle on labelled images is measured through ONNX Runtime."""
 
 from __future__ import annotations
 

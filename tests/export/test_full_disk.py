@@ -1,6 +1,6 @@
 """Bundles written to a full disk: no half bundle is left, and the one that was there before stays.
 
-A disk is full by the limit that the system puts on the size of a file.
+A limit on the size of files stands for a full disk.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""He et al.'s construction, on networks with BatchNorm and without."""
+"""Identity layers change neither the function nor its gradients, with BatchNorm and without."""
 
 from __future__ import annotations
 

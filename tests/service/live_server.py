@@ -17,7 +17,7 @@ from PIL import Image
 
 from service.app import create_app
 from service.http.connection.protocol import Protocol
-from service.http.connection.server import Server, listen
+from service.http.server import Server, listen
 from service.settings import Settings
 
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from service.bundles.registry import ServedModel
 from service.engine.request_context import RequestContext
 from service.errors import MethodNotAllowed, ServiceError, UnsupportedCoding, problem
-from service.http.answers.addresses import Addresses, nothing_at
+from service.http.calls.addresses import Addresses, nothing_at
 
 Headers = list[tuple[bytes, bytes]]
 Answer = tuple[int, Headers, bytes]

@@ -24,9 +24,9 @@ from starlette.types import Message, Receive, Scope, Send
 from service.engine.ledger import Ledger, outcome_of
 from service.engine.request_context import RequestContext
 from service.errors import ClientGone, MalformedRequest
-from service.http.answers.addresses import Addresses
 from service.http.answers.responses import Answer, error_answer
 from service.http.calls.access import Access
+from service.http.calls.addresses import Addresses
 from service.http.calls.deadlines import Deadlines
 from service.http.calls.exchange import CONNECTION, Connection, Exchange, headers_of_whole_answer
 from service.http.calls.lifecycle import Lifecycle

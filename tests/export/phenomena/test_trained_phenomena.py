@@ -1,4 +1,4 @@
-"""Figures on trained nets: the estimators by hand, the statements on shipped bundles."""
+"""The sections on trained nets: estimators agree with hand calculations, and statements hold on shipped bundles."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def bundles() -> dict[str, Bundle]:
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory, bundles: dict[str, Bundle]) -> Path:
-    """A folder with two photographs per label."""
+    """Write a folder with two photographs per label."""
     folder = tmp_path_factory.mktemp("photographs")
     for label in bundles["plain20"].labels:
         (folder / label).mkdir()
@@ -182,7 +182,7 @@ def test_a_folder_without_our_networks_is_refused(tmp_path: Path, capsys: pytest
 
 @pytest.mark.slow
 def test_sections_7_and_8_hold_on_few_photographs(tmp_path: Path, photographs: Path) -> None:
-    """Two paths; the probes of section 8 need more photographs than a repository should carry."""
+    """Section 8 is left out, because its probes need more photographs than a repository should carry."""
     assert (
         main(["phenomena", "--only", "path", "--paths", "2", "--data", str(photographs), "--docs", str(tmp_path)]) == 0
     )

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench.corpus import calibrate, convolutional
-from bench.verdicts import bundle_of, diagnosis_of, untrained_path
+from bench.verdicts.corpus import calibrate, convolutional
+from bench.verdicts.judging import bundle_of, diagnosis_of
+from bench.verdicts.shattered import untrained_path
 from export.phenomena.shipped import network as in_torch
 from export.writing.bundle import read_bundle
 from service.diagnostics import shattering
@@ -103,5 +104,5 @@ def test_autograd_in_torch_finds_the_same_shattering(family: str, shattered: boo
     by_torch = shattering.analyse(path.grad.numpy().astype(np.float64))
     ours = untrained_path(family, 56, IMAGES)
     assert ours.spectral_exponent == pytest.approx(by_torch.spectral_exponent, abs=0.1)
-    assert (shattering.judge(by_torch).state == "shattered") == shattered
-    assert (shattering.judge(ours).state == "shattered") == shattered
+    assert (shattering.judge_path(by_torch).state == "shattered") == shattered
+    assert (shattering.judge_path(ours).state == "shattered") == shattered

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from service.http.connection.starting import StartError, check_bundles_folder
+from service.http.starting import StartError, check_bundles_folder
 from service.settings import SettingsError, read_settings
 from tests.service.tiny_bundles import write_bundle
 
@@ -69,7 +69,7 @@ def test_a_port_of_the_administrators_is_named_by_its_setting(tmp_path: Path) ->
         pytest.skip("every user may listen on port 81 here")
     code = (
         "import encodings.idna, os; from service.settings import Settings; "
-        "from service.http.connection.server import listen; "
+        "from service.http.server import listen; "
         f"os.setuid({NOBODY}); listen(Settings(http_port=81))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -110,7 +110,7 @@ def test_a_folder_that_cannot_be_named_or_read_is_refused_with_the_reason() -> N
 def test_a_folder_that_this_user_may_not_read_is_no_empty_one(tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o700)
     code = (
-        "import os, pathlib; from service.http.connection.starting import check_bundles_folder; "
+        "import os, pathlib; from service.http.starting import check_bundles_folder; "
         f"os.chdir({str(tmp_path)!r}); os.setuid({NOBODY}); check_bundles_folder(pathlib.Path('locked'))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

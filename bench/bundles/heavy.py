@@ -1,4 +1,4 @@
-"""A classifier that takes a run slot long enough for everything around it not to matter: `write(folder)`.
+"""A bundle whose run takes long enough for everything around it not to matter.
 
 Queueing is compared on it because on two processors the load generator and nginx would otherwise take as much
 time as the replicas whose waiting is looked at.
@@ -6,29 +6,30 @@ time as the replicas whose waiting is looked at.
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.importing.classifier import ImportOptions
 from export.importing.command import import_bundle
+from export.importing.flags.options import ImportOptions
 
 CHANNELS, SIDE, LAYERS, CLASSES = 64, 48, 8, 10
 
 
 def write(folder: Path, name: str = "heavy") -> Path:
-    """The bundle `folder/name`: 8 convolutions of 64 channels at 48×48, 0.6 G multiply-adds, random weights."""
-    file = folder / f"{name}.onnx"
-    onnx.save(_network(), str(file))
+    """Write the bundle `folder/name`: 8 convolutions of 64 channels at 48×48, 0.6 G multiply-adds, random weights."""
     labels = tuple(f"class {number}" for number in range(CLASSES))
-    import_bundle(file, name, ImportOptions(labels=labels, mean=(0.5,) * 3, std=(0.25,) * 3), folder)
-    file.unlink()
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / f"{name}.onnx"
+        onnx.save(network(), str(file))
+        import_bundle(file, name, ImportOptions(labels=labels, mean=(0.5,) * 3, std=(0.25,) * 3), folder)
     return folder / name
 
 
-def _network() -> onnx.ModelProto:
+def network() -> onnx.ModelProto:
     random = np.random.default_rng(0)
     nodes, weights, last, channels = [], [], "image", 3
     for layer in range(LAYERS):

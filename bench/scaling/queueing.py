@@ -3,8 +3,8 @@
 The service takes all images that wait, up to a largest batch, whenever a run slot is free
 (`service/engine/batching.py`). With Poisson arrivals and a run of b images that takes a fixed time T(b), the
 number left waiting when a run ends is a Markov chain: its next value depends on the present one alone.
-`expected` solves that chain for one run slot; `simulate` plays any number of slots and replicas, image
-by image. Nothing here is fitted: both take T(b), which `bench.scaling` measures.
+`expected` solves that chain for one run slot; `simulate` plays any number of slots and replicas, image by
+image. Nothing here is fitted: both take T(b), which `bench.scaling.comparison` measures.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
 class Overloaded(Exception):
-    """More images arrive than can be served; the wait has no finite mean."""
+    """Raised where more images arrive than can be served, so that the wait has no finite mean."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class RunTime:
 
     @property
     def capacity(self) -> float:
-        """Images per second of one slot that always runs the largest batch."""
+        """Return images per second of one slot that always runs the largest batch."""
         return self.largest / self.seconds(self.largest)
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """Means over a long time, at one slot. `latency` in seconds, from arrival to the end of the run."""
+    """Means over a long time at one slot; `latency` is the seconds from arrival to the end of the run."""
 
     latency: float
     batch: float
@@ -51,10 +51,10 @@ class Expectation:
 
 
 def expected(rate: float, run: RunTime, states: int | None = None) -> Expectation:
-    """Exact means for one slot that `rate` images per second reach (Poisson), by the chain of run ends.
+    """Return the exact means for one slot that `rate` images per second reach (Poisson), by the chain of run ends.
 
     A cycle begins when a run ends with n images waiting. n = 0: the slot idles 1/rate, then runs the one
-    image that came. Else it runs b = min(n, largest). Poisson(rate · T(b)) arrive meanwhile. Little's
+    image that came. Otherwise it runs b = min(n, largest). Poisson(rate · T(b)) arrive meanwhile. Little's
     law turns the images present, integrated over a cycle, into the latency. The chain is cut at
     `states`, chosen so that what is cut off is below 1e-9 of the probability.
 
@@ -79,8 +79,8 @@ def expected(rate: float, run: RunTime, states: int | None = None) -> Expectatio
     )
 
 
-def _cycles(rate: float, run: RunTime, states: int) -> tuple[Array, Array, Array, Array]:
-    """Per state n: where the chain goes [n, n'], seconds of the cycle, image-seconds present, batch size."""
+def _cycles(rate: float, run: RunTime, states: int) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return for each state n where the chain goes [n, n'], the cycle's seconds, image-seconds present, and batch."""
     waiting = np.arange(states)
     batch = np.clip(waiting, 1, run.largest).astype(np.float64)
     seconds = run.setup + batch * run.per_image
@@ -95,21 +95,21 @@ def _cycles(rate: float, run: RunTime, states: int) -> tuple[Array, Array, Array
     return transition, idle + seconds, present, batch
 
 
-def _poisson(mean: float, terms: int) -> Array:
-    """Probabilities of 0 … terms − 1 arrivals."""
+def _poisson(mean: float, terms: int) -> Floats:
+    """Return the probabilities of 0 … terms − 1 arrivals."""
     order = np.arange(terms)
     logarithms = order * np.log(mean) - mean - np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, terms)))])
-    result: Array = np.exp(logarithms)
+    result: Floats = np.exp(logarithms)
     return result
 
 
-def _stationary(transition: Array) -> Array:
-    """π with π P = π and Σ π = 1; the redundant last equation is replaced by the sum."""
+def _stationary(transition: Floats) -> Floats:
+    """Return π with π P = π and Σ π = 1; the redundant last equation is replaced by the sum."""
     equations = transition.T - np.eye(len(transition))
     equations[-1] = 1
     right = np.zeros(len(transition))
     right[-1] = 1
-    result: Array = np.linalg.solve(equations, right).astype(np.float64)
+    result: Floats = np.linalg.solve(equations, right).astype(np.float64)
     return result
 
 
@@ -125,8 +125,8 @@ def simulate(
     dispatch: Dispatch = "random",
     images: int = 100_000,
     seed: int = 0,
-) -> Array:
-    """Latency of each image in seconds [images], in order of arrival; the first tenth, a start from empty, is dropped.
+) -> Floats:
+    """Return each image's latency in seconds, in order of arrival, without the first tenth, which starts from empty.
 
     `rate` is that of all replicas together. An idle slot leaves its part of what waits to the other
     idle slots, as the service does.
@@ -141,8 +141,8 @@ def simulate(
     return latency[images // 10 :]
 
 
-def _replica_latency(arrivals: Array, run: RunTime, slots: int) -> Array:
-    """Latency of each arrival at one replica; ends of runs and arrivals are played in order of time."""
+def _replica_latency(arrivals: Floats, run: RunTime, slots: int) -> Floats:
+    """Return the latency of each arrival at one replica; ends of runs and arrivals are played in order of time."""
     latency = np.empty(len(arrivals))
     waiting: deque[int] = deque()
     ends: list[float] = []
@@ -167,9 +167,9 @@ def _replica_latency(arrivals: Array, run: RunTime, slots: int) -> Array:
 
 
 def highest_load(run: RunTime, slots: int, deadline: float, quantile: float = 0.99, images: int = 40_000) -> float:
-    """The largest share of a replica's capacity at which `quantile` of the images meet `deadline` (seconds).
+    """Return the largest share of a replica's capacity at which `quantile` of the images meet `deadline` (seconds).
 
-    Found by halving to 1 %, in the simulation. 0.0 if even an idle replica is too slow.
+    It is found by halving to 1 %, in the simulation, and 0.0 if even an idle replica is too slow.
     """
     capacity = slots * run.capacity
     low, high = 0.0, 1.0
@@ -194,10 +194,9 @@ class Plan:
 
 
 def plan(rate: float, capacity: float, load: float, zones: int) -> Plan:
-    """The fewest replicas of `capacity` images/s such that the loss of a zone leaves each at most at `load`.
+    """Return the fewest replicas of `capacity` images/s such that the loss of a zone leaves each at most at `load`.
 
-    Replicas are spread as evenly as they can be; the largest zone is the one that is lost, and a zone of
-    one replica is the loss of that replica.
+    Replicas are spread as evenly as they can be, and the largest zone is lost.
     """
     needed = max(1, int(np.ceil(rate / (capacity * load) - 1e-9)))
     replicas = needed

@@ -23,7 +23,7 @@ import uvicorn
 from service.http.calls.gateway import Gateway
 from service.http.calls.lifecycle import Lifecycle
 from service.http.connection.protocol import Protocol
-from service.http.connection.starting import StartError, reason, why_not_bound
+from service.http.starting import StartError, reason, why_not_bound
 from service.machine.descriptors import backlog, limit
 from service.settings import Settings, names_of_setting
 

@@ -1,4 +1,4 @@
-"""The two ends of a classifier: the tensor that answers, and the names that a bundle gives to input and logits."""
+"""The tensor of scores: choosing it, and refusing one that holds none."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ PASSED = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "
 
 
 def chosen_output(model: ModelProto, name: str | None) -> str:
-    """The tensor that answers: the one output, or the one that `--output` names.
+    """Return the tensor of scores: the one that `--output` names, else the model's only output.
 
     Any tensor of the graph may be named, so that logits inside the graph can be reached.
-    Raises OptionMismatch where the choice is open or names nothing.
+    Raises OptionMismatch where there are several outputs and none is named, or the name is unknown.
     """
     outputs: list[str] = [value.name for value in model.graph.output]
     if name is None:
@@ -31,7 +31,7 @@ def chosen_output(model: ModelProto, name: str | None) -> str:
 
 
 def require_computed(model: ModelProto, output: str) -> None:
-    """Raise InvalidModel where no node makes `output`, UnsupportedGraph where that is no tensor."""
+    """Raise InvalidModel where no node makes `output`, UnsupportedGraph where it is not a tensor."""
     graph = model.graph
     declared = next((value.type.WhichOneof("value") for value in graph.output if value.name == output), None)
     if declared not in (None, "tensor_type"):
@@ -47,7 +47,7 @@ def require_computed(model: ModelProto, output: str) -> None:
 
 
 def refuse_decisions(model: ModelProto, output: str) -> None:
-    """UnsupportedGraph where the graph ends in an ArgMax or TopK, which has no gradient: scores are needed."""
+    """Raise UnsupportedGraph where the graph ends in an ArgMax or TopK, which have no gradient."""
     producers: dict[str, NodeProto] = {name: node for node in model.graph.node for name in node.output}
     name = output
     while name in producers and producers[name].op_type in PASSED:

@@ -1,4 +1,4 @@
-"""Networks made healthy and sick on purpose, with the truth known by construction (docs/verdicts.md)."""
+"""Networks made healthy and sick on purpose, with the truth known by construction."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from bench.networks import settled
 from models.networks.network import Architecture, Network
 
 CLASSES = 10
@@ -23,13 +24,13 @@ MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 
 @dataclass(frozen=True)
 class Case:
-    """One kind of network: how to build it, what is wrong with it, and what else may rightly be said of it."""
+    """One kind of network: how to build it, and what is wrong with it."""
 
     name: str
     truth: str
     build: Callable[[], nn.Module]
     also: frozenset[str] = field(default_factory=frozenset)
-    """Findings that are true too, or a matter of definition: neither false alarms nor misses."""
+    """Further findings that are true, or a matter of definition: they are neither false alarms nor misses."""
 
 
 class CReLU(nn.Module):
@@ -40,7 +41,7 @@ class CReLU(nn.Module):
 
 
 def chain(depth: int, activation: Callable[[], nn.Module], scale: float = 1.0, gain: str = "he") -> nn.Sequential:
-    """`depth` linear layers with an activation between them; He or Glorot initialization times `scale`."""
+    """Return `depth` linear layers with an activation between them; He or Glorot initialization times `scale`."""
     initialize = nn.init.kaiming_normal_ if gain == "he" else nn.init.xavier_normal_
     layers: list[nn.Module] = [nn.Flatten()]
     inputs = 3 * SIZE * SIZE
@@ -56,7 +57,7 @@ def chain(depth: int, activation: Callable[[], nn.Module], scale: float = 1.0, g
 
 
 def looks_linear(depth: int) -> nn.Sequential:
-    """CReLU and mirrored weights [W, −W]: a linear network at initialization (Balduzzi et al. 2017, section 5)."""
+    """Return CReLU with mirrored weights [W, −W], linear at initialization (Balduzzi et al. 2017, section 5)."""
     layers: list[nn.Module] = [nn.Flatten()]
     inputs = 3 * SIZE * SIZE
     for index in range(depth):
@@ -74,12 +75,12 @@ def looks_linear(depth: int) -> nn.Sequential:
 
 
 def convolutional(family: str, depth: int, normalization: str, activation: str = "relu", scale: float = 1.0) -> Network:
-    """He et al.'s CIFAR network, untrained."""
+    """Return He et al.'s CIFAR network, untrained."""
     return Network(Architecture(family, depth, activation, normalization, scale), CLASSES)
 
 
 def with_dead_units(share: float, depth: int = 8) -> nn.Sequential:
-    """A rectifier chain with `share` of its middle layer's units pushed far below zero by their bias."""
+    """Return a rectifier chain with `share` of its middle layer's units pushed far below zero by their bias."""
     network = chain(depth, nn.ReLU)
     linears = [module for module in network if isinstance(module, nn.Linear)]
     linears[depth // 2].bias.data[: round(share * WIDTH)] = -1e4
@@ -87,7 +88,7 @@ def with_dead_units(share: float, depth: int = 8) -> nn.Sequential:
 
 
 def with_dead_channels(share: float) -> Network:
-    """A plain net with BatchNorm in which `share` of one convolution's channels never fire."""
+    """Return a plain net with BatchNorm in which `share` of one convolution's channels never fire."""
     network = convolutional("plain", 8, "batch")
     norm = network.get_submodule("stages.1.0.norm1")
     assert isinstance(norm, nn.BatchNorm2d)
@@ -96,7 +97,7 @@ def with_dead_channels(share: float) -> Network:
 
 
 def with_weak_branch(factor: float) -> Network:
-    """A residual net one of whose branches counts `factor` times as much as it should."""
+    """Return a residual net one of whose branches counts `factor` times as much as it should."""
     network = convolutional("residual", 20, "batch")
     norm = network.get_submodule("stages.1.1.norm2")
     assert isinstance(norm, nn.BatchNorm2d)
@@ -105,7 +106,7 @@ def with_weak_branch(factor: float) -> Network:
 
 
 def cases(deepest: int = 110) -> Iterator[Case]:
-    """The corpus, kind by kind; networks deeper than `deepest` are left out."""
+    """Yield the corpus, kind by kind; networks deeper than `deepest` are left out."""
     for depth in (5, 10, 30, 60):
         yield Case(f"rectifier chain {depth}", "healthy", partial(chain, depth, nn.ReLU))
     for depth in (5, 10, 30):
@@ -150,20 +151,12 @@ def _convolutional_cases(deepest: int) -> Iterator[Case]:
 
 
 def photographs(folder: Path) -> NDArray[np.float32]:
-    """Every picture in `folder` at 32 × 32, normalised: float32 [n, 3, 32, 32]."""
+    """Read every picture in `folder` at 32 × 32, normalised: float32 [n, 3, 32, 32]."""
     files = sorted(path for path in folder.iterdir() if path.suffix in {".jpg", ".png", ".webp"})
     pixels = np.stack([np.asarray(Image.open(path).convert("RGB").resize((SIZE, SIZE))) for path in files])
     tensor = (pixels / 255 - np.array(MEAN)) / np.array(STD)
     return np.ascontiguousarray(tensor.transpose(0, 3, 1, 2), dtype=np.float32)
 
 
-def calibrate(network: nn.Module, images: Tensor) -> nn.Module:
-    """Statistics of real images for every BatchNorm: with mean 0 and variance 1 it would be the identity."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None
-            module.reset_running_stats()
-    network.train()
-    with torch.no_grad():
-        network(images)
-    return network.eval()
+calibrate = settled
+"""Statistics of real images for every BatchNorm: with mean 0 and variance 1 it would be the identity."""

@@ -1,7 +1,7 @@
-"""A bundle of the size that people serve: `python -m bench.serving.resnet50 --out FOLDER` (about a minute).
+"""A bundle of the size that people serve: `python -m bench.bundles.resnet50 --out FOLDER` (about a minute).
 
-torchvision's ResNet-50 with random weights, exported by torch and imported by `export` as a stranger's
-file would be; a process of its own, so that torch's memory goes with it.
+torchvision's ResNet-50 with random weights, exported by torch and imported by `export` as a stranger's file would
+be. It is made in a process of its own, so that torch's memory goes with it.
 """
 
 from __future__ import annotations
@@ -12,27 +12,17 @@ from pathlib import Path
 
 import torch
 
-from export.coverage.families import torchvision_models
-from export.importing.classifier import ImportOptions
+from bench.networks import RESNET50_SIZE, resnet50
 from export.importing.command import import_bundle
+from export.importing.flags.options import ImportOptions
 
-SIZE = 224
 OPTIONS = ImportOptions(
     labels=tuple(f"class {number:03d}" for number in range(1000)),
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
     resize=256,
-    crop=SIZE,
+    crop=RESNET50_SIZE,
 )
-
-
-def network() -> torch.nn.Module:
-    """In inference mode, with normalization statistics of one pass over noise."""
-    torch.manual_seed(0)
-    built: torch.nn.Module = torchvision_models().resnet50(weights=None).train()
-    with torch.no_grad():
-        built(torch.randn(8, 3, SIZE, SIZE))
-    return built.eval()
 
 
 def main() -> None:
@@ -42,8 +32,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "resnet50.onnx"
         torch.onnx.export(
-            network(),
-            (torch.zeros(2, 3, SIZE, SIZE),),
+            resnet50(images=8),
+            (torch.zeros(2, 3, RESNET50_SIZE, RESNET50_SIZE),),
             str(file),
             dynamo=True,
             input_names=["input"],
