@@ -37,7 +37,10 @@ plain integers: nothing here knows HTTP.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+
+SOON: Final = 1.0
+"""Seconds after which to try again, where nobody can tell how long it takes."""
 
 
 class ServiceError(Exception):
@@ -96,9 +99,6 @@ class UnsupportedBody(ServiceError):
 
 class UnsupportedCoding(UnsupportedBody):
     slug, title = "unsupported-coding", "The body has a content encoding that is not taken"
-
-    accepted: ClassVar[str] = "gzip, deflate"
-    """The `Accept-Encoding` of the answer (RFC 9110, 15.5.16)."""
 
 
 class ExpectationFailed(ServiceError):

@@ -49,7 +49,7 @@ class RequestContext:
         self.abandoned_by: Exception | None = None
         self._pending: set[Pending] = set()
 
-    def begin(self, seconds: float) -> None:
+    def start_clock(self, seconds: float) -> None:
         """The last body byte is here: the clock starts, and with it the `seconds` that the caller will wait."""
         self.received = self._accounted = time.monotonic()
         self.deadline = self.received + seconds

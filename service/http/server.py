@@ -21,8 +21,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from service.http.calls.gateway import Gateway
-from service.http.calls.lifecycle import Lifecycle
-from service.http.connection.protocol import Protocol
+from service.http.connection.protocol import ClientConnection
 from service.http.starting import StartError, reason, why_not_bound
 from service.machine.descriptors import backlog, limit
 from service.settings import Settings, names_of_setting
@@ -35,21 +34,21 @@ SAME_SIGNAL = 0.2
 """Seconds in which a second signal counts as the first: a whole process group is often signalled twice."""
 
 
-class Server(uvicorn.Server):
-    """Serves one application on one listening socket."""
+class HttpServer(uvicorn.Server):
+    """Runs uvicorn with our HTTP protocol and a graceful shutdown."""
 
-    def __init__(self, app: Gateway, settings: Settings, lifecycle: Lifecycle) -> None:
+    def __init__(self, gateway: Gateway) -> None:
+        service = gateway.service
+        settings, connections = service.settings, service.connections
         attributes = {
+            "gateway": gateway,
             "max_head_bytes": settings.max_header_bytes,
             "head_timeout": settings.request_timeout,
-            "begin": staticmethod(app.begin),
-            "drop": staticmethod(app.drop),
-            "shared": app.connections,
         }
         super().__init__(
             uvicorn.Config(
-                app,
-                http=type("GatewayProtocol", (Protocol,), attributes),
+                gateway,
+                http=type("GatewayConnection", (ClientConnection,), attributes),
                 ws="none",
                 lifespan="on",
                 log_config=None,
@@ -58,11 +57,11 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 timeout_keep_alive=int(settings.keep_alive),
                 timeout_graceful_shutdown=int(settings.shutdown_grace) or 1,
-                backlog=backlog(app.connections.most, limit()),
+                backlog=backlog(connections.most, limit()),
             )
         )
-        self._connections = app.connections
-        self._lifecycle = lifecycle
+        self._connections = connections
+        self._lifecycle = service.lifecycle
         self._drain_delay = settings.drain_delay
         self._leaving_since: float | None = None
 
@@ -102,7 +101,7 @@ class Server(uvicorn.Server):
             now = time.monotonic()
             self._connections.tick(now, len(self.server_state.connections))
             for connection in list(self.server_state.connections):
-                if isinstance(connection, Protocol):
+                if isinstance(connection, ClientConnection):
                     connection.close_if_slow(now)
         return await super().on_tick(counter)
 

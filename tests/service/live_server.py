@@ -16,14 +16,15 @@ import httpx
 from PIL import Image
 
 from service.app import create_app
-from service.http.server import Server, listen
+from service.http.calls.service import Service
+from service.http.server import HttpServer, listen
 from service.settings import Settings
 
 
 class LiveServer:
     """An address to talk to, and the parts behind it to look at."""
 
-    def __init__(self, server: Server, state: Any, host: str, port: int) -> None:
+    def __init__(self, server: HttpServer, state: Service, host: str, port: int) -> None:
         self.server = server
         self.state = state
         self.host, self.port = host, port
@@ -41,10 +42,10 @@ def running(bundles: Path, *, loaded: bool = True, **settings: Any) -> Iterator[
     """
     chosen = Settings(bundles=bundles, http_port=0, **{"bundle_poll_seconds": 0, "run_threads": 1, **settings})
     gateway = create_app(chosen)
-    state = gateway.app.state
+    state = gateway.service
     listener = listen(chosen)
     host, port = listener.getsockname()[:2]
-    server = Server(gateway, chosen, state.lifecycle)
+    server = HttpServer(gateway)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
     thread.start()
     try:

@@ -7,29 +7,23 @@ connections, answers in one write where ASGI takes two messages, and no task for
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from starlette.types import Scope
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from service.engine.request_context import new_request_id
 from service.errors import ServiceError, SlowRequest, TooManyConnections
-from service.http.answers.responses import CLOSE, Headers, error_answer
-from service.http.calls.exchange import Connection
-from service.http.connection.request_reader import PIECE, Cycle, RequestReader
+from service.http.answers.responses import CLOSE, error_answer
+from service.http.calls.exchange import EXCHANGE
+from service.http.calls.gateway import Gateway
+from service.http.connection.cycle import Cycle, answer_bytes
+from service.http.connection.request_reader import PIECE, RequestReader
 from service.http.connection.slow_readers import UnreadAnswer, reset
-from service.http.requests.bodies import SMALL_BODY
-from service.machine.connections import Connections, CutOff
+from service.http.requests.bodies import LINGER
+from service.machine.connections import CutOff
 
-LINGER = 2.0
-"""Seconds in which what still comes is read after the last answer: a connection that is closed with something unread
-is reset, and its client may never see the answers."""
-
-
-MOST_WAITING = 16
+MOST_PIPELINED = 16
 """Requests that wait for their turn, beyond which no more of them are looked at."""
 
 LONGEST_TAKING = 0.005
@@ -48,19 +42,15 @@ class Flow(FlowControl):
             super().resume_reading()
 
 
-class Protocol(RequestReader):
+class ClientConnection(RequestReader):
     """One connection. What never becomes a request gets its problem too, and the connection is closed."""
 
     head_timeout = 30.0
-    begin: Callable[[Scope, bytes, Connection], bool]
-    """Asked with a request whose small body is there; if true, it is answered by `write`, and needs no task."""
-    drop: Callable[[Scope], None]
-    """Told of a request whose client has gone before it was begun."""
-    shared: Connections
+    gateway: Gateway
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
-        self.on_lost: Callable[[], None] | None = None
+        self.shared = self.gateway.service.connections
         self._answering: Cycle | None = None
         """The request that is worked on."""
         self._unstarted: Cycle | None = None
@@ -75,51 +65,6 @@ class Protocol(RequestReader):
         self._lingers_since: float | None = None
         """When the last answer was given, if nothing was closed for what may still come."""
         self._unread = UnreadAnswer()
-
-    # What the gateway calls
-
-    @property
-    def lost(self) -> bool:
-        """True if nobody waits any more for the request that is worked on."""
-        return self._answering is not None and self._answering.disconnected
-
-    def whole_body(self) -> bytes | None:
-        """The body of the request that is worked on, once, if it has arrived whole; else None: ask `receive`."""
-        cycle = self._answering
-        assert cycle is not None
-        if cycle.more_body or cycle.waiting_for_100_continue or cycle.disconnected:
-            return None
-        self.flow.resume_reading()  # of what comes next, be it the end of the connection
-        body, cycle.body = bytes(cycle.body), bytearray()
-        return body
-
-    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """As `write`, but waits first for a client that is slow to read."""
-        if self.flow.write_paused and not self.lost:
-            await self.flow.drain()
-        self.write(status, headers, body)
-
-    def write(self, status: int, headers: Headers, body: bytes) -> None:
-        """The whole answer to the request that is worked on: one system call and one packet if it is small."""
-        cycle = self._answering
-        assert cycle is not None
-        if self.transport.is_closing():
-            cycle.disconnected = True  # though not told yet: uvicorn would log, as an error, that nothing was sent
-        if cycle.disconnected:
-            return
-        if CLOSE in headers:
-            cycle.keep_alive = False
-        elif not cycle.keep_alive or cycle.waiting_for_100_continue:  # nobody knows whether that body will come
-            cycle.keep_alive = False
-            headers = [*headers, CLOSE]
-        content = b"" if cycle.scope["method"] == "HEAD" else body
-        self.transport.write(message(status, self.shared.date, headers, content))
-        cycle.response_started = cycle.response_complete = True
-        cycle.waiting_for_100_continue = False
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            self._close()
-        cycle.on_response()
 
     # What happens to the connection
 
@@ -140,16 +85,16 @@ class Protocol(RequestReader):
         self.pipeline.clear()
         if answering is not None and not answering.response_complete:
             answering.disconnected = True
-        if self.on_lost is not None:
-            self.on_lost()
+        if answering is not None and answering.on_lost is not None:
+            answering.on_lost()
         if answering is not None and answering.keep_alive:  # else it is we who closed, and said so
             for cycle in waiting:
-                self.drop(cycle.scope)
+                self.gateway.drop(cycle.scope)
 
     def data_received(self, data: bytes) -> None:
         if self._refused or self.transport.is_closing():
             return
-        if len(data) <= PIECE and not self._ahead and len(self.pipeline) < MOST_WAITING:
+        if len(data) <= PIECE and not self._ahead and len(self.pipeline) < MOST_PIPELINED:
             self._take(data)
         else:
             self._ahead += data
@@ -170,7 +115,7 @@ class Protocol(RequestReader):
         """
         self._takes_soon = False
         until = time.monotonic() + LONGEST_TAKING
-        while self._ahead and len(self.pipeline) < MOST_WAITING:
+        while self._ahead and len(self.pipeline) < MOST_PIPELINED:
             if self._refused or self.transport.is_closing():
                 self._ahead.clear()
                 return
@@ -259,25 +204,31 @@ class Protocol(RequestReader):
         if not self.transport.is_closing() and self.pipeline:
             cycle: Any = self.pipeline.pop()[0]
             self._begin(cycle)
-            if self._ahead and len(self.pipeline) < MOST_WAITING and not self._takes_soon:
+            if self._ahead and len(self.pipeline) < MOST_PIPELINED and not self._takes_soon:
                 self._take_ahead()
 
     def _begin(self, cycle: Cycle) -> None:
         self._answering = cycle
-        if not self._begun_without_task(cycle):
+        scope: Any = cycle.scope
+        if self._may_begin_at_once(cycle):
+            rest: Any = self.gateway.begin(scope, bytes(cycle.body), cycle)
+            if rest is not None:
+                self._start_asgi_task(cycle, lambda *_: rest)
+        else:
+            scope["extensions"][EXCHANGE] = cycle
             self._start_asgi_task(cycle, self.app)
 
-    def _begun_without_task(self, cycle: Cycle) -> bool:
-        if cycle.more_body or cycle.waiting_for_100_continue or cycle.disconnected or len(cycle.body) > SMALL_BODY:
-            return False
-        if self.flow.write_paused:
-            return False  # it would have to wait before it may answer
-        scope: Any = cycle.scope
-        return self.begin(scope, bytes(cycle.body), self)
+    def _may_begin_at_once(self, cycle: Cycle) -> bool:
+        """True if a small body is there, and its answer need not wait for the client to read others."""
+        is_there = not (cycle.more_body or cycle.waiting_for_100_continue or cycle.disconnected)
+        return is_there and len(cycle.body) <= self.gateway.longest_begun_body and not self.flow.write_paused
 
     def on_response_complete(self) -> None:
         """Does as uvicorn's, but for one timer per answer: `close_if_slow` looks after idle connections too."""
         self.server_state.total_requests += 1
+        assert self._answering is not None
+        if not self._answering.keep_alive and not self.transport.is_closing():
+            self._close()
         if self.transport.is_closing() or self._lingers_since is not None:
             return
         self.flow.resume_reading()
@@ -313,10 +264,5 @@ class Protocol(RequestReader):
         path = self.url.partition(b"?")[0].decode("latin-1")
         status, headers, body = error_answer(self._last_words, path, request_id)
         headers += [(b"content-length", b"%d" % len(body)), (b"x-request-id", request_id.encode()), CLOSE]
-        self.transport.write(message(status, self.shared.date, headers, body))
+        self.transport.write(answer_bytes(status, self.shared.date, headers, body))
         self._close()
-
-
-def message(status: int, date: bytes, headers: Headers, body: bytes) -> bytes:
-    """A whole answer as it goes over the wire."""
-    return b"".join([STATUS_LINE[status], date, *[b"%s: %s\r\n" % header for header in headers], b"\r\n", body])

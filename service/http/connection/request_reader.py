@@ -12,13 +12,13 @@ from typing import Any
 from urllib.parse import unquote
 
 import httptools
-from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import HeadTooLarge, InternalError, NotImplementedHere, ServiceError, TooLarge
-from service.http.calls.exchange import CONNECTION
+from service.http.connection.cycle import Cycle
 from service.http.requests.heads import check_head, escaped, read_target, unreadable, without_offer
+from service.machine.connections import Connections
 
 log = logging.getLogger("contraflow.http")
 
@@ -30,30 +30,11 @@ PIECE = 2**14
 """Bytes looked at together: of the smallest requests, hundreds."""
 
 
-class Cycle(RequestResponseCycle):
-    """One request and its answer."""
-
-    fault: ServiceError | None = None
-    """Why the rest of its body will never come."""
-
-    def break_off(self, fault: ServiceError) -> None:
-        """Has whoever reads the body get `fault`; the connection ends with the answer."""
-        self.fault = fault
-        self.keep_alive = False
-        self.message_event.set()
-
-    async def receive(self) -> ASGIReceiveEvent:
-        message = await super().receive() if self.fault is None else None
-        if self.fault is not None:
-            raise self.fault
-        assert message is not None
-        return message
-
-
 class RequestReader(HttpToolsProtocol):
     """One connection, as far as its requests are read; `begin_in_turn` gets each when its head is there."""
 
     max_head_bytes = 32 * 2**10
+    shared: Connections
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
@@ -117,7 +98,7 @@ class RequestReader(HttpToolsProtocol):
             "root_path": self.root_path,
             "headers": self.headers,
             "state": self.app_state.copy(),
-            "extensions": {CONNECTION: self},
+            "extensions": {},
         }
         self.scope = scope
         self._in_message = True
@@ -223,6 +204,7 @@ class RequestReader(HttpToolsProtocol):
         self.scope["raw_path"] = path
         self.scope["query_string"] = query
         return Cycle(
+            self.shared,
             scope=self.scope,
             transport=self.transport,
             flow=self.flow,

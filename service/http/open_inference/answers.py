@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.http.answers.negotiation import preferred_coding
-from service.http.answers.responses import to_json
+from service.http.answers.responses import JSON, Answer, to_json
 from service.http.open_inference.requests import RequestedOutput
 from service.http.open_inference.tensors import datatype_of, to_binary, to_json_data
 
@@ -22,12 +22,13 @@ SMALLEST_COMPRESSED = 512
 VALUES_IN_A_PIECE = 8192
 
 
-def answer(
-    identity: Mapping[str, Any], outputs: Sequence[tuple[RequestedOutput, Array]]
-) -> tuple[bytes, dict[str, str]]:
-    """Body and headers. `identity` holds model_name, model_version and perhaps id.
+def infer_answer(
+    identity: Mapping[str, Any], outputs: Sequence[tuple[RequestedOutput, Array]], accept_encoding: str
+) -> Answer:
+    """Write an infer answer, in the content coding that the client likes best.
 
-    An answer with binary outputs says how long its JSON is; one without must not.
+    `identity` holds model_name, model_version and perhaps id. An answer with binary outputs says in a header how long
+    its JSON is; one without must not.
     """
     described, raw = [], []
     for requested, array in outputs:
@@ -44,10 +45,13 @@ def answer(
         else:
             described.append(b'%s,"data":[%s]}' % (to_json(entry)[:-1], b",".join(_data_in_pieces(array))))
     document = b'%s,"outputs":[%s]}' % (to_json(identity)[:-1], b",".join(described))
-    if not raw:
-        return document, {"content-type": "application/json"}
-    headers = {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(document))}
-    return b"".join([document, *raw]), headers
+    headers = [JSON]
+    if raw:
+        headers = [(b"content-type", b"application/octet-stream"), (HEADER_LENGTH.encode(), b"%d" % len(document))]
+    body, coding = compressed(b"".join([document, *raw]), accept_encoding)
+    if coding is not None:
+        headers.append((b"content-encoding", coding.encode()))
+    return Answer(200, [*headers, (b"vary", b"accept-encoding")], body)
 
 
 def _data_in_pieces(array: Array) -> Iterator[bytes]:

@@ -10,7 +10,6 @@ elsewhere (`submission.py`).
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -78,13 +77,6 @@ def read_form(body: bytes, content_type: bytes, options: Collection[str], limits
             "(curl --data-binary @FILE), multipart/form-data (curl -F image=@FILE), or JSON."
         )
     return Form((body,), (None,))
-
-
-async def read_form_off_the_loop(body: bytes, content_type: bytes, options: Collection[str], limits: Limits) -> Form:
-    """`read_form`, in a thread where the body is large."""
-    if len(body) > LARGE_BODY:
-        return await asyncio.to_thread(read_form, body, content_type, options, limits)
-    return read_form(body, content_type, options, limits)
 
 
 def kind_of(content_type: bytes, body: bytes) -> Kind:

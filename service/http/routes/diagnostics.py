@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 import numpy as np
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter
 from numpy.typing import NDArray
 
 from service.bundles.registry import ServedModel
@@ -17,7 +17,9 @@ from service.diagnostics import compare, features, pictures, scores, shattering
 from service.diagnostics.gradients import Diagnosis, Measured, diagnose
 from service.diagnostics.measurement import RunGraph, measure_gradients
 from service.diagnostics.schemas import (
-    Answer,
+    Answer as Diagnosed,
+)
+from service.diagnostics.schemas import (
     ComparedModel,
     Comparison,
     Features,
@@ -28,20 +30,28 @@ from service.diagnostics.schemas import (
     Shattering,
 )
 from service.diagnostics.verdicts.verdict import Thresholds
-from service.engine.engine import Engine
 from service.errors import InvalidParameter
 from service.http.answers.negotiation import prefers
-from service.http.answers.openapi import ERRORS, PICTURE, SEVERAL_MODELS, TWO_MODELS, Responses, image_request, number
-from service.http.answers.responses import identity
+from service.http.answers.openapi import (
+    ERRORS,
+    PICTURE,
+    SEVERAL_MODELS,
+    TWO_MODELS,
+    Responses,
+    image_request,
+    names_of,
+    number,
+)
+from service.http.answers.responses import JSON, Answer, identity
+from service.http.calls.call import Call
 from service.http.requests.submission import Submission
-from service.http.routes.dependencies import EngineDependency, SubmissionDependency
+from service.http.routes.submissions import read_submission
 from service.images.preprocess import normalise
 
 Array = NDArray[Any]
 
-JSON: Final = "application/json"
 SVG: Final = "image/svg+xml"
-BY_ACCEPT: Final = {"vary": "accept"}
+BY_ACCEPT: Final = (b"vary", b"accept")
 MOST_FEATURE_IMAGES: Final = 4
 """Pictures of every layer are large; more images take more requests."""
 PLOT: Final = {SVG: {"schema": {"type": "string"}}}
@@ -75,56 +85,66 @@ CHANNELS: Final = number(
     maximum=features.MOST_CHANNELS,
 )
 
+GRADIENTS: Final = image_request("label", "include", "format", thresholds=True, example=LABELLED, **THRESHOLDS)
+COMPARISON: Final = image_request(
+    *("label", "include", "format"),
+    thresholds=True,
+    example={**LABELLED, "model": TWO_MODELS},
+    model=SEVERAL_MODELS,
+    **THRESHOLDS,
+)
+SHATTERING: Final = image_request("label", "format", example=LABELLED, points=POINTS, shattered=SHATTERED)
+SCORES: Final = image_request("label", "format", example=LABELLED)
+FEATURES: Final = image_request("label", "format", example=LABELLED, channels=CHANNELS)
+
 router = APIRouter(prefix="/diagnostics", tags=["diagnostics"])
 
 
-def answers(schema: type[Answer]) -> Responses:
+def answers(schema: type[Diagnosed]) -> Responses:
     """The documentation of an endpoint that answers `schema`, or a plot of it."""
     return {200: {"model": schema, "content": PLOT, "description": "the diagnosis, or a plot of it"}} | ERRORS
 
 
 @router.post(
     "/gradients",
+    response_model=None,
     responses=answers(Gradients),
-    openapi_extra=image_request("label", "include", "format", thresholds=True, example=LABELLED, **THRESHOLDS),
+    openapi_extra=GRADIENTS,
 )
-async def gradients(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
+async def gradients(call: Call) -> Answer:
     """Gradient norms per layer and sample, and a verdict for every layer and the model.
 
     Its thresholds may also stand together in the object `thresholds` of a JSON body.
     """
+    submission = await read_submission(call, names_of(GRADIENTS))
     model, thresholds = submission.model, read_thresholds(submission)
     pixels = await submission.pixels(model)
     labels = submission.class_indices(model)
-    run = runner(engine, model, submission)
+    run = runner(call, model)
     measured = await measure_gradients(run, model.bundle, pixels, labels, submission.include)
     saliencies = None
     if "input_gradient" in submission.include:
         saliencies = await _input_gradients(run, model, pixels, labels)
     diagnosis = diagnose(model.bundle, measured, thresholds)
     answer = _gradients_answer(model, submission, diagnosis, measured, saliencies)
-    return respond(request, submission, answer)
+    return respond(call, submission, answer)
 
 
 @router.post(
     "/compare",
     name="compare",
+    response_model=None,
     responses=answers(Comparison),
-    openapi_extra=image_request(
-        *("label", "include", "format"),
-        thresholds=True,
-        example={**LABELLED, "model": TWO_MODELS},
-        model=SEVERAL_MODELS,
-        **THRESHOLDS,
-    ),
+    openapi_extra=COMPARISON,
 )
-async def compare_models(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
+async def compare_models(call: Call) -> Answer:
     """The same images through several models (`model` repeated, `name@version` for one version)."""
+    submission = await read_submission(call, names_of(COMPARISON))
     if len(submission.models) < 2:
         raise InvalidParameter("Name two models or more: repeat `model`, as name or name@version.")
     thresholds = read_thresholds(submission)
     compared = await asyncio.gather(
-        *[_compared_model(engine, model, submission, thresholds) for model in submission.models]
+        *[_compared_model(call, model, submission, thresholds) for model in submission.models]
     )
     found = compare.differences(compared)
     answer = Comparison(
@@ -134,17 +154,19 @@ async def compare_models(request: Request, submission: SubmissionDependency, eng
         predictions_differ=compare.predictions_differ(compared),
         because=compare.because(compared, found),
     )
-    return respond(request, submission, answer)
+    return respond(call, submission, answer)
 
 
 @router.post(
     "/shattering",
     name="shattering",
+    response_model=None,
     responses=answers(Shattering),
-    openapi_extra=image_request("label", "format", example=LABELLED, points=POINTS, shattered=SHATTERED),
+    openapi_extra=SHATTERING,
 )
-async def shattered_gradients(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
+async def shattered_gradients(call: Call) -> Answer:
     """Input gradients along the straight path between two images (or one and noise)."""
+    submission = await read_submission(call, names_of(SHATTERING))
     model = submission.model
     if len(submission.images) > 2:
         raise InvalidParameter(f"Send one or two images, not {len(submission.images)}.")
@@ -154,7 +176,7 @@ async def shattered_gradients(request: Request, submission: SubmissionDependency
     if len(pixels) == 1:
         pixels = np.concatenate([pixels, shattering.noise_image(pixels.shape[1:])[None]])
     ends = normalise(pixels, model.bundle.input)
-    run = runner(engine, model, submission)
+    run = runner(call, model)
     label = int(submission.class_indices(model)[0])
     if label < 0:
         label = int(np.argmax((await run("forward", ends[:1]))["logits"][0]))
@@ -173,21 +195,23 @@ async def shattered_gradients(request: Request, submission: SubmissionDependency
         probability=probabilities(outputs["logits"])[:, label].tolist(),
         verdict=shattering.judge(found, threshold),
     )
-    return respond(request, submission, answer)
+    return respond(call, submission, answer)
 
 
 @router.post(
     "/scores",
     name="scores",
+    response_model=None,
     responses=answers(Scores),
-    openapi_extra=image_request("label", "format", example=LABELLED),
+    openapi_extra=SCORES,
 )
-async def image_scores(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
+async def image_scores(call: Call) -> Answer:
     """How foreign each image is to the model, and, with labels, how hard or wrongly labelled."""
+    submission = await read_submission(call, names_of(SCORES))
     model = submission.model
     labels = submission.class_indices(model)
     pixels = await submission.pixels(model)
-    run = runner(engine, model, submission)
+    run = runner(call, model)
     reference = scores.read_reference(model.stored)
     norms = await run("weight_norms", pixels, labels)
     predicted_norms: dict[str, Array] | None = norms
@@ -198,24 +222,26 @@ async def image_scores(request: Request, submission: SubmissionDependency, engin
         samples=scores.score(model.bundle, norms, labels, predicted_norms, reference),
         notes=[] if reference else ["layer_norm_distance is null: the bundle has no reference statistics."],
     )
-    return respond(request, submission, answer)
+    return respond(call, submission, answer)
 
 
 @router.post(
     "/features",
     name="features",
+    response_model=None,
     responses=answers(Features),
-    openapi_extra=image_request("label", "format", example=LABELLED, channels=CHANNELS),
+    openapi_extra=FEATURES,
 )
-async def layer_features(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
+async def layer_features(call: Call) -> Answer:
     """What each layer makes of an image: statistics, its strongest channels, and the input gradient."""
+    submission = await read_submission(call, names_of(FEATURES))
     model = submission.model
     if len(submission.images) > MOST_FEATURE_IMAGES:
         raise InvalidParameter(f"Send at most {MOST_FEATURE_IMAGES} images, not {len(submission.images)}.")
     channels = read_integer(submission, "channels", features.CHANNELS, 1, features.MOST_CHANNELS)
     pixels = await submission.pixels(model)
     labels = submission.class_indices(model)
-    run = runner(engine, model, submission)
+    run = runner(call, model)
     maps, activations = await asyncio.gather(run("feature_maps", pixels), run("activations", pixels))
     saliencies = await _input_gradients(run, model, pixels, labels)
     predicted = np.argmax(maps["logits"], axis=1)
@@ -232,22 +258,22 @@ async def layer_features(request: Request, submission: SubmissionDependency, eng
         ],
         separability=features.separability_by_depth(model.bundle),
     )
-    return respond(request, submission, answer)
+    return respond(call, submission, answer)
 
 
 # ---------------------------------------------------------------- what they share
 
 
-def runner(engine: Engine, model: ServedModel, submission: Submission) -> RunGraph:
-    """`RunGraph` of `model` for this request."""
+def runner(call: Call, model: ServedModel) -> RunGraph:
+    """Return the `RunGraph` of `model` for this call."""
 
     async def run(graph: GraphName, images: Array, labels: NDArray[np.int64] | None = None) -> dict[str, Array]:
-        return await engine.run(model, graph, images, labels, request=submission.request)
+        return await call.service.engine.run(model, graph, images, labels, request=call.context)
 
     return run
 
 
-def respond(request: Request, submission: Submission, answer: Answer) -> Response:
+def respond(call: Call, submission: Submission, found: Diagnosed) -> Answer:
     """`answer` as JSON, or as a plot where `format` says so or else `Accept` prefers SVG to JSON.
 
     A caller who accepts neither gets JSON: the answer is paid for, and can be read.
@@ -255,16 +281,16 @@ def respond(request: Request, submission: Submission, answer: Answer) -> Respons
     Raises:
         InvalidParameter: another format.
     """
-    accept = ", ".join(request.headers.getlist("accept"))
-    form = submission.option("format", "svg" if prefers(accept, SVG, JSON) else "json")
+    accept = ", ".join(call.headers.getlist("accept"))
+    form = submission.option("format", "svg" if prefers(accept, SVG, "application/json") else "json")
     if form == "svg":
         from service.diagnostics.drawing import plots  # over a megabyte that JSON has no use for
 
         families = {model.name: model.bundle.architecture.family for model in submission.models}
-        return Response(plots.plot(answer, families), media_type=SVG, headers=BY_ACCEPT)
+        return Answer(200, [(b"content-type", SVG.encode()), BY_ACCEPT], plots.plot(found, families).encode())
     if form != "json":
         raise InvalidParameter(f"`format` is json or svg, not {str(form)[:40]!r}.")
-    return Response(answer.model_dump_json(), media_type=JSON, headers=BY_ACCEPT)
+    return Answer(200, [JSON, BY_ACCEPT], found.model_dump_json().encode())
 
 
 def read_thresholds(submission: Submission) -> Thresholds:
@@ -332,10 +358,10 @@ def _gradients_answer(
 
 
 async def _compared_model(
-    engine: Engine, model: ServedModel, submission: Submission, thresholds: Thresholds
+    call: Call, model: ServedModel, submission: Submission, thresholds: Thresholds
 ) -> ComparedModel:
     pixels = await submission.pixels(model)
-    run = runner(engine, model, submission)
+    run = runner(call, model)
     measured = await measure_gradients(run, model.bundle, pixels, submission.class_indices(model), submission.include)
     diagnosis = diagnose(model.bundle, measured, thresholds)
     return ComparedModel(

@@ -7,13 +7,14 @@ folder that the document itself lies in, so that it is right behind a proxy that
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from starlette.routing import BaseRoute
 
 from service.bundles.registry import Registry
 from service.http.answers.openapi import (
@@ -73,9 +74,9 @@ def operation_id(route: APIRoute) -> str:
 class OpenApiDocument:
     """The document of one application; made on its first use."""
 
-    def __init__(self, app: FastAPI, registry: Registry, *, needs_key: bool) -> None:
+    def __init__(self, routes: Sequence[BaseRoute], registry: Registry, *, needs_key: bool) -> None:
         """`needs_key`: whether API keys are configured; examples then name no models, since anyone may read them."""
-        self._app = app
+        self._routes = routes
         self._registry = registry
         self._needs_key = needs_key
         self._document: Json | None = None
@@ -89,7 +90,7 @@ class OpenApiDocument:
         return filled
 
     def _put_together(self) -> Json:
-        document: Json = self._app.openapi()
+        document: Json = get_openapi(title="Contraflow", version="0.1.0", routes=self._routes, servers=SERVERS)
         components = document["components"]
         schemas = models_json_schema(
             [(model, "serialization") for model in BESIDES], ref_template="#/components/schemas/{model}"
