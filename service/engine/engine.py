@@ -130,7 +130,7 @@ class Engine:
         try:
             self.scheduler.submit(tickets, request.deadline)
         except ServiceError:
-            job.tickets = ()  # job and tickets refer to each other: garbage for the collector, if left
+            job.tickets = []  # job and tickets refer to each other: garbage for the collector, if left
             raise
         request.add(job)
         if not request.background:

@@ -35,16 +35,12 @@ class Job:
         self._on_outcome = on_outcome
         self._request = request
         size = max(1, len(images)) if graph.exclusive else graph.best_batch
-        self.tickets: Sequence[Ticket] = [
-            Ticket(
-                graph,
-                images[start : start + size],
-                None if labels is None else labels[start : start + size],
-                self._settle,
-                background=request.background,
-            )
-            for start in range(0, max(1, len(images)), size)
-        ]
+        self.tickets: list[Ticket] = []
+        for start in range(0, max(1, len(images)), size):
+            part = slice(start, start + size)
+            labels_of_part = None if labels is None else labels[part]
+            ticket = Ticket(graph, images[part], labels_of_part, self._settle, background=request.background)
+            self.tickets.append(ticket)
         self._unsettled = len(self.tickets)
 
     def abandon(self, error: Exception) -> None:
@@ -62,28 +58,25 @@ class Job:
             self._end(outcome if len(self.tickets) == 1 else _joined(self.tickets))
 
     def _end(self, outcome: Outcome) -> None:
-        tickets, self.tickets = self.tickets, ()  # no cycle is left to the garbage collector
+        tickets, self.tickets = self.tickets, []  # no cycle is left to the garbage collector
         self._request.remove(self)
         for ticket in tickets:
             if not ticket.settled:
                 ticket.abandon(InternalError("The rest of the request failed."))
-        _account(self._request, tickets[0], tickets[-1])
+        # Contiguous stages since the submission: queued until the first ticket was taken, then decoding, then running.
+        request, first, last = self._request, tickets[0], tickets[-1]
+        if first.taken:
+            request.account("queue", first.taken)
+        if first.decoded:
+            request.account("decode", first.decoded)
+            request.account("run", max(last.finished, first.decoded))
+        request.account("queue")
         self._on_outcome(outcome)
 
 
 def _joined(tickets: Sequence[Ticket]) -> dict[str, Array]:
     parts = [ticket.outcome for ticket in tickets if isinstance(ticket.outcome, dict)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _account(request: RequestContext, first: Ticket, last: Ticket) -> None:
-    """Share out the time since the submission: queued until the first ticket was taken, then decoding, then running."""
-    if first.taken:
-        request.account("queue", first.taken)
-    if first.decoded:
-        request.account("decode", first.decoded)
-        request.account("run", max(last.finished, first.decoded))
-    request.account("queue")
 
 
 class Ticket:

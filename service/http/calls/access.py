@@ -21,14 +21,16 @@ class Access:
         self._digests = [bytes.fromhex(digest.removeprefix("sha256:")) for digest in digests]
         self._allowances = [Allowance(requests_per_second) for _ in digests] if requests_per_second else []
 
-    def check(self, path: str, headers: Mapping[bytes, bytes]) -> None:
-        """A key is taken from `Authorization: Bearer` or `X-API-Key`.
+    def check(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> None:
+        """Check the key in `Authorization: Bearer` or `X-API-Key`, and use its rate.
+
+        OPTIONS needs no key: it says nothing that the documentation does not, and browsers ask it without one.
 
         Raises:
-            Unauthorized: it is missing or not known.
-            RateLimited: it has used its rate.
+            Unauthorized: the key is missing or not known.
+            RateLimited: the key has used its rate.
         """
-        if not self._digests or path.startswith(OPEN_PATHS):
+        if not self._digests or method == "OPTIONS" or path.startswith(OPEN_PATHS):
             return
         number = self._number(headers)
         if number is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from starlette.routing import BaseRoute, Route
@@ -14,17 +14,16 @@ WHOLE_SERVER = "*"
 
 
 class Addresses:
-    """All routes of the service.
-
-    Paths without parameters win over patterns that match them too.
-    """
+    """All routes of the service; a path without parameters wins over patterns that match it too."""
 
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
         self._routes = [route for route in routes if isinstance(route, Route)]
-        self._by_path: dict[str, list[Route]] = {}
-        for route in self._routes:
-            if not route.param_convertors:
-                self._by_path.setdefault(route.path, []).append(route)
+        self._without_parameters = {
+            (method, route.path): route
+            for route in self._routes
+            for method in route.methods or ()
+            if not route.param_convertors
+        }
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, Any]]:
         """Return the route for a request, and the parameters in its path.
@@ -33,9 +32,12 @@ class Addresses:
             NotFound: there is no such address.
             MethodNotAllowed: the address does not take that method.
         """
+        known = self._without_parameters.get((method, path))
+        if known is not None:
+            return known, {}
         at_path = self._at(path)
         for route in at_path:
-            if route.methods is None or method in route.methods:
+            if method in (route.methods or ()):
                 return route, _path_parameters(route, path)
         if not at_path:
             raise nothing_at(path)
@@ -57,11 +59,8 @@ class Addresses:
         """Return the pattern under which requests for `path` are counted."""
         return next((route.path for route in self._at(path)), "other")
 
-    def _at(self, path: str) -> Sequence[Route]:
-        return self._by_path.get(path) or list(self._matching(path))
-
-    def _matching(self, path: str) -> Iterator[Route]:
-        return (route for route in self._routes if route.path_regex.match(path))
+    def _at(self, path: str) -> list[Route]:
+        return [route for route in self._routes if route.path_regex.match(path)]
 
 
 def nothing_at(path: str) -> NotFound:
@@ -70,8 +69,6 @@ def nothing_at(path: str) -> NotFound:
 
 
 def _path_parameters(route: Route, path: str) -> dict[str, Any]:
-    if not route.param_convertors:
-        return {}
     match = route.path_regex.match(path)
     assert match is not None
     return {name: route.param_convertors[name].convert(value) for name, value in match.groupdict().items()}

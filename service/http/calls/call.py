@@ -46,23 +46,18 @@ class Call(HTTPConnection[Any]):
         self.parameters: dict[str, Any] = {}
         """Parameters in the path."""
         self.fields: dict[bytes, bytes] = dict(scope["headers"])
-        self.context = RequestContext(_request_id(self.fields), scope["client"])
+        given = self.fields.get(b"x-request-id")
+        request_id = given.decode() if given is not None and ACCEPTABLE_ID.fullmatch(given) else None
+        self.context = RequestContext(request_id, scope["client"])
         self.body = b""
-        self._route: str | None = None
+        self.route: str | None = None
+        """Pattern of the address, once its endpoint is found; the call is counted under it."""
         self._held: HeldBytes | None = None
         """Of the budget for large bodies."""
         self._status = 0
         self._client_gone: asyncio.Event | None = None
 
     # From the request to its endpoint
-
-    def check_access(self) -> None:
-        """Raise `Unauthorized` or `RateLimited` unless the caller may call.
-
-        OPTIONS says nothing that the documentation does not, and browsers ask it without a key.
-        """
-        if self.method != "OPTIONS":
-            self.service.access.check(self.path, self.fields)
 
     async def read_body(self, receive: Receive) -> None:
         """Read the whole body within the limits; a GET has none.
@@ -85,16 +80,10 @@ class Call(HTTPConnection[Any]):
         Raises:
             MalformedRequest: `X-Deadline-Ms` is not a positive number.
         """
-        deadlines = self.service.deadlines
-        deadlines.start(self.context, _deadline(self.fields, deadlines.usual))
+        deadlines, given = self.service.deadlines, self.fields.get(b"x-deadline-ms")
+        seconds = deadlines.usual if given is None else min(_seconds(given), deadlines.usual)
+        deadlines.start(self.context, seconds)
         self.exchange.on_lost = self.lost
-        if self.exchange.lost:
-            self.lost()
-
-    @property
-    def is_encoded(self) -> bool:
-        """True if the body may have a content coding."""
-        return bool(self.body) and b"content-encoding" in self.fields
 
     async def decode_body(self) -> None:
         """Replace the body by its content, without its content coding.
@@ -102,24 +91,10 @@ class Call(HTTPConnection[Any]):
         Raises:
             UnsupportedCoding, MalformedRequest, TooLarge, QueueFull: as `BodyReader.decoded`.
         """
-        if self.is_encoded:
+        if self.body and b"content-encoding" in self.fields:
             self._held = self._held or HeldBytes()
             codings = b", ".join(values_of(self.scope["headers"], b"content-encoding"))
             self.body = await self.service.bodies.decoded(self.body, codings, self._held)
-
-    def begin(self) -> Awaitable[Answer | Response] | None:
-        """Call the endpoint at this address, and return what it returns: see `Endpoint`.
-
-        Raises:
-            NotFound, MethodNotAllowed: there is none, or not for this method.
-            ServiceError: the endpoint refuses the call.
-        """
-        if self.method == "OPTIONS":
-            return _allowed_methods(self)
-        route, self.parameters = self.service.addresses.find(self.method, self.path)
-        self._route = route.path
-        endpoint: Endpoint = route.endpoint
-        return endpoint(self)
 
     def lost(self) -> None:
         """Give up everything that is under way for a client that has gone."""
@@ -136,7 +111,7 @@ class Call(HTTPConnection[Any]):
         answer = self._error_answer(outcome) if isinstance(outcome, Exception) else outcome
         if answer is not None:
             self._status = answer.status
-            self.exchange.write(*self._complete_answer(answer))
+            self.exchange.write(answer.status, self._all_headers(answer), answer.body)
         self.finish()
 
     async def answer_when(self, pending: Awaitable[Answer | Response]) -> None:
@@ -158,7 +133,7 @@ class Call(HTTPConnection[Any]):
         service.deadlines.end(context)
         if self._held is not None:
             service.bodies.release(self._held)
-        route = self._route or service.addresses.pattern(self.path)
+        route = self.route or service.addresses.pattern(self.path)
         outcome = outcome_of(self._status, gone=isinstance(context.abandoned_by, ClientGone))
         service.ledger.request_finished(route, outcome, self._status, context)
 
@@ -167,7 +142,7 @@ class Call(HTTPConnection[Any]):
             await self._send_response(answer)
         else:
             self._status = answer.status
-            await self.exchange.answer(*self._complete_answer(answer))
+            await self.exchange.answer(answer.status, self._all_headers(answer), answer.body)
 
     async def _send_response(self, response: Response) -> None:
         """Send a file: its messages go to the client one by one, or together if the first has the whole body."""
@@ -196,13 +171,12 @@ class Call(HTTPConnection[Any]):
 
         await response(self.scope, receive, send)
 
-    def _complete_answer(self, answer: Answer) -> Answer:
-        """Add the headers that every answer has, and those of an answer whose body is known."""
-        status, headers, body = answer
-        headers = [*headers, (b"content-length", b"%d" % len(body)), *self._common_headers()]
-        if status in (408, 413):
+    def _all_headers(self, answer: Answer) -> Headers:
+        """Return the headers of a whole answer, with those that every answer has."""
+        headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body)), *self._common_headers()]
+        if answer.status in (408, 413):
             headers.append(CLOSE)
-        return Answer(status, headers, body)
+        return headers
 
     def _common_headers(self) -> Headers:
         """Return the headers of every answer; the request's clock stands still from here on."""
@@ -236,28 +210,16 @@ may return None for a call that has none either, and give its answer by `Call.an
 """
 
 
-async def _allowed_methods(call: Call) -> Answer:
-    return Answer(200, [(b"allow", call.service.addresses.allow(call.path).encode())], b"")
-
-
-def _request_id(fields: dict[bytes, bytes]) -> str | None:
-    given = fields.get(b"x-request-id")
-    return given.decode() if given is not None and ACCEPTABLE_ID.fullmatch(given) else None
-
-
-def _deadline(fields: dict[bytes, bytes], longest: float) -> float:
-    """Return the seconds that `X-Deadline-Ms` gives the request, `longest` at most.
+def _seconds(milliseconds: bytes) -> float:
+    """Return what `X-Deadline-Ms` says, in seconds.
 
     Raises:
         MalformedRequest: not a positive number.
     """
-    given = fields.get(b"x-deadline-ms")
-    if given is None:
-        return longest
     try:
-        seconds = float(given) / 1e3
+        seconds = float(milliseconds) / 1e3
     except ValueError:
         seconds = float("nan")
     if not seconds > 0:
         raise MalformedRequest("X-Deadline-Ms must be a positive number of milliseconds.")
-    return min(seconds, longest)
+    return seconds

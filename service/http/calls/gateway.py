@@ -9,7 +9,7 @@ There are no middleware classes: between the server and an endpoint they would h
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 from starlette.responses import Response
@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from service.engine.ledger import outcome_of
 from service.engine.request_context import RequestContext
 from service.http.answers.responses import Answer
-from service.http.calls.call import Call
+from service.http.calls.call import Call, Endpoint
 from service.http.calls.exchange import EXCHANGE, Exchange
 from service.http.calls.service import Service
 
@@ -38,11 +38,14 @@ class Gateway:
         """Begin a request whose body is there; return what is left to do in a task, if anything is."""
         call = Call(scope, exchange, self.service)
         try:
-            call.check_access()
+            self.service.access.check(call.method, call.path, call.fields)
             if call.method != "GET":
                 call.body = body
             call.start()
-            pending = _decode_and_begin(call) if call.is_encoded else call.begin()
+            if body and b"content-encoding" in call.fields:
+                pending: Awaitable[Answer | Response] | None = _decode_and_begin(call)
+            else:
+                pending = _begin(call)
         except Exception as error:
             call.answer(error)
             return None
@@ -65,14 +68,35 @@ class Gateway:
 
 
 async def _read_and_begin(call: Call, receive: Receive) -> Answer | Response:
-    call.check_access()
+    call.service.access.check(call.method, call.path, call.fields)
     await call.read_body(receive)
     call.start()
+    if call.exchange.lost:
+        call.lost()
     return await _decode_and_begin(call)
 
 
 async def _decode_and_begin(call: Call) -> Answer | Response:
     await call.decode_body()
-    pending = call.begin()
+    pending = _begin(call)
     assert pending is not None
     return await pending
+
+
+def _begin(call: Call) -> Awaitable[Answer | Response] | None:
+    """Call the endpoint, and return what it returns: see `Endpoint`.
+
+    Raises:
+        NotFound, MethodNotAllowed: there is none at this address, or not for this method.
+        ServiceError: the endpoint refuses the call.
+    """
+    if call.method == "OPTIONS":
+        return _allowed_methods(call)
+    route, call.parameters = call.service.addresses.find(call.method, call.path)
+    call.route = route.path
+    endpoint: Endpoint = route.endpoint
+    return endpoint(call)
+
+
+async def _allowed_methods(call: Call) -> Answer:
+    return Answer(200, [(b"allow", call.service.addresses.allow(call.path).encode())], b"")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -19,11 +18,9 @@ class Cycle(RequestResponseCycle):
     It is the `Exchange` of `service.http.calls`.
     """
 
-    def __init__(self, connections: Connections, **keywords: Any) -> None:
-        super().__init__(**keywords)
-        self.on_lost: Callable[[], None] | None = None
-        self._connections = connections
-        self._fault: ServiceError | None = None
+    connections: Connections
+    on_lost: Callable[[], None] | None = None
+    _fault: ServiceError | None = None
 
     @property
     def lost(self) -> bool:
@@ -74,7 +71,7 @@ class Cycle(RequestResponseCycle):
             self.keep_alive = False
             headers = [*headers, CLOSE]
         content = b"" if self.scope["method"] == "HEAD" else body
-        self.transport.write(answer_bytes(status, self._connections.date, headers, content))
+        self.transport.write(answer_bytes(status, self.connections.date, headers, content))
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
         self.message_event.set()

@@ -49,9 +49,13 @@ def predict(call: Call) -> Awaitable[Answer] | None:
     if not body or kind_of(call.fields.get(b"content-type", b""), body) != "raw":
         return _predict_form(call)
     name, version, top_k = _selection(call.scope["query_string"])
-    prediction = Prediction(call, call.service.registry.select(name, version), (body,), top_k)
-    if call.in_task or not prediction.begin():
+    service = call.service
+    model = service.registry.select(name, version)
+    prediction = Prediction(call, model, (body,), top_k)
+    graph = model.graph("forward")
+    if call.in_task or not prediction.is_small or graph.state != "ready":
         return prediction.answer()
+    service.engine.submit(graph, (body,), prediction.deliver, request=call.context)
     return None
 
 
@@ -65,29 +69,17 @@ async def _predict_form(call: Call) -> Answer:
 class Prediction:
     """The run of one call's images through one model."""
 
-    __slots__ = ("_call", "_images", "_is_small", "_model", "_top_k")
+    __slots__ = ("_call", "_images", "_model", "_top_k", "is_small")
 
     def __init__(self, call: Call, model: ServedModel, images: tuple[bytes, ...], top_k: int) -> None:
         self._call = call
         self._model = model
         self._images = images
         self._top_k = top_k
-        self._is_small = len(images) == 1 and call.service.runtime.provider == CPU and _is_small(images[0])
-        """Whether a run slot decodes it."""
-
-    def begin(self) -> bool:
-        """Begin the run of one small image by a model that is ready; the call gets its answer by callback.
-
-        Returns whether it is one.
-
-        Raises:
-            ServiceError: refused (queue, deadline); the call is not answered then.
-        """
-        graph = self._model.graph("forward")
-        if not self._is_small or graph.state != "ready":
-            return False
-        self._call.service.engine.submit(graph, self._images, self._deliver, request=self._call.context)
-        return True
+        one_on_cpu = len(images) == 1 and call.service.runtime.provider == CPU
+        pixels = quick_pixel_count(images[0]) if one_on_cpu else None
+        self.is_small = pixels is not None and pixels <= SMALL_IMAGE
+        """True if there is one image, and the run slot decodes it."""
 
     async def answer(self) -> Answer:
         """Load the model if need be, decode the images, run them, and return the answer."""
@@ -95,12 +87,13 @@ class Prediction:
         graph = model.graph("forward")
         if graph.state != "ready":
             await service.engine.load(model, graph, len(images), context)  # first: pixels take more room than files
-        if self._is_small:
+        if self.is_small:
             return self._written(await service.engine.run(model, "forward", images, request=context))
         pixels = await service.decode_pool.pixels(images, model.bundle.input, context)
         return self._written(await service.engine.run(model, "forward", pixels, request=context))
 
-    def _deliver(self, outcome: Outcome) -> None:
+    def deliver(self, outcome: Outcome) -> None:
+        """Answer the call by callback, when the engine has run its image."""
         answer: Answer | Exception
         try:
             answer = outcome if isinstance(outcome, Exception) else self._written(outcome)
@@ -113,11 +106,6 @@ class Prediction:
         if sampler.share:
             sampler.offer(self._model, self._images)
         return Answer(200, [JSON], _writer(self._model).write(outputs, self._top_k, self._call.context.id))
-
-
-def _is_small(image: bytes) -> bool:
-    pixels = quick_pixel_count(image)
-    return pixels is not None and pixels <= SMALL_IMAGE
 
 
 _WRITERS: WeakKeyDictionary[ServedModel, AnswerWriter] = WeakKeyDictionary()

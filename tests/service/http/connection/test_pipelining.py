@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
-from service.http.connection.protocol import MOST_PIPELINED
-from service.http.connection.request_reader import PIECE
+from service.http.connection.request_reader import MOST_PIPELINED, PIECE
 from tests.service.live_server import LiveServer, picture, running, wait_until
 from tests.service.raw_http import CLOSE, RawAnswer, chunked, get, head, post, read_answers, talk
 from tests.service.tiny_bundles import write_bundle
