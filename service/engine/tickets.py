@@ -34,9 +34,10 @@ class Job:
         """`on_outcome` is called once, on the event loop's thread, and must not raise."""
         self._on_outcome = on_outcome
         self._request = request
-        size = max(1, len(images)) if graph.exclusive else graph.best_batch
+        count = max(1, len(images))
+        size = count if graph.exclusive else graph.best_batch
         self.tickets: list[Ticket] = []
-        for start in range(0, max(1, len(images)), size):
+        for start in range(0, count, size):
             part = slice(start, start + size)
             labels_of_part = None if labels is None else labels[part]
             ticket = Ticket(graph, images[part], labels_of_part, self._settle, background=request.background)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import fields
 from typing import Any, Final
 
 import numpy as np
@@ -34,17 +33,13 @@ from service.errors import InvalidParameter
 from service.http.answers.negotiation import prefers
 from service.http.answers.openapi import (
     ERRORS,
-    PICTURE,
-    SEVERAL_MODELS,
-    TWO_MODELS,
     Responses,
-    image_request,
     names_of,
-    number,
 )
 from service.http.answers.responses import JSON, Answer, identity
 from service.http.calls.call import Call
 from service.http.requests.submission import Submission
+from service.http.routes import diagnosis_options as options
 from service.http.routes.submissions import read_submission
 from service.images.preprocess import normalise
 
@@ -55,47 +50,6 @@ BY_ACCEPT: Final = (b"vary", b"accept")
 MOST_FEATURE_IMAGES: Final = 4
 """Pictures of every layer are large; more images take more requests."""
 PLOT: Final = {SVG: {"schema": {"type": "string"}}}
-LABELLED: Final = {"images": [{"data": PICTURE, "label": 0}]}
-"""A JSON body for documentation's sake; every model has a class 0."""
-
-THRESHOLDS: Final = {
-    one.name: number(
-        f"a threshold of the verdict: {one.metadata['meaning']}; source: {one.metadata['source']}",
-        default=one.default,
-        exclusiveMinimum=0,
-    )
-    for one in fields(Thresholds)
-}
-POINTS: Final = number(
-    "points on the path",
-    type="integer",
-    default=shattering.POINTS,
-    minimum=shattering.LEAST_POINTS,
-    maximum=shattering.MOST_POINTS,
-)
-SHATTERED: Final = number(
-    f"spectral exponent below which the gradient is shattered; source: {shattering.SOURCE}",
-    default=shattering.SHATTERED,
-)
-CHANNELS: Final = number(
-    "pictures per layer",
-    type="integer",
-    default=features.CHANNELS,
-    minimum=1,
-    maximum=features.MOST_CHANNELS,
-)
-
-GRADIENTS: Final = image_request("label", "include", "format", thresholds=True, example=LABELLED, **THRESHOLDS)
-COMPARISON: Final = image_request(
-    *("label", "include", "format"),
-    thresholds=True,
-    example={**LABELLED, "model": TWO_MODELS},
-    model=SEVERAL_MODELS,
-    **THRESHOLDS,
-)
-SHATTERING: Final = image_request("label", "format", example=LABELLED, points=POINTS, shattered=SHATTERED)
-SCORES: Final = image_request("label", "format", example=LABELLED)
-FEATURES: Final = image_request("label", "format", example=LABELLED, channels=CHANNELS)
 
 router = APIRouter(prefix="/diagnostics", tags=["diagnostics"])
 
@@ -109,15 +63,15 @@ def answers(schema: type[Diagnosed]) -> Responses:
     "/gradients",
     response_model=None,
     responses=answers(Gradients),
-    openapi_extra=GRADIENTS,
+    openapi_extra=options.GRADIENTS,
 )
 async def gradients(call: Call) -> Answer:
     """Gradient norms per layer and sample, and a verdict for every layer and the model.
 
     Its thresholds may also stand together in the object `thresholds` of a JSON body.
     """
-    submission = await read_submission(call, names_of(GRADIENTS))
-    model, thresholds = submission.model, read_thresholds(submission)
+    submission = await read_submission(call, names_of(options.GRADIENTS))
+    model, thresholds = submission.model, options.read_thresholds(submission)
     pixels = await submission.pixels(model)
     labels = submission.class_indices(model)
     run = runner(call, model)
@@ -135,14 +89,14 @@ async def gradients(call: Call) -> Answer:
     name="compare",
     response_model=None,
     responses=answers(Comparison),
-    openapi_extra=COMPARISON,
+    openapi_extra=options.COMPARISON,
 )
 async def compare_models(call: Call) -> Answer:
     """The same images through several models (`model` repeated, `name@version` for one version)."""
-    submission = await read_submission(call, names_of(COMPARISON))
+    submission = await read_submission(call, names_of(options.COMPARISON))
     if len(submission.models) < 2:
         raise InvalidParameter("Name two models or more: repeat `model`, as name or name@version.")
-    thresholds = read_thresholds(submission)
+    thresholds = options.read_thresholds(submission)
     compared = await asyncio.gather(
         *[_compared_model(call, model, submission, thresholds) for model in submission.models]
     )
@@ -162,16 +116,18 @@ async def compare_models(call: Call) -> Answer:
     name="shattering",
     response_model=None,
     responses=answers(Shattering),
-    openapi_extra=SHATTERING,
+    openapi_extra=options.SHATTERING,
 )
 async def shattered_gradients(call: Call) -> Answer:
     """Input gradients along the straight path between two images (or one and noise)."""
-    submission = await read_submission(call, names_of(SHATTERING))
+    submission = await read_submission(call, names_of(options.SHATTERING))
     model = submission.model
     if len(submission.images) > 2:
         raise InvalidParameter(f"Send one or two images, not {len(submission.images)}.")
-    points = read_integer(submission, "points", shattering.POINTS, shattering.LEAST_POINTS, shattering.MOST_POINTS)
-    threshold = read_number(submission, "shattered", shattering.SHATTERED)
+    points = options.read_integer(
+        submission, "points", shattering.POINTS, shattering.LEAST_POINTS, shattering.MOST_POINTS
+    )
+    threshold = options.read_number(submission, "shattered", shattering.SHATTERED)
     pixels = await submission.pixels(model)
     if len(pixels) == 1:
         pixels = np.concatenate([pixels, shattering.noise_image(pixels.shape[1:])[None]])
@@ -203,11 +159,11 @@ async def shattered_gradients(call: Call) -> Answer:
     name="scores",
     response_model=None,
     responses=answers(Scores),
-    openapi_extra=SCORES,
+    openapi_extra=options.SCORES,
 )
 async def image_scores(call: Call) -> Answer:
     """How foreign each image is to the model, and, with labels, how hard or wrongly labelled."""
-    submission = await read_submission(call, names_of(SCORES))
+    submission = await read_submission(call, names_of(options.SCORES))
     model = submission.model
     labels = submission.class_indices(model)
     pixels = await submission.pixels(model)
@@ -230,15 +186,15 @@ async def image_scores(call: Call) -> Answer:
     name="features",
     response_model=None,
     responses=answers(Features),
-    openapi_extra=FEATURES,
+    openapi_extra=options.FEATURES,
 )
 async def layer_features(call: Call) -> Answer:
     """What each layer makes of an image: statistics, its strongest channels, and the input gradient."""
-    submission = await read_submission(call, names_of(FEATURES))
+    submission = await read_submission(call, names_of(options.FEATURES))
     model = submission.model
     if len(submission.images) > MOST_FEATURE_IMAGES:
         raise InvalidParameter(f"Send at most {MOST_FEATURE_IMAGES} images, not {len(submission.images)}.")
-    channels = read_integer(submission, "channels", features.CHANNELS, 1, features.MOST_CHANNELS)
+    channels = options.read_integer(submission, "channels", features.CHANNELS, 1, features.MOST_CHANNELS)
     pixels = await submission.pixels(model)
     labels = submission.class_indices(model)
     run = runner(call, model)
@@ -291,50 +247,6 @@ def respond(call: Call, submission: Submission, found: Diagnosed) -> Answer:
     if form != "json":
         raise InvalidParameter(f"`format` is json or svg, not {str(form)[:40]!r}.")
     return Answer(200, [JSON, BY_ACCEPT], found.model_dump_json().encode())
-
-
-def read_thresholds(submission: Submission) -> Thresholds:
-    """The verdict's thresholds: `thresholds` in a JSON body, or each by its name in body or query.
-
-    Raises:
-        InvalidParameter: not known, or not a positive number.
-    """
-    given = submission.option("thresholds", {})
-    if not isinstance(given, dict):
-        raise InvalidParameter("`thresholds` must be an object of numbers.")
-    named = {field.name: submission.option(field.name) for field in fields(Thresholds)}
-    merged = {**given, **{name: value for name, value in named.items() if value is not None}}
-    try:
-        return Thresholds().overridden({str(name): _as_number(value) for name, value in merged.items()})
-    except (TypeError, ValueError) as error:
-        raise InvalidParameter(str(error)[:200]) from None
-
-
-def read_integer(submission: Submission, name: str, default: int, least: int, most: int) -> int:
-    """An option that is a whole number from `least` to `most`; InvalidParameter otherwise."""
-    value = read_number(submission, name, default)
-    if value != int(value) or not least <= value <= most:
-        raise InvalidParameter(f"`{name}` must be a whole number from {least} to {most}.")
-    return int(value)
-
-
-def read_number(submission: Submission, name: str, default: float) -> float:
-    """An option that is a finite number; InvalidParameter otherwise."""
-    given = submission.option(name, default)
-    try:
-        value = _as_number(given)
-    except (TypeError, ValueError):
-        value = float("nan")
-    if not np.isfinite(value):
-        raise InvalidParameter(f"`{name}` must be a number, not {str(given)[:40]!r}.")
-    return value
-
-
-def _as_number(value: Any) -> float:
-    """A JSON number, or its digits in a query or form; TypeError or ValueError otherwise."""
-    if isinstance(value, bool):
-        raise TypeError("true and false are no numbers")
-    return float(value)
 
 
 def _gradients_answer(
