@@ -1,4 +1,4 @@
-"""Puts the service together: everything it needs is passed in or made here, nothing is global."""
+"""Puts the service together: every part is made here and passed to those that need it."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ ROUTERS: tuple[APIRouter, ...] = (
 
 
 def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
-    """The service as one ASGI application; its lifespan loads the bundles and ends the threads.
+    """Make the service; the lifespan of the application that is returned loads the bundles and ends the threads.
 
     Raises:
-        ProviderUnavailable: `settings.execution_provider` is cuda and there is none.
+        ProviderUnavailable: `settings.execution_provider` is cuda, and there is no CUDA.
     """
     settings = within_memory(settings, memory_limit())
     cpus = available_cpus()

@@ -1,4 +1,4 @@
-"""Answers as bytes: JSON with numbers that are not finite, and errors in the shape their address promises."""
+"""Writes answers: JSON, also with numbers that are not finite, and errors in the shape that their address promises."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OPEN_INFERENCE_PREFIX = "/v2"
 
 
 def to_json(content: Any) -> bytes:
-    """JSON of plain values and numpy arrays; NaN and infinities become the strings "NaN", "Infinity", "-Infinity"."""
+    """Write plain values and numpy arrays as JSON; NaN and infinities become "NaN", "Infinity" and "-Infinity"."""
     try:
         text = json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=_plain)
     except ValueError:
@@ -67,7 +67,7 @@ def json_answer(content: Any, status: int = 200, headers: Headers | None = None)
 
 
 def identity(model: ServedModel, request: RequestContext | str) -> dict[str, Any]:
-    """What every answer of a model begins with; `request` may be its id alone."""
+    """Return the members that every answer of a model begins with; `request` may be its id alone."""
     return {
         "model": model.name,
         "version": model.version,
@@ -78,7 +78,7 @@ def identity(model: ServedModel, request: RequestContext | str) -> dict[str, Any
 
 
 def error_answer(error: Exception, path: str, request_id: str) -> Answer:
-    """The answer for `error`: problem+json, but under /v2 the open protocol's own shape."""
+    """Return the answer for `error`: problem+json, but the open protocol's own shape under /v2."""
     document = problem(error, request_id)
     status = int(document["status"])
     headers: Headers = []

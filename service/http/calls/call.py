@@ -53,7 +53,7 @@ class Call(HTTPConnection[Any]):
         self.route: str | None = None
         """Pattern of the address, once its endpoint is found; the call is counted under it."""
         self._held: HeldBytes | None = None
-        """Of the budget for large bodies."""
+        """Part of the budget for large bodies that this call's body takes."""
         self._status = 0
         self._client_gone: asyncio.Event | None = None
 

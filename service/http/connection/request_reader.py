@@ -184,7 +184,7 @@ class RequestReader(HttpToolsProtocol):
         self._bytes_since_head = 0
         method = self.parser.get_method()
         if method == b"CONNECT":
-            raise NotImplementedHere("This is no proxy: it connects nobody.")
+            raise NotImplementedHere("This server is not a proxy; CONNECT is not supported.")
         if self.parser.should_upgrade():
             return  # `_without_upgrade` feeds the head again, without the offer
         version = self.parser.get_http_version()
@@ -301,5 +301,5 @@ def refusal_by(error: httptools.HttpParserError, data: bytes) -> ServiceError:
         return unreadable(str(error), data)
     if isinstance(error.__context__, ServiceError):
         return error.__context__
-    log.error("a request's head could not be taken", exc_info=error.__context__)
+    log.error("a request's head could not be processed", exc_info=error.__context__)
     return InternalError("An unexpected error; see the log.")

@@ -1,4 +1,4 @@
-"""An infer answer put together: JSON, then the binary outputs in the order of `outputs`."""
+"""Writes an infer answer: JSON, then the binary outputs in the order of `outputs`."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def infer_answer(
 
 
 def _data_in_pieces(array: Array) -> Iterator[bytes]:
-    """The values in JSON, so many at a time: the interpreter is held no longer than one piece takes."""
+    """Write the values as JSON in pieces, so that the interpreter is held only as long as one piece takes."""
     flat = array.ravel()
     for start in range(0, len(flat), VALUES_IN_A_PIECE):
         yield to_json(to_json_data(flat[start : start + VALUES_IN_A_PIECE]))[1:-1]
 
 
 def classified(scores: Array, labels: Sequence[str], top: int) -> Array:
-    """The classification extension: `value:index:label` of the best `top` classes, best first: BYTES [n, top]."""
+    """Return BYTES [n, top]: `value:index:label` of the best `top` classes, best first (classification extension)."""
     ranking = np.argsort(-scores, axis=1, kind="stable")[:, : min(top, scores.shape[1])]
     result = np.empty(ranking.shape, dtype=object)
     for row, classes in enumerate(ranking):
@@ -72,7 +72,7 @@ def classified(scores: Array, labels: Sequence[str], top: int) -> Array:
 
 
 def compressed(body: bytes, accept_encoding: str) -> tuple[bytes, str | None]:
-    """The body in the coding that the client likes best of ours, and its name; short bodies stay as they are."""
+    """Return the body in the content coding that the client prefers, and the coding; a short body stays as it is."""
     coding = preferred_coding(accept_encoding) if len(body) >= SMALLEST_COMPRESSED else None
     if coding == "gzip":
         return gzip.compress(body, compresslevel=1), coding

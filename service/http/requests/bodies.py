@@ -1,4 +1,4 @@
-"""Reads request bodies whole and decoded, within limits of size, of time, and of all that is held at once."""
+"""Reads request bodies and decodes them, within limits on size, on time, and on what all bodies hold at once."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from io import BytesIO
 
 from starlette.types import Message, Receive
 
-from service.errors import ClientGone, QueueFull, SlowRequest, TooLarge
+from service.errors import SOON, ClientGone, QueueFull, SlowRequest, TooLarge
 from service.http.requests.content_coding import coding_of, decoded
 
 LINGER = 2.0
-"""Seconds in which the rest of a refused body is read, so that its sender gets to see the answer."""
+"""Seconds for which input is read and thrown away after a refusal.
+
+A connection that is closed with something unread is reset, and its client may never see the answer."""
 
 SMALL_BODY = 2**14
-"""Bytes up to which a body that comes in one piece is not counted."""
+"""Bytes up to which a body that arrives in one piece is not counted."""
 
 
 class HeldBytes:
-    """The bytes that one request's body holds of the common budget, and whether more of it is to come."""
+    """Bytes that one body takes of the common budget, and whether more of it is to come."""
 
     __slots__ = ("more", "size")
 
@@ -30,7 +32,7 @@ class HeldBytes:
 
 
 class BodyReader:
-    """Reads bodies; what is not small counts against a common budget until `release`."""
+    """Reads bodies; all but small ones count against a common budget until `release`."""
 
     def __init__(self, max_bytes: int, max_held: int, seconds: float) -> None:
         self._max_bytes = max_bytes
@@ -40,11 +42,11 @@ class BodyReader:
 
     @property
     def uncounted(self) -> int:
-        """Bytes up to which a body that has arrived whole may be taken without asking."""
+        """Bytes up to which a body that has arrived whole may be taken without `take`."""
         return min(SMALL_BODY, self._max_bytes)
 
     def take(self, body: bytes, held: HeldBytes) -> bytes:
-        """A body that has arrived whole.
+        """Count a body that has arrived whole, and return it.
 
         Raises:
             TooLarge, QueueFull: as `read`.
@@ -56,11 +58,11 @@ class BodyReader:
         return body
 
     async def read(self, headers: Mapping[bytes, bytes], receive: Receive, held: HeldBytes) -> bytes:
-        """The whole body, waited for.
+        """Wait for the whole body, and return it.
 
         Raises:
             TooLarge: over `max_bytes`.
-            SlowRequest: not whole after `seconds`.
+            SlowRequest: not complete after `seconds`.
             QueueFull: too many large bodies are held already.
             ClientGone: the connection ended.
         """
@@ -79,7 +81,7 @@ class BodyReader:
             raise
 
     async def decoded(self, body: bytes, content_encoding: bytes, held: HeldBytes) -> bytes:
-        """A body that was read, without its content coding; each piece is counted before the next is decoded.
+        """Return the content of a body without its content coding; each piece is counted before the next is decoded.
 
         Raises:
             UnsupportedCoding, MalformedRequest: another coding, or not what it says.
@@ -99,7 +101,7 @@ class BodyReader:
         return whole.getvalue()
 
     def release(self, held: HeldBytes) -> None:
-        """The request is answered."""
+        """Give back what a body took of the budget."""
         self._held -= held.size
         held.size = 0
 
@@ -127,7 +129,7 @@ class BodyReader:
 
     def _hold(self, held: HeldBytes, size: int) -> None:
         if self._held + size > self._max_held:
-            raise QueueFull("Too many large bodies are being read.", retry_after=1.0)
+            raise QueueFull("Too many large bodies are being read.", retry_after=SOON)
         self._held += size
         held.size += size
 

@@ -48,14 +48,14 @@ Array = NDArray[Any]
 SVG: Final = "image/svg+xml"
 BY_ACCEPT: Final = (b"vary", b"accept")
 MOST_FEATURE_IMAGES: Final = 4
-"""Pictures of every layer are large; more images take more requests."""
+"""Images that one request may have: pictures of every layer are large."""
 PLOT: Final = {SVG: {"schema": {"type": "string"}}}
 
 router = APIRouter(prefix="/diagnostics", tags=["diagnostics"])
 
 
 def answers(schema: type[Diagnosed]) -> Responses:
-    """The documentation of an endpoint that answers `schema`, or a plot of it."""
+    """Return the documentation of an endpoint that answers `schema`, or a plot of it."""
     return {200: {"model": schema, "content": PLOT, "description": "the diagnosis, or a plot of it"}} | ERRORS
 
 
@@ -68,7 +68,7 @@ def answers(schema: type[Diagnosed]) -> Responses:
 async def gradients(call: Call) -> Answer:
     """Gradient norms per layer and sample, and a verdict for every layer and the model.
 
-    Its thresholds may also stand together in the object `thresholds` of a JSON body.
+    Thresholds may also be members of the object `thresholds` in a JSON body.
     """
     submission = await read_submission(call, names_of(options.GRADIENTS))
     model, thresholds = submission.model, options.read_thresholds(submission)
@@ -162,7 +162,7 @@ async def shattered_gradients(call: Call) -> Answer:
     openapi_extra=options.SCORES,
 )
 async def image_scores(call: Call) -> Answer:
-    """How foreign each image is to the model, and, with labels, how hard or wrongly labelled."""
+    """Scores of each image: how foreign it is to the model, and, with labels, how hard or how likely mislabelled."""
     submission = await read_submission(call, names_of(options.SCORES))
     model = submission.model
     labels = submission.class_indices(model)
@@ -189,7 +189,7 @@ async def image_scores(call: Call) -> Answer:
     openapi_extra=options.FEATURES,
 )
 async def layer_features(call: Call) -> Answer:
-    """What each layer makes of an image: statistics, its strongest channels, and the input gradient."""
+    """Output of each layer for an image: statistics and strongest channels; also the input gradient."""
     submission = await read_submission(call, names_of(options.FEATURES))
     model = submission.model
     if len(submission.images) > MOST_FEATURE_IMAGES:
@@ -230,9 +230,9 @@ def runner(call: Call, model: ServedModel) -> RunGraph:
 
 
 def respond(call: Call, submission: Submission, found: Diagnosed) -> Answer:
-    """`answer` as JSON, or as a plot where `format` says so or else `Accept` prefers SVG to JSON.
+    """Return `found` as JSON, or as a plot if `format` says so, or else if `Accept` prefers SVG to JSON.
 
-    A caller who accepts neither gets JSON: the answer is paid for, and can be read.
+    A caller who accepts neither gets JSON: the work is done by then.
 
     Raises:
         InvalidParameter: another format.
@@ -240,7 +240,7 @@ def respond(call: Call, submission: Submission, found: Diagnosed) -> Answer:
     accept = ", ".join(call.headers.getlist("accept"))
     form = submission.option("format", "svg" if prefers(accept, SVG, "application/json") else "json")
     if form == "svg":
-        from service.diagnostics.drawing import plots  # over a megabyte that JSON has no use for
+        from service.diagnostics.drawing import plots  # imported late: over a megabyte that JSON answers do not need
 
         families = {model.name: model.bundle.architecture.family for model in submission.models}
         return Answer(200, [(b"content-type", SVG.encode()), BY_ACCEPT], plots.plot(found, families).encode())

@@ -1,6 +1,6 @@
-"""`GET /health/live` and `/health/ready`: what an orchestrator asks.
+"""`GET /health/live` and `/health/ready`, for orchestrators.
 
-Probes carry no keys. Where the settings ask for keys, callers without one learn no names of models.
+Probes send no keys. If the settings require keys, callers without one learn no names of models.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from fastapi import APIRouter
 
 from service.bundles.loading import Loader
 from service.bundles.registry import Registry
-from service.errors import LoaderEnded, NotReady, ShuttingDown, Unavailable, problem
+from service.errors import SOON, LoaderEnded, NotReady, ShuttingDown, Unavailable, problem
 from service.http.answers.openapi import PLAIN_ERRORS
 from service.http.answers.responses import PROBLEM, Answer, json_answer, to_json
 from service.http.answers.schemas import Liveness, Readiness
@@ -20,7 +20,7 @@ from service.settings import ReadyWhen
 router = APIRouter(prefix="/health", tags=["health"], responses=PLAIN_ERRORS)
 
 MOST_NAMES = 10
-"""Models that an answer in words names."""
+"""Models that the detail of an answer lists by name."""
 
 
 @router.get("/live", response_model=Liveness)
@@ -46,9 +46,9 @@ async def ready(call: Call) -> Answer:
 
 
 def check_alive(loader: Loader) -> None:
-    """Raises `LoaderEnded` if bundles are not looked after any more: a restart is what helps."""
+    """Raise `LoaderEnded` if the folder of bundles is not watched any more, so that the service is restarted."""
     if loader.failure is not None:
-        raise LoaderEnded(loader.failure, retry_after=1.0)
+        raise LoaderEnded(loader.failure, retry_after=SOON)
 
 
 def may_know_models(call: Call) -> bool:
@@ -57,18 +57,18 @@ def may_know_models(call: Call) -> bool:
 
 
 def unreadiness(registry: Registry, lifecycle: Lifecycle, when: ReadyWhen, *, names: bool) -> Unavailable | None:
-    """Why requests should go elsewhere, with or without names of models; None if they should come."""
+    """Return why no requests should be sent here, with or without names of models; None if they should."""
     if lifecycle.draining:
-        return ShuttingDown("The service is shutting down.", retry_after=1.0)
+        return ShuttingDown("The service is shutting down.", retry_after=SOON)
     reason = _what_is_missing(registry, when)
     if reason is None:
         return None
     in_words, in_words_with_names = reason
-    return NotReady(in_words_with_names if names else in_words, retry_after=1.0)
+    return NotReady(in_words_with_names if names else in_words, retry_after=SOON)
 
 
 def _what_is_missing(registry: Registry, when: ReadyWhen) -> tuple[str, str] | None:
-    """In words without names of models, and in words with them; None if nothing is."""
+    """Return what is missing, in words without names of models and in words with them; None if nothing is."""
     if registry.default_name is None or not registry.complete:
         folder = registry.unavailable.get(".")
         reason = f" The folder of bundles cannot be read: {folder}." if folder else ""

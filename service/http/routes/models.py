@@ -1,4 +1,4 @@
-"""`GET /models` and `GET /models/{name}`: what is served, how it was trained, where it runs."""
+"""`GET /models` and `GET /models/{name}`: the models that are served, their training, where they run."""
 
 from __future__ import annotations
 

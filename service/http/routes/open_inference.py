@@ -1,4 +1,4 @@
-"""`/v2/…`: the Open Inference Protocol over REST. Bodies are parsed by us: its clients send no content type."""
+"""`/v2/…`: the Open Inference Protocol over REST. Its clients send no content type, so none is needed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ EXTENSIONS = ["binary_tensor_data", "classification", "model_repository", "model
 PLATFORM = "onnxruntime_onnx"
 
 LARGE_ANSWER = 10_000
-"""Values above which an answer is written off the event loop."""
+"""Values above which an answer is written in a thread, off the event loop."""
 
 
 def errors(*statuses: int) -> Responses:
@@ -45,9 +45,9 @@ def errors(*statuses: int) -> Responses:
 
 
 def of_model(path: str, name: str, schema: type[schemas.Body], **more: Any) -> Callable[[Endpoint], Endpoint]:
-    """Registers an endpoint at two addresses: the model's, where its highest version answers, and the version's.
+    """Register an endpoint at two addresses: the model's, where its highest version answers, and the version's.
 
-    Two operations, since a parameter in a path is never left out; `more` is for both.
+    They are two operations, because OpenAPI has no optional path parameters; `more` is for both.
     """
     extra = more.pop("openapi_extra", {})
     own = extra.get("parameters", [])
@@ -101,7 +101,7 @@ async def model_names(call: Call) -> Answer:
 
 @router.get("/models/stats", response_model=schemas.Statistics)
 async def all_statistics(call: Call) -> Answer:
-    """What every model has run, in Triton's shape."""
+    """Runs of every model, in Triton's shape."""
     service = call.service
     return json_answer({"model_stats": [service.ledger.statistics(model) for model in service.registry.models()]})
 
@@ -153,7 +153,7 @@ async def model_config(call: Call) -> Answer:
 
 @of_model("/stats", "model_statistics", schemas.Statistics)
 async def model_statistics(call: Call) -> Answer:
-    """What one model has run, in Triton's shape."""
+    """Runs of one model, in Triton's shape."""
     return json_answer({"model_stats": [call.service.ledger.statistics(model_in_path(call))]})
 
 
@@ -179,7 +179,7 @@ async def repository_index(call: Call) -> Answer:
 
 @router.post("/repository/models/{name}/{action}", response_model=None, include_in_schema=False)
 async def repository_action(call: Call) -> Answer:
-    """Always 400, and so no part of the document: bundles are added and removed in the folder, which is watched."""
+    """Always 400, and so not in the document: bundles are added to and removed from the folder, which is watched."""
     action, name = call.parameters["action"], call.parameters["name"]
     raise MalformedRequest(f"Cannot {action[:16]} {name[:64]}: add or remove the bundle's folder instead.")
 
@@ -244,7 +244,7 @@ async def _run(call: Call, model: ServedModel, asked: InferRequest, graphs: list
 def _images_and_labels(
     asked: InferRequest, model: ServedModel
 ) -> tuple[tuple[bytes, ...] | Array, NDArray[np.int64] | None]:
-    """The one of `input` and `image` that is given, and `label`; each alone has been checked already.
+    """Return the one of `input` and `image` that is given, and `label`; each has been checked on its own.
 
     Raises:
         MalformedRequest: neither, both, or labels that do not fit.

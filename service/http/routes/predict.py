@@ -42,7 +42,7 @@ router = APIRouter()
 def predict(call: Call) -> Awaitable[Answer] | None:
     """Ranked labels with probabilities for every image.
 
-    A client that closes its connection before the answer, or only its sending side, is taken for gone: nothing more is
+    A client that closes its connection before the answer, or only its sending side, counts as gone: nothing more is
     computed for it, and the request counts as cancelled.
     """
     body = call.body
