@@ -30,8 +30,8 @@ from service.contract.runtime import Session
 from service.engine.engine import Engine
 from service.engine.ledger import Ledger
 from service.http.calls.gateway import Gateway
+from service.http.connection.client_connection import ClientConnection
 from service.http.connection.cycle import Cycle
-from service.http.connection.protocol import ClientConnection
 from service.http.routes.predict import AnswerWriter
 from service.http.server import HttpServer, listen
 from service.settings import Settings

@@ -69,7 +69,8 @@ class RequestContext:
         """Have `pending` given up when the request is."""
         if self.abandoned_by is not None:
             pending.abandon(self.abandoned_by)
-        self._pending.add(pending)
+        else:
+            self._pending.add(pending)
 
     def remove(self, pending: Pending) -> None:
         self._pending.discard(pending)

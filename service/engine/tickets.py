@@ -1,4 +1,4 @@
-"""What waits for a run and what runs: a job of one request, its tickets, and batches of tickets."""
+"""Units of work: a job of one request, its tickets, and batches of tickets that run together."""
 
 from __future__ import annotations
 

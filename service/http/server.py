@@ -20,7 +20,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from service.http.calls.gateway import Gateway
-from service.http.connection.protocol import ClientConnection
+from service.http.connection.client_connection import ClientConnection
 from service.http.starting import StartError, reason, why_not_bound
 from service.machine.descriptors import backlog, limit
 from service.settings import Settings, names_of_setting

@@ -13,14 +13,15 @@ from service.engine.request_context import RequestContext
 from service.errors import MethodNotAllowed, ServiceError, UnsupportedCoding, problem
 from service.http.answers.negotiation import CODINGS
 
-Headers = list[tuple[bytes, bytes]]
+RawHeaders = list[tuple[bytes, bytes]]
+"""Names, in lower case, and values."""
 
 
 class Answer(NamedTuple):
     """A whole answer; the headers that all answers have are added when it is sent."""
 
     status: int
-    headers: Headers
+    headers: RawHeaders
     body: bytes
 
 
@@ -61,7 +62,7 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def json_answer(content: Any, status: int = 200, headers: Headers | None = None) -> Answer:
+def json_answer(content: Any, status: int = 200, headers: RawHeaders | None = None) -> Answer:
     """Return `content` as a JSON answer."""
     return Answer(status, [JSON, *(headers or ())], to_json(content))
 
@@ -81,7 +82,7 @@ def error_answer(error: Exception, path: str, request_id: str) -> Answer:
     """Return the answer for `error`: problem+json, but the open protocol's own shape under /v2."""
     document = problem(error, request_id)
     status = int(document["status"])
-    headers: Headers = []
+    headers: RawHeaders = []
     if isinstance(error, ServiceError):
         if error.retry_after is not None:
             headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))

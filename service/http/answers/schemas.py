@@ -111,7 +111,7 @@ class Liveness(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Where API keys are asked for, callers without one get `ready` alone."""
+    """If API keys are required, callers without one get `ready` alone."""
 
     ready: Literal[True] = True
     execution_provider: str = ""

@@ -15,7 +15,7 @@ from starlette.types import Message, Receive, Scope
 from service.engine.ledger import outcome_of
 from service.engine.request_context import RequestContext
 from service.errors import ClientGone, MalformedRequest
-from service.http.answers.responses import CLOSE, Answer, Headers, error_answer
+from service.http.answers.responses import CLOSE, Answer, RawHeaders, error_answer
 from service.http.calls.exchange import Exchange
 from service.http.calls.service import Service
 from service.http.requests.bodies import HeldBytes
@@ -25,7 +25,7 @@ log = logging.getLogger("contraflow.http")
 
 ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 
-COMMON_HEADERS: Headers = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+COMMON_HEADERS: RawHeaders = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 
 
 class Call(HTTPConnection[Any]):
@@ -171,14 +171,14 @@ class Call(HTTPConnection[Any]):
 
         await response(self.scope, receive, send)
 
-    def _all_headers(self, answer: Answer) -> Headers:
+    def _all_headers(self, answer: Answer) -> RawHeaders:
         """Return the headers of a whole answer, with those that every answer has."""
         headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body)), *self._common_headers()]
         if answer.status in (408, 413):
             headers.append(CLOSE)
         return headers
 
-    def _common_headers(self) -> Headers:
+    def _common_headers(self) -> RawHeaders:
         """Return the headers of every answer; the request's clock stands still from here on."""
         context = self.context
         context.account("serialize")

@@ -1,18 +1,18 @@
-"""What a call needs of the connection that it came on."""
+"""The connection's side of a call, as far as the call needs it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from service.http.answers.responses import Headers
+from service.http.answers.responses import RawHeaders
 
 EXCHANGE = "contraflow.exchange"
 """ASGI extension under which our server passes the `Exchange` of a request."""
 
 
 class Exchange(Protocol):
-    """One request and its answer on a connection of our server, which does more than ASGI, for less."""
+    """One request and its answer on a connection. It does more than ASGI, and at less cost."""
 
     on_lost: Callable[[], None] | None
     """Called when the client goes before its answer is complete."""
@@ -24,10 +24,10 @@ class Exchange(Protocol):
     def whole_body(self) -> bytes | None:
         """Return the body if it has arrived whole, and None if it must be read by ASGI messages. Works once."""
 
-    def write(self, status: int, headers: Headers, body: bytes) -> None:
+    def write(self, status: int, headers: RawHeaders, body: bytes) -> None:
         """Write a whole answer at once."""
 
-    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+    async def answer(self, status: int, headers: RawHeaders, body: bytes) -> None:
         """Wait for a client that is slow to read earlier answers, then `write`."""
 
     async def send(self, message: Any) -> None:

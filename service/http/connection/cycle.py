@@ -8,7 +8,7 @@ from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from service.errors import ServiceError
-from service.http.answers.responses import CLOSE, Headers
+from service.http.answers.responses import CLOSE, RawHeaders
 from service.machine.connections import Connections
 
 
@@ -53,13 +53,13 @@ class Cycle(RequestResponseCycle):
         body, self.body = bytes(self.body), bytearray()
         return body
 
-    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+    async def answer(self, status: int, headers: RawHeaders, body: bytes) -> None:
         """Wait for a client that is slow to read earlier answers, then `write`."""
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
         self.write(status, headers, body)
 
-    def write(self, status: int, headers: Headers, body: bytes) -> None:
+    def write(self, status: int, headers: RawHeaders, body: bytes) -> None:
         """Write the whole answer, by one system call if it is small."""
         if self.transport.is_closing():
             self.disconnected = True  # or uvicorn, which is told later, logs as an error that nothing was sent
@@ -78,6 +78,6 @@ class Cycle(RequestResponseCycle):
         self.on_response()
 
 
-def answer_bytes(status: int, date: bytes, headers: Headers, body: bytes) -> bytes:
+def answer_bytes(status: int, date: bytes, headers: RawHeaders, body: bytes) -> bytes:
     """Return a whole answer as it goes over the wire."""
     return b"".join([STATUS_LINE[status], date, *[b"%s: %s\r\n" % header for header in headers], b"\r\n", body])

@@ -16,7 +16,7 @@ from service.errors import (
     ServiceError,
     VersionNotSupported,
 )
-from service.http.answers.responses import Headers
+from service.http.answers.responses import RawHeaders
 
 VERSIONS = ("1.1", "1.0")
 
@@ -26,7 +26,7 @@ HOST = re.compile(rb"(?:[\w.~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?", 
 TLS_HANDSHAKE = b"\x16\x03"
 
 
-def check_head(version: str, headers: Headers) -> None:
+def check_head(version: str, headers: RawHeaders) -> None:
     """Refuse a head that an HTTP/1.1 server must not accept.
 
     Raises:
@@ -44,7 +44,7 @@ def check_head(version: str, headers: Headers) -> None:
         raise ExpectationFailed("The only expectation that is supported is `100-continue`.")
 
 
-def values_of(headers: Headers, name: bytes) -> list[bytes]:
+def values_of(headers: RawHeaders, name: bytes) -> list[bytes]:
     """Return the values of all header fields with one name, in order."""
     return [value for known, value in headers if known == name]
 
@@ -98,7 +98,7 @@ def escaped(line: bytes) -> bytes:
     return b"".join([b"%%%02X" % byte if byte > 127 else bytes((byte,)) for byte in line])
 
 
-def without_offer(method: bytes, target: bytes, version: str, headers: Headers) -> bytes:
+def without_offer(method: bytes, target: bytes, version: str, headers: RawHeaders) -> bytes:
     """Write a head again, without its offer to switch to another protocol."""
     kept = [b"%s: %s\r\n" % header for header in headers if header[0] != b"upgrade"]
     return b"".join([b"%s %s HTTP/%s\r\n" % (method, target, version.encode()), *kept, b"\r\n"])

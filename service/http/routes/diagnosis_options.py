@@ -1,4 +1,4 @@
-"""What the diagnostics endpoints take: their part of the OpenAPI document, and how their options are read."""
+"""Options of the diagnostics endpoints: their part of the OpenAPI document, and functions that read them."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from fastapi import APIRouter
@@ -16,7 +16,7 @@ from service.contract.bundle_schema import GraphName
 from service.errors import MalformedRequest
 from service.http.answers.openapi import NAME, PLAIN_PROTOCOL_ERRORS, PROTOCOL_ERRORS, VERSION, Responses
 from service.http.answers.responses import Answer, json_answer
-from service.http.calls.call import Call
+from service.http.calls.call import Call, Endpoint
 from service.http.open_inference import schemas
 from service.http.open_inference.answers import HEADER_LENGTH, classified, infer_answer
 from service.http.open_inference.catalogue import IMAGE, INPUT, LABEL, Catalogue
@@ -26,8 +26,6 @@ from service.http.routes.health import check_alive, may_know_models, unreadiness
 from service.http.routes.submissions import model_in_path
 
 Array = NDArray[Any]
-
-Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=PLAIN_PROTOCOL_ERRORS)
 

@@ -109,6 +109,7 @@ class Prediction:
 
 
 _WRITERS: WeakKeyDictionary[ServedModel, AnswerWriter] = WeakKeyDictionary()
+"""Writers of the models that are served, made on first use."""
 
 
 def _writer(model: ServedModel) -> AnswerWriter:
@@ -122,7 +123,7 @@ class AnswerWriter:
     """Writes the answers of one model, with everything that never changes prepared."""
 
     def __init__(self, model: ServedModel) -> None:
-        # Not the model itself: it would never be collected, being the key that this is remembered under.
+        # A reference to the model would keep it alive for ever, as it is the key of `_WRITERS`.
         self._labels = model.bundle.labels
         self._head = to_json(identity(model, "")).removesuffix(b'"}')
         self._entries = [
@@ -131,7 +132,7 @@ class AnswerWriter:
         ]
 
     def write(self, outputs: Mapping[str, Array], top_k: int, request_id: str) -> bytes:
-        """The JSON answer for `probabilities` and `ranking` [n, K]."""
+        """Write the JSON answer for `probabilities` and `ranking` [n, K]."""
         ranking = outputs["ranking"][:, :top_k].tolist()
         rows = outputs["probabilities"].tolist()
         if all(map(math.isfinite, [row[0] for row in rows])):
@@ -141,7 +142,7 @@ class AnswerWriter:
         return b'%s%s","predictions":%s}' % (self._head, request_id.encode(), predictions)
 
     def _predictions(self, rows: list[list[float]], ranking: list[list[int]]) -> str:
-        """JSON by hand; nine digits are a float32 exactly. A row with one NaN is all NaN, and none gets here."""
+        """Write JSON by hand; nine digits are a float32 exactly. Only finite rows get here."""
         entries = self._entries
         texts = [
             '{"labels":[' + ",".join([f"{entries[c]}{row[c]:.9g}}}" for c in classes]) + "]}"
@@ -157,7 +158,7 @@ class AnswerWriter:
 
 
 def _selection(query_string: bytes) -> tuple[str | None, str | None, int]:
-    """Model, version and top_k by the query; short queries are remembered, as clients repeat theirs."""
+    """Return model, version and top_k by the query; short queries are cached, because clients repeat theirs."""
     if len(query_string) > LONGEST_CACHED_QUERY:
         return _parse_selection.__wrapped__(query_string)
     return _parse_selection(query_string)

@@ -1,4 +1,4 @@
-"""What endpoints read from a call: the model in its path, and images with options in its body."""
+"""Reads from a call the model in its path, and the images and options in its body."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.http.connection.protocol import ClientConnection
+from service.http.connection.client_connection import ClientConnection
 from service.machine.connections import Connections
 from service.machine.descriptors import UNLIMITED, backlog, most_connections
 from tests.service.live_server import LiveServer, best_label, picture, running, wait_until
