@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 HOST ?= 127.0.0.1
 PORT ?= 8000
 BUNDLES ?= models/bundles
-# Of the shipped bundles; of others the first by name, unless DEFAULT_MODEL says which.
+# The default of the shipped bundles; of other bundles it is the first by name, unless DEFAULT_MODEL says which.
 DEFAULT_MODEL ?= $(if $(filter models/bundles,$(BUNDLES:/=)),resnet20)
 ACCELERATOR ?= $(shell test "$$(uname -sm)" = "Linux x86_64" && test -e /proc/driver/nvidia/version && echo gpu || echo cpu)
 DATA ?= data
@@ -17,7 +17,8 @@ export ORT_DISABLE_TELEMETRY := 1
 PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help serve test test-all test-pages check format train phenomena coverage verdicts bench bench-gradients \
-        bench-serving bench-scores bench-scaling bench-promises fuzz soak image-check container-report clean
+        bench-serving bench-scores bench-scaling bench-promises fuzz soak image-check test-containers container-report \
+        clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -47,7 +48,7 @@ test: $(DEV)/installed  ## the default tests
 	$(DEV)/bin/python -m pytest -n auto --dist loadfile
 
 test-all: $(DEV)/installed  ## the default tests and the slow ones
-	$(DEV)/bin/python -m pytest -m ''
+	$(DEV)/bin/python -m pytest -m 'not container'
 
 test-pages: $(DEV)/installed  ## the pages, driven in a real Chromium
 	$(DEV)/bin/python -m pytest tests/service/http/pages -rs
@@ -100,14 +101,24 @@ bench-promises: $(DEV)/installed  ## the ten promises, measured in about six min
 fuzz: $(DEV)/installed  ## schemathesis, 300 requests for every operation, and spoiled bodies (about fifteen minutes)
 	FUZZ_EXAMPLES=300 $(DEV)/bin/python -m pytest tests/service/http/routes/test_interface_fuzz.py tests/service/http/requests/test_body_fuzz.py
 
-image-check: $(DEV)/installed  ## lint the Dockerfile, the compose file and the manifests (container-report builds and runs)
-	$(DEV)/bin/python -m deploy.check lint
+image-check: $(DEV)/installed  ## lint the Dockerfile, the compose file, the manifests and the alerting rules
+	$(DEV)/bin/hadolint Dockerfile
+	$(DEV)/bin/podman-compose --file docker-compose.yml --profile monitoring config > /dev/null
+	set -e; for overlay in . overlays/cpu overlays/gpu overlays/autoscaled batch; do \
+	    rendered=$$(kubectl kustomize deploy/kubernetes/$$overlay); \
+	    echo "$$rendered" | $(DEV)/bin/kubernetes-validate --strict -; done
+	promtool check rules deploy/prometheus/rules.yml
 
-container-report: $(DEV)/installed  ## build the image, run it in every way: docs/deployment.md
-	$(DEV)/bin/python -m deploy.check report
+test-containers: $(DEV)/installed  ## build the image and run it in every way (needs docker or podman)
+	$(DEV)/bin/python -m pytest tests/container -m container
+
+container-report: $(DEV)/installed  ## the same, with its findings: docs/deployment.md
+	-$(DEV)/bin/python -m pytest tests/container -m container --junit-xml build/container.xml
+	$(DEV)/bin/python -m tests.container.report build/container.xml
 
 soak: $(DEV)/installed  ## a million mixed requests, swaps and failures on the way: docs/reliability.md
 	$(DEV)/bin/python -m bench.soak
 
-clean:  ## remove the environments
-	rm -rf .venv-cpu .venv-gpu $(DEV) $(BENCH)
+clean:  ## remove the environments, the caches and what was built; data and training runs stay
+	rm -rf .venv-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,1 +1,1 @@
-"""Torch → ONNX → gradient ONNX → bundle, and the proof that they agree."""
+"""From a network to a bundle: a forward ONNX graph, gradient ONNX graphs, and the proof that they agree with torch."""

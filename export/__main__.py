@@ -1,4 +1,4 @@
-"""`python -m export`: bundle a trained run, import an ONNX file, verify or evaluate a bundle."""
+"""Make a bundle of a training run or of an ONNX file; verify, measure or list bundles."""
 
 from __future__ import annotations
 
@@ -7,70 +7,82 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from export.graph.errors import GradientError
 from service.output.console import FAILED, complain, ended_in_words
+
+if TYPE_CHECKING:
+    from service.contract.bundle_schema import Bundle
 
 Verb = Callable[[argparse.Namespace], int]
 NEGATIVE_NUMBERS = re.compile(r"-[\d.]")
 
 
 def _bundle(options: argparse.Namespace) -> int:
-    from export.trained import export_run
-    from models.data import load
+    from export.trained.export_run import export_run
+    from models.training.data import load
 
     bundle = export_run(options.run, options.name or options.run.name, load(options.data), options.out)
-    worst = dict.fromkeys(("float32", "float64"), 0.0)
-    for check in bundle.parity:
-        if not check.quantity.endswith("logits"):
-            worst[check.precision] = max(worst[check.precision], check.difference)
+    single, double = _worst_norm(bundle, "float32"), _worst_norm(bundle, "float64")
     print(
         f"{options.out / bundle.name}: {len(bundle.layers)} layers, {len(bundle.graphs)} graphs, "
-        f"norms within {worst['float32']:.1e} (float32) and {worst['float64']:.1e} (float64) of torch"
+        f"norms within {single:.1e} (float32) and {double:.1e} (float64) of torch"
     )
     return 0
 
 
 def _record(options: argparse.Namespace) -> int:
-    from export.memory.record import record
-    from models.data import load
+    from export.statistics.record import record
+    from models.training.data import load
 
     data = load(options.data)
     bundle = record(options.bundle, data.labels, data.train)
-    separated = list(bundle.separability.nearest_mean.values()) if bundle.separability else []
-    ends = f"; classes told apart: {separated[0]:.1%} at the first layer, {separated[-1]:.1%} at the last"
-    print(f"{options.bundle}: recorded{ends if separated else ''}")
+    told_apart = ""
+    if bundle.separability and (shares := list(bundle.separability.nearest_mean.values())):
+        told_apart = f"; classes told apart: {shares[0]:.1%} at the first layer, {shares[-1]:.1%} at the last"
+    print(f"{options.bundle}: recorded{told_apart}")
     return 0
 
 
 def _verify(options: argparse.Namespace) -> int:
     from export.verification.recheck import recheck, table
 
-    checks = recheck(options.bundle, options.run)
+    if options.run:
+        from export.trained.export_run import verify_run
+
+        checks = verify_run(options.run, options.bundle)
+    else:
+        checks = recheck(options.bundle)
     print(table(checks))
     return 0 if all(check.difference <= check.bound for check in checks) else 1
 
 
 def _rewrite(options: argparse.Namespace) -> int:
-    from export.memory.evaluate import normalized
-    from export.memory.record import spread
-    from export.rewrite import rewrite
-    from export.trained import VERIFIED_IMAGES
-    from models.data import load
-    from service.contract.bundle_schema import Bundle
+    from export.statistics.evaluate import normalized
+    from export.statistics.record import spread
+    from export.trained.export_run import VERIFIED_IMAGES
+    from export.trained.rewrite import rewrite
+    from export.writing.bundle import read_description
+    from models.training.data import load
 
     photographs = spread(load(options.data).test, VERIFIED_IMAGES).images
     for folder in options.bundles:
-        spec = Bundle.model_validate_json((folder / "bundle.json").read_text()).input
-        bundle = rewrite(folder, normalized(photographs, spec))
-        worst = max(c.difference for c in bundle.parity if c.precision == "float32" and "logits" not in c.quantity)
+        bundle = rewrite(folder, normalized(photographs, read_description(folder).input))
+        worst = _worst_norm(bundle, "float32")
         print(f"{folder}: {len(bundle.graphs)} graphs, norms within {worst:.1e} (float32) of torch", flush=True)
     return 0
 
 
+def _worst_norm(bundle: Bundle, precision: str) -> float:
+    """Return the largest difference to torch of everything but logits."""
+    norms = (check for check in bundle.parity if not check.quantity.endswith("logits"))
+    return max((check.difference for check in norms if check.precision == precision), default=0.0)
+
+
 def _evaluate(options: argparse.Namespace) -> int:
-    from export.memory.evaluate import evaluate
-    from models.data import load
+    from export.statistics.evaluate import evaluate
+    from models.training.data import load
 
     data = load(options.data)
     result = evaluate(options.bundle, data.labels, data.test if options.split == "test" else data.train)
@@ -82,9 +94,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from export.shipped import shipped_table
+    from export.bundle_table import bundle_table
 
-    print(shipped_table(options.bundles))
+    print(bundle_table(options.bundles))
     return 0
 
 
@@ -101,36 +113,49 @@ def _phenomena(options: argparse.Namespace) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line; every verb has one function above."""
+    """Build the command line; every verb has one function above, which imports what it needs only when it runs."""
     top = argparse.ArgumentParser(prog="python -m export", description=__doc__)
     verbs = top.add_subparsers(dest="verb", required=True)
 
-    bundle = verbs.add_parser("bundle", help="a finished training run → verified bundle")
+    bundle = verbs.add_parser("bundle", help="make a verified bundle of a finished training run")
     bundle.add_argument("--run", type=Path, required=True, help="folder that `python -m models train` wrote")
-    bundle.add_argument("--data", type=Path, required=True, help="the data set it was trained on")
-    bundle.add_argument("--name", help="of the bundle (default: the run's folder)")
-    bundle.add_argument("--out", type=Path, default=Path("models/bundles"))
+    bundle.add_argument("--data", type=Path, required=True, help="data set that the network was trained on")
+    bundle.add_argument("--name", help="name of the bundle (default: that of the run's folder)")
+    bundle.add_argument(
+        "--out",
+        type=Path,
+        default=Path("models/bundles"),
+        help="folder to write the bundle into (default: %(default)s)",
+    )
     bundle.set_defaults(function=_bundle)
 
-    record = verbs.add_parser("record", help="measure what a bundle remembers of labelled images, and write it there")
-    record.add_argument("bundle", type=Path)
-    record.add_argument("--data", type=Path, required=True, help="a data set with the bundle's labels; its train split")
+    record = verbs.add_parser("record", help="measure a bundle's statistics on labelled images, and write them into it")
+    record.add_argument("bundle", type=Path, help="folder of the bundle")
+    record.add_argument(
+        "--data", type=Path, required=True, help="data set with the bundle's labels; its train split is used"
+    )
     record.set_defaults(function=_record)
 
-    verify = verbs.add_parser("verify", help="recompute a bundle's agreement with torch and print it")
-    verify.add_argument("bundle", type=Path)
-    verify.add_argument("--run", type=Path, help="training run to compare with through torch (default: without torch)")
+    verify = verbs.add_parser("verify", help="verify a bundle as it lies on disk")
+    verify.add_argument("bundle", type=Path, help="folder of the bundle")
+    verify.add_argument(
+        "--run", type=Path, help="training run to compare with in torch (default: verify without torch)"
+    )
     verify.set_defaults(function=_verify)
 
-    again = verbs.add_parser("rewrite", help="derive the graphs of our own bundles again, and verify them")
-    again.add_argument("bundles", type=Path, nargs="+")
-    again.add_argument("--data", type=Path, required=True, help="data set whose test images to verify on")
-    again.set_defaults(function=_rewrite)
+    rewrite = verbs.add_parser(
+        "rewrite", help="derive the graphs of bundles of our own networks again, and verify them"
+    )
+    rewrite.add_argument("bundles", type=Path, nargs="+", help="folders of the bundles")
+    rewrite.add_argument("--data", type=Path, required=True, help="data set on whose test images to verify")
+    rewrite.set_defaults(function=_rewrite)
 
-    evaluate = verbs.add_parser("evaluate", help="error rate of a bundle on a data set, through ONNX Runtime")
-    evaluate.add_argument("--bundle", type=Path, required=True)
-    evaluate.add_argument("--data", type=Path, required=True)
-    evaluate.add_argument("--split", choices=("test", "train"), default="test")
+    evaluate = verbs.add_parser("evaluate", help="measure a bundle's error rate on a data set, through ONNX Runtime")
+    evaluate.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
+    evaluate.add_argument("--data", type=Path, required=True, help="data set with the bundle's labels")
+    evaluate.add_argument(
+        "--split", choices=("test", "train"), default="test", help="images to use (default: %(default)s)"
+    )
     evaluate.set_defaults(function=_evaluate)
 
     from export.phenomena.options import add_options
@@ -139,8 +164,10 @@ def parser() -> argparse.ArgumentParser:
     add_options(phenomena)
     phenomena.set_defaults(function=_phenomena)
 
-    listing = verbs.add_parser("list", help="a folder's bundles as a Markdown table")
-    listing.add_argument("--bundles", type=Path, default=Path("models/bundles"))
+    listing = verbs.add_parser("list", help="list a folder's bundles as a Markdown table")
+    listing.add_argument(
+        "--bundles", type=Path, default=Path("models/bundles"), help="folder of bundles (default: %(default)s)"
+    )
     listing.set_defaults(function=_list)
 
     from export.importing.command import add_parser
@@ -150,7 +177,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def with_negative_values(arguments: Sequence[str]) -> list[str]:
-    """`--mean -1,-1,-1` as `--mean=-1,-1,-1`: argparse takes a word that begins with a dash for an option."""
+    """Join `--mean -1,-1,-1` to `--mean=-1,-1,-1`, because argparse takes a word with a leading dash for an option."""
     joined: list[str] = []
     for word in arguments:
         option = joined[-1] if joined else ""

@@ -1,1 +1,1 @@
-"""Definitions, data and training of the classifiers that Contraflow ships (needs torch)."""
+"""The classifiers that Contraflow ships: their networks, their training, and the phenomena they show. Needs torch."""

@@ -1,4 +1,4 @@
-"""`python -m models train …` trains a network of the catalogue; `python -m models phenomena` measures small ones."""
+"""Train a network of the catalogue, or measure the phenomena that need no trained one."""
 
 from __future__ import annotations
 
@@ -9,37 +9,51 @@ from pathlib import Path
 
 import torch
 
-from models.data import load
-from models.network import CATALOGUE, architecture
+from models.networks.network import CATALOGUE, architecture
 from models.phenomena import command as phenomena
 from models.phenomena import seeds
-from models.recipe import CAUTIONARY, PAPER, Recipe
-from models.train import Training
+from models.training.data import load
+from models.training.recipe import CAUTIONARY, PAPER, Recipe
+from models.training.train import Training
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line: one option per field of `Recipe`, beside what and where."""
-    top = argparse.ArgumentParser(prog="python -m models")
+    """Build the command line; `train` has an option for every field of `Recipe`."""
+    top = argparse.ArgumentParser(prog="python -m models", description=__doc__)
     verbs = top.add_subparsers(dest="verb", required=True)
     phenomena.add_options(
-        verbs.add_parser("phenomena", help="measure and draw vanishing, exploding, shattering; no data")
+        verbs.add_parser("phenomena", help="measure and draw vanishing, exploding and shattering; needs no data")
     )
-    seeds.add_options(verbs.add_parser("seeds", help="small nets with several seeds, for the section on degradation"))
-    train = verbs.add_parser("train", help="train a network on images; run the same command again to resume")
-    train.add_argument("--model", required=True, choices=CATALOGUE, metavar="NAME", help=", ".join(CATALOGUE))
+    seeds.add_options(
+        verbs.add_parser("seeds", help="train small nets with several seeds, for the section on degradation")
+    )
+    train = verbs.add_parser("train", help="train a network on images; the same command resumes an interrupted run")
+    train.add_argument(
+        "--model", required=True, choices=CATALOGUE, metavar="NAME", help=f"one of {', '.join(CATALOGUE)}"
+    )
     train.add_argument("--data", required=True, type=Path, help="image folder, tar or zip of one, or CIFAR-10 archive")
     train.add_argument("--data-name", default=None, help="what the record calls the data set (default: its file name)")
     train.add_argument("--out", type=Path, default=None, help="folder of the run (default: models/runs/NAME)")
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    train.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
+    train.add_argument("--seed", type=int, default=0, help="seed of every random choice (default: %(default)s)")
+    train.add_argument(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="torch device (default: cuda where it is available, else cpu)",
+    )
+    train.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's choice)")
     preset = train.add_mutually_exclusive_group()
     preset.add_argument("--paper", action="store_true", help="the recipe of He et al. 2016, section 4.2")
     preset.add_argument("--cautionary", action="store_true", help="a short run for networks that cannot learn")
     for field in fields(Recipe):
         if field.name != "nesterov":
             kind = type(field.default)
-            train.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=None, metavar=kind.__name__)
+            train.add_argument(
+                f"--{field.name.replace('_', '-')}",
+                type=kind,
+                default=None,
+                metavar=kind.__name__,
+                help=f"replaces this number of the recipe (without a preset: {field.default})",
+            )
     return top
 
 
@@ -53,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def train(options: argparse.Namespace) -> int:
-    """Train to the end and print the final errors."""
+    """Run the verb `train`: train to the end and print the final errors."""
     recipe = PAPER if options.paper else CAUTIONARY if options.cautionary else Recipe()
     given = {field.name: getattr(options, field.name, None) for field in fields(Recipe)}
     recipe = replace(recipe, **{name: value for name, value in given.items() if value is not None})

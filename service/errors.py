@@ -1,60 +1,52 @@
 """Everything that can go wrong with a request, as one small tree.
 
-    ServiceError                     status
-    ├── MalformedRequest             400   body or parameter that cannot be read
-    │   └── EmptyBody                400
-    ├── Unauthorized                 401   no key, or none that is known
-    ├── NotFound                     404
-    │   └── UnknownModel             404
-    ├── MethodNotAllowed             405
-    ├── SlowRequest                  408   the body did not arrive in time
-    ├── TooLarge                     413   bytes or images over the limit
-    ├── UnsupportedBody              415   a form that is not taken
-    │   └── UnsupportedCoding        415   a content encoding that is not taken
-    ├── ExpectationFailed            417   an expectation other than 100-continue
-    ├── InvalidParameter             422   readable, but not one of the choices
-    │   └── InvalidLabel             422
-    ├── RateLimited                  429
-    ├── HeadTooLarge                 431   of the request: its address and header fields together
-    ├── InternalError                500   a fault of ours; says nothing about its inside
-    │   └── RunFailed                500   the graph failed on this very image
-    ├── NotImplementedHere           501   a transfer coding or method of HTTP that is not known
-    ├── Unavailable                  503   try again in `retry_after` seconds
-    │   ├── QueueFull                503
-    │   ├── TooBusy                  503   the answer would come after the deadline
-    │   ├── NotReady                 503   the graph is still loading, failed to, or its bundle is being replaced
-    │   ├── LoaderEnded              503   bundles are not looked after any more
-    │   ├── ShuttingDown             503
-    │   └── TooManyConnections       503   and none that could be ended for a new one
-    ├── DeadlineExceeded             504
-    ├── VersionNotSupported          505   neither HTTP/1.1 nor HTTP/1.0
-    └── ClientGone                   499   nobody is there to be answered; never sent
+    ReportedError                        contract/errors.py: status, slug, title, detail
+    ├── ImageError                       images/errors.py: the branch for images, which the exporter uses too
+    └── ServiceError                     status
+        ├── MalformedRequest             400   body or parameter that cannot be read
+        │   └── EmptyBody                400
+        ├── Unauthorized                 401   no API key, or one that is not known
+        ├── NotFound                     404
+        │   └── UnknownModel             404
+        ├── MethodNotAllowed             405
+        ├── SlowRequest                  408   the body did not arrive in time
+        ├── TooLarge                     413   bytes or images over the limit
+        ├── UnsupportedBody              415   a form that is not supported
+        │   └── UnsupportedCoding        415   a content coding that is not supported
+        ├── ExpectationFailed            417   an expectation other than 100-continue
+        ├── InvalidParameter             422   readable, but not one of the choices
+        │   └── InvalidLabel             422
+        ├── RateLimited                  429
+        ├── HeadTooLarge                 431   address and header fields of the request together
+        ├── InternalError                500   a fault of ours; says nothing about its inside
+        │   └── RunFailed                500   the graph failed on this very image
+        ├── NotImplementedHere           501   a transfer coding or method of HTTP that is not known
+        ├── Unavailable                  503   try again in `retry_after` seconds
+        │   ├── QueueFull                503
+        │   ├── TooBusy                  503   the answer would come after the deadline
+        │   ├── NotReady                 503   the graph is loading, failed to load, or its bundle is being replaced
+        │   ├── LoaderEnded              503   the service no longer follows the folder of bundles
+        │   ├── ShuttingDown             503
+        │   └── TooManyConnections       503   and none of the others could be closed
+        ├── DeadlineExceeded             504
+        ├── VersionNotSupported          505   neither HTTP/1.1 nor HTTP/1.0
+        └── ClientGone                   499   the client has closed its connection; never sent
 
-`service.images.errors.ImageError` is the same tree's branch for pictures; it stands in its own file
-because the exporter uses it too. Both carry `status`, `slug`, `title` and `detail`. Statuses are
-plain integers: nothing here knows HTTP.
+Statuses are plain integers: nothing here knows HTTP.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
-SOON: Final = 1.0
-"""Seconds after which to try again, where nobody can tell how long it takes."""
+from service.contract.errors import ReportedError
+
+RETRY_AFTER: Final = 1.0
+"""Seconds after which to try again what is only unavailable for now, unless something better is known."""
 
 
-class ServiceError(Exception):
-    """An answer that is not the one asked for: `status`, a `slug` for programs, a `detail` for people."""
-
-    status: ClassVar[int] = 500
-    slug: ClassVar[str] = "internal-error"
-    title: ClassVar[str] = "The service failed"
-
-    def __init__(self, detail: str, *, retry_after: float | None = None) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.retry_after = retry_after
-        """Seconds after which trying again makes sense; None where it does not."""
+class ServiceError(ReportedError):
+    """An error of the service; images have `ImageError`."""
 
 
 class MalformedRequest(ServiceError):
@@ -81,6 +73,7 @@ class MethodNotAllowed(ServiceError):
     status, slug, title = 405, "method-not-allowed", "This address does not take that method"
 
     def __init__(self, detail: str, *, allowed: str = "") -> None:
+        """`allowed`: value of the answer's `Allow`, e.g. "GET, HEAD"."""
         super().__init__(detail)
         self.allowed = allowed
 
@@ -94,15 +87,15 @@ class TooLarge(ServiceError):
 
 
 class UnsupportedBody(ServiceError):
-    status, slug, title = 415, "unsupported-body", "The body has a form that is not taken"
+    status, slug, title = 415, "unsupported-body", "The form of the body is not supported"
 
 
 class UnsupportedCoding(UnsupportedBody):
-    slug, title = "unsupported-coding", "The body has a content encoding that is not taken"
+    slug, title = "unsupported-coding", "The content encoding of the body is not supported"
 
 
 class ExpectationFailed(ServiceError):
-    status, slug, title = 417, "expectation-failed", "The request expects what is not known"
+    status, slug, title = 417, "expectation-failed", "The request has an expectation that is not supported"
 
 
 class InvalidParameter(ServiceError):
@@ -114,7 +107,7 @@ class InvalidLabel(InvalidParameter):
 
 
 class RateLimited(ServiceError):
-    status, slug, title = 429, "rate-limited", "This key has used its rate"
+    status, slug, title = 429, "rate-limited", "This key has used up its rate"
 
 
 class HeadTooLarge(ServiceError):
@@ -130,11 +123,14 @@ class RunFailed(InternalError):
 
 
 class NotImplementedHere(ServiceError):
-    status, slug, title = 501, "not-implemented", "The service does not know this part of HTTP"
+    status, slug, title = 501, "not-implemented", "The service does not support this part of HTTP"
 
 
 class Unavailable(ServiceError):
-    status, slug, title = 503, "unavailable", "The service cannot take this now"
+    status, slug, title = 503, "unavailable", "The service cannot answer this now"
+
+    def __init__(self, detail: str, *, retry_after: float | None = RETRY_AFTER) -> None:
+        super().__init__(detail, retry_after=retry_after)
 
 
 class QueueFull(Unavailable):
@@ -166,7 +162,7 @@ class DeadlineExceeded(ServiceError):
 
 
 class VersionNotSupported(ServiceError):
-    status, slug, title = 505, "version-not-supported", "This version of HTTP is not spoken here"
+    status, slug, title = 505, "version-not-supported", "This version of HTTP is not supported"
 
 
 class ClientGone(ServiceError):
@@ -174,18 +170,15 @@ class ClientGone(ServiceError):
 
 
 def problem(error: Exception, request_id: str) -> dict[str, Any]:
-    """The RFC 9457 members for `error`; one that is not ours tells nothing about itself."""
-    known = (
-        error if isinstance(getattr(error, "slug", None), str) else InternalError("An unexpected error; see the log.")
-    )
+    """Return the RFC 9457 problem document of an error. An error that is not ours tells nothing about itself."""
+    known = error if isinstance(error, ReportedError) else InternalError("An unexpected error; see the log.")
     document: dict[str, Any] = {
-        "type": f"urn:contraflow:problem:{known.slug}",  # type: ignore[attr-defined]
-        "title": known.title,  # type: ignore[attr-defined]
-        "status": known.status,  # type: ignore[attr-defined]
-        "detail": known.detail,  # type: ignore[attr-defined]
+        "type": f"urn:contraflow:problem:{known.slug}",
+        "title": known.title,
+        "status": known.status,
+        "detail": known.detail,
         "request_id": request_id,
     }
-    retry_after = getattr(known, "retry_after", None)
-    if retry_after is not None:
-        document["retry_after_ms"] = max(1, round(retry_after * 1000))
+    if known.retry_after is not None:
+        document["retry_after_ms"] = max(1, round(known.retry_after * 1000))
     return document

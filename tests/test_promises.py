@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.page import marks
-from bench.promises.__main__ import COMMAND, MEASURES, section_of, summary, table
-from bench.promises.findings import Finding, at_least, at_most, exactly
+from bench.harness.page import marks
+from bench.promises.__main__ import COMMAND, MEASURES, figures_table, section_of, summary
+from bench.promises.figures import Figure, at_least, at_most, exactly
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "promises.md").read_text()
@@ -28,9 +28,9 @@ def test_every_test_that_is_named_exists(named: str) -> None:
 
 
 def test_a_promise_that_was_not_kept_stands_out() -> None:
-    findings = [at_most("a", 1.0, 2.0, "ms"), at_least("b", 1.0, 2.0), exactly("c", 3, 3), Finding("d", "4")]
+    figures = [at_most("a", 1.0, 2.0, "ms"), at_least("b", 1.0, 2.0), exactly("c", 3, 3), Figure("d", "4")]
     begin, end = marks(section_of(1))
-    page = f"## 1. First\n{begin}\n{table(findings)}\n{end}\n## 2. Second\n"
+    page = f"## 1. First\n{begin}\n{figures_table(figures)}\n{end}\n## 2. Second\n"
     assert summary(page).splitlines()[2:] == [
         "| 1 | First | 2 of 3 | **no** |",
         "| 2 | Second | 0 of 0 | not measured |",

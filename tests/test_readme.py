@@ -1,4 +1,4 @@
-"""The README is true: its settings, its endpoints, its make targets and its files exist."""
+"""Settings, endpoints, make targets and files that the README names exist."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from export.shipped import shipped_table
+from export.bundle_table import bundle_table
 from service.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -26,7 +26,7 @@ def test_every_setting_has_its_row(name: str) -> None:
 
 
 def test_the_table_of_shipped_bundles_is_theirs() -> None:
-    assert shipped_table(ROOT / "models" / "bundles") in README
+    assert bundle_table(ROOT / "models" / "bundles") in README
 
 
 def test_every_make_target_that_is_named_exists() -> None:

@@ -1,4 +1,4 @@
-"""The norms that the timed graphs must give: torch in float64, with the rectifiers on the same side.
+"""The norms that the timed graphs must give: torch's in float64, with the rectifiers on the same side.
 
 Some of a network's hundred thousand rectifiers stand within float32's rounding of their kink, and
 which side they are on differs between two right programs; each changes a sample's gradient by up
@@ -23,19 +23,17 @@ from bench.gradients.runs import session
 from export.gradient import Prepared
 
 ROUNDING = 1e-4
-"""Of a layer's largest input: a unit further from its kink than this has one right side."""
-
-Array = NDArray[np.float64]
+"""A unit further from its kink than this share of its layer's largest input has one right side."""
 
 
 class Disagreement(Exception):
-    """The timed graphs compute something else than torch."""
+    """Raised where the timed graphs compute something else than torch."""
 
 
 def reference_norms(
     network: nn.Module, prepared: Prepared, model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]
-) -> Array:
-    """Per-sample weight-gradient norms [N, layers] in the order of `prepared.layers`, on the sides that `model` takes.
+) -> NDArray[np.float64]:
+    """Return per-sample weight-gradient norms [N, layers], as `prepared.layers`, on the sides that `model` takes.
 
     Raises:
         Disagreement: a rectifier is on the wrong side, by more than rounding.
@@ -55,9 +53,9 @@ def reference_norms(
 
 
 def rectifier_sides(prepared: Prepared, model: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]]) -> list[Tensor]:
-    """Which rectifiers are open in a run of `model`, in forward order: boolean, shaped as their outputs.
+    """Return which rectifiers are open in a run of `model`, in forward order: boolean, shaped as their outputs.
 
-    Of that very graph: another one fuses other nodes, and rounds otherwise.
+    It must be that very graph: another one fuses other nodes, and rounds otherwise.
     """
     outputs = [node.outputs[0] for node in prepared.graph.nodes if node.operator == "Relu"]
     watched = onnx.ModelProto()
@@ -69,7 +67,7 @@ def rectifier_sides(prepared: Prepared, model: onnx.ModelProto, feeds: Mapping[s
 
 
 class _on_sides:  # noqa: N801
-    """Inside, every nn.ReLU multiplies by its given side, in the order of the calls."""
+    """A context in which every nn.ReLU multiplies by its given side, in the order of the calls."""
 
     def __init__(self, network: nn.Module, sides: Iterator[Tensor]) -> None:
         self._network, self._sides = network, sides

@@ -1,4 +1,4 @@
-"""The networks that are measured: random weights, normalization statistics of one pass over noise."""
+"""The networks that are measured, at which batches."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from export.coverage.zoo import torchvision_models
-from models.network import Network, architecture
+from bench.networks import RESNET50_SIZE, resnet50, settled
+from models.networks.network import Network, architecture
 
 
 @dataclass(frozen=True)
@@ -24,33 +24,13 @@ class Subject:
 
 
 def ours(name: str) -> nn.Module:
-    """A network of the catalogue."""
+    """Return a network of the catalogue, settled on noise."""
     torch.manual_seed(0)
     return settled(Network(architecture(name)), torch.randn(64, 3, 32, 32))
-
-
-def resnet50() -> nn.Module:
-    """torchvision's ResNet-50."""
-    torch.manual_seed(0)
-    return settled(torchvision_models().resnet50(weights=None), torch.randn(4, 3, 224, 224))
-
-
-def settled(network: nn.Module, images: torch.Tensor) -> nn.Module:
-    """In evaluation mode with exactly the statistics of `images`.
-
-    Running averages of a few passes leave activations that grow from layer to layer; the logits
-    then saturate the softmax, and torch's p − onehot cancels in float32.
-    """
-    for module in network.train().modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # the average of all passes, of which there is one
-    with torch.no_grad():
-        network(images)
-    return network.eval()
 
 
 SUBJECTS = (
     Subject("resnet20", partial(ours, "resnet20"), 32, (1, 8, 32)),
     Subject("resnet56", partial(ours, "resnet56"), 32, (1, 8, 32)),
-    Subject("resnet50", resnet50, 224, (1, 4)),
+    Subject("resnet50", partial(resnet50, images=4), RESNET50_SIZE, (1, 4)),
 )

@@ -1,7 +1,7 @@
-"""What else yields gradients of the same network: torch, functorch, BackPACK, Opacus, onnx-ad.
+"""The others that yield gradients of the same network: torch, functorch, BackPACK, Opacus, onnx-ad.
 
 Every peer is a function of (network, images, labels) that returns one run as a callable; the run
-returns per-sample weight-gradient norms [n, layers] where the peer has them, else None. A peer
+returns per-sample weight-gradient norms [n, layers] if the peer has them, otherwise None. A peer
 that cannot do it raises, and its row says why.
 """
 
@@ -21,18 +21,18 @@ from torch.nn import functional
 
 from bench.gradients.runs import Bound
 
-Array = NDArray[Any]
-Run = Callable[[], Array | None]
-Peer = Callable[[nn.Module, Tensor, Tensor], Run]
+Norms = NDArray[np.floating[Any]]
+PeerRun = Callable[[], Norms | None]
+Peer = Callable[[nn.Module, Tensor, Tensor], PeerRun]
 
 
 def layer_weights(network: nn.Module) -> dict[str, nn.Parameter]:
-    """Weights of two or more axes, in forward order."""
+    """Return the weights of two or more axes, in forward order."""
     return {name: weight for name, weight in network.named_parameters() if weight.ndim >= 2}
 
 
-def torch_forward(network: nn.Module, images: Tensor, labels: Tensor) -> Run:
-    """Eager inference."""
+def torch_forward(network: nn.Module, images: Tensor, labels: Tensor) -> PeerRun:
+    """Eager inference by torch."""
 
     def run() -> None:
         with torch.no_grad():
@@ -41,7 +41,7 @@ def torch_forward(network: nn.Module, images: Tensor, labels: Tensor) -> Run:
     return run
 
 
-def torch_backward(network: nn.Module, images: Tensor, labels: Tensor) -> Run:
+def torch_backward(network: nn.Module, images: Tensor, labels: Tensor) -> PeerRun:
     """Forward and backward, which gives the batch's gradient only."""
     parameters = list(network.parameters())
 
@@ -51,7 +51,7 @@ def torch_backward(network: nn.Module, images: Tensor, labels: Tensor) -> Run:
     return run
 
 
-def functorch(network: nn.Module, images: Tensor, labels: Tensor) -> Run:
+def functorch(network: nn.Module, images: Tensor, labels: Tensor) -> PeerRun:
     """torch.func.vmap(grad): every sample's own gradient, materialised."""
     parameters = {name: value.detach() for name, value in network.named_parameters()}
     buffers = dict(network.named_buffers())
@@ -63,14 +63,14 @@ def functorch(network: nn.Module, images: Tensor, labels: Tensor) -> Run:
 
     per_sample = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))
 
-    def run() -> Array:
+    def run() -> Norms:
         gradients = per_sample(parameters, images, labels)
         return torch.stack([gradients[name].flatten(1).norm(dim=1) for name in names], 1).cpu().numpy()
 
     return run
 
 
-def backpack(network: nn.Module, images: Tensor, labels: Tensor) -> Run:
+def backpack(network: nn.Module, images: Tensor, labels: Tensor) -> PeerRun:
     """BackPACK's BatchL2Grad: squared norms per sample and parameter.
 
     A first-order extension needs only that modules own their parameters and that nothing works in
@@ -81,9 +81,9 @@ def backpack(network: nn.Module, images: Tensor, labels: Tensor) -> Run:
 
     extended = package.extend(out_of_place(network))
     loss = package.extend(nn.CrossEntropyLoss(reduction="sum"))
-    weights = list(layer_weights(extended).values())
+    weights: list[Any] = list(layer_weights(extended).values())  # with what BackPACK adds to them
 
-    def run() -> Array:
+    def run() -> Norms:
         extended.zero_grad()
         with package.backpack(BatchL2Grad()):
             loss(extended(images), labels).backward()
@@ -92,7 +92,7 @@ def backpack(network: nn.Module, images: Tensor, labels: Tensor) -> Run:
     return run
 
 
-def opacus(network: nn.Module, images: Tensor, labels: Tensor) -> Run:
+def opacus(network: nn.Module, images: Tensor, labels: Tensor) -> PeerRun:
     """Opacus' per-sample gradients by hooks, of the layers' weights.
 
     Its validator refuses BatchNorm in training, where samples mix. Here normalization stays in
@@ -105,18 +105,18 @@ def opacus(network: nn.Module, images: Tensor, labels: Tensor) -> Run:
         if isinstance(module, nn.BatchNorm2d):
             module.eval().requires_grad_(False)
     sampled = GradSampleModule(ready, loss_reduction="sum", strict=False)
-    weights = list(layer_weights(sampled).values())
+    weights: list[Any] = list(layer_weights(sampled).values())  # with what Opacus adds to them
 
-    def run() -> Array:
+    def run() -> Norms:
         sampled.zero_grad()
-        functional.cross_entropy(sampled(images), labels, reduction="sum").backward()
+        functional.cross_entropy(sampled(images), labels, reduction="sum").backward()  # type: ignore[no-untyped-call]
         return torch.stack([weight.grad_sample.flatten(1).norm(dim=1) for weight in weights], 1).cpu().numpy()
 
     return run
 
 
 def out_of_place(network: nn.Module) -> nn.Module:
-    """A copy without operations in place: inplace modules and `x += y`."""
+    """Return a copy without operations in place: inplace modules and `x += y`."""
     traced = torch.fx.symbolic_trace(copy.deepcopy(network))
     for node in traced.graph.nodes:
         if node.target is operator.iadd:
@@ -124,11 +124,11 @@ def out_of_place(network: nn.Module) -> nn.Module:
     traced.recompile()
     for module in traced.modules():
         if hasattr(module, "inplace"):
-            module.inplace = False
+            setattr(module, "inplace", False)  # noqa: B010 (a torch module's attributes are typed as modules)
     return traced
 
 
-def onnx_ad(forward: onnx.ModelProto, images: Array) -> Run:
+def onnx_ad(forward: onnx.ModelProto, images: NDArray[Any]) -> PeerRun:
     """onnx-ad's reverse model at a fixed batch: the input gradient alone, without a loss."""
     import onnx_ad as package
 

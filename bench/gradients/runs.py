@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import torch
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
+Feeds = Mapping[str, NDArray[Any]]
 Run = Callable[[], Any]
 CUDA = "CUDAExecutionProvider"
 ARITHMETIC = {"Conv", "FusedConv", "MatMul", "FusedMatMul", "Gemm", "FusedGemm", "NhwcFusedConv"}
@@ -28,12 +29,17 @@ FEWEST = 3
 
 
 def on_gpu() -> bool:
-    """Whether ONNX Runtime has a CUDA provider that loads."""
+    """Return whether ONNX Runtime has a CUDA provider that loads."""
     return CUDA in onnxruntime.get_available_providers() and CUDA in session(_nothing()).get_providers()
 
 
+def torch_device() -> str:
+    """Return where torch's rows run: on the GPU if ONNX Runtime's do, too."""
+    return "cuda" if on_gpu() and torch.cuda.is_available() else "cpu"
+
+
 def session(model: onnx.ModelProto, profile: Path | None = None) -> onnxruntime.InferenceSession:
-    """One thread, on the best provider at hand; with a profile written to `profile`."""
+    """Open a session of one thread on the best provider at hand; a profile is written to `profile`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
@@ -45,9 +51,9 @@ def session(model: onnx.ModelProto, profile: Path | None = None) -> onnxruntime.
 
 
 class Bound:
-    """A graph with its inputs already on the device: called, it runs; `outputs` are those of the last run."""
+    """A graph whose inputs are on the device already: a call runs it, `outputs` returns what the last run gave."""
 
-    def __init__(self, model: onnx.ModelProto, feeds: Mapping[str, Array]) -> None:
+    def __init__(self, model: onnx.ModelProto, feeds: Feeds) -> None:
         self._session = session(model)
         device = "cuda" if self._session.get_providers()[0] == CUDA else "cpu"
         self._binding = self._session.io_binding()
@@ -62,14 +68,14 @@ class Bound:
         self._session.run_with_iobinding(self._binding)
         self._binding.synchronize_outputs()
 
-    def outputs(self) -> dict[str, Array]:
-        """Name → array, copied to the host."""
+    def outputs(self) -> dict[str, NDArray[Any]]:
+        """Return the outputs by name, copied to the host."""
         return dict(zip(self._names, self._binding.copy_outputs_to_cpu(), strict=True))
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """Seconds of one run by kind of node: (operator, number of nodes, seconds), slowest first."""
+    """Seconds of one run by kind of node, slowest first: (operator, number of nodes, seconds)."""
 
     kinds: tuple[tuple[str, int, float], ...]
 
@@ -79,14 +85,14 @@ class Kernels:
 
     @property
     def arithmetic(self) -> float:
-        """Convolutions and matrix products alone."""
+        """Return the seconds of convolutions and matrix products."""
         return sum(seconds for operator, _, seconds in self.kinds if operator in ARITHMETIC)
 
 
-def kernels(model: onnx.ModelProto, feeds: Mapping[str, Array], repetitions: int) -> Kernels:
-    """Out of ONNX Runtime's own profile, the 20th percentile of every node.
+def kernels(model: onnx.ModelProto, feeds: Feeds, repetitions: int) -> Kernels:
+    """Read the 20th percentile of every node out of ONNX Runtime's own profile.
 
-    A rectifier's mask, written as a convolution of ones, is a copy and is listed as one.
+    A rectifier's mask is written as a convolution of ones but computes nothing, and is listed apart.
     """
     with tempfile.TemporaryDirectory() as folder:
         profiled = session(model, Path(folder) / "profile")
@@ -107,9 +113,9 @@ def kernels(model: onnx.ModelProto, feeds: Mapping[str, Array], repetitions: int
 
 
 def interleaved(runs: Mapping[str, Run], seconds: float) -> dict[str, float]:
-    """Seconds of each run (20th percentile), all taken in turn until `seconds` have passed, three times at least.
+    """Run all in turn until `seconds` have passed, three times at least; return each one's 20th percentile in seconds.
 
-    Of processor time, which other work on the machine hardly changes; on a GPU of the wall clock.
+    The clock is the processor time, which other work on the machine hardly changes; on a GPU it is the wall clock.
     """
     clock = time.perf_counter if on_gpu() else time.process_time
     measured: dict[str, list[float]] = {name: [] for name in runs}
@@ -123,7 +129,7 @@ def interleaved(runs: Mapping[str, Run], seconds: float) -> dict[str, float]:
 
 
 def _nothing() -> onnx.ModelProto:
-    """The smallest model there is, to see which provider takes it."""
+    """Return the smallest model there is, to see which provider takes it."""
     value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
     result = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
     graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "nothing", [value], [result])

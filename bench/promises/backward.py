@@ -2,66 +2,60 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
-from bench.promises.bundles import IMAGES, SHIPPED
-from bench.promises.findings import Finding, at_most, exactly
-from bench.promises.load import Answer, closed_loop, open_loop, percentile, post, throughput
-from bench.promises.metrics import Metrics, all_ready, wait_until
-from bench.replicas import Replica, replicas
+from bench.harness.client import Reply, post
+from bench.harness.load import closed_loop, open_loop, percentile, throughput
+from bench.harness.paths import CAT, SHIPPED
+from bench.harness.readings import Metrics
+from bench.harness.server import service
+from bench.promises.figures import Figure, at_most, exactly
 
 EVERY = 20
 ROUNDS, SECONDS = 6, 4.0
-"""Each round has a rate by the capacity of that moment, and arrivals of its own, the same for both."""
+"""Each round has its own rate, by the capacity of that moment, and its own arrivals, the same for both."""
 SHARES = (0.25, 0.5)
-"""Of the rate that predictions alone reach."""
-MODEL = "resnet20"
+"""Rates, as shares of the rate that predictions alone reach."""
 RUN = "contraflow_run_duration_seconds"
 
 
-def measure() -> Iterator[Finding]:
-    """Both loads."""
-    with replicas(1, SHIPPED, "--default-model", MODEL, "--log-level", "error") as (service,):
-        wait_until(lambda: all_ready(service.port))
-        image = (IMAGES / "cat.jpg").read_bytes()
-        forward, backward = post("/predict", image), post("/diagnostics/gradients", image)
-        mixed = [backward] + [forward] * (EVERY - 1)
-        asyncio.run(closed_loop(service.port, [backward], 1, 0.1))  # loads its graph, and nothing goes on loading
-        asyncio.run(closed_loop(service.port, mixed, 8, 2.0))
+def measure(scale: float = 1.0) -> Iterator[Figure]:
+    """Compare the two loads at each rate."""
+    image = CAT.read_bytes()
+    forward, backward = post("/predict", image), post("/diagnostics/gradients", image)
+    mixed = [backward] + [forward] * (EVERY - 1)
+    with service(SHIPPED, "--default-model", "resnet20") as server:
+        closed_loop(server.port, [backward], 1, 0.1)  # loads its graph, so that nothing is loaded afterwards
+        closed_loop(server.port, mixed, 8, 2.0 * scale)
         for share in SHARES:
-            yield from raised(service, forward, mixed, share)
+            yield from raised(server.port, forward, mixed, share, scale)
 
 
-def raised(service: Replica, forward: bytes, mixed: list[bytes], share: float) -> Iterator[Finding]:
-    """Alone and mixed in turns, so that both see the same machine."""
-    alone: list[Answer] = []
-    among: list[Answer] = []
+def raised(port: int, forward: bytes, mixed: list[bytes], share: float, scale: float) -> Iterator[Figure]:
+    """Measure predictions alone and among backward passes in turns, so that both see the same machine."""
+    alone: list[Reply] = []
+    among: list[Reply] = []
     rates: list[float] = []
-    before = Metrics(service.port)
-    for seed in range(ROUNDS):
-        rate = share * throughput(asyncio.run(closed_loop(service.port, [forward], 16, 1.5)))
-        alone += asyncio.run(open_loop(service.port, [forward], rate, SECONDS, 5.0, 64, seed))
-        among += asyncio.run(open_loop(service.port, mixed, rate, SECONDS, 5.0, 64, seed))
+    before = Metrics(port)
+    for seed in range(max(1, round(ROUNDS * scale))):
+        rate = share * throughput(closed_loop(port, [forward], 16, 1.5 * scale))
+        alone += open_loop(port, [forward], rate, SECONDS * scale, patience=5.0, seed=seed)
+        among += open_loop(port, mixed, rate, SECONDS * scale, patience=5.0, seed=seed)
         rates.append(rate)
-    chunk = _chunk(before, Metrics(service.port))
-    forwards = [answer for answer in among if answer.number % EVERY]
-    backwards = [answer for answer in among if not answer.number % EVERY]
-    without, raised_to = percentile(alone, 99), percentile(forwards, 99)
+    forwards = [reply for reply in among if reply.number % EVERY]
+    backwards = [reply for reply in among if not reply.number % EVERY]
+    without, with_backward = percentile(alone, 99), percentile(forwards, 99)
     load = f"{share:.0%} of capacity ({min(rates):.0f} to {max(rates):.0f} requests/s)"
-    figures = f"{without:.2f} ms alone, {raised_to:.2f} ms with one backward in {EVERY}"
-    yield Finding(f"{load}: forward p99", figures)
-    yield Finding(
-        f"{load}: backward p50 and p99", f"{percentile(backwards, 50):.2f} and {percentile(backwards, 99):.2f} ms"
-    )
-    yield at_most(f"{load}: raised by, limit: one run of the backward graph", raised_to - without, chunk, "ms")
-    yield exactly(f"{load}: answers that were not 200", sum(answer.status != 200 for answer in [*alone, *among]), 0)
+    yield Figure(f"{load}: forward p99", f"{without:.2f} ms alone, {with_backward:.2f} ms with one backward in {EVERY}")
+    times = f"{percentile(backwards, 50):.2f} and {percentile(backwards, 99):.2f} ms"
+    yield Figure(f"{load}: backward p50 and p99", times)
+    limit = f"{load}: raised by, limit: one run of the backward graph"
+    yield at_most(limit, with_backward - without, one_backward_run(before, Metrics(port)), "ms")
+    wrong = sum(reply.status != 200 for reply in [*alone, *among])
+    yield exactly(f"{load}: answers that were not 200", wrong, 0)
 
 
-def _chunk(before: Metrics, after: Metrics) -> float:
-    """Milliseconds of one run of the backward graph, on average."""
-
-    def grown(name: str) -> float:
-        return after.total(name, graph="weight_norms") - before.total(name, graph="weight_norms")
-
-    return 1e3 * grown(f"{RUN}_sum") / max(1.0, grown(f"{RUN}_count"))
+def one_backward_run(before: Metrics, after: Metrics) -> float:
+    """Return the mean milliseconds of one run of the backward graph."""
+    seconds, runs = (after.grown_since(before, f"{RUN}_{part}", graph="weight_norms") for part in ("sum", "count"))
+    return 1e3 * seconds / max(1.0, runs)

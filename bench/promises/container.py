@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import statistics
 import tempfile
@@ -11,16 +10,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import psutil
-
-from bench.promises.bundles import IMAGES, SHIPPED, install
-from bench.promises.findings import Finding, at_least, at_most
-from bench.promises.load import closed_loop, post, throughput
-from bench.promises.metrics import all_ready, wait_until
-from bench.replicas import Replica, replicas
+from bench.bundles.copies import install
+from bench.harness.client import post
+from bench.harness.load import closed_loop, throughput
+from bench.harness.paths import CAT, SHIPPED
+from bench.harness.server import Server, service
+from bench.promises.figures import Figure, at_least, at_most
 
 GROUPS = Path("/sys/fs/cgroup")
 PERIOD = 100_000
+"""Microseconds of a quota's period."""
 IDLE_SECONDS = 10.0
 ROUNDS, SECONDS = 3, 2.0
 CLIENTS = 16
@@ -28,101 +27,98 @@ HAND_TUNED = ((1, 1), (1, 2), (2, 1), (2, 2))
 """Run threads and decode threads."""
 
 
+def measure(scale: float = 1.0) -> Iterator[Figure]:
+    """Measure the CPU time while idle, then the rate without a setting beside hand-tuned ones."""
+    with tempfile.TemporaryDirectory() as folder:
+        bundles = Path(folder)
+        install(SHIPPED / "resnet20", bundles / "resnet20")
+        with limited(bundles) as (server, how):
+            yield Figure("limit", how)
+            time.sleep(1.0)
+            before = server.processor_seconds()
+            time.sleep(IDLE_SECONDS * scale)
+            used = server.processor_seconds() - before
+            yield at_most("CPU while idle, of one CPU", 100 * used / (IDLE_SECONDS * scale), 1.0, "%")
+        yield from tuned(bundles, scale)
+
+
+def tuned(bundles: Path, scale: float) -> Iterator[Figure]:
+    rates: dict[tuple[int, int] | None, list[float]] = {}
+    for _ in range(max(1, round(ROUNDS * scale))):
+        for threads in (None, *HAND_TUNED):
+            rates.setdefault(threads, []).append(rate(bundles, threads, scale))
+    medians = {threads: statistics.median(values) for threads, values in rates.items()}
+    best = max(HAND_TUNED, key=lambda threads: medians[threads])
+    yield Figure(f"without a setting, {CLIENTS} clients", f"{medians[None]:.0f} requests/s")
+    yield Figure(f"best by hand: {best[0]} run and {best[1]} decode threads", f"{medians[best]:.0f} requests/s")
+    yield at_least("of the best by hand", 100 * medians[None] / medians[best], 95, "%")
+
+
+def rate(bundles: Path, threads: tuple[int, int] | None, scale: float) -> float:
+    """Return requests per second at so many threads, or without a setting."""
+    flags = () if threads is None else ("--run-threads", str(threads[0]), "--decode-threads", str(threads[1]))
+    request = [post("/predict", CAT.read_bytes())]
+    with limited(bundles, *flags) as (server, _):
+        closed_loop(server.port, request, CLIENTS, 0.5 * scale)
+        return throughput(closed_loop(server.port, request, CLIENTS, SECONDS * scale))
+
+
 @contextmanager
-def limited(bundles: Path, *flags: str) -> Iterator[tuple[Replica, str]]:
-    """The service under the limit, and the limit in words; the load generator is not under it."""
+def limited(bundles: Path, *flags: str) -> Iterator[tuple[Server, str]]:
+    """Run the service under the limit, and yield it with the limit in words; the load generator is not under it."""
     with ExitStack() as stack:
-        group, home = _group()
+        group, home = quota_group()
         if group is not None:
             stack.callback(group.rmdir)
-        with _within(group, home):
-            (service,) = stack.enter_context(replicas(1, bundles, "--log-level", "error", *flags))
-        wait_until(lambda: all_ready(service.port))
-        yield service, "affinity to one CPU" if group is None else f"quota of one CPU of {os.cpu_count()}, {group}"
+        with this_process_in(group, home):
+            server = stack.enter_context(service(bundles, *flags))
+        yield server, "affinity to one CPU" if group is None else f"quota of one CPU of {os.cpu_count()}, {group}"
 
 
 @contextmanager
-def _within(group: Path | None, home: Path) -> Iterator[None]:
-    """This process in `group` for a while, so that what it starts is in it; without one, on one CPU."""
+def this_process_in(group: Path | None, home: Path) -> Iterator[None]:
+    """Put this process into `group`, or on one CPU, so that what it starts meanwhile is there too; then back."""
     if group is None:
         before = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {min(before)})
-        try:
-            yield
-        finally:
-            os.sched_setaffinity(0, before)
-        return
-    (group / "cgroup.procs").write_text(str(os.getpid()))
+    else:
+        (group / "cgroup.procs").write_text(str(os.getpid()))
     try:
         yield
     finally:
-        (home / "cgroup.procs").write_text(str(os.getpid()))
+        if group is None:
+            os.sched_setaffinity(0, before)
+        else:
+            (home / "cgroup.procs").write_text(str(os.getpid()))
 
 
-def _group() -> tuple[Path | None, Path]:
-    """A new control group with the quota of one CPU, if one can be made, and the group that this process is in."""
+def quota_group() -> tuple[Path | None, Path]:
+    """Make a control group with the quota of one CPU, if one can be made; return it and this process's own group."""
     version_2 = (GROUPS / "cgroup.controllers").exists()
-    home = _home(GROUPS if version_2 else GROUPS / "cpu", "" if version_2 else "cpu")
+    home = own_group(GROUPS if version_2 else GROUPS / "cpu", "" if version_2 else "cpu")
     group = home / f"bench-promises-{os.getpid()}"
+    limits = (
+        {"cpu.max": f"{PERIOD} {PERIOD}"}
+        if version_2
+        else {"cpu.cfs_period_us": str(PERIOD), "cpu.cfs_quota_us": str(PERIOD)}
+    )
     try:
         group.mkdir()
     except OSError:
         return None, home
     try:
-        if version_2:
-            (group / "cpu.max").write_text(f"{PERIOD} {PERIOD}")
-        else:
-            (group / "cpu.cfs_period_us").write_text(str(PERIOD))
-            (group / "cpu.cfs_quota_us").write_text(str(PERIOD))
+        for name, limit in limits.items():
+            (group / name).write_text(limit)
     except OSError:
         group.rmdir()
         return None, home
     return group, home
 
 
-def _home(mount: Path, controller: str) -> Path:
+def own_group(mount: Path, controller: str) -> Path:
+    """Return the folder of the control group that this process is in."""
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if controller in controllers.split(","):
             return mount / path.lstrip("/")
     return mount
-
-
-def measure() -> Iterator[Finding]:
-    """Idle CPU, then the service without a setting beside hand-tuned ones."""
-    with tempfile.TemporaryDirectory() as folder:
-        bundles = Path(folder)
-        install(SHIPPED / "resnet20", bundles / "resnet20")
-        yield from idle(bundles)
-        yield from tuned(bundles)
-
-
-def idle(bundles: Path) -> Iterator[Finding]:
-    with limited(bundles) as (service, how):
-        yield Finding("limit", how)
-        process = psutil.Process(service.process.pid)
-        time.sleep(1.0)
-        before = sum(process.cpu_times()[:2])
-        time.sleep(IDLE_SECONDS)
-        used = sum(process.cpu_times()[:2]) - before
-    yield at_most("CPU while idle, of one CPU", 100 * used / IDLE_SECONDS, 1.0, "%")
-
-
-def tuned(bundles: Path) -> Iterator[Finding]:
-    rates: dict[tuple[int, int] | None, list[float]] = {}
-    for _ in range(ROUNDS):
-        for threads in (None, *HAND_TUNED):
-            rates.setdefault(threads, []).append(_rate(bundles, threads))
-    medians = {threads: statistics.median(values) for threads, values in rates.items()}
-    best = max(HAND_TUNED, key=lambda threads: medians[threads])
-    yield Finding(f"without a setting, {CLIENTS} clients", f"{medians[None]:.0f} requests/s")
-    yield Finding(f"best by hand: {best[0]} run and {best[1]} decode threads", f"{medians[best]:.0f} requests/s")
-    yield at_least("of the best by hand", 100 * medians[None] / medians[best], 95, "%")
-
-
-def _rate(bundles: Path, threads: tuple[int, int] | None) -> float:
-    flags = () if threads is None else ("--run-threads", str(threads[0]), "--decode-threads", str(threads[1]))
-    request = [post("/predict", (IMAGES / "cat.jpg").read_bytes())]
-    with limited(bundles, *flags) as (service, _):
-        asyncio.run(closed_loop(service.port, request, CLIENTS, 0.5))
-        return throughput(asyncio.run(closed_loop(service.port, request, CLIENTS, SECONDS)))

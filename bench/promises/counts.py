@@ -5,25 +5,26 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from bench.promises.bundles import IMAGES, SHIPPED
-from bench.promises.findings import Finding, exactly
-from bench.promises.load import Answer, Caller, post
-from bench.promises.metrics import Metrics, all_ready, get, wait_until
-from bench.replicas import replicas
+from bench.harness.client import Client, post, run
+from bench.harness.paths import CAT, SHIPPED
+from bench.harness.readings import IMAGES_RUN, REQUESTS, Metrics, get, wait_until
+from bench.harness.server import service
+from bench.promises.figures import Figure, exactly
 
-REQUESTS, IMAGES_RUN = "contraflow_requests_total", "contraflow_images_total"
 LATENCY, STAGES = "contraflow_request_duration_seconds", "contraflow_request_stage_seconds"
 BATCHES = "contraflow_batch_size"
-HOST = "127.0.0.1"
 OUTCOMES = ("answered", "refused", "cancelled", "failed")
+READ_BY_US = ("/metrics", "/v2/models/stats")
+"""Routes whose requests are this measurement's own readings."""
+ALL, CLIENTS = 3000, 8
 
 
 @dataclass
-class Log:
-    """What the client saw: requests by outcome, and the images that must have been run for them."""
+class Seen:
+    """What the clients saw: requests by outcome, and the images that must have been run for them."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     images: int = 0
@@ -31,9 +32,9 @@ class Log:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of request: what is sent, how many images of it are run, what it must come to.
+    """One kind of request: what is sent, how many images of it are run, and what it must come to.
 
-    One that is cancelled goes away in the middle of its body.
+    The client of one that is cancelled goes away in the middle of its body.
     """
 
     request: bytes
@@ -41,58 +42,55 @@ class Kind:
     outcome: str
 
 
-def kinds(models: list[str], image: bytes, failing: bytes | None = None) -> list[Kind]:
-    """Good ones with one image and with several, refused ones of every sort, and failing ones where there are."""
+def kinds(models: Sequence[str], image: bytes, failing: bytes | None = None) -> list[Kind]:
+    """Return good requests with one image and with several, refused ones of every sort, and `failing` if given."""
     several = b"".join(b'--b\r\nContent-Disposition: form-data; name="images"\r\n\r\n%s\r\n' % image for _ in range(3))
     multipart = "Content-Type: multipart/form-data; boundary=b"
     raw = "Inference-Header-Content-Length: 0"
-    found = [
+    refused = [
+        post("/predict"),
+        post("/predict", b"no image"),
+        post("/predict", image[: len(image) // 4]),
+        post("/predict?model=nobody", image),
+        post("/predict", image, "X-Deadline-Ms: none"),
+        post("/nowhere", image),
+        post(f"/v2/models/{models[0]}/infer", b"{}"),
+    ]
+    return [
         *(Kind(post(f"/predict?model={model}", image), 1, "answered") for model in models),
         *(Kind(post(f"/predict?model={model}", several + b"--b--\r\n", multipart), 3, "answered") for model in models),
         *(Kind(post(f"/v2/models/{model}/infer", image, raw), 1, "answered") for model in models),
         Kind(post("/predict", image)[:-10], 0, "cancelled"),
-        Kind(post("/predict"), 0, "refused"),
-        Kind(post("/predict", b"no image"), 0, "refused"),
-        Kind(post("/predict", image[: len(image) // 4]), 0, "refused"),
-        Kind(post("/predict?model=nobody", image), 0, "refused"),
-        Kind(post("/predict", image, "X-Deadline-Ms: none"), 0, "refused"),
-        Kind(post("/nowhere", image), 0, "refused"),
-        Kind(post(f"/v2/models/{models[0]}/infer", b"{}"), 0, "refused"),
+        *(Kind(request, 0, "refused") for request in refused),
+        *([Kind(failing, 1, "failed")] if failing else []),
     ]
-    return found + ([Kind(failing, 1, "failed")] if failing else [])
 
 
-def measure() -> Iterator[Finding]:
-    """Three thousand requests from eight clients."""
-    with replicas(1, SHIPPED, "--log-level", "error") as (service,):
-        wait_until(lambda: all_ready(service.port))
-        image = (IMAGES / "cat.jpg").read_bytes()
-        yield from agreement(service.port, kinds(["resnet20", "plain20"], image), 3000, 8)
+def measure(scale: float = 1.0) -> Iterator[Figure]:
+    """Compare the counts after three thousand requests from eight clients."""
+    with service(SHIPPED) as server:
+        among = kinds(["resnet20", "plain20"], CAT.read_bytes())
+        yield from agreement(server.port, among, round(ALL * scale), CLIENTS)
 
 
-def agreement(port: int, among: list[Kind], requests: int, clients: int, seed: int = 0) -> Iterator[Finding]:
-    """Plays requests drawn at random, and compares /metrics and the statistics with the client's log."""
-    before, counted = Metrics(port), _statistics(port)
-    log = asyncio.run(_play(port, among, requests, clients, random.Random(seed)))
-    settled = sum(log.outcomes.values())
-    wait_until(lambda: _grown(before, Metrics(port), REQUESTS) >= settled)
+def agreement(port: int, among: Sequence[Kind], requests: int, clients: int, seed: int = 0) -> Iterator[Figure]:
+    """Play requests drawn at random, and compare /metrics and the statistics with what the clients saw."""
+    before, counted = Metrics(port), statistics(port)
+    seen = run(play(port, among, requests, clients, random.Random(seed)))
+    wait_until(lambda: grown(before, Metrics(port)) >= seen.outcomes.total())
     after = Metrics(port)
-    yield from _compared(log, before, after, _statistics(port) - counted)
-
-
-def _compared(log: Log, before: Metrics, after: Metrics, statistics: int) -> Iterator[Finding]:
-    for outcome in OUTCOMES:
-        counted = _grown(before, after, REQUESTS, outcome=outcome)
-        yield exactly(f"requests {outcome}: /metrics beside the client's log", counted, log.outcomes[outcome])
-    yield exactly("requests − answered − refused − cancelled − failed", _rest(before, after), 0)
-    ran = _grown(before, after, IMAGES_RUN)
-    yield exactly("images run: /metrics beside the client's log", ran, log.images)
-    yield exactly("images run beside Σ batch size", ran, _grown(before, after, f"{BATCHES}_sum"))
-    yield exactly("images run beside the statistics under /v2", ran, statistics)
-    latency = after.total(f"{LATENCY}_sum") - before.total(f"{LATENCY}_sum")
-    stages = after.total(f"{STAGES}_sum") - before.total(f"{STAGES}_sum")
+    by_outcome = {outcome: grown(before, after, outcome=outcome) for outcome in OUTCOMES}
+    for outcome, count in by_outcome.items():
+        yield exactly(f"requests {outcome}: /metrics beside the client's log", count, seen.outcomes[outcome])
+    rest = grown(before, after) - sum(by_outcome.values())
+    yield exactly("requests − answered − refused − cancelled − failed", rest, 0)
+    ran, in_batches = (round(after.grown_since(before, name)) for name in (IMAGES_RUN, f"{BATCHES}_sum"))
+    yield exactly("images run: /metrics beside the client's log", ran, seen.images)
+    yield exactly("images run beside Σ batch size", ran, in_batches)
+    yield exactly("images run beside the statistics under /v2", ran, statistics(port) - counted)
+    latency, stages = (after.grown_since(before, f"{name}_sum") for name in (LATENCY, STAGES))
     apart = abs(latency - stages)
-    yield Finding(
+    yield Figure(
         "Σ latency − Σ (queue + decode + run + serialize)",
         f"{apart:.1e} s",
         "0 to rounding",
@@ -100,54 +98,39 @@ def _compared(log: Log, before: Metrics, after: Metrics, statistics: int) -> Ite
     )
 
 
-def _rest(before: Metrics, after: Metrics) -> int:
-    return _grown(before, after, REQUESTS) - sum(_grown(before, after, REQUESTS, outcome=name) for name in OUTCOMES)
+def grown(before: Metrics, after: Metrics, **labels: str) -> int:
+    """Return by how much the count of requests grew, without our own readings."""
+    ours = sum(after.grown_since(before, REQUESTS, **labels, route=route) for route in READ_BY_US)
+    return round(after.grown_since(before, REQUESTS, **labels) - ours)
 
 
-def _grown(before: Metrics, after: Metrics, name: str, **labels: str) -> int:
-    """By how much a count grew. Reading /metrics is a request too, and is left out."""
-
-    def total(metrics: Metrics) -> float:
-        own = metrics.total(name, **labels, route="/metrics") if name == REQUESTS else 0.0
-        stats = metrics.total(name, **labels, route="/v2/models/stats") if name == REQUESTS else 0.0
-        return metrics.total(name, **labels) - own - stats
-
-    return round(total(after) - total(before))
-
-
-def _statistics(port: int) -> int:
+def statistics(port: int) -> int:
+    """Return the images run, by the statistics of the open protocol."""
     return sum(entry["inference_count"] for entry in get(port, "/v2/models/stats")["model_stats"])
 
 
-async def _play(port: int, among: list[Kind], requests: int, clients: int, generator: random.Random) -> Log:
-    log = Log()
+async def play(port: int, among: Sequence[Kind], requests: int, clients: int, generator: random.Random) -> Seen:
+    seen = Seen()
     left = iter(range(requests))
 
     async def client() -> None:
         for _ in left:
             kind = generator.choice(among)
-            outcome = await (_leave if kind.outcome == "cancelled" else _ask)(port, kind.request)
-            log.outcomes[outcome if outcome == kind.outcome else f"{outcome} in place of {kind.outcome}"] += 1
-            log.images += kind.images
+            outcome = await ask(port, kind)
+            seen.outcomes[outcome if outcome == kind.outcome else f"{outcome} in place of {kind.outcome}"] += 1
+            seen.images += kind.images
 
     await asyncio.gather(*[client() for _ in range(clients)])
-    return log
+    return seen
 
 
-async def _ask(port: int, request: bytes) -> str:
-    """What one request on a connection of its own came to, by the status of its answer."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Answer] = loop.create_future()
-    _, caller = await loop.create_connection(lambda: Caller(lambda _, answer: done.set_result(answer)), HOST, port)
-    caller.ask(request, 0, loop.time())
-    status = (await done).status
-    caller.transport.close()
-    return "answered" if status < 400 else "failed" if status in (500, 504) else "refused"
-
-
-async def _leave(port: int, request: bytes) -> str:
-    _, writer = await asyncio.open_connection(HOST, port)
-    writer.write(request)
-    writer.close()
-    await writer.wait_closed()
-    return "cancelled"
+async def ask(port: int, kind: Kind) -> str:
+    """Send one request on a connection of its own, and return what it came to."""
+    client = Client(port)
+    if kind.outcome == "cancelled":
+        await client.send(kind.request)
+        client.close()
+        return "cancelled"
+    status = (await client.ask(kind.request)).status
+    client.close()
+    return "answered" if 200 <= status < 400 else "failed" if status in (500, 504) else "refused"

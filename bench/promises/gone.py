@@ -2,89 +2,89 @@
 
 from __future__ import annotations
 
-import socket
-import struct
+import asyncio
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench.promises.bundles import IMAGES, SHIPPED, enlarged, install
-from bench.promises.findings import Finding, at_most, exactly
-from bench.promises.load import post
-from bench.promises.metrics import Metrics, wait_until
-from bench.replicas import Replica, replicas
+from bench.bundles.copies import enlarged, install
+from bench.harness.client import Client, post, run
+from bench.harness.paths import CAT, SHIPPED
+from bench.harness.readings import IMAGES_RUN, REQUESTS, RUNS_IN_PROGRESS, Metrics, wait_until
+from bench.harness.server import service
+from bench.promises.figures import Figure, at_most, exactly
 
 SIDE = 448
-"""Half a second and more per picture."""
+"""Pixels of a side: half a second and more for each picture."""
 QUEUED, GONE = 50, 40
-WAYS = ("reset", "closed in order", "half closed")
+QUEUED_IMAGES = "contraflow_queued_images"
+WAYS: tuple[Callable[[Client], None], ...] = (
+    lambda client: client.close(reset=True),
+    Client.close,
+    Client.shut_sending_side,
+)
 
 
-def measure() -> Iterator[Finding]:
-    """The queue, then a run in progress."""
+def measure(scale: float = 1.0) -> Iterator[Figure]:
+    """Leave the queue, then a run in progress. There is no smaller form of it."""
     with tempfile.TemporaryDirectory() as temporary:
         bundles = Path(temporary) / "bundles"
         enlarged(bundles, SIDE)
         install(SHIPPED / "resnet20", bundles / "resnet20")
-        with replicas(1, bundles, "--run-threads", "1", "--log-level", "error") as (service,):
-            wait_until(lambda: Metrics(service.port).total("contraflow_model_ready") == 2)
-            yield from queue(service)
-            yield from run(service)
+        with service(bundles, "--run-threads", "1") as server:
+            yield from run(leave_queue(server.port))
+            yield from run(leave_run(server.port))
 
 
-def connect(port: int, model: str) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
-    connection.sendall(post(f"/predict?model={model}", (IMAGES / "cat.jpg").read_bytes()))
-    return connection
+async def leave_queue(port: int) -> list[Figure]:
+    before = Metrics(port)
+    blocker = await ask(port, "large")
+    await until(lambda: Metrics(port).total(RUNS_IN_PROGRESS) == 1)
+    clients = [await ask(port, "resnet20") for _ in range(QUEUED)]
+    await until(lambda: Metrics(port).total(QUEUED_IMAGES) == QUEUED)
+    for number, client in enumerate(clients[:GONE]):
+        WAYS[number % len(WAYS)](client)
+    stayed = [*clients[GONE:], blocker]
+    answers = [await client.answer() for client in stayed]
+    await until(lambda: Metrics(port).total(RUNS_IN_PROGRESS) == 0)
+    after = Metrics(port)
+    ran, cancelled = after.grown_since(before, IMAGES_RUN), after.grown_since(before, REQUESTS, outcome="cancelled")
+    answered = sum(head.startswith(b"HTTP/1.1 200") for head, _ in answers)
+    return [
+        exactly("images run, of 50 queued behind 1 (40 gone: reset, closed, half closed)", ran, QUEUED - GONE + 1),
+        exactly("requests counted as cancelled", cancelled, GONE),
+        exactly("answered with 200", answered, QUEUED - GONE + 1),
+        exactly("images still waiting", after.total(QUEUED_IMAGES), 0),
+    ]
 
 
-def leave(connection: socket.socket, way: str) -> None:
-    if way == "reset":
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.close()
-    elif way == "half closed":
-        connection.shutdown(socket.SHUT_WR)
-    else:
-        connection.close()
-
-
-def queue(service: Replica) -> Iterator[Finding]:
-    before = Metrics(service.port)
-    blocker = connect(service.port, "large")
-    wait_until(lambda: Metrics(service.port).total("contraflow_runs_in_progress") == 1)
-    connections = [connect(service.port, "resnet20") for _ in range(QUEUED)]
-    wait_until(lambda: Metrics(service.port).total("contraflow_queued_images") == QUEUED)
-    for number, connection in enumerate(connections[:GONE]):
-        leave(connection, WAYS[number % len(WAYS)])
-    answered = sum(connection.recv(65536).startswith(b"HTTP/1.1 200") for connection in [*connections[GONE:], blocker])
-    wait_until(lambda: Metrics(service.port).total("contraflow_runs_in_progress") == 0)
-    after = Metrics(service.port)
-
-    def grown(name: str, **labels: str) -> int:
-        return round(after.total(name, **labels) - before.total(name, **labels))
-
-    yield exactly("images run, of 50 queued behind 1 (40 gone: reset, closed, half closed)", grown(IMAGES_RUN), 11)
-    yield exactly("requests counted as cancelled", grown(REQUESTS, outcome="cancelled"), GONE)
-    yield exactly("answered with 200", answered, QUEUED - GONE + 1)
-    yield exactly("images still waiting", round(after.total("contraflow_queued_images")), 0)
-
-
-REQUESTS, IMAGES_RUN = "contraflow_requests_total", "contraflow_images_total"
-
-
-def run(service: Replica) -> Iterator[Finding]:
-    """One client with a long run, who goes soon after it began."""
+async def leave_run(port: int) -> list[Figure]:
+    """Let one client with a long run go soon after it began."""
     began = time.monotonic()
-    connect(service.port, "large").recv(65536)
+    await (await ask(port, "large")).answer()
     whole = time.monotonic() - began
-    connection = connect(service.port, "large")
-    wait_until(lambda: Metrics(service.port).total("contraflow_runs_in_progress") == 1)
-    leave(connection, "reset")
+    client = await ask(port, "large")
+    await until(lambda: Metrics(port).total(RUNS_IN_PROGRESS) == 1)
+    client.close(reset=True)
     gone = time.monotonic()
-    wait_until(lambda: Metrics(service.port).total("contraflow_runs_in_progress") == 0)
+    await until(lambda: Metrics(port).total(RUNS_IN_PROGRESS) == 0)
     rest = time.monotonic() - gone
-    yield exactly(
-        "runs stopped once nobody waited", round(Metrics(service.port).total("contraflow_runs_stopped_total")), 1
-    )
-    yield at_most(f"a run of {1e3 * whole:.0f} ms went on after its client had gone for", 1e3 * rest, 500 * whole, "ms")
+    stopped = Metrics(port).total("contraflow_runs_stopped_total")
+    went_on = f"a run of {1e3 * whole:.0f} ms went on after its client had gone for"
+    return [
+        exactly("runs stopped once nobody waited", stopped, 1),
+        at_most(went_on, 1e3 * rest, 500 * whole, "ms"),
+    ]
+
+
+async def ask(port: int, model: str) -> Client:
+    """Send a request and return its client, who has not been answered."""
+    client = Client(port)
+    await client.send(post(f"/predict?model={model}", CAT.read_bytes()))
+    return client
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for `condition` without holding up the clients."""
+    await asyncio.to_thread(wait_until, condition)

@@ -2,134 +2,109 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
-import socket
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.promises.bundles import IMAGES, SHIPPED, resizing
-from bench.promises.findings import Finding, at_least, at_most, exactly
-from bench.promises.load import post
-from bench.promises.metrics import all_ready, wait_until
-from bench.replicas import Replica, replicas
+from bench.bundles.copies import resizing
+from bench.harness.client import post
+from bench.harness.load import Traffic
+from bench.harness.paths import CAT, SHIPPED
+from bench.harness.server import Server, service
+from bench.promises.figures import Figure, at_least, at_most, exactly
 from tests.attacks import FAMILIES
 from tests.attacks.wire import Attack, Target, answer_to, status_of
 
+MODEL = "resnet20"
 REQUEST_TIMEOUT = 3.0
 MEMORY_LIMIT = 64.0
 """MiB beyond decoding."""
 HEALTH_LIMIT = 50.0
+"""Milliseconds."""
+HEALTH_PAUSE = 0.002
 PLAYS = 3
 BYTES_PER_PIXEL = 16
-PIXELS = 25_000_000
 HEALTH = b"GET /health/live HTTP/1.1\r\nHost: bench\r\n\r\n"
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one attack got, and what it cost: MiB at the peak, the slowest health check meanwhile in ms."""
+    """What one attack got, and what it cost."""
 
     attack: Attack
     status: int
     memory: float
+    """MiB at the peak, over the size before."""
     health: float
+    """Milliseconds of the slowest health check meanwhile."""
 
-    @property
-    def memory_beyond_decoding(self) -> float:
-        return self.memory - (BYTES_PER_PIXEL * PIXELS / 2**20 if self.attack.decodes else 0.0)
-
-
-def measure() -> Iterator[Finding]:
-    """All attacks, then whether the service still answers."""
-    labels = json.loads((SHIPPED / "resnet20" / "bundle.json").read_text())["labels"]
-    target = Target("resnet20", 32, tuple(labels), pixels=PIXELS)
-    flags = ("--default-model", "resnet20", "--request-timeout", str(REQUEST_TIMEOUT), "--log-level", "error")
-    with tempfile.TemporaryDirectory() as folder, replicas(1, _bundles(Path(folder), target), *flags) as (service,):
-        good = Attack("a photograph", (200,), lambda _: [post("/predict", (IMAGES / "cat.jpg").read_bytes())])
-        wait_until(lambda: all_ready(service.port))
-        cost_of(good, target, service)
-        costs = {name: [_cost(attack, target, service) for attack in family] for name, family in FAMILIES.items()}
-        alive = status_of(answer_to(good, target, "127.0.0.1", service.port)) == 200
-    yield from judged(costs)
-    yield exactly("right answers afterwards", int(alive), 1)
+    def memory_beyond_decoding(self, pixels: int) -> float:
+        return self.memory - (BYTES_PER_PIXEL * pixels / 2**20 if self.attack.decodes else 0.0)
 
 
-def _bundles(folder: Path, target: Target) -> Path:
-    """The shipped ones, and one that resizes."""
-    shutil.copytree(SHIPPED, folder, dirs_exist_ok=True)
-    resizing(folder, target.model, target.resizing)
-    return folder
+def measure(scale: float = 1.0) -> Iterator[Figure]:
+    """Play all attacks, or a share of each family, then see whether the service still answers."""
+    labels = json.loads((SHIPPED / MODEL / "bundle.json").read_text())["labels"]
+    target = Target(MODEL, 32, tuple(labels))
+    families = {name: family[: max(1, round(len(family) * scale))] for name, family in FAMILIES.items()}
+    photograph = Attack("a photograph", (200,), lambda _: [post("/predict", CAT.read_bytes())])
+    flags = ("--default-model", MODEL, "--request-timeout", str(REQUEST_TIMEOUT))
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(SHIPPED, folder, dirs_exist_ok=True)
+        resizing(Path(folder), MODEL, target.resizing)
+        with service(Path(folder), *flags) as server:
+            cost_of(photograph, target, server)
+            costs = {name: [least_cost(attack, target, server) for attack in each] for name, each in families.items()}
+            alive = status_of(answer_to(photograph, target, "127.0.0.1", server.port)) == 200
+    yield from judged(costs, target.pixels)
+    yield exactly("right answers afterwards", alive, 1)
 
 
-def _cost(attack: Attack, target: Target, service: Replica) -> Cost:
-    """Played again while its health check is too slow: most memory, least delay of up to three plays."""
-    plays = [cost_of(attack, target, service)]
+def least_cost(attack: Attack, target: Target, server: Server) -> Cost:
+    """Play an attack, again while its health check is too slow: most memory, least delay of up to three plays."""
+    plays = [cost_of(attack, target, server)]
     while plays[-1].health > HEALTH_LIMIT and len(plays) < PLAYS:
-        plays.append(cost_of(attack, target, service))
+        plays.append(cost_of(attack, target, server))
     return Cost(attack, plays[-1].status, max(p.memory for p in plays), min(p.health for p in plays))
 
 
-def judged(costs: dict[str, list[Cost]]) -> Iterator[Finding]:
+def cost_of(attack: Attack, target: Target, server: Server) -> Cost:
+    """Play one attack while another connection asks for /health/live all the time."""
+    messages = list(attack.messages(target))  # made beforehand, so that the service's time alone is measured
+    prepared = Attack(attack.name, attack.statuses, lambda _: messages)
+    process = Path(f"/proc/{server.process.pid}")
+    with Traffic(server.port, [HEALTH], pause=HEALTH_PAUSE) as health:
+        (process / "clear_refs").write_text("5")  # the peak is counted from here
+        before = kibibytes(process, "VmRSS")
+        answer = answer_to(prepared, target, "127.0.0.1", server.port)
+        time.sleep(0.02)
+    memory = (kibibytes(process, "VmHWM") - before) / 1024
+    slowest = max(reply.seconds if reply.status == 200 else float("inf") for reply in health.replies)
+    return Cost(attack, status_of(answer), memory, 1e3 * slowest)
+
+
+def judged(costs: dict[str, list[Cost]], pixels: int) -> Iterator[Figure]:
     for name, family in costs.items():
         most, slowest = max(family, key=lambda cost: cost.memory), max(family, key=lambda cost: cost.health)
         figure = f"{len(family)} attacks; most memory {most.memory:.0f} MiB ({most.attack.name}), "
-        yield Finding(name, figure + f"slowest health check {slowest.health:.0f} ms ({slowest.attack.name})")
+        yield Figure(name, figure + f"slowest health check {slowest.health:.0f} ms ({slowest.attack.name})")
     every = [cost for family in costs.values() for cost in family]
     yield at_least("attacks", len(every), 60)
     wrong = [f"{cost.attack.name}: {cost.status}" for cost in every if cost.status not in cost.attack.statuses]
-    yield Finding("with another answer than theirs", "; ".join(wrong) or "none", "none", not wrong)
-    fattest = max(every, key=lambda cost: cost.memory_beyond_decoding)
-    yield at_most("most memory beyond decoding", fattest.memory_beyond_decoding, MEMORY_LIMIT, "MiB")
+    yield Figure("with another answer than theirs", "; ".join(wrong) or "none", "none", not wrong)
+    beyond = max(cost.memory_beyond_decoding(pixels) for cost in every)
+    yield at_most("most memory beyond decoding", beyond, MEMORY_LIMIT, "MiB")
     decoding = max((cost.memory for cost in every if cost.attack.decodes), default=0.0)
-    yield at_most("most memory of a picture of 25 megapixels, per pixel", decoding * 2**20 / PIXELS, 16, "bytes")
+    per_pixel = decoding * 2**20 / pixels
+    yield at_most("most memory of a picture of 25 megapixels, per pixel", per_pixel, BYTES_PER_PIXEL, "bytes")
     yield at_most("slowest /health/live meanwhile", max(cost.health for cost in every), HEALTH_LIMIT, "ms")
 
 
-def cost_of(attack: Attack, target: Target, service: Replica) -> Cost:
-    """Plays one attack while another thread asks for /health/live all the time."""
-    messages = list(attack.messages(target))  # made beforehand: the service's time is what is measured
-    prepared = Attack(attack.name, attack.statuses, lambda _: messages)
-    process = Path(f"/proc/{service.process.pid}")
-    with health_checks(service.port) as slowest:
-        (process / "clear_refs").write_text("5")
-        before = _kilobytes(process, "VmRSS")
-        answer = answer_to(prepared, target, "127.0.0.1", service.port)
-        time.sleep(0.02)
-    memory = (_kilobytes(process, "VmHWM") - before) / 1024
-    return Cost(attack, status_of(answer), memory, 1e3 * slowest[0])
-
-
-@contextlib.contextmanager
-def health_checks(port: int) -> Iterator[list[float]]:
-    """The longest time to an answer so far, in seconds, by a kept connection that asks every 2 ms."""
-    slowest, stop = [0.0], threading.Event()
-
-    def ask() -> None:
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-            while not stop.is_set():
-                began = time.monotonic()
-                connection.sendall(HEALTH)
-                if not connection.recv(4096).startswith(b"HTTP/1.1 200"):
-                    slowest[0] = float("inf")
-                    return
-                slowest[0] = max(slowest[0], time.monotonic() - began)
-                time.sleep(0.002)
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield slowest
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _kilobytes(process: Path, field: str) -> int:
+def kibibytes(process: Path, field: str) -> int:
+    """Return a size that /proc gives for a process."""
     lines = (process / "status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1])

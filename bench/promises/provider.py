@@ -2,61 +2,49 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import psutil
 
-from bench.promises.bundles import IMAGES, ROOT, SHIPPED
-from bench.promises.findings import Finding, exactly
-from bench.promises.load import closed_loop, post
-from bench.promises.metrics import Metrics, all_ready, get, wait_until
-from bench.replicas import Replica, replicas
+from bench.harness.client import post
+from bench.harness.load import closed_loop
+from bench.harness.paths import CAT, ROOT, SHIPPED
+from bench.harness.readings import Metrics, get
+from bench.harness.server import service, service_command
+from bench.promises.figures import Figure, exactly
 
 CUDA = "CUDAExecutionProvider"
-INFO = "contraflow_execution_provider_info"
 
 
-def measure() -> Iterator[Finding]:
-    """The provider by every way to ask, the threads, and three starts that cannot be what was asked for."""
+def measure(scale: float = 1.0) -> Iterator[Figure]:
+    """Ask for the provider in every way, count threads, and try three starts that cannot be what was asked for."""
     threads = {}
     for runs in (1, 2):
-        flags = ("--run-threads", str(runs), "--decode-threads", "1", "--log-level", "error")
-        with replicas(1, SHIPPED, *flags) as (service,):
-            wait_until(lambda port=service.port: all_ready(port))
-            threads[runs] = psutil.Process(service.process.pid).num_threads()
-            named = _named(service)
-    yield Finding("provider by /metrics, /models and /predict", ", ".join(sorted(named)), "one", len(named) == 1)
+        with service(SHIPPED, "--run-threads", str(runs), "--decode-threads", "1") as server:
+            threads[runs] = psutil.Process(server.process.pid).num_threads()
+            named = providers(server.port)
+    yield Figure("provider by /metrics, /models and /predict", ", ".join(sorted(named)), "one", len(named) == 1)
     yield exactly("threads that one run more brings", threads[2] - threads[1], 1)
     if CUDA not in named:
-        yield _refused(["--execution-provider", "cuda"], "execution_provider=cuda, but")
-    yield _refused(["--run-threads", "0"], "run_threads")
-    yield _refused(["--run-thread", "1"], "run-thread")
+        yield refused(["--execution-provider", "cuda"], "execution_provider=cuda, but")
+    yield refused(["--run-threads", "0"], "run_threads")
+    yield refused(["--run-thread", "1"], "run-thread")
 
 
-def _named(service: Replica) -> set[str]:
-    answer = _ask(service.port)
-    models = get(service.port, "/models")["models"]
-    return {
-        Metrics(service.port).labels(INFO)["execution_provider"],
-        answer["execution_provider"],
-        *(model["execution_provider"] for model in models),
-    }
+def providers(port: int) -> set[str]:
+    """Return every execution provider that the service names somewhere."""
+    (prediction,) = closed_loop(port, [post("/predict", CAT.read_bytes())], 1, 0.0)
+    said = [json.loads(prediction.body), *get(port, "/models")["models"]]
+    said += [sample.labels for sample in Metrics(port).samples("contraflow_execution_provider_info")]
+    return {each["execution_provider"] for each in said}
 
 
-def _ask(port: int) -> dict[str, str]:
-    answers = asyncio.run(closed_loop(port, [post("/predict", (IMAGES / "cat.jpg").read_bytes())], 1, 0.0))
-    document: dict[str, str] = json.loads(answers[0].body)
-    return document
-
-
-def _refused(flags: list[str], words: str) -> Finding:
-    """A start with `flags` must end with another status than 0, and say why in one line."""
-    command = [sys.executable, "-m", "service", "--http-port", "0", "--bundles", str(SHIPPED), *flags]
+def refused(flags: list[str], words: str) -> Figure:
+    """Return whether a start with `flags` ends with a status other than 0, and says why in one line."""
+    command = [*service_command(0, SHIPPED), *flags]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     line = (done.stderr.strip().splitlines() or ["no word"])[-1]
     kept = done.returncode != 0 and words in done.stderr and "Traceback" not in done.stderr
-    return Finding(f"start with {' '.join(flags)}", f"status {done.returncode}: {line[:160]}", "refused, and why", kept)
+    return Figure(f"start with {' '.join(flags)}", f"status {done.returncode}: {line[:160]}", "refused, and why", kept)

@@ -2,144 +2,91 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import itertools
 import json
-import signal
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.promises.bundles import IMAGES, SHIPPED, install, with_labels_reversed
-from bench.promises.findings import Finding, exactly
-from bench.promises.load import Answer, Caller, post
-from bench.promises.metrics import get, wait_until
-from bench.replicas import Replica, replicas
+from bench.bundles.copies import digest_of, install, with_labels_reversed
+from bench.harness.client import BROKEN, Reply, post
+from bench.harness.load import Traffic
+from bench.harness.paths import CAT, SHIPPED
+from bench.harness.readings import get, wait_until
+from bench.harness.server import Server, service
+from bench.promises.figures import Figure, exactly
 
 RELOADS = 100
 CLIENTS = 4
 DRAIN = 5.0
 NAME = "resnet20"
+LABEL = "cat"
 
 
-class Clients:
-    """Two that keep their connection and two that do not; `answers` is all that they saw, in order.
-
-    They send `requests` in turns to `port`, which may change: a connection goes on until the service ends it.
-    """
-
-    def __init__(self, port: int, requests: Sequence[bytes]) -> None:
-        self.port = port
-        self._requests = itertools.cycle(enumerate(requests))
-        self.answers: list[Answer] = []
-        self.stop = asyncio.Event()
-
-    async def play(self) -> None:
-        await asyncio.gather(*[self._client(kept=number % 2 == 0) for number in range(CLIENTS)])
-
-    async def _client(self, *, kept: bool) -> None:
-        loop = asyncio.get_running_loop()
-        caller: Caller | None = None
-        while not self.stop.is_set():
-            began, done = time.monotonic(), loop.create_future()
-            try:
-                if caller is None or not kept or caller.transport.is_closing():
-                    _, caller = await loop.create_connection(lambda: Caller(_into), "127.0.0.1", self.port)
-            except OSError:
-                self.answers.append(Answer(0, -1, began, 0.0, None, b""))  # refused: nobody listens
-                await asyncio.sleep(0.02)
-                caller = None
-                continue
-            caller.waiting = done
-            number, request = next(self._requests)
-            caller.ask(request, number, began)
-            self.answers.append(await done)
-            if not kept or caller.closes:
-                caller.transport.close()
-                caller = None
-
-
-def _into(caller: Caller, answer: Answer) -> None:
-    assert caller.waiting is not None
-    caller.waiting.set_result(answer)
-
-
-def measure() -> Iterator[Finding]:
-    """The reloads, then SIGTERM while the clients go on."""
+def measure(scale: float = 1.0) -> Iterator[Figure]:
+    """Replace the bundle again and again, then send SIGTERM while the clients go on."""
     with tempfile.TemporaryDirectory() as temporary:
-        bundles, store = Path(temporary) / "bundles", Path(temporary) / "store"
+        bundles = Path(temporary) / "bundles"
         bundles.mkdir()
-        store.mkdir()
-        variants = [SHIPPED / NAME, with_labels_reversed(SHIPPED / NAME, store / NAME)]
+        variants = [SHIPPED / NAME, with_labels_reversed(SHIPPED / NAME, Path(temporary) / NAME)]
         install(variants[0], bundles / NAME)
-        flags = ("--bundle-poll-seconds", "0.05", "--drain-delay", str(DRAIN), "--log-level", "error")
-        with replicas(1, bundles, *flags) as (service,):
-            yield from asyncio.run(_played(service, bundles / NAME, variants))
+        with service(bundles, "--bundle-poll-seconds", "0.05", "--drain-delay", str(DRAIN)) as server:
+            yield from played(server, bundles / NAME, variants, max(2, round(RELOADS * scale)))
 
 
-async def _played(service: Replica, target: Path, variants: list[Path]) -> list[Finding]:
-    clients = Clients(service.port, [post("/predict?top_k=1", (IMAGES / "cat.jpg").read_bytes())])
-    playing = asyncio.create_task(clients.play())
-    digests = [hashlib.sha256((variant / "bundle.json").read_bytes()).hexdigest()[:12] for variant in variants]
-    for number in range(1, RELOADS + 1):
-        install_now = asyncio.to_thread(_replace, service.port, variants[number % 2], target, digests[number % 2])
-        await install_now
-    reloaded = len(clients.answers)
-    service.process.send_signal(signal.SIGTERM)
-    signalled = time.monotonic()
-    status = await asyncio.to_thread(service.process.wait, DRAIN + 30)
-    ended = time.monotonic() - signalled
-    await asyncio.sleep(0.2)
-    clients.stop.set()
-    await playing
-    labels = {digest: _label(clients.answers, digest) for digest in digests}
-    before, after = clients.answers[:reloaded], clients.answers[reloaded:]
-    return [*_judged(before, after, signalled, labels), *_ending(status, ended)]
+def played(server: Server, target: Path, variants: Sequence[Path], reloads: int) -> Iterator[Figure]:
+    requests = [post("/predict?top_k=1", CAT.read_bytes())]
+    with Traffic(server.port, requests, CLIENTS, fresh=True) as traffic:
+        for number in range(1, reloads + 1):
+            replace(target, variants[number % 2], server.port)
+        reloaded = len(traffic.replies)
+        server.terminate()
+        signalled = time.monotonic()
+        status = server.process.wait(DRAIN + 30)
+        ended = time.monotonic() - signalled
+        time.sleep(0.2)
+    before, after = traffic.replies[:reloaded], traffic.replies[reloaded:]
+    labels = {digest_of(variant): expected_label(variants, variant) for variant in variants}
+    right = [reply for reply in before if is_right(reply, labels)]
+    yield Figure("reloads while clients asked", f"{reloads}, {len(before):,} requests")
+    yield exactly("bundles whose answers were seen", len({best(reply)[0] for reply in right}), len(variants))
+    yield exactly("answers that were not 200 and right, or mixed bundles", len(before) - len(right), 0)
+    kinds = Counter(kind(reply, signalled, labels) for reply in after)
+    yield Figure("after SIGTERM", ", ".join(f"{count:,} {name}" for name, count in sorted(kinds.items())))
+    yield exactly("neither right, 503 with Retry-After, nor refused after the drain", kinds["lost"], 0)
+    yield exactly("exit status", status, 0)
+    yield Figure("ended after SIGTERM, with a drain of 5 s, within", f"{ended:.1f} s")
 
 
-def _replace(port: int, variant: Path, target: Path, digest: str) -> None:
+def replace(target: Path, variant: Path, port: int) -> None:
+    """Install a variant, and wait until the service serves it."""
     install(variant, target)
+    digest = digest_of(variant)
     wait_until(lambda: get(port, "/models")["models"][0]["bundle"] == digest)
 
 
-def _best(answer: Answer) -> tuple[str, str]:
-    document = json.loads(answer.body)
+def expected_label(variants: Sequence[Path], variant: Path) -> str:
+    """Return what a variant says of the cat: its list of labels is the original's, or that one backwards."""
+    original, own = (json.loads((each / "bundle.json").read_text())["labels"] for each in (variants[0], variant))
+    return str(own[original.index(LABEL)])
+
+
+def best(reply: Reply) -> tuple[str, str]:
+    """Return the digest of the bundle that answered, and its label."""
+    document = json.loads(reply.body)
     return document["bundle"], document["predictions"][0]["labels"][0]["label"]
 
 
-def _label(answers: list[Answer], digest: str) -> str:
-    """What that bundle says, by its list of labels: known beforehand, as one list is the other backwards."""
-    labels = json.loads((SHIPPED / NAME / "bundle.json").read_text())["labels"]
-    original = hashlib.sha256((SHIPPED / NAME / "bundle.json").read_bytes()).hexdigest()[:12]
-    index = labels.index("cat")
-    return labels[index] if digest == original else labels[-1 - index]
+def is_right(reply: Reply, labels: dict[str, str]) -> bool:
+    return reply.status == 200 and best(reply) in labels.items()
 
 
-def _judged(before: list[Answer], after: list[Answer], signalled: float, labels: dict[str, str]) -> Iterator[Finding]:
-    right = [answer for answer in before if answer.status == 200 and labels.get(_best(answer)[0]) == _best(answer)[1]]
-    seen = Counter(_best(answer)[0] for answer in right)
-    yield Finding("reloads while clients asked", f"{RELOADS}, {len(before):,} requests")
-    yield exactly("bundles whose answers were seen", len(seen), 2)
-    yield exactly("answers that were not 200 and right, or mixed bundles", len(before) - len(right), 0)
-    kinds = Counter(_kind(answer, signalled, labels) for answer in after)
-    listed = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
-    yield Finding("after SIGTERM", listed)
-    yield exactly("neither right, 503 with Retry-After, nor refused after the drain", kinds["lost"], 0)
-
-
-def _kind(answer: Answer, signalled: float, labels: dict[str, str]) -> str:
-    if answer.status == 200:
-        digest, label = _best(answer)
-        return "right" if labels.get(digest) == label else "lost"
-    if answer.status == 503 and answer.retry_after is not None:
+def kind(reply: Reply, signalled: float, labels: dict[str, str]) -> str:
+    """Return what became of a request after SIGTERM, in words."""
+    if is_right(reply, labels):
+        return "right"
+    if reply.status == 503 and reply.says_when_to_retry:
         return "told to come back"
-    drained = answer.sent + answer.seconds - signalled >= DRAIN
-    return "refused after the drain" if answer.status <= 0 and drained else "lost"
-
-
-def _ending(status: int, seconds: float) -> Iterator[Finding]:
-    yield exactly("exit status", status, 0)
-    yield Finding("ended after SIGTERM, with a drain of 5 s, within", f"{seconds:.1f} s")
+    drained = reply.sent + reply.seconds - signalled >= DRAIN
+    return "refused after the drain" if reply.status == BROKEN and drained else "lost"

@@ -22,20 +22,20 @@ Loop = Callable[[list[bytes]], list[str]]
 
 
 def pillow_loop() -> Loop:
-    """Pillow's decoder and float arithmetic image by image, as in every tutorial."""
+    """Return a loop with Pillow's decoder and float arithmetic image by image, as in every tutorial."""
     classifier = Classifier()
     return lambda images: classifier.predict(np.stack([classifier.decode(image) for image in images]))
 
 
 def service_loop() -> Loop:
-    """The service's own decoder and preprocessing, on the same session."""
+    """Return a loop with the service's own decoder and preprocessing, on the same session."""
     classifier = Classifier()
     spec = Bundle.model_validate_json((Path(os.environ["BENCH_BUNDLE"]) / "bundle.json").read_text()).input
     return lambda images: classifier.predict(normalise(np.stack([decode(image, spec) for image in images]), spec))
 
 
 def measure(make: Callable[[], Loop], images: list[bytes], batch: int, threads: int, seconds: float) -> dict[str, Any]:
-    """Images per second and per CPU-second of `threads` loops side by side, and the median time of a batch."""
+    """Run `threads` loops side by side: images per second and per CPU-second, and the median time of a batch."""
     loops = [make() for _ in range(threads)]
     for loop in loops:
         loop(images[:batch])

@@ -1,6 +1,6 @@
-"""What every peer does with an image, written once: Pillow, the bundle's preprocessing, ONNX Runtime.
+"""What every peer does with an image: Pillow, the bundle's preprocessing, ONNX Runtime, as a tutorial writes it.
 
-No more than a tutorial would: peers run in environments of their own, without our service.
+Peers run in environments of their own, without our service.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Classifier:
         )
 
     def decode(self, data: bytes) -> Any:
-        """Encoded image → float32 [3, h, w]; resized and cropped as torchvision does."""
+        """Decode an image to float32 [3, h, w], resized and cropped as torchvision does."""
         image = Image.open(io.BytesIO(data)).convert("RGB")
         if image.size != self._size:
             image = self._fitted(image)
@@ -52,9 +52,9 @@ class Classifier:
         return image.crop((left, top, left + self._size[0], top + self._size[1]))
 
     def logits(self, batch: Any) -> Any:
-        """float32 [n, 3, h, w] → float32 [n, classes]."""
+        """Return float32 [n, classes] for float32 [n, 3, h, w]."""
         return self._session.run(["logits"], {"input": np.ascontiguousarray(batch)})[0]
 
     def predict(self, batch: Any) -> list[str]:
-        """float32 [n, 3, h, w] → the most probable label of each."""
+        """Return the most probable label of each image in float32 [n, 3, h, w]."""
         return [self.labels[index] for index in self.logits(batch).argmax(1)]

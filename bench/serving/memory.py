@@ -8,11 +8,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import psutil
 
-BUNDLES = Path(__file__).parents[2] / "models" / "bundles"
+from bench.harness.paths import SHIPPED
+
 IMPORTS = (
     ("asyncio, with OpenSSL", ("asyncio", "ssl")),
     ("numpy", ("numpy",)),
@@ -26,7 +26,7 @@ IMPORTS = (
 
 
 def stages() -> Iterator[tuple[str, Callable[[], object]]]:
-    """What is done one after the other."""
+    """Yield the stages in their order: a name, and what is done."""
     yield "Python, and this script", lambda: None
     for name, modules in IMPORTS:
         yield name, partial(import_all, modules)
@@ -34,21 +34,21 @@ def stages() -> Iterator[tuple[str, Callable[[], object]]]:
 
 
 def import_all(modules: tuple[str, ...]) -> None:
-    """Imports `modules`."""
+    """Import `modules`."""
     for module in modules:
         importlib.import_module(module)
 
 
 def load_one_model() -> None:
-    """As the service does at its start."""
+    """Load a model as the service does at its start."""
     from service.bundles.disk import read_bundle
     from service.bundles.loading import Loader
     from service.bundles.registry import Registry, ServedModel
     from service.contract.runtime import Runtime
 
     runtime = Runtime("cpu")
-    model = ServedModel(read_bundle(BUNDLES / "resnet20"), runtime.provider)
-    Loader(BUNDLES, Registry(), runtime, max_batch=32).load_now(model, model.graph("forward"))
+    model = ServedModel(read_bundle(SHIPPED / "resnet20"), runtime.provider)
+    Loader(SHIPPED, Registry(), runtime, max_batch=32).load_now(model, model.graph("forward"))
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Where the CPU time of one `/predict` goes: the service in this process, under load, with clocks around its parts.
 
 Runs in a process of its own and prints JSON: microseconds of CPU per request by part, in the order of the
-work. What a part does within another is not the other's; what lies between them is the rest of its thread.
+work. What lies between the parts is the rest of its thread.
 Threads and parts are measured by the thread's own CPU clock, so that other work on the machine hardly counts;
 reading that clock costs some of what is measured.
 """
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import service.engine.execution
-from bench.serving.servers import ROOT
+from bench.harness.paths import ROOT
 from service.app import create_app
 from service.contract.runtime import Session
 from service.engine.engine import Engine
@@ -45,14 +45,14 @@ REST = {
 
 
 class Clocks:
-    """CPU seconds by part, without those of the parts within it."""
+    """CPU seconds by part; what a part does within another is not the other's."""
 
     def __init__(self) -> None:
         self.spent: defaultdict[str, float] = defaultdict(float)
         self._within = Within()
 
     def put_around_parts(self) -> None:
-        """Replaces the functions that do each part by the same with a clock around."""
+        """Replace the functions that do each part by the same with a clock around."""
         parts: tuple[tuple[Any, str, str], ...] = (
             (ClientConnection, "data_received", EVENT_LOOP + "HTTP parsing (uvicorn, httptools)"),
             (Gateway, "begin", EVENT_LOOP + "id, key, deadline, model"),
@@ -84,13 +84,13 @@ class Clocks:
 
 
 class Within(threading.local):
-    """CPU seconds of the parts within the part that this thread is in."""
+    """CPU seconds of the parts within the one that this thread is in."""
 
     seconds = 0.0
 
 
 def thread_seconds() -> dict[str, float]:
-    """CPU seconds so far of the run slots together and of the event loop."""
+    """Return the CPU seconds so far of the run slots together and of the event loop."""
     total: defaultdict[str, float] = defaultdict(float)
     for thread in threading.enumerate():
         if thread.ident is not None:
@@ -128,7 +128,7 @@ class Profiler(threading.Thread):
         return {part: 1e6 * seconds / requests for part, seconds in parts.items()}
 
     def _load(self, seconds: float) -> int:
-        command = [sys.executable, "-m", "bench.serving.load", "--port", str(self._port), "--path", "/predict"]
+        command = [sys.executable, "-m", "bench.serving.generator", "--port", str(self._port), "--path", "/predict"]
         command += ["--body", "raw", "--images", str(self._options.images), "--seconds", str(seconds)]
         command += ["--connections", str(self._options.connections)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)

@@ -1,4 +1,4 @@
-"""What is served while it is measured: a bundle, photographs of a size that people send, and how hard it is loaded."""
+"""What is served while servers are compared: bundle, photographs of a size that people send, and the load."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from bench.serving.servers import ROOT
+from bench.harness.paths import PHOTOGRAPHS, ROOT, SHIPPED
 
-PHOTOGRAPHS = ROOT / "tests" / "images"
 CLEAR = 1e-3
-"""Least distance of the two best logits, relative to the best: what rounding cannot turn around."""
+"""Least relative distance of the two best logits that rounding cannot turn around."""
 
 
 @dataclass(frozen=True)
@@ -29,24 +28,24 @@ class Subject:
     photographs: tuple[Path, ...]
     connections: tuple[int, ...]
     seconds: float
-    """Of each number of connections."""
+    """Seconds at each number of connections."""
     batches: tuple[int, ...]
-    """That the bound tries."""
+    """Batch sizes that the bound tries."""
     bound_seconds: float
     peer_threads: int
-    """Of a run in servers that run one batch at a time: what serves them best."""
+    """Threads of a run that serve those servers best that run one batch at a time."""
     decoder_target: float
-    """What the service is to reach per CPU-second, relative to the bound with the decoder in use."""
+    """Aim for the service's rate per CPU-second, relative to the bound with the decoder in use."""
     shipped: bool
-    """Whether the targets for throughput beside peers, latency, start and memory are about it."""
+    """The targets for throughput beside peers, latency, start and memory are about this network."""
 
 
 def small(scratch: Path, seconds: float) -> Subject:
-    """The shipped resnet20 on the test photographs of its own size."""
+    """Return the shipped resnet20 on the test photographs of its own size."""
     return Subject(
         name="resnet20",
         title="resnet20, 32×32 JPEG photographs of 1 kB",
-        bundle=ROOT / "models" / "bundles" / "resnet20",
+        bundle=SHIPPED / "resnet20",
         photographs=_photographs((32, 32)),
         connections=(1, 8, 32, 128),
         seconds=seconds,
@@ -59,9 +58,9 @@ def small(scratch: Path, seconds: float) -> Subject:
 
 
 def large(scratch: Path, seconds: float) -> Subject:
-    """torchvision's ResNet-50 with random weights, on the test photographs enlarged to 500×375."""
+    """Return torchvision's ResNet-50 with random weights, on the test photographs enlarged to 500×375."""
     bundle = scratch / "bundles" / "resnet50"
-    command = [sys.executable, "-m", "bench.serving.resnet50", "--out", str(bundle.parent)]
+    command = [sys.executable, "-m", "bench.bundles.resnet50", "--out", str(bundle.parent)]
     subprocess.run(command, check=True, cwd=ROOT, stdout=sys.stderr)
     return Subject(
         name="resnet50",

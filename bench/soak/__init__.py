@@ -2,12 +2,12 @@
 
     folder        the bundles under test: which there are, and how they are swapped, broken, taken away
     requests      what is sent: one row per kind, with its share and the answers that are right
-    connection    how it is sent: whole, in pieces, cut off, never finished
+    manners       how it is sent: whole, in pieces, cut off, never finished
     answers       what is right: every answer asked for once at the start, and compared with a tolerance
-    server        the service's process: memory, descriptors, metrics, log
+    server        the service's process: descriptors, metrics, log
     play          the soak itself
     log           what was seen, and every promise that was not kept
-    report        the page
+    report        the section of the page
 
-Bounded by a count of requests, never by time.
+A soak ends after a number of requests, never after a time.
 """

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from bench.harness.page import add_options, publish
+from bench.harness.paths import DOCS, SHIPPED
 from bench.soak.play import soak
-from bench.soak.report import WHOLE, report
-from bench.soak.server import ROOT
+from bench.soak.report import COMMAND, WHOLE, report
 
 ALONE = "Nothing else was running on purpose."
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--requests", type=int, default=WHOLE)
-    parser.add_argument("--bundles", type=Path, default=ROOT / "models" / "bundles")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "reliability.md")
+    parser.add_argument("--bundles", type=Path, default=SHIPPED)
     parser.add_argument("--beside", default=ALONE, help="a sentence for the report: what else the machine was doing")
-    options = parser.parse_args()
-    log = soak(options.requests, options.bundles)
-    options.output.write_text(report(log, options.beside))
-    print(*log.faults() or ["every check passed"], sep="\n")
+    parser.add_argument("--quick", action="store_true", help="store fewer answers at the start, and do not warm up")
+    add_options(parser, DOCS / "reliability.md")
+    options = parser.parse_args(arguments)
+    pictures = 1 if options.quick else None
+    log = soak(options.requests, options.bundles, most_pictures=pictures, warm_up=not options.quick)
+    publish(options, COMMAND, report(log, options.beside))
     return bool(log.faults())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""What is right: the answer of every request that may succeed, asked for once before the soak.
+"""The right answer of every request that may succeed, asked for once before the soak.
 
 Runs of different batch sizes differ in the last bits of a float32, so numbers are compared with a
 tolerance; everything else must be equal. Another picture's or another bundle's answer is far
@@ -14,16 +14,16 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from bench.soak.connection import Connection
+from bench.harness.client import Client
 
 RELATIVE, ABSOLUTE = 1e-3, 1e-5
-"""Of numbers. Losses and probabilities near 0 are differences of float32 near 1, hence the absolute part."""
+"""Tolerance of numbers. Losses and probabilities near 0 are differences of float32 near 1: hence the absolute part."""
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
 class StoredAnswers:
-    """Request → answers that are right: several where the bundle alternates between variants."""
+    """The right answers to each request: several where its bundle alternates between variants."""
 
     def __init__(self) -> None:
         self._answers: dict[bytes, list[bytes]] = defaultdict(list)
@@ -31,26 +31,26 @@ class StoredAnswers:
     def __len__(self) -> int:
         return sum(map(len, self._answers.values()))
 
-    async def store(self, requests: Iterable[bytes], connection: Connection) -> None:
-        """Asks, one after the other, and remembers.
+    async def store(self, requests: Iterable[bytes], client: Client) -> None:
+        """Ask one request after the other, and keep the answers.
 
         Raises:
             RuntimeError: one is not answered with 200.
         """
         for request in requests:
-            status, body = await connection.ask(request)
-            if status != 200:
-                raise RuntimeError(f"{request[:80]!r} was answered {status}: {body[:200]!r}")
-            self._answers[request].append(body)
+            reply = await client.ask(request)
+            if reply.status != 200:
+                raise RuntimeError(f"{request[:80]!r} was answered {reply.status}: {reply.body[:200]!r}")
+            self._answers[request].append(reply.body)
 
     def confirm(self, request: bytes, body: bytes) -> bool:
-        """Whether `body` is one of the right answers."""
+        """Return whether `body` is one of the right answers."""
         stored = self._answers[request]
         return body in stored or any(alike(body, right) for right in stored)
 
 
 def alike(one: bytes, other: bytes) -> bool:
-    """Whether two answers, JSON or SVG, say the same up to the tolerance of numbers."""
+    """Return whether two answers, JSON or SVG, say the same up to the tolerance of numbers."""
     if one.startswith(b"{") and other.startswith(b"{"):
         return _same(json.loads(one), json.loads(other))
     texts, other_texts = one.decode(), other.decode()

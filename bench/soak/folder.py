@@ -11,7 +11,6 @@ Each is a symbolic link into a store beside the folder, so that every change is 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -23,14 +22,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-SWAPPED, GUEST, FRAGILE = "swapped", "guest", "fragile"
+from bench.bundles.copies import DESCRIPTION, WEIGHTS, digest_of, rename, sign
 
-DESCRIPTION = "bundle.json"
+SWAPPED, GUEST, FRAGILE = "swapped", "guest", "fragile"
 FORWARD = "forward.onnx"
 
 
 class Folder:
-    """`path` is served; `steady` are the names of the bundles that never change."""
+    """The folder that is served, at `path`; `steady` are the names of the bundles that never change."""
 
     def __init__(self, bundles: Path, temporary: Path) -> None:
         self.path, self._store = temporary / "bundles", temporary / "store"
@@ -48,7 +47,7 @@ class Folder:
             self.show(name, "one")
 
     def show(self, name: str, variant: str) -> None:
-        """From now on the bundle `name` is the variant of the store."""
+        """Make the bundle `name` the variant of the store from now on."""
         link = self._store / "link"
         link.symlink_to(self._store / variant / name)
         os.replace(link, self.path / name)
@@ -57,16 +56,11 @@ class Folder:
         (self.path / name).unlink()
 
     def digest(self, name: str, variant: str) -> str:
-        """What the service calls that bundle."""
-        return hashlib.sha256((self._store / variant / name / DESCRIPTION).read_bytes()).hexdigest()[:12]
+        """Return what the service calls that variant."""
+        return digest_of(self._store / variant / name)
 
     def _add(self, name: str, variant: str, source: Path) -> Path:
-        directory = self._store / variant / name
-        shutil.copytree(source, directory)
-        description = json.loads((directory / DESCRIPTION).read_text())
-        description["name"] = name
-        (directory / DESCRIPTION).write_text(json.dumps(description))
-        return directory
+        return rename(shutil.copytree(source, self._store / variant / name))
 
 
 def _change_a_byte(file: Path) -> None:
@@ -80,18 +74,17 @@ def _cut_in_half(file: Path) -> None:
 
 
 def _some_weights(directory: Path) -> Path:
-    """The file that holds the weights of all graphs; the forward graph where it holds its own."""
-    weights = directory / "weights.bin"
+    """Return the file with the weights of all graphs, or the forward graph where it holds its own."""
+    weights = directory / WEIGHTS
     return weights if weights.exists() else directory / FORWARD
 
 
 def _fail_on_white(directory: Path) -> None:
-    """Adds to the forward graph a Gather whose index leaves its table when some picture is all white.
+    """Add to the forward graph a Gather whose index leaves its table when some picture is all white.
 
     For every other picture it adds 0 to the logits.
     """
-    description = json.loads((directory / DESCRIPTION).read_text())
-    spec = description["input"]
+    spec = json.loads((directory / DESCRIPTION).read_text())["input"]
     white = min((1 - mean) / std for mean, std in zip(spec["mean"], spec["std"], strict=True))
     model = onnx.load(str(directory / FORWARD), load_external_data=False)
     graph = model.graph
@@ -119,5 +112,4 @@ def _fail_on_white(directory: Path) -> None:
         ]
     )
     onnx.save(model, str(directory / FORWARD))
-    description["sha256"][FORWARD] = hashlib.sha256((directory / FORWARD).read_bytes()).hexdigest()
-    (directory / DESCRIPTION).write_text(json.dumps(description))
+    sign(directory, FORWARD)

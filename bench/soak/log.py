@@ -7,32 +7,32 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bench.soak.connection import GIVEN_UP
+from bench.soak.manners import GIVEN_UP
 from bench.soak.requests import Kind
 
 MEMORY_COUNTS_FROM = 50_000
-"""Below this many requests memory is told, not judged: what each thread and graph needs once is still coming."""
+"""Memory is judged from so many requests on: before, threads and graphs still take what they need once."""
 GROWTH_LIMIT = 0.05
 
 
 @dataclass
 class Log:
-    """Filled by the soak."""
+    """What the soak saw."""
 
     kinds: Sequence[Kind]
     sent: Counter[str] = field(default_factory=Counter)
-    """By kind; the other counts are of their answers."""
+    """Requests by kind."""
     answers: Counter[tuple[str, int]] = field(default_factory=Counter)
-    """By kind and status; 0 is no answer."""
+    """Answers by kind and status; 0 is no answer."""
     wrong: list[str] = field(default_factory=list)
     """Answers with status 200 that were not the stored ones."""
     stored: int = 0
     changes: Counter[str] = field(default_factory=Counter)
-    """What was done to the folder, and seen by the service."""
+    """Changes of the folder that the service followed, by name."""
     missed: list[str] = field(default_factory=list)
     """Changes of the folder that the service did not follow."""
     resident: list[float] = field(default_factory=list)
-    """Megabytes, a hundred times over the soak."""
+    """Megabytes, read a hundred times over the soak."""
     idle: float = 0.0
     """Megabytes after the start, before the first request."""
     descriptors: tuple[int, int] = (0, 0)
@@ -44,7 +44,7 @@ class Log:
 
     @property
     def growth(self) -> float:
-        """Median resident memory of the last fifth over that of the second fifth, less one."""
+        """Relative growth of the median resident memory from the second fifth of the soak to the last."""
         fifth = max(1, len(self.resident) // 5)
         early, late = self.resident[fifth : 2 * fifth] or self.resident, self.resident[-fifth:]
         return statistics.median(late) / statistics.median(early) - 1
@@ -53,12 +53,12 @@ class Log:
     def judges_memory(self) -> bool:
         return self.answers.total() >= MEMORY_COUNTS_FROM
 
-    def number(self, statuses: range) -> int:
-        """Answers with one of `statuses`."""
+    def answered_with(self, statuses: range) -> int:
+        """Return how many answers had one of `statuses`."""
         return sum(count for (_, status), count in self.answers.items() if status in statuses)
 
     def faults(self) -> list[str]:
-        """Every promise that was not kept, in words; none is success."""
+        """Return every promise that was not kept, in words."""
         checks = {**self._answered(), **self._counted(), **self._left_behind()}
         return [words for words, kept in checks.items() if not kept]
 
@@ -73,11 +73,11 @@ class Log:
         }
 
     def _counted(self) -> dict[str, bool]:
-        """The service's counts against ours. What was cancelled may have been answered, or never been read."""
+        """Compare the service's counts with ours. What was cancelled may have been answered, or never been read."""
         cancelled = sum(self.sent[kind.name] for kind in self.kinds if kind.manner in GIVEN_UP)
         no_request = sum(self.sent[kind.name] for kind in self.kinds if kind.manner == "half a head")
-        answered, failed = self.number(range(200, 300)), self.number(range(500, 501))
-        refused = self.number(range(400, 500)) + self.number(range(503, 504)) - no_request
+        answered, failed = self.answered_with(range(200, 300)), self.answered_with(range(500, 501))
+        refused = self.answered_with(range(400, 500)) + self.answered_with(range(503, 504)) - no_request
         counts = self.outcomes
         perhaps = f"(and perhaps some of {cancelled} cancelled)"
         return {

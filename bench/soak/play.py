@@ -1,4 +1,4 @@
-"""The soak itself: connections that send the whole deck, and a director who changes the folder meanwhile."""
+"""The soak itself: clients that send a shuffled deck of requests, while the folder is changed step by step."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.harness.client import Client, run
 from bench.soak.answers import StoredAnswers
-from bench.soak.connection import Connection
 from bench.soak.folder import GUEST, SWAPPED, Folder
 from bench.soak.log import Log
+from bench.soak.manners import ask
 from bench.soak.requests import Kind, kinds
 from bench.soak.server import ServerUnderTest, serving
 
 CONNECTIONS = 16
 REQUESTS_PER_ROUND = 10_000
-"""After so many requests everything that is done to the folder has been done once."""
+"""Within so many requests every change of the folder is made once."""
 LONGEST_CHANGE = 300.0
-"""Seconds in which the service must follow a change of the folder."""
+"""Seconds within which the service must follow a change of the folder."""
 SAMPLES = 100
 
 Models = dict[str, Any]
@@ -32,7 +33,7 @@ Models = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing done to the folder, and how the service shows that it has seen it."""
+    """One change of the folder, and how `GET /models` shows that the service has followed."""
 
     name: str
     make: Callable[[], None]
@@ -40,7 +41,7 @@ class Change:
 
 
 def changes(folder: Folder) -> list[Change]:
-    """One round: every change once, ending as it began."""
+    """Return one round: every change once, ending as it began."""
 
     def serves(variant: str, refused: bool = False) -> Callable[[Models], bool]:
         digest = folder.digest(SWAPPED, variant)
@@ -62,7 +63,7 @@ def changes(folder: Folder) -> list[Change]:
 
 
 def _served(models: Models) -> dict[str, str]:
-    """Name → digest of every model that is ready."""
+    """Return the digest of every model that is ready, by name."""
     return {model["name"]: model["bundle"] for model in models["models"] if model["ready"]}
 
 
@@ -85,7 +86,7 @@ class Soak:
         await self._store_answers()
         first, before = self._server.descriptors(), self._server.outcomes()
         began = time.monotonic()
-        await asyncio.gather(self._direct(), *(self._connection() for _ in range(CONNECTIONS)))
+        await asyncio.gather(self._direct(), *(self._client() for _ in range(CONNECTIONS)))
         self.log.seconds = time.monotonic() - began
         self.log.descriptors = (first, self._server.descriptors(at_most=first))
         self.log.outcomes = Counter(self._server.outcomes())
@@ -95,20 +96,20 @@ class Soak:
         return self.log
 
     async def _store_answers(self) -> None:
-        """Of every request that may succeed; for the swapped bundle, of both its variants."""
+        """Store the answers of every request that may succeed; for the swapped bundle, those of both variants."""
         requests = {request for kind in self.log.kinds if kind.checked for request in kind.requests}
-        connection = Connection(self._server.port)
-        await self._stored.store(sorted(requests), connection)
+        client = Client(self._server.port)
+        await self._stored.store(sorted(requests), client)
         there, _, back, *_ = changes(self._folder)
         await self._make(there)
-        await self._stored.store(sorted(r for r in requests if SWAPPED.encode() in r.split(b"\r\n")[0]), connection)
+        await self._stored.store(sorted(r for r in requests if SWAPPED.encode() in r.split(b"\r\n")[0]), client)
         await self._make(back)
-        connection.close()
+        client.close()
         self.log.stored = len(self._stored)
         self.log.changes.clear()
 
     async def _direct(self) -> None:
-        """Releases the requests in parts, and makes one change of the folder during each."""
+        """Release the requests in parts, and make one change of the folder during each."""
         rounds = max(1, self._requests // REQUESTS_PER_ROUND)
         planned = changes(self._folder) * rounds
         for number, change in enumerate(planned):
@@ -129,26 +130,26 @@ class Soak:
             await asyncio.sleep(0.1)
         self.log.changes[change.name] += 1
 
-    async def _connection(self) -> None:
-        connection = Connection(self._server.port)
+    async def _client(self) -> None:
+        client = Client(self._server.port)
         for kind in self._deck:
             await self._released.acquire()
-            await self._one(kind, connection)
-        connection.close()
+            await self._one(kind, client)
+        client.close()
 
-    async def _one(self, kind: Kind, connection: Connection) -> None:
+    async def _one(self, kind: Kind, client: Client) -> None:
         self.log.sent[kind.name] += 1
         if self.log.sent.total() % max(1, self._requests // SAMPLES) == 0:
             self.log.resident.append(self._server.megabytes())
         request = self._random.choice(kind.requests)
-        status, body = await connection.ask(request, kind.manner)
+        status, body = await ask(client, request, kind.manner)
         self.log.answers[kind.name, status] += 1
         if status == 200 and not self._stored.confirm(request, body):
             self.log.wrong.append(f"{request[:80]!r}: {body[:300]!r}")
 
 
 def _deck(kinds: Sequence[Kind], requests: int, chance: random.Random) -> Iterator[Kind]:
-    """Every kind as often as its share says, at least once, shuffled; the first kind takes what is left."""
+    """Return every kind as often as its share says, at least once, shuffled; the first kind takes what is left."""
     counts = {kind.name: max(1, round(requests * kind.share / 1000)) for kind in kinds[1:]}
     cards = [kind for kind in kinds[1:] for _ in range(counts[kind.name])]
     cards += [kinds[0]] * (requests - len(cards))
@@ -157,12 +158,12 @@ def _deck(kinds: Sequence[Kind], requests: int, chance: random.Random) -> Iterat
 
 
 def soak(requests: int, bundles: Path, *, most_pictures: int | None = None, warm_up: bool = True, seed: int = 0) -> Log:
-    """Sends `requests` requests to the service over a copy of `bundles` (two or more, with all their graphs).
+    """Send `requests` requests to the service over a copy of `bundles` (two or more, with all their graphs).
 
-    Few pictures and no warm-up make what comes before the first request short.
+    With few pictures and no warm-up the first request comes soon.
     """
     with contextlib.ExitStack() as stack:
         temporary = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder = Folder(bundles, temporary)
-        server = stack.enter_context(serving(folder.path, temporary, warm_up))
-        return asyncio.run(Soak(folder, server, requests, seed, most_pictures).run())
+        server = stack.enter_context(serving(folder.path, warm_up))
+        return run(Soak(folder, server, requests, seed, most_pictures).run())

@@ -1,4 +1,4 @@
-"""What is sent: one row per kind of request, with its share, its manner, and the statuses that are right."""
+"""The kinds of requests, one row each: its share, its manner, and the statuses that are right."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import itertools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image
 
-from bench.soak.connection import Manner
+from bench.harness.client import BROKEN, post
+from bench.harness.paths import PHOTOGRAPHS
 from bench.soak.folder import FRAGILE, GUEST, SWAPPED
-
-PICTURES = Path(__file__).parents[2] / "tests" / "images"
+from bench.soak.manners import Manner
 
 FEW = ("cat", "ship", "frog")
 """Pictures that diagnostics are asked about: their answers are long, and all are stored."""
@@ -23,8 +22,11 @@ FEW = ("cat", "ship", "frog")
 ILL_CONDITIONED = {"plain20-sigmoid"}
 """Models not asked for scores: where gradients have vanished, the distance of their logarithms magnifies last bits."""
 
-REQUEST_ID = b"soak"
+REQUEST_ID = "X-Request-Id: soak"
 """The same for all, so that equal answers are equal bytes."""
+JSON = ("Content-Type: application/json",)
+OFFER = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAAB")
+RAW = ("Inference-Header-Content-Length: 0",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +35,22 @@ class Kind:
 
     name: str
     share: float
-    """Of a thousand requests."""
+    """How many of a thousand requests."""
     requests: tuple[bytes, ...]
     statuses: frozenset[int] = frozenset({200})
     manner: Manner = "whole"
 
     @property
     def checked(self) -> bool:
-        """Whether its answers are compared with stored ones."""
+        """Answers of this kind are compared with stored ones."""
         return 200 in self.statuses
 
 
 def kinds(steady: Sequence[str], most_pictures: int | None = None) -> list[Kind]:
-    """Every kind, the commonest first; `steady` are the models that never change."""
-    paths = sorted(path for path in PICTURES.iterdir() if path.suffix in (".jpg", ".png", ".webp"))
+    """Return every kind, the commonest first; `steady` are the models that never change."""
+    paths = sorted(path for path in PHOTOGRAPHS.iterdir() if path.suffix in (".jpg", ".png", ".webp"))
     pictures = [path.read_bytes() for path in paths][:most_pictures]
-    few = [(PICTURES / f"{name}.jpg").read_bytes() for name in FEW][:most_pictures]
+    few = [(PHOTOGRAPHS / f"{name}.jpg").read_bytes() for name in FEW][:most_pictures]
     return [
         *_good(steady, pictures, few),
         *_bad(steady[0], pictures[0]),
@@ -89,9 +91,9 @@ def _bad(model: str, picture: bytes) -> Iterable[Kind]:
         ("a corrupt image", 422): _post(address, corrupt),
         ("an unknown model", 404): _post("/predict?model=nobody", picture),
         ("an unknown label", 422): _post(f"/diagnostics/gradients?model={model}&label=nobody", picture),
-        ("JSON cut short", 400): _post(address, b'{"images": ["', JSON),
+        ("JSON cut short", 400): _post(address, b'{"images": ["', *JSON),
         ("open protocol, a wrong shape", 400): _post(infer, _infer_document([1, 2, 3], [0.0] * 6)),
-        ("open protocol, an unknown model", 404): _post("/v2/models/nobody/infer", picture, RAW),
+        ("open protocol, an unknown model", 404): _post("/v2/models/nobody/infer", picture, *RAW),
     }
     for (name, status), request in bad.items():
         yield Kind("bad: " + name, 12, (request,), frozenset({status}))
@@ -102,7 +104,7 @@ def _bad(model: str, picture: bytes) -> Iterable[Kind]:
 
 
 def _failing() -> Iterable[Kind]:
-    """The run fails: a white picture on the fragile bundle. Whoever shares the batch must not notice."""
+    """Yield requests whose run fails: a white picture on the fragile bundle. Others in the batch must not notice."""
     file = io.BytesIO()
     Image.new("RGB", (32, 32), "white").save(file, "PNG")
     white, failed = file.getvalue(), frozenset({500})
@@ -113,35 +115,20 @@ def _failing() -> Iterable[Kind]:
 def _cancelled(steady: Sequence[str], pictures: list[bytes], few: list[bytes]) -> Iterable[Kind]:
     predict = _each("/predict?model={}", [*steady, SWAPPED, FRAGILE], pictures)
     gradients = _each("/diagnostics/gradients?model={}", steady, few)
-    yield Kind("cancelled: predict", 70, predict, frozenset({0}), manner="cancelled")
-    yield Kind("cancelled: predict, sending side shut", 10, predict, frozenset({0}), manner="shut")
-    yield Kind("cancelled: gradients", 3, gradients, frozenset({0}), manner="cancelled")
-
-
-# ---------------------------------------------------------------- writing requests
-
-JSON = {"Content-Type": "application/json"}
-OFFER = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAEAAEAAAAIAAAAB"}
-RAW = {"Inference-Header-Content-Length": "0"}
+    yield Kind("cancelled: predict", 70, predict, frozenset({BROKEN}), manner="cancelled")
+    yield Kind("cancelled: predict, sending side shut", 10, predict, frozenset({BROKEN}), manner="shut")
+    yield Kind("cancelled: gradients", 3, gradients, frozenset({BROKEN}), manner="cancelled")
 
 
 def _each(
-    address: str, models: Sequence[str], bodies: Sequence[bytes], headers: dict[str, str] | None = None
+    address: str, models: Sequence[str], bodies: Sequence[bytes], headers: Sequence[str] = ()
 ) -> tuple[bytes, ...]:
-    """The request for every model and body."""
-    return tuple(_post(address.format(m), body, headers) for m, body in itertools.product(models, bodies))
+    """Return the request for every model and body."""
+    return tuple(_post(address.format(model), body, *headers) for model, body in itertools.product(models, bodies))
 
 
-def _post(address: str, body: bytes, headers: dict[str, str] | None = None) -> bytes:
-    lines = [f"POST {address} HTTP/1.1", "Host: soak", "X-Request-Id: " + REQUEST_ID.decode()]
-    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
-    lines += [f"Content-Length: {len(body)}", "", ""]
-    return "\r\n".join(lines).encode() + body
-
-
-def get(address: str) -> bytes:
-    """A request without a body."""
-    return f"GET {address} HTTP/1.1\r\nHost: soak\r\n\r\n".encode()
+def _post(address: str, body: bytes, *headers: str) -> bytes:
+    return post(address, body, REQUEST_ID, *headers)
 
 
 def _infer_document(shape: list[int], data: list[float]) -> bytes:
@@ -149,7 +136,7 @@ def _infer_document(shape: list[int], data: list[float]) -> bytes:
 
 
 def _infer_gradients(model: str, picture: bytes) -> bytes:
-    """Logits and weight gradients of one encoded image, which follows the JSON as a binary tensor."""
+    """Ask for logits and weight gradients of one encoded image, which follows the JSON as a binary tensor."""
     tensor = len(picture).to_bytes(4, "little") + picture
     size = {"binary_data_size": len(tensor)}
     document = {
@@ -157,4 +144,4 @@ def _infer_gradients(model: str, picture: bytes) -> bytes:
         "outputs": [{"name": "logits"}, {"name": "weight_gradient_norm"}],
     }
     head = json.dumps(document).encode()
-    return _post(f"/v2/models/{model}/infer", head + tensor, {"Inference-Header-Content-Length": str(len(head))})
+    return _post(f"/v2/models/{model}/infer", head + tensor, f"Inference-Header-Content-Length: {len(head)}")

@@ -1,36 +1,28 @@
-"""The service's own process: started, watched from outside, ended."""
+"""The service under the soak, and what is read off it."""
 
 from __future__ import annotations
 
-import json
-import re
-import socket
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 
-ROOT = Path(__file__).parents[2]
+from bench.harness.readings import REQUESTS, Metrics, get
+from bench.harness.server import Server, service
 
-OPTIONS = {  # the deadline must not be what fails on a busy machine
-    "bundle-poll-seconds": "0.25",
-    "request-timeout": "5",
-    "deadline-ms": "300000",
-    "drain-delay": "0",
-    "log-level": "error",
-    "log-format": "json",
-}
-
+FLAGS = (
+    *("--bundle-poll-seconds", "0.25"),
+    *("--request-timeout", "5"),
+    *("--deadline-ms", "300000"),  # the deadline must not be what fails on a busy machine
+    *("--log-format", "json"),
+)
 START_SECONDS = 600.0
 SETTLING_SECONDS = 60.0
-"""Descriptors that are still open this long after the last request are leaked."""
+"""A descriptor that is still open this long after the last request is leaked."""
 
 EXPECTED_IN_LOG = (
     "failed on one request",
@@ -38,98 +30,64 @@ EXPECTED_IN_LOG = (
     "Non-zero status code returned while running Gather",
     "bundle swapped is refused",
 )
-"""Of the error lines that the soak brings about: failing runs (the last of them ONNX Runtime's own), broken bundles."""
+"""Words of the errors that the soak brings about: failing runs (the third is ONNX Runtime's own), broken bundles."""
 
 
 class ServerUnderTest:
-    """`python -m service` in a process of its own."""
+    """A running service, and what the soak asks it beside its requests."""
 
-    def __init__(self, process: psutil.Process, port: int, log: Path) -> None:
-        self.port = port
-        self._process = process
-        self._log = log
-        self._url = f"http://127.0.0.1:{port}"
+    def __init__(self, server: Server) -> None:
+        self.port = server.port
+        self._server = server
 
     def models(self) -> dict[str, Any]:
-        """`GET /models`."""
-        answer: dict[str, Any] = httpx.get(self._url + "/models", timeout=30).json()
-        return answer
+        """Return the document of `GET /models`."""
+        document: dict[str, Any] = get(self.port, "/models")
+        return document
 
     def megabytes(self) -> float:
-        """Resident memory."""
-        return float(self._process.memory_info().rss) / 1e6
+        """Return the resident memory."""
+        return self._server.resident_bytes() / 1e6
 
     def descriptors(self, at_most: int | None = None) -> int:
-        """Open descriptors without connections, as soon as there are no more than `at_most`.
+        """Return how many descriptors are open without connections, as soon as they are no more than `at_most`.
 
-        At any one instant a connection may still be closing or a bundle be loading; what is leaked
-        never closes, so that the number at the end of the time is then above `at_most`.
+        At any one instant a connection may still be closing or a bundle be loading. What is leaked never
+        closes, so that the number at the end of `SETTLING_SECONDS` is then above `at_most`.
         """
+        process = self._server.root
         end = time.monotonic() + SETTLING_SECONDS
         while True:
-            connected = any(each.status != psutil.CONN_LISTEN for each in self._process.net_connections())
-            number = int(self._process.num_fds())
+            connected = any(each.status != psutil.CONN_LISTEN for each in process.net_connections())
+            number = int(process.num_fds())
             if (not connected and (at_most is None or number <= at_most)) or time.monotonic() > end:
                 return number
             time.sleep(0.05)
 
     def outcomes(self) -> Counter[str]:
-        """The service's own counts of the requests that the soak sends, by outcome."""
+        """Return the service's own counts, by outcome, of requests to the routes that the soak asks."""
         counts: Counter[str] = Counter()
-        for fields, value in self._metric("contraflow_requests_total"):
-            if fields["route"] == "/predict" or fields["route"].startswith(("/diagnostics/", "/v2/")):
-                counts[fields["outcome"]] += round(value)
+        for sample in Metrics(self.port).samples(REQUESTS):
+            if sample.labels["route"] == "/predict" or sample.labels["route"].startswith(("/diagnostics/", "/v2/")):
+                counts[sample.labels["outcome"]] += round(sample.value)
         return counts
 
     def images_per_run(self, model: str) -> float:
-        """Of the model's forward graph, on average."""
-        total = dict.fromkeys(("sum", "count"), 0.0)
-        for part in total:
-            for fields, value in self._metric("contraflow_batch_size_" + part):
-                if (fields["model"], fields["graph"]) == (model, "forward"):
-                    total[part] += value
-        return total["sum"] / max(1.0, total["count"])
+        """Return the mean batch of a model's forward graph."""
+        metrics = Metrics(self.port)
+        images, runs = (
+            metrics.total(f"contraflow_batch_size_{part}", model=model, graph="forward") for part in ("sum", "count")
+        )
+        return images / max(1.0, runs)
 
     def unexpected_log_lines(self) -> list[str]:
-        """What it logged that the soak did not bring about."""
-        lines = self._log.read_text(errors="replace").splitlines()
+        """Return the lines of the log that the soak did not bring about."""
+        lines = self._server.log.read_text(errors="replace").splitlines()
         return [line for line in lines if not any(words in line for words in EXPECTED_IN_LOG)]
-
-    def _metric(self, name: str) -> Iterator[tuple[dict[str, str], float]]:
-        """Labels and value of every series of one metric."""
-        text = httpx.get(self._url + "/metrics", timeout=30).text
-        for labels, value in re.findall(rf"^{name}\{{(.*?)\}} (\S+)", text, re.MULTILINE):
-            yield dict(re.findall(r'(\w+)="([^"]*)"', labels)), float(value)
 
 
 @contextmanager
-def serving(bundles: Path, temporary: Path, warm_up: bool = True) -> Iterator[ServerUnderTest]:
-    """The service over `bundles`, once every model is ready."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    chosen = {**OPTIONS, "warm-up": str(warm_up)}
-    options = [word for name, value in chosen.items() for word in ("--" + name, value)]
-    command = [sys.executable, "-m", "service", "--http-port", str(port), "--bundles", str(bundles), *options]
-    log = temporary / "service.log"
-    with log.open("w") as output, subprocess.Popen(command, cwd=ROOT, stderr=output) as process:
-        try:
-            server = ServerUnderTest(psutil.Process(process.pid), port, log)
-            _wait_until_ready(server, process, models=sum(1 for path in bundles.iterdir() if path.is_dir()))
-            yield server
-        finally:
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def _wait_until_ready(server: ServerUnderTest, process: subprocess.Popen[bytes], models: int) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        with suppress(httpx.TransportError, json.JSONDecodeError):
-            if sum(model["ready"] for model in server.models()["models"]) == models:
-                return
-        time.sleep(0.1)
-    raise TimeoutError(f"the service ended, or was not ready within {START_SECONDS:.0f} s")
+def serving(bundles: Path, warm_up: bool = True) -> Iterator[ServerUnderTest]:
+    """Serve `bundles`, from when every model is ready."""
+    with service(bundles, *FLAGS, "--warm-up", str(warm_up), seconds=START_SECONDS) as server:
+        yield ServerUnderTest(server)

@@ -1,6 +1,6 @@
-"""The proof of coverage: architecture families through both of torch's exporters, and back to torch.
+"""The proof that third-party classifiers are imported correctly; it writes docs/coverage.md.
 
-`python -m export.coverage` exports each family of `zoo.py`, imports the file as a stranger's, compares
-every layer and sample with torch autograd (`reference.py`, `measure.py`), asks the service over HTTP
-(`served.py`) and writes docs/coverage.md (`report.py`).
+`python -m export.coverage` exports each family of `families.py` by torch's exporters (`exporters.py`), and takes
+the files of `other_producers.py` as they are. It imports each file as a user would, compares every layer and sample
+with torch autograd (`measure.py`), asks the service over HTTP (`served.py`) and writes the page (`report.py`).
 """

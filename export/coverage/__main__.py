@@ -18,27 +18,38 @@ import torch
 
 from export.coverage import report
 from export.coverage.exporters import EXPORTERS
-from export.coverage.files import File, files, measure_file, producer
+from export.coverage.families import FAMILIES, Family
 from export.coverage.measure import Measurement, measure
+from export.coverage.other_producers import File, files, measure_file, producer
 from export.coverage.served import ServiceDisagrees, ask
-from export.coverage.zoo import FAMILIES, Family
 from export.graph.errors import GradientError
 from export.importing import ImportedModel
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Rows are written as they are measured; a partial run keeps the others' rows. 1 where one fails."""
+    """Measure what is asked for; return 1 where something does not pass.
+
+    The page is written again after every row, and rows that are not measured keep their figures.
+    """
     parser = argparse.ArgumentParser(prog="python -m export.coverage", description=__doc__)
-    parser.add_argument("--families", nargs="*", help="default: all; none named: only write the page again")
-    parser.add_argument("--files", nargs="*", help="of other producers; default: all; none named: none")
-    parser.add_argument("--exporters", nargs="*", choices=EXPORTERS, default=list(EXPORTERS))
-    parser.add_argument("--out", type=Path, default=Path("docs/coverage.md"))
-    parser.add_argument("--machine", default=f"{platform.machine()}, {torch.get_num_threads()} threads")
-    parser.add_argument("--double", action="store_true", help="also run the same nodes in double (slow)")
+    parser.add_argument("--families", nargs="*", help="architecture families (default: all; without a name: none)")
+    parser.add_argument("--files", nargs="*", help="files by other producers (default: all; without a name: none)")
+    parser.add_argument(
+        "--exporters", nargs="*", choices=EXPORTERS, default=list(EXPORTERS), help="torch exporters (default: all)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("docs/coverage.md"), help="page to write (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--machine",
+        default=f"{platform.machine()}, {torch.get_num_threads()} threads",
+        help="what the page calls this machine (default: %(default)s)",
+    )
+    parser.add_argument("--double", action="store_true", help="also run the same graphs in float64 (slow)")
     options = parser.parse_args(arguments)
     known = {family.name: family for family in FAMILIES}
-    at_hand = {file.name: file for file in files()}
-    for named, what, there in ((options.families, "family", known), (options.files, "file", at_hand)):
+    present = {file.name: file for file in files()}
+    for named, what, there in ((options.families, "family", known), (options.files, "file", present)):
         if unknown := set(named or ()) - set(there):
             parser.error(f"no such {what}: {', '.join(sorted(unknown))}; known are {', '.join(there)}")
     rows = _earlier(options.out.with_suffix(".json"))
@@ -50,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         for exporter in options.exporters
     ]
     tasks += [
-        (name, partial(_file_row, at_hand[name])) for name in (at_hand if options.files is None else options.files)
+        (name, partial(_file_row, present[name])) for name in (present if options.files is None else options.files)
     ]
     for key, measured in tasks:
         row = rows[key] = measured()
@@ -62,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _in_order(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Families as `zoo.py` has them, then files by name."""
+    """Sort the rows: families in the order of `families.py`, then files by name."""
     order = [f"{family.name}, {exporter}" for family in FAMILIES for exporter in EXPORTERS]
     order += sorted(key for key, row in rows.items() if "file" in row)
     return {key: rows[key] for key in order if key in rows}
@@ -86,7 +97,7 @@ def _file_row(file: File) -> dict[str, Any]:
 
 
 def _row(described: dict[str, Any], measured: Callable[[Keep], Measurement]) -> dict[str, Any]:
-    """One measurement as plain values; a refusal or a disagreement is recorded, not raised."""
+    """Measure, serve, and return one row of plain values; a refusal or a disagreement is recorded, not raised."""
     served: list[tuple[ImportedModel, torch.nn.Module]] = []
     try:
         row = described | asdict(measured(lambda *model: served.append(model)))

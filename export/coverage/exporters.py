@@ -1,4 +1,4 @@
-"""The two ways in which torch writes ONNX."""
+"""torch's two ONNX exporters, each with a free batch and with a batch of one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OLDER_OPSET = 17
 
 
 def by_dynamo(network: nn.Module, images: Tensor, path: Path) -> None:
-    """torch.export and onnxscript, the batch free."""
+    """Export by torch.export and onnxscript, with a free batch."""
     with _quietly():
         free = ({0: torch.export.Dim("N")},)
         program = torch.onnx.export(network, (images,), dynamo=True, dynamic_shapes=free, verbose=False)
@@ -23,7 +23,7 @@ def by_dynamo(network: nn.Module, images: Tensor, path: Path) -> None:
 
 
 def by_dynamo_one_image(network: nn.Module, images: Tensor, path: Path) -> None:
-    """torch.export at a batch of one, which is what its caller gets who says nothing of shapes."""
+    """Export by torch.export with a batch of one, as happens when the caller says nothing about shapes."""
     with _quietly():
         program = torch.onnx.export(network, (images[:1],), dynamo=True, verbose=False)
         assert program is not None
@@ -31,7 +31,7 @@ def by_dynamo_one_image(network: nn.Module, images: Tensor, path: Path) -> None:
 
 
 def by_tracing(network: nn.Module, images: Tensor, path: Path) -> None:
-    """The older exporter, which traces TorchScript and folds BatchNorm into convolutions."""
+    """Export by the older exporter, which traces TorchScript and folds BatchNorm into convolutions."""
     with _quietly():
         torch.onnx.export(
             network,
@@ -46,13 +46,13 @@ def by_tracing(network: nn.Module, images: Tensor, path: Path) -> None:
 
 
 def by_tracing_one_image(network: nn.Module, images: Tensor, path: Path) -> None:
-    """The older exporter with the batch of one baked in, as many published files have it."""
+    """Export by the older exporter with a fixed batch of one, as many published files have it."""
     with _quietly():
         torch.onnx.export(network, (images[:1],), str(path), dynamo=False, opset_version=OLDER_OPSET)
 
 
 class _quietly(warnings.catch_warnings):  # noqa: N801 - reads as a phrase after `with`
-    """The exporters warn of their own internals."""
+    """Silences the exporters, which warn about their own internals, for one block."""
 
     def __enter__(self) -> None:
         super().__enter__()

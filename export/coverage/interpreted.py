@@ -1,4 +1,4 @@
-"""An imported graph run by torch's own functions: an autograd reference for files without a torch source."""
+"""Run an imported graph by torch's functions, so that autograd gives the truth for files without a torch source."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from export.importing import ImportedModel
 
 
 class Interpreted(nn.Module):
-    """The graph's nodes, one torch function each; its trained initializers are the parameters.
+    """Runs the graph's nodes, each by one torch function; the trained initializers are the module's parameters.
 
-    Raises NotImplementedError for an operator, or an attribute, that no file of `files.py` uses.
+    Raises:
+        NotImplementedError: the graph has an operator or attribute that no file of `other_producers.py` uses.
     """
 
     def __init__(self, imported: ImportedModel) -> None:
@@ -28,7 +29,7 @@ class Interpreted(nn.Module):
         self._names: dict[str, str] = {}
         for tensor in graph.initializer:
             value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
-            self._names[tensor.name] = name = tensor.name.replace(".", "|")
+            self._names[tensor.name] = name = tensor.name.replace(".", "|")  # torch forbids dots in names
             if tensor.name in imported.constants or not value.is_floating_point():
                 self.register_buffer(name, value)
             else:
@@ -47,11 +48,11 @@ class Interpreted(nn.Module):
         return result
 
 
-Given = dict[str, Any]
+Attributes = dict[str, Any]
 
 
-def _sides(node: NodeProto, given: Given, axes: int) -> tuple[list[int], bool]:
-    """Pads as `functional.pad` takes them, and whether both sides of every axis are alike."""
+def _sides(node: NodeProto, given: Attributes, axes: int) -> tuple[list[int], bool]:
+    """Return the pads as `functional.pad` takes them, and whether both sides of every axis are equal."""
     if given.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
         raise NotImplementedError(f"auto_pad (node {node.name!r})")
     pads = given.get("pads") or [0] * (2 * axes)
@@ -59,7 +60,7 @@ def _sides(node: NodeProto, given: Given, axes: int) -> tuple[list[int], bool]:
     return flat, list(pads[:axes]) == list(pads[axes:])
 
 
-def _conv(node: NodeProto, given: Given, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def _conv(node: NodeProto, given: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     axes = weight.ndim - 2
     sides, _ = _sides(node, given, axes)
     convolve: Callable[..., Tensor] = functional.conv1d if axes == 1 else functional.conv2d
@@ -73,8 +74,8 @@ def _conv(node: NodeProto, given: Given, x: Tensor, weight: Tensor, bias: Tensor
     )
 
 
-def _window(node: NodeProto, given: Given, x: Tensor, fill: float) -> tuple[Tensor, Given]:
-    """`x` padded where torch cannot pad it itself, and the pool's arguments."""
+def _window(node: NodeProto, given: Attributes, x: Tensor, fill: float) -> tuple[Tensor, Attributes]:
+    """Return `x`, padded where torch's pool cannot do that itself, and the pool's arguments."""
     kernel = given["kernel_shape"]
     sides, alike = _sides(node, given, len(kernel))
     arguments = {"kernel_size": kernel, "stride": given.get("strides") or [1] * len(kernel)}
@@ -86,12 +87,12 @@ def _window(node: NodeProto, given: Given, x: Tensor, fill: float) -> tuple[Tens
     return functional.pad(x, sides, value=fill), arguments
 
 
-def _max_pool(node: NodeProto, given: Given, x: Tensor) -> Tensor:
+def _max_pool(node: NodeProto, given: Attributes, x: Tensor) -> Tensor:
     padded, arguments = _window(node, given, x, -torch.inf)
     return functional.max_pool2d(padded, dilation=given.get("dilations", 1), **arguments)
 
 
-def _average_pool(node: NodeProto, given: Given, x: Tensor) -> Tensor:
+def _average_pool(node: NodeProto, given: Attributes, x: Tensor) -> Tensor:
     padded, arguments = _window(node, given, x, 0.0)
     counted = bool(given.get("count_include_pad", 0))
     if padded is x:
@@ -103,35 +104,35 @@ def _average_pool(node: NodeProto, given: Given, x: Tensor) -> Tensor:
     return average / functional.avg_pool2d(inside, **arguments)
 
 
-def _gemm(node: NodeProto, given: Given, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
+def _gemm(node: NodeProto, given: Attributes, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
     if given.get("transA", 0) or given.get("alpha", 1.0) != 1 or given.get("beta", 1.0) != 1:
         raise NotImplementedError(f"transA, alpha or beta (node {node.name!r})")
     y = functional.linear(a, b) if given.get("transB", 0) else torch.matmul(a, b)
     return y if c is None else y + c
 
 
-def _batch_norm(node: NodeProto, given: Given, x: Tensor, *statistics: Tensor) -> Tensor:
+def _batch_norm(node: NodeProto, given: Attributes, x: Tensor, *statistics: Tensor) -> Tensor:
     gamma, beta, mean, variance = statistics
     return functional.batch_norm(x, mean, variance, gamma, beta, eps=given.get("epsilon", 1e-5))
 
 
-def _reshape(node: NodeProto, given: Given, x: Tensor, target: Tensor) -> Tensor:
+def _reshape(node: NodeProto, given: Attributes, x: Tensor, target: Tensor) -> Tensor:
     sizes = [x.shape[axis] if size == 0 else int(size) for axis, size in enumerate(target.tolist())]
     return x.reshape(sizes)
 
 
-def _squeeze(node: NodeProto, given: Given, x: Tensor, axes: Tensor | None = None) -> Tensor:
+def _squeeze(node: NodeProto, given: Attributes, x: Tensor, axes: Tensor | None = None) -> Tensor:
     return x.squeeze() if axes is None else x.squeeze(tuple(axes.tolist()))
 
 
-def _unsqueeze(node: NodeProto, given: Given, x: Tensor, axes: Tensor) -> Tensor:
+def _unsqueeze(node: NodeProto, given: Attributes, x: Tensor, axes: Tensor) -> Tensor:
     rank = x.ndim + axes.numel()
     for axis in sorted(axis % rank for axis in axes.tolist()):
         x = x.unsqueeze(axis)
     return x
 
 
-def _slice(node: NodeProto, given: Given, x: Tensor, starts: Tensor, ends: Tensor, *others: Tensor) -> Tensor:
+def _slice(node: NodeProto, given: Attributes, x: Tensor, starts: Tensor, ends: Tensor, *others: Tensor) -> Tensor:
     axes = others[0].tolist() if others else list(range(len(starts)))
     steps = others[1].tolist() if len(others) > 1 else [1] * len(starts)
     for start, end, axis, step in zip(starts.tolist(), ends.tolist(), axes, steps, strict=True):
@@ -139,23 +140,25 @@ def _slice(node: NodeProto, given: Given, x: Tensor, starts: Tensor, ends: Tenso
     return x
 
 
-def _lrn(node: NodeProto, given: Given, x: Tensor) -> Tensor:
+def _lrn(node: NodeProto, given: Attributes, x: Tensor) -> Tensor:
     return functional.local_response_norm(
         x, given["size"], given.get("alpha", 1e-4), given.get("beta", 0.75), given.get("bias", 1.0)
     )
 
 
-def _mean(node: NodeProto, given: Given, x: Tensor, axes: Tensor) -> Tensor:
+def _mean(node: NodeProto, given: Attributes, x: Tensor, axes: Tensor) -> Tensor:
     return x.mean(axes.tolist(), keepdim=bool(given.get("keepdims", 1)))
 
 
-def _clip(node: NodeProto, given: Given, x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
-    """hardtanh, so that a sample's distance to the kinks is seen (`reference.py`)."""
+def _clip(
+    node: NodeProto, given: Attributes, x: Tensor, low: Tensor | None = None, high: Tensor | None = None
+) -> Tensor:
+    """Clip by hardtanh, whose kinks `clearest.py` knows."""
     bounds = (-torch.inf if low is None else float(low), torch.inf if high is None else float(high))
     return functional.hardtanh(x, *bounds)
 
 
-def _padded(node: NodeProto, given: Given, x: Tensor, pads: Tensor, *others: Tensor | None) -> Tensor:
+def _padded(node: NodeProto, given: Attributes, x: Tensor, pads: Tensor, *others: Tensor | None) -> Tensor:
     if given.get("mode", b"constant") != b"constant" or len(others) > 1:
         raise NotImplementedError(f"mode or axes (node {node.name!r})")
     before, after = pads.reshape(2, -1).tolist()
@@ -163,15 +166,15 @@ def _padded(node: NodeProto, given: Given, x: Tensor, pads: Tensor, *others: Ten
     return functional.pad(x, flat, value=0.0 if not others or others[0] is None else float(others[0]))
 
 
-def _hard_sigmoid(node: NodeProto, given: Given, x: Tensor) -> Tensor:
+def _hard_sigmoid(node: NodeProto, given: Attributes, x: Tensor) -> Tensor:
     return functional.hardtanh(given.get("alpha", 0.2) * x + given.get("beta", 0.5), 0.0, 1.0)
 
 
-def _concat(node: NodeProto, given: Given, *parts: Tensor) -> Tensor:
+def _concat(node: NodeProto, given: Attributes, *parts: Tensor) -> Tensor:
     return torch.cat(parts, dim=given["axis"])
 
 
-def _total(node: NodeProto, given: Given, *terms: Tensor) -> Tensor:
+def _total(node: NodeProto, given: Attributes, *terms: Tensor) -> Tensor:
     result = terms[0]
     for term in terms[1:]:
         result = result + term
@@ -179,11 +182,11 @@ def _total(node: NodeProto, given: Given, *terms: Tensor) -> Tensor:
 
 
 def _plain(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A function of its operands alone."""
+    """Adapt a function that needs no attributes."""
     return lambda node, given, *operands: function(*operands)
 
 
-def _shape(node: NodeProto, given: Given, x: Tensor) -> Tensor:
+def _shape(node: NodeProto, given: Attributes, x: Tensor) -> Tensor:
     sizes: Sequence[int] = x.shape
     return torch.tensor(sizes[given.get("start", 0) : given.get("end")])
 

@@ -1,4 +1,4 @@
-"""The last step of the proof: the bundle in the service, asked over HTTP in both directions."""
+"""Serve an imported model, and compare its answers over HTTP with torch."""
 
 from __future__ import annotations
 
@@ -25,18 +25,21 @@ from export.importing.command import bundle_of
 
 NAME = "imported"
 READY_WITHIN = 180.0
+"""Seconds."""
 ANSWER_WITHIN = 120.0
+"""Seconds."""
 PROBABILITY_TOLERANCE = 1e-3
 
 
 class ServiceDisagrees(AssertionError):
-    """The service did not answer, or not as torch does."""
+    """Raised where the service does not answer, or answers otherwise than torch."""
 
 
 def ask(imported: ImportedModel, network: nn.Module) -> None:
     """Write the bundle, serve it in a process of its own, and compare its answers with torch.
 
-    Raises ServiceDisagrees.
+    Raises:
+        ServiceDisagrees: an answer is missing, is an error, or is not torch's.
     """
     shape = (imported.input.height, imported.input.width, 3)
     pixels = np.random.default_rng(3).integers(0, 256, shape, dtype=np.uint8)

@@ -10,7 +10,7 @@ from export.gradient import forward_outputs as forward
 from export.gradient import norm_outputs as norms
 from export.gradient.context import Build
 from export.gradient.prepare import Prepared, prepare
-from export.gradient.rules.loss import LOGITS
+from export.graph.names import LOGITS
 from service.contract.bundle_schema import GraphName
 
 NORMS = ("weight_square", "scaled_square", "bias_square", "other_square")

@@ -6,31 +6,27 @@ from collections.abc import Collection
 from dataclasses import replace
 from functools import cached_property
 
-import numpy as np
 import onnx
 
-from export.gradient.backward import Gradients, backward
+from export.gradient.backward import Gradients
 from export.gradient.layers import WeightedLayer, channel_axis_of
 from export.gradient.prepare import Prepared
-from export.gradient.rules.loss import INPUT, LABEL, LOGITS, SCALE, cross_entropy_cotangent
+from export.gradient.rules.loss import LABEL, SCALE
 from export.gradient.shared import copied
 from export.gradient.weight_gradients import WeightGradients
-from export.graph.emitter import Emitter
 from export.graph.graph import Graph, N, Node, Shape, live_nodes, to_model
 from export.graph.lower import lower, opset_of
+from export.graph.names import INPUT, LOGITS
 
 
 class Build:
     """The forward graph, an emitter into it, and the backward walk once it is asked for."""
 
     def __init__(self, prepared: Prepared, wanted: Collection[str]) -> None:
-        graph = prepared.graph
         self.prepared = prepared
         self.wanted = wanted
-        self.graph: Graph = replace(
-            graph, constants=dict(graph.constants), shapes=dict(graph.shapes), dtypes=dict(graph.dtypes)
-        )
-        self.g = Emitter(self.graph)
+        self.g = prepared.emitted.fork()
+        self.graph: Graph = self.g.graph
         self.inputs = [INPUT]
 
     @property
@@ -40,11 +36,9 @@ class Build:
 
     @cached_property
     def gradients(self) -> Gradients:
-        """The backward walk, emitted when first asked for."""
+        """The backward pass, which makes label and scale inputs of the graph."""
         self.inputs = [INPUT, LABEL, SCALE]
-        self.graph.shapes.update({LABEL: (N,), SCALE: (N,)})
-        self.graph.dtypes.update({LABEL: np.dtype(np.int64), SCALE: self.graph.dtype})
-        return backward(self.g, LOGITS, cross_entropy_cotangent(self.g, self.prepared.classes))
+        return self.prepared.gradients
 
     @cached_property
     def weights(self) -> WeightGradients:
@@ -86,8 +80,10 @@ class Build:
 
     def model(self, outputs: list[str], name: str) -> onnx.ModelProto:
         """The finished graph, of the nodes that `outputs` need."""
-        forward = [
-            replace(node, outputs=self.g.extra_outputs.get(node.name, node.outputs)) for node in self.graph.nodes
-        ]
-        nodes = lower(self.graph, live_nodes([*forward, *self.g.nodes], outputs))
+        seconds = self.g.extra_outputs
+        forward = [replace(node, outputs=seconds.get(node.name, node.outputs)) for node in self.graph.nodes]
+        live = live_nodes([*forward, *self.g.nodes], outputs)
+        unread = {name for _, name in seconds.values()}.difference(name for node in live for name in node.inputs)
+        live = [replace(n, outputs=n.outputs[:1]) if unread.intersection(n.outputs) else n for n in live]
+        nodes = lower(self.graph, live)
         return to_model(self.graph, nodes, self.inputs, outputs, name=name, opset=opset_of(nodes))

@@ -7,8 +7,8 @@ import numpy as np
 from export.gradient.context import Build
 from export.gradient.layers import WeightedLayer
 from export.gradient.prepare import features_tensor
-from export.gradient.rules.loss import LOGITS
 from export.graph.graph import N, Shape, per_sample_size, static
+from export.graph.names import LOGITS
 
 
 def features(build: Build) -> list[str]:

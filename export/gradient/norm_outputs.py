@@ -11,8 +11,8 @@ from export.gradient.layers import WeightedLayer
 from export.gradient.norms import factors as factored
 from export.gradient.norms.columns import Difference, Rows, differences, joined, square_sums, weighted_sums
 from export.gradient.norms.factors import Factors
-from export.gradient.rules.loss import INPUT
 from export.graph.graph import N, static
+from export.graph.names import INPUT
 
 
 def activation_square(build: Build) -> list[str]:

@@ -1,28 +1,28 @@
-"""From any classifier's ONNX to a forward graph that can be differentiated."""
+"""Preparation of a classifier: its forward graph in plain form, its layers, and its backward pass."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import inliner, version_converter
+from onnx import helper
 
 from export.gradient import simplify
 from export.gradient.backward import Gradients, backward
 from export.gradient.layers import WeightedLayer, describe, weight_operand, weighted_layers
-from export.gradient.rules.loss import INPUT, LOGITS, cross_entropy_cotangent
-from export.gradient.shared import keep_trained_chains, left_out
-from export.graph.decompose import decompose
+from export.gradient.rules.loss import LABEL, SCALE, cross_entropy_cotangent
+from export.gradient.shared import folded_parameters, keep_trained_chains
 from export.graph.emitter import Emitter
-from export.graph.errors import InvalidModel, UnsupportedGraph, UnsupportedOperator
-from export.graph.graph import OPSET, STANDARD, Graph, live_nodes, static, to_model
+from export.graph.errors import UnsupportedGraph, UnsupportedOperator
+from export.graph.graph import Graph, N, live_nodes, static, to_model
 from export.graph.lower import lower, opset_of
-from export.graph.names import distinct_names, original, shown
-from export.tracing.folding import dtype_of, fold
-from export.tracing.inference import in_inference
+from export.graph.names import INPUT, LOGITS, original, shown
+from export.standard.cleaning import cleaned
+from export.standard.ends import settled
+from export.standard.opset import at_our_opset
 from service.contract.bundle_schema import Layer, OtherParameter
 
 NAMED_IN_A_NOTE = 6
@@ -30,11 +30,16 @@ NAMED_IN_A_NOTE = 6
 
 @dataclass(frozen=True)
 class Prepared:
-    """A classifier ready to be differentiated: `graph` from `input` to `logits`, folded and checked.
+    """A classifier ready to be differentiated.
 
-    `layers` and `other_parameters` are the bundle's records, in the order of the outputs' columns;
-    `others` holds the constants behind the second. `features` is the width of what the last linear layer
-    reads; `notes` what a reader of the norms must know.
+    - `graph`: from `input` to `logits`, folded and checked.
+    - `weighted`, `layers`: its layers with weights, and the bundle's records of them, in the order of the outputs'
+      columns.
+    - `others`, `other_parameters`: the other trained constants, and the bundle's records of them, in such order.
+    - `features`: the width of what the last linear layer reads, None where its output is not the logits.
+    - `notes`: what a reader of the norms must know.
+    - `emitted`, `gradients`: the whole backward pass behind the forward graph, and its tensors by name. Every gradient
+      graph is the part of it that its outputs need.
     """
 
     graph: Graph
@@ -44,6 +49,8 @@ class Prepared:
     other_parameters: tuple[OtherParameter, ...]
     features: int | None
     notes: tuple[str, ...]
+    emitted: Emitter
+    gradients: Gradients
 
     @property
     def classes(self) -> int:
@@ -52,7 +59,7 @@ class Prepared:
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """Of the input, without the batch."""
+        """Shape of the input without the batch."""
         return static(self.graph.shape(INPUT)[1:])
 
     @property
@@ -72,29 +79,26 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = (), logits: 
 
     Raises InvalidModel, UnsupportedGraph or UnsupportedOperator.
     """
-    model, training_notes = in_inference(distinct_names(_at_our_opset(model)))
-    model = decompose(model)
-    graph = fold(model, _image_shape(model))
+    model, training_notes = cleaned(model)
+    model = at_our_opset(model)
+    graph, notes = settled(model, _image_shape(model), logits=logits)
+    notes = (*training_notes, *notes)
     graph.excluded = frozenset(name for name in graph.constants if original(name) in set(constants))
     graph.parameters -= graph.excluded
-    notes = [*training_notes, *([] if logits else simplify.strip_softmax(graph))]
-    simplify.emit_batch_arithmetic(graph)
     simplify.drop_identities(graph)
-    simplify.flatten_logits(graph)
-    simplify.rename_interface(graph, INPUT, LOGITS)
     notes += simplify.fold_batch_norms(graph)
-    _keep_trained_chains(graph)
-    read = {name for node in graph.nodes for name in node.inputs}
-    graph.constants = {name: value for name, value in graph.constants.items() if name in read}
-    if INPUT not in read:
+    if all(INPUT not in node.inputs for node in graph.nodes):
         raise UnsupportedGraph("the output does not depend on the image")
+    emitted, found = _walked_back(graph)
+    for known in (graph, emitted.graph):
+        read = {name for node in (*known.nodes, *emitted.nodes) for name in node.inputs}
+        known.constants = {name: value for name, value in known.constants.items() if name in read}
     if len(model.graph.output) > 1:
         first = original(model.graph.output[0].name)
-        notes.append(f"of {len(model.graph.output)} outputs the first, {first!r}, is differentiated")
-    if folded := left_out(graph):
-        notes.append(_folded_note(folded))
+        notes += (f"the model has {len(model.graph.output)} outputs; the first, {first!r}, is differentiated",)
+    if folded := folded_parameters(graph):
+        notes += (_folded_note(folded),)
     weighted = weighted_layers(graph)
-    found = _rehearsed(graph)
     _require_reached(found, weighted)
     others = _other_parameters(graph, weighted, found)
     return Prepared(
@@ -104,12 +108,14 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = (), logits: 
         others=tuple(others),
         other_parameters=tuple(others.values()),
         features=_features(graph, weighted),
-        notes=tuple(notes),
+        notes=notes,
+        emitted=emitted,
+        gradients=found,
     )
 
 
 def _with_unique_names(weighted: list[WeightedLayer], records: list[Layer]) -> tuple[Layer, ...]:
-    """Layers whose short names coincide (`head` and `head.weight`) keep the whole name of their weight."""
+    """Give layers whose short names coincide (`head` and `head.weight`) the whole name of their weight."""
     short = Counter(record.name for record in records)
     return tuple(
         record if short[record.name] == 1 else record.model_copy(update={"name": shown(layer.source)})
@@ -118,23 +124,8 @@ def _with_unique_names(weighted: list[WeightedLayer], records: list[Layer]) -> t
 
 
 def features_tensor(prepared: Prepared) -> str:
-    """What the last linear layer reads."""
+    """Return the tensor that the last linear layer reads."""
     return prepared.weighted[-1].nodes[0].inputs[0]
-
-
-def _at_our_opset(model: onnx.ModelProto) -> onnx.ModelProto:
-    opset = next((entry.version for entry in model.opset_import if entry.domain in STANDARD), None)
-    if opset is None:
-        raise InvalidModel("the model imports no version of the standard operators")
-    try:
-        if len(model.functions):
-            model = inliner.inline_local_functions(model)
-        return model if opset == OPSET else version_converter.convert_version(model, OPSET)
-    except Exception as error:
-        raise UnsupportedGraph(
-            f"opset {opset} cannot be converted to {OPSET} ({str(error).strip().splitlines()[-1]}); "
-            f"export the model at opset {OPSET}"
-        ) from error
 
 
 def _image_shape(model: onnx.ModelProto) -> tuple[int, ...]:
@@ -143,8 +134,9 @@ def _image_shape(model: onnx.ModelProto) -> tuple[int, ...]:
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
         raise UnsupportedGraph(f"the model must take exactly one image; its inputs are: {names}")
-    if dtype_of(inputs[0]) not in (np.float32, np.float64):
-        raise UnsupportedGraph(f"the image is {dtype_of(inputs[0])}; only float32 models can be differentiated")
+    kind = np.dtype(helper.tensor_dtype_to_np_dtype(inputs[0].type.tensor_type.elem_type))
+    if kind not in (np.float32, np.float64):
+        raise UnsupportedGraph(f"the image is {kind}; only float32 models can be differentiated")
     dimensions = inputs[0].type.tensor_type.shape.dim[1:]
     if len(dimensions) < 1 or any(dimension.dim_value <= 0 for dimension in dimensions):
         raise UnsupportedGraph(f"the image size of input {inputs[0].name!r} is not fixed; state it when importing")
@@ -154,32 +146,38 @@ def _image_shape(model: onnx.ModelProto) -> tuple[int, ...]:
 def _folded_note(names: list[str]) -> str:
     named = ", ".join(names[:NAMED_IN_A_NOTE])
     more = f" and {len(names) - NAMED_IN_A_NOTE} more" if len(names) > NAMED_IN_A_NOTE else ""
-    return f"constants are computed from {named}{more} beforehand: no norm counts the gradient that reaches those so"
+    return f"constants are computed beforehand from {named}{more}: norms leave out the gradient that reaches these so"
 
 
-def _keep_trained_chains(graph: Graph) -> None:
-    """Call `keep_trained_chains`, and leave the graph as it was where a rule refuses a node that this puts back."""
+def _walked_back(graph: Graph) -> tuple[Emitter, Gradients]:
+    """Put trained chains back into `graph` and emit its backward pass.
+
+    Where a rule refuses a node of such a chain, all chains stay folded. Raises UnsupportedOperator for any other node
+    without a rule.
+    """
     nodes, constants = graph.nodes, dict(graph.constants)
     keep_trained_chains(graph)
-    if not graph.shared:
-        return
-    try:
-        _rehearsed(graph)
-    except UnsupportedOperator as error:
-        if all(node.outputs[0] not in graph.shared for node in graph.nodes if node.name == error.node):
-            raise
-        graph.nodes, graph.constants = nodes, constants
-        graph.shared.clear()
+    if graph.shared:
+        try:
+            return _reverse(graph)
+        except UnsupportedOperator as error:
+            if all(node.outputs[0] not in graph.shared for node in graph.nodes if node.name == error.node):
+                raise
+            graph.nodes, graph.constants = nodes, constants
+            graph.shared.clear()
+    return _reverse(graph)
 
 
-def _rehearsed(graph: Graph) -> Gradients:
-    """The backward walk on a copy, which also meets every operator without a rule."""
-    g = Emitter(replace(graph, constants=dict(graph.constants), shapes=dict(graph.shapes), dtypes=dict(graph.dtypes)))
-    return backward(g, LOGITS, cross_entropy_cotangent(g, static(graph.shape(LOGITS)[1:])[0]))
+def _reverse(graph: Graph) -> tuple[Emitter, Gradients]:
+    g = Emitter(graph).fork()
+    g.graph.shapes |= {LABEL: (N,), SCALE: (N,)}
+    g.graph.dtypes |= {LABEL: np.dtype(np.int64), SCALE: graph.dtype}
+    classes = static(graph.shape(LOGITS)[1:])[0]
+    return g, backward(g, LOGITS, cross_entropy_cotangent(g, classes))
 
 
 def _require_reached(found: Gradients, weighted: list[WeightedLayer]) -> None:
-    """Raise UnsupportedGraph where rounding or comparing lets no gradient through to a weight or to the image."""
+    """Raise UnsupportedGraph where rounding or comparing keeps the gradient from a weight or from the image."""
     wanted = {INPUT: "image"}
     wanted |= {node.outputs[0]: f"weight {shown(layer.source)!r}" for layer in weighted for node in layer.nodes}
     for tensor, name in reversed(wanted.items()):
@@ -191,7 +189,7 @@ def _require_reached(found: Gradients, weighted: list[WeightedLayer]) -> None:
 
 
 def _other_parameters(graph: Graph, weighted: list[WeightedLayer], found: Gradients) -> dict[str, OtherParameter]:
-    """Trained tensors that are neither a layer's weight nor its bias, in forward order of first use."""
+    """Return the trained tensors that are neither a layer's weight nor its bias, in forward order of first use."""
     own = {layer.source for layer in weighted} | {layer.bias for layer in weighted if layer.bias}
     others: dict[str, OtherParameter] = {}
     for node in graph.nodes:
@@ -218,7 +216,7 @@ def _is_shift(graph: Graph, source: str) -> bool:
 
 
 def _features(graph: Graph, weighted: list[WeightedLayer]) -> int | None:
-    """The width of the last linear layer's input where its output is the logits, else None."""
+    """Return the width of the last linear layer's input, None where its output is not the logits."""
     if not weighted or weighted[-1].nodes[0].operator not in ("Gemm", "MatMul") or len(weighted[-1].nodes) > 1:
         return None
     last = weighted[-1].nodes[0]

@@ -1,4 +1,4 @@
-"""Rewrites of the forward graph before it is differentiated; each leaves its function unchanged."""
+"""Simplifications of the forward graph before it is differentiated; none changes its function."""
 
 from __future__ import annotations
 
@@ -6,89 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from export.graph.emitter import Emitter
-from export.graph.errors import UnsupportedGraph
-from export.graph.graph import Array, Batch, FoldedNorm, Graph, N, Node, live_nodes, static
+from export.graph.graph import Array, FoldedNorm, Graph, Node, live_nodes
 from export.graph.names import OWN
 
 LARGEST_RATIO_SPREAD = 1e6
 
 
-def strip_softmax(graph: Graph) -> list[str]:
-    """Take the logits where the last node is a Softmax over the classes; a note if it was.
-
-    One Softmax is taken off, not two: what it was applied to are the logits, be they probabilities.
-    """
-    producers = graph.producers()
-    notes: list[str] = []
-    node = producers.get(graph.output)
-    while node is not None and node.operator in ("Softmax", "LogSoftmax", "Identity"):
-        if node.operator != "Identity":
-            rank = len(graph.shape(node.inputs[0]))
-            axis = node.attribute("axis", -1) % rank
-            if notes or any(size != 1 for size in graph.shape(node.inputs[0])[axis + 1 :]) or axis == 0:
-                break
-            notes.append(f"the final {node.operator} was removed: the loss is taken from the logits")
-        graph.output = node.inputs[0]
-        node = producers.get(graph.output)
-    graph.nodes = live_nodes(graph.nodes, [graph.output])
-    return notes
-
-
-def flatten_logits(graph: Graph) -> None:
-    """Make the output [N, classes] (some nets end in [N, classes, 1, 1])."""
-    shape = graph.shape(graph.output)
-    sizes = [size for size in shape[1:] if size != 1]
-    if not shape or shape[0] != N or len(sizes) != 1 or len(static(sizes)) != 1:
-        described = ["N" if isinstance(size, Batch) else size for size in shape]
-        raise UnsupportedGraph(f"the output has shape {described}, not [N, classes]; choose the classifier's output")
-    if not np.issubdtype(graph.dtypes[graph.output], np.floating):
-        raise UnsupportedGraph(
-            f"the output is {graph.dtypes[graph.output]}, not logits; choose the classifier's output"
-        )
-    if len(shape) == 2:
-        return
-    g = Emitter(graph)
-    with g.scope("logits"):
-        flat = g.reshape(graph.output, (N, *static(sizes)))
-    graph.nodes += g.nodes
-    graph.shapes[flat], graph.dtypes[flat] = (N, *sizes), graph.dtype
-    graph.output = flat
-
-
-def emit_batch_arithmetic(graph: Graph) -> None:
-    """Rewrite integers that depend on the batch: `Reshape` targets with -1, the rest as N·slope + offset."""
-    g = Emitter(graph)
-    nodes: list[Node] = []
-    for node in graph.nodes:
-        renamed = {}
-        for index, name in enumerate(node.inputs):
-            if name not in graph.batch_linear:
-                continue
-            if node.operator == "Reshape" and index == 1:
-                shape = graph.shape(node.outputs[0])
-                renamed[name] = g.ints([-1 if isinstance(size, Batch) else size for size in shape])
-            else:
-                slope, offset = graph.batch_linear[name]
-                with g.scope("batch"):
-                    count = g.op("Shape", graph.input, start=0, end=1)
-                    batch = count if slope.ndim else g.op("Squeeze", count, g.ints([0]))
-                    renamed[name] = g.add(g.mul(batch, g.constant(slope)), g.constant(offset))
-        nodes += g.nodes
-        for emitted in g.nodes:
-            for output in emitted.outputs:
-                graph.dtypes[output] = np.dtype(np.int64)
-                graph.shapes[output] = ()
-        g.nodes = []
-        attributes = {key: value for key, value in node.attributes.items() if key != "allowzero" or not renamed}
-        nodes.append(
-            replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs), attributes=attributes)
-        )
-    graph.nodes = nodes
-
-
 def drop_identities(graph: Graph) -> None:
-    """Remove nodes that pass their input on: Identity, Dropout in inference, a bias of untrained zeros."""
+    """Remove what changes nothing: Identity, Dropout in inference, a bias of untrained zeros."""
     alias: dict[str, str] = {}
     nodes = []
     for node in graph.nodes:
@@ -103,11 +28,11 @@ def drop_identities(graph: Graph) -> None:
     graph.nodes = live_nodes(nodes, [graph.output])
 
 
-def fold_batch_norms(graph: Graph) -> list[str]:
-    """Fold every BatchNormalization that directly follows a convolution of its own into it.
+def fold_batch_norms(graph: Graph) -> tuple[str, ...]:
+    """Fold every BatchNormalization into the convolution before it, where nothing else reads that; return a note.
 
-    The weight keeps its name; `graph.folded` remembers γ/σ, so that norms are reported for the
-    original parameters. A γ of (nearly) zero has no way back and stays unfolded.
+    The weight keeps its name. `graph.folded` records γ/σ, so that norms are reported for the original parameters.
+    A normalization with a γ of (nearly) zero stays, because nothing could be divided by it.
     """
     consumers, producers = graph.consumers(), graph.producers()
     folded: dict[str, Node] = {}
@@ -131,7 +56,7 @@ def fold_batch_norms(graph: Graph) -> list[str]:
         folded[conv.name] = replace(conv, inputs=(*conv.inputs[:2], norm.shift), outputs=node.outputs[:1])
         removed.add(node.name)
     graph.nodes = [folded.get(node.name, node) for node in graph.nodes if node.name not in removed]
-    return ["BatchNormalization is folded; norms are of the original parameters"] if folded else []
+    return ("BatchNormalization is folded; norms are of the original parameters",) if folded else ()
 
 
 def _folded_norm(graph: Graph, node: Node, conv: Node) -> FoldedNorm | None:
@@ -159,19 +84,3 @@ def _folded_norm(graph: Graph, node: Node, conv: Node) -> FoldedNorm | None:
 
 def _free_name(graph: Graph, name: str) -> str:
     return f"{name}{OWN}" if name in graph.constants or name in graph.shapes else name
-
-
-def rename_interface(graph: Graph, image: str, logits: str) -> None:
-    """Call the graph's input and output by the names of the contract, which `distinct_names` keeps free."""
-    names = {graph.input: image, graph.output: logits}
-    graph.nodes = [
-        replace(
-            node,
-            inputs=tuple(names.get(name, name) for name in node.inputs),
-            outputs=tuple(names.get(name, name) for name in node.outputs),
-        )
-        for node in graph.nodes
-    ]
-    graph.shapes = {names.get(name, name): shape for name, shape in graph.shapes.items()}
-    graph.dtypes = {names.get(name, name): dtype for name, dtype in graph.dtypes.items()}
-    graph.input, graph.output = image, logits

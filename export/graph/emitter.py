@@ -1,11 +1,12 @@
-"""What a rule writes with: it adds standard ONNX nodes behind the forward graph."""
+"""The emitter, with which operator rules add standard ONNX nodes behind the forward graph."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -49,6 +50,18 @@ class Emitter:
         self._position_means: dict[str, tuple[str, int, float]] = {}
         self.extra_outputs: dict[str, tuple[str, ...]] = {}
 
+    def fork(self) -> Emitter:
+        """Return an emitter that goes on from here, on a copy of the graph, and leaves this one as it is."""
+        twin = copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, dict | list):
+                setattr(twin, name, value.copy())
+        known = self.graph
+        twin.graph = replace(
+            known, constants=dict(known.constants), shapes=dict(known.shapes), dtypes=dict(known.dtypes)
+        )
+        return twin
+
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
         """Name the nodes emitted inside after the forward node `name`."""
@@ -70,15 +83,18 @@ class Emitter:
         return int(helper.np_dtype_to_tensor_dtype(self.dtype))
 
     def shape(self, tensor: str) -> Shape:
-        """Of a forward tensor or constant; `Batch` on the axis of the samples."""
+        """Return the shape of a forward tensor or constant, with a `Batch` for the axis of the samples."""
         return self.graph.shape(tensor)
 
     def value(self, tensor: str) -> Array | None:
-        """The array of a constant operand, None where the operand depends on the image."""
+        """Return the array of a constant operand, None where the operand depends on the image."""
         return self.graph.constants.get(tensor)
 
     def constant_operand(self, node: Node, index: int, default: Any = None) -> Any:
-        """A constant input's array (`default` where absent); refuses one that depends on the image."""
+        """Return a constant operand's array, `default` where it is absent.
+
+        Raises UnsupportedOperator for an operand that depends on the image.
+        """
         name = node.input(index)
         if name is None:
             return default
@@ -88,7 +104,7 @@ class Emitter:
         return value
 
     def refusal(self, node: Node, reason: str, advice: str) -> UnsupportedOperator:
-        """The error to raise for a node that this rule does not cover."""
+        """Return the error to raise for a node that this rule does not cover."""
         return UnsupportedOperator(node.operator, node.name, reason, advice)
 
     # ── emission ──────────────────────────────────────────────────────────────────────────────
@@ -293,7 +309,7 @@ class Emitter:
         return self.reshape(self.reduce_sum(tensor, axes, keepdims=True), target)
 
     def unbroadcast_per_sample(self, tensor: str, shape: Shape, target: Sequence[int]) -> str:
-        """As `unbroadcast` for a parameter, sample by sample: [N, *target]."""
+        """Do for a parameter what `unbroadcast` does, but sample by sample: [N, *target]."""
         axis = batch_axis(shape)
         if axis is None:
             raise SamplesInTheWay(f"no axis of {shape} holds the samples")

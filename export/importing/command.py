@@ -1,4 +1,4 @@
-"""`python -m export onnx`: a file that we did not write → a bundle that is served in both directions."""
+"""`python -m export onnx`: import an ONNX classifier of any producer as a bundle."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from onnx import ModelProto
 
 from export.gradient import differentiate, prepare
 from export.graph.errors import UnsupportedGraph
-from export.importing.agreement import Reference
+from export.importing.answer.agreement import Reference
 from export.importing.classifier import ImportedModel, import_classifier
-from export.importing.errors import OptionMismatch, RuntimeMissing, faults_of
-from export.importing.labels import read_labels
-from export.importing.options import ImportOptions
+from export.importing.flags.errors import OptionMismatch, RuntimeMissing, faults_of
+from export.importing.flags.labels import read_labels
+from export.importing.flags.options import ImportOptions
 from export.writing.bundle import folder_beside, opset_of, write_bundle
 from service.contract.bundle_schema import Architecture, Bundle, GraphName, ParityCheck
 
@@ -52,7 +52,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Import, differentiate and write; a refusal leaves nothing behind.
+    """Import, differentiate and write a bundle, or leave nothing behind.
 
     Raises GradientError as `import_bundle` does.
     """
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def import_options(options: argparse.Namespace) -> ImportOptions:
-    """The parsed flags, with the labels read; OptionMismatch where the file of labels is unfit."""
+    """Return the parsed flags with the labels read; OptionMismatch where the file of labels is unfit."""
     return ImportOptions(
         labels=read_labels(options.labels),
         mean=options.mean,
@@ -86,7 +86,7 @@ def import_bundle(
     bundles: Path,
     parity: tuple[ParityCheck, ...] = (),
 ) -> Bundle:
-    """Write `bundles/<name>` from the classifier in `path`; whole or not at all.
+    """Write `bundles/<name>` from the classifier in `path`, whole or not at all.
 
     Raises GradientError (see `export.graph.errors` and `export.importing.errors`).
     """

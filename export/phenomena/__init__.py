@@ -1,1 +1,1 @@
-"""The phenomena on the shipped bundles, run through ONNX Runtime, and their sections of the page."""
+"""Sections 4, 5, 7 and 8 of docs/phenomena.md: the phenomena, measured on the shipped bundles."""

@@ -1,4 +1,4 @@
-"""`python -m export phenomena`: the sections on the shipped bundles."""
+"""`python -m export phenomena`: measure and write the sections of docs/phenomena.md on the shipped bundles."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.phenomena import features, path
+from export.phenomena import features, image_shattering
 from export.phenomena.shipped import Photographs, network, network_input, read_bundles, read_photographs, session
-from models.network import CATALOGUE, Network
+from models.networks.network import CATALOGUE, Network
+from models.networks.untrained import untrained
 from models.phenomena import degradation, identity
 from models.phenomena.command import write_sections
 from models.phenomena.section import Section
 from models.phenomena.seeds import FILE as SEEDS_FILE
-from models.untrained import untrained
 from service.contract.bundle_schema import Bundle
 
 FAMILIES = ("plain20", "resnet20", "plain56", "resnet56")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the sections that bundles and data allow; 1 when a statement does not hold, 2 when nothing can be made."""
+    """Write the sections that bundles and data allow; return 1 if a statement does not hold, 2 without any bundle."""
     torch.set_num_threads(1)
     bundles = {name: bundle for name, bundle in read_bundles(options.bundles).items() if name in CATALOGUE}
     if not any(name in bundles for name in FAMILIES):
-        print(f"error: {options.bundles}: none of {', '.join(FAMILIES)} is there")
+        print(f"error: {options.bundles} has none of the bundles {', '.join(FAMILIES)}")
         return 2
     makers: dict[str, Callable[[], Section]] = {}
     for key in options.only or SECTIONS:
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def degradation_section(options: argparse.Namespace, bundles: dict[str, Bundle]) -> Section:
-    """4, from the training records in the bundles, and the small runs of `python -m models seeds` if there are any."""
+    """Make section 4 from the bundles' training records and, if there are any, the runs of `python -m models seeds`."""
     records = {name: bundle.training.model_dump() for name, bundle in bundles.items() if bundle.training}
     file = options.docs / "figures" / SEEDS_FILE
     small: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"runs": [], "setup": ""}
@@ -50,14 +50,14 @@ def degradation_section(options: argparse.Namespace, bundles: dict[str, Bundle])
 
 
 def identity_section(options: argparse.Namespace, bundles: dict[str, Bundle]) -> Section:
-    """5, on the trained networks of 20 layers."""
+    """Make section 5 on the trained networks of 20 layers."""
     names = [name for name in ("plain20", "resnet20") if name in bundles]
     networks: dict[str, Network] = {name: network(options.bundles, bundles[name]) for name in names}
     return identity.section(identity.measure(networks), _again(identity.KEY))
 
 
 def path_section(options: argparse.Namespace, bundles: dict[str, Bundle]) -> Section:
-    """7, on every network of the four that is there, and on all four before training."""
+    """Make section 7 on the networks of `FAMILIES` before training, and on those that have a bundle."""
     points, lags = 64, 24
     reference = next(bundles[name] for name in FAMILIES if name in bundles)
     per_class = 2 + (options.paths - 1) // len(reference.labels)
@@ -67,18 +67,22 @@ def path_section(options: argparse.Namespace, bundles: dict[str, Bundle]) -> Sec
     trained, fresh = {}, {}
     for name in FAMILIES:
         fresh_network = untrained(CATALOGUE[name], torch.from_numpy(inputs), classes=len(reference.labels))
-        fresh[name] = path.path_gradients(path.of_network(fresh_network), pairs, points, lags)
+        fresh[name] = image_shattering.path_gradients(
+            image_shattering.gradient_of_network(fresh_network), pairs, points, lags
+        )
         if name in bundles:
-            gradient = path.of_bundle(session(options.bundles, bundles[name], "input_gradient"))
-            trained[name] = path.path_gradients(gradient, pairs, points, lags)
-    white, brown = path.references(points, lags)
-    return path.section(path.Measurement(trained, fresh, white, brown, points), _again(path.KEY, "--data DIR"))
+            gradient = image_shattering.gradient_of_bundle(session(options.bundles, bundles[name], "input_gradient"))
+            trained[name] = image_shattering.path_gradients(gradient, pairs, points, lags)
+    white, brown = image_shattering.references(points, lags)
+    return image_shattering.section(
+        image_shattering.Measurement(trained, fresh, white, brown, points), _again(image_shattering.KEY, "--data DIR")
+    )
 
 
 def _pairs(
     inputs: np.ndarray[tuple[int, ...], np.dtype[np.float32]], photographs: Photographs, per_class: int, count: int
-) -> list[path.Pair]:
-    """The i-th photograph of a class with the next one of the class three further on."""
+) -> list[image_shattering.Pair]:
+    """Pair the i-th photograph of each class with photograph i + 1 of the class three numbers further on."""
     classes = len(inputs) // per_class
     pairs = []
     for number in range(count):
@@ -89,7 +93,7 @@ def _pairs(
 
 
 def features_section(options: argparse.Namespace, bundles: dict[str, Bundle]) -> Section:
-    """8, on every network of the four that is there."""
+    """Make section 8 on the networks of `FAMILIES` that have a bundle."""
     separation: dict[str, list[features.LayerSeparation]] = {}
     strongest: dict[str, features.StrongestMaps] = {}
     classes = 0
@@ -117,7 +121,7 @@ def _again(key: str, *more: str) -> str:
 SECTIONS: dict[str, Callable[[argparse.Namespace, dict[str, Bundle]], Section]] = {
     degradation.KEY: degradation_section,
     identity.KEY: identity_section,
-    path.KEY: path_section,
+    image_shattering.KEY: path_section,
     features.KEY: features_section,
 }
-NEEDS_PHOTOGRAPHS = {path.KEY, features.KEY}
+NEEDS_PHOTOGRAPHS = {image_shattering.KEY, features.KEY}

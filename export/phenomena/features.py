@@ -1,4 +1,4 @@
-"""8. Features by depth: how well each layer's output separates classes that were never shown while training."""
+"""Section 8: features by depth: how well each layer separates the classes of held-out photographs."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from export.memory.separability import mean_scores, pool, standardised
+from export.graph.names import MAP
+from export.statistics.separability import mean_scores, pool, standardised
 from models.phenomena import style
 from models.phenomena.section import Section, Statement, table
 
 KEY = "features"
 BATCH_SIZE = 50
 RIDGE = 0.1
-"""Weight of the probe's penalty, per photograph, on standardised features."""
-
-Float64 = NDArray[np.float64]
+"""Penalty of the ridge regression per photograph, on standardised features."""
 
 
 @dataclass(frozen=True)
 class LayerSeparation:
-    """Share of held-out photographs classified correctly from one layer's pooled maps."""
+    """Shares of held-out photographs that two classifiers get right from one layer's pooled maps."""
 
     layer: str
     linear_probe: float
@@ -33,7 +32,7 @@ class LayerSeparation:
 
 @dataclass(frozen=True)
 class StrongestMaps:
-    """Of one photograph, the strongest channels of an early, a middle and a late layer: [channels, h, w] each."""
+    """A photograph and its strongest channels in an early, a middle and a late layer, [channels, h, w] each."""
 
     photograph: NDArray[np.uint8]
     maps: dict[str, NDArray[np.float32]]
@@ -41,7 +40,7 @@ class StrongestMaps:
 
 @dataclass(frozen=True)
 class Measurement:
-    """By model, layers in forward order; how many photographs fitted the probes and how many judged them."""
+    """Separation by model and layer, in forward order, and how many photographs fitted and judged the probes."""
 
     separation: dict[str, list[LayerSeparation]]
     fitted: int
@@ -50,27 +49,29 @@ class Measurement:
     strongest: dict[str, StrongestMaps]
 
 
-def pooled_features(maps_session: onnxruntime.InferenceSession, inputs: NDArray[np.float32]) -> dict[str, Float64]:
-    """Every convolution's map averaged over a 2 × 2 grid: float64 [n, 4·channels] by layer, in forward order."""
+def pooled_features(
+    maps_session: onnxruntime.InferenceSession, inputs: NDArray[np.float32]
+) -> dict[str, NDArray[np.float64]]:
+    """Average every convolution's maps over a 2 × 2 grid: float64 [n, 4·channels] by layer, in forward order."""
     names = map_names(maps_session)
     found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     for start in range(0, len(inputs), BATCH_SIZE):
         outputs = maps_session.run(names, {"input": inputs[start : start + BATCH_SIZE]})
         for name, values in zip(names, outputs, strict=True):
             found[name].append(pool(values))
-    return {name.removeprefix("map/"): np.concatenate(parts).astype(np.float64) for name, parts in found.items()}
+    return {name.removeprefix(MAP): np.concatenate(parts).astype(np.float64) for name, parts in found.items()}
 
 
 def map_names(maps_session: onnxruntime.InferenceSession) -> list[str]:
-    """Outputs that are maps of more than one position."""
-    outputs = (output for output in maps_session.get_outputs() if output.name.startswith("map/"))
+    """List the outputs that are maps of more than one position."""
+    outputs = (output for output in maps_session.get_outputs() if output.name.startswith(MAP))
     return [output.name for output in outputs if len(output.shape) == 4 and output.shape[2] > 1]
 
 
 def separation(
-    layer: str, features: Float64, classes: NDArray[np.int64], fitting: NDArray[np.bool_]
+    layer: str, features: NDArray[np.float64], classes: NDArray[np.int64], fitting: NDArray[np.bool_]
 ) -> LayerSeparation:
-    """Fit both classifiers on the photographs where `fitting` is true, judge them on the others."""
+    """Fit both classifiers on the photographs where `fitting` is true, and judge them on the others."""
     standard = standardised(features, fitting)
     known, unknown, truth = standard[fitting], standard[~fitting], classes[~fitting]
     targets = np.eye(int(classes.max()) + 1)[classes[fitting]]
@@ -81,11 +82,13 @@ def separation(
     )
 
 
-def linear_scores(known: Float64, targets: Float64, unknown: Float64) -> Float64:
-    """Ridge regression on one-hot targets (closed form): scores [n, classes]."""
+def linear_scores(
+    known: NDArray[np.float64], targets: NDArray[np.float64], unknown: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Score the classes by ridge regression on one-hot targets, in closed form: [n, classes]."""
     gram = known.T @ known + RIDGE * len(known) * np.eye(known.shape[1])
     weights = np.linalg.solve(gram, known.T @ (targets - targets.mean(axis=0)))
-    scores: Float64 = unknown @ weights + targets.mean(axis=0)
+    scores: NDArray[np.float64] = unknown @ weights + targets.mean(axis=0)
     return scores
 
 
@@ -95,19 +98,19 @@ def strongest_maps(
     network_input: NDArray[np.float32],
     count: int,
 ) -> StrongestMaps:
-    """The `count` channels with the largest value, of the first, a middle and the last layer with maps."""
+    """Choose the `count` channels with the largest value in the first, a middle and the last layer with maps."""
     names = map_names(maps_session)
     chosen = [names[0], names[len(names) // 2], names[-1]]
     outputs = maps_session.run(chosen, {"input": network_input})
     maps = {}
     for name, values in zip(chosen, outputs, strict=True):
         peaks = values[0].max(axis=(1, 2))
-        maps[name.removeprefix("map/")] = values[0][np.argsort(-peaks, kind="stable")[:count]]
+        maps[name.removeprefix(MAP)] = values[0][np.argsort(-peaks, kind="stable")[:count]]
     return StrongestMaps(photograph, maps)
 
 
 def statements(measured: Measurement) -> tuple[Statement, ...]:
-    """Every net separates more with depth; a degraded one least of all."""
+    """State that every net separates the classes better with depth, and that a degraded one ends worse."""
     found = []
     for name, layers in measured.separation.items():
         for kind, rise in (
@@ -126,6 +129,7 @@ def statements(measured: Measurement) -> tuple[Statement, ...]:
 
 
 def draw(measured: Measurement) -> Figure:
+    """Draw accuracy by depth, and one photograph with its strongest channels."""
     models = list(measured.separation)
     name = next(iter(measured.strongest))
     strongest = measured.strongest[name]
@@ -170,7 +174,7 @@ def _draw_curves(axis: Axes, measured: Measurement, models: list[str]) -> None:
 
 
 def section(measured: Measurement, command: str) -> Section:
-    """The section; `command` is what loaded bundles and photographs."""
+    """Write the section; `command` is the one that measured it."""
     head = ["network", "", *(f"{share:.0%} of depth" for share in (0, 0.25, 0.5, 0.75, 1))]
     rows = []
     for model, layers in measured.separation.items():

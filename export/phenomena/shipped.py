@@ -1,4 +1,4 @@
-"""Shipped bundles as the figures need them: a graph to run, a network in torch, labelled photographs."""
+"""Read what the sections need: bundles, their graphs and torch networks, and labelled photographs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from PIL import Image
 
-from export.memory.evaluate import normalized
-from models.data import IMAGE_SUFFIXES, DataError
-from models.network import Architecture, Network
+from export.statistics.evaluate import normalized
+from models.networks.network import Architecture, Network
+from models.training.data import IMAGE_SUFFIXES, DataError
 from service.contract.bundle_schema import Bundle, GraphName
 
 
@@ -28,14 +28,14 @@ class Photographs:
 
 
 def read_bundles(folder: Path) -> dict[str, Bundle]:
-    """The bundles in a folder by name; those of several versions are not looked at."""
+    """Read the bundles in a folder, by name; bundles in sub-folders by version are left out."""
     files = sorted(folder.glob("*/bundle.json"))
     bundles = (Bundle.model_validate_json(file.read_text(encoding="utf-8")) for file in files)
     return {bundle.name: bundle for bundle in bundles}
 
 
 def session(folder: Path, bundle: Bundle, graph: GraphName, threads: int = 1) -> onnxruntime.InferenceSession:
-    """ONNX Runtime on the processor, for one of the bundle's graphs."""
+    """Open one of the bundle's graphs in ONNX Runtime on the CPU."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     file = folder / bundle.name / bundle.graphs[graph].file
@@ -43,10 +43,10 @@ def session(folder: Path, bundle: Bundle, graph: GraphName, threads: int = 1) ->
 
 
 def network(folder: Path, bundle: Bundle) -> Network:
-    """The function that the bundle computes, as a torch network in inference mode, BatchNorm folded into the layers.
+    """Rebuild the bundle's network in torch, in inference mode, with BatchNorm folded into the layers.
 
     Raises:
-        ValueError: the bundle was imported, so that there is no torch definition of it.
+        ValueError: the bundle was imported, so there is no torch definition of it.
     """
     described = bundle.architecture
     if described.family == "imported" or described.activation is None:
@@ -67,19 +67,21 @@ def network(folder: Path, bundle: Bundle) -> Network:
 
 
 def read_photographs(folder: Path, labels: tuple[str, ...], per_class: int) -> Photographs:
-    """The first photographs of every class in `folder/<label>/`, by file name; of a data set's folder in its `test/`.
+    """Read the first `per_class` photographs, by file name, of every class in `folder/<label>/`.
+
+    Where `folder` has a `test/`, as data sets do, they are read from `folder/test/<label>/`.
 
     Raises:
-        DataError: it is no folder, a class has too few, or a file cannot be read.
+        DataError: `folder` is no folder, a class has too few photographs, or a file cannot be read.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: photographs are read from a folder; unpack the archive")
+        raise DataError(f"{folder} is not a folder; unpack the archive first")
     folder = folder / "test" if (folder / "test").is_dir() else folder
     images, classes = [], []
     for number, label in enumerate(labels):
         files = sorted(file for file in (folder / label).glob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
         if len(files) < per_class:
-            raise DataError(f"{folder / label}: {per_class} photographs are needed, {len(files)} are there")
+            raise DataError(f"{folder / label} has {len(files)} photographs; {per_class} are needed")
         for file in files[:per_class]:
             try:
                 with Image.open(file) as image:
@@ -91,5 +93,5 @@ def read_photographs(folder: Path, labels: tuple[str, ...], per_class: int) -> P
 
 
 def network_input(bundle: Bundle, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The tensor `input` for photographs of the bundle's own size."""
+    """Make the tensor `input` of photographs that have the bundle's own size."""
     return normalized(images, bundle.input)

@@ -1,1 +1,1 @@
-"""A bundle's graphs as functions, as they are served and in double precision."""
+"""Run a graph: in float32 by ONNX Runtime, in float64 by onnx's reference evaluator with its faults mended."""

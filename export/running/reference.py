@@ -1,6 +1,6 @@
-"""onnx's reference evaluator, with the operators that it gets wrong put right.
+"""onnx's reference evaluator, with the operators replaced that it computes wrongly.
 
-Found by comparing it with ONNX Runtime and with central differences (onnx 1.23):
+Comparisons with ONNX Runtime and with central differences found these faults (onnx 1.23):
 
     MaxPool          `Indices` are wrong at stride 1
     GlobalMaxPool    reduces the wrong axes unless there are exactly two
@@ -20,31 +20,29 @@ from typing import Any, cast
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-Array = NDArray[Any]
-Answer = tuple[Array, ...]
+Outputs = tuple[np.ndarray, ...]
 
 
 def evaluator(model: onnx.ModelProto) -> ReferenceEvaluator:
-    """The model, ready to run in the precision of its tensors."""
+    """Prepare the model to run, in the precision of its tensors."""
     return ReferenceEvaluator(model, new_ops=CORRECTED)
 
 
-def evaluate(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """The model's outputs by name."""
+def evaluate(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Run the model once; return its outputs by name."""
     ready = evaluator(model)
     return dict(zip(ready.output_names, ready.run(None, dict(feeds)), strict=True))
 
 
 class MaxPool(OpRun):
-    """A loop over the windows; the first maximum wins."""
+    """Loops over the windows; the first of equal maxima wins."""
 
     op_domain = ""
 
-    def _run(self, x: Array, **attributes: Any) -> Answer:
+    def _run(self, x: np.ndarray, **attributes: Any) -> Outputs:
         kernel, axes = attributes["kernel_shape"], x.ndim - 2
         strides = attributes.get("strides") or [1] * axes
         dilations = attributes.get("dilations") or [1] * axes
@@ -78,7 +76,7 @@ def _window_counts(
     dilations: Sequence[int],
     given: Mapping[str, Any],
 ) -> tuple[list[int], list[int]]:
-    """Windows per axis, and the pads before the first."""
+    """Return the number of windows and the pad before the first one, each per axis."""
     axes, mode = len(kernel), given.get("auto_pad") or "NOTSET"
     pads = list(given.get("pads") or [0] * (2 * axes)) if mode == "NOTSET" else [0] * (2 * axes)
     counts = []
@@ -99,14 +97,14 @@ def _window_counts(
 class GlobalMaxPool(OpRun):
     op_domain = ""
 
-    def _run(self, x: Array) -> Answer:
+    def _run(self, x: np.ndarray) -> Outputs:
         return (x.max(axis=tuple(range(2, x.ndim)), keepdims=True),)
 
 
 class LRN(OpRun):
     op_domain = ""
 
-    def _run(self, x: Array, alpha: float, beta: float, bias: float, size: int) -> Answer:
+    def _run(self, x: np.ndarray, alpha: float, beta: float, bias: float, size: int) -> Outputs:
         squares = np.zeros_like(x)
         for channel in range(x.shape[1]):
             near = x[:, max(0, channel - (size - 1) // 2) : channel + size // 2 + 1]
@@ -117,17 +115,17 @@ class LRN(OpRun):
 class LpNormalization(OpRun):
     op_domain = ""
 
-    def _run(self, x: Array, axis: int, p: int) -> Answer:
+    def _run(self, x: np.ndarray, axis: int, p: int) -> Outputs:
         size = np.linalg.norm(x, ord=p, axis=axis, keepdims=True)
         return (np.divide(x, size, out=np.zeros_like(x), where=size != 0),)
 
 
 class ConvTranspose(OpRun):
-    """Every tap of the kernel adds its share at its own stride."""
+    """Adds, for every tap of the kernel, the input times that tap at the positions it reaches."""
 
     op_domain = ""
 
-    def _run(self, x: Array, weight: Array, bias: Array | None = None, **attributes: Any) -> Answer:
+    def _run(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None, **attributes: Any) -> Outputs:
         axes, groups = x.ndim - 2, attributes.get("group") or 1
         strides = attributes.get("strides") or [1] * axes
         dilations = attributes.get("dilations") or [1] * axes
@@ -164,7 +162,7 @@ def _transposed_counts(
     dilations: Sequence[int],
     given: Mapping[str, Any],
 ) -> tuple[list[int], list[int]]:
-    """Entries cut off before the first kept one, and entries kept, per axis."""
+    """Return how many entries are cut off before the first one kept, and how many are kept, each per axis."""
     axes, mode = len(sizes), given.get("auto_pad") or "NOTSET"
     pads = list(given.get("pads") or [0] * (2 * axes))
     extra = given.get("output_padding") or [0] * axes
@@ -189,8 +187,13 @@ class Pad(OpRun):
     op_domain = ""
 
     def _run(
-        self, x: Array, pads: Array, value: Array | None = None, axes: Array | None = None, mode: str = "constant"
-    ) -> Answer:
+        self,
+        x: np.ndarray,
+        pads: np.ndarray,
+        value: np.ndarray | None = None,
+        axes: np.ndarray | None = None,
+        mode: str = "constant",
+    ) -> Outputs:
         along = range(x.ndim) if axes is None else [int(axis) % x.ndim for axis in axes]
         widths = [(0, 0)] * x.ndim
         for position, axis in enumerate(along):
@@ -205,14 +208,14 @@ class Pad(OpRun):
 class Erf(OpRun):
     op_domain = ""
 
-    def _run(self, x: Array) -> Answer:
+    def _run(self, x: np.ndarray) -> Outputs:
         return (_erf(x),)
 
 
 class Gelu(OpRun):
     op_domain = ""
 
-    def _run(self, x: Array, approximate: str = "none") -> Answer:
+    def _run(self, x: np.ndarray, approximate: str = "none") -> Outputs:
         if approximate == "tanh":
             bent = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
         else:
@@ -220,14 +223,14 @@ class Gelu(OpRun):
         return ((0.5 * x * (1 + bent)).astype(x.dtype),)
 
 
-def _erf(x: Array) -> Array:
+def _erf(x: np.ndarray) -> np.ndarray:
     return np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype)  # type: ignore[no-any-return]
 
 
 class GatherElements(OpRun):
     op_domain = ""
 
-    def _run(self, x: Array, indices: Array, axis: int = 0) -> Answer:
+    def _run(self, x: np.ndarray, indices: np.ndarray, axis: int = 0) -> Outputs:
         return (np.take_along_axis(x, indices % x.shape[axis], axis),)
 
 

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
-from numpy.typing import NDArray
 
 from export.running.reference import evaluator
 
-Array = NDArray[Any]
-Run = Callable[[dict[str, Array]], dict[str, Array]]
+Run = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+"""A graph as a function: inputs by name → outputs by name."""
 
 
 def in_onnxruntime(model: onnx.ModelProto) -> Run:
-    """The float32 graph on ONNX Runtime's CPU provider."""
+    """Prepare a float32 graph to run on ONNX Runtime's CPU provider."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return lambda feeds: dict(zip(names, session.run(None, feeds), strict=True))
 
 
 def in_float64(model: onnx.ModelProto) -> Run:
-    """A double precision graph in onnx's reference evaluator."""
+    """Prepare a float64 graph to run in onnx's reference evaluator; float32 inputs are promoted."""
     ready = evaluator(model)
     names = [output.name for output in model.graph.output]
 
-    def run(feeds: dict[str, Array]) -> dict[str, Array]:
+    def run(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         promoted = {
             name: value.astype(np.float64) if np.issubdtype(value.dtype, np.floating) else value
             for name, value in feeds.items()

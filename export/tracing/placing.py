@@ -1,76 +1,67 @@
-"""Reading and writing at constant places of every sample, as a `Gather` along one axis of the places.
+"""Nodes that read or write at constant places of every sample, rewritten as a `Gather` along one axis.
 
-Such nodes count their places through the whole tensor: a `Gather` from all samples laid end to end,
-`GatherND` and `ScatterND` with the number of the sample in front of every index. Where the places
-are the same in every sample they become one `Gather`, which never reaches into another.
+Such nodes count their places through the whole tensor: `Gather` through all samples laid end to end, `GatherND`
+and `ScatterND` with the number of the sample in front of every index. Where the places are the same in every
+sample, one `Gather` along an axis of places does the same, and no sample can reach into another.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 from onnx import numpy_helper
 
 from export.graph.errors import UnsupportedOperator
-from export.graph.graph import Array, Node
+from export.graph.graph import Array, Batch, N, Node, Shape, static
 from export.graph.names import OWN
+from export.tracing.walk import Walk
 
 
-class Traced(Protocol):
-    """A walk at one batch size: it knows every tensor's shape, and the values of those that are constant."""
-
-    batch: int
-    values: dict[str, Array]
-
-    def shape(self, name: str) -> tuple[int, ...]: ...
-
-
-def placed(node: Node, traces: Sequence[Traced]) -> list[Node]:
-    """The node rewritten; empty where there is nothing to rewrite."""
-    if node.inputs and node.inputs[0] in traces[0].values:
+def as_gather(walk: Walk, node: Node) -> list[Node]:
+    """Return the nodes that replace one which reads or writes at constant places; none for any other node."""
+    if node.inputs and node.inputs[0] in walk.traces[0].values:
         return []
     if node.operator == "Gather":
-        return _samples_apart(node, traces)
+        return _samples_apart(walk, node)
     if node.operator == "GatherND" and not node.attribute("batch_dims", 0):
-        return _read(node, traces)
+        return _read(walk, node)
     if node.operator == "ScatterND":
-        return _written(node, traces)
+        return _written(walk, node)
     return []
 
 
-def _samples_apart(node: Node, traces: Sequence[Traced]) -> list[Node]:
-    """A `Gather` from all samples laid end to end that stays within each of them, as one along an axis of its own.
+def _samples_apart(walk: Walk, node: Node) -> list[Node]:
+    """Rewrite a `Gather` from all samples laid end to end that stays within each of them: a `Gather` along axis 1.
 
-    So torch's newer exporter writes `as_strided`, which pooling to one position leaves behind where
-    channels stand last.
+    torch's newer exporter writes `as_strided` so, which pooling to one position leaves behind where the channels
+    are the last axis.
     """
-    if node.attribute("axis", 0) != 0:
+    rows = walk.shape(node.inputs[0])[0] if node.attribute("axis", 0) == 0 else None
+    if not isinstance(rows, Batch):
         return []
+    each = rows.before * rows.after
     within: list[Array] = []
-    for trace in traces:
-        index, total = trace.values.get(node.inputs[1]), trace.shape(node.inputs[0])[0]
-        if index is None or not index.ndim or len(index) != trace.batch or total % trace.batch:
+    for trace in walk.stated:
+        index = trace.values.get(node.inputs[1])
+        if index is None or not index.ndim or len(index) != trace.batch:
             return []
-        each = total // trace.batch
         first = np.arange(trace.batch).reshape(-1, *[1] * (index.ndim - 1)) * each
         within += list(index - first)
-        if each != traces[0].shape(node.inputs[0])[0] // traces[0].batch or within[-1].min() < 0:
-            return []
-    if any(not np.array_equal(entry, within[0]) for entry in within) or within[0].max(initial=0) >= each:
+    if any(not np.array_equal(entry, within[0]) for entry in within):
+        return []
+    if within[0].min(initial=0) < 0 or within[0].max(initial=0) >= each:
         return []
     parts = _Parts(node)
-    samples = parts.reshaped(node.inputs[0], [-1, each, *traces[0].shape(node.inputs[0])[1:]])
+    samples = parts.reshaped(node.inputs[0], [-1, each, *static(walk.shape(node.inputs[0])[1:])])
     index_name = parts.constant("within", within[0])
     return [*parts.nodes, replace(node, inputs=(samples, index_name), attributes={**node.attributes, "axis": 1})]
 
 
-def _read(node: Node, traces: Sequence[Traced]) -> list[Node]:
-    """A `GatherND` as a `Gather` along all the axes at once that its indices count."""
-    found = _places(node, traces)
+def _read(walk: Walk, node: Node) -> list[Node]:
+    """Rewrite a `GatherND` as a `Gather` along one axis, made of all axes that its indices count."""
+    found = _places(walk, node)
     if found is None:
         return []
     places, size, lead, rest = found
@@ -80,9 +71,12 @@ def _read(node: Node, traces: Sequence[Traced]) -> list[Node]:
     return [*parts.nodes, Node("Gather", (flat, index), node.outputs, {"axis": len(lead)}, node.name)]
 
 
-def _written(node: Node, traces: Sequence[Traced]) -> list[Node]:
-    """A `ScatterND` as a `Gather` from its data with the updates behind them: every place takes its last update."""
-    found = _places(node, traces)
+def _written(walk: Walk, node: Node) -> list[Node]:
+    """Rewrite a `ScatterND` as a `Gather` from its data and updates side by side.
+
+    Every place takes the last update that is written to it, or else its own datum.
+    """
+    found = _places(walk, node)
     if found is None:
         return []
     if node.attribute("reduction", "none") != "none":
@@ -95,30 +89,30 @@ def _written(node: Node, traces: Sequence[Traced]) -> list[Node]:
     data = parts.reshaped(node.inputs[0], [*lead, size, *rest])
     updates = parts.reshaped(node.inputs[2], [*lead, places.size, *rest])
     both = parts.add("Concat", (data, updates), axis=axis)
-    chosen = parts.add("Gather", (both, parts.constant("source", sources(places, size))), axis=axis)
-    low, high = (trace.shape(node.inputs[0]) for trace in traces)
-    shape = parts.constant("shape", np.array([-1 if a != b else a for a, b in zip(low, high, strict=True)]))
+    chosen = parts.add("Gather", (both, parts.constant("source", _sources(places, size))), axis=axis)
+    shape = parts.constant("shape", np.array(_target(walk.shape(node.inputs[0]))))
     return [*parts.nodes, Node("Reshape", (chosen, shape), node.outputs, {}, node.name)]
 
 
-def _places(node: Node, traces: Sequence[Traced]) -> tuple[Array, int, list[int], list[int]] | None:
-    """Flat places within the axes that the indices count, how many there are, and the axes before and behind.
+def _places(walk: Walk, node: Node) -> tuple[Array, int, list[int], list[int]] | None:
+    """Return flat places within the counted axes, the number of places there, and the axes before and behind those.
 
-    The samples are either not counted, or counted first: then `before` is [-1], the samples' own axis.
+    The samples are either not counted by the indices, or counted first: then the axes before are [-1], the
+    samples' own axis. Returns None where the places differ from sample to sample.
     """
-    indices = [trace.values.get(node.inputs[1]) for trace in traces]
-    if any(index is None for index in indices):
+    indices = [trace.values[node.inputs[1]] for trace in walk.stated if node.inputs[1] in trace.values]
+    if len(indices) < len(walk.stated):
         return None
-    shapes = [trace.shape(node.inputs[0]) for trace in traces]
-    depth = indices[0].shape[-1]  # type: ignore[union-attr]
-    counted, behind = shapes[0][:depth], shapes[0][depth:]
-    rest = [-1 if a != b else a for a, b in zip(behind, shapes[1][depth:], strict=True)]
-    if np.array_equal(indices[0], indices[1]) and counted == shapes[1][:depth]:  # type: ignore[arg-type]
-        return flat_places(indices[0], counted), math.prod(counted), [], rest  # type: ignore[arg-type]
-    within = []
-    for trace, shape, index in zip(traces, shapes, indices, strict=True):
-        assert index is not None
-        if depth < 2 or shape[0] != trace.batch or index.ndim < 2 or len(index) != trace.batch:
+    shape = walk.shape(node.inputs[0])
+    depth = indices[0].shape[-1]
+    counted, rest = shape[:depth], _target(shape[depth:])
+    if not any(isinstance(size, Batch) for size in counted):
+        if any(not np.array_equal(index, indices[0]) for index in indices):
+            return None
+        return _flat_places(indices[0], static(counted)), math.prod(static(counted)), [], rest
+    within: list[Array] = []
+    for trace, index in zip(walk.stated, indices, strict=True):
+        if depth < 2 or counted[0] != N or index.ndim < 2 or len(index) != trace.batch:
             return None
         samples = np.arange(trace.batch).reshape(-1, *[1] * (index.ndim - 2))
         if (index[..., 0] != samples).any():
@@ -126,24 +120,28 @@ def _places(node: Node, traces: Sequence[Traced]) -> tuple[Array, int, list[int]
         within += list(index[..., 1:])
     if any(not np.array_equal(entry, within[0]) for entry in within):
         return None
-    return flat_places(within[0], counted[1:]), math.prod(counted[1:]), [-1], rest
+    return _flat_places(within[0], static(counted[1:])), math.prod(static(counted[1:])), [-1], rest
 
 
-def flat_places(index: Array, sizes: tuple[int, ...]) -> Array:
-    """[…, depth] → the flat place in `sizes`; negative entries count from behind."""
+def _target(shape: Shape) -> list[int]:
+    return [-1 if isinstance(size, Batch) else size for size in shape]
+
+
+def _flat_places(index: Array, sizes: tuple[int, ...]) -> Array:
+    """Return the flat place in `sizes` of each index of […, depth]; negative entries count from the end."""
     places = np.moveaxis(index, -1, 0) % np.array(sizes).reshape(-1, *[1] * (index.ndim - 1))
     return np.asarray(np.ravel_multi_index(tuple(places), sizes), dtype=np.int64)
 
 
-def sources(places: Array, size: int) -> Array:
-    """[size]: which of `size` entries with the updates behind them every place takes, the last update where several."""
+def _sources(places: Array, size: int) -> Array:
+    """Return [size]: for every place the entry that it takes, among `size` data with the updates behind them."""
     source = np.arange(size)
     source[places.reshape(-1)] = size + np.arange(places.size)
     return source
 
 
 class _Parts:
-    """The nodes in front of a rewritten one, named after it."""
+    """The nodes that a rewritten node needs in front of it, named after it."""
 
     def __init__(self, node: Node) -> None:
         self._stem = node.name

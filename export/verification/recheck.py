@@ -1,27 +1,24 @@
-"""`python -m export verify`: measure a bundle again, as it lies on disk.
+"""`python -m export verify`: verify a bundle as it lies on disk, without its training run.
 
-With the training run at hand, against torch, as when it was exported. Without it, in float64 from
-the bundle's own forward graph: the input gradient against central differences along random
-directions, and the stored graphs' logits and scaling-invariant norms against graphs derived anew.
+Graphs are derived anew, in float64, from the bundle's own forward graph. Their input gradient is held to
+central differences along random directions; the stored graphs' logits and scaling-invariant norms are
+held to theirs. `export.trained.export_run` has the check against torch, for which it needs the run.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
-from export.gradient import differentiate, prepare, to_float64
-from export.running.parity import LOGIT_BOUND, NORM_BOUND, relative_difference
-from export.running.runs import in_float64, in_onnxruntime
+from export.gradient import Prepared, differentiate, prepare, to_float64
+from export.running.runs import Run, in_float64, in_onnxruntime
+from export.verification.parity import LOGIT_BOUND, NORM_BOUND, relative_difference
 from export.writing.bundle import read_bundle
-from service.contract.bundle_schema import Bundle, GraphName, ParityCheck
-from service.contract.norms import losses, measure
-
-Array = NDArray[Any]
+from service.contract.bundle_schema import Bundle, ParityCheck
+from service.contract.loss import losses
+from service.contract.norms import measure
 
 IMAGES = 8
 STEP = 1e-8
@@ -29,40 +26,24 @@ STEP = 1e-8
 DIRECTIONS = 3
 
 
-def recheck(folder: Path, run: Path | None, seed: int = 0) -> tuple[ParityCheck, ...]:
-    """Every check of the bundle, measured now on seeded noise.
-
-    Raises:
-        ParityError: a bound is missed (only with `run`; otherwise look at the checks).
-        RunError: the training run cannot be read.
-    """
-    bundle, graphs = read_bundle(folder)
+def noise(bundle: Bundle, seed: int = 0) -> np.ndarray:
+    """Draw `IMAGES` inputs for a bundle's graphs: float32, standard normal, in the layout of its input."""
     spec = bundle.input
     sizes = (spec.channels, spec.height, spec.width)
     shape = sizes if spec.layout == "nchw" else (*sizes[1:], sizes[0])
-    images = np.random.default_rng(seed).normal(size=(IMAGES, *shape)).astype(np.float32)
-    if run is None:
-        return _without_source(bundle, graphs, images)
-    from export.verification.verify import verify
-    from export.writing.forward import constants_of, forward_graph, read_run
-
-    trained = read_run(run)
-    forward = forward_graph(trained.network, spec.height)
-    return verify(trained.network, forward, constants_of(trained.network), graphs, images)
+    return np.random.default_rng(seed).normal(size=(IMAGES, *shape)).astype(np.float32)
 
 
-def _without_source(bundle: Bundle, graphs: dict[GraphName, onnx.ModelProto], images: Array) -> tuple[ParityCheck, ...]:
-    untrained = _untrained(bundle, graphs["forward"])
-    double = prepare(to_float64(_logits_only(graphs["forward"])), constants=untrained, logits=True)
+def recheck(folder: Path) -> tuple[ParityCheck, ...]:
+    """Verify the bundle in `folder` on noise; a check that misses its bound is returned, not raised."""
+    bundle, graphs = read_bundle(folder)
+    images = noise(bundle)
+    constants = _unnamed_weights(bundle, graphs["forward"])
+    double = prepare(to_float64(_logits_only(graphs["forward"])), constants=constants, logits=True)
     classes = np.arange(len(images), dtype=np.int64) % len(bundle.labels)
-    stored = in_onnxruntime(graphs["weight_norms"])
-    anew = in_float64(differentiate(double, "weight_norms"))
-    feeds = {"input": images, "label": classes}
-    found, expected = (
-        measure(lambda scale, run=run: run(feeds | {"cotangent_scale": scale}), len(images))  # type: ignore[misc]
-        for run in (stored, anew)
-    )
-    size = max(1.0, float(np.abs(expected["logits"]).max()))
+    found = _norms(in_onnxruntime(graphs["weight_norms"]), images, classes)
+    expected = _norms(in_float64(differentiate(double, "weight_norms")), images, classes)
+    largest = float(np.abs(expected["logits"]).max())
     reference = "derived anew from the stored forward graph, float64"
     return (
         ParityCheck(
@@ -70,8 +51,8 @@ def _without_source(bundle: Bundle, graphs: dict[GraphName, onnx.ModelProto], im
             reference=reference,
             precision="float32",
             batch=len(images),
-            difference=float(np.abs(found["logits"].astype(np.float64) - expected["logits"].astype(np.float64)).max()),
-            bound=LOGIT_BOUND["float32"] * size,
+            difference=float(np.abs(found["logits"].astype(np.float64) - expected["logits"]).max()),
+            bound=LOGIT_BOUND["float32"] * max(1.0, largest),
         ),
         ParityCheck(
             quantity="weight_norms: scaled_gradient_norm",
@@ -87,8 +68,12 @@ def _without_source(bundle: Bundle, graphs: dict[GraphName, onnx.ModelProto], im
     )
 
 
-def _central_differences(double: Any, image: Array, label: Array) -> ParityCheck:
-    """⟨v, dL/dx⟩ against (L(x + hv) - L(x - hv)) / 2h along random directions v, relative to ‖v‖·‖dL/dx‖."""
+def _norms(run: Run, images: np.ndarray, classes: np.ndarray) -> dict[str, np.ndarray]:
+    return measure(lambda scale: run({"input": images, "label": classes, "cotangent_scale": scale}), len(images))
+
+
+def _central_differences(double: Prepared, image: np.ndarray, label: np.ndarray) -> ParityCheck:
+    """Compare ⟨v, dL/dx⟩ with (L(x + hv) − L(x − hv)) / 2h along random directions v, relative to ‖v‖·‖dL/dx‖."""
     forward, backward = in_float64(double.forward), in_float64(differentiate(double, "input_gradient"))
     gradient = backward({"input": image, "label": label, "cotangent_scale": np.ones(1)})["input_gradient"]
     generator, worst = np.random.default_rng(1), 0.0
@@ -98,8 +83,8 @@ def _central_differences(double: Any, image: Array, label: Array) -> ParityCheck
             float(losses(forward({"input": image + sign * STEP * v})["logits"], label)[0]) for sign in (1, -1)
         )
         projection = float((v * gradient).sum())
-        size = float(np.linalg.norm(v) * np.linalg.norm(gradient))
-        worst = max(worst, abs((ahead - behind) / (2 * STEP) - projection) / (size or 1.0))
+        largest = float(np.linalg.norm(v) * np.linalg.norm(gradient))
+        worst = max(worst, abs((ahead - behind) / (2 * STEP) - projection) / (largest or 1.0))
     return ParityCheck(
         quantity="input_gradient: input_gradient",
         reference="central differences",
@@ -111,6 +96,7 @@ def _central_differences(double: Any, image: Array, label: Array) -> ParityCheck
 
 
 def _logits_only(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Copy a forward graph with `logits` as its only output, as `prepare` takes it."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     del copy.graph.output[:]
@@ -118,8 +104,8 @@ def _logits_only(model: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
-def _untrained(bundle: Bundle, forward: onnx.ModelProto) -> tuple[str, ...]:
-    """Initializers that are no layer's weight although a Conv or Gemm reads them."""
+def _unnamed_weights(bundle: Bundle, forward: onnx.ModelProto) -> tuple[str, ...]:
+    """List the initializers that are no layer's weight although a Conv or Gemm may read them."""
     shapes = {layer.shape for layer in bundle.layers}
     return tuple(
         tensor.name
@@ -129,7 +115,7 @@ def _untrained(bundle: Bundle, forward: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def table(checks: tuple[ParityCheck, ...]) -> str:
-    """One line per check."""
+    """Describe the checks, one per line."""
     return "\n".join(
         f"{'ok  ' if check.difference <= check.bound else 'MISS'} {check.quantity:44} {check.precision} batch "
         f"{check.batch}: {check.difference:.2e} (bound {check.bound:.2e}; {check.reference})"

@@ -1,6 +1,7 @@
-"""Writing a bundle: every graph, each weight once, and `bundle.json` last.
+"""Write a bundle to disk, and read one back.
 
-A bundle appears whole or not at all: it is written beside its destination and renamed.
+A weight that several graphs share is stored once. A bundle appears whole or not at all: it is written
+into a hidden folder beside its destination, and that folder is then renamed.
 """
 
 from __future__ import annotations
@@ -19,21 +20,24 @@ from onnx import TensorProto, external_data_helper
 
 from service.contract.bundle_schema import Bundle, Graph, GraphName
 
+BUNDLE_FILE = "bundle.json"
 WEIGHTS_FILE = "weights.bin"
 SMALLEST_EXTERNAL = 256
-"""Bytes from which a tensor is stored outside the graph; shape operands must stay inside to be folded."""
+"""Tensors of at least this many bytes are stored outside the graph. Smaller ones, such as the shape operand of
+a Reshape, stay inside: outside, they would not be folded."""
 ALIGNMENT = 64
+"""Bytes; every tensor in the weight file begins at a multiple of it."""
 
 
 class WeightFile:
-    """Collects tensors by content, so that what several graphs share is stored once."""
+    """The content of `weights.bin`: tensors of several graphs, equal ones only once."""
 
     def __init__(self) -> None:
         self.content = bytearray()
         self._offsets: dict[bytes, int] = {}
 
     def store(self, tensor: TensorProto) -> None:
-        """Move the tensor's data into this file, leaving a reference behind."""
+        """Move the tensor's data into this file, and leave a reference to it in the tensor."""
         raw = tensor.raw_data
         digest = hashlib.sha256(raw).digest()
         if digest not in self._offsets:
@@ -45,7 +49,7 @@ class WeightFile:
 
 
 def with_external_weights(model: onnx.ModelProto, weights: WeightFile) -> onnx.ModelProto:
-    """A copy of `model` whose large initializers are stored in `weights`."""
+    """Copy `model`, with its large initializers moved into `weights`."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     for tensor in copy.graph.initializer:
@@ -57,7 +61,7 @@ def with_external_weights(model: onnx.ModelProto, weights: WeightFile) -> onnx.M
 
 
 def describe_graphs(graphs: Mapping[GraphName, onnx.ModelProto]) -> dict[GraphName, Graph]:
-    """What `bundle.json` says of each graph: its file, inputs and outputs."""
+    """Describe each graph for `bundle.json`: its file, its inputs and its outputs."""
     return {
         name: Graph(
             file=f"{name}.onnx",
@@ -69,7 +73,7 @@ def describe_graphs(graphs: Mapping[GraphName, onnx.ModelProto]) -> dict[GraphNa
 
 
 def opset_of(graphs: Mapping[GraphName, onnx.ModelProto]) -> int:
-    """The highest version of the standard operators that any of the graphs needs."""
+    """Return the highest opset version that any of the graphs declares."""
     return max(int(entry.version) for model in graphs.values() for entry in model.opset_import)
 
 
@@ -79,10 +83,17 @@ def write_bundle(
     destination: Path,
     attachments: Mapping[str, bytes] | None = None,
 ) -> Bundle:
-    """Write `graphs` and `bundle.json` to `destination`, replacing what is there; returns what was written.
+    """Write `graphs` and `bundle.json` to `destination`, replacing what is there.
 
-    `attachments` are further files of the bundle (`reference.npz`). The digests of all files are
-    filled in here.
+    Args:
+        bundle: its `graphs` and `sha256` are filled in here.
+        attachments: further files of the bundle by name, such as `reference.npz`.
+
+    Returns:
+        The bundle as it was written.
+
+    Raises:
+        OSError: something cannot be written; what was there is unchanged.
     """
     weights = WeightFile()
     files = {
@@ -95,16 +106,37 @@ def write_bundle(
     with replaced_whole(destination) as folder:
         for name, content in files.items():
             (folder / name).write_bytes(content)
-        (folder / "bundle.json").write_text(written.model_dump_json(indent=1, exclude_defaults=False) + "\n")
+        write_description(written, folder)
     return written
+
+
+def write_description(bundle: Bundle, folder: Path) -> None:
+    """Write `bundle.json` into `folder`."""
+    (folder / BUNDLE_FILE).write_text(bundle.model_dump_json(indent=1, exclude_defaults=False) + "\n")
+
+
+def read_description(folder: Path) -> Bundle:
+    """Read the `bundle.json` in `folder`.
+
+    Raises:
+        OSError: there is none.
+        ValueError: it is not what a bundle of this version says (pydantic's ValidationError).
+    """
+    return Bundle.model_validate_json((folder / BUNDLE_FILE).read_text())
+
+
+def read_bundle(folder: Path) -> tuple[Bundle, dict[GraphName, onnx.ModelProto]]:
+    """Read a bundle and its graphs with their weights, to verify or rewrite it; digests are not checked."""
+    bundle = read_description(folder)
+    return bundle, {name: onnx.load(folder / graph.file) for name, graph in bundle.graphs.items()}
 
 
 @contextmanager
 def replaced_whole(destination: Path) -> Iterator[Path]:
-    """A fresh folder that takes the place of `destination` when the block ends without an error.
+    """Give a fresh folder, which takes the place of `destination` when the block ends without an error.
 
     Raises:
-        OSError: it cannot be written, e.g. for want of space; what was there is unchanged.
+        OSError: it cannot be written, for example because the disk is full; what was there is unchanged.
     """
     with folder_beside(destination) as part:
         yield part
@@ -116,10 +148,10 @@ def replaced_whole(destination: Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_beside(destination: Path) -> Iterator[Path]:
-    """A hidden folder on the same disk as `destination`, gone when the block ends.
+    """Give a hidden folder on the same disk as `destination`, removed when the block ends.
 
     Raises:
-        OSError: something cannot be written, e.g. for want of space; it names `destination` and what is there now.
+        OSError: something cannot be written; the message names `destination` and says what is there now.
     """
     part: Path | None = None
     try:
@@ -138,6 +170,8 @@ def _put_in_place(part: Path, destination: Path) -> None:
     if not destination.exists():
         os.replace(part, destination)
         return
+    # A folder that is not empty cannot be replaced by a rename: the old bundle steps aside first, and
+    # comes back if the new one cannot take its place.
     old = Path(tempfile.mkdtemp(prefix=f".{destination.name}.old.", dir=destination.parent))
     try:
         os.replace(destination, old / "bundle")
@@ -151,20 +185,14 @@ def _put_in_place(part: Path, destination: Path) -> None:
 
 
 def _reach_the_disk(file: Path) -> None:
-    """Some file systems say only now that there is no space."""
+    """Flush a file to disk; some file systems report only then that there is no space."""
     if file.is_file():
         with file.open("rb") as stream:
             os.fsync(stream.fileno())
 
 
 def _reason(error: OSError) -> str:
-    """The system's words; `shutil.copytree` gives a list of (from, to, "[Errno 28] No space left on device: …")."""
-    if isinstance(error, shutil.Error):
+    """Return the system's words for an error, such as "No space left on device"."""
+    if isinstance(error, shutil.Error):  # copytree lists (from, to, "[Errno 28] No space left on device: …")
         return re.sub(r"\[Errno \d+\] ([^:]*).*", r"\1", str(error.args[0][0][2]), flags=re.DOTALL)
     return error.strerror or str(error)
-
-
-def read_bundle(folder: Path) -> tuple[Bundle, dict[GraphName, onnx.ModelProto]]:
-    """A bundle and its graphs with their weights loaded; for verification, not for serving."""
-    bundle = Bundle.model_validate_json((folder / "bundle.json").read_text())
-    return bundle, {name: onnx.load(folder / graph.file) for name, graph in bundle.graphs.items()}

@@ -1,8 +1,8 @@
-"""Every graph of a bundle, run as the service will run it, before the bundle is written.
+"""Run every graph of a bundle as the service will, before the bundle is written.
 
-A graph may be valid, load, and still fail: a reshape that fits one batch only, a kernel the runtime
-lacks for these types, a fusion of its own that breaks. So each is opened from disk with the service's
-options and run at two batch sizes, and what it gives is held to the shapes of `service.contract.bundle_schema`.
+A valid graph can load and still fail: a Reshape that fits one batch size only, a kernel that ONNX Runtime
+lacks for these types, a fusion that breaks. So each graph is opened from disk with the service's options
+and run at two batch sizes, and its outputs must have the shapes that `service.contract.bundle_schema` gives.
 """
 
 from __future__ import annotations
@@ -10,24 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from export.graph.errors import one_line
+from export.graph.names import MAP
 from export.writing.bundle import WEIGHTS_FILE, WeightFile, with_external_weights
 from service.contract.bundle_schema import Bundle, GraphName
 from service.contract.runtime import RunHandle, Runtime, Session, zeros_for
-
-Array = NDArray[Any]
 
 BATCHES = (1, 3)
 
 
 class Trial:
-    """The graphs of `bundle`, written to `folder` as the service reads them.
+    """Writes the graphs of `bundle` to `folder` as the service reads them, and runs them there.
 
     Raises:
         OSError: they cannot be written.
@@ -42,17 +40,17 @@ class Trial:
         (folder / WEIGHTS_FILE).write_bytes(weights.content)
 
     def open(self, name: GraphName) -> Session:
-        """Raises whatever the runtime raises for a graph it cannot load."""
+        """Open a graph with the service's options; raises whatever ONNX Runtime raises if it cannot load it."""
         return self._runtime.open(self._folder / f"{name}.onnx")
 
     def failures(self) -> dict[GraphName, str]:
-        """Why a graph cannot be served, in one line, for each that cannot."""
+        """Run every graph; return the reason, in one line, for each that cannot be served."""
         return {name: reason for name in self._graphs if (reason := self._failure(name))}
 
     def _failure(self, name: GraphName) -> str | None:
         try:
             session = self.open(name)
-        except Exception as error:  # the runtime's errors have no common class
+        except Exception as error:  # ONNX Runtime's errors have no common class
             return f"it does not load: {one_line(error)}"
         for batch in BATCHES:
             try:
@@ -61,7 +59,7 @@ class Trial:
                 return f"it does not run at batch {batch}: {one_line(error)}"
             wanted = shapes(self._bundle, batch)
             for output, value in outputs.items():
-                if output.startswith("map/"):
+                if output.startswith(MAP):  # a map's channels and size depend on its layer
                     fits = value.ndim == 4 and len(value) == batch
                 else:
                     fits = value.shape == wanted[output]
@@ -69,8 +67,8 @@ class Trial:
                     return f"at batch {batch} its {output} has shape {list(value.shape)}"
         return None
 
-    def logits(self, images: NDArray[np.float32], batch: int) -> Array:
-        """The forward graph's logits [M, K] of the tensor `input` [M, …], so many at a time."""
+    def logits(self, images: NDArray[np.float32], batch: int) -> np.ndarray:
+        """Return the forward graph's logits [M, K] of the tensor `input` [M, …], `batch` samples at a time."""
         parts = [images[start : start + batch] for start in range(0, len(images), batch)]
         return np.concatenate([self._forward.run({"input": part})["logits"] for part in parts])
 
@@ -80,7 +78,7 @@ class Trial:
 
 
 def shapes(bundle: Bundle, batch: int) -> dict[str, tuple[int, ...]]:
-    """The shape of every output that `service.contract.bundle_schema` names, at this batch; maps are left aside."""
+    """Return the shape of every output of `service.contract.bundle_schema`, except maps, at this batch size."""
     spec, layers = bundle.input, len(bundle.layers)
     image = (spec.channels, spec.height, spec.width)
     columns = {

@@ -1,4 +1,4 @@
-"""`python -m models phenomena`: the sections that need neither data nor a trained net."""
+"""`python -m models phenomena`: measure and write the sections that need neither data nor a trained network."""
 
 from __future__ import annotations
 
@@ -21,19 +21,23 @@ SECTIONS: dict[str, Callable[[], Section]] = {
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb `phenomena`."""
-    parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder of phenomena.md and figures/")
-    parser.add_argument("--only", choices=SECTIONS, action="append", help="a section to make again (default: all)")
+    """Add the options of the verb `phenomena`."""
+    parser.add_argument(
+        "--docs", type=Path, default=Path("docs"), help="folder of phenomena.md and figures/ (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--only", choices=SECTIONS, action="append", help="make this section only; may be repeated (default: all)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the sections; 1 when a statement does not hold."""
+    """Write the sections; return 1 if a statement does not hold."""
     torch.set_num_threads(1)  # matrices this small lose more to a second thread than they gain
     return write_sections({key: SECTIONS[key] for key in options.only or SECTIONS}, options.docs)
 
 
 def write_sections(sections: dict[str, Callable[[], Section]], docs: Path) -> int:
-    """Measure, draw and write each section; prints what it took and every statement that does not hold."""
+    """Measure, draw and write each section, and print every statement that does not hold; return 1 if there is one."""
     failed = 0
     for key, make in sections.items():
         started = time.perf_counter()

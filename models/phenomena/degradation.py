@@ -1,4 +1,4 @@
-"""4. Degradation: deeper plain nets train worse, and it is not because their gradients vanish."""
+"""Section 4, degradation: deeper plain nets train worse, and not because their gradients vanish."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from models.phenomena import style
 from models.phenomena.section import Section, Statement, number, table
 
 KEY = "degradation"
-STYLES = {"resnet": style.RESIDUAL, "plain": style.PLAIN}
+COLOURS = {"resnet": style.RESIDUAL, "plain": style.PLAIN}
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,22 @@ class SeedResult:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Training records by model (as in `training.json` and a bundle's `training`), and small runs by seed if any."""
+    """Training records by model, as in a bundle's `training`, and the small runs of `seeds.py` if there are any."""
 
     records: Mapping[str, Mapping[str, Any]]
     seeds: tuple[SeedResult, ...] = ()
     seeds_setup: str = ""
 
     def final(self, model: str, quantity: str = "train_error") -> float:
-        """Of the finished network, on images that are not augmented."""
+        """Return the finished network's error or loss on images that are not augmented."""
         return float(self.records[model]["final"][quantity])
 
     def gap(self, depth: int, quantity: str = "train_error") -> float:
-        """Plain less residual, the same recipe and epochs."""
+        """Return the plain net's value less the residual net's, with the same recipe and epochs."""
         return self.final(f"plain{depth}", quantity) - self.final(f"resnet{depth}", quantity)
 
     def flattest(self, model: str) -> float:
-        """Smallest over all epochs of (weakest layer's / median layer's recorded ‖dL/dW‖)."""
+        """Return the weakest layer's ‖dL/dW‖ over the median layer's, in the epoch where it is smallest."""
         ratios: list[float] = []
         for epoch in self.records[model]["epochs"]:
             norms = [norm for norm in epoch["gradient_norms"].values() if norm is not None]
@@ -52,17 +52,17 @@ class Measurement:
         return min(ratios)
 
     def by_seed(self, model: str) -> list[float]:
-        """Training errors of the small runs, in the order of the seeds."""
+        """Return the training errors of the small runs, in the order of their seeds."""
         return [run.train_error for run in sorted(self.seeds, key=lambda run: run.seed) if run.model == model]
 
 
 def standard_error(share: float, images: int = 10_000) -> float:
-    """Of an error rate over so many test images: sampling of images only, not of seeds."""
+    """Return the standard error of an error rate over test images; another seed's training is not in it."""
     return math.sqrt(share * (1 - share) / images)
 
 
 def statements(measured: Measurement) -> tuple[Statement, ...]:
-    """Signs on *training* error; what needs a model that is not there is left out."""
+    """State the signs of differences in training error; statements on a model that is missing are left out."""
     found = []
     if {"plain56", "resnet56", "plain20", "resnet20"} <= set(measured.records):
         found += [
@@ -142,7 +142,7 @@ def draw(measured: Measurement) -> Figure:
 
 
 def _draw_curves(axis: Axes, measured: Measurement, depth: int) -> None:
-    for family, colour in STYLES.items():
+    for family, colour in COLOURS.items():
         epochs = measured.records[f"{family}{depth}"]["epochs"]
         numbers = [epoch["epoch"] for epoch in epochs]
         axis.plot(
@@ -196,7 +196,7 @@ def _draw_norms(axis: Axes, measured: Measurement) -> None:
 
 
 def section(measured: Measurement, command: str) -> Section:
-    """The section on the records that are there; `command` is what read them."""
+    """Write the section on the records that are there; `command` is the one that read them."""
     models = [name for name in ("resnet20", "plain20", "resnet56", "plain56") if name in measured.records]
     data_set = measured.records[models[0]]["data_set"]
     return Section(

@@ -1,4 +1,4 @@
-"""2. Exploding: a ReLU chain whose weights are twice too large, up to overflow."""
+"""Section 2, exploding: a ReLU chain whose weights are twice too large, up to overflow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statistics import geometric_mean
 import torch
 from matplotlib.figure import Figure
 
-from models.chains import Chain, ChainGradients, decades_per_layer, gradients
+from models.networks.chains import Chain, ChainGradients, decades_per_layer, gradients
 from models.phenomena import style
 from models.phenomena.section import Section, Statement, number, table
 
@@ -19,7 +19,7 @@ SCALE = 2.0
 
 @dataclass(frozen=True)
 class SinglePrecision:
-    """A float32 chain: first layer's ‖dL/dz‖ (from its entries, in float64) and its sum of squares in float32."""
+    """A float32 chain: the first layer's ‖dL/dz‖, summed in float64, and its square, summed in float32."""
 
     depth: int
     gradient: float
@@ -28,7 +28,7 @@ class SinglePrecision:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Float64 chains by depth, several draws each, and float32 chains of growing depth."""
+    """Several draws of float64 chains by depth, and one float32 chain of every depth."""
 
     draws: dict[int, list[ChainGradients]]
     single: list[SinglePrecision]
@@ -38,21 +38,21 @@ class Measurement:
         return max(self.draws)
 
     def slope(self, depth: int) -> float:
-        """Mean over draws of the change of ‖dL/dz‖ towards the input, in decades per layer."""
+        """Return by how much ‖dL/dz‖ changes towards the input, in decades per layer, mean over draws."""
         slopes = [decades_per_layer(draw.activation_gradient) for draw in self.draws[depth]]
         return sum(slopes) / len(slopes)
 
     def weight_gradient(self, depth: int) -> float:
-        """Geometric mean over draws and layers of ‖dL/dW‖."""
+        """Return ‖dL/dW‖, geometric mean over draws and layers."""
         return geometric_mean([norm for draw in self.draws[depth] for norm in draw.weight_gradient])
 
     def weight_gradient_spread(self, depth: int) -> float:
-        """Largest over smallest layer's ‖dL/dW‖, mean over draws."""
+        """Return the largest layer's ‖dL/dW‖ over the smallest layer's, mean over draws."""
         ratios = [max(draw.weight_gradient) / min(draw.weight_gradient) for draw in self.draws[depth]]
         return sum(ratios) / len(ratios)
 
     def first_depth(self, quantity: str) -> float:
-        """Smallest depth at which a float32 quantity (`gradient` or `square`) is not finite; inf if none is."""
+        """Return the smallest depth at which `gradient` or `square` is not finite in float32; inf without any."""
         return min(
             (chain.depth for chain in self.single if not math.isfinite(getattr(chain, quantity))), default=math.inf
         )
@@ -63,7 +63,7 @@ def measure(
     draws: int = 8,
     overflow_depths: tuple[int, ...] = tuple(range(48, 145, 4)),
 ) -> Measurement:
-    """ReLU chains with weights of twice He's deviation."""
+    """Measure ReLU chains whose weights have twice He's deviation."""
     single = []
     for depth in overflow_depths:
         chain = gradients(Chain("relu", depth, scale=SCALE), dtype=torch.float32)

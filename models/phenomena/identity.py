@@ -1,4 +1,4 @@
-"""5. Identity mapping: 36 layers that change nothing, so depth itself is not what makes a plain net worse."""
+"""Section 5, identity mapping: 36 layers that change nothing, so depth itself does not make a plain net worse."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.identity import with_identity_layers
-from models.network import Network
+from models.networks.identity_layers import with_identity_layers
+from models.networks.network import Network
 from models.phenomena import style
 from models.phenomena.section import Section, Statement, number, table
 
@@ -20,13 +20,13 @@ KEY = "identity"
 
 @dataclass(frozen=True)
 class Comparison:
-    """One trained network beside itself with identity layers, in one precision."""
+    """A trained network beside itself with identity layers, in one precision."""
 
     precision: str
     logit_difference: float
-    """Largest absolute difference over the largest absolute logit."""
+    """The largest absolute difference of a logit, over the largest absolute logit."""
     norm_difference: float
-    """Largest relative difference of ‖dL/dz‖ and ‖dL/dW‖ over the layers that both have."""
+    """The largest relative difference of ‖dL/dz‖ and ‖dL/dW‖, over the layers that both networks have."""
     shallow: dict[str, float]
     """‖dL/dz‖₂ by layer, in forward order, of the summed loss."""
     deep: dict[str, float]
@@ -34,7 +34,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Measurement:
-    """By name of the network."""
+    """Comparisons by name of the network, one per precision."""
 
     deep_layers: int
     images: int
@@ -42,7 +42,7 @@ class Measurement:
 
 
 def measure(networks: dict[str, Network], deep_layers: int = 56, images: int = 32, seed: int = 0) -> Measurement:
-    """Compare on Gaussian noise images, which need no data set; labels are the shallow network's own answers."""
+    """Compare networks on images of Gaussian noise, with the classes that the shallow network predicts as labels."""
     side = 32
     noise = torch.randn(images, 3, side, side, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     comparisons: dict[str, list[Comparison]] = {name: [] for name in networks}
@@ -55,7 +55,7 @@ def measure(networks: dict[str, Network], deep_layers: int = 56, images: int = 3
 
 
 def compare(shallow: Network, deep: Network, images: Tensor) -> Comparison:
-    """Logits and every layer's gradient norms of both networks on the same images and labels."""
+    """Compare the logits and every layer's gradient norms of both networks on the same images and labels."""
     labels = shallow(images).detach().argmax(1)
     shallow_logits, shallow_outputs, shallow_weights = gradient_norms(shallow, images, labels)
     deep_logits, deep_outputs, deep_weights = gradient_norms(deep, images, labels)
@@ -73,7 +73,7 @@ def compare(shallow: Network, deep: Network, images: Tensor) -> Comparison:
 def gradient_norms(
     network: Network, images: Tensor, labels: Tensor
 ) -> tuple[Tensor, dict[str, float], dict[str, float]]:
-    """Logits, ‖dL/dz‖₂ and ‖dL/dW‖₂ by layer in forward order, of the summed cross-entropy."""
+    """Return the logits, and ‖dL/dz‖₂ and ‖dL/dW‖₂ of the summed cross-entropy by layer, in forward order."""
     outputs: dict[str, Tensor] = {}
 
     def keep(name: str) -> None:
@@ -163,7 +163,7 @@ def draw(measured: Measurement) -> Figure:
 
 
 def section(measured: Measurement, command: str) -> Section:
-    """The section on trained networks; `command` is what loaded them."""
+    """Write the section on trained networks; `command` is the one that loaded them."""
     return Section(
         position=5,
         key=KEY,

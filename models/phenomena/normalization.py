@@ -1,4 +1,4 @@
-"""3. BatchNorm + ReLU: what cures the slopes of sections 1 and 2 at initialization, and what it leaves."""
+"""Section 3, BatchNorm and ReLU: they cure the slopes of sections 1 and 2 at initialization, all but a small rest."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from statistics import geometric_mean
 
 from matplotlib.figure import Figure
 
-from models.chains import Chain, ChainGradients, decades_per_layer, gradients
+from models.networks.chains import Chain, ChainGradients, decades_per_layer, gradients
 from models.phenomena import style
 from models.phenomena.section import Section, Statement, table
 
 KEY = "normalization"
 SCALES = (0.5, 1.0, 2.0)
 THEORY = 0.5 * math.log10(math.pi / (math.pi - 1))
-"""Decades per layer by which BatchNorm + ReLU explodes at initialization (Yang et al. 2019): variance × π/(π−1)."""
+"""Decades per layer by which gradients grow with BatchNorm + ReLU at initialization (Yang et al. 2019): their
+variance grows by π/(π−1)."""
 
-Recipe = tuple[str, str, float]
+Variant = tuple[str, str, float]
 """Activation, normalization, scale."""
 
-RECIPES: tuple[Recipe, ...] = (
+VARIANTS: tuple[Variant, ...] = (
     ("sigmoid", "none", 1.0),
     ("sigmoid", "batch", 1.0),
     *(("relu", normalization, scale) for normalization in ("none", "batch") for scale in SCALES),
@@ -29,29 +30,31 @@ RECIPES: tuple[Recipe, ...] = (
 
 @dataclass(frozen=True)
 class Measurement:
-    """Chains by recipe and depth, several draws each."""
+    """Several draws of every chain, by variant and depth."""
 
-    draws: dict[tuple[Recipe, int], list[ChainGradients]]
+    draws: dict[tuple[Variant, int], list[ChainGradients]]
 
     @property
     def depths(self) -> list[int]:
         return sorted({depth for _, depth in self.draws})
 
-    def slopes(self, recipe: Recipe, depth: int) -> list[float]:
-        """Per draw, the change of ‖dL/dz‖ towards the input, in decades per layer."""
-        return [decades_per_layer(draw.activation_gradient) for draw in self.draws[recipe, depth]]
+    def slopes(self, variant: Variant, depth: int) -> list[float]:
+        """Return, for each draw, by how much ‖dL/dz‖ changes towards the input, in decades per layer."""
+        return [decades_per_layer(draw.activation_gradient) for draw in self.draws[variant, depth]]
 
-    def slope(self, recipe: Recipe, depth: int) -> float:
-        slopes = self.slopes(recipe, depth)
+    def slope(self, variant: Variant, depth: int) -> float:
+        slopes = self.slopes(variant, depth)
         return sum(slopes) / len(slopes)
 
 
 def measure(depths: tuple[int, ...] = (5, 10, 20, 40), draws: int = 8) -> Measurement:
-    """Sigmoid and ReLU chains with and without BatchNorm, weights at 0.5, 1 and 2 times He's deviation."""
+    """Measure sigmoid and ReLU chains with and without BatchNorm, ReLU with three scales of its weights."""
     return Measurement(
         {
-            (recipe, depth): [gradients(Chain(recipe[0], depth, recipe[1], recipe[2]), seed) for seed in range(draws)]
-            for recipe in RECIPES
+            (variant, depth): [
+                gradients(Chain(variant[0], depth, variant[1], variant[2]), seed) for seed in range(draws)
+            ]
+            for variant in VARIANTS
             for depth in depths
         }
     )
@@ -112,17 +115,17 @@ def draw(measured: Measurement) -> Figure:
         width_ratios=(3, 2),
     )
     colours = {0.5: style.SKY, 1.0: style.BLUE, 2.0: style.PURPLE}
-    for recipe in RECIPES:
-        activation, normalization, scale = recipe
+    for variant in VARIANTS:
+        activation, normalization, scale = variant
         colour = style.VERMILION if activation == "sigmoid" else colours[scale]
-        by_layer = list(zip(*(chain.activation_gradient for chain in measured.draws[recipe, depth]), strict=True))
+        by_layer = list(zip(*(chain.activation_gradient for chain in measured.draws[variant, depth]), strict=True))
         last = geometric_mean(by_layer[-1])
         profile.plot(
             range(1, depth + 1),
             [geometric_mean(norms) / last for norms in by_layer],
             color=colour,
             linestyle="-" if normalization == "batch" else "--",
-            label=_label(recipe),
+            label=_label(variant),
         )
     profile.set(
         title=f"gradient by layer, {depth} layers (solid: BatchNorm)",
@@ -131,20 +134,22 @@ def draw(measured: Measurement) -> Figure:
         ylabel="‖dL/dz‖₂, last layer = 1",
     )
     profile.legend(fontsize=7.5, ncols=2, loc="lower right")
-    for position, recipe in enumerate(reversed(RECIPES)):
-        slopes = measured.slopes(recipe, depth)
-        batch = recipe[1] == "batch"
+    for position, variant in enumerate(reversed(VARIANTS)):
+        slopes = measured.slopes(variant, depth)
+        batch = variant[1] == "batch"
         bars.scatter(slopes, [position] * len(slopes), s=14, color=style.BLUE if batch else style.VERMILION, alpha=0.6)
     bars.axvline(0, color=style.BLACK, linewidth=0.8)
     bars.axvline(THEORY, color=style.GREY, linestyle=":", linewidth=1)
-    bars.annotate(" π/(π−1)", (THEORY, len(RECIPES) - 0.55), color=style.GREY, fontsize=8)
-    bars.set_yticks(range(len(RECIPES)), [_label(recipe) for recipe in reversed(RECIPES)])
-    bars.set(title="slope, one point per draw", xlabel="decades per layer towards the input", ylim=(-0.6, len(RECIPES)))
+    bars.annotate(" π/(π−1)", (THEORY, len(VARIANTS) - 0.55), color=style.GREY, fontsize=8)
+    bars.set_yticks(range(len(VARIANTS)), [_label(variant) for variant in reversed(VARIANTS)])
+    bars.set(
+        title="slope, one point per draw", xlabel="decades per layer towards the input", ylim=(-0.6, len(VARIANTS))
+    )
     return figure
 
 
-def _label(recipe: Recipe) -> str:
-    activation, normalization, scale = recipe
+def _label(variant: Variant) -> str:
+    activation, normalization, scale = variant
     name = {"relu": "ReLU", "sigmoid": "sigmoid"}[activation]
     return f"{name}{'' if scale == 1 else f' × {scale:g}'}{' + BN' if normalization == 'batch' else ''}"
 
@@ -165,7 +170,10 @@ def section(measured: Measurement) -> Section:
         ),
         table=table(
             ["decades per layer towards the input", *(f"{depth} layers" for depth in depths)],
-            [[_label(recipe), *(f"{measured.slope(recipe, depth):+.3f}" for depth in depths)] for recipe in RECIPES],
+            [
+                [_label(variant), *(f"{measured.slope(variant, depth):+.3f}" for depth in depths)]
+                for variant in VARIANTS
+            ],
         ),
         statements=statements(measured),
         command=f"python -m models phenomena --only {KEY}",

@@ -1,6 +1,6 @@
-"""A section of the page of phenomena: a figure, what it shows, and statements that carry their own test.
+"""A section of docs/phenomena.md: a figure, its explanation, and statements with the bounds that test them.
 
-Neither torch nor a network is needed here: `export` writes its sections of the page with it too.
+`export.phenomena` writes its sections with it too. Neither torch nor a network is needed here.
 """
 
 from __future__ import annotations
@@ -38,18 +38,21 @@ class Statement:
 
     @property
     def holds(self) -> bool:
-        """False for nan, whichever the relation."""
+        """Tell whether the value keeps the bound; nan never does."""
         return self.value >= self.bound if self.relation == "≥" else self.value <= self.bound
 
     def markdown(self) -> str:
-        """One list item; one that does not hold says so first."""
+        """Return the statement as a list item, which begins with a warning where it does not hold."""
         mark = "" if self.holds else "**Does not hold here:** "
         return f"- {mark}{self.sentence}: **{number(self.value)}** (asserted {self.relation} {number(self.bound)})"
 
 
 @dataclass(frozen=True)
 class Section:
-    """One phenomenon on the page; `paragraphs` and `notes` are markdown, before and after the statements."""
+    """One phenomenon on the page; `paragraphs` stand before the statements and `notes` after them, as Markdown.
+
+    `command` makes the section again, and `served` is the request that shows the phenomenon in the service.
+    """
 
     position: int
     key: str
@@ -63,7 +66,7 @@ class Section:
     notes: tuple[str, ...] = field(default=())
 
     def markdown(self, figures: str) -> str:
-        """The section's text, with the figure in the folder `figures` beside the page."""
+        """Return the section's text; its figure is in the folder `figures` beside the page."""
         parts = [
             f"## {self.position}. {self.title}",
             f"![{self.title}]({figures}/{self.key}.svg)",
@@ -77,19 +80,19 @@ class Section:
 
 
 def number(value: float) -> str:
-    """Three digits, in powers of ten where zeros would hide them: 0.0123, 4.78e+12, nan."""
+    """Write a number with three digits, in powers of ten where it is long: 0.0123, 4.78e+12, nan."""
     return f"{value:.3g}"
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A markdown table."""
+    """Write a Markdown table."""
     head = list(head)
     lines = [head, ["---"] * len(head), *(list(row) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def write_section(section: Section, docs: Path) -> None:
-    """Save the figure and put the section at its place in `docs/phenomena.md`, leaving the others as they are."""
+    """Save the figure, and put the section at its place in `docs/phenomena.md`; other sections stay as they are."""
     figures = docs / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     section.figure.savefig(figures / f"{section.key}.svg", metadata={"Date": None, "Title": section.title})

@@ -1,6 +1,7 @@
-"""Degradation over seeds: plain and residual nets of 20 and 56 layers, small enough to train several times.
+"""`python -m models seeds`: degradation over several seeds, on small plain and residual nets of 20 and 56 layers.
 
-Fewer images, half the side, few epochs, one budget for all; for the sign of the differences, not for their size.
+All nets get the same few epochs on few images of half the side. That shows the sign of the differences, and not
+their size.
 """
 
 from __future__ import annotations
@@ -12,29 +13,33 @@ from pathlib import Path
 
 import numpy as np
 
-from models.data import DataSet, Split, load
-from models.network import architecture
+from models.networks.network import architecture
 from models.phenomena.degradation import SeedResult
-from models.recipe import Recipe
-from models.train import Training
+from models.training.data import DataSet, Split, load
+from models.training.recipe import Recipe
+from models.training.train import Training
 
 MODELS = ("plain20", "plain56", "resnet20", "resnet56")
 FILE = "degradation-seeds.json"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb `seeds`."""
-    parser.add_argument("--data", type=Path, required=True, help="data set as for `train`")
+    """Add the options of the verb `seeds`."""
+    parser.add_argument("--data", type=Path, required=True, help="data set, as for `train`")
     parser.add_argument("--data-name", default=None, help="what the record calls it (default: its file name)")
-    parser.add_argument("--docs", type=Path, default=Path("docs"), help="writes figures/degradation-seeds.json there")
-    parser.add_argument("--out", type=Path, default=Path("models/runs/seeds"), help="folder of the runs")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--images", type=int, default=2000, help="training images")
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument(
+        "--docs", type=Path, default=Path("docs"), help=f"folder whose figures/{FILE} is written (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("models/runs/seeds"), help="folder of the runs (default: %(default)s)"
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=2000, help="number of training images (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=8, help="epochs of every net (default: %(default)s)")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train every model with every seed and write the training errors; runs that are finished are not repeated."""
+    """Train every model with every seed, and write the training errors; finished runs are not repeated."""
     data = reduced(load(options.data), options.images)
     recipe = Recipe(epochs=options.epochs, batch_size=64, learning_rate=0.1, small_until=0.0)
     name = options.data_name or options.data.name
@@ -56,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def reduced(data: DataSet, images: int) -> DataSet:
-    """Evenly spaced images of each split (the test split no larger than the training split), at half their side."""
+    """Choose `images` evenly spaced images of each split, or all where it has fewer, and halve their side."""
     return DataSet(data.labels, _reduced(data.train, images), _reduced(data.test, images))
 
 

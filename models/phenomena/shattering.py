@@ -1,8 +1,7 @@
-"""6. Shattering: the gradients of deep plain nets look like white noise (Balduzzi et al. 2017)."""
+"""Section 6, shattering: the gradients of deep plain nets look like white noise (Balduzzi et al. 2017)."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from matplotlib import colormaps
@@ -10,112 +9,72 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from models.laboratory import (
-    LaboratoryNet,
+from models.networks.scalar_nets import (
+    ScalarNet,
     autocorrelation,
     brown_noise,
     correlation_over_draws,
     derivatives,
     grid,
-    independent_input_correlation,
     white_noise,
 )
 from models.phenomena import style
 from models.phenomena.section import Section, Statement, table
+from models.phenomena.shattering_laws import BRANCH_SCALE, Law, draw_laws, law_statements, measure_laws
 
 KEY = "shattering"
-BRANCH_SCALE = 0.1
 LAGS = 16
 
 NETS = {
-    "1 layer": LaboratoryNet("plain", 1),
-    "24 layers, plain": LaboratoryNet("plain", 24, "centred"),
-    "50 layers, residual": LaboratoryNet("residual", 50, "batch", branch_scale=BRANCH_SCALE),
+    "1 layer": ScalarNet("plain", 1),
+    "24 layers, plain": ScalarNet("plain", 24, "centred"),
+    "50 layers, residual": ScalarNet("residual", 50, "batch", branch_scale=BRANCH_SCALE),
 }
 LOOKS_LINEAR = "24 layers, looks linear"
 CONTROLS = {
-    LOOKS_LINEAR: LaboratoryNet("looks_linear", 24),
-    "50 layers, plain": LaboratoryNet("plain", 50, "centred"),
-    "24 layers, plain + BatchNorm": LaboratoryNet("plain", 24, "batch"),
-    "24 layers, plain, not centred": LaboratoryNet("plain", 24),
-    "50 layers, plain, not centred": LaboratoryNet("plain", 50),
+    LOOKS_LINEAR: ScalarNet("looks_linear", 24),
+    "50 layers, plain": ScalarNet("plain", 50, "centred"),
+    "24 layers, plain + BatchNorm": ScalarNet("plain", 24, "batch"),
+    "24 layers, plain, not centred": ScalarNet("plain", 24),
+    "50 layers, plain, not centred": ScalarNet("plain", 50),
 }
 COLOURS = {"1 layer": style.GREEN, "24 layers, plain": style.PLAIN, "50 layers, residual": style.RESIDUAL}
 
 
 @dataclass(frozen=True)
-class Law:
-    """A theorem on the correlation of two independent inputs' gradients, and what was measured by depth."""
-
-    family: str
-    normalization: str
-    branch_scale: float
-    formula: str
-    predicted: dict[int, float]
-    measured: dict[int, tuple[float, float]]
-
-    def deviation(self, depth: int) -> float:
-        """Measured over predicted, less 1."""
-        return self.measured[depth][0] / self.predicted[depth] - 1
-
-
-@dataclass(frozen=True)
 class Measurement:
-    """df/dx [draws, points] by net, references of the same shape, and the laws."""
+    """df/dx by net, white and brown noise in the same shape, [draws, points] each, and the theorems.
+
+    Curves are means over the first `shown` draws.
+    """
 
     gradients: dict[str, Tensor]
     shown: int
     laws: dict[str, Law]
 
     def lag(self, name: str, lag: int) -> float:
-        """Autocorrelation at a lag, mean over the shown draws."""
+        """Return the autocorrelation at a lag, mean over the shown draws."""
         return float(self.curve(name)[lag])
 
     def curve(self, name: str) -> Tensor:
-        """Autocorrelation for lags 0…15, mean over the shown draws: [16]."""
+        """Return the autocorrelation for lags 0…15, mean over the shown draws: [16]."""
         return autocorrelation(self.gradients[name][: self.shown], LAGS).mean(0)
 
     def neighbours(self, name: str) -> float:
-        """Smallest correlation over initializations between any two points of the grid."""
+        """Return the smallest correlation, over initializations, between any two points of the grid."""
         return float(correlation_over_draws(self.gradients[name]).min())
 
 
 def measure(draws: int = 200, shown: int = 20, theorem_draws: int = 20, points: int = 256) -> Measurement:
-    """All nets of the laboratory; the paper averages its autocorrelations over 20 draws (`shown`)."""
+    """Measure all nets; like the paper, average autocorrelations over 20 draws (`shown`)."""
     gradients = {name: derivatives(net, draws, points) for name, net in NETS.items()}
     gradients |= {name: derivatives(net, shown, points) for name, net in CONTROLS.items()}
     gradients |= {"white noise": white_noise(draws, points), "brown noise": brown_noise(draws, points)}
     return Measurement(gradients, shown, measure_laws(theorem_draws))
 
 
-def measure_laws(draws: int) -> dict[str, Law]:
-    """The paper's theorems 1 to 3 against nets of width 200 on independent inputs."""
-    plain, residual, deep = (1, 2, 4, 6, 8), (1, 2, 4, 8, 12), (1, 4, 16, 32, 50)
-
-    def law(family: str, normalization: str, scale: float, formula: str, predicted: dict[int, float]) -> Law:
-        measured = {
-            depth: independent_input_correlation(family, depth, normalization, scale, draws) for depth in predicted
-        }
-        return Law(family, normalization, scale, formula, predicted, measured)
-
-    halving = {depth: 0.5**depth for depth in plain}
-    three_quarters = {depth: 0.75**depth for depth in residual}
-
-    def root(scale: float) -> dict[int, float]:
-        return {depth: 1 / math.sqrt(1 + scale**2 * depth) for depth in deep}
-
-    return {
-        "plain, BN": law("plain", "batch", 0.0, "1/2ᴸ", halving),
-        "plain, not centred": law("plain", "none", 0.0, "1/2ᴸ", halving),
-        "residual, no BN": law("residual", "none", 1.0, "(3/4)ᴸ", three_quarters),
-        "residual, BN, β = 1": law("residual", "batch", 1.0, "1/√(1 + β²L)", root(1.0)),
-        "residual, BN, β = 0.1": law("residual", "batch", BRANCH_SCALE, "1/√(1 + β²L)", root(BRANCH_SCALE)),
-    }
-
-
 def statements(measured: Measurement) -> tuple[Statement, ...]:
     plain, residual = "24 layers, plain", "50 layers, residual"
-    laws = measured.laws
     return (
         Statement(
             "residual_above_plain",
@@ -161,48 +120,7 @@ def statements(measured: Measurement) -> tuple[Statement, ...]:
             "≥",
             0.4,
         ),
-        Statement(
-            "halving_holds",
-            "theorem 1, plain: correlation 1/2ᴸ. With BatchNorm, largest deviation for L ≤ 6, as a share",
-            max(abs(laws["plain, BN"].deviation(depth)) for depth in (1, 2, 4, 6)),
-            "≤",
-            0.25,
-        ),
-        Statement(
-            "halving_fails_uncentred",
-            "theorem 1 without centering or BatchNorm fails: measured over predicted at L = 8",
-            laws["plain, not centred"].deviation(8) + 1,
-            "≥",
-            4.0,
-        ),
-        Statement(
-            "three_quarters_holds",
-            "theorem 2, residual without BatchNorm: (3/4)ᴸ. Largest deviation for L ≤ 2, as a share",
-            max(abs(laws["residual, no BN"].deviation(depth)) for depth in (1, 2)),
-            "≤",
-            0.1,
-        ),
-        Statement(
-            "three_quarters_fails",
-            "beyond, it fails: measured over predicted at L = 8",
-            laws["residual, no BN"].deviation(8) + 1,
-            "≥",
-            1.5,
-        ),
-        Statement(
-            "root_holds_small",
-            "theorem 3, residual with BatchNorm, as 1/√(1 + β²L). At β = 0.1, largest deviation for L ≤ 50, as a share",
-            max(abs(laws["residual, BN, β = 0.1"].deviation(depth)) for depth in (1, 4, 16, 32, 50)),
-            "≤",
-            0.06,
-        ),
-        Statement(
-            "root_holds_one",
-            "at β = 1, largest deviation for L ≤ 32, as a share",
-            max(abs(laws["residual, BN, β = 1"].deviation(depth)) for depth in (1, 4, 16, 32)),
-            "≤",
-            0.45,
-        ),
+        *law_statements(measured.laws),
     )
 
 
@@ -220,9 +138,8 @@ def draw(measured: Measurement) -> Figure:
         height=7.8,
         height_ratios=(2, 3.2, 4.6),
     )
-    levels = colormaps["viridis"].resampled(
-        10
-    )  # steps of 0.1: the noise of 200 draws is one colour, and the file small
+    # In steps of 0.1 the noise of 200 draws is one colour, and the file stays small.
+    levels = colormaps["viridis"].resampled(10)
     for name in columns:
         gradient, matrix = axes[f"gradient {name}"], axes[f"correlation {name}"]
         gradient.plot(
@@ -237,7 +154,7 @@ def draw(measured: Measurement) -> Figure:
     axes[f"correlation {columns[0]}"].set_ylabel("correlation, x′")
     figure.colorbar(image, ax=axes[f"correlation {columns[-1]}"], fraction=0.05, ticks=[0, 0.5, 1], format="%g")
     _draw_autocorrelation(axes["autocorrelation"], measured)
-    _draw_laws(axes["laws"], measured.laws)
+    draw_laws(axes["laws"], measured.laws)
     return figure
 
 
@@ -261,27 +178,6 @@ def _draw_autocorrelation(axis: Axes, measured: Measurement) -> None:
         yticks=[0, 0.5, 1],
     )
     axis.legend(ncols=2, loc="upper right", fontsize=7.5)
-
-
-def _draw_laws(axis: Axes, laws: dict[str, Law]) -> None:
-    colours = (style.PLAIN, style.PURPLE, style.GREEN, style.SKY, style.RESIDUAL)
-    for (name, law), colour in zip(laws.items(), colours, strict=True):
-        means, errors = zip(*law.measured.values(), strict=True)
-        axis.errorbar(
-            list(law.measured), means, yerr=errors, color=colour, marker="o", markersize=3.5, linestyle="none"
-        )
-        axis.plot(list(law.predicted), list(law.predicted.values()), color=colour, label=f"{name}: {law.formula}")
-    axis.set(
-        title="two independent inputs (dots: measured, lines: theorem)",
-        xscale="log",
-        yscale="log",
-        ylim=(2e-3, 1.3),
-        xlabel="hidden layers L",
-        ylabel="correlation of gradients",
-    )
-    axis.set_xticks([1, 2, 4, 8, 16, 32, 50], ["1", "2", "4", "8", "16", "32", "50"])
-    axis.minorticks_off()
-    axis.legend(loc="lower left", fontsize=7.5)
 
 
 def section(measured: Measurement) -> Section:

@@ -1,4 +1,4 @@
-"""How figures look: one palette, safe for colour-blind readers (Okabe & Ito 2008), text kept as text."""
+"""The look of the figures: a palette for colour-blind readers too (Okabe & Ito 2008), and text kept as text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SKY, ORANGE, BLACK, GREY = "#56B4E9", "#E69F00", "#000000", "#777777"
 RESIDUAL, PLAIN = BLUE, VERMILION
 BLUE_BY_DEPTH = ("#9ecae1", "#4292c6", "#2171b5", "#08306b")
 VERMILION_BY_DEPTH = ("#fdbe85", "#fd8d3c", "#e6550d", "#8c2d04")
-"""Light to dark with depth, for up to four depths."""
+"""Both go from light to dark with depth, for up to four depths."""
 
 SETTINGS: dict[Any, Any] = {
     "font.size": 9.0,
@@ -40,7 +40,7 @@ SETTINGS: dict[Any, Any] = {
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Draw and save figures with these settings; the caller's are put back."""
+    """Apply `SETTINGS` to figures that are drawn and saved in the block, and restore the caller's afterwards."""
     with mpl.rc_context(SETTINGS):
         yield
 
@@ -48,7 +48,7 @@ def drawing() -> Iterator[None]:
 def figure(
     title: str, columns: int, rows: int = 1, height: float = 3.6, width_ratios: Sequence[float] | None = None
 ) -> tuple[Figure, list[Axes]]:
-    """A figure 10 inches wide whose title states the finding, and its axes in reading order."""
+    """Make a figure 10 inches wide whose title states the finding; return it and its axes in reading order."""
     made = Figure(figsize=(10, height), layout="constrained")
     axes = made.subplots(rows, columns, squeeze=False, width_ratios=width_ratios)
     made.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
@@ -58,7 +58,7 @@ def figure(
 def mosaic(
     title: str, layout: list[Any], height: float, height_ratios: Sequence[float] | None = None
 ) -> tuple[Figure, dict[str, Axes]]:
-    """The same with axes of different sizes, by name, as `Figure.subplot_mosaic` lays them out."""
+    """Make such a figure with axes of different sizes, by name, as `Figure.subplot_mosaic` lays them out."""
     made = Figure(figsize=(10, height), layout="constrained")
     axes = made.subplot_mosaic(layout, height_ratios=height_ratios)
     made.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")

@@ -1,4 +1,4 @@
-"""1. Vanishing: what a sigmoid's derivative does to the gradient of a deep chain."""
+"""Section 1, vanishing: what a sigmoid's derivative does to the gradient of a deep chain."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statistics import geometric_mean
 import numpy as np
 from matplotlib.figure import Figure
 
-from models.chains import Chain, ChainGradients, decades_per_layer, gradients
+from models.networks.chains import Chain, ChainGradients, decades_per_layer, gradients
 from models.phenomena import style
 from models.phenomena.section import Section, Statement, number, table
 
@@ -20,7 +20,7 @@ LARGEST_SLOPE = 0.25
 
 @dataclass(frozen=True)
 class Measurement:
-    """Chains by (activation, depth), several draws each."""
+    """Several draws of every chain, by (activation, depth)."""
 
     draws: dict[tuple[str, int], list[ChainGradients]]
 
@@ -29,17 +29,17 @@ class Measurement:
         return max(depth for _, depth in self.draws)
 
     def slope(self, activation: str, depth: int) -> float:
-        """Mean over draws of the change of ‖dL/dz‖ towards the input, in decades per layer."""
+        """Return by how much ‖dL/dz‖ changes towards the input, in decades per layer, mean over draws."""
         slopes = [decades_per_layer(draw.activation_gradient) for draw in self.draws[activation, depth]]
         return sum(slopes) / len(slopes)
 
     def fall(self, activation: str, depth: int) -> float:
-        """Geometric mean over draws of first over last layer's ‖dL/dz‖."""
+        """Return the first layer's ‖dL/dz‖ over the last layer's, geometric mean over draws."""
         ratios = (draw.activation_gradient[0] / draw.activation_gradient[-1] for draw in self.draws[activation, depth])
         return geometric_mean(ratios)
 
     def largest_share_of_bound(self) -> float:
-        """Largest ‖dL/dz_l‖ / (0.25·‖W_{l+1}‖₂·‖dL/dz_{l+1}‖) over layers and draws of the sigmoid chains."""
+        """Return the largest ‖dL/dz_l‖ / (0.25·‖W_{l+1}‖₂·‖dL/dz_{l+1}‖) over layers and draws of sigmoid chains."""
         return max(
             here / (LARGEST_SLOPE * spectral * above)
             for (activation, _), draws in self.draws.items()
@@ -51,17 +51,17 @@ class Measurement:
         )
 
     def bound_slope(self, depth: int) -> float:
-        """Decades per layer that the bound 0.25·‖W‖₂ allows the sigmoid chain to lose at least."""
+        """Return the slope, in decades per layer, of the bound 0.25·‖W‖₂ with the largest ‖W‖₂ of the draws."""
         spectral = [norm for draw in self.draws["sigmoid", depth] for norm in draw.spectral_norm]
         return math.log10(LARGEST_SLOPE * max(spectral))
 
     def lost_in_single_precision(self, depth: int) -> int:
-        """Layers of the first sigmoid draw whose sum of squares is 0 in float32, though no gradient is."""
+        """Count layers of the first sigmoid draw whose sum of squares is 0 in float32, though no gradient is."""
         return sum(square == 0 for square in self.draws["sigmoid", depth][0].single_precision_square)
 
 
 def measure(depths: tuple[int, ...] = (5, 10, 20, 40), draws: int = 8) -> Measurement:
-    """Sigmoid, tanh and ReLU chains, each as it is usually initialized."""
+    """Measure sigmoid, tanh and ReLU chains, each as it is usually initialized."""
     return Measurement(
         {
             (activation, depth): [gradients(Chain(activation, depth), seed) for seed in range(draws)]
@@ -72,7 +72,7 @@ def measure(depths: tuple[int, ...] = (5, 10, 20, 40), draws: int = 8) -> Measur
 
 
 def statements(measured: Measurement) -> tuple[Statement, ...]:
-    """What the section claims; a factor of 10 per layer would be one decade."""
+    """State what the section claims; one decade per layer is a factor of 10 per layer."""
     depth = measured.deepest
     return (
         Statement(

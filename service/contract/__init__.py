@@ -1,1 +1,1 @@
-"""What `export` and the service share: what a bundle is, how a graph is run, what its norms mean."""
+"""What `export` and the service share: what a bundle is, how its graphs are run, what their outputs mean."""

@@ -2,35 +2,35 @@
 
     <bundles>/<name>/bundle.json              or, with versions, <bundles>/<name>/<version>/bundle.json
                      weights.bin              every stored weight, once; all graphs refer to it
-                     forward.onnx …           one graph per set of outputs (`GraphName`): the forward graph,
-                                              and of the others those that run
-                     reference.npz            fitted statistics for scores, where there are any
+                     forward.onnx …           one graph per set of outputs (`GraphName`): always the forward
+                                              graph, and those of the others that can run
+                     reference.npz            statistics that scores need, if they could be fitted
 
-Every graph has the free axis N (samples) first in its inputs and outputs, and is otherwise static.
-With L layers (`Bundle.layers`, in forward order), B of which have a bias, P other parameters,
-K labels, and C the sum of `Layer.channels`, the tensors are:
+The first axis of every input and output is the free axis N (samples), except for batch_square; all other axes are
+static. With L layers (`Bundle.layers`, in forward order), of which B have a bias, P other parameters, K labels, and
+C the sum of `Layer.channels`, the tensors are:
 
     input            float32 [N, channels, height, width]   preprocessed ([N, h, w, c] for layout nhwc)
     label            int64   [N]      class of the loss; -1 takes the predicted class
-    cotangent_scale  float32 [N]      dL/dlogits is multiplied by it (powers of two); all squares
-                                      come out multiplied by its square, gradients by itself
+    cotangent_scale  float32 [N]      factor of dL/dlogits, a power of two; every square comes out
+                                      multiplied by its square, every gradient by the factor itself
     logits           float32 [N, K]
     activation_square, weight_square, scaled_square      float32 [N, L]
-                     squared L2 norms per sample, of the summed per-sample losses: of dL/d(layer
-                     output), of dL/dW, and Σ_c ‖W_c‖²·‖dW_c‖² over output channels c
+                     squared L2 norms per sample, where L is the sum of the per-sample losses: of
+                     dL/d(layer output), of dL/dW, and Σ_c ‖W_c‖²·‖dW_c‖² over output channels c
     bias_square      float32 [N, B]   in the order of the layers that have `bias` true
     other_square     float32 [N, P]   in the order of `Bundle.other_parameters`
     batch_square     float32 [L]      ‖Σ_n dW_n‖², for one cotangent_scale common to all samples
     input_gradient   float32 [N, channels, height, width]   (in the layout of `input`)
-    features         float32 [N, D]   what the last linear layer reads; only where `features` is D
+    features         float32 [N, D]   input of the last linear layer; present where `features` is D
     activation_mean, activation_variance, activation_zero_share   float32 [N, L]
-                     over a layer's own output (mean, variance) and over the rectifier that
-                     follows it (share of exact zeros; 0 where there is none)
-    channel_peak     float32 [N, C]   largest value per channel of the rectifier that follows, over
-                     all positions; a layer without a rectifier has `channels` 0 and no columns
-    map/<layer>      float32 [N, c, h, w]   the layer's output after its rectifier, where it has one
+                     mean and variance are of a layer's own output; zero_share is the share of exact
+                     zeros in the output of the rectifier that follows it (0 without a rectifier)
+    channel_peak     float32 [N, C]   largest value of each channel of the rectifier that follows,
+                     over all positions; a layer without a rectifier has no columns (`channels` 0)
+    map/<layer>      float32 [N, c, h, w]   the layer's output, after its rectifier if it has one
 
-This file imports nothing else of the project: `export` writes bundles with it, `service` reads them.
+`export` writes bundles by this schema and the service reads them by it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-
-SCHEMA_VERSION = 1
 
 GraphName = Literal[
     "forward",  # input → logits, and features where there are any
@@ -62,11 +60,11 @@ class Schema(BaseModel):
 
 
 class InputSpec(Schema):
-    """From a decoded RGB image to the tensor `input`.
+    """How a decoded RGB image becomes the tensor `input`.
 
-    Resize and crop are torchvision's `Resize` and `CenterCrop` on PIL images (`resize` is the
-    shorter side; None resizes straight to height × width). Then per channel, with the pixel in
-    0…255: value = ((pixel / 255) - mean) / std · scale.
+    The image is resized and cropped as torchvision's `Resize` and `CenterCrop` do with PIL images: `resize` is the
+    length of the shorter side, and None resizes straight to height × width. Then, per channel and with pixels in
+    0…255: value = ((pixel / 255) - mean) / std · scale. `mean` and `std` are for RGB, whatever `channel_order` is.
     """
 
     height: PositiveInt
@@ -84,7 +82,7 @@ class InputSpec(Schema):
 
 
 class Architecture(Schema):
-    """What kind of network this is; `depth` counts weighted layers."""
+    """Kind of network; `depth` counts the weighted layers."""
 
     family: Literal["residual", "plain", "imported"]
     depth: PositiveInt
@@ -93,7 +91,7 @@ class Architecture(Schema):
 
 
 class Layer(Schema):
-    """One weight of two or more axes in a Conv, ConvTranspose, Gemm or constant-operand MatMul."""
+    """One weight of two or more axes of a Conv, a ConvTranspose, a Gemm, or a MatMul with a constant operand."""
 
     name: str = Field(description="the weight's name without `.weight`")
     operator: str
@@ -109,7 +107,7 @@ class Layer(Schema):
 
 
 class OtherParameter(Schema):
-    """A trained tensor that is no layer: normalization scale or shift, embedding, free parameter."""
+    """A trained tensor that is not a layer: scale or shift of a normalization, embedding, free parameter."""
 
     name: str
     operator: str
@@ -117,7 +115,7 @@ class OtherParameter(Schema):
 
 
 class Graph(Schema):
-    """One ONNX file of the bundle and the tensors it takes and gives, in order."""
+    """One ONNX file of the bundle, with its inputs and outputs in order."""
 
     file: str
     inputs: tuple[str, ...]
@@ -125,7 +123,7 @@ class Graph(Schema):
 
 
 class ParityCheck(Schema):
-    """One measured agreement with the reference, and the bound it had to keep."""
+    """Measured difference to a reference, and the bound that it had to stay below."""
 
     quantity: str
     reference: str
@@ -136,7 +134,7 @@ class ParityCheck(Schema):
 
 
 class EpochRecord(Schema):
-    """One epoch of training; `train_*` as seen while training (augmented images)."""
+    """One epoch of training; `train_*` were measured during training, on augmented images."""
 
     epoch: PositiveInt
     learning_rate: float
@@ -149,7 +147,7 @@ class EpochRecord(Schema):
 
 
 class FinalRecord(Schema):
-    """The finished network on both splits, without augmentation."""
+    """Loss and error of the finished network on both splits, without augmentation."""
 
     train_loss: float | None
     train_error: float
@@ -158,7 +156,7 @@ class FinalRecord(Schema):
 
 
 class TrainingRecord(Schema):
-    """How the weights came to be."""
+    """How the weights were trained."""
 
     data_set: str
     recipe: dict[str, Any]
@@ -174,20 +172,20 @@ class Baseline(Schema):
     quantiles: tuple[float, ...] = Field(description="the probabilities, e.g. 0.01, 0.5, 0.99")
     scaled_gradient_norm: dict[str, tuple[float, ...]] = Field(description="layer → values at `quantiles`")
     activation_gradient_norm: dict[str, tuple[float, ...]]
-    dead_fraction: dict[str, float] = Field(description="layer → share of channels zero on every one of the images")
+    dead_fraction: dict[str, float] = Field(description="layer → fraction of channels that are zero on all the images")
 
 
 class Separability(Schema):
-    """By layer, the share of labelled images that lie nearest to their own class's mean in the layer's output."""
+    """Share of labelled images whose output of a layer is nearest to the mean of their own class, by layer."""
 
-    fitted: PositiveInt = Field(description="images that the class means are of")
-    judged: PositiveInt = Field(description="other images, which the shares are of")
+    fitted: PositiveInt = Field(description="images from which the class means are computed")
+    judged: PositiveInt = Field(description="other images, for which the shares are measured")
     chance: Finite = Field(description="the share without any separation")
     nearest_mean: dict[str, Finite] = Field(description="layer → share; maps averaged over a 2 × 2 grid")
 
 
 class Bundle(Schema):
-    """The contents of `bundle.json`."""
+    """Content of `bundle.json`."""
 
     schema_version: Literal[1] = 1
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")

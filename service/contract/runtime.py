@@ -1,4 +1,4 @@
-"""ONNX Runtime, and which processor it really uses. The only file that imports onnxruntime."""
+"""Sessions of ONNX Runtime, and which processor they really run on. The only file that imports onnxruntime."""
 
 from __future__ import annotations
 
@@ -11,50 +11,58 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read on import: its wheels report usage over the network
+from service.contract.arrays import Array
+from service.output.system_errors import system_reason
+
+# ONNX Runtime reports its use over the network unless this is set when it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
-
-Array = NDArray[Any]
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 
-
+# ONNX Runtime raises the same exception for all kinds of failure; only the message tells them apart.
 SHORT_OF_MEMORY = re.compile(
     r"bad_alloc|failed to allocate|out of memory|CUDA(_ERROR_|BLAS_STATUS_)\w*ALLOC", re.IGNORECASE
 )
 SYSTEM_ERROR = re.compile(r"system error number (\d+)")
-"""How ONNX Runtime, whose exceptions tell kinds of failure apart only in words, says these."""
 
 
 class ProviderUnavailable(Exception):
-    """The execution provider that was asked for cannot be had; the message says what is missing."""
+    """The execution provider that was asked for cannot be used; the message says what is missing."""
 
 
 class RunCancelled(Exception):
-    """The run was stopped because nobody waits for it any more."""
+    """The run was stopped because nobody waits for its result any more."""
 
 
-def may_pass(error: Exception) -> str | None:
-    """Why the same may work later, in words, where it failed for want of memory or by an error of the system."""
+def passing_reason(error: Exception) -> str | None:
+    """Return why loading or running failed, in words, if the reason may pass; None if it would fail again.
+
+    A shortage of memory and an error of the operating system may pass. A graph that is wrong stays wrong.
+    """
     if isinstance(error, MemoryError) or SHORT_OF_MEMORY.search(str(error)):
         return "there is not enough memory"
     if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    number = SYSTEM_ERROR.search(str(error))
-    return os.strerror(int(number[1])) if number else None
+        return system_reason(error)
+    found = SYSTEM_ERROR.search(str(error))
+    return os.strerror(int(found[1])) if found else None
 
 
 class RunHandle:
-    """A run in progress that another thread may stop (between two nodes of the graph)."""
+    """A run in progress, which another thread may stop; the runtime looks at it between two nodes of the graph."""
 
     __slots__ = ("_options",)
 
     def __init__(self, *, gives_memory_back: bool = False, quiet: bool = False) -> None:
-        """`quiet`: the runtime writes no line of its own where the run fails."""
+        """Prepare a run.
+
+        Args:
+            gives_memory_back: return the memory that the run took to the system afterwards.
+            quiet: keep the runtime from writing a line of its own if the run fails.
+        """
         self._options = ort.RunOptions()
         if quiet:
             self._options.log_severity_level = 4
@@ -70,7 +78,7 @@ class RunHandle:
 
 
 class Session:
-    """One graph, ready to run; `run` may be called from several threads at once."""
+    """One graph that is ready to run; several threads may call `run` at the same time."""
 
     def __init__(self, session: ort.InferenceSession) -> None:
         self._session = session
@@ -80,10 +88,10 @@ class Session:
         self.provider: str = session.get_providers()[0]
 
     def run(self, feeds: Mapping[str, Array], handle: RunHandle | None = None) -> dict[str, Array]:
-        """Every output of the graph by name.
+        """Run the graph and return all its outputs by name.
 
         Raises:
-            RunCancelled: `handle` was stopped before or meanwhile.
+            RunCancelled: `handle` was stopped, before the run or during it.
             Exception: whatever the runtime raises for these inputs.
         """
         try:
@@ -96,18 +104,18 @@ class Session:
 
 
 class Runtime:
-    """Opens sessions on one execution provider, chosen once and never changed silently."""
+    """Opens sessions on one execution provider, which is chosen once and never changed silently."""
 
     def __init__(self, wanted: Literal["auto", "cpu", "cuda"]) -> None:
-        """Raises `ProviderUnavailable` if `wanted` is cuda and there is none."""
+        """Choose the provider; raise `ProviderUnavailable` if `wanted` is cuda and CUDA does not work here."""
         _share_memory_between_sessions()
         self.provider, self.reason = _choose_provider(wanted)
 
     def open(self, graph: Path) -> Session:
-        """The graph in one file (external weights are looked for beside it).
+        """Open the graph in one file; the runtime finds external weights in the same folder.
 
         Raises:
-            ProviderUnavailable: the runtime silently took another provider than `self.provider`.
+            ProviderUnavailable: the runtime silently chose another provider than `self.provider`.
             Exception: whatever the runtime raises for a file it cannot load.
         """
         session = Session(ort.InferenceSession(str(graph), _session_options(), providers=self._providers()))
@@ -121,9 +129,10 @@ class Runtime:
 
 @cache
 def _share_memory_between_sessions() -> None:
-    """One arena for all sessions of the process instead of one each, which grows only by what is asked for.
+    """Have all sessions of the process allocate from one arena, which grows only by what is asked for.
 
-    Fourteen sessions of two 20-layer nets, each run at batch 8: 214 MB resident instead of 488.
+    By default each session has its own. Fourteen sessions of two 20-layer nets, each run at batch 8, take 214 MB of
+    resident memory this way instead of 488 MB.
     """
     memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     grow_as_requested = {"max_mem": 0, "arena_extend_strategy": 1}
@@ -132,7 +141,11 @@ def _share_memory_between_sessions() -> None:
 
 
 def _session_options() -> ort.SessionOptions:
-    """One thread per run and none that spins: several runs at a time use the cores better (DESIGN.md, 7)."""
+    """Return options for runs of one thread each, which does not spin.
+
+    Under load, several one-thread runs side by side finish more images than one run on several threads, and a thread
+    that spins while it waits takes a core from the others.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -145,7 +158,7 @@ def _session_options() -> ort.SessionOptions:
 
 
 def _choose_provider(wanted: Literal["auto", "cpu", "cuda"]) -> tuple[str, str]:
-    """The provider and, in words, why."""
+    """Return the provider, and in words why it was chosen."""
     if wanted == "cpu":
         return CPU, "asked for"
     missing = _missing_for_cuda()
@@ -157,7 +170,7 @@ def _choose_provider(wanted: Literal["auto", "cpu", "cuda"]) -> tuple[str, str]:
 
 
 def _missing_for_cuda() -> str | None:
-    """What keeps CUDA from working here, in words; None if it works."""
+    """Return what keeps CUDA from working here, in words; None if it works."""
     if CUDA not in ort.get_available_providers():
         return "this onnxruntime was built without CUDA (onnxruntime-gpu has it: the extra `gpu`)"
     try:
@@ -174,7 +187,7 @@ def _missing_for_cuda() -> str | None:
 
 
 def zeros_for(session: Session, batch: int) -> dict[str, Array]:
-    """Inputs of the right shapes for a warm-up run: grey images, predicted class, scale 1."""
+    """Return inputs of the right shapes for a warm-up run: zeros as images, the predicted class, scale 1."""
     feeds: dict[str, Array] = {}
     for name, shape in session.input_shapes.items():
         dimensions = (batch, *shape[1:])

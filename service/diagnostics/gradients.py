@@ -1,47 +1,49 @@
-"""`/diagnostics/gradients`: from measured norms to the answer, layer by layer."""
+"""The answer of `POST /diagnostics/gradients`: from measured norms to samples, layers and the verdict."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.contract.bundle_schema import Bundle, Layer
-from service.contract.dead import dead_shares
-from service.contract.norms import SATURATED, logit_gradients, loss_labels, losses, probabilities
+from service.contract.arrays import Array, Float64
+from service.contract.bundle_schema import Bundle
+from service.contract.dead_channels import dead_fractions
+from service.contract.loss import (
+    LEAST_LOGIT_GRADIENT,
+    logit_gradient_norms,
+    loss_labels,
+    losses,
+    probabilities,
+)
 from service.diagnostics.baseline import layer_baselines, unlike_itself
-from service.diagnostics.schemas import (
+from service.diagnostics.schemas.gradients import (
     LayerActivations,
     LayerBaseline,
     LayerGradients,
     NoiseScale,
     OtherParameterGradients,
     SampleLoss,
-    State,
     UnlikeItself,
-    Verdict,
 )
+from service.diagnostics.schemas.verdict import State, Verdict
 from service.diagnostics.verdicts.evidence import Activations, Evidence
 from service.diagnostics.verdicts.verdict import Thresholds, judge
-
-Array = NDArray[Any]
-Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was run for N samples: `service.contract.norms.measure` of a gradient graph, and more where asked for.
+    """Outputs of the graphs that were run for N samples.
 
     Args:
-        norms: outputs of `measure`, at least logits, activation, weight and scaled norms.
+        norms: outputs of `service.contract.norms.measure`, at least logits, activation, weight and scaled norms.
         labels: class of each loss, int64 [N]; −1 for the predicted one.
-        runner_up: `measure` again for the second most probable class, only for `saturated` samples, in order.
+        runner_up: `measure` again for the second most probable class, only of the saturated samples, in order.
         activations: outputs of the `activations` graph.
-        noise: one per layer, when a noise scale was asked for; `total_noise` of all layers together.
+        noise: noise scale of each layer, if it was asked for; `total_noise` is that of all layers together.
     """
 
     norms: Mapping[str, Array]
@@ -54,7 +56,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The parts of the answer that do not depend on who is asked."""
+    """The parts of the answer that do not depend on which model answers, and how it was asked."""
 
     samples: list[SampleLoss]
     layers: list[LayerGradients]
@@ -63,35 +65,51 @@ class Diagnosis:
     verdict: Verdict
 
 
+@dataclass(frozen=True)
+class RelativeNorms:
+    """Norms of N samples and L layers, relative to the gradient that each sample starts with.
+
+    Args:
+        labels: class of each loss, int64 [N].
+        sizes: ‖dL/dlogits‖₂, [N].
+        relative: scaled_gradient_norm / ‖dL/dlogits‖, [N, L]; NaN for a saturated sample.
+        judged: the same, but with saturated samples measured for their runner-up class where that was run, [N, L].
+        silent: bool [N]; samples that are saturated and not measured for another class, so that they say nothing.
+    """
+
+    labels: NDArray[np.int64]
+    sizes: Float64
+    relative: Float64
+    judged: Float64
+    silent: NDArray[np.bool_]
+
+
 def diagnose(bundle: Bundle, measured: Measured, thresholds: Thresholds) -> Diagnosis:
-    """Everything `/diagnostics/gradients` says about these samples."""
+    """Derive all that `/diagnostics/gradients` says of these samples."""
     norms = measured.norms
-    labels = loss_labels(norms["logits"], measured.labels)
-    sizes = logit_gradient_norms(norms["logits"], labels)
-    relative = relative_norms(norms["scaled_gradient_norm"], sizes)
-    dead, dead_images = dead_fractions(bundle, measured.activations)
-    judged, saturated = _by_runner_up(measured, relative, saturated_samples(sizes))
+    numbers = relative_norms_of(measured)
+    dead, dead_images = known_dead_fractions(bundle, measured.activations)
     parameters = np.array([layer.parameters for layer in bundle.layers], np.float64)
     with np.errstate(invalid="ignore"):
         typical = np.median(norms["weight_gradient_norm"], axis=0) / np.sqrt(parameters)
     evidence = Evidence(
         names=[layer.name for layer in bundle.layers],
         depths=[layer.depth for layer in bundle.layers],
-        relative=judged,
-        saturated=saturated,
+        relative=numbers.judged,
+        saturated=numbers.silent,
         dead_fraction=dead,
         dead_images=dead_images,
         mean_gradient=typical,
         activations=_activation_evidence(bundle, measured.activations) if measured.activations is not None else None,
     )
     verdict, states = judge(evidence, thresholds)
-    # A trained net judged on too few images may still be called dead from its own record.
+    # The verdict may use the bundle's record of dead channels; the answer shows only what was measured now.
     measured_dead = dead if measured.activations is not None else np.full(len(bundle.layers), np.nan)
-    # Saturated samples are compared by their runner-up class as well: to be certain is not to be unlike itself.
-    baselines = layer_baselines(bundle.baseline, bundle.layers, judged[~saturated])
-    layers = _layers(bundle, measured, relative, measured_dead, baselines, states)
+    # Saturated samples are compared by their runner-up class: a confident network is not unlike itself.
+    baselines = layer_baselines(bundle.baseline, bundle.layers, numbers.judged[~numbers.silent])
+    layers = _layers(bundle, measured, numbers.relative, measured_dead, baselines, states)
     return Diagnosis(
-        samples=_samples(bundle, norms["logits"], labels, sizes),
+        samples=_samples(bundle, norms["logits"], numbers),
         layers=layers,
         other_parameters=_other_parameters(bundle, norms),
         unlike_itself=(unlike_itself(bundle.baseline, bundle.layers, baselines) if bundle.baseline else None),
@@ -99,38 +117,52 @@ def diagnose(bundle: Bundle, measured: Measured, thresholds: Thresholds) -> Diag
     )
 
 
-def logit_gradient_norms(logits: Array, labels: NDArray[np.int64]) -> Float64:
-    """‖dL/dlogits‖₂ per sample, in float64."""
-    norms: Float64 = np.linalg.norm(logit_gradients(logits, labels), axis=1)
-    return norms
+def relative_norms_of(measured: Measured) -> RelativeNorms:
+    """Divide the scaled norms by ‖dL/dlogits‖, with saturated samples replaced where they were run again."""
+    logits = measured.norms["logits"]
+    labels = loss_labels(logits, measured.labels)
+    sizes = logit_gradient_norms(logits, labels)
+    relative = relative_norms(measured.norms["scaled_gradient_norm"], sizes)
+    saturated = saturated_samples(sizes)
+    if measured.runner_up is None:
+        return RelativeNorms(labels, sizes, relative, relative, saturated)
+    logits = measured.runner_up["logits"]
+    judged = relative.copy()
+    runner_up_sizes = logit_gradient_norms(logits, runner_up_labels(logits))
+    judged[saturated] = relative_norms(measured.runner_up["scaled_gradient_norm"], runner_up_sizes)
+    return RelativeNorms(labels, sizes, relative, judged, np.zeros_like(saturated))
 
 
 def saturated_samples(sizes: Float64) -> NDArray[np.bool_]:
-    """Samples whose dL/dlogits float32 cannot hold: the graph propagates 0 for them."""
-    result: NDArray[np.bool_] = sizes < SATURATED
+    """Return which samples have a dL/dlogits that float32 cannot hold: the graph propagates 0 for them."""
+    result: NDArray[np.bool_] = sizes < LEAST_LOGIT_GRADIENT
     return result
 
 
 def runner_up_labels(logits: Array) -> NDArray[np.int64]:
-    """The second most probable class: a loss for it has a dL/dlogits of about √2, however sure the network is."""
+    """Return the second most probable class of each sample.
+
+    A loss for it has ‖dL/dlogits‖ ≈ √2, however confident the network is.
+    """
     return np.argsort(-logits, axis=1, kind="stable")[:, 1].astype(np.int64)
 
 
 def relative_norms(scaled: Array, sizes: Float64) -> Float64:
-    """scaled_gradient_norm / ‖dL/dlogits‖, [N, L]; NaN for a saturated sample."""
+    """Return scaled_gradient_norm / ‖dL/dlogits‖, [N, L]; NaN for a saturated sample."""
     with np.errstate(divide="ignore", invalid="ignore"):
         relative: Float64 = np.where(saturated_samples(sizes)[:, None], np.nan, scaled / sizes[:, None])
     return relative
 
 
-def dead_fractions(bundle: Bundle, activations: Mapping[str, Array] | None) -> tuple[Float64, int]:
-    """Share of dead channels per layer [L] (NaN without a rectifier) and the images behind it.
+def known_dead_fractions(bundle: Bundle, activations: Mapping[str, Array] | None) -> tuple[Float64, int]:
+    """Return the fraction of dead channels per layer, [L], and the number of images that it is based on.
 
-    From `channel_peak` where the activations were measured, else from the bundle's record.
+    It is computed from `channel_peak` where the activations were measured, else taken from the bundle's record. NaN
+    where neither is known, and for a layer without a rectifier.
     """
     if activations is not None:
         peaks = activations["channel_peak"]
-        return dead_shares(bundle.layers, peaks), len(peaks)
+        return dead_fractions(bundle.layers, peaks), len(peaks)
     if bundle.baseline is None:
         return np.full(len(bundle.layers), np.nan), 0
     recorded = bundle.baseline.dead_fraction
@@ -147,30 +179,10 @@ def _activation_evidence(bundle: Bundle, activations: Mapping[str, Array]) -> Ac
     )
 
 
-def judged_norms(measured: Measured) -> tuple[Float64, NDArray[np.bool_]]:
-    """r [N, L] with saturated samples judged by their runner-up class, and which samples [N] still say nothing."""
-    norms = measured.norms
-    sizes = logit_gradient_norms(norms["logits"], loss_labels(norms["logits"], measured.labels))
-    relative = relative_norms(norms["scaled_gradient_norm"], sizes)
-    return _by_runner_up(measured, relative, saturated_samples(sizes))
-
-
-def _by_runner_up(
-    measured: Measured, relative: Float64, saturated: NDArray[np.bool_]
-) -> tuple[Float64, NDArray[np.bool_]]:
-    """`relative` with the rows of `saturated` samples by their runner-up class, and which still say nothing."""
-    if measured.runner_up is None:
-        return relative, saturated
-    logits = measured.runner_up["logits"]
-    judged = relative.copy()
-    runner_up_sizes = logit_gradient_norms(logits, runner_up_labels(logits))
-    judged[saturated] = relative_norms(measured.runner_up["scaled_gradient_norm"], runner_up_sizes)
-    return judged, np.zeros_like(saturated)
-
-
-def _samples(bundle: Bundle, logits: Array, labels: NDArray[np.int64], sizes: Float64) -> list[SampleLoss]:
-    probability, loss = probabilities(logits), losses(logits, labels)
+def _samples(bundle: Bundle, logits: Array, numbers: RelativeNorms) -> list[SampleLoss]:
+    probability, loss = probabilities(logits), losses(logits, numbers.labels)
     predicted = np.argmax(logits, axis=1)
+    saturated = saturated_samples(numbers.sizes)
     return [
         SampleLoss(
             label=bundle.labels[label],
@@ -179,10 +191,10 @@ def _samples(bundle: Bundle, logits: Array, labels: NDArray[np.int64], sizes: Fl
             probability=float(probability[row, label]),
             predicted_label=bundle.labels[predicted[row]],
             predicted_index=int(predicted[row]),
-            logit_gradient_norm=float(sizes[row]),
-            saturated=bool(sizes[row] < SATURATED),
+            logit_gradient_norm=float(numbers.sizes[row]),
+            saturated=bool(saturated[row]),
         )
-        for row, label in enumerate(labels)
+        for row, label in enumerate(numbers.labels)
     ]
 
 
@@ -206,7 +218,7 @@ def _layers(
     norms, activations = measured.norms, measured.activations
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = norms["weight_gradient_norm"] / np.array([layer.weight_norm for layer in bundle.layers])
-    # By layer, all at once: a conversion for each of them takes longer than the verdict.
+    # All layers are converted to lists at once: one conversion for each of them takes longer than the verdict.
     activation, weight, scaled = [
         norms[f"{kind}_gradient_norm"].T.tolist() for kind in ("activation", "weight", "scaled")
     ]
@@ -232,7 +244,7 @@ def _layers(
             ),
             dead_fraction=None if math.isnan(dead_fraction[column]) else dead_fraction[column],
             noise_scale=measured.noise[column] if measured.noise else None,
-            activations=_activations(layer, column, activations) if activations is not None else None,
+            activations=_activations(column, activations) if activations is not None else None,
             baseline=baselines[column],
             verdict=states[column],
         )
@@ -240,7 +252,7 @@ def _layers(
     ]
 
 
-def _activations(layer: Layer, column: int, activations: Mapping[str, Array]) -> LayerActivations:
+def _activations(column: int, activations: Mapping[str, Array]) -> LayerActivations:
     return LayerActivations(
         mean=activations["activation_mean"][:, column].tolist(),
         variance=activations["activation_variance"][:, column].tolist(),

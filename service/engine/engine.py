@@ -12,22 +12,20 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.bundles.registry import ServedGraph, ServedModel
+from service.contract.arrays import Array
 from service.contract.bundle_schema import GraphName
 from service.engine.execution import RunSlots
 from service.engine.ledger import Ledger
 from service.engine.request_context import RequestContext
 from service.engine.scheduler import Scheduler
 from service.engine.tickets import Job, Outcome, Ticket
-from service.errors import SOON, InternalError, QueueFull, ServiceError, ShuttingDown
+from service.errors import RETRY_AFTER, InternalError, QueueFull, ServiceError, ShuttingDown
 from service.machine.priority import give_way
-
-Array = NDArray[Any]
 
 SHORT_RUN = 0.003
 """Seconds for which a lone request may hold up the event loop."""
@@ -124,7 +122,7 @@ class Engine:
             ServiceError: refused (queue, deadline); `on_outcome` is not called then.
         """
         if self._stopping:
-            raise ShuttingDown("The service is shutting down.", retry_after=SOON)
+            raise ShuttingDown("The service is shutting down.", retry_after=RETRY_AFTER)
         job = Job(graph, images, labels, on_outcome, request)
         tickets = job.tickets
         try:
@@ -173,10 +171,10 @@ class Engine:
         waiting = self.scheduler.waiting_images + self._waiting_for_graphs
         if waiting + images > self.scheduler.max_images:
             raise QueueFull(
-                f"{waiting} images are waiting; the limit is {self.scheduler.max_images}.", retry_after=SOON
+                f"{waiting} images are waiting; the limit is {self.scheduler.max_images}.", retry_after=RETRY_AFTER
             )
         if self._stopping:
-            raise ShuttingDown("The service is shutting down.", retry_after=SOON)
+            raise ShuttingDown("The service is shutting down.", retry_after=RETRY_AFTER)
 
     def _loading_of(self, model: ServedModel, graph: ServedGraph) -> asyncio.Future[None]:
         """Return the one loading of a graph that all its requests wait for."""

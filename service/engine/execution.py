@@ -6,23 +6,22 @@ import asyncio
 import logging
 import threading
 import time
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.bundles.registry import ServedGraph
+from service.contract.arrays import Array
 from service.contract.norms import measure
 from service.contract.runtime import RunCancelled, RunHandle
 from service.engine.ledger import Ledger
 from service.engine.scheduler import Scheduler
 from service.engine.tickets import Batch, Ticket
-from service.errors import SOON, NotReady, RunFailed
-from service.images.preprocess import MAX_PIXELS, decode, normalise
+from service.errors import RETRY_AFTER, NotReady, RunFailed
+from service.images.limits import MAX_PIXELS
+from service.images.preprocess import decode, normalise
 
 log = logging.getLogger("contraflow.engine")
-
-Array = NDArray[Any]
 
 
 class RunSlots:
@@ -116,7 +115,7 @@ def _failure(error: Exception) -> Exception:
 def _run(graph: ServedGraph, members: list[tuple[Ticket, Array]], handle: RunHandle) -> None:
     session = graph.session
     if session is None:
-        raise NotReady(f"The graph {graph.name} of {graph.model} was unloaded.", retry_after=SOON)
+        raise NotReady(f"The graph {graph.name} of {graph.model} was unloaded.", retry_after=RETRY_AFTER)
     tensor = _tensor(graph, [images for _, images in members])
     feeds: dict[str, Array] = {"input": tensor}
     if "label" in session.inputs:

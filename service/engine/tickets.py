@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.bundles.registry import ServedGraph
+from service.contract.arrays import Array
 from service.contract.runtime import RunHandle
 from service.engine.request_context import RequestContext
 from service.errors import InternalError
 
-Array = NDArray[Any]
 Outcome = dict[str, Array] | Exception
 """The outputs of a graph by name, or the reason why there are none."""
 

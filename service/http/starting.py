@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from service.bundles.folder import DESCRIPTION
+from service.output.system_errors import system_reason
 from service.settings import names_of_setting
 
 
@@ -47,4 +48,4 @@ def why_not_bound(error: OSError, host: str, port: int) -> str:
 
 def reason(error: Exception) -> str:
     """Return the system's words for an error."""
-    return getattr(error, "strerror", None) or str(error)
+    return system_reason(error) if isinstance(error, OSError) else str(error)

@@ -1,6 +1,6 @@
-"""Reads what an AV1 stream says of its frames before they are decoded (AV1 specification, 5.3, 5.5 and 5.9).
+"""Size of the frames in an AV1 stream, read without decoding them (AV1 specification, 5.3, 5.5 and 5.9).
 
-A decoder takes memory by these numbers, whatever the file around the stream says.
+A decoder allocates memory by these numbers, whatever the file around the stream says.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from service.images.errors import UndecodableImage
 Bytes = bytes | memoryview
 
 MAX_UNITS: Final = 256
-"""Units (OBUs) of one stream. A picture has three or four of them, one of many layers or tile groups some dozens."""
+"""Most units (OBUs) of one stream. A picture has three or four, one of many layers or tile groups some dozens."""
 _SEQUENCE, _FRAMES = 1, frozenset({3, 6, 7})
-"""Kinds of units: the sequence header; a frame's header, alone, with its tiles, or repeated."""
+"""Types of units: the sequence header; the header of a frame, alone, with its tiles, or repeated."""
 _HEADER: Final = 512
-"""Bytes that the longest sequence header fits in."""
+"""Bytes: the longest sequence header is shorter."""
 _KEY, _SWITCH = 0, 3
 _CHOSEN_BY_FRAME: Final = 2
 
 
 class Bits:
-    """Numbers of so many bits, read one after the other."""
+    """Reads unsigned numbers of any width in bits, one after the other."""
 
     def __init__(self, data: Bytes) -> None:
         self._data = data
         self._position = 0
 
     def take(self, bits: int) -> int:
-        """Raises UndecodableImage where the data ends before."""
+        """Read a number of so many bits; raise `UndecodableImage` if the data ends before."""
         end = self._position + bits
         if end > 8 * len(self._data):
             raise UndecodableImage("The AVIF ends within a number.")
@@ -40,16 +40,17 @@ class Bits:
         return window >> (-end & 7) & ((1 << bits) - 1)
 
     def bytes(self, count: int) -> int:
+        """Read a number of so many bytes, big-endian."""
         return self.take(8 * count)
 
 
 @dataclass(frozen=True)
 class _Sequence:
-    """The fields of a sequence header that the beginning of a frame's header depends on."""
+    """The fields of a sequence header that are needed to read the beginning of a frame's header."""
 
     pixels: int
     most_pixels: int
-    """A frame that says its own size may say as much as fits its bits: decoders do not hold it to `pixels`."""
+    """Pixels of the largest size that a frame can say for itself. Decoders do not hold it to `pixels`."""
     still: bool
     screen_content: int = _CHOSEN_BY_FRAME
     integer_motion: int = _CHOSEN_BY_FRAME
@@ -58,10 +59,10 @@ class _Sequence:
 
 
 def frames(stream: Bytes) -> Iterator[int]:
-    """The most pixels that each frame in the stream can have.
+    """Yield the most pixels that each frame of the stream can have.
 
     Raises:
-        UndecodableImage: a frame without a sequence header before it, or a stream that is broken or in many units.
+        UndecodableImage: no sequence header stands before a frame, or the stream is broken, or has too many units.
     """
     sequence = None
     for kind, content in _units(stream):
@@ -74,14 +75,14 @@ def frames(stream: Bytes) -> Iterator[int]:
 
 
 def _units(stream: Bytes) -> Iterator[tuple[int, Bytes]]:
-    """The kind and the first bytes of every unit."""
+    """Yield the type and the first bytes of every unit."""
     position, count = 0, 0
     while position < len(stream):
         first = stream[position]
         position += 2 if first & 4 else 1
         length = len(stream) - position
         if first & 2:
-            length, shift = 0, 0
+            length, shift = 0, 0  # LEB128: seven bits per byte, the lowest first
             for byte in stream[position : position + 8]:
                 position += 1
                 length |= (byte & 127) << shift
@@ -115,7 +116,7 @@ def _sequence(bits: Bits) -> _Sequence:
 
 
 def _timing(bits: Bits) -> int:
-    """Reads past the timing and the operating points; the bits of the time that every shown frame gives."""
+    """Read past timing and operating points; return how many bits a shown frame spends on its time."""
     take = bits.take
     delay_bits = time_bits = equal_intervals = 0
     if take(1):
@@ -151,7 +152,7 @@ def _frame(bits: Bits, sequence: _Sequence) -> int:
     if sequence.still:
         return sequence.pixels
     if take(1):
-        return 0  # one that was decoded before is shown
+        return 0  # a frame that was decoded before is shown again
     kind, shown = take(2), take(1)
     take(sequence.time_bits if shown else 1)
     if kind != _SWITCH and not (kind == _KEY and shown):

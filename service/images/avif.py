@@ -1,7 +1,7 @@
-"""How many pixels an AVIF makes its decoder hold, by the boxes that it is made of (ISO/IEC 14496-12 and 23008-12).
+"""Pixels that an AVIF makes its decoder hold, by the boxes of the file (ISO/IEC 14496-12 and 23008-12).
 
-The size that the file announces binds nobody: the AV1 streams in it have sizes of their own, and libavif scales each
-to one more. A file that could be read in two ways is refused, lest libavif read it in the other.
+The size that the file announces is not what is decoded: each AV1 stream in it has a size of its own, and libavif
+scales it to yet another. A file that can be read in two ways is refused, because libavif might read it in the other.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from service.images.av1 import Bits, frames
 from service.images.errors import UndecodableImage
 
 MAX_PARTS: Final = 2**13
-"""Boxes, and what items consist of, refer to and have as properties: libavif takes up to 2.4 kB for each."""
+"""Most boxes, extents, references and properties of items together: libavif takes up to 2.4 kB for each."""
 MAX_ITEMS: Final = 2**10
-"""libavif looks for each among all. A grid has 256 at most, and as many for its transparency."""
+"""Most items: libavif searches all of them for each. A grid has at most 256, and as many for its transparency."""
 MAX_SAMPLES: Final = 2**18
-"""Pictures of an animation: libavif lists them all, 48 bytes each, before the first is decoded."""
+"""Most pictures of an animation: libavif lists them all, 48 bytes each, before it decodes the first."""
 MAX_TABLE: Final = 2**20
-"""Bytes of a table of an animation's samples."""
+"""Most bytes of a table of an animation's samples."""
 LEAST_PIXELS: Final = 2**12
-"""A smaller frame counts for as many, as each costs some time."""
+"""Pixels that a smaller frame counts for, because each frame costs some time."""
 
 _UNIQUE = frozenset({b"iinf", b"iloc", b"iref", b"iprp", b"idat", b"grpl"})
 _TABLES = frozenset({b"stsd", b"stco", b"co64", b"stsc", b"stsz", b"stts", b"stss"})
@@ -29,12 +29,13 @@ _NOTHING = memoryview(b"")
 
 
 def decoded_pixels(data: bytes) -> int:
-    """The most pixels, over all frames, layers and planes of transparency, that decoding the first picture can take.
+    """Return the most pixels that decoding the first picture can take, over all frames, layers and transparency.
 
     Raises:
-        UndecodableImage: the boxes are broken, or so many that to read them costs much.
+        UndecodableImage: the boxes are broken, or so many that reading them costs much.
     """
     container = _Container(data)
+    # libavif decodes the items or the tracks by the major brand; under any other brand, assume the worse.
     sources = {b"avif": container.items, b"avis": container.tracks}
     return sources.get(data[8:12], max(sources.values()))
 
@@ -53,7 +54,7 @@ def _pixels(stream: memoryview, scaled: int) -> int:
 
 
 class _Container:
-    """Pixels of the items of the file's `meta` box, and of the first sample of its tracks."""
+    """Pixels of all items of the file's `meta` box, and of the first samples of its tracks."""
 
     def __init__(self, data: bytes) -> None:
         self._data = memoryview(data)
@@ -69,7 +70,7 @@ class _Container:
         _require(self._parts <= MAX_PARTS, f"is made of more than {MAX_PARTS} parts")
 
     def _boxes(self, data: memoryview, outermost: bool = False) -> Iterator[tuple[bytes, memoryview]]:
-        """Name and content of every box; of those outermost, up to the first that is broken, where libavif stops."""
+        """Yield name and content of every box; the outermost up to the first that is broken, where libavif stops."""
         position = 0
         while position < len(data):
             self._count(1)
@@ -104,7 +105,7 @@ class _Container:
         return sum(_pixels(streams[item], scaled.get(item, 0)) for item in coded & streams.keys())
 
     def _item_kinds(self, content: memoryview) -> tuple[set[int], set[int]]:
-        """Identifiers of all items that have a kind, and of those that are AV1 streams."""
+        """Return the identifiers of all items whose kind is given, and of those that are AV1 streams."""
         known, coded = set(), set()
         for _, entry in self._boxes(content[8 if _version(content) else 6 :]):
             fields = Bits(entry)
@@ -116,7 +117,7 @@ class _Container:
         return known, coded
 
     def _references(self, content: memoryview) -> set[int]:
-        """Every item that refers to others, or is referred to."""
+        """Return the identifiers of all items that refer to others or are referred to."""
         known, size = set(), 4 if _version(content) else 2
         for _, reference in self._boxes(content[4:]):
             fields = Bits(reference)
@@ -127,7 +128,7 @@ class _Container:
         return known
 
     def _streams(self, content: memoryview, idat: memoryview) -> dict[int, memoryview]:
-        """The bytes of every item that has a place."""
+        """Return the bytes of every item whose place in the file is given."""
         streams: dict[int, memoryview] = {}
         copied = 0
         fields = Bits(content or bytes(8))
@@ -151,7 +152,7 @@ class _Container:
         return streams
 
     def _scaled_sizes(self, content: memoryview) -> dict[int, int]:
-        """Pixels of the size that each item is scaled to: the largest among its properties."""
+        """Return how many pixels each item is scaled to: by the largest size among its properties."""
         properties: list[int] = []
         scaled: dict[int, int] = {}
         for name, part in self._boxes(content):
@@ -173,7 +174,7 @@ class _Container:
     # ------------------------------------------------ tracks
 
     def _track(self, content: memoryview) -> int:
-        """Pixels of the track's first sample; none if it holds no AV1."""
+        """Return the pixels of the track's first sample; 0 if the track is no AV1."""
         scaled = 0
         tables: dict[bytes, memoryview] = {}
         for name, part in self._boxes(content):

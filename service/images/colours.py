@@ -1,4 +1,4 @@
-"""From the pixels of a file to RGB of 8 bits, by the rules in the docstring of `service/images/preprocess.py`."""
+"""Conversion to RGB of 8 bits, by the rules in the docstring of `service/images/preprocess.py`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
-Pixels = NDArray[np.uint8]
-Array = NDArray[Any]
+from service.contract.arrays import Array, Pixels
 
 _BITS_PER_SAMPLE: Final = 258
 _PHOTOMETRIC: Final = 262
@@ -18,22 +16,22 @@ _SAMPLE_FORMAT: Final = 339
 _WHITE_IS_ZERO: Final = 0
 _SIGNED: Final = 2
 _BAND: Final = 2**18
-"""Pixels that are looked at at a time: little memory, and the interpreter is not held for long."""
-_OF_FEW_BITS: Final = {"L;2": 85, "L;4": 17}
-"""Pillow's names of grey with 2 and 4 bits, and how far it spreads the levels over 0…255."""
+"""Pixels that are converted at a time: this takes little memory, and never holds the interpreter for long."""
+_LEVEL_STEPS: Final = {"L;2": 85, "L;4": 17}
+"""Pillow's raw mode for grey of 2 or 4 bits → distance of two levels when it spreads them over 0…255."""
 
 
 def load(image: Image.Image, reopen: Callable[[], Image.Image]) -> Image.Image:
-    """Decodes the pixels; what a PNG's transparent colour says is put in terms of the decoded levels.
+    """Decode the pixels, and bring the transparent colour of a PNG to the levels of the decoded pixels.
 
-    Of an RGB picture of 16 bits Pillow keeps the upper 8, but the colour is one of 16: `reopen` gives the picture
-    once more, to decode the lower 8.
+    Pillow keeps the upper 8 bits of an RGB picture of 16 bits, while its transparent colour has all 16. `reopen` opens
+    the picture once more, to decode the lower 8 bits too.
     """
     rawmode = _rawmode(image)
     image.load()
     transparent = image.info.get("transparency")
-    if rawmode in _OF_FEW_BITS and isinstance(transparent, int):
-        image.info["transparency"] = transparent * _OF_FEW_BITS[rawmode]
+    if rawmode in _LEVEL_STEPS and isinstance(transparent, int):
+        image.info["transparency"] = transparent * _LEVEL_STEPS[rawmode]
     elif rawmode == "RGB;16B" and isinstance(transparent, tuple):
         lower = reopen()
         lower.tile = [tile._replace(args="RGB;16L") for tile in lower.tile]  # type: ignore[attr-defined]
@@ -47,7 +45,7 @@ def load(image: Image.Image, reopen: Callable[[], Image.Image]) -> Image.Image:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """The loaded picture as RGB: greys of many levels scaled to 8 bits, transparency laid over white."""
+    """Convert a loaded picture to RGB: grey of more than 8 bits is scaled to 8, transparency is laid over white."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I") or image.mode == "F":
@@ -66,7 +64,7 @@ def _rawmode(image: Image.Image) -> str:
 
 
 def _equal(image: Image.Image, levels: list[int]) -> Image.Image:
-    """255 where every channel has its level, else 0."""
+    """Return a mask: 255 where every channel has its level, else 0."""
     mask = Image.new("L", image.size, 255)
     for channel, level in enumerate(levels):
         equal = image.getchannel(channel).point([255 * (value == level) for value in range(256)])
@@ -75,7 +73,7 @@ def _equal(image: Image.Image, levels: list[int]) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Pixels:
-    """Grey of 16 or 32 bits, or float → 8 bits, rounded."""
+    """Scale grey of 16 or 32 bits, or of floats, to 8 bits, rounded."""
     tags = getattr(image, "tag_v2", {})
     transparent = image.info.get("transparency")
     white = _white(image, tags)
@@ -93,7 +91,7 @@ def _eight_bits(image: Image.Image) -> Pixels:
 
 
 def _white(image: Image.Image, tags: Any) -> float:
-    """The value that is white: what the format says, or, where it leaves that open, what the values suggest."""
+    """Return the value that is white: by the format, or by the values where the format leaves it open."""
     bits = _first(tags, _BITS_PER_SAMPLE, 16)
     if image.mode.startswith("I;16"):
         return 2.0**bits - 1
@@ -108,7 +106,7 @@ def _white(image: Image.Image, tags: Any) -> float:
 
 
 def _bands(image: Image.Image, tags: Any) -> Iterator[tuple[int, Array]]:
-    """The values, some rows at a time: the first row's number, and the rows."""
+    """Yield the values some rows at a time: the number of the first row, and the rows."""
     for box in _boxes(image):
         band: Array = np.asarray(image.crop(box))
         if image.mode == "F":
@@ -119,7 +117,7 @@ def _bands(image: Image.Image, tags: Any) -> Iterator[tuple[int, Array]]:
 
 
 def _boxes(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
-    """The picture in bands of whole rows."""
+    """Yield boxes that cut the picture into bands of whole rows."""
     rows = max(1, _BAND // image.width)
     for top in range(0, image.height, rows):
         yield 0, top, image.width, min(image.height, top + rows)

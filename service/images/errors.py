@@ -1,20 +1,14 @@
-"""Why an image is not taken."""
+"""Why an image is refused."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from service.contract.errors import ReportedError
 
 
-class ImageError(Exception):
-    """An image that cannot be taken; the same four attributes as the service's own errors."""
+class ImageError(ReportedError):
+    """An image that cannot be used."""
 
-    status: ClassVar[int] = 422
-    slug: ClassVar[str] = "undecodable-image"
-    title: ClassVar[str] = "The image cannot be decoded"
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail)
-        self.detail = detail
+    status, slug, title = 422, "undecodable-image", "The image cannot be decoded"
 
 
 class EmptyImage(ImageError):

@@ -1,35 +1,27 @@
-"""From the bytes of an image file to the numbers a network reads.
+"""From the bytes of an image file to the tensor that a network reads.
 
     decode     bytes → pixels      uint8 [height, width, channels], resized and cropped for the bundle
     normalise  pixels → tensor     float32, as `InputSpec` says
 
-Rules for pictures that are not plain RGB, the same whatever the file format:
+Rules for pictures that are not plain RGB, the same for every file format:
 
     transparency (RGBA, LA, palette)    laid over white; so is the one transparent colour of a PNG
     palette, 1 bit, grey                converted to RGB
-    grey of 12 or 16 bits               scaled to 8 bits: the largest number that fits is white
-    integer grey of 32 bits, or signed  255 is white if nothing is above; else, of 32 bits, 65535 if nothing is above;
-                                        else the largest number that fits; below zero is black
-    float grey                          0…1 is black…white if nothing is above 1, else 0…255
+    grey of 12 or 16 bits               scaled to 8 bits; the largest number of so many bits is white
+    integer grey of 32 bits, or signed  white is 255 if no value is above it; else 65535 if there are 32 bits and no
+                                        value is above it; else the largest number of so many bits. Negative is black
+    float grey                          0…1 is black…white if no value is above 1, else 0…255
     CMYK, YCbCr, LAB, HSV               Pillow's conversion (no colour profile is applied)
-    animation                           the first frame
-    EXIF orientation                    applied unless the bundle says otherwise (Pillow always does for TIFF)
+    animation                           only the first frame is used
+    EXIF orientation                    applied unless the bundle says otherwise (Pillow always applies it to TIFF)
 
-Files that are damaged where no pixel is are decoded, as browsers do: a JPEG without its end marker, a PNG with a wrong
-checksum in an ancillary chunk (which is left out), AVIF under another brand. One whose pixels are cut short is refused.
+A file whose damage touches no pixel is decoded, as browsers do: a JPEG without its end marker, a PNG with a wrong
+checksum in an ancillary chunk (which is left out), an AVIF under another brand. A file whose pixels are cut short is
+refused.
 
-JPEG is decoded by libjpeg-turbo directly where its pixels equal Pillow's (grey, and YCbCr with the
-usual subsamplings); Pillow decodes everything else, and whatever the direct way refuses. A picture
-is measured by its header before anything is decoded.
-
-    images             here: decode, normalise
-    image_files        what a file says before it is decoded
-    avif, av1          what an AVIF makes its decoder hold, by its boxes and by the streams in them
-    image_colours      to RGB of 8 bits
-    resampling         resize and crop
-    image_errors       why an image is not taken
-
-These files import nothing else of `service` but the schema: the exporter uses them too.
+libjpeg-turbo decodes a JPEG directly where its pixels equal Pillow's: grey, and YCbCr with the usual subsamplings.
+Pillow decodes everything else, and whatever the direct way refuses. The size in the header is checked before anything
+is decoded.
 """
 
 from __future__ import annotations
@@ -42,49 +34,21 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from service.contract.arrays import Pixels
 from service.contract.bundle_schema import InputSpec
 from service.images.colours import as_rgb, load
-from service.images.errors import EmptyImage, ImageError, ImageTooLarge, UndecodableImage, UnknownFormat
-from service.images.files import (
-    EXIF,
-    FORMATS,
-    MAX_PIECES,
-    MAX_PIXELS,
-    MAX_PIXELS_COPIED,
-    check_scans,
-    check_segments,
-    known_format,
-    open_image,
-    pixel_count,
-    quick_pixel_count,
-    signature,
-    with_end_marker,
-)
-from service.images.resampling import as_array, fit, resized_size
-
-__all__ = [
-    "FORMATS",
-    "MAX_PIXELS",
-    "MAX_PIXELS_COPIED",
-    "EmptyImage",
-    "ImageError",
-    "ImageTooLarge",
-    "Pixels",
-    "UndecodableImage",
-    "UnknownFormat",
-    "decode",
-    "normalise",
-    "pixel_count",
-    "quick_pixel_count",
-    "resized_size",
-    "signature",
-    "whole",
-]
-
-Pixels = NDArray[np.uint8]
+from service.images.errors import ImageError, UndecodableImage
+from service.images.files import known_format, open_image, pixel_count
+from service.images.jpeg import EXIF, check_scans, check_segments, with_end_marker
+from service.images.limits import MAX_PIECES, MAX_PIXELS
+from service.images.resampling import as_array, fit
 
 _ORIENTATION_TAG = 0x0112
+
+# Colour space and subsampling for which libjpeg-turbo's pixels equal Pillow's.
 _EQUAL_SUBSAMPLINGS = frozenset({("YCbCr", "444"), ("YCbCr", "422"), ("YCbCr", "420"), ("Gray", "Gray")})
+
+# EXIF orientation → how the decoded pixels [h, w, c] are turned upright.
 _ORIENTATIONS = {
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -97,20 +61,19 @@ _ORIENTATIONS = {
 
 
 def decode(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """The picture in `data`, resized and cropped as the bundle says: uint8 [height, width, channels].
+    """Decode the picture in `data`, resized and cropped as the bundle says: uint8 [height, width, channels].
 
-    Channels are in RGB order (or the one grey channel) whatever `spec.channel_order` is:
-    `normalise` reorders.
+    Channels are RGB, or the one channel of grey, whatever `spec.channel_order` is; `normalise` reorders them.
 
     Raises:
-        ImageError: what is wrong with the file, as one of its subclasses.
+        ImageError: the file cannot be used; the subclass and the message say why.
     """
-    pixels = whole(data, spec, max_pixels)
+    pixels = decode_whole(data, spec, max_pixels)
     return pixels if pixels.shape == (spec.height, spec.width, spec.channels) else fit(pixels, spec)
 
 
-def whole(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """The picture before it is resized and cropped: uint8 [its own height, its own width, channels].
+def decode_whole(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Decode the picture in `data` at its own size: uint8 [height, width, channels].
 
     Raises:
         ImageError: as `decode`.
@@ -120,16 +83,16 @@ def whole(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Pixels:
     if pixels is None:
         pixel_count(data, max_pixels)
         if kind == "JPEG" and (mended := _with_end_marker(data)) is not None:
-            return whole(mended, spec, max_pixels)
+            return decode_whole(mended, spec, max_pixels)
         pixels = _decode_by_pillow(data, kind, spec)
     return pixels
 
 
 def normalise(pixels: Pixels, spec: InputSpec) -> NDArray[np.float32]:
-    """uint8 [n, h, w, c] → the tensor `input`: ((pixel / 255) − mean) / std · scale, in float32.
+    """Make the tensor `input` of pixels, uint8 [n, h, w, c]: ((pixel / 255) − mean) / std · scale, in float32.
 
-    The operations and their order are those of torchvision's `ToTensor` and `Normalize`, so the
-    result is equal to theirs bit for bit.
+    The operations and their order are those of torchvision's `ToTensor` and `Normalize`, so that the result is equal
+    to theirs bit for bit.
     """
     if spec.channel_order == "bgr":
         pixels = pixels[..., ::-1]
@@ -144,13 +107,14 @@ def normalise(pixels: Pixels, spec: InputSpec) -> NDArray[np.float32]:
 
 
 def _in_channel_order(values: tuple[float, ...], spec: InputSpec) -> NDArray[np.float32]:
-    """Mean and std are given for RGB; the tensor may be BGR."""
+    """Put a mean or std, which is given for RGB, into the order of the tensor's channels."""
     return np.array(values[::-1] if spec.channel_order == "bgr" else values, dtype=np.float32)
 
 
 def _decode_jpeg(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels | None:
-    """The pixels by libjpeg-turbo itself, or None where Pillow has to do it, or judge it too large."""
-    if data.count(b"\xff\xe2") > MAX_PIECES:  # libjpeg-turbo keeps every segment that may hold a colour profile
+    """Decode by libjpeg-turbo itself; None where Pillow has to decode, or to refuse an image that is too large."""
+    # libjpeg-turbo keeps every segment that may hold a colour profile (APP2).
+    if data.count(b"\xff\xe2") > MAX_PIECES:
         check_segments(data)
     check_scans(data, max_pixels)
     try:
@@ -164,9 +128,9 @@ def _decode_jpeg(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels | None
     except (ValueError, KeyError):
         return None
     if spec.channels == 1 and colorspace != "Gray":
-        return None  # luma is not quite what Pillow's conversion through RGB gives
+        return None  # luma differs from the grey that Pillow computes from RGB
     if spec.apply_exif_orientation and EXIF in data:
-        check_segments(data)  # Pillow, which is asked for the orientation, lists all of them
+        check_segments(data)  # Pillow reads the orientation, and lists all segments to find it
         turn = _ORIENTATIONS.get(_orientation(data))
         if turn is not None:
             pixels = np.ascontiguousarray(turn(pixels))
@@ -174,10 +138,10 @@ def _decode_jpeg(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels | None
 
 
 def _with_end_marker(data: bytes) -> bytes | None:
-    """A JPEG that lacks its end marker and nothing else, with it; else None.
+    """Return a JPEG that lacks its end marker and nothing else, completed with it; else None.
 
-    Neither decoder's leniency is asked for: both would fill up with grey what was cut off. With the marker there,
-    libjpeg-turbo tells whether it had to.
+    Both decoders have a lenient mode, but it fills pixels that were cut off with grey. With the marker there,
+    libjpeg-turbo reports whether pixels are missing.
     """
     mended = with_end_marker(data)
     if mended is None:
@@ -191,9 +155,9 @@ def _with_end_marker(data: bytes) -> bytes | None:
 
 
 def _least_decoded_size(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
-    """What reduced-scale decoding may go down to: twice the size wanted, so that resizing still averages.
+    """Return the least height and width to decode at: twice the size wanted, so that resizing still averages.
 
-    (0, 0) is the full size. Both sides get the same bound, which keeps for any orientation.
+    (0, 0) stands for the full size. Both sides get the same bound, so that it holds for any orientation.
     """
     if not spec.reduced_jpeg_decoding:
         return 0, 0
@@ -204,7 +168,7 @@ def _least_decoded_size(height: int, width: int, spec: InputSpec) -> tuple[int, 
 def _orientation(data: bytes) -> int:
     try:
         return int(Image.open(io.BytesIO(data), formats=("JPEG",)).getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # a broken EXIF block turns nothing
+    except Exception:  # a broken EXIF block says nothing of the orientation
         return 1
 
 
@@ -217,10 +181,10 @@ def _decode_by_pillow(data: bytes, kind: str, spec: InputSpec) -> Pixels:
         return as_array(image if spec.channels == 3 else image.convert("L"))
     except (MemoryError, ImageError):
         raise
-    except Exception as error:  # Pillow's decoders raise whatever a broken file makes them raise
+    except Exception as error:  # a broken file makes Pillow's decoders raise anything
         raise UndecodableImage(f"The {kind} data is broken or cut short.") from error
 
 
 def _turn_upright(image: Image.Image) -> None:
-    with suppress(Exception):  # a broken EXIF block turns nothing
+    with suppress(Exception):  # a broken EXIF block says nothing of the orientation
         ImageOps.exif_transpose(image, in_place=True)

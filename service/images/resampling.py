@@ -1,30 +1,28 @@
-"""torchvision's `Resize` and `CenterCrop` on PIL images, pixel for pixel, at a cost that no picture's shape sets.
+"""torchvision's `Resize` and `CenterCrop` on PIL images, pixel for pixel, at a bounded cost whatever the shape.
 
-Pillow resizes a picture whole, and then it is cropped, wherever the whole is not much larger than the picture or the
-crop. A picture of extreme shape is enlarged to far more than both: 1 × 10,000 pixels, with 256 for the shorter side,
-become 256 × 2,560,000. There only what the crop keeps is computed, here, in Pillow's own arithmetic: Pillow can
-resize a box of a picture too, but rounds the box to float32, and gives other pixels than the whole picture has.
+Where the resized picture is not much larger than the original or the crop, Pillow resizes it and then it is cropped.
+A picture of extreme shape becomes far larger than both: 1 × 10,000 pixels, with 256 for the shorter side, become
+256 × 2,560,000. Of such a picture only the part that the crop keeps is computed, in this file and in Pillow's own
+arithmetic. Pillow can resize a box of a picture too, but it rounds the box to float32, which gives other pixels.
 
-Such a picture is enlarged along both sides, as their ratio is kept. Pillow then resamples its rows first, rounds to
-8 bits, and resamples the columns of that.
+Resizing keeps the ratio of the sides, so such a picture is enlarged along both. Pillow then resamples along the rows,
+rounds to 8 bits, and resamples along the columns of that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.contract.arrays import Array, Float64, Pixels
 from service.contract.bundle_schema import InputSpec
 
-Pixels = NDArray[np.uint8]
-
 PLENTY = 2**21
-"""Pixels that any resized picture may have: 16 MiB for both of Pillow's passes, and at most as much for its weights."""
+"""Pixels that a resized picture may always have: both of Pillow's passes take 16 MiB, its weights no more than that."""
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -33,12 +31,12 @@ _RESAMPLING = {
 }
 _WEIGHT_BITS = 22
 _STEPS = 2**16
-"""Positions of `nearest` that are added up at a time."""
+"""Positions that `nearest` adds up at a time."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """Along one side, `size` pixels are resized to `resized`, of which the crop keeps `count` from `first` on."""
+    """Plan for one side: `size` pixels are resized to `resized`, and the crop keeps `count` of them from `first` on."""
 
     size: int
     resized: int
@@ -47,7 +45,7 @@ class Side:
 
 
 def fit(pixels: Pixels, spec: InputSpec) -> Pixels:
-    """The picture, resized and cropped: uint8 [h, w, c] → [spec.height, spec.width, c]."""
+    """Resize and crop a picture: uint8 [h, w, c] → [spec.height, spec.width, c]."""
     height, width = pixels.shape[:2]
     resized_width, resized_height = resized_size(width, height, spec)
     rows = _side(height, resized_height, spec.height)
@@ -60,7 +58,7 @@ def fit(pixels: Pixels, spec: InputSpec) -> Pixels:
 
 
 def resized_size(width: int, height: int, spec: InputSpec) -> tuple[int, int]:
-    """Width and height after `Resize`: the shorter side becomes `spec.resize`, the longer is cut to whole pixels."""
+    """Return width and height after `Resize`: the shorter side becomes `spec.resize`, the longer is rounded down."""
     if spec.resize is None:
         return spec.width, spec.height
     if width <= height:
@@ -69,7 +67,7 @@ def resized_size(width: int, height: int, spec: InputSpec) -> tuple[int, int]:
 
 
 def as_array(image: Image.Image) -> Pixels:
-    """uint8 [h, w, c]; the one channel of grey has an axis too."""
+    """Return the pixels, uint8 [h, w, c]; c is 1 for a grey picture."""
     array = np.asarray(image)
     return array if array.ndim == 3 else array[..., None]
 
@@ -90,7 +88,7 @@ def _whole_then_cropped(pixels: Pixels, rows: Side, columns: Side, spec: InputSp
 
 
 def _padded(kept: Pixels, spec: InputSpec) -> Pixels:
-    """Black around a picture that is smaller than the crop; an odd pixel goes below and to the right."""
+    """Put black around a picture that is smaller than the crop; an odd pixel goes below and to the right."""
     height, width, channels = kept.shape
     if (height, width) == (spec.height, spec.width):
         return kept
@@ -100,11 +98,11 @@ def _padded(kept: Pixels, spec: InputSpec) -> Pixels:
     return ground
 
 
-# ------------------------------------------------ the part that the crop keeps, alone
+# ------------------------------------------------ only the part that the crop keeps
 
 
 def enlarged_part(pixels: Pixels, rows: Side, columns: Side, interpolation: str) -> Pixels:
-    """The part that the crop keeps of a picture enlarged along both sides: uint8 [rows.count, columns.count, c]."""
+    """Enlarge a picture, and compute only the part that the crop keeps: uint8 [rows.count, columns.count, c]."""
     if interpolation == "nearest":
         return pixels[np.ix_(_nearest(rows), _nearest(columns))]
     down, across = _taps(rows, interpolation), _taps(columns, interpolation)
@@ -114,9 +112,12 @@ def enlarged_part(pixels: Pixels, rows: Side, columns: Side, interpolation: str)
 
 @dataclass(frozen=True)
 class Taps:
-    """The pixels that each pixel kept is made of, all within `first` … `end`, and how much of each.
+    """Weighted source pixels that make up each pixel of the result.
 
-    `places` int64 [count, taps] is counted from `first`; `weights` int32 [count, taps] is in units of 2^-22.
+    Args:
+        first, end: range that contains all source pixels.
+        places: positions of the source pixels, counted from `first`, int64 [count, taps].
+        weights: in units of 2^-22, int32 [count, taps].
     """
 
     first: int
@@ -126,7 +127,7 @@ class Taps:
 
 
 def _taps(side: Side, interpolation: str) -> Taps:
-    """Pillow's weights for an enlargement, operation by operation in float64."""
+    """Compute Pillow's weights for an enlargement, with its own float64 operations in its own order."""
     kernel, reach = _KERNELS[interpolation]
     centres = (np.arange(side.first, side.first + side.count) + 0.5) * (side.size / side.resized)
     starts = np.maximum((centres - reach + 0.5).astype(np.int64), 0)
@@ -140,7 +141,7 @@ def _taps(side: Side, interpolation: str) -> Taps:
 
 
 def _weighted(pixels: Pixels, taps: Taps) -> Pixels:
-    """The pixels kept along axis 0. The sums fit into 32 bits, as Pillow's do: a weight is at most 1.2 in size."""
+    """Resample along axis 0. The sums fit into 32 bits, as Pillow's do: no weight is larger than 1.2."""
     sums = np.full((len(taps.places), *pixels.shape[1:]), 1 << (_WEIGHT_BITS - 1), np.int32)
     for places, weights in zip(taps.places.T, taps.weights.T, strict=True):
         sums += pixels[places].astype(np.int32) * weights[:, None, None]
@@ -148,11 +149,11 @@ def _weighted(pixels: Pixels, taps: Taps) -> Pixels:
     return kept
 
 
-def _triangle(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+def _triangle(distance: Float64) -> Float64:
     return np.maximum(1.0 - np.abs(distance), 0.0)
 
 
-def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+def _cubic(distance: Float64) -> Float64:
     """Keys' kernel with a = −1/2."""
     x = np.abs(distance)
     near = (1.5 * x - 2.5) * x * x + 1
@@ -160,17 +161,20 @@ def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(x < 1, near, np.where(x < 2, far, 0.0))
 
 
-_KERNELS: dict[str, tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], float]] = {
+_KERNELS: dict[str, tuple[Callable[[Float64], Float64], float]] = {
     "bilinear": (_triangle, 1.0),
     "bicubic": (_cubic, 2.0),
 }
 
 
 def _nearest(side: Side) -> NDArray[np.int64]:
-    """The pixel nearest to each one kept. Pillow adds up positions, one after the other, with all their rounding."""
+    """Return the nearest source pixel of each pixel of the result, int64 [count].
+
+    Pillow finds the positions by adding the step again and again, with all the rounding; so does this.
+    """
     step, end = side.size / side.resized, side.first + side.count
     position = step * 0.5
-    kept: list[NDArray[Any]] = []
+    kept: list[Array] = []
     for begun in range(0, end, _STEPS):
         steps = np.full(min(_STEPS, end - begun) + 1, step)
         steps[0] = position

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from PIL import Image
 
-from service.images.preprocess import MAX_PIXELS_COPIED
+from service.images.limits import MAX_PIXELS_COPIED
 from tests.attacks.wire import Attack, Target, post, predict
 
 KINDS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
@@ -17,12 +17,12 @@ KINDS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, kind, **options)  # type: ignore[arg-type]
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
 def png(width: int, height: int, *, bits: int = 8, colour: int = 2, data: bytes = b"", extra: bytes = b"") -> bytes:
-    """A PNG that says it is width × height, whatever it holds."""
+    """A PNG whose header says width × height, whatever follows."""
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     body = png_chunk(b"IHDR", header) + extra + png_chunk(b"IDAT", zlib.compress(data)) + png_chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
@@ -41,7 +41,7 @@ def jpeg_that_claims(width: int, height: int) -> bytes:
 
 
 def limit(target: Target, kind: str) -> int:
-    """Pixels that a picture of that kind may have."""
+    """Return how many pixels a picture of that kind may have."""
     return min(target.pixels, MAX_PIXELS_COPIED) if kind in ("WEBP", "AVIF") else target.pixels
 
 

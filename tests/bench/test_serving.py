@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.serving.load import closed_loop, first_label_is, request
-from bench.serving.report import COMPARED, OURS, Bound, Measured, Row, report, targets
+from bench.harness.client import post
+from bench.serving.generator import first_label_is, load
+from bench.serving.report import report
+from bench.serving.results import COMPARED, Bound, Measured, Row
 from bench.serving.subjects import Subject
+from bench.serving.targets import OURS, targets
 
 SUBJECT = Subject("net", "A net", Path(), (), (1, COMPARED), 1.0, (1,), 1.0, 1, 0.85, True)
 
@@ -90,8 +93,7 @@ def port() -> Iterator[int]:
 
 
 def test_the_load_generator_counts_right_answers_apart_from_others(port: int) -> None:
-    requests = [request("127.0.0.1", port, "/", b"image", "image/jpeg")]
-    result = closed_loop("127.0.0.1", port, requests, first_label_is(["cat"]), connections=1, seconds=0.1)
+    result = load(port, [post("/", b"image")], first_label_is(["cat"]), connections=1, seconds=0.1)
     assert result.right - result.wrong in (0, 1)
     assert result.right > 0
 

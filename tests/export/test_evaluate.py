@@ -1,4 +1,4 @@
-"""A bundle's error on labelled images, through ONNX Runtime."""
+"""The error rate of a bundle on labelled images is measured through ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.memory.evaluate import evaluate
-from models.data import DataError, Split
+from export.statistics.evaluate import evaluate
+from models.training.data import DataError, Split
 from service.contract.bundle_schema import Bundle
 
 ROOT = Path(__file__).parent.parent.parent
@@ -19,7 +19,7 @@ LABELS = Bundle.model_validate_json((RESNET20 / "bundle.json").read_text()).labe
 
 @pytest.fixture(scope="module")
 def photographs() -> Split:
-    """Two of every class, in the order of the bundle's labels."""
+    """Two photographs of every class, in the order of the bundle's labels."""
     names = tuple(f"{label}{number}.jpg" for label in LABELS for number in ("", "2"))
     images = [np.asarray(Image.open(ROOT / "tests/images" / name).convert("RGB")) for name in names]
     return Split(np.stack(images), np.repeat(np.arange(len(LABELS)), 2), names)
@@ -42,7 +42,7 @@ def test_wrong_labels_are_counted(photographs: Split) -> None:
 
 
 def test_images_of_other_classes_or_another_size_are_refused(photographs: Split) -> None:
-    with pytest.raises(DataError, match="not as the classes of resnet20"):
+    with pytest.raises(DataError, match="not the labels of resnet20"):
         evaluate(RESNET20, ("apple", *LABELS[1:]), photographs)
     small = Split(photographs.images[:, :16, :16], photographs.classes, photographs.names)
     with pytest.raises(DataError, match="the images are 16×16, the bundle takes 32×32"):

@@ -1,4 +1,4 @@
-"""A shipped bundle can be derived again from what it holds."""
+"""A shipped bundle can be rewritten from its own files."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from onnx import numpy_helper
 
 from export.gradient import prepare
-from export.rewrite import _keep, rebuilt
+from export.trained.forward import RunError, constants_of, forward_graph
+from export.trained.rewrite import rebuilt, restore_stored_weights
 from export.writing.bundle import read_bundle
-from export.writing.forward import RunError, constants_of, forward_graph
 
 BUNDLES = Path(__file__).parents[2] / "models" / "bundles"
 
@@ -29,7 +29,7 @@ def test_a_shipped_network_is_rebuilt_with_its_weights_to_the_bit(name: str) -> 
     with torch.no_grad():
         np.testing.assert_allclose(network(torch.from_numpy(images)).numpy(), served, atol=1e-4)
     ready = prepare(forward_graph(network, 32), constants=constants_of(network))
-    _keep(ready, weights)
+    restore_stored_weights(ready, weights)
     for layer in ready.weighted:
         np.testing.assert_array_equal(ready.graph.constants[layer.operand], weights[layer.operand])
     assert [layer.name for layer in ready.layers] == [layer.name for layer in bundle.layers]

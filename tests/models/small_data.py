@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import io
 import pickle
-import struct
+import pickletools
 import tarfile
 import zipfile
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from PIL import Image
 
-from models.data import DataSet, Split
+from models.training.data import DataSet, Split
 
 LABELS = ("blue", "green", "red")
 
 
 def image(number: int, seed: int, side: int = 8) -> np.ndarray:
-    """uint8 [side, side, 3]: noise, brighter in the class's own channel."""
+    """Draw noise that is brighter in the class's own channel: uint8 [side, side, 3]."""
     pixels = np.random.default_rng((number, seed)).integers(0, 100, (side, side, 3))
     pixels[..., 2 - number] += 100
     return pixels.astype(np.uint8)
 
 
 def data_set(per_class: int = 8, side: int = 8) -> DataSet:
-    """In memory, the same images in both splits."""
+    """Return a data set in memory with the same images in both splits."""
     images = np.stack([image(number, seed, side) for number in range(3) for seed in range(per_class)])
     classes = np.repeat(np.arange(3), per_class)
     split = Split(images, classes, tuple(f"{LABELS[number]}/{at}.png" for at, number in enumerate(classes)))
@@ -34,7 +33,7 @@ def data_set(per_class: int = 8, side: int = 8) -> DataSet:
 
 
 def files(per_class: int = 2) -> dict[str, bytes]:
-    """The same data set as `train/<label>/<n>.png` and `test/<label>/<n>.png`."""
+    """Write the same data set as `train/<label>/<n>.png` and `test/<label>/<n>.png`."""
     found = {}
     for split in ("train", "test"):
         for number, label in enumerate(LABELS):
@@ -69,7 +68,7 @@ def write_zip(path: Path, content: dict[str, bytes]) -> Path:
 
 
 def cifar_batches(per_batch: int = 4) -> dict[str, bytes]:
-    """The files of the official CIFAR-10 Python archive, with few images and its ten labels."""
+    """Make the files of the official CIFAR-10 Python archive, with few images and its ten labels."""
     labels = [b"airplane", b"automobile", b"bird", b"cat", b"deer", b"dog", b"frog", b"horse", b"ship", b"truck"]
     found = {"batches.meta": {b"label_names": labels, b"num_cases_per_batch": per_batch, b"num_vis": 3072}}
     for at, name in enumerate([*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]):
@@ -83,20 +82,17 @@ def cifar_batches(per_batch: int = 4) -> dict[str, bytes]:
     return {f"cifar-10-batches-py/{name}": as_published(content) for name, content in found.items()}
 
 
-class _Python2Pickler(pickle._Pickler):  # type: ignore[name-defined]  # the C pickler has no dispatch table
-    """Writes bytes as Python 2 wrote its strings, which is how the published archive holds them."""
-
-    dispatch: ClassVar = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
-
-    def save_string(self, content: bytes) -> None:
-        self.write(pickle.BINSTRING + struct.pack("<i", len(content)) + content)
-        self.memoize(content)
-
-    dispatch[bytes] = save_string
+PYTHON_2_STRINGS = {"SHORT_BINBYTES": pickle.SHORT_BINSTRING, "BINBYTES": pickle.BINSTRING}
+"""Opcodes of Python 3's bytes, and those of Python 2's strings, which are laid out alike."""
 
 
 def as_published(content: dict[bytes, object]) -> bytes:
-    """Pickled by Python 2 and numpy 1, as far as a reader can tell."""
-    buffer = io.BytesIO()
-    _Python2Pickler(buffer, protocol=2).dump(content)
-    return buffer.getvalue().replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
+    """Pickle `content` as Python 2 and numpy 1 pickled the published archive."""
+    pickled = bytearray(pickle.dumps(content, protocol=3))
+    for opcode, _, position in pickletools.genops(bytes(pickled)):
+        assert position is not None
+        if opcode.name == "PROTO":
+            pickled[position + 1] = 2
+        elif opcode.name in PYTHON_2_STRINGS:
+            pickled[position : position + 1] = PYTHON_2_STRINGS[opcode.name]
+    return bytes(pickled).replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")

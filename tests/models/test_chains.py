@@ -1,4 +1,4 @@
-"""Chains report each layer's gradient as finite differences would."""
+"""The gradients of chains are those that formulas give."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from models.chains import Chain, decades_per_layer, gradients
+from models.networks.chains import Chain, decades_per_layer, gradients
 
 
 def test_slopes_are_in_decades_per_layer_towards_the_input() -> None:

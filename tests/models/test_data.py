@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.data import DataError, load
+from models.training.data import DataError, load
 from tests.models.small_data import LABELS, as_published, cifar_batches, files, write_folder, write_tar, write_zip
 
 

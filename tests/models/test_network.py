@@ -1,4 +1,4 @@
-"""The networks are the paper's: their size, their shortcuts, their initialization."""
+"""The networks are those of the paper in size, shortcuts and initialization."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.blocks import ACTIVATIONS, ZeroPaddedShortcut
-from models.network import CATALOGUE, Architecture, Network, architecture
+from models.networks.blocks import ACTIVATIONS, ZeroPaddedShortcut
+from models.networks.network import CATALOGUE, Architecture, Network, architecture
 
 
 def parameters(name: str) -> int:

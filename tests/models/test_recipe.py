@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from models.recipe import PAPER, Recipe
+from models.training.recipe import PAPER, Recipe
 
 
 def test_one_cycle_warms_up_linearly_and_ends_near_zero() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from models.__main__ import main
 from models.phenomena.seeds import reduced
-from models.train import Progress, Training
+from models.training.train import Progress, Training
 from tests.models.small_data import data_set, files, write_folder
 
 

@@ -1,4 +1,4 @@
-"""Training: the same seed gives the same weights, killed or not."""
+"""Training with the same seed gives the same weights, interrupted or not."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ import torch
 from safetensors.torch import load_file
 
 from models.__main__ import main
-from models.network import Architecture
-from models.recipe import Recipe
-from models.train import Training, augment, channel_statistics
+from models.networks.network import Architecture
+from models.training.augmentation import augment, channel_statistics
+from models.training.recipe import Recipe
+from models.training.train import Training
 from tests.models.small_data import data_set, files, write_folder
 
 TINY = Recipe(epochs=2, batch_size=6, small_size=6, small_until=0.5, crop_padding=1, precision="float32")
@@ -78,7 +79,7 @@ def test_a_run_stopped_at_any_step_ends_with_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps_before: int
 ) -> None:
     """Four steps make an epoch; a checkpoint is written at every second one."""
-    monkeypatch.setattr("models.train.STEPS_BETWEEN_CHECKPOINTS", 2)
+    monkeypatch.setattr("models.training.train.STEPS_BETWEEN_CHECKPOINTS", 2)
     whole = training(tmp_path / "whole").run()
     interrupted, left, step = training(tmp_path / "killed"), steps_before, Training._train_step
 

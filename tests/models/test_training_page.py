@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from models.recipe import CAUTIONARY, PAPER, Recipe
+from models.training.recipe import CAUTIONARY, PAPER, Recipe
 
 PAGE = (Path(__file__).parent.parent.parent / "docs/training.md").read_text()
 OPTIONS = [field.name for field in fields(Recipe) if field.name != "nesterov"]

@@ -15,7 +15,7 @@ class ImageService:
     def __init__(self) -> None:
         self.classifier = Classifier()
 
-    @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=10_000, route="/predict")  # type: ignore[misc]
+    @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=10_000, route="/predict")
     def predict(self, image: list[str]) -> list[str]:
         tensors = [self.classifier.decode(base64.b64decode(data)) for data in image]
         return self.classifier.predict(np.stack(tensors))

@@ -12,7 +12,7 @@ import numpy as np
 from bench.serving.classifier import Classifier
 
 
-class ImageAPI(litserve.LitAPI):  # type: ignore[misc]
+class ImageAPI(litserve.LitAPI):
     def setup(self, device: str) -> None:
         self.classifier = Classifier()
 

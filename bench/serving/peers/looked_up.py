@@ -16,7 +16,7 @@ ANSWERS = {
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Any POST of a photograph that is known."""
+    """Answer a POST of a photograph that is known."""
     body, more = b"", True
     while more:
         message = await receive()

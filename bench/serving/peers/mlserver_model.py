@@ -11,7 +11,7 @@ from mlserver.types import InferenceRequest, InferenceResponse, ResponseOutput
 from bench.serving.classifier import Classifier
 
 
-class ImageModel(MLModel):  # type: ignore[misc]
+class ImageModel(MLModel):
     async def load(self) -> bool:
         self.classifier = Classifier()
         return True

@@ -30,6 +30,6 @@ class ImageDeployment:
 if __name__ == "__main__":
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     serve.start(http_options={"port": int(os.environ["BENCH_PORT"])})
-    serve.run(ImageDeployment.bind(), route_prefix="/predict")
+    serve.run(ImageDeployment.bind(), route_prefix="/predict")  # type: ignore[attr-defined]
     while True:
         time.sleep(3600)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from export.graph.emitter import Emitter
+from export.graph.names import LOGITS
 
-INPUT, LABEL, SCALE, LOGITS = "input", "label", "cotangent_scale", "logits"
+LABEL, SCALE = "label", "cotangent_scale"
 
 
 def cross_entropy_cotangent(g: Emitter, classes: int) -> str:

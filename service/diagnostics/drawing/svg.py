@@ -1,7 +1,7 @@
-"""Scales, axes and marks for the SVG plots: what `plots.py` draws with.
+"""Scales, axes and marks of the SVG plots. Lengths are in CSS pixels.
 
-Built on the standard library's ElementTree, which escapes every string (labels come from files that others
-wrote); why no plotting library: `docs/decisions/server-side-plots.md`. Lengths are in CSS pixels.
+Built on the standard library's ElementTree, which escapes every string: labels come from files that strangers wrote.
+`docs/decisions/server-side-plots.md` says why no plotting library is used.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from textwrap import wrap
 from typing import Final, Protocol
 from xml.etree import ElementTree
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
+
+from service.contract.arrays import Pixels
 
 WIDTH: Final = 880
 MARGIN: Final = 32
+LEFT: Final = MARGIN + 44
+"""Left end of a plot that has a vertical axis."""
+RIGHT: Final = WIDTH - MARGIN
 FONT: Final = 'system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif'
 
 # Okabe and Ito's palette: told apart with every common form of colour blindness.
@@ -57,7 +60,7 @@ STYLE: Final = (
 
 
 class Scale(Protocol):
-    """From a value to a length along an axis, and where its ticks go."""
+    """Maps values to positions along an axis, and says where its ticks are."""
 
     @property
     def start(self) -> float: ...
@@ -84,7 +87,7 @@ class Linear:
         return self.start + (value - self.low) / span * (self.end - self.start)
 
     def ticks(self) -> Iterator[tuple[float, str]]:
-        """About five round values."""
+        """Yield about five round values, each with its name."""
         span = self.high - self.low or 1.0
         step = 10.0 ** math.floor(math.log10(span / 4))
         step *= next(multiple for multiple in (1, 2, 2.5, 5, 10) if span / (step * multiple) <= 5.5)
@@ -95,14 +98,14 @@ class Linear:
 
 
 STEPS: Final = (1.0, 2.0, 5.0)
-"""Ticks within a decade, where an axis is short enough to need them."""
+"""Ticks within a decade, on a short axis."""
 SHORT: Final = 2.0
-"""Decades up to which an axis is short."""
+"""Most decades of a short axis."""
 
 
 @dataclass(frozen=True)
 class Logarithmic:
-    """A base-10 logarithmic axis from `low` to `high`, both of them ticks and above 0."""
+    """A base-10 logarithmic axis from `low` to `high`, drawn from `start` to `end`; both ends are ticks."""
 
     low: float
     high: float
@@ -111,7 +114,7 @@ class Logarithmic:
 
     @classmethod
     def around(cls, values: Iterable[float], start: float, end: float) -> Logarithmic:
-        """The axis that holds every finite value above 0 (0.1 … 1 where there is none)."""
+        """Make the axis that holds every finite value above 0; 0.1 … 1 if there is none."""
         drawable = [value for value in values if math.isfinite(value) and value > 0] or [0.1, 1.0]
         least, most = min(drawable), max(drawable)
         steps = STEPS if math.log10(most / least) <= SHORT else STEPS[:1]
@@ -125,7 +128,7 @@ class Logarithmic:
         return self.start + (math.log10(value) - low) / (high - low) * (self.end - self.start)
 
     def ticks(self) -> Iterator[tuple[float, str]]:
-        """Powers of ten, at most about seven; 1, 2, 5 and their multiples on a short axis."""
+        """Yield at most about seven powers of ten; on a short axis also 2 and 5 times each."""
         low, high = math.floor(math.log10(self.low) + 1e-9), math.ceil(math.log10(self.high) - 1e-9)
         short = math.log10(self.high / self.low) <= SHORT + 1
         for exponent in range(low, high + 1, 1 if short else math.ceil((high - low) / 7)):
@@ -136,19 +139,19 @@ class Logarithmic:
 
 
 def tick_name(step: float, exponent: int) -> str:
-    """`0.02` where the digits are few, else `10⁻⁵` or `2·10⁻⁵`."""
+    """Return `0.02` where the digits are few, else `10⁻⁵` or `2·10⁻⁵`."""
     if -2 <= exponent <= 3:
         return f"{step * 10.0**exponent:,g}"
     return power_of_ten(exponent) if step == 1 else f"{step:g}·{power_of_ten(exponent)}"
 
 
 def power_of_ten(exponent: int) -> str:
-    """`10⁻³` for -3."""
+    """Return `10⁻³` for -3."""
     return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 class Drawing:
-    """One SVG picture with a title that states the finding and a subtitle that says what is shown."""
+    """One SVG picture, with a title that states the finding and a subtitle that says what is shown."""
 
     def __init__(self, title: str, subtitle: str, height: float) -> None:
         header = wrap(title, 76), wrap(subtitle, 116)
@@ -177,7 +180,7 @@ class Drawing:
         return ElementTree.SubElement(self.root, tag, attributes)
 
     def text(self, x: float, y: float, content: str, style: str = "", anchor: str = "start", turn: float = 0) -> None:
-        """One line of text whose baseline starts (or ends, or is centred) at x, y."""
+        """Write one line of text; its baseline starts at x, y, or ends or is centred there (`anchor`)."""
         element = self._add("text", x=f"{x:.1f}", y=f"{y:.1f}", **{"class": style, "text-anchor": anchor})
         if turn:
             element.set("transform", f"rotate({turn:g} {x:.1f} {y:.1f})")
@@ -187,7 +190,7 @@ class Drawing:
         self._add("line", x1=f"{x1:.1f}", y1=f"{y1:.1f}", x2=f"{x2:.1f}", y2=f"{y2:.1f}", **{"class": style})
 
     def curve(self, points: Sequence[tuple[float, float] | None], style: str) -> None:
-        """A line through the points; None leaves a gap."""
+        """Draw a line through the points; None leaves a gap."""
         path, pen = [], "M"
         for point in points:
             if point is None:
@@ -199,21 +202,21 @@ class Drawing:
             self._add("path", d="".join(path), **{"class": f"mark {style}"})
 
     def dot(self, x: float, y: float, style: str, label: str, radius: float = 3.4) -> None:
-        """A dot whose numbers show on hovering."""
+        """Draw a dot; its label shows on hovering."""
         element = self._add("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=f"{radius:g}", **{"class": style})
         ElementTree.SubElement(element, "title").text = label
 
     def bar(self, x: float, y: float, width: float, height: float, style: str) -> None:
         self._add("rect", x=f"{x:.1f}", y=f"{y:.1f}", width=f"{width:.1f}", height=f"{height:.1f}", **{"class": style})
 
-    def picture(self, x: float, y: float, side: float, pixels: npt.NDArray[np.uint8], label: str) -> None:
-        """A square raster of uint8 [rows, columns, 3], every pixel a sharp tile."""
+    def picture(self, x: float, y: float, side: float, pixels: Pixels, label: str) -> None:
+        """Draw a matrix of colours, uint8 [rows, columns, 3], as a square of sharp tiles."""
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, "PNG")
         self.image(x, y, side, "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode(), label)
 
     def image(self, x: float, y: float, side: float, href: str, label: str) -> None:
-        """A square picture that already is a data URI."""
+        """Draw a square picture that is given as a data URL."""
         element = self._add(
             "image",
             x=f"{x:.1f}",
@@ -227,7 +230,7 @@ class Drawing:
         ElementTree.SubElement(element, "title").text = label
 
     def vertical_axis(self, scale: Scale, left: float, right: float, label: str) -> None:
-        """Ticks with grid lines from `left` to `right`, and the label above them."""
+        """Draw ticks with grid lines from `left` to `right`, and the label above them."""
         highest = min(scale(value) for value, _ in scale.ticks())
         for value, name in scale.ticks():
             y = scale(value)
@@ -235,23 +238,21 @@ class Drawing:
             self.text(left - 8, y + 4, name, "muted small", "end")
         self.text(left, highest - 12, label, "small")
 
-    def horizontal_axis(self, scale: Scale, y: float, label: str, *, grid_from: float | None = None) -> None:
-        """Ticks below a line at `y` (with grid lines up to `grid_from`), and the label under them."""
+    def horizontal_axis(self, scale: Scale, y: float, label: str) -> None:
+        """Draw a line at `y`, ticks below it, and the label under them."""
         for value, name in scale.ticks():
             x = scale(value)
-            if grid_from is not None:
-                self.line(x, grid_from, x, y, "grid")
             self.text(x, y + 18, name, "muted small", "middle")
         self.line(scale.start, y, scale.end, y, "axis")
         self.text((scale.start + scale.end) / 2, y + 38, label, "small", "middle")
 
     def legend(self, x: float, y: float, entries: Sequence[tuple[str, str]]) -> None:
-        """Line samples with their names, from left to right: (style, name)."""
+        """Draw line samples with their names from left to right; an entry is (style, name)."""
         for style, name in entries:
             self.curve([(x, y - 4), (x + 26, y - 4)], style)
             self.text(x + 33, y, name)
             x += 33 + 7.4 * len(name) + 26
 
     def svg(self) -> str:
-        """The document, with an XML declaration."""
+        """Return the document, with an XML declaration."""
         return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(self.root, encoding="unicode")

@@ -8,14 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from service.contract.arrays import Array
 from service.http.answers.negotiation import preferred_coding
 from service.http.answers.responses import JSON, Answer, to_json
 from service.http.open_inference.requests import RequestedOutput
 from service.http.open_inference.tensors import datatype_of, to_binary, to_json_data
-
-Array = NDArray[Any]
 
 HEADER_LENGTH = "inference-header-content-length"
 SMALLEST_COMPRESSED = 512

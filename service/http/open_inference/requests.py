@@ -10,17 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpy.typing import NDArray
-
+from service.contract.arrays import Array
 from service.errors import EmptyBody, MalformedRequest, TooLarge
 from service.http.open_inference.catalogue import IMAGE
 from service.http.open_inference.json_numbers import take_out_lists
 from service.http.open_inference.tensors import byte_strings, flattened, from_binary, from_json, from_json_text
 from service.http.requests.base64_text import from_base64
 from service.http.requests.json_bodies import MAX_JSON_VALUES, parse_json
-from service.images.preprocess import signature
-
-Array = NDArray[Any]
+from service.images.files import signature
 
 InputCheck = Callable[[str, str, tuple[int, ...]], None]
 """Called with name, datatype and shape of an input before its data is read; raises if the model does not take it."""

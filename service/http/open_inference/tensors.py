@@ -8,12 +8,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from service.contract.arrays import Array
 from service.errors import MalformedRequest
 from service.http.open_inference.json_numbers import count_of, pieces_of
-
-Array = NDArray[Any]
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype(bool),

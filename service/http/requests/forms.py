@@ -20,7 +20,7 @@ from service.http.answers.header_fields import parameters
 from service.http.requests.json_forms import read_json_form
 from service.http.requests.labels import Label, label_from_text, spread
 from service.http.requests.multipart import Part, parts_of
-from service.images.preprocess import signature
+from service.images.files import signature
 
 Kind = Literal["raw", "json", "multipart", "urlencoded"]
 

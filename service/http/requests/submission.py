@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.bundles.registry import Registry, ServedModel
+from service.contract.arrays import Pixels
 from service.engine.decoding import DecodePool
 from service.engine.request_context import RequestContext
 from service.errors import InvalidLabel, InvalidParameter, MalformedRequest
 from service.http.requests.forms import Form
 from service.http.requests.labels import Label, as_label, spread
-from service.images.preprocess import Pixels
 
 INCLUDABLE = frozenset({"batch_gradient", "input_gradient", "activations"})
 DEFAULT_TOP_K = 5

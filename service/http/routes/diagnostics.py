@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from fastapi import APIRouter
 from numpy.typing import NDArray
 
+from service.bundles.reference import read_reference
 from service.bundles.registry import ServedModel
+from service.contract.arrays import Array
 from service.contract.bundle_schema import GraphName
-from service.contract.norms import probabilities
+from service.contract.loss import probabilities
 from service.diagnostics import compare, features, pictures, scores, shattering
+from service.diagnostics.drawing.plots import plot
 from service.diagnostics.gradients import Diagnosis, Measured, diagnose
 from service.diagnostics.measurement import RunGraph, measure_gradients
-from service.diagnostics.schemas import (
-    Answer as Diagnosed,
-)
-from service.diagnostics.schemas import (
-    ComparedModel,
-    Comparison,
-    Features,
-    Gradients,
-    InputGradient,
-    SampleFeatures,
-    Scores,
-    Shattering,
-)
+from service.diagnostics.schemas.base import DiagnosticSchema
+from service.diagnostics.schemas.features import Features, SampleFeatures
+from service.diagnostics.schemas.gradients import ComparedModel, Comparison, Gradients, InputGradient
+from service.diagnostics.schemas.scores import Scores
+from service.diagnostics.schemas.shattering import Shattering
 from service.diagnostics.verdicts.verdict import Thresholds
 from service.errors import InvalidParameter
 from service.http.answers.negotiation import prefers
@@ -43,8 +38,6 @@ from service.http.routes import diagnosis_options as options
 from service.http.routes.submissions import read_submission
 from service.images.preprocess import normalise
 
-Array = NDArray[Any]
-
 SVG: Final = "image/svg+xml"
 BY_ACCEPT: Final = (b"vary", b"accept")
 MOST_FEATURE_IMAGES: Final = 4
@@ -54,7 +47,7 @@ PLOT: Final = {SVG: {"schema": {"type": "string"}}}
 router = APIRouter(prefix="/diagnostics", tags=["diagnostics"])
 
 
-def answers(schema: type[Diagnosed]) -> Responses:
+def answers(schema: type[DiagnosticSchema]) -> Responses:
     """Return the documentation of an endpoint that answers `schema`, or a plot of it."""
     return {200: {"model": schema, "content": PLOT, "description": "the diagnosis, or a plot of it"}} | ERRORS
 
@@ -149,7 +142,7 @@ async def shattered_gradients(call: Call) -> Answer:
         spectral_exponent=found.spectral_exponent,
         gradient_norm=found.gradient_norm.tolist(),
         probability=probabilities(outputs["logits"])[:, label].tolist(),
-        verdict=shattering.judge(found, threshold),
+        verdict=shattering.judge_path(found, threshold),
     )
     return respond(call, submission, answer)
 
@@ -168,7 +161,7 @@ async def image_scores(call: Call) -> Answer:
     labels = submission.class_indices(model)
     pixels = await submission.pixels(model)
     run = runner(call, model)
-    reference = scores.read_reference(model.stored)
+    reference = read_reference(model.stored)
     norms = await run("weight_norms", pixels, labels)
     predicted_norms: dict[str, Array] | None = norms
     if reference is not None and submission.given_labels:
@@ -229,7 +222,7 @@ def runner(call: Call, model: ServedModel) -> RunGraph:
     return run
 
 
-def respond(call: Call, submission: Submission, found: Diagnosed) -> Answer:
+def respond(call: Call, submission: Submission, found: DiagnosticSchema) -> Answer:
     """Return `found` as JSON, or as a plot if `format` says so, or else if `Accept` prefers SVG to JSON.
 
     A caller who accepts neither gets JSON: the work is done by then.
@@ -240,10 +233,8 @@ def respond(call: Call, submission: Submission, found: Diagnosed) -> Answer:
     accept = ", ".join(call.headers.getlist("accept"))
     form = submission.option("format", "svg" if prefers(accept, SVG, "application/json") else "json")
     if form == "svg":
-        from service.diagnostics.drawing import plots  # imported late: over a megabyte that JSON answers do not need
-
         families = {model.name: model.bundle.architecture.family for model in submission.models}
-        return Answer(200, [(b"content-type", SVG.encode()), BY_ACCEPT], plots.plot(found, families).encode())
+        return Answer(200, [(b"content-type", SVG.encode()), BY_ACCEPT], plot(found, families).encode())
     if form != "json":
         raise InvalidParameter(f"`format` is json or svg, not {str(form)[:40]!r}.")
     return Answer(200, [JSON, BY_ACCEPT], found.model_dump_json().encode())

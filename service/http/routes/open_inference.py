@@ -12,6 +12,7 @@ from fastapi import APIRouter
 from numpy.typing import NDArray
 
 from service.bundles.registry import ServedModel
+from service.contract.arrays import Array
 from service.contract.bundle_schema import GraphName
 from service.errors import MalformedRequest
 from service.http.answers.openapi import NAME, PLAIN_PROTOCOL_ERRORS, PROTOCOL_ERRORS, VERSION, Responses
@@ -24,8 +25,6 @@ from service.http.open_inference.requests import InferRequest, RequestedOutput, 
 from service.http.requests.forms import LARGE_BODY
 from service.http.routes.health import check_alive, may_know_models, unreadiness
 from service.http.routes.submissions import model_in_path
-
-Array = NDArray[Any]
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=PLAIN_PROTOCOL_ERRORS)
 

@@ -10,9 +10,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter
-from numpy.typing import NDArray
 
 from service.bundles.registry import ServedModel
+from service.contract.arrays import Array
 from service.contract.runtime import CPU
 from service.engine.tickets import Outcome
 from service.errors import InvalidParameter
@@ -23,9 +23,7 @@ from service.http.calls.call import Call
 from service.http.requests.forms import kind_of
 from service.http.requests.submission import check_names, read_query, read_top_k, single
 from service.http.routes.submissions import read_submission
-from service.images.preprocess import quick_pixel_count
-
-Array = NDArray[Any]
+from service.images.files import quick_pixel_count
 
 SMALL_IMAGE = 2**16
 """Pixels up to which a run slot decodes an image itself: that is cheaper than handing it over once more."""

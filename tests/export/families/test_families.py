@@ -7,8 +7,8 @@ from importlib.util import find_spec
 import pytest
 
 from export.coverage.exporters import EXPORTERS
+from export.coverage.families import FAMILIES
 from export.coverage.measure import measure
-from export.coverage.zoo import FAMILIES
 
 SMALL = ("MLP-Mixer", "MobileNet v1", "ViT", "SqueezeNet 1.1")
 BOUND = 1e-3

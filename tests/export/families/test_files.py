@@ -14,12 +14,12 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from export.coverage import files, report
+from export.coverage import other_producers, report
 from export.gradient import Prepared, differentiate, prepare
 from export.importing import ImportedModel, ImportOptions, import_classifier
 
 Array = NDArray[Any]
-KERAS = Path(files.__file__).parent / "files/keras_small.onnx"
+KERAS = Path(other_producers.__file__).parent / "files/keras_small.onnx"
 OUTPUTS = ("weight_square", "scaled_square", "bias_square", "input_gradient")
 
 
@@ -103,7 +103,7 @@ def test_a_folded_kernel_has_no_other_bias_gradient_than_its_normalization_s_shi
     assert np.sqrt(session.run(None, feeds)[0][0, 0]) == pytest.approx(sample["norms"]["stem_norm/beta"], rel=1e-4)
 
 
-LIGHT = [file for file in files.files() if file.name.startswith("light_")]
+LIGHT = [file for file in other_producers.files() if file.name.startswith("light_")]
 
 
 def test_all_nine_of_onnx_s_light_models_are_here() -> None:
@@ -122,8 +122,10 @@ def test_all_nine_of_onnx_s_light_models_are_here() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", LIGHT, ids=lambda file: file.name)
-def test_norms_of_the_onnx_package_s_light_models_agree_with_torch_and_central_differences(file: files.File) -> None:
+def test_norms_of_the_onnx_package_s_light_models_agree_with_torch_and_central_differences(
+    file: other_producers.File,
+) -> None:
     """Opset 9, a batch of one, weights from ConstantOfShape, drawn anew for the comparison."""
-    measured = files.measure_file(file)
+    measured = other_producers.measure_file(file)
     assert measured.activations_compared == measured.layers
     assert report.passes(asdict(measured) | {"http": "yes"}), measured

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from export.gradient import OPSET, Prepared, prepare, to_float64
-from models.network import Network, architecture
+from models.networks.network import Network, architecture
 
 Array = NDArray[Any]
 

@@ -44,7 +44,7 @@ def session(model: ModelProto | Path) -> onnxruntime.InferenceSession:
 
 def softmax(rows: Array) -> Array:
     exponentials = np.exp(rows - rows.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
 def shares(rows: Array) -> Array:
@@ -52,7 +52,7 @@ def shares(rows: Array) -> Array:
     rows = rows.reshape(len(rows), -1).astype(np.float64)
     if rows.shape[1] == 1:
         return np.hstack([1 - rows, rows])
-    return rows / rows.sum(axis=1, keepdims=True)
+    return np.asarray(rows / rows.sum(axis=1, keepdims=True))
 
 
 def bundled(ending: Ending, folder: Path, sharpness: float = 1.0, **changes: Any) -> Bundle:
@@ -228,7 +228,7 @@ def test_two_probabilities_that_have_labels_of_their_own_are_refused(tmp_path: P
 
 def test_probabilities_of_labels_of_their_own_are_refused_though_the_pictures_tell_nothing(tmp_path: Path) -> None:
     """One class fires on everything: the sum is 1 by chance."""
-    sure = np.float32([-50, 50, -50, -50])
+    sure = np.array([-50, 50, -50, -50], np.float32)
     ending = Ending([node("Add", ["scores", "sure"], ["s"]), node("Sigmoid", ["s"], ["out"])], {"sure": sure})
     with pytest.raises(UnsupportedGraph, match="ends in Sigmoid"):
         bundled(ending, tmp_path)
@@ -236,7 +236,7 @@ def test_probabilities_of_labels_of_their_own_are_refused_though_the_pictures_te
 
 def test_sigmoids_that_sum_to_one_are_probabilities(tmp_path: Path) -> None:
     mirrored = [ONE_SCORE, node("Mul", ["score", "signs"], ["both"]), node("Sigmoid", ["both"], ["out"])]
-    ending = Ending(mirrored, {"one": ONE, "signs": np.float32([[-1, 1]])}, labels=2)
+    ending = Ending(mirrored, {"one": ONE, "signs": np.array([[-1, 1]], np.float32)}, labels=2)
     gives_its_own_answer(ending, tmp_path, shares)
 
 
@@ -273,7 +273,7 @@ def test_logits_that_happen_to_be_positive_are_no_probabilities(tmp_path: Path) 
     """A network that barely tells pictures apart: its scores are nearly its biases, and so is their sum."""
     ending = Ending(
         [node("Mul", ["scores", "tiny"], ["small"]), node("Add", ["small", "bias"], ["out"])],
-        {"tiny": number(1e-4), "bias": np.float32([1, 2, 3, 4])},
+        {"tiny": number(1e-4), "bias": np.array([1, 2, 3, 4], np.float32)},
     )
     gives_its_own_answer(ending, tmp_path, softmax)
 

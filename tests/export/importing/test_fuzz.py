@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from export.graph.errors import GradientError
 from export.importing.command import import_bundle
-from export.importing.errors import faults_of
+from export.importing.flags.errors import faults_of
 from tests.export.importing.graphs import body, classifier, node, options, saved
 
 EXAMPLES = 120

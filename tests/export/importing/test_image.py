@@ -48,7 +48,11 @@ def scaled_first(image: Any) -> ModelProto:
         *body(),
     ]
     nodes[3].input[0] = "x"
-    constants = {"middle": np.float32(0.5), "two": np.float32(2), "edge": np.array([0, 0, 1, 1, 0, 0, 1, 1])}
+    constants = {
+        "middle": np.array(0.5, np.float32),
+        "two": np.array(2, np.float32),
+        "edge": np.array([0, 0, 1, 1, 0, 0, 1, 1]),
+    }
     return classifier(nodes, image=image, constants=constants)
 
 
@@ -167,7 +171,7 @@ def of_bytes(element: int, layout: str = "nhwc") -> ModelProto:
     ]
     nodes[3].input[0] = "x"
     image = ("N", 6, 6, 3) if layout == "nhwc" else ("N", 3, 6, 6)
-    return classifier(nodes, image=image, element=element, constants={"all": np.float32(255)})
+    return classifier(nodes, image=image, element=element, constants={"all": np.array(255, np.float32)})
 
 
 @pytest.mark.parametrize("element", [TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64])

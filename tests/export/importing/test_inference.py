@@ -39,7 +39,11 @@ def refusal(model: ModelProto, folder: Path, **changes: Any) -> str:
 
 def both_ways(found: ImportedModel) -> tuple[NDArray[Any], NDArray[Any]]:
     """Logits and input gradient of three images, by the graph that a bundle would hold."""
-    given = {"input": images(3), "label": np.arange(3), "cotangent_scale": np.ones(3, np.float32)}
+    given: dict[str, NDArray[Any]] = {
+        "input": images(3),
+        "label": np.arange(3),
+        "cotangent_scale": np.ones(3, np.float32),
+    }
     prepared = prepare(found.model, constants=found.constants)
     outputs = in_onnxruntime(differentiate(prepared, "input_gradient"))(given)
     norms = in_onnxruntime(differentiate(prepared, "weight_norms"))(given)
@@ -116,7 +120,7 @@ def test_training_information_beside_the_graph_is_left_aside(tmp_path: Path) -> 
 
 # ── outputs that nobody reads ─────────────────────────────────────────────────────────────────────
 
-POOL = {"kernel_shape": [2, 2], "strides": [2, 2]}
+POOL: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
 ROWS = np.ones(6, np.float32)
 
 
@@ -196,7 +200,7 @@ def test_a_second_output_that_is_read_is_refused_by_name(tmp_path: Path) -> None
 def idling(tensor: str, operators: list[str], *, softmax: bool = False, before: bool = False) -> ModelProto:
     """The tiny classifier with idle nodes behind the tensor, which `before` softmax or after it ends the graph."""
     nodes = body()
-    attributes = {"Cast": {"to": TensorProto.FLOAT}}
+    attributes: dict[str, dict[str, Any]] = {"Cast": {"to": TensorProto.FLOAT}}
     chain = [node(op, [f"i{k}"], [f"i{k + 1}"], **attributes.get(op, {})) for k, op in enumerate(operators)]
     last = f"i{len(operators)}"
     outputs = ["scores"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from export.importing import OptionMismatch
-from export.importing.labels import read_labels
+from export.importing.flags.labels import read_labels
 
 FIVE = ("ant", "bee", "größe", "d,o g", "猫")
 TEXT = "\n".join(FIVE)
@@ -70,7 +70,7 @@ def test_lines_that_begin_with_a_bracket_are_labels(tmp_path: Path) -> None:
         (b"", "it has 0 labels"),
         (b"ant\nb\xe9e\ncat", "line 2 is not UTF-8"),
         (b"\x93NUMPY\x01\x00v\x00{'descr'", "line 1 is not UTF-8"),
-        (b"ant\0bee\ncat", "no text file"),
+        (b"ant\0bee\ncat", "not a text file"),
         (b'{"0": "ant", "2": "bee"}', 'from "0" to "1"'),
         (b'[["ant"], ["bee"]]', "a list of labels"),
         (b"[1, 2]", "a list of labels"),

@@ -12,9 +12,9 @@ from onnx import ModelProto, TensorProto, helper
 
 from export.gradient import OUTPUTS, Prepared, differentiate, prepare
 from export.gradient.build import MAKERS
+from export.graph.edits import rename_tensors
 from export.graph.names import CONTRACT, OWN, distinct_names, of_contract, original
 from export.importing import import_classifier
-from export.importing.head import rename_tensors
 from export.running.runs import in_onnxruntime
 from service.contract.bundle_schema import GraphName
 from tests.export.importing.graphs import answer, body, classifier, images, node, options, saved
@@ -25,7 +25,7 @@ CLASHING = ("map/conv", "constant/0", "loss/gradient/Softmax", "conv/gradient/Co
 
 def all_outputs(prepared: Prepared, count: int = 2) -> dict[str, NDArray[Any]]:
     """Every output of a bundle's graphs, by ONNX Runtime."""
-    given = {
+    given: dict[str, NDArray[Any]] = {
         "input": images(count),
         "label": np.arange(count, dtype=np.int64),
         "cotangent_scale": np.ones(count, np.float32),

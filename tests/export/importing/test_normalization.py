@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from export.graph.edits import rename_tensors
 from export.importing import import_classifier
-from export.importing.head import rename_tensors
 from tests.export.importing.graphs import body, classifier, node, options, saved
 
-FIVE = {name: np.full(5, 0.5, np.float32) for name in ("gain", "shift", "mean", "variance")}
+FIVE: dict[str, Any] = {name: np.full(5, 0.5, np.float32) for name in ("gain", "shift", "mean", "variance")}
 
 
 def notes(folder: Path, nodes: Any = None, names: dict[str, str] | None = None, **constants: Any) -> list[str]:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from export.gradient import OPSET, differentiate, prepare
-from export.importing.batch import free_batch
-from export.importing.standard import OLDEST_OPSET, standardize
+from export.importing.file.plain import standardize
 from export.running.reference import evaluate
+from export.standard.opset import OLDEST_OPSET
+from export.tracing.freeing import free_batch
 from tests.export.gradient.cases import Case, ints, w
 from tests.export.gradient.oracles import images as case_images
 from tests.export.gradient.oracles import network

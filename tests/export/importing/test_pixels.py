@@ -13,7 +13,7 @@ import pytest
 from export.__main__ import with_negative_values
 from export.importing import OptionMismatch
 from export.importing.command import add_parser
-from export.importing.pixels import pixel_statistics
+from export.importing.flags.pixels import pixel_statistics
 from service.contract.bundle_schema import InputSpec
 from service.images.preprocess import normalise
 
@@ -64,9 +64,9 @@ def test_values_of_0_to_255_without_scale_are_asked_about(mean: Any, std: Any) -
     assert "--scale 255" in question
     offered = re.search(r"say --mean (\S+) --std (\S+),", question)
     assert offered
-    said = [tuple(float(part) for part in values.split(",")) for values in offered.groups()]
+    said, spread = (tuple(float(part) for part in values.split(",")) for values in offered.groups())
     expected = ((PIXELS.astype(np.float64) - mean) / std).transpose(0, 3, 1, 2)
-    np.testing.assert_allclose(tensor(*said, 1.0), expected, rtol=1e-4, atol=2e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(tensor(said, spread, 1.0), expected, rtol=1e-4, atol=2e-4 * np.abs(expected).max())
     np.testing.assert_allclose(tensor(mean, std, 255.0), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 

@@ -15,7 +15,7 @@ import pytest
 from onnx import ModelProto, external_data_helper
 
 from export.graph.errors import InvalidModel
-from export.importing.reading import read_model
+from export.importing.file.reading import read_model
 from tests.export.importing.graphs import classifier, saved
 
 
@@ -215,7 +215,7 @@ def test_external_data_described_wrongly_are_refused(tmp_path: Path, key: str, v
 def test_a_name_that_is_no_text_is_damage(tmp_path: Path) -> None:
     path = saved(classifier(), tmp_path)
     path.write_bytes(path.read_bytes().replace(b"conv.bias", b"conv.\xffias"))
-    assert "damaged: a name in it is no text (b'conv.\\xffias')" in refusal(path)
+    assert "damaged: a name in it is not text (b'conv.\\xffias')" in refusal(path)
 
 
 def test_negative_sizes_and_sparse_weights_are_refused(tmp_path: Path) -> None:

@@ -121,5 +121,8 @@ def test_ones_and_zeros_with_a_name_are_parameters(tmp_path: Path) -> None:
 
 def test_numbered_parameters_of_a_normalization_that_were_trained_are_parameters(tmp_path: Path) -> None:
     nodes = behind_the_rectifier(node("InstanceNormalization", ["r", "val_1", "val_2"], ["blurred"], "norm"))
-    constants = {"val_1": np.linspace(0.9, 1.1, 5, dtype=np.float32), "val_2": np.ones(5, np.float32) / 8}
+    constants: dict[str, NDArray[Any]] = {
+        "val_1": np.linspace(0.9, 1.1, 5, dtype=np.float32),
+        "val_2": np.ones(5, np.float32) / 8,
+    }
     assert names(prepared(by_torch(nodes, **constants), tmp_path)) == (["conv", "head"], ["val_1", "val_2"])

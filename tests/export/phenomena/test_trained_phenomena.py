@@ -1,4 +1,4 @@
-"""Figures on trained nets: the estimators by hand, the statements on shipped bundles."""
+"""The sections on trained nets: estimators agree with hand calculations, and statements hold on shipped bundles."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ import torch
 from PIL import Image
 
 from export.__main__ import main
-from export.memory.separability import pool
 from export.phenomena.features import LayerSeparation, Measurement, separation, statements
-from export.phenomena.path import autocorrelation, of_bundle, of_network, references, straight_path, unit
+from export.phenomena.image_shattering import (
+    autocorrelation,
+    gradient_of_bundle,
+    gradient_of_network,
+    references,
+    straight_path,
+    unit,
+)
 from export.phenomena.shipped import network, network_input, read_bundles, read_photographs, session
-from models.data import DataError
+from export.statistics.separability import pool
 from models.phenomena import degradation, identity
+from models.training.data import DataError
 from service.contract.bundle_schema import Bundle
 
 ROOT = Path(__file__).parents[3]
@@ -39,7 +46,7 @@ def bundles() -> dict[str, Bundle]:
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory, bundles: dict[str, Bundle]) -> Path:
-    """A folder with two photographs per label."""
+    """Write a folder with two photographs per label."""
     folder = tmp_path_factory.mktemp("photographs")
     for label in bundles["plain20"].labels:
         (folder / label).mkdir()
@@ -73,8 +80,8 @@ def test_section_4_holds_on_the_shipped_records(bundles: dict[str, Bundle]) -> N
 def test_the_bundles_input_gradient_is_torchs(bundles: dict[str, Bundle], photographs: Path) -> None:
     bundle = bundles["resnet20"]
     inputs = network_input(bundle, read_photographs(photographs, bundle.labels, 1).images[:4])
-    by_bundle = of_bundle(session(BUNDLES, bundle, "input_gradient"))(inputs, 3)
-    by_torch = of_network(network(BUNDLES, bundle))(inputs, 3)
+    by_bundle = gradient_of_bundle(session(BUNDLES, bundle, "input_gradient"))(inputs, 3)
+    by_torch = gradient_of_network(network(BUNDLES, bundle))(inputs, 3)
     np.testing.assert_allclose(by_bundle, by_torch, rtol=1e-3, atol=1e-4 * np.abs(by_torch).max())
 
 
@@ -125,7 +132,7 @@ def test_probes_separate_classes_as_far_as_they_are_apart() -> None:
 
 
 def test_probes_are_judged_on_photographs_that_did_not_fit_them() -> None:
-    """With more features than photographs a probe that saw them would be perfect on noise."""
+    """With more features than photographs, a probe tested on its own training photographs would be perfect on noise."""
     generator = np.random.default_rng(0)
     classes = np.tile(np.arange(4), 30)
     measured = separation("noise", generator.normal(size=(120, 300)), classes, np.arange(120) < 60)
@@ -149,7 +156,7 @@ def test_a_data_sets_folder_gives_its_test_photographs(tmp_path: Path, photograp
 
 def test_a_class_with_too_few_photographs_is_named(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
-    with pytest.raises(DataError, match="cat: 2 photographs are needed, 0 are there"):
+    with pytest.raises(DataError, match="cat has 0 photographs; 2 are needed"):
         read_photographs(tmp_path, ("cat",), 2)
 
 
@@ -170,12 +177,12 @@ def test_without_photographs_only_what_needs_none_is_made(tmp_path: Path, capsys
 
 def test_a_folder_without_our_networks_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["phenomena", "--bundles", str(tmp_path)]) == 2
-    assert "none of plain20" in capsys.readouterr().out
+    assert "none of the bundles plain20" in capsys.readouterr().out
 
 
 @pytest.mark.slow
 def test_sections_7_and_8_hold_on_few_photographs(tmp_path: Path, photographs: Path) -> None:
-    """Two paths; the probes of section 8 need more photographs than a repository should carry."""
+    """Section 8 is left out, because its probes need more photographs than a repository should carry."""
     assert (
         main(["phenomena", "--only", "path", "--paths", "2", "--data", str(photographs), "--docs", str(tmp_path)]) == 0
     )

@@ -1,10 +1,11 @@
-"""When a service calls itself ready, and what becomes of requests that come before."""
+"""When the service reports that it is ready, and how requests before that are answered."""
 
 from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +15,7 @@ from tests.service.tiny_bundles import write_bundle
 
 RED = picture("red")
 LARGE = picture("red", size=(400, 400))
-"""More pixels than a run slot decodes itself."""
+"""A picture with more pixels than a run slot decodes itself."""
 
 BEFORE_LOADING = "models: "
 """The line that the loader logs when it has read every bundle and loaded none."""
@@ -66,7 +67,7 @@ def test_a_bundle_that_cannot_be_served_keeps_nobody_from_being_ready(folder: Pa
 
 @pytest.mark.parametrize("content", [RED, LARGE], ids=["small", "large"])
 def test_a_prediction_for_a_model_that_is_still_loading_is_answered(folder: Path, content: bytes) -> None:
-    """It is loaded for the request, before its turn: the loader itself has loaded none."""
+    """The graph is loaded for the request, before its turn: the loader itself has loaded none."""
     with held_start(folder, BEFORE_LOADING) as (server, _), server.client() as client:
         assert best_label(predict(client, "c", content)) == "red"
         assert [state_of(server, name) for name in "abc"] == ["unloaded", "unloaded", "ready"]
@@ -126,7 +127,7 @@ def test_a_bundle_that_appears_while_serving_leaves_it_ready(folder: Path) -> No
 def test_with_keys_on_strangers_learn_no_names(folder: Path) -> None:
     key = "sha256:" + hashlib.sha256(b"key").hexdigest()
     known, stranger = {"authorization": "Bearer key"}, {"authorization": "Bearer other"}
-    keys = {"api_keys": (key,)}
+    keys: dict[str, Any] = {"api_keys": (key,)}
     with held_start(folder, "b@1 forward is ready", **keys) as (server, _), server.client() as client:
         assert "c@1" in client.get("/health/ready", headers=known).text
         for headers in ({}, stranger):

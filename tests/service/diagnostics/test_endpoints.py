@@ -13,7 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from service.diagnostics.schemas import Comparison, Features, Gradients, Scores, Shattering
+from service.diagnostics.schemas.features import Features
+from service.diagnostics.schemas.gradients import Comparison, Gradients
+from service.diagnostics.schemas.scores import Scores
+from service.diagnostics.schemas.shattering import Shattering
 from service.diagnostics.verdicts.verdict import Thresholds
 from tests.service.live_server import LiveServer, running, wait_until
 
@@ -36,7 +39,7 @@ def client(server: LiveServer) -> Iterator[httpx.Client]:
 
 
 def ask(client: httpx.Client, address: str, **request: Any) -> httpx.Response:
-    """The answer once the graphs it needs are loaded."""
+    """Ask until the graphs that the answer needs are loaded."""
     answers: list[httpx.Response] = []
 
     def answered() -> bool:

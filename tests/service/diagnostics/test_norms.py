@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.contract.norms import logit_gradients, loss_labels, losses, measure
+from service.contract.loss import logit_gradients, loss_labels, losses
+from service.contract.norms import measure
 
 Array = NDArray[Any]
 

@@ -12,8 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torch.nn import functional
 
-from bench.corpus import CLASSES, SIZE, chain, photographs, with_dead_units
-from bench.verdicts import bundle_of, diagnosis_of
+from bench.verdicts.corpus import CLASSES, SIZE, chain, photographs, with_dead_units
+from bench.verdicts.judging import bundle_of, diagnosis_of
 
 IMAGES = photographs(Path(__file__).parents[2] / "images")[:16]
 LABELS = np.arange(len(IMAGES)) % CLASSES

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from service.contract.norms import probabilities
+from service.contract.loss import probabilities
+from service.contract.reference import ReferenceStatistics
 from service.diagnostics import scores, shattering
 from service.diagnostics.noise import estimates, left_out_groups, noise_scale
+from service.diagnostics.schemas.gradients import NoiseScale
 
 
-def drawn(images: int, signal: float, noise: float, seed: int = 0, size: int = 400) -> np.ndarray:
+def drawn(images: int, signal: float, noise: float, seed: int = 0, size: int = 400) -> NDArray[np.float64]:
     """Per-sample gradients with |G| = `signal` and trace of the covariance `noise`²."""
     random = np.random.default_rng(seed)
     mean = np.full(size, signal / np.sqrt(size))
-    return mean + random.normal(size=(images, size)) * noise / np.sqrt(size)
+    gradients: NDArray[np.float64] = mean + random.normal(size=(images, size)) * noise / np.sqrt(size)
+    return gradients
 
 
-def noise_of(gradients: np.ndarray):
+def noise_of(gradients: NDArray[np.float64]) -> NoiseScale:
     kept = left_out_groups(len(gradients))
     return noise_scale(
         (gradients**2).sum(axis=1),
@@ -42,6 +46,8 @@ def test_the_interval_holds_the_true_noise_scale_most_of_the_time() -> None:
     for seed in range(100):
         found = noise_of(drawn(32, 2.0, 5.0, seed))
         if found.state == "determined":
+            assert found.low is not None
+            assert found.high is not None
             total += 1
             inside += found.low <= 25 / 4 <= found.high
     assert total > 90
@@ -76,7 +82,7 @@ def test_gradnorm_is_the_l1_norm_of_the_last_layers_gradient() -> None:
 def test_the_layer_norm_distance_is_mahalanobis_and_infinite_for_a_zero_norm() -> None:
     sizes = np.linalg.norm(probabilities(LOGITS) - np.eye(3)[LOGITS.argmax(axis=1)], axis=1)
     norms = {"logits": LOGITS, "weight_gradient_norm": np.exp([[3.0, 4.0], [0.0, 0.0]]) * sizes[:, None]}
-    reference = scores.Reference(np.zeros(2), np.eye(2))
+    reference = ReferenceStatistics(np.zeros(2), np.eye(2))
     assert scores.layer_norm_distance(norms, reference) == pytest.approx([5.0, 0.0], abs=1e-9)
     norms["weight_gradient_norm"][1, 0] = 0
     assert np.isinf(scores.layer_norm_distance(norms, reference)[1])
@@ -87,14 +93,14 @@ def test_white_noise_is_shattered_and_brownian_motion_smooth(points: int) -> Non
     white = np.random.default_rng(1).normal(size=(points, 1000))
     found = shattering.analyse(white)
     assert found.spectral_exponent == pytest.approx(0, abs=0.25)
-    assert shattering.judge(found).state == "shattered"
+    assert shattering.judge_path(found).state == "shattered"
     brown = np.cumsum(white, axis=0)
     found = shattering.analyse(brown / np.linalg.norm(brown, axis=1, keepdims=True))
     assert found.spectral_exponent == pytest.approx(2, abs=0.35)
-    assert shattering.judge(found).state == "smooth"
+    assert shattering.judge_path(found).state == "smooth"
 
 
 def test_a_zero_gradient_on_the_path_leaves_shattering_undetermined() -> None:
     gradients = np.random.default_rng(1).normal(size=(32, 10))
     gradients[3] = 0
-    assert shattering.judge(shattering.analyse(gradients)).state == "undetermined"
+    assert shattering.judge_path(shattering.analyse(gradients)).state == "undetermined"

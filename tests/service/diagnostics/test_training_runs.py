@@ -1,4 +1,4 @@
-"""What a person with torch would conclude from a training run of each network is what the service says of it."""
+"""The service's verdict on each network agrees with what a training run in torch shows."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench.corpus import calibrate, convolutional
-from bench.verdicts import bundle_of, diagnosis_of, untrained_path
+from bench.verdicts.corpus import calibrate, convolutional
+from bench.verdicts.judging import bundle_of, diagnosis_of
+from bench.verdicts.shattered import untrained_path
 from export.phenomena.shipped import network as in_torch
 from export.writing.bundle import read_bundle
 from service.diagnostics import shattering
@@ -22,22 +23,28 @@ STEPS = 8
 LEARNING_RATE = 0.01
 
 
-def layers_of(network: nn.Module) -> list[nn.Module]:
+def layers_of(network: nn.Module) -> list[nn.Linear | nn.Conv2d]:
     return [module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+
+
+def row_norms(tensor: torch.Tensor | None) -> torch.Tensor:
+    """Return the norm of each output channel's weights, [channels]."""
+    assert tensor is not None
+    norms: torch.Tensor = tensor.detach().flatten(1).norm(dim=1)
+    return norms
 
 
 def relative_sizes(network: nn.Module, logits: torch.Tensor) -> list[float]:
     """√Σ_c(‖W_c‖·‖dW_c‖)² / ‖dL/dlogits‖ of the batch, layer by layer, from what autograd left in `.grad`."""
     assert logits.grad is not None
+    scale = float(logits.grad.norm())
     return [
-        float((layer.weight.detach().flatten(1).norm(dim=1) * layer.weight.grad.flatten(1).norm(dim=1)).norm())
-        / float(logits.grad.norm())
-        for layer in layers_of(network)
+        float((row_norms(layer.weight) * row_norms(layer.weight.grad)).norm()) / scale for layer in layers_of(network)
     ]
 
 
 def conclusion_of_a_training_run(network: nn.Module, images: np.ndarray, labels: np.ndarray, steps: int) -> str:
-    """Trains by plain gradient descent, and says in one word what its gradients and rectifiers were like."""
+    """Train by plain gradient descent and say in one word what the gradients and rectifiers were like."""
     inputs, targets = torch.from_numpy(images), torch.from_numpy(labels)
     peaks: dict[nn.Module, torch.Tensor] = {}
 
@@ -54,7 +61,7 @@ def conclusion_of_a_training_run(network: nn.Module, images: np.ndarray, labels:
         optimiser.zero_grad()
         logits = network(inputs)
         logits.retain_grad()
-        functional.cross_entropy(logits, targets).backward()
+        torch.autograd.backward(functional.cross_entropy(logits, targets))
         seen.append(relative_sizes(network, logits))
         optimiser.step()
     sizes = np.array(seen)
@@ -92,10 +99,10 @@ def test_autograd_in_torch_finds_the_same_shattering(family: str, shattered: boo
     network = calibrate(convolutional(family, 56, "batch"), torch.from_numpy(IMAGES))
     path = torch.from_numpy(shattering.straight_path(IMAGES[3], IMAGES[11], shattering.POINTS)).requires_grad_()
     labels = torch.zeros(len(path), dtype=torch.int64)
-    functional.cross_entropy(network(path), labels, reduction="sum").backward()
+    torch.autograd.backward(functional.cross_entropy(network(path), labels, reduction="sum"))
     assert path.grad is not None
     by_torch = shattering.analyse(path.grad.numpy().astype(np.float64))
     ours = untrained_path(family, 56, IMAGES)
     assert ours.spectral_exponent == pytest.approx(by_torch.spectral_exponent, abs=0.1)
-    assert (shattering.judge(by_torch).state == "shattered") == shattered
-    assert (shattering.judge(ours).state == "shattered") == shattered
+    assert (shattering.judge_path(by_torch).state == "shattered") == shattered
+    assert (shattering.judge_path(ours).state == "shattered") == shattered

@@ -149,7 +149,8 @@ MEASURE = """
 import io, sys
 from tests.attacks import avif
 from service.contract.bundle_schema import InputSpec
-from service.images.preprocess import ImageError, decode
+from service.images.errors import ImageError
+from service.images.preprocess import decode
 
 def peak():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
@@ -169,7 +170,7 @@ print(peak() - before)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc")
 @pytest.mark.parametrize("make", [avif.picture, avif.with_alpha, avif.with_cells, avif.of_empty_extents])
 def test_lying_files_take_little_memory(make: Callable[[int], bytes]) -> None:
-    """Peak of a process of its own, in KiB, over what a small picture takes."""
+    """Each is decoded in a separate process, whose peak is measured over that of a small picture, in KiB."""
     data = make(600 if make is avif.of_empty_extents else 16_000)
     assert len(data) < 10_000
     done = subprocess.run(
@@ -182,7 +183,7 @@ def test_lying_files_take_little_memory(make: Callable[[int], bytes]) -> None:
 
 
 def packed(*fields: tuple[int, int]) -> bytes:
-    """Numbers of so many bits (value, bits), one after the other."""
+    """Concatenate numbers that are given as (value, bits)."""
     text = "".join(f"{value:0{bits}b}" for value, bits in fields if bits) + "1"
     return int(text.ljust(-(-len(text) // 8) * 8, "0"), 2).to_bytes(-(-len(text) // 8), "big")
 
@@ -192,7 +193,7 @@ def unit(kind: int, content: bytes, sized: bool = True) -> bytes:
 
 
 def sequence(*, timing: bool = False, identifiers: bool = False, order: bool = False, screen: int = 2) -> bytes:
-    """640 × 480, in sides of 16 bits."""
+    """A sequence header of 640 × 480 pixels, with 16 bits for each side."""
     intervals = ((1, 1), (1, 32), (30, 32), (0, 1), (1, 1), (9, 5), (1, 32), (7, 5), (4, 5)) if timing else ((0, 1),)
     point = ((0, 12), (8, 5), (0, 1), *(((1, 1), (0, 21)) if timing else ()), (1, 1), (9, 4))
     tools = ((1, 1), (1, 1)) if screen == 2 else ((0, 1), (screen, 1), *(((0, 1), (1, 1)) if screen else ()))

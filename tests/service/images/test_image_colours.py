@@ -1,4 +1,4 @@
-"""Levels and transparency that are not plain RGB of 8 bits: what is black, what is white, what is laid over white."""
+"""Pictures that are not plain RGB of 8 bits: which levels are black and white, and how transparency is filled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def shown(data: bytes) -> NDArray[np.uint8]:
     """The first row of the decoded picture, [width, 3]."""
     with Image.open(io.BytesIO(data)) as image:
         width, height = image.size
-    return decode(data, spec(height, width))[0]
+    row: NDArray[np.uint8] = decode(data, spec(height, width))[0]
+    return row
 
 
 def greys(data: bytes) -> list[int]:

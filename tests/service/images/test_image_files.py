@@ -1,4 +1,4 @@
-"""Files that are damaged where no pixel is, under another brand, or made of far more parts than pixels."""
+"""Files that are damaged outside their pixels, have another brand, or are made of far more parts than pixels."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.images.files import MAX_EXIF_SEGMENTS, MAX_PIECES, MAX_SEGMENTS, check_scans, signature
-from service.images.preprocess import UndecodableImage, UnknownFormat, decode, quick_pixel_count
+from service.images.errors import UndecodableImage, UnknownFormat
+from service.images.files import quick_pixel_count, signature
+from service.images.jpeg import MAX_EXIF_SEGMENTS, MAX_SEGMENTS, check_scans
+from service.images.limits import MAX_PIECES
+from service.images.preprocess import decode
 from tests.attacks.pictures import png, png_chunk
 from tests.service.images.test_images import encoded, photograph, spec
 
@@ -67,7 +70,7 @@ def test_a_thumbnails_end_is_not_the_pictures() -> None:
 @settings(max_examples=60, deadline=None)
 @given(place=st.floats(0, 1, exclude_max=True))
 def test_a_jpeg_cut_anywhere_is_refused_or_whole(name: str, place: float) -> None:
-    """A progressive one is a whole picture at the end of each scan, but not the picture that was sent."""
+    """After each scan a progressive JPEG is a whole picture, but not the picture that was sent."""
     data = jpeg(name)
     cut = data[: int(len(data) * place)] or data[:3]
     try:
@@ -178,7 +181,7 @@ def test_a_png_without_its_end_is_decoded_and_one_cut_within_its_pixels_is_not()
 
 
 def test_a_png_that_says_two_sizes_is_refused() -> None:
-    """Pillow takes the last of them."""
+    """Pillow uses the last one."""
     plain = png(8, 8, data=bytes(8 * 25))
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 9000, 9000, 8, 2, 0, 0, 0))
     with pytest.raises(UndecodableImage, match="two sizes"):

@@ -1,4 +1,4 @@
-"""Decoding and preprocessing: what users expect of odd pictures, and torchvision's definition to the pixel."""
+"""Decoding and preprocessing: odd pictures read as users expect, and the same pixels as torchvision's."""
 
 from __future__ import annotations
 
@@ -13,17 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from service.contract.bundle_schema import InputSpec
-from service.images.preprocess import (
-    EmptyImage,
-    ImageError,
-    ImageTooLarge,
-    UndecodableImage,
-    UnknownFormat,
-    decode,
-    normalise,
-    quick_pixel_count,
-    resized_size,
-)
+from service.images.errors import EmptyImage, ImageError, ImageTooLarge, UndecodableImage, UnknownFormat
+from service.images.files import quick_pixel_count
+from service.images.preprocess import decode, normalise
+from service.images.resampling import resized_size
 from tests.service.live_server import picture
 
 Pixels = NDArray[np.uint8]
@@ -36,7 +29,7 @@ def spec(height: int, width: int, **changes: Any) -> InputSpec:
 
 
 def photograph(size: tuple[int, int], mode: str = "RGB", seed: int = 0) -> Image.Image:
-    """Something with smooth areas and edges, as JPEG likes it."""
+    """A picture with smooth areas and edges, which JPEG compresses well."""
     bands = {"L": 1, "RGB": 3, "RGBA": 4, "LA": 2, "CMYK": 4}[mode]
     noise = np.random.default_rng(seed).integers(0, 256, (size[1] // 5 + 2, size[0] // 5 + 2, bands), np.uint8)
     return Image.merge(
@@ -211,7 +204,7 @@ def test_reduced_decoding_comes_close_and_is_off_by_default() -> None:
 
 
 def bomb(kind: str) -> bytes:
-    """A few kilobytes that would be 144 megapixels."""
+    """A few kilobytes that decode to 144 megapixels."""
     buffer = io.BytesIO()
     Image.new("1" if kind != "GIF" else "L", (12_000, 12_000)).save(buffer, kind)
     return buffer.getvalue()

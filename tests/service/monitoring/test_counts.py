@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.harness.client import post
 from bench.promises.counts import agreement, kinds
-from bench.promises.load import post
 from tests.service.live_server import picture, running
 from tests.service.tiny_bundles import write_bundle
 
@@ -20,7 +20,7 @@ def test_what_the_service_counts_is_what_its_clients_saw(tmp_path: Path, seed: i
     failing = post("/predict?model=picky", picture("white"))
     among = kinds(["tiny", "other", "picky"], picture((200, 30, 90)), failing)
     with running(tmp_path, default_model="tiny", run_threads=2) as server:
-        findings = list(agreement(server.port, among, 400, 8, seed))
-    assert [finding for finding in findings if finding.kept is False] == []
-    counts = {finding.what.split(":")[0]: finding.figure for finding in findings}
+        figures = list(agreement(server.port, among, 400, 8, seed))
+    assert [figure for figure in figures if figure.kept is False] == []
+    counts = {figure.what.split(":")[0]: figure.value for figure in figures}
     assert all(int(counts[f"requests {outcome}"]) > 0 for outcome in ("answered", "refused", "cancelled", "failed"))

@@ -1,4 +1,4 @@
-"""Over HTTP, a file's own probabilities come back, and the loss and its gradients are of them."""
+"""Imported networks over HTTP: the file's own probabilities come back, and the loss is computed from them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 
 def with_a_graph_left_out(folder: Path) -> None:
-    """`partial`, whose graph for weight norms does not run."""
+    """Write `partial`, a bundle whose graph for weight norms does not run."""
     imported = import_classifier(saved(classifier(), folder), options())
     bundle = bundle_of(imported, "partial", folder / "bundles")
     _, graphs = read_bundle(folder / "bundles/partial")

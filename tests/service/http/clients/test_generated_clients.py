@@ -1,4 +1,4 @@
-"""Clients that others' generators make from the document of a running service, and what they can do.
+"""Clients generated from the OpenAPI document of a running service can call it.
 
 Python: `openapi-python-client`. TypeScript: `openapi-typescript`, where npm is there and reaches its registry.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.programs import needs
 from tests.service.live_server import LiveServer, running
 
 REPOSITORY = Path(__file__).parents[4]
@@ -141,9 +142,8 @@ def test_a_generated_python_client_predicts(server: LiveServer, tmp_path: Path) 
 
 
 @pytest.mark.slow
+@needs("npm")
 def test_generated_types_compile_and_tell_right_from_wrong(server: LiveServer, tmp_path: Path) -> None:
-    if shutil.which("npm") is None:
-        pytest.skip("no npm: openapi-typescript was not tried")
     install = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(tmp_path), *PACKAGES]
     done = subprocess.run(install, capture_output=True, text=True)
     if done.returncode:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,25 +15,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.service.live_server import LiveServer, best_label, picture, running, wait_until
+from bench.harness.proxy import nginx
+from bench.harness.server import free_port
+from tests.programs import needs
+from tests.service.live_server import LiveServer, best_label, picture
 from tests.service.raw_http import post, talk
-from tests.service.tiny_bundles import write_bundle
 
 CLIENTS = Path(__file__).parent
 GREEN = picture((0, 255, 0))
 OFFER = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAAB")
-
-
-def needs(program: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not installed")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    folder: Path = tmp_path_factory.mktemp("bundles")
-    write_bundle(folder, "tiny")
-    with running(folder) as server:
-        yield server
 
 
 @pytest.fixture
@@ -46,7 +34,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def lines_of(command: Sequence[str | Path]) -> list[str]:
-    """The lines that a client prints: one for each answer, its status and its body."""
+    """Run a client and return what it prints: a line for each answer, with its status and its body."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()
@@ -117,18 +105,7 @@ def test_curl_that_speaks_http2_unasked_is_told_that_it_is_not_spoken_here(serve
     assert server.state.connections.ended["version-not-supported"] > 0
 
 
-NGINX = """
-daemon off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log warn;
-events {{ worker_connections 64; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+SITE = """
     map $http_upgrade $connection_upgrade {{
         default upgrade;
         '' close;
@@ -144,35 +121,20 @@ http {{
             proxy_set_header X-Forwarded-Prefix /vision;
         }}
     }}
-}}
 """
 """The configuration for WebSockets that nginx's documentation gives and everybody copies, under a prefix."""
 
 
 @contextmanager
-def nginx(folder: Path, service: str) -> Iterator[LiveServer]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    configuration = folder / "nginx.conf"
-    configuration.write_text(NGINX.format(folder=folder, port=port, service=service))
-    process = subprocess.Popen(["nginx", "-c", configuration, "-p", folder], stderr=subprocess.DEVNULL)
-    try:
-        wait_until(lambda: _listens(port), 30)
+def behind_nginx(service: str) -> Iterator[LiveServer]:
+    port = free_port()
+    with nginx(port, SITE.format(port=port, service=service)):
         yield LiveServer(None, None, "127.0.0.1", port)  # type: ignore[arg-type]
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @needs("nginx")
-def test_behind_nginx_with_its_map_for_websockets_and_a_prefix(server: LiveServer, image: Path, tmp_path: Path) -> None:
-    with nginx(tmp_path, server.url) as proxy:
+def test_behind_nginx_with_its_map_for_websockets_and_a_prefix(server: LiveServer, image: Path) -> None:
+    with behind_nginx(server.url) as proxy:
         with httpx.Client(base_url=proxy.url + "/vision", timeout=30) as client:
             assert best_label(client.post("/predict", content=GREEN)) == "green"
             assert best_label(client.post("/predict", files={"images": GREEN})) == "green"
@@ -192,8 +154,8 @@ def test_behind_nginx_with_its_map_for_websockets_and_a_prefix(server: LiveServe
 
 @needs("nginx")
 @needs("javac")
-def test_javas_client_behind_nginx(server: LiveServer, image: Path, tmp_path: Path) -> None:
-    with nginx(tmp_path, server.url) as proxy:
+def test_javas_client_behind_nginx(server: LiveServer, image: Path) -> None:
+    with behind_nginx(server.url) as proxy:
         lines = lines_of(["java", CLIENTS / "Predict.java", proxy.url + "/vision", image])
     assert len(lines) == 6
     for line in lines:

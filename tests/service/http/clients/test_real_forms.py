@@ -5,26 +5,16 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.service.live_server import LiveServer, picture, running
-from tests.service.tiny_bundles import write_bundle
+from tests.programs import needs
+from tests.service.live_server import LiveServer, picture
 
 RED, GREEN = picture("red"), picture((0, 255, 0))
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    folder: Path = tmp_path_factory.mktemp("bundles")
-    write_bundle(folder, "tiny")
-    with running(folder) as server:
-        yield server
 
 
 @pytest.fixture
@@ -53,7 +43,7 @@ CURL = {
 }
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@needs("curl")
 @pytest.mark.parametrize("how", CURL)
 def test_curl(server: LiveServer, files: Path, how: str) -> None:
     options, labels = CURL[how]
@@ -84,7 +74,7 @@ fetch(url, {method: "POST", ...ways[way]}).then((answer) => answer.text()).then(
 """
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
+@needs("node")
 @pytest.mark.parametrize("way", ["form", "blob", "text", "url", "urlsafe", "gzip", "raw", "stream"])
 def test_nodes_fetch(server: LiveServer, files: Path, way: str) -> None:
     command = ["node", "-e", NODE, "--", f"{server.url}/predict", way]

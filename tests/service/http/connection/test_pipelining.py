@@ -1,4 +1,4 @@
-"""Many requests sent before the first answer: each is answered in order, whatever comes after it."""
+"""Pipelined requests are answered in order, whatever follows them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GOOD = {
 IN_CHUNKS = head("POST /predict", "Transfer-Encoding: chunked")
 
 ENDLESS = b"a" * 2**20
-"""More than one packet holds: where in a packet a message begins, the parser does not say."""
+"""More than one packet holds, because the parser does not tell where in a packet a message begins."""
 
 BAD = {
     "garbage": (b"garbage\r\n\r\n", 400),
@@ -113,15 +113,18 @@ def test_little_is_held_of_what_is_sent_ahead_of_its_turn(server: LiveServer, se
             while sent:
                 sent = sent[connection.send(sent[: 2**20]) :]
         port = connection.getsockname()[1]
-        protocol = next(one for one in server.server.server_state.connections if one.client[1] == port)
-        wait_until(lambda: protocol.flow.read_paused)
+        protocol = server.connection_from(port)
+        assert protocol is not None
+        flow = protocol.flow
+        wait_until(lambda: flow.read_paused)
+        assert protocol.cycle is not None
         held = len(protocol._ahead) + len(protocol.cycle.body)
         assert held < 2 * (HIGH_WATER_LIMIT + PACKET)
         assert len(protocol.pipeline) < MOST_PIPELINED + PIECE / len(TINY) + 1
 
 
 PACKET = 2**18
-"""Bytes that the event loop reads at once, at most."""
+"""The most bytes that the event loop reads at once."""
 
 FRAMINGS = st.sampled_from(["whole", "in chunks", "a question", "with an offer", "refused", "waits"])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -37,7 +38,7 @@ def images() -> NDArray[np.float32]:
     return np.random.default_rng(0).normal(size=(3, 3, 32, 32)).astype(np.float32)
 
 
-def tensor(name: str, array: NDArray, binary: bool = True) -> triton.InferInput:
+def tensor(name: str, array: NDArray[Any], binary: bool = True) -> triton.InferInput:
     datatype = {"float32": "FP32", "int64": "INT64", "object": "BYTES"}[str(array.dtype)]
     given = triton.InferInput(name, list(array.shape), datatype)
     given.set_data_from_numpy(array, binary_data=binary)
@@ -67,7 +68,7 @@ def test_repository_index_and_refused_load(client: triton.InferenceServerClient)
 @pytest.mark.parametrize("binary_input", [True, False])
 @pytest.mark.parametrize("binary_output", [True, False])
 def test_predictions_are_the_same_in_json_and_binary(
-    client: triton.InferenceServerClient, images: NDArray, binary_input: bool, binary_output: bool
+    client: triton.InferenceServerClient, images: NDArray[Any], binary_input: bool, binary_output: bool
 ) -> None:
     outputs = [triton.InferRequestedOutput(name, binary_data=binary_output) for name in ("logits", "probabilities")]
     answer = client.infer(MODEL, [tensor("input", images, binary_input)], outputs=outputs, request_id="abc")
@@ -78,7 +79,9 @@ def test_predictions_are_the_same_in_json_and_binary(
     np.testing.assert_allclose(probabilities, exponentials / exponentials.sum(1, keepdims=True), rtol=1e-5)
 
 
-def test_without_named_outputs_all_forward_outputs_come(client: triton.InferenceServerClient, images: NDArray) -> None:
+def test_without_named_outputs_all_forward_outputs_come(
+    client: triton.InferenceServerClient, images: NDArray[Any]
+) -> None:
     answer = client.infer(MODEL, [tensor("input", images)])
     assert {output["name"] for output in answer.get_response()["outputs"]} == {"logits", "probabilities"}
 
@@ -104,7 +107,7 @@ def test_gradient_norms_are_those_of_the_diagnostics_endpoint(
         np.testing.assert_allclose(answer.as_numpy(name)[0], [layer[name][0] for layer in layers], rtol=1e-6)
 
 
-def test_a_sample_beside_nan_keeps_its_gradients(client: triton.InferenceServerClient, images: NDArray) -> None:
+def test_a_sample_beside_nan_keeps_its_gradients(client: triton.InferenceServerClient, images: NDArray[Any]) -> None:
     output = [triton.InferRequestedOutput("weight_gradient_norm")]
     alone = client.infer(MODEL, [tensor("input", images[:1])], outputs=output).as_numpy("weight_gradient_norm")
     spoiled = images.copy()
@@ -114,7 +117,7 @@ def test_a_sample_beside_nan_keeps_its_gradients(client: triton.InferenceServerC
     assert np.isnan(beside[1]).all()
 
 
-def test_classification_ranks_labels(client: triton.InferenceServerClient, images: NDArray) -> None:
+def test_classification_ranks_labels(client: triton.InferenceServerClient, images: NDArray[Any]) -> None:
     output = triton.InferRequestedOutput("probabilities", class_count=3)
     ranked = client.infer(MODEL, [tensor("input", images)], outputs=[output]).as_numpy("probabilities")
     assert ranked.shape == (3, 3)
@@ -123,7 +126,7 @@ def test_classification_ranks_labels(client: triton.InferenceServerClient, image
 
 
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
-def test_compression_both_ways(client: triton.InferenceServerClient, images: NDArray, algorithm: str) -> None:
+def test_compression_both_ways(client: triton.InferenceServerClient, images: NDArray[Any], algorithm: str) -> None:
     plain = client.infer(MODEL, [tensor("input", images)]).as_numpy("logits")
     squeezed = client.infer(
         MODEL,
@@ -134,7 +137,7 @@ def test_compression_both_ways(client: triton.InferenceServerClient, images: NDA
     np.testing.assert_array_equal(squeezed.as_numpy("logits"), plain)
 
 
-def test_statistics_count_what_ran(client: triton.InferenceServerClient, images: NDArray) -> None:
+def test_statistics_count_what_ran(client: triton.InferenceServerClient, images: NDArray[Any]) -> None:
     def images_run() -> int:
         return int(client.get_inference_statistics(MODEL)["model_stats"][0]["inference_count"])
 
@@ -154,26 +157,26 @@ def test_statistics_count_what_ran(client: triton.InferenceServerClient, images:
     ],
 )
 def test_wrong_inputs_are_told_in_words(
-    client: triton.InferenceServerClient, inputs: dict[str, NDArray], message: str
+    client: triton.InferenceServerClient, inputs: dict[str, NDArray[Any]], message: str
 ) -> None:
     with pytest.raises(InferenceServerException, match=message) as caught:
         client.infer(MODEL, [tensor(name, array) for name, array in inputs.items()])
     assert caught.value.status() == "400"
 
 
-def test_an_unknown_model_is_404(client: triton.InferenceServerClient, images: NDArray) -> None:
+def test_an_unknown_model_is_404(client: triton.InferenceServerClient, images: NDArray[Any]) -> None:
     with pytest.raises(InferenceServerException) as caught:
         client.infer("nobody", [tensor("input", images)])
     assert caught.value.status() == "404"
 
 
-def test_the_asyncio_client_agrees(address: str, images: NDArray, client: triton.InferenceServerClient) -> None:
-    async def infer() -> NDArray:
+def test_the_asyncio_client_agrees(address: str, images: NDArray[Any], client: triton.InferenceServerClient) -> None:
+    async def infer() -> NDArray[Any]:
         async with triton_aio.InferenceServerClient(address) as aio:
             given = triton_aio.InferInput("input", list(images.shape), "FP32")
             given.set_data_from_numpy(images)
             answer = await aio.infer(MODEL, [given])
-            result: NDArray = answer.as_numpy("logits")
+            result: NDArray[Any] = answer.as_numpy("logits")
             return result
 
     expected = client.infer(MODEL, [tensor("input", images)]).as_numpy("logits")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -22,23 +21,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.programs import chromium
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 REPOSITORY = Path(__file__).resolve().parents[4]
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 START_SECONDS = 60
 PATIENCE_SECONDS = 60
-"""For one answer: the machines that run tests are small and busy."""
+"""The longest that one answer may take, because the machines that run tests are small and busy."""
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium, without a window.
 
-    Of the module, not the session: Playwright keeps an event loop running, in which other tests' `asyncio.run` fails.
+    It lives no longer than a module, because Playwright keeps an event loop running in which the `asyncio.run` of other
+    tests fails.
     """
-    executable = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    executable = chromium()
     if executable is None:
         reason = "NO CHROMIUM: the page was not tested. Install one (apt-get install chromium) or name it in CHROMIUM."
         if os.environ.get("CI") == "true":
@@ -54,7 +55,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def address(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where the service answers, with a slash at the end."""
+    """The address of the service, with a slash at the end."""
     if "PAGE_URL" in os.environ:
         yield os.environ["PAGE_URL"].rstrip("/") + "/"
         return
@@ -87,7 +88,7 @@ def _wait_until_ready(address: str, service: subprocess.Popen[bytes], log: Path)
 
 
 def _load_diagnostics(address: str) -> None:
-    """Graphs for diagnostics are loaded when first asked for; here that is not what is tested."""
+    """Load the graphs for diagnostics beforehand: waiting for them is not what is tested here."""
     image = (REPOSITORY / "tests" / "images" / "cat.jpg").read_bytes()
     with urllib.request.urlopen(f"{address}models", timeout=PATIENCE_SECONDS) as response:
         models = [model["name"] for model in json.load(response)["models"]]

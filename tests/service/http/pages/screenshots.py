@@ -1,6 +1,6 @@
 """Takes the pictures of the README from a running service.
 
-    python tests/service/http/pages/screenshots.py http://localhost:8000 docs/images
+    python -m tests.service.http.pages.screenshots http://localhost:8000 docs/images
 
 Writes page.webp, page-dark.webp and page-phone.webp (the page), and the plots of the SVG endpoints as they come.
 """
@@ -8,24 +8,22 @@ Writes page.webp, page-dark.webp and page-phone.webp (the page), and the plots o
 from __future__ import annotations
 
 import io
-import os
-import shutil
 import sys
 import urllib.request
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Page, sync_playwright
+
+from tests.programs import chromium
 
 IMAGES = Path(__file__).resolve().parents[3] / "images"
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 def main(address: str, folder: Path) -> None:
-    executable = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         page = whole_page(browser, address, 1180, "light")
         save(page.screenshot(clip=rectangle(page, "header", "#gradients")), folder / "page.webp")
         save(page.locator("#shattering").screenshot(), folder / "page-shattering.webp")
@@ -57,7 +55,7 @@ def whole_page(browser: Browser, address: str, width: int, colours: str) -> Page
     return page
 
 
-def rectangle(page: Page, first: str, last: str) -> dict[str, float]:
+def rectangle(page: Page, first: str, last: str) -> FloatRect:
     """The full width of the page, from the top of one element to a little below the bottom of another."""
     top, bottom = page.locator(first).first.bounding_box(), page.locator(last).bounding_box()
     assert top is not None
@@ -72,7 +70,7 @@ def save(png: bytes, path: Path) -> None:
 
 
 def plots(address: str, folder: Path) -> None:
-    """One plot as the service gives it."""
+    """Save one plot as the service returns it."""
     url = f"{address.rstrip('/')}/diagnostics/compare?model=resnet20&model=plain20&model=plain20-sigmoid&format=svg"
     with urllib.request.urlopen(urllib.request.Request(url, data=(IMAGES / "cat.jpg").read_bytes())) as response:
         (folder / "compare.svg").write_bytes(response.read())

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Request, Route, expect
+from playwright.sync_api import Page, Request, Route, ViewportSize, expect
 
+from tests.programs import needs
 from tests.service.http.pages.conftest import PATIENCE_SECONDS, REPOSITORY, Visit
 
 pytestmark = pytest.mark.pages
@@ -21,7 +21,7 @@ expect.set_options(timeout=1000 * PATIENCE_SECONDS)
 
 IMAGES = REPOSITORY / "tests" / "images"
 PREDICTIONS = re.compile(r"/predict\?")
-PHONE = {"width": 360, "height": 740}
+PHONE = ViewportSize(width=360, height=740)
 
 
 def served_models(visit: Visit) -> list[str]:
@@ -36,7 +36,7 @@ def posted(visit: Visit, path: str, image: Path) -> Any:
 
 
 def open_page(visit: Visit) -> Page:
-    """The page once it has shown the first sample's labels and curves."""
+    """Open the page and wait for the first sample's labels and curves."""
     visit.page.goto(visit.address)
     visit.page.wait_for_selector("#predictions article")
     visit.page.wait_for_selector("#gradients svg.plot")
@@ -44,7 +44,7 @@ def open_page(visit: Visit) -> Page:
 
 
 def upload(page: Page, image: Path) -> None:
-    """Chooses a file and waits for its labels and curves."""
+    """Choose a file and wait for its labels and curves."""
     with page.expect_response("**/diagnostics/gradients*"):
         page.set_input_files("#file", image)
     expect(page.locator("#preview")).to_have_attribute("alt", f"Your photograph, {image.name}")
@@ -65,7 +65,7 @@ def test_an_uploaded_photograph_gets_the_labels_that_the_service_gives(visit: Vi
 def test_every_model_stands_beside_the_others_until_it_is_switched_off(visit: Visit) -> None:
     page = open_page(visit)
     served = served_models(visit)
-    shown = {article.get_attribute("data-model") for article in page.locator("#predictions article").all()}
+    shown = {article.get_attribute("data-model") or "" for article in page.locator("#predictions article").all()}
     assert shown <= set(served)
     assert len(shown) == min(4, len(served))
     for model in sorted(shown)[1:]:
@@ -207,7 +207,7 @@ def test_no_two_models_look_alike(visit: Visit) -> None:
     assert len(set(looks)) == len(looks)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@needs("curl")
 def test_the_copied_command_gives_the_same_answer(visit: Visit) -> None:
     page = open_page(visit)
     upload(page, IMAGES / "truck.jpg")

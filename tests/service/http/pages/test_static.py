@@ -1,4 +1,4 @@
-"""What the page and the API documentation are made of, asked for without a browser."""
+"""The files of the page and of the API documentation, requested without a browser."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def test_modules_import_only_modules_that_exist(client: httpx.Client) -> None:
 
 def test_third_party_files_are_as_published() -> None:
     vendor = pages.STATIC / "vendor"
-    listed = dict(reversed(line.split()) for line in (vendor / "SHA256SUMS").read_text().splitlines())
+    lines = [line.split() for line in (vendor / "SHA256SUMS").read_text().splitlines()]
+    listed = {name: digest for digest, name in lines}
     present = {str(file.relative_to(vendor)) for file in vendor.glob("*/*")}
     assert set(listed) == present
     for name, digest in listed.items():

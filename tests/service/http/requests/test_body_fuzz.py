@@ -1,4 +1,4 @@
-"""Bodies that begin well and are spoiled at random: each is taken apart or refused by an error of ours, nothing else.
+"""Valid bodies spoiled at random: each is parsed or refused with one of our errors.
 
 `make fuzz` draws many more.
 """
@@ -24,7 +24,7 @@ from service.http.open_inference.requests import InferRequest, read_request
 from service.http.requests.content_coding import PIECE, coding_of, decoded
 from service.http.requests.forms import Form, Limits, read_form
 from service.http.requests.submission import read_query
-from service.images.preprocess import ImageError
+from service.images.errors import ImageError
 
 EXAMPLES = 100 * int(os.environ.get("FUZZ_EXAMPLES", "3"))
 OPTIONS = frozenset({"images", "labels", "label", "model", "top_k"})
@@ -72,7 +72,7 @@ changes = st.lists(
 
 
 def spoiled(body: bytes, edits: list[tuple[float, int, bytes]]) -> bytes:
-    """Each edit puts something at a share of the length, in place of so many bytes."""
+    """Apply edits, each of which replaces a number of bytes at a fraction of the length."""
     for where, length, put in edits:
         start = round(where * len(body))
         body = body[:start] + put + body[start + length :]
@@ -80,7 +80,7 @@ def spoiled(body: bytes, edits: list[tuple[float, int, bytes]]) -> bytes:
 
 
 def outcome(act: Callable[[], object]) -> object:
-    """The outcome, or the error of ours that stands for it."""
+    """Return the result of a call, or the error of ours that it raised."""
     try:
         return act()
     except (ServiceError, ImageError) as raised:
@@ -120,9 +120,12 @@ def test_an_infer_request_is_read_or_refused(
         assert read.inputs
 
 
+COMPRESSIONS: list[Callable[[bytes], bytes]] = [gzip.compress, zlib.compress]
+
+
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(
-    st.sampled_from([gzip.compress, zlib.compress]),
+    st.sampled_from(COMPRESSIONS),
     st.binary(max_size=300),
     changes,
     st.sampled_from(["gzip", "deflate"]),

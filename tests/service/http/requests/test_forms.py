@@ -1,4 +1,4 @@
-"""People send this to `/predict`: forms, JSON and codings of every client's habit, over a real socket."""
+"""Bodies that people send to `/predict`: forms, JSON and compression as various clients write them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import gzip
 import json
 import socket
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +65,10 @@ def test_files_are_answered_in_the_order_they_came(client: httpx.Client, names: 
 
 
 def test_an_input_of_a_browsers_form_without_a_file_is_no_image(client: httpx.Client) -> None:
-    files = [("file1", ("a.png", RED)), ("file2", ("", b"", "application/octet-stream"))]
-    assert labels_of(client.post("/predict", files=files)) == ["red"]
-    nothing = client.post("/predict", files=[("file", ("", b"", "application/octet-stream"))])
+    no_file = ("", b"", "application/octet-stream")
+    answer = client.post("/predict", files=[("file1", ("a.png", RED, "image/png")), ("file2", no_file)])
+    assert labels_of(answer) == ["red"]
+    nothing = client.post("/predict", files=[("file", no_file)])
     assert "no image" in refusal(nothing, 400)
 
 
@@ -202,7 +203,7 @@ def raw_deflate(data: bytes) -> bytes:
     return coder.compress(data) + coder.flush()
 
 
-CODED = {
+CODED: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "x-gzip": gzip.compress,
     "GZip": members_of,
@@ -336,7 +337,10 @@ def test_percent_codes_in_an_address_are_utf_8(client: httpx.Client, path: str, 
 
 @pytest.mark.parametrize("name", ["top_k", "version", "model"])
 def test_an_option_that_is_given_twice_is_refused(client: httpx.Client, name: str) -> None:
-    twice = [(name, value) for value in ["tiny" if name == "model" else "1"] * 2]
-    for request in ({"content": RED}, {"files": {"file": RED}}):
-        answer = client.post("/predict", params=twice, **request)
+    value = "tiny" if name == "model" else "1"
+    twice = httpx.QueryParams([(name, value), (name, value)])
+    for answer in (
+        client.post("/predict", params=twice, content=RED),
+        client.post("/predict", params=twice, files={"file": RED}),
+    ):
         assert f"`{name}` is given more than once" in refusal(answer, 422)

@@ -1,8 +1,9 @@
-"""What is served, what is refused and why, and what an orchestrator is told."""
+"""The list of models, the reasons of refused bundles, and the health endpoints that orchestrators ask."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -84,7 +85,7 @@ def test_a_folder_without_bundles_is_live_but_not_ready(tmp_path: Path) -> None:
         )
 
 
-REFUSALS = {
+REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
     "not JSON": (lambda folder: (folder / "bundle.json").write_text("{"), "not valid"),
     "no forward graph": (lambda folder: write_bundle(folder.parent, folder.name, graphs={}), "no forward graph"),
     "a missing file": (lambda folder: (folder / "forward.onnx").unlink(), "cannot be read"),
@@ -136,7 +137,7 @@ def test_a_model_found_while_the_registry_is_replaced_is_not_remembered(
     registry.replace([old], {})
     found = registry._find
 
-    def replaced_meanwhile(name: str | None, version: str | None) -> ServedModel:
+    def replaced_meanwhile(name: str, version: str | None) -> ServedModel:
         model = found(name, version)
         registry.replace([new], {})
         return model

@@ -154,7 +154,7 @@ def test_what_is_malformed_gets_its_status_and_a_problem_document(client: httpx.
 
 
 def check_problem(answer: httpx.Response) -> None:
-    """The one shape of errors, and nothing of our inside in it."""
+    """Check that an error is a problem document with nothing internal in it."""
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
     assert {"type", "title", "status", "detail", "request_id"} <= problem.keys()

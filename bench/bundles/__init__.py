@@ -1,0 +1,1 @@
+"""Bundles that are made for a measurement."""

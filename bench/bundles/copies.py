@@ -1,0 +1,100 @@
+"""Copies of the shipped bundles with something changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from bench.harness.paths import ROOT, SHIPPED
+
+DESCRIPTION = "bundle.json"
+WEIGHTS = "weights.bin"
+
+
+def describe(bundle: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a bundle's description in place."""
+    document = json.loads((bundle / DESCRIPTION).read_text())
+    change(document)
+    (bundle / DESCRIPTION).write_text(json.dumps(document))
+
+
+def rename(bundle: Path) -> Path:
+    """Make a copied bundle call itself as its folder is called."""
+    describe(bundle, lambda document: document.update(name=bundle.name))
+    return bundle
+
+
+def sign(bundle: Path, file: str) -> None:
+    """Write the checksum of a changed file into the bundle's description."""
+    digest = hashlib.sha256((bundle / file).read_bytes()).hexdigest()
+    describe(bundle, lambda document: document["sha256"].update({file: digest}))
+
+
+def digest_of(bundle: Path) -> str:
+    """Return what the service calls this very bundle."""
+    return hashlib.sha256((bundle / DESCRIPTION).read_bytes()).hexdigest()[:12]
+
+
+def distinct(bundle: Path, target: Path, number: int) -> Path:
+    """Copy `bundle` to `target`, with first weights a little different from those of every other `number`."""
+    shutil.copytree(bundle, target)
+    weights = np.fromfile(target / WEIGHTS, np.float32)
+    weights[:100] *= 1 + 1e-4 * number
+    weights.tofile(target / WEIGHTS)
+    sign(target, WEIGHTS)
+    return rename(target)
+
+
+def with_labels_reversed(bundle: Path, target: Path) -> Path:
+    """Copy `bundle` with its list of labels backwards, so that every answer is another label."""
+    shutil.copytree(bundle, target)
+    describe(target, lambda document: document["labels"].reverse())
+    return target
+
+
+def resizing(folder: Path, model: str, name: str, resize: int = 256) -> Path:
+    """Copy `model` to one that resizes a picture's shorter side to `resize` pixels before it crops."""
+    target: Path = shutil.copytree(SHIPPED / model, folder / name)
+    describe(target, lambda document: document["input"].update(resize=resize))
+    return rename(target)
+
+
+def install(source: Path, target: Path) -> None:
+    """Replace `target` by a copy of `source` as a deployment does: copied beside, renamed into place."""
+    beside, old = target.parent / f".{target.name}.new", target.parent / f".{target.name}.old"
+    shutil.copytree(source, beside)
+    if target.exists():
+        target.rename(old)
+    beside.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def enlarged(folder: Path, side: int, model: str = "resnet56", name: str = "large") -> Path:
+    """Write into `folder` a bundle of `model` for pictures of `side` × `side` pixels, gradients included.
+
+    The network is the shipped one: convolutions and a global average take any size. 64 × 64 pixels are
+    four times the work of 32 × 32.
+    """
+    net = onnx.load(str(SHIPPED / model / "forward.onnx"))
+    del net.graph.value_info[:]
+    for dimension in net.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dimension.dim_value = side
+    description = json.loads((SHIPPED / model / DESCRIPTION).read_text())
+    folder.mkdir(parents=True, exist_ok=True)
+    source, labels = folder.parent / f"{name}.onnx", folder.parent / f"{name}.txt"
+    onnx.save(net, str(source))
+    labels.write_text("\n".join(description["labels"]))
+    command = [sys.executable, "-m", "export", "onnx", str(source), "--output", "logits", "--labels", str(labels)]
+    for flag in ("mean", "std"):
+        command += [f"--{flag}", ",".join(map(str, description["input"][flag]))]
+    subprocess.run([*command, "--name", name, "--out", str(folder)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return folder / name

@@ -1,0 +1,11 @@
+"""What every measurement stands on.
+
+paths      the folders of this repository
+server     a server in a process of its own: started, waited for, watched, ended
+proxy      the same for nginx in front of it
+client     one HTTP connection, written by hand so that it can also misbehave
+load       closed and open loops of requests
+readings   what a running service says about itself
+machine    the machine's name
+page       the generated sections of the pages in docs/
+"""

@@ -1,0 +1,49 @@
+"""Pages that people write and commands fill: a command replaces its own section and nothing else.
+
+A section stands between `<!-- begin: COMMAND -->` and `<!-- end: COMMAND -->`, each on a line of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+
+def add_options(parser: argparse.ArgumentParser, page: Path) -> None:
+    """Add `--page` and `--print`, which say what becomes of a command's section."""
+    parser.add_argument("--page", type=Path, default=page, help=f"page that is written (default: docs/{page.name})")
+    parser.add_argument("--print", action="store_true", help="leave the page alone")
+
+
+def publish(options: argparse.Namespace, command: str, text: str) -> None:
+    """Print the section that `command` writes, and put it into its page unless `--print` forbids it."""
+    print(text, flush=True)
+    if not options.print:
+        replace_section(options.page, command, text)
+
+
+def marks(command: str) -> tuple[str, str]:
+    """Return the lines around the section that `command` writes."""
+    return f"<!-- begin: {command} -->", f"<!-- end: {command} -->"
+
+
+def replace_section(document: Path, command: str, text: str) -> None:
+    """Put `text` (Markdown) where the last run of `command` put its own.
+
+    Raises:
+        ValueError: the marks are not there, in order; the document is left alone.
+    """
+    begin, end = marks(command)
+    before, found_begin, rest = document.read_text(encoding="utf-8").partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found_begin or not found_end:
+        raise ValueError(f"{document.name} has no place for the report: {begin} … {end}")
+    document.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = ["|".join(f" {cell} " if cell else " " for cell in row) for row in (header, *rows)]
+    lines.insert(1, "|".join(["---"] * len(header)))
+    return "\n".join(f"|{line}|" for line in lines)

@@ -1,0 +1,11 @@
+"""The folders of this repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+SHIPPED = ROOT / "models" / "bundles"
+PHOTOGRAPHS = ROOT / "tests" / "images"
+CAT = PHOTOGRAPHS / "cat.jpg"

@@ -1,0 +1,37 @@
+"""Torch networks that are measured: random weights, normalization by the statistics of given images."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from export.coverage.families import torchvision_models
+
+RESNET50_SIZE = 224
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def settled(network: Module, images: torch.Tensor) -> Module:
+    """Return `network` in evaluation mode, with exactly the statistics of `images` in every BatchNorm.
+
+    Running averages of a few passes leave activations that grow from layer to layer; the logits then saturate
+    the softmax, and torch's p − onehot cancels in float32.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the average of all passes, of which there is one
+            module.reset_running_stats()
+    network.train()
+    with torch.no_grad():
+        network(images)
+    return network.eval()
+
+
+def resnet50(images: int) -> nn.Module:
+    """Return torchvision's ResNet-50 with random weights, settled on so many images of noise."""
+    torch.manual_seed(0)
+    network: nn.Module = torchvision_models().resnet50(weights=None)
+    return settled(network, torch.randn(images, 3, RESNET50_SIZE, RESNET50_SIZE))

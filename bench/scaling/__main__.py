@@ -1,0 +1,151 @@
+"""Measure one replica, check the queueing model on two real ones, and plan for any load: `python -m bench.scaling`.
+
+Takes about three minutes, and needs nginx and a machine with nothing else to do. The capacity and the plan are
+those of a shipped model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.harness.client import post
+from bench.harness.machine import machine
+from bench.harness.page import add_options, publish, table
+from bench.harness.paths import CAT, DOCS, SHIPPED
+from bench.scaling import capacity
+from bench.scaling.capacity import Capacity
+from bench.scaling.comparison import Comparison, compare
+from bench.scaling.failure import CLIENTS, Killed, kill_one
+from bench.scaling.queueing import highest_load, plan
+
+COMMAND = "make bench-scaling"
+LOADS = (1e3, 1e5, 1e7)
+"""Images per second that are planned for."""
+ZONES = 3
+QUIET = 0.1
+"""Share of the processors that other work may have before the section warns of it."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.scaling", description=__doc__)
+    parser.add_argument("--bundles", type=Path, default=SHIPPED)
+    parser.add_argument("--model", default="resnet20")
+    parser.add_argument("--image", type=Path, default=CAT)
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=10.0,
+        help="of each measurement; the comparison's three take three times as long (default: %(default)s)",
+    )
+    parser.add_argument("--deadline", type=float, default=0.05, help="seconds that 99 %% must meet")
+    parser.add_argument("--highest-load", type=float, default=0.7, help="that is planned for (default: %(default)s)")
+    parser.add_argument("--cpu-hour-price", type=float, default=0.04, help="an assumption, not a quotation")
+    add_options(parser, DOCS / "scaling.md")
+    options = parser.parse_args(arguments)
+    image = options.image.read_bytes()
+    request = post(f"/predict?model={options.model}", image)
+    replica = capacity.measure(options.bundles, request, options.seconds)
+    comparison = compare(image, options.seconds)
+    killed = kill_one(options.bundles, request, options.seconds)
+    publish(options, COMMAND, report(replica, comparison, killed, options))
+    return 1 if killed.failed else 0
+
+
+def report(replica: Capacity, comparison: Comparison, killed: Killed, options: argparse.Namespace) -> str:
+    """Return the section: figures alone, as the words around them are written by hand."""
+    load = highest_load(replica.run_time(), replica.slots, options.deadline)
+    planned_load = min(load, options.highest_load)
+    one = [
+        ("run slots", f"{replica.slots}"),
+        ("images/s at saturation (load generator on the same cores)", f"{replica.images_per_second:.0f}"),
+        ("CPU milliseconds per image, all of the service", f"{replica.processor_seconds * 1e3:.2f}"),
+        ("images per CPU-second", f"{1 / replica.processor_seconds:.0f}"),
+        ("CPU milliseconds per request, nginx", f"{replica.balancer_seconds * 1e3:.3f}"),
+        (f"highest load at which 99 % take ≤ {options.deadline * 1e3:.0f} ms (simulated)", f"{load:.0%}"),
+    ]
+    planned = (
+        "images/s",
+        f"replicas of {replica.slots} CPUs",
+        f"left when a zone of {ZONES} fails",
+        "load then",
+        "CPUs of nginx",
+        "network, Gbit/s",
+        "cost per hour",
+        "cost per million images",
+    )
+    parts = [
+        f"Measured on {machine()}, {options.model}, one {options.image.name} per request "
+        f"({replica.request_bytes} bytes).",
+        table(("one replica", ""), one),
+        *compared(comparison),
+        f"One of two replicas killed (SIGKILL) under a load of {CLIENTS} clients: {killed.requests} requests, "
+        f"{killed.failed} failed, the longest took {killed.longest * 1e3:.0f} ms.",
+        table(planned, [plan_row(rate, replica, planned_load, options.cpu_hour_price) for rate in LOADS]),
+        f"Cost: {options.cpu_hour_price} per CPU-hour (an assumption), of replicas and nginx, without discounts.",
+    ]
+    return "\n\n".join(parts)
+
+
+def compared(comparison: Comparison) -> list[str]:
+    """Return the comparison, and a warning if the machine was not as quiet as the figures need."""
+    run, around = comparison.run, comparison.around
+    header = (
+        "load",
+        "at the replica, measured",
+        "model",
+        "simulation",
+        "measured / model",
+        "at the client, measured",
+        "model + what is added",
+        "processors in use",
+        "by anything else",
+    )
+    rows = [
+        (
+            f"{row.load:.0%}",
+            f"{row.served * 1e3:.1f} ± {row.error * 1e3:.1f} ms",
+            f"{row.model * 1e3:.1f} ms",
+            f"{row.simulated * 1e3:.1f} ms",
+            f"{row.served / row.model:.2f}",
+            f"{row.whole * 1e3:.1f} ms",
+            f"{(row.model + around) * 1e3:.1f} ms",
+            f"{row.busy:.0%}",
+            f"{row.others:.0%}",
+        )
+        for row in comparison.rows
+    ]
+    others = max(row.others for row in comparison.rows)
+    warning = (
+        f"**Not a quiet machine:** other work had up to {others:.0%} of its processors; every time here is too long."
+    )
+    return [
+        f"Two replicas of one slot behind nginx, a classifier of {run.seconds(1) * 1e3:.1f} ms per image, batches of "
+        f"up to {run.largest}: T(b) = {run.setup * 1e3:.2f} ms + b × {run.per_image * 1e3:.2f} ms. Client, nginx and "
+        f"network add {around * 1e3:.2f} ms to an image that finds nobody before it.",
+        table(header, rows),
+        *([f"**Not a quiet machine:** {warning}"] if others > QUIET else []),
+    ]
+
+
+def plan_row(rate: float, replica: Capacity, load: float, price: float) -> tuple[str, ...]:
+    """Return the replicas, the network and the cost of one load."""
+    chosen = plan(rate, replica.slots / replica.processor_seconds, load, ZONES)
+    balancers = rate * replica.balancer_seconds
+    cost = (chosen.replicas * replica.slots + balancers) * price
+    return (
+        f"{rate:,.0f}",
+        f"{chosen.replicas:,}",
+        f"{chosen.remaining:,}",
+        f"{chosen.load_then:.0%}",
+        f"{balancers:,.1f}",
+        f"{rate * replica.request_bytes * 8 / 1e9:,.2f}",
+        f"{cost:,.2f}",
+        f"{cost / (rate * 3600 / 1e6):.4f}",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,68 @@
+"""What one replica can do."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.harness.client import Reply
+from bench.harness.load import closed_loop
+from bench.harness.proxy import balancer
+from bench.harness.server import Server, service
+from bench.scaling.queueing import RunTime
+
+CLIENTS = 32
+PLANNED_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """One replica with as many run slots as the machine has CPUs, and one nginx in front."""
+
+    slots: int
+    images_per_second: float
+    """At saturation, with one image per request."""
+    processor_seconds: float
+    """CPU seconds of the replica per image."""
+    balancer_seconds: float
+    """CPU seconds of nginx per request."""
+    request_bytes: int
+
+    def run_time(self) -> RunTime:
+        """Return T(b) with each image at its whole CPU cost, so that the event loop's part is charged to the runs."""
+        return RunTime(setup=0.0, per_image=self.processor_seconds, largest=PLANNED_BATCH)
+
+
+def measure(bundles: Path, request: bytes, seconds: float) -> Capacity:
+    """Saturate one replica, directly and behind nginx."""
+    with service(bundles) as replica:
+        closed_loop(replica.port, [request], 8, min(2.0, seconds))
+        began = time.monotonic()
+        images, processor = saturated(replica, request, seconds)
+        rate = images / (time.monotonic() - began)
+        with balancer([replica.port]) as proxy:
+            _, balanced = saturated(proxy, request, seconds / 2)
+    return Capacity(len(os.sched_getaffinity(0)), rate, processor, balanced, len(request))
+
+
+def saturated(server: Server, request: bytes, seconds: float) -> tuple[int, float]:
+    """Return how many requests were answered, and the CPU seconds of each."""
+    before = server.processor_seconds()
+    replies = require_success(closed_loop(server.port, [request], CLIENTS, seconds))
+    return len(replies), (server.processor_seconds() - before) / len(replies)
+
+
+def require_success(replies: Sequence[Reply]) -> Sequence[Reply]:
+    """Return the replies.
+
+    Raises:
+        SystemExit: one has another status than 200.
+    """
+    statuses = Counter(reply.status for reply in replies)
+    if set(statuses) != {200}:
+        raise SystemExit(f"expected only 200, found {dict(statuses)}: does something else use the processors?")
+    return replies

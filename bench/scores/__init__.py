@@ -1,0 +1,6 @@
+"""What each score is worth: docs/scores.md.
+
+images    labelled photographs, and pictures that are none of the classes
+foreign   foreign images told from known ones
+labels    flipped labels found again
+"""

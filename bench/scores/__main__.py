@@ -1,0 +1,64 @@
+"""`make bench-scores`: what each score is worth → docs/scores.md."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bench.harness.page import add_options, publish
+from bench.harness.paths import DOCS, SHIPPED
+from bench.scores import foreign, labels
+from bench.scores.images import load
+from service.bundles.disk import BundleRefused
+from service.contract.runtime import Runtime
+from service.offline.model import OfflineModel
+
+COMMAND = "make bench-scores"
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.scores", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder with train/<label>/… and test/<label>/…")
+    parser.add_argument("--bundles", type=Path, default=SHIPPED)
+    parser.add_argument("--names", nargs="*", help="of the bundles (default: all but those made to be sick)")
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--train-images", type=int, default=3000)
+    add_options(parser, DOCS / "scores.md")
+    options = parser.parse_args(arguments)
+    every = sorted(path.parent.name for path in options.bundles.glob("*/bundle.json"))
+    names = options.names or [name for name in every if "sigmoid" not in name and "exploding" not in name]
+    parts = [f"Measured on {options.images} test images."]
+    for name in names:
+        try:
+            parts.append(measure(options.bundles / name, options.data, options.images, options.train_images))
+        except BundleRefused as error:
+            print(f"{name}: {error}", file=sys.stderr)
+        print(name, flush=True)
+    publish(options, COMMAND, "\n\n".join(parts))
+    return 0
+
+
+def measure(bundle: Path, data: Path, images: int, train_images: int) -> str:
+    """Return both tables for one bundle."""
+    model = OfflineModel(bundle, Runtime("auto"))
+    names = model.bundle.labels
+    known, classes = load(data / "test", names, images, model)
+    train, _ = load(data / "train", names, train_images, model)
+    train_features = asyncio.run(model.run("forward", train))["features"]
+    accuracy = np.mean(asyncio.run(model.run("forward", known))["logits"].argmax(axis=1) == classes)
+    return "\n\n".join(
+        [
+            f"## {model.bundle.name} ({accuracy:.1%} of these test images right)",
+            foreign.section(model, known, train_features),
+            labels.section(model, bundle, known, classes),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

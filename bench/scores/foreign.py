@@ -1,0 +1,84 @@
+"""Foreign images told from known ones: AUROC and FPR95 of each score, beside nearest neighbours on features."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.harness.page import table
+from bench.scores.images import Pixels, foreign_images
+from service.bundles.reference import read_reference
+from service.contract.loss import probabilities
+from service.diagnostics import scores
+from service.offline.model import OfflineModel
+
+Floats = NDArray[np.floating]
+
+NEIGHBOURS = 50
+FOREIGN = 300
+
+
+def section(model: OfflineModel, known: Pixels, train_features: Floats) -> str:
+    """Return the table of all scores and kinds of foreign images, and the best score for each kind."""
+    familiar = familiarity(model, known, train_features)
+    kinds = foreign_images(known[:: max(1, len(known) // FOREIGN)][:FOREIGN])
+    strange = {kind: familiarity(model, pixels, train_features) for kind, pixels in kinds.items()}
+    areas = {name: {kind: auroc(own, strange[kind][name]) for kind in kinds} for name, own in familiar.items()}
+    rows = []
+    for name, own in familiar.items():
+        cells = [f"{100 * areas[name][kind]:.1f} / {100 * fpr95(own, strange[kind][name]):.1f}" for kind in kinds]
+        rows.append((name, *cells, f"{100 * float(np.mean(list(areas[name].values()))):.1f}"))
+    best = [f"{kind}: {best_at(kind, areas)}" for kind in kinds]
+    return "\n\n".join(
+        [
+            "Foreign images: AUROC / FPR95, in per cent.",
+            table(("score", *kinds, "mean AUROC"), rows),
+            f"Best by AUROC: {'; '.join(best)}.",
+        ]
+    )
+
+
+def best_at(kind: str, areas: Mapping[str, Mapping[str, float]]) -> str:
+    """Return the score that tells one kind of foreign images best."""
+    return max(areas, key=lambda name: areas[name][kind])
+
+
+def familiarity(model: OfflineModel, pixels: Pixels, train_features: Floats) -> dict[str, Floats]:
+    """Return every score, turned so that high is familiar."""
+    norms = asyncio.run(model.run("weight_norms", pixels))
+    reference = read_reference(model.stored)
+    found = {
+        "max probability": probabilities(norms["logits"]).max(axis=1),
+        "energy": scores.energy(norms["logits"]),
+        "GradNorm": scores.gradnorm(norms["logits"], norms["features"]),
+        "nearest neighbours on features": -neighbour_distance(norms["features"], train_features),
+    }
+    if reference is not None:
+        found["distance of the layer norms"] = -scores.layer_norm_distance(norms, reference)
+    return found
+
+
+def neighbour_distance(features: Floats, train_features: Floats) -> Floats:
+    """Return the distance to the 50th nearest training image, on features of unit length (Sun et al. 2022)."""
+    unit, train = (
+        rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in (features, train_features)
+    )
+    similarity = unit @ train.T
+    result: Floats = -np.partition(similarity, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS]
+    return result
+
+
+def auroc(known: Floats, foreign: Floats) -> float:
+    """Return the chance that a known image has the higher score; ties count half."""
+    both = np.concatenate([known, foreign])
+    _, inverse, counts = np.unique(both, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return float((ranks[: len(known)].sum() - len(known) * (len(known) + 1) / 2) / (len(known) * len(foreign)))
+
+
+def fpr95(known: Floats, foreign: Floats) -> float:
+    """Return the share of foreign images at or above the score that 95 % of the known ones reach."""
+    return float(np.mean(foreign >= np.quantile(known, 0.05)))

@@ -1,0 +1,162 @@
+"""Networks made healthy and sick on purpose, with the truth known by construction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from bench.networks import settled
+from models.networks.network import Architecture, Network
+
+CLASSES = 10
+SIZE = 32
+WIDTH = 32
+MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kind of network: how to build it, and what is wrong with it."""
+
+    name: str
+    truth: str
+    build: Callable[[], nn.Module]
+    also: frozenset[str] = field(default_factory=frozenset)
+    """Further findings that are true, or a matter of definition: they are neither false alarms nor misses."""
+
+
+class CReLU(nn.Module):
+    """[x, −x] through a rectifier, side by side (Shang et al. 2016)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(torch.cat([x, -x], dim=1))
+
+
+def chain(depth: int, activation: Callable[[], nn.Module], scale: float = 1.0, gain: str = "he") -> nn.Sequential:
+    """Return `depth` linear layers with an activation between them; He or Glorot initialization times `scale`."""
+    initialize = nn.init.kaiming_normal_ if gain == "he" else nn.init.xavier_normal_
+    layers: list[nn.Module] = [nn.Flatten()]
+    inputs = 3 * SIZE * SIZE
+    for index in range(depth):
+        last = index == depth - 1
+        linear = nn.Linear(inputs, CLASSES if last else WIDTH)
+        initialize(linear.weight)
+        nn.init.zeros_(linear.bias)
+        linear.weight.data.mul_(scale)
+        layers += [linear] if last else [linear, activation()]
+        inputs = WIDTH
+    return nn.Sequential(*layers)
+
+
+def looks_linear(depth: int) -> nn.Sequential:
+    """Return CReLU with mirrored weights [W, −W], linear at initialization (Balduzzi et al. 2017, section 5)."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    inputs = 3 * SIZE * SIZE
+    for index in range(depth):
+        last = index == depth - 1
+        first = index == 0
+        outputs = CLASSES if last else WIDTH
+        linear = nn.Linear(inputs if first else 2 * inputs, outputs)
+        half = torch.empty(outputs, inputs)
+        nn.init.orthogonal_(half)
+        linear.weight.data = half if first else torch.cat([half, -half], dim=1)
+        nn.init.zeros_(linear.bias)
+        layers += [linear] if last else [linear, CReLU()]
+        inputs = WIDTH
+    return nn.Sequential(*layers)
+
+
+def convolutional(family: str, depth: int, normalization: str, activation: str = "relu", scale: float = 1.0) -> Network:
+    """Return He et al.'s CIFAR network, untrained."""
+    return Network(Architecture(family, depth, activation, normalization, scale), CLASSES)
+
+
+def with_dead_units(share: float, depth: int = 8) -> nn.Sequential:
+    """Return a rectifier chain with `share` of its middle layer's units pushed far below zero by their bias."""
+    network = chain(depth, nn.ReLU)
+    linears = [module for module in network if isinstance(module, nn.Linear)]
+    linears[depth // 2].bias.data[: round(share * WIDTH)] = -1e4
+    return network
+
+
+def with_dead_channels(share: float) -> Network:
+    """Return a plain net with BatchNorm in which `share` of one convolution's channels never fire."""
+    network = convolutional("plain", 8, "batch")
+    norm = network.get_submodule("stages.1.0.norm1")
+    assert isinstance(norm, nn.BatchNorm2d)
+    norm.bias.data[: round(share * norm.num_features)] = -100.0
+    return network
+
+
+def with_weak_branch(factor: float) -> Network:
+    """Return a residual net one of whose branches counts `factor` times as much as it should."""
+    network = convolutional("residual", 20, "batch")
+    norm = network.get_submodule("stages.1.1.norm2")
+    assert isinstance(norm, nn.BatchNorm2d)
+    norm.weight.data.mul_(factor)
+    return network
+
+
+def cases(deepest: int = 110) -> Iterator[Case]:
+    """Yield the corpus, kind by kind; networks deeper than `deepest` are left out."""
+    for depth in (5, 10, 30, 60):
+        yield Case(f"rectifier chain {depth}", "healthy", partial(chain, depth, nn.ReLU))
+    for depth in (5, 10, 30):
+        yield Case(f"tanh chain {depth}", "healthy", partial(chain, depth, nn.Tanh, gain="glorot"))
+    for depth in (10, 30, 60):
+        yield Case(f"looks-linear chain {depth}", "healthy", partial(looks_linear, depth))
+    for depth in (8, 10, 20, 40, 60):
+        yield Case(f"sigmoid chain {depth}", "vanishing", partial(chain, depth, nn.Sigmoid, gain="glorot"))
+    for depth in (10, 20, 30):
+        yield Case(f"rectifier chain {depth}, He × 2", "exploding", partial(chain, depth, nn.ReLU, 2.0))
+        yield Case(f"rectifier chain {depth}, He × 0.5", "vanishing", partial(chain, depth, nn.ReLU, 0.5))
+    for share in (0.6, 0.8):
+        yield Case(f"rectifier chain 8, {share:.0%} of a layer dead", "dead", partial(with_dead_units, share))
+        yield Case(f"plain 8 BatchNorm, {share:.0%} of a layer dead", "dead", partial(with_dead_channels, share))
+    yield Case("rectifier chain 8, a layer dead", "dead", partial(with_dead_units, 1.0), frozenset({"vanishing"}))
+    for factor in (1e-3, 1e-4):
+        yield Case(f"residual 20, one branch × {factor:g}", "imbalanced", partial(with_weak_branch, factor))
+    yield from _convolutional_cases(deepest)
+
+
+def _convolutional_cases(deepest: int) -> Iterator[Case]:
+    untrained: list[tuple[str, str, int, str, float]] = [
+        *[("healthy", "residual", depth, "batch", 1.0) for depth in (8, 20, 56, 110)],
+        *[("healthy", "plain", depth, "none", 1.0) for depth in (8, 20, 56)],
+        ("healthy", "plain", 8, "batch", 1.0),
+        # Theory: 1.21 per layer (Yang et al. 2019), 37 over 20 layers and 3e4 over 56.
+        *[("exploding", "plain", depth, "batch", 1.0) for depth in (20, 56, 110)],
+        # A residual net without normalization doubles its variance per block: 2²⁷ over 56 layers.
+        ("exploding", "residual", 56, "none", 1.0),
+        *[("exploding", "plain", depth, "none", 2.0) for depth in (14, 20, 56)],
+        *[("vanishing", "plain", depth, "none", 0.5) for depth in (14, 20, 56)],
+    ]
+    for truth, family, depth, normalization, scale in untrained:
+        if depth <= deepest:
+            name = f"{family} {depth}, {'BatchNorm' if normalization == 'batch' else 'no normalization'}"
+            yield Case(
+                name + (f", He × {scale:g}" if scale != 1 else ""),
+                truth,
+                partial(convolutional, family, depth, normalization, scale=scale),
+            )
+    yield Case("plain 20, sigmoid", "vanishing", partial(convolutional, "plain", 20, "none", activation="sigmoid"))
+
+
+def photographs(folder: Path) -> NDArray[np.float32]:
+    """Read every picture in `folder` at 32 × 32, normalised: float32 [n, 3, 32, 32]."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in {".jpg", ".png", ".webp"})
+    pixels = np.stack([np.asarray(Image.open(path).convert("RGB").resize((SIZE, SIZE))) for path in files])
+    tensor = (pixels / 255 - np.array(MEAN)) / np.array(STD)
+    return np.ascontiguousarray(tensor.transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+calibrate = settled
+"""Statistics of real images for every BatchNorm: with mean 0 and variance 1 it would be the identity."""

@@ -1,0 +1,144 @@
+"""One network, judged by the service's own functions and by Amazon SageMaker Debugger's rules at their defaults."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from bench.verdicts.corpus import CLASSES, MEAN, SIZE, STD, Case, calibrate
+from export.gradient import OPSET, differentiate, prepare
+from export.running.runs import in_onnxruntime
+from export.trained.forward import constants_of, forward_graph
+from export.writing.bundle import read_bundle
+from service.contract.bundle_schema import Architecture, Bundle, Graph, GraphName, InputSpec
+from service.contract.norms import measure
+from service.diagnostics.gradients import Diagnosis, diagnose
+from service.diagnostics.measurement import measure_gradients
+from service.diagnostics.verdicts.verdict import Thresholds
+
+Images = NDArray[np.float32]
+Labels = NDArray[np.int64]
+Graphs = dict[GraphName, onnx.ModelProto]
+
+DEBUGGER_RULE_FOR = {"vanishing": "VanishingGradient", "exploding": "ExplodingTensor", "dead": "DeadRelu"}
+VANISHED = 1e-7
+"""VanishingGradient fires where a tensor's mean absolute gradient is below this."""
+DEAD = 0.5
+"""DeadRelu fires where more than this share of a layer's units is never active."""
+GRAPHS: tuple[GraphName, ...] = ("weight_norms", "activations")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One network: the truth, what we found and what Debugger's rules found."""
+
+    name: str
+    truth: str
+    also: frozenset[str]
+    """Findings that count neither as false alarms nor as misses."""
+    state: str
+    found: frozenset[str]
+    debugger: frozenset[str]
+    because: str
+
+
+def judge_case(case: Case, seed: int, images: Images) -> Judged:
+    """Judge one network of the corpus."""
+    torch.manual_seed(seed)
+    network = calibrate(case.build(), torch.from_numpy(images))
+    labels = np.arange(len(images)) % CLASSES
+    found = diagnosis_of(*exported(network), images, labels)
+    dead = max((layer.dead_fraction or 0.0 for layer in found.layers), default=0.0)
+    return judged(case.name, case.truth, case.also, found, debugger_findings(network, images, labels, dead))
+
+
+def judge_shipped(folder: Path, images: Images) -> Iterator[Judged]:
+    """Judge the trained bundles, whose names say if they were made to be sick.
+
+    Debugger's rules have no torch run to look at here; the service's own account of them is taken.
+    """
+    for directory in sorted(path.parent for path in folder.glob("*/bundle.json")):
+        bundle, graphs = read_bundle(directory)
+        if bundle.input.height != SIZE or bundle.input.mean is None or bundle.input.std is None:
+            continue
+        truth = "vanishing" if "sigmoid" in bundle.name else "exploding" if "exploding" in bundle.name else "healthy"
+        pixels = images * planes(STD) + planes(MEAN)
+        own = ((pixels - planes(bundle.input.mean)) / planes(bundle.input.std)).astype(np.float32)
+        found = diagnosis_of(bundle, graphs, own, np.full(len(images), -1))
+        rules = {rule.rule for rule in found.verdict.debugger if rule.fires}
+        fired = frozenset(finding for finding, rule in DEBUGGER_RULE_FOR.items() if rule in rules)
+        yield judged(f"trained {bundle.name}", truth, frozenset(), found, fired)
+
+
+def planes(values: tuple[float, ...]) -> NDArray[np.float64]:
+    """Return one value for each channel, shaped to meet images."""
+    return np.array(values).reshape(-1, 1, 1)
+
+
+def judged(name: str, truth: str, also: frozenset[str], found: Diagnosis, debugger: frozenset[str]) -> Judged:
+    findings = frozenset(str(finding.finding) for finding in found.verdict.findings)
+    return Judged(name, truth, also, found.verdict.state, findings, debugger, found.verdict.because)
+
+
+def exported(network: nn.Module) -> tuple[Bundle, Graphs]:
+    """Return a torch network as the service would get it, in memory."""
+    return bundle_of(forward_graph(network, SIZE), constants_of(network))
+
+
+def bundle_of(forward: onnx.ModelProto, constants: tuple[str, ...] = ()) -> tuple[Bundle, Graphs]:
+    """Return a forward graph differentiated and described, in memory."""
+    prepared = prepare(forward, constants=constants)
+    bundle = Bundle(
+        name="net",
+        labels=tuple(str(index) for index in range(CLASSES)),
+        input=InputSpec(height=SIZE, width=SIZE, mean=MEAN, std=STD),
+        architecture=Architecture(family="plain", depth=max(layer.depth for layer in prepared.layers)),
+        layers=prepared.layers,
+        other_parameters=prepared.other_parameters,
+        features=prepared.features,
+        graphs={"activations": Graph(file="-", inputs=("input",), outputs=("logits",))},
+        opset=OPSET,
+        producer="contraflow bench",
+        sha256={},
+    )
+    return bundle, {graph: differentiate(prepared, graph) for graph in GRAPHS}
+
+
+def diagnosis_of(bundle: Bundle, graphs: Graphs, images: Images, labels: Labels) -> Diagnosis:
+    """Diagnose a network by the service's own functions, in ONNX Runtime."""
+    runs = {name: in_onnxruntime(graphs[name]) for name in GRAPHS}
+
+    async def run(graph: GraphName, images: Any, labels: Labels | None = None) -> dict[str, NDArray[Any]]:
+        if graph == "activations":
+            return runs[graph]({"input": images})
+        feeds = {"input": images, "label": np.full(len(images), -1) if labels is None else labels}
+        return dict(measure(lambda scale: runs[graph]({**feeds, "cotangent_scale": scale}), len(images)))
+
+    measured = asyncio.run(measure_gradients(run, bundle, images, labels))
+    return diagnose(bundle, measured, Thresholds())
+
+
+def debugger_findings(network: nn.Module, images: Images, labels: Labels, dead_fraction: float) -> frozenset[str]:
+    """Apply Debugger's rules to torch's batch gradient (float32), as in a training step with the weights frozen.
+
+    ExplodingTensor fires for NaN or infinity.
+    """
+    network.zero_grad(set_to_none=True)
+    functional.cross_entropy(network(torch.from_numpy(images)), torch.from_numpy(labels)).backward()  # type: ignore[no-untyped-call]
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    fires = {
+        "exploding": any(not torch.isfinite(gradient).all() for gradient in gradients),
+        "vanishing": any(float(gradient.abs().mean()) < VANISHED for gradient in gradients),
+        "dead": dead_fraction > DEAD,
+    }
+    return frozenset(finding for finding, fired in fires.items() if fired)

@@ -1,0 +1,39 @@
+"""`python -m export list`: a folder's bundles as a Markdown table, as the README shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from service.contract.bundle_schema import Bundle
+
+HEAD = """\
+| bundle | family | layers | normalization | activation | epochs | train error | test error | data |
+|---|---|---|---|---|---|---|---|---|"""
+
+
+def bundle_table(folder: Path) -> str:
+    """Return a row for each bundle in `folder`, by name; errors are those of the final weights, in percent."""
+    bundles = [Bundle.model_validate_json(file.read_text()) for file in sorted(folder.glob("*/bundle.json"))]
+    return "\n".join([HEAD, *map(_row, bundles)])
+
+
+def _row(bundle: Bundle) -> str:
+    architecture, training = bundle.architecture, bundle.training
+    cells = [
+        f"`{bundle.name}`",
+        architecture.family,
+        str(len(bundle.layers)),
+        architecture.normalization or "–",
+        architecture.activation or "–",
+        *(
+            (
+                str(len(training.epochs)),
+                f"{100 * training.final.train_error:.2f} %",
+                f"{100 * training.final.test_error:.2f} %",
+                training.data_set,
+            )
+            if training
+            else ("–",) * 4
+        ),
+    ]
+    return f"| {' | '.join(cells)} |"

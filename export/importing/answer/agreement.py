@@ -1,0 +1,115 @@
+"""Comparison with the file's own answer: once after its batch is freed, and at the end for the whole bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, helper
+from onnx.reference import ReferenceEvaluator
+
+from export.graph.errors import UnsupportedGraph, one_line
+from export.importing.answer.judgement import softmax
+from export.tracing.freeing import ADVICE
+
+Evaluator = Callable[[NDArray[Any]], NDArray[Any]]
+
+TOLERANCE = 1e-4
+ORDINARY_LOGIT = 10.0  # the rounding of larger logits shows in the probabilities
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The file's own answer: `probabilities` float64 [M, K] of `images`, the bundle's `input` [M, …].
+
+    Rows of NaN belong to images for which the file has no finite answer. `tolerance` is the largest difference that
+    the file's own rounding of its probabilities explains, at least 1e-4.
+    """
+
+    images: NDArray[np.float32]
+    probabilities: NDArray[np.float64]
+    tolerance: float = TOLERANCE
+
+    def require(self, logits: NDArray[Any], batch: int) -> None:
+        """Compare softmax(`logits`) [M, K] of all images with the file's own answer.
+
+        Raises UnsupportedGraph where they differ.
+        """
+        known = ~np.isnan(self.probabilities).any(axis=1)
+        rows = logits[known].astype(np.float64)
+        difference = np.abs(softmax(rows) - self.probabilities[known]).max(axis=1)
+        largest = np.abs(np.where(np.isfinite(rows), rows, 0)).max(axis=1)
+        if not (difference <= self.tolerance * np.maximum(1.0, largest / ORDINARY_LOGIT)).all():
+            raise UnsupportedGraph(
+                f"at batch {batch} the bundle's probabilities differ from the file's own by {difference.max():.2g}: "
+                "the graph means something else to us than to ONNX Runtime; please report it"
+            )
+
+
+def evaluator(model: ModelProto) -> Evaluator:
+    """Return the graph as a function of its input, run by ONNX Runtime, else by onnx's reference evaluator.
+
+    The evaluator is used where ONNX Runtime is not installed or lacks an operator. Raises whatever either raises
+    for a graph that does not run.
+    """
+    name = model.graph.input[0].name
+    if find_spec("onnxruntime") is not None:
+        import onnxruntime
+        from onnxruntime.capi.onnxruntime_pybind11_state import InvalidGraph
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        try:
+            session = onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+            return lambda images: np.asarray(session.run(None, {name: images})[0])
+        except InvalidGraph:
+            raise
+        except Exception:
+            pass  # an operator is newer than this runtime, or has no kernel here; onnx's evaluator may know it
+    reference = ReferenceEvaluator(model)
+    return lambda images: np.asarray(next(iter(reference.run(None, {name: images}))))
+
+
+def own_scores(file: ModelProto, images: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the file's own scores [M, K] of `images`, run at the batch it was exported for, else one by one.
+
+    Raises UnsupportedGraph where it does not run.
+    """
+    tensor = file.graph.input[0].type.tensor_type
+    batch = max(1, tensor.shape.dim[0].dim_value) if tensor.shape.dim else 1
+    rows = np.arange(-(-len(images) // batch) * batch) % len(images)
+    element = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+    given = np.rint(images).astype(element) if np.issubdtype(element, np.integer) else images
+    try:
+        answer = evaluator(file)
+        parts = [answer(given[rows[start : start + batch]]) for start in range(0, len(rows), batch)]
+    except Exception as error:
+        raise UnsupportedGraph(f"the file itself does not run ({one_line(error)})") from error
+    flat = np.concatenate([np.asarray(part, dtype=np.float64).reshape(batch, -1) for part in parts])
+    return np.asarray(flat[: len(images)])
+
+
+def require_same_answers(baked: ModelProto, freed: ModelProto, batch: int) -> None:
+    """Run twice the baked batch through `freed`, and in two halves through `baked`, and compare.
+
+    Raises UnsupportedGraph where a sample's answer differs by more than 1e-4 of the largest answer.
+    """
+    sizes = [dimension.dim_value for dimension in baked.graph.input[0].type.tensor_type.shape.dim]
+    images = np.random.default_rng(SEED).standard_normal((2 * batch, *sizes[1:])).astype(np.float32)
+    fixed = evaluator(baked)
+    try:
+        found = evaluator(freed)(images)
+    except Exception as error:
+        raise UnsupportedGraph(f"the batch of {batch} cannot be made free; {ADVICE}") from error
+    expected = np.concatenate([fixed(images[:batch]), fixed(images[batch:])])
+    scale = max(1.0, float(np.abs(expected).max(initial=0)))
+    if found.shape != expected.shape or not np.allclose(found, expected, rtol=0, atol=TOLERANCE * scale):
+        raise UnsupportedGraph(f"the graph mixes its {batch} samples; {ADVICE}")

@@ -1,0 +1,28 @@
+"""The flags of an import: what a file leaves open and only its owner knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Layout = Literal["nchw", "nhwc"]
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What the owner of a file says about it. Mean and std apply to RGB in [0, 1]; sizes are (height, width)."""
+
+    labels: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    size: tuple[int, int] | None = None
+    scale: float = 1.0
+    channels: Literal["rgb", "bgr"] = "rgb"
+    layout: Layout | None = None
+    resize: int | None = None
+    crop: int | None = None
+    output: str | None = None
+
+    def with_scale(self, scale: float) -> ImportOptions:
+        """Return the same options for a network that wants its pixels times `scale`."""
+        return replace(self, scale=scale)

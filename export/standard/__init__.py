@@ -1,0 +1,5 @@
+"""Passes that bring any ONNX classifier into the plain form that the gradient engine reads.
+
+That form has one opset, no local functions, no training mode, names that clash with none of the engine's, one
+input `input` and one output `logits` [N, classes].
+"""

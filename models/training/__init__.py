@@ -1,0 +1,1 @@
+"""Labelled images, recipes and the training loop."""

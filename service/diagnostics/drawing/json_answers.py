@@ -1,0 +1,53 @@
+"""Values and words of an answer in its JSON form, for titles and marks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from service.diagnostics.drawing.svg import power_of_ten
+
+JsonAnswer = Mapping[str, Any]
+"""The body of a JSON answer; numbers may be the strings "NaN", "Infinity" and "-Infinity"."""
+
+Families = Mapping[str, str]
+"""Model name → "residual", "plain" or "imported" (the default), which chooses its colour."""
+NO_FAMILIES: Final[Families] = MappingProxyType({})
+
+TITLES: Final = {
+    "healthy": "{} is healthy",
+    "vanishing": "The gradients of {} vanish",
+    "exploding": "The gradients of {} explode",
+    "dead": "{} has dead layers",
+    "imbalanced": "The layers of {} are imbalanced",
+    "shattered": "The gradients of {} shatter",
+    "rough": "The gradients of {} are rough, not shattered",
+    "smooth": "The gradients of {} change smoothly",
+}
+"""State of a verdict → title of the plot, with a place for the model's name."""
+
+
+def as_float(value: float | str | None) -> float:
+    """Return a number of an answer, which may be one of the three strings; NaN for null."""
+    return math.nan if value is None else float(value)
+
+
+def title_of(answer: JsonAnswer) -> str:
+    """Return the title of a plot of one model's verdict."""
+    state = str(answer["verdict"]["state"])
+    return TITLES.get(state, "{}: " + state).format(answer["model"])
+
+
+def sentence(text: str) -> str:
+    """Return `text` with a capital at its beginning and a full stop at its end."""
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) or not text else ".")
+
+
+def times(ratio: float) -> str:
+    """Return a ratio of 1 or more in words: `8.9-fold`, `20,000-fold`, `10⁸-fold`."""
+    if ratio >= 1e6:
+        return f"{power_of_ten(round(math.log10(ratio)))}-fold"
+    return f"{float(f'{ratio:.2g}'):,g}-fold" if ratio < 10 else f"{round(ratio, 1 - int(math.log10(ratio))):,.0f}-fold"
