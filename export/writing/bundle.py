@@ -18,10 +18,9 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, external_data_helper
 
-from service.contract.bundle_schema import Bundle, Graph, GraphName
+from service.contract.bundle_schema import BUNDLE_FILE, Bundle, Graph, GraphName
 from service.output.system_errors import system_reason
 
-BUNDLE_FILE = "bundle.json"
 WEIGHTS_FILE = "weights.bin"
 SMALLEST_EXTERNAL = 256
 """Tensors of at least this many bytes are stored outside the graph. Smaller ones, such as the shape operand of
