@@ -1,4 +1,4 @@
-"""The tensors of one bundle as the protocol describes them, and the graph that gives each output."""
+"""The tensors of one bundle as the protocol describes them, and the graph that computes each output."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.contract.bundle_schema import Bundle, GraphName
+from service.contract.outputs import OUTPUTS, Axis
 from service.errors import MalformedRequest, TooLarge
 
 IMAGE, LABEL, INPUT = "image", "label", "input"
@@ -15,7 +16,7 @@ IMAGE, LABEL, INPUT = "image", "label", "input"
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """Name, datatype and shape; −1 is the batch."""
+    """Name, datatype and shape of a tensor; −1 is the batch."""
 
     name: str
     datatype: str
@@ -25,56 +26,52 @@ class TensorSpec:
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
     def config(self, optional: bool = False) -> dict[str, Any]:
-        """The entry of a Triton model configuration, whose dims leave the batch out."""
+        """Return the entry of a Triton model configuration, whose dims leave the batch out."""
         data_type = "TYPE_STRING" if self.datatype == "BYTES" else f"TYPE_{self.datatype}"
         entry: dict[str, Any] = {"name": self.name, "data_type": data_type, "dims": list(self.shape[1:]) or [1]}
         return {**entry, "optional": True} if optional else entry
 
 
 class Catalogue:
-    """What one bundle takes and gives.
+    """Inputs and outputs of one bundle.
 
-    Clients that are driven by metadata see one input, the preprocessed `input`; `image` (encoded
-    files) may stand in its place, and `label` may be added.
+    Clients driven by metadata see one input, the preprocessed `input`. `image` (encoded files) may replace it, and
+    `label` may be added.
     """
 
     def __init__(self, bundle: Bundle) -> None:
-        spec, layers = bundle.input, len(bundle.layers)
+        spec = bundle.input
         sizes = (spec.channels, spec.height, spec.width)
         image_shape = sizes if spec.layout == "nchw" else (*sizes[1:], sizes[0])
         self.input = TensorSpec(INPUT, "FP32", (-1, *image_shape))
         self.image = TensorSpec(IMAGE, "BYTES", (-1,))
         self.label = TensorSpec(LABEL, "INT64", (-1,))
-        classes = len(bundle.labels)
-        self.forward = (
-            TensorSpec("logits", "FP32", (-1, classes)),
-            TensorSpec("probabilities", "FP32", (-1, classes)),
-        )
-        per_layer = ("activation_gradient_norm", "weight_gradient_norm", "scaled_gradient_norm")
-        given: list[tuple[GraphName, TensorSpec]] = [
-            ("activation_norms" if name == per_layer[0] else "weight_norms", TensorSpec(name, "FP64", (-1, layers)))
-            for name in per_layer
-        ]
-        biases = sum(layer.bias for layer in bundle.layers)
-        given += [
-            ("weight_norms", TensorSpec("bias_gradient_norm", "FP64", (-1, biases))),
-            ("weight_norms", TensorSpec("other_gradient_norm", "FP64", (-1, len(bundle.other_parameters)))),
-            ("batch_norms", TensorSpec("batch_gradient_norm", "FP64", (layers,))),
-            ("input_gradient", TensorSpec("input_gradient", "FP64", (-1, *image_shape))),
-        ]
-        given += [
-            ("activations", TensorSpec(name, "FP32", (-1, layers)))
-            for name in ("activation_mean", "activation_variance", "activation_zero_share")
-        ]
-        self._graph = {tensor.name: graph for graph, tensor in given if graph in bundle.graphs}
-        self.gradients = tuple(tensor for graph, tensor in given if graph in bundle.graphs)
+        sizes_of: dict[Axis, tuple[int, ...]] = {
+            "N": (-1,),
+            "K": (len(bundle.labels),),
+            "L": (len(bundle.layers),),
+            "B": (sum(layer.bias for layer in bundle.layers),),
+            "P": (len(bundle.other_parameters),),
+            "image": image_shape,
+        }
+        self.forward = tuple(TensorSpec(name, "FP32", (-1, len(bundle.labels))) for name in ("logits", "probabilities"))
+        self._graph: dict[str, GraphName] = {}
+        gradients = []
+        for output in OUTPUTS:
+            graph = output.graphs[0]  # the cheapest that gives it
+            if output.offered_as and output.shape and output.name != "logits" and graph in bundle.graphs:
+                shape = tuple(size for axis in output.shape for size in sizes_of[axis])
+                datatype = "FP32" if output.kind == "value" else "FP64"
+                gradients.append(TensorSpec(output.offered_as, datatype, shape))
+                self._graph[output.offered_as] = graph
+        self.gradients = tuple(gradients)
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         return (*self.forward, *self.gradients)
 
     def check_input(self, name: str, datatype: str, shape: tuple[int, ...], max_images: int) -> None:
-        """Whether the model takes such an input, looked at before its data is.
+        """Check that the model takes such an input, before its data is read.
 
         Raises:
             MalformedRequest: another name, datatype or shape, or an empty batch.
@@ -99,10 +96,10 @@ class Catalogue:
             raise TooLarge(f"{str(images)[:20]} images are more than the limit of {max_images}.")
 
     def graphs_for(self, names: Iterable[str]) -> list[GraphName]:
-        """The graphs to run for these outputs, as few as will do.
+        """Return the graphs to run for these outputs, as few as possible.
 
         Raises:
-            MalformedRequest: an output that this model does not give.
+            MalformedRequest: an output that this model does not have.
         """
         wanted: set[GraphName] = set()
         for name in names:

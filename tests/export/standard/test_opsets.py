@@ -17,10 +17,10 @@ from export.importing.file.plain import standardize
 from export.running.reference import evaluate
 from export.standard.opset import OLDEST_OPSET
 from export.tracing.freeing import free_batch
-from tests.export.gradient.cases import Case, ints, w
-from tests.export.gradient.oracles import images as case_images
-from tests.export.gradient.oracles import network
-from tests.export.gradient.table import TABLE
+from tests.export.gradient.cases.case import Case, ints, w
+from tests.export.gradient.cases.table import TABLE
+from tests.export.gradient.rules.oracles import images as case_images
+from tests.export.gradient.rules.oracles import network
 
 Array = NDArray[Any]
 NEWEST = onnx.defs.onnx_opset_version()

@@ -1,0 +1,254 @@
+"""The queue between requests and run slots: it decides which tickets run next, and which run together.
+
+A free slot takes whatever waits at once, up to the graph's best batch size. There is no delay to tune: an idle server
+adds none, and a busy one forms batches by being busy. Predictions go before diagnostics, and both before what runs in
+the background; among equals the graph with the least run time so far goes first. While predictions keep coming, one
+slot is kept free of diagnostics for the next one. A request that would be late is refused on arrival, and one that is
+given up leaves the queue at once.
+
+`submit`, `wake` and `forget` are for the event loop's thread, `take` and `finish` for the slots' threads.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from service.bundles.registry import ServedGraph
+from service.engine.tickets import Batch, Ticket
+from service.errors import RETRY_AFTER, QueueFull, TooBusy
+
+LONGEST_DIAGNOSTICS_WAIT = 1.0
+"""Seconds after which a diagnosis gets a turn even while predictions keep coming."""
+
+KEPT_FREE = 1.0
+"""For this many seconds after a prediction, one slot is kept free of diagnostics."""
+
+MARGIN = 1.5
+"""Factor on predicted waits, so that accepted requests meet their deadline.
+
+It costs no throughput, since the queue of an overloaded service stays nearly full.
+"""
+
+
+class Lane:
+    """Tickets that wait for one graph, in the background or not, and the run time it has had."""
+
+    __slots__ = ("background", "graph", "served", "tickets", "waiting")
+
+    def __init__(self, graph: ServedGraph, background: bool) -> None:
+        self.graph = graph
+        self.background = background
+        self.tickets: deque[Ticket] = deque()
+        self.waiting = 0
+        self.served = 0.0
+
+
+class Scheduler:
+    """The queue, shared by the event loop and `slots` run threads."""
+
+    def __init__(self, slots: int, max_images: int) -> None:
+        self.slots = slots
+        self.max_images = max_images
+        self.waiting_images = 0
+        self._backlog = {False: 0.0, True: 0.0}
+        """Seconds of run time in the queue, for predictions (False) and diagnostics (True)."""
+        self._lanes: dict[tuple[ServedGraph, bool], Lane] = {}
+        """Lanes by graph and by `background`."""
+        self._running: set[Batch] = set()
+        self._idle_slots = 0
+        self._last_prediction = float("-inf")
+        self._closed = False
+        self._changed = threading.Condition(threading.Lock())
+
+    def submit(self, tickets: Sequence[Ticket], deadline: float | None) -> None:
+        """Queue all `tickets` (of one graph), or none. Call `wake` once everything that arrived together is queued.
+
+        Raises:
+            QueueFull: too many images are waiting; for the background, if any waits or no slot is free.
+            TooBusy: they would be answered after `deadline` (monotonic clock).
+        """
+        graph = tickets[0].graph
+        images = sum([ticket.count for ticket in tickets])
+        with self._changed:
+            now = time.monotonic()
+            if tickets[0].background and not self._is_idle():
+                raise QueueFull("The service is busy.", retry_after=RETRY_AFTER)
+            if self.waiting_images + images > self.max_images:
+                raise QueueFull(
+                    f"{self.waiting_images} images are waiting; the limit is {self.max_images}.",
+                    retry_after=self._wait_before(graph.diagnostic, now),
+                )
+            if deadline is not None:
+                self._refuse_if_late(graph, sum([ticket.cost for ticket in tickets]), deadline, now)
+            if not graph.diagnostic:
+                self._last_prediction = now
+            lane = self._lane_of(tickets[0]) or self._new_lane(tickets[0])
+            for ticket in tickets:
+                ticket.submitted = now
+                ticket.forget = self.forget
+                lane.tickets.append(ticket)
+                self._count(lane, ticket, +1)
+
+    def wake(self) -> None:
+        """Let idle slots look at the queue."""
+        with self._changed:
+            if self.waiting_images and self._idle_slots:
+                self._changed.notify(min(self._idle_slots, self.waiting_images))
+
+    def take(self) -> Batch | None:
+        """Wait for the next batch and return it; None once the scheduler is closed and empty."""
+        with self._changed:
+            while True:
+                batch = self._next_batch()
+                if batch is not None:
+                    return batch
+                if self._closed:
+                    return None
+                self._idle_slots += 1
+                self._changed.wait()
+                self._idle_slots -= 1
+
+    def take_only(self, ticket: Ticket) -> Batch | None:
+        """Return `ticket` as a batch if it is alone in the whole service, so that it can run without a hand-over."""
+        with self._changed:
+            if self._running or self.waiting_images != ticket.count:
+                return None
+            return self._next_batch()
+
+    def finish(self, batch: Batch) -> None:
+        """Free the slot, and adjust the estimates by the time that the run took."""
+        with self._changed:
+            self._running.discard(batch)
+            seconds = time.monotonic() - batch.began
+            lane = self._lane_of(batch.tickets[0])
+            if lane is not None:
+                lane.served += seconds
+                if not lane.waiting and lane.graph.retired:
+                    del self._lanes[lane.graph, lane.background]
+            if batch.ran and not batch.handle.stopped:
+                batch.graph.learn(batch.ran, seconds)
+            if batch.graph.diagnostic and self.waiting_images and self._idle_slots:
+                self._changed.notify()  # a slot that was kept free may not have to be any more
+
+    def forget(self, ticket: Ticket) -> None:
+        """Take a ticket out of the queue, if it is still there."""
+        with self._changed:
+            lane = self._lane_of(ticket)
+            if ticket.batch is None and lane is not None and ticket in lane.tickets:
+                lane.tickets.remove(ticket)
+                ticket.images = None
+                self._count(lane, ticket, -1)
+
+    def close(self) -> None:
+        """Let the slots end once the queue is empty."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    @property
+    def idle(self) -> bool:
+        """True if a slot is free and nothing waits for it."""
+        with self._changed:
+            return self._is_idle()
+
+    def expected_wait(self, diagnostic: bool) -> float:
+        """Return the seconds until a new request of that kind would begin to run."""
+        with self._changed:
+            return self._wait_before(diagnostic, time.monotonic())
+
+    def _is_idle(self) -> bool:
+        return not self.waiting_images and len(self._running) < self.slots
+
+    def _lane_of(self, ticket: Ticket) -> Lane | None:
+        return self._lanes.get((ticket.graph, ticket.background))
+
+    def _new_lane(self, ticket: Ticket) -> Lane:
+        for idle in [lane for lane in self._lanes.values() if lane.graph.retired and not lane.tickets]:
+            del self._lanes[idle.graph, idle.background]
+        lane = self._lanes[ticket.graph, ticket.background] = Lane(ticket.graph, ticket.background)
+        lane.served = min((other.served for other in self._lanes.values() if other is not lane), default=0.0)
+        return lane
+
+    def _count(self, lane: Lane, ticket: Ticket, sign: int) -> None:
+        lane.waiting += sign * ticket.count
+        self.waiting_images += sign * ticket.count
+        self._backlog[lane.graph.diagnostic] += sign * ticket.cost
+        if not self.waiting_images:
+            self._backlog = {False: 0.0, True: 0.0}  # no drift of rounding
+
+    def _slots_for(self, diagnostic: bool, now: float) -> int:
+        """Return how many slots may run such graphs at a time."""
+        predictions_come = now - self._last_prediction < KEPT_FREE
+        return max(1, self.slots - 1) if diagnostic and predictions_come else self.slots
+
+    def _wait_before(self, diagnostic: bool, now: float) -> float:
+        slots = self._slots_for(diagnostic, now)
+        ahead = self._backlog[False] + (self._backlog[True] if diagnostic else 0.0)
+        ahead += sum([batch.expected_rest(now) for batch in self._running])
+        return ahead / slots if len(self._running) >= slots or self.waiting_images else 0.0
+
+    def _refuse_if_late(self, graph: ServedGraph, cost: float, deadline: float, now: float) -> None:
+        wait = self._wait_before(graph.diagnostic, now) * MARGIN
+        if wait > 0 and now + wait + cost > deadline:
+            raise TooBusy(
+                f"The answer may take {wait + cost:.3f} s; the deadline is in {max(0.0, deadline - now):.3f} s.",
+                retry_after=wait + cost - (deadline - now),
+            )
+
+    def _next_batch(self) -> Batch | None:
+        if not self.waiting_images:
+            return None
+        now = time.monotonic()
+        lane = self._choose_lane(now)
+        if lane is None:
+            return None
+        batch = Batch(lane.graph, self._draw(lane), now)
+        self._running.add(batch)
+        return batch
+
+    def _choose_lane(self, now: float) -> Lane | None:
+        waiting = [lane for lane in self._lanes.values() if lane.tickets]
+        if self._diagnosing >= self._slots_for(True, now):
+            waiting = [lane for lane in waiting if not lane.graph.diagnostic]
+            if not waiting:
+                return None
+        if len(waiting) == 1:
+            return waiting[0]
+        floor = min([lane.served for lane in waiting])
+        for lane in self._lanes.values():  # nobody saves up turns while idle
+            if not lane.tickets:
+                lane.served = max(lane.served, floor)
+        awaited = [lane for lane in waiting if not lane.background]
+        overdue = [lane for lane in awaited if lane.graph.diagnostic and self._overdue(lane, now)]
+        predictions = [lane for lane in awaited if not lane.graph.diagnostic]
+        return min(overdue or predictions or awaited or waiting, key=lambda lane: lane.served)
+
+    @property
+    def _diagnosing(self) -> int:
+        """Slots that run graphs for diagnostics."""
+        return sum([batch.graph.diagnostic for batch in self._running])
+
+    def _overdue(self, lane: Lane, now: float) -> bool:
+        return not self._diagnosing and now - lane.tickets[0].submitted > LONGEST_DIAGNOSTICS_WAIT
+
+    def _draw(self, lane: Lane) -> list[Ticket]:
+        """Take tickets from the head, up to the best batch, and leave a share to every other idle slot."""
+        share = -(-lane.waiting // (self._idle_slots + 1)) if self._idle_slots else lane.waiting
+        limit = min(lane.graph.best_batch, share)
+        drawn: list[Ticket] = []
+        images = 0
+        while lane.tickets and (not drawn or images + lane.tickets[0].count <= limit):
+            ticket = lane.tickets.popleft()
+            self._count(lane, ticket, -1)
+            drawn.append(ticket)
+            images += ticket.count
+            if lane.graph.exclusive:
+                break
+        return drawn
