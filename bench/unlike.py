@@ -18,10 +18,10 @@ from PIL import Image
 
 from bench.harness.page import add_options, publish, table
 from bench.harness.paths import DOCS, ROOT, SHIPPED
+from service.bundles.reference import read_reference
 from service.contract.runtime import Runtime
 from service.diagnostics.baseline import LAYER_SHARE, MODEL_SHARE
 from service.diagnostics.measurement import measure_gradients
-from service.diagnostics.scores import read_reference
 from service.monitoring.live import LiveGradients
 from service.offline.model import OfflineModel
 

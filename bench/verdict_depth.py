@@ -62,7 +62,7 @@ def measure(family: str, depth: int, seed: int, images: Images) -> Measured:
         float(10**-profile.slope),
         found.verdict.state,
         path.spectral_exponent,
-        shattering.judge(path).state,
+        shattering.judge_path(path).state,
     )
 
 

@@ -1,4 +1,4 @@
-"""`python -m service`: reads the settings, starts the server, says what it serves and on what."""
+"""`python -m service`: reads the settings, starts the server, and logs what it serves and on which processor."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from service.settings import Settings, SettingsError, read_settings
 
 log = logging.getLogger("contraflow.server")
 
-
 COMMANDS = ("check", "diagnose")
+"""Commands that run without a server: modules of `service.offline`."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serves until it is told to stop, or runs one of `COMMANDS`; the exit status."""
+    """Serve until told to stop, or run one of `COMMANDS`; return the exit status."""
     if arguments and arguments[0] in COMMANDS:
         command: ModuleType = import_module(f"service.offline.{arguments[0]}")
         return ended_in_words(lambda: int(command.main(arguments[1:])))
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def start(arguments: Sequence[str]) -> int:
-    """Reads the settings and serves; 2, with the reason in one line, if it cannot."""
+    """Read the settings and serve; return 2, with the reason in one line, if that cannot be done."""
     try:
         settings, warnings = read_settings(os.environ, arguments)
         set_up_logging(settings.log_level, settings.log_format)
@@ -49,17 +49,17 @@ def start(arguments: Sequence[str]) -> int:
 
 
 def serve(settings: Settings) -> int:
-    """Listens, serves, and returns when the last request is answered.
+    """Listen, serve, and return when the last request is answered.
 
     Raises:
-        StartError, ProviderUnavailable: it cannot start as the settings say.
+        StartError, ProviderUnavailable: the service cannot start with these settings.
     """
     check_bundles_folder(settings.bundles)
     bound_fragmentation()
     raise_limit()
     gateway = create_app(settings)
     state = gateway.app.state
-    # What is here now stays: a full collection need not look at it again, and takes microseconds in place of 25 ms.
+    # What exists now stays. A full garbage collection that skips it takes microseconds instead of 25 ms.
     gc.collect()
     gc.freeze()
     with listen(settings) as listener:
@@ -70,7 +70,7 @@ def serve(settings: Settings) -> int:
         report("execution provider: %s (%s)", state.runtime.provider, state.runtime.reason)
         log.info("bundles: %s", settings.bundles.resolve())
         if gateway.connections.most < settings.max_connections:
-            log.warning("connections: %d at most, by the limit of descriptors", gateway.connections.most)
+            log.warning("connections: %d at most, because of the limit of open files", gateway.connections.most)
         server = Server(gateway, settings, state.lifecycle)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             runner.run(server.serve(sockets=[listener]))

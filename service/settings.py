@@ -1,10 +1,9 @@
-"""Every setting, once: its name, default, limits and meaning.
+"""All settings of the service: name, default, limits and meaning.
 
-A setting `max_body_bytes` is the variable `CONTRAFLOW_MAX_BODY_BYTES` and the flag
-`--max-body-bytes`; flags win. No setting may be named `port`: Kubernetes injects
-`CONTRAFLOW_PORT=tcp://…` into every pod beside a Service of that name, with relatives that end in
-`_SERVICE_HOST`, `_SERVICE_PORT…` and `_PORT_<number>_TCP…`; these are ignored with a warning, every
-other unknown `CONTRAFLOW_*` is refused.
+The setting `max_body_bytes` is set by the variable `CONTRAFLOW_MAX_BODY_BYTES` or the flag `--max-body-bytes`; the
+flag takes precedence. No setting may be named `port`: Kubernetes injects `CONTRAFLOW_PORT=tcp://…` into every pod
+beside a Service named contraflow, and others that end in `_SERVICE_HOST`, `_SERVICE_PORT…` and `_PORT_<number>_TCP…`.
+These are ignored with a warning; every other unknown `CONTRAFLOW_*` is refused.
 """
 
 from __future__ import annotations
@@ -18,6 +17,8 @@ from typing import Any, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
+from service.images.limits import MAX_PIXELS, MAX_PIXELS_COPIED, MAX_SIDE
+
 PREFIX = "CONTRAFLOW_"
 
 KUBERNETES_SERVICE_LINK = re.compile(
@@ -27,17 +28,17 @@ KUBERNETES_SERVICE_LINK = re.compile(
 ReadyWhen = Literal["all", "default"]
 
 MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}(?:@[0-9]{1,9})?")
-"""A bundle's name, with or without a version."""
+"""Name of a bundle, with or without a version."""
 
 KEY_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class SettingsError(Exception):
-    """A setting that is unknown or has no sense; the message is for the person who set it."""
+    """A setting is unknown, or its value makes no sense; the message is for the person who set it."""
 
 
 class Settings(BaseModel):
-    """The settings of one server."""
+    """Settings of one server."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -46,14 +47,14 @@ class Settings(BaseModel):
     bundles: Path = Field(default=Path("models/bundles"), description="folder of the bundles to serve")
     default_model: str | None = Field(
         default=None,
-        description="model of requests that name none, as name or name@version, which must then be served; default: "
-        "the first by name",
+        description="model of requests that name none, as name or name@version, which must be served; "
+        "default: the first by name",
     )
     ready_when: ReadyWhen = Field(
         default="all", description="what /health/ready waits for: the forward graphs of all bundles, or the default's"
     )
     execution_provider: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="cuda refuses to start without a working CUDA provider; auto takes it if it works"
+        default="auto", description="auto takes CUDA if it works; cuda refuses to start if it does not"
     )
 
     run_threads: int | None = Field(
@@ -70,8 +71,12 @@ class Settings(BaseModel):
         default=False, description="load the graphs for diagnostics at the start, not on their first use"
     )
 
-    max_queued_images: int = Field(default=1024, ge=1, description="images waiting before requests are refused (503)")
-    deadline_ms: float = Field(default=30_000, gt=0, description="longest wait for an answer without X-Deadline-Ms")
+    max_queued_images: int = Field(
+        default=1024, ge=1, description="images that may wait; beyond them requests are refused (503)"
+    )
+    deadline_ms: float = Field(
+        default=30_000, gt=0, description="longest wait for an answer, for requests without X-Deadline-Ms"
+    )
     sample_gradients: float = Field(
         default=0.0,
         ge=0,
@@ -80,65 +85,70 @@ class Settings(BaseModel):
         "/metrics",
     )
     bundle_poll_seconds: float = Field(
-        default=2.0, ge=0, description="how often the folder of bundles is looked at for changes; 0: never"
+        default=2.0, ge=0, description="seconds between two looks at the folder of bundles for changes; 0: never"
     )
     drain_delay: float = Field(
-        default=5.0, ge=0, description="seconds of service after SIGTERM while orchestrators still route here"
+        default=5.0,
+        ge=0,
+        description="seconds of service after SIGTERM, until orchestrators no longer route here",
     )
-    shutdown_grace: float = Field(default=20.0, ge=0, description="seconds for requests in flight after drain_delay")
+    shutdown_grace: float = Field(default=20.0, ge=0, description="seconds after drain_delay for requests in flight")
 
     max_body_bytes: int = Field(default=16 * 2**20, ge=1024, description="largest request body")
     max_images: int = Field(default=64, ge=1, description="most images in one request")
     max_image_pixels: int = Field(
-        default=25_000_000,
+        default=MAX_PIXELS,
         ge=1,
-        description="pixels of the largest image, by its header (WEBP and AVIF: 16 million at most; a side: 262,144)",
+        description="pixels of the largest image, by its header "
+        f"(WEBP and AVIF: {MAX_PIXELS_COPIED // 10**6} million at most; a side: {MAX_SIDE:,})",
     )
     max_decoding_pixels: int = Field(
         default=50_000_000,
         ge=1,
-        description="pixels being decoded at a time, over all requests; less where memory is limited",
+        description="pixels being decoded at a time, over all requests; less if memory is limited",
     )
     max_body_bytes_in_flight: int = Field(
         default=256 * 2**20,
         ge=1024,
-        description="bytes of large bodies held at a time, over all requests (503); less where memory is limited",
+        description="bytes of large bodies held at a time, over all requests (503); less if memory is limited",
     )
     max_json_depth: int = Field(default=16, ge=2, description="deepest nesting of a JSON body")
     max_header_bytes: int = Field(default=32 * 2**10, ge=1024, description="largest request head")
     request_timeout: float = Field(
         default=30.0,
         gt=0,
-        description="seconds for a request to arrive whole (408), and for a client to read nothing of its answer",
+        description="seconds in which a request must arrive whole (408), and a client must read some of its answer",
     )
     keep_alive: float = Field(default=75.0, gt=0, description="seconds an idle connection is kept")
     max_connections: int = Field(
         default=4096,
         ge=1,
-        description="connections open at a time, beyond which the longest idle are closed; fewer where descriptors are",
+        description="connections open at a time; beyond them the longest idle are closed; fewer if descriptors are few",
     )
 
     api_keys: tuple[str, ...] = Field(
         default=(), description="sha256:<hex> digests of the keys that may call, comma-separated; none: open to all"
     )
     requests_per_second: float = Field(
-        default=0.0, ge=0, description="what each API key may send in the long run (429 beyond it); 0: no limit"
+        default=0.0, ge=0, description="average rate of each API key (429 beyond it); 0: no limit"
     )
     log_format: Literal["text", "json"] = Field(default="text", description="one line of text, or one JSON object")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least severe level that is logged"
+    )
 
     @field_validator("default_model")
     @classmethod
     def _only_a_name(cls, value: str | None) -> str | None:
         if value and not MODEL.fullmatch(value):
             raise ValueError(f"{value!r} is neither a bundle's name nor name@version")
-        return value or None  # a variable that is set to nothing says nothing
+        return value or None  # an empty variable counts as not set
 
     @field_validator("bundles", mode="before")
     @classmethod
     def _some_folder(cls, value: Any) -> Any:
         if value == "":
-            raise ValueError("a folder is needed")  # to `Path`, nothing is the working directory
+            raise ValueError("a folder is needed")  # Path("") would be the working directory
         return value
 
     @field_validator("api_keys", mode="before")
@@ -157,11 +167,11 @@ class Settings(BaseModel):
 
 
 def read_settings(environment: Mapping[str, str], arguments: Sequence[str] = ()) -> tuple[Settings, list[str]]:
-    """Settings from `CONTRAFLOW_*` variables and flags (which win), with the warnings to log.
+    """Read the settings from `CONTRAFLOW_*` variables and flags; return them with the warnings to log.
 
     Raises:
-        SettingsError: an unknown variable, a value that is not allowed, or two that contradict each other.
-        SystemExit: an unknown flag, or `--help` (argparse's way).
+        SettingsError: a variable is unknown, a value is not allowed, or two values contradict each other.
+        SystemExit: raised by argparse for an unknown flag and for `--help`.
     """
     values, warnings = _from_environment(environment)
     values.update(_from_flags(arguments))
@@ -183,12 +193,12 @@ def _check_together(settings: Settings) -> None:
 
 
 def names_of_setting(name: str) -> str:
-    """A setting as people set it, e.g. "http_port (--http-port, CONTRAFLOW_HTTP_PORT)"."""
+    """Return a setting's name, flag and variable, e.g. "http_port (--http-port, CONTRAFLOW_HTTP_PORT)"."""
     return f"{name} (--{name.replace('_', '-')}, {PREFIX}{name.upper()})"
 
 
 def _in_words(problem: ErrorDetails) -> str:
-    """A value that is not allowed, by the names of its setting. A key is not shown, which may be there in clear."""
+    """Describe a value that is not allowed. The value of `api_keys` is not shown, because it may be a key itself."""
     message = problem["msg"].removeprefix("Value error, ")
     name = str(problem["loc"][0])
     shown = "" if name == "api_keys" else f", not {str(problem['input'])[:60]!r}"
@@ -213,10 +223,10 @@ def _from_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], l
 
 
 class _Parser(argparse.ArgumentParser):
-    """Complains in one line: the usage of forty flags would hide it."""
+    """Reports an error in one line; the usage of forty flags, which argparse prints, would hide it."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}; --help lists what there is\n")
+        self.exit(2, f"{self.prog}: error: {message}; --help lists the flags\n")
 
 
 def _from_flags(arguments: Sequence[str]) -> dict[str, Any]:
@@ -230,5 +240,5 @@ def _from_flags(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def variables() -> list[str]:
-    """The names of all variables, e.g. CONTRAFLOW_HOST."""
+    """Return the names of all variables, e.g. CONTRAFLOW_HOST."""
     return [PREFIX + name.upper() for name in Settings.model_fields]

@@ -18,6 +18,8 @@ FORBIDDEN = {
     "export/standard": {"torch", "models"},
     "export/gradient": {"torch", "models"},
     "export/importing": {"torch", "models"},
+    "export/running": {"torch", "models"},
+    "export/writing": {"torch", "models"},
     "service": {"torch", "onnx", "models", "export"},
 }
 SHARED_WITH_EXPORT = ("service/contract", "service/images", "service/output")

@@ -20,7 +20,8 @@ NAMING = sorted(
 )
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
 MODULE = re.compile(rf"python -m ((?:{'|'.join(FOLDERS)})(?:\.\w+)*)")
-TARGET = re.compile(r"(?:`|^ *|: )make ([a-z]+(?:-[a-z]+)*)", re.MULTILINE)
+TARGET = re.compile(r"(?:[`:] ?|^ *)make ([a-z]+(?:-[a-z]+)*)(?=[`\"]| --|,| *$| *#| [A-Z]+=)", re.MULTILINE)
+"""A target between quotes, or a line that is a command: with variables, a comment or nothing behind the target."""
 
 
 def named(pattern: re.Pattern[str]) -> dict[str, list[str]]:

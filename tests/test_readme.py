@@ -1,4 +1,4 @@
-"""The README is true: its settings, its endpoints, its make targets and its files exist."""
+"""Settings, endpoints, make targets and files that the README names exist."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bench.harness.page import table
 from bench.scores.images import Pixels, foreign_images
+from service.bundles.reference import read_reference
 from service.contract.loss import probabilities
 from service.diagnostics import scores
 from service.offline.model import OfflineModel
@@ -48,7 +49,7 @@ def best_at(kind: str, areas: Mapping[str, Mapping[str, float]]) -> str:
 def familiarity(model: OfflineModel, pixels: Pixels, train_features: Floats) -> dict[str, Floats]:
     """Return every score, turned so that high is familiar."""
     norms = asyncio.run(model.run("weight_norms", pixels))
-    reference = scores.read_reference(model.stored)
+    reference = read_reference(model.stored)
     found = {
         "max probability": probabilities(norms["logits"]).max(axis=1),
         "energy": scores.energy(norms["logits"]),

@@ -25,7 +25,7 @@ ENDS = (3, 11)
 """The two photographs, by their position."""
 
 
-def shattering_of(graph: onnx.ModelProto, images: Images, points: int = shattering.POINTS) -> shattering.Path:
+def shattering_of(graph: onnx.ModelProto, images: Images, points: int = shattering.POINTS) -> shattering.PathMeasures:
     """Analyse the path by a graph that gives the input gradient."""
     run = in_onnxruntime(graph)
     path = shattering.straight_path(images[ENDS[0]], images[ENDS[1]], points)
@@ -34,7 +34,7 @@ def shattering_of(graph: onnx.ModelProto, images: Images, points: int = shatteri
     return shattering.analyse(outputs["input_gradient"].astype(np.float64))
 
 
-def untrained_path(family: str, depth: int, images: Images, points: int = shattering.POINTS) -> shattering.Path:
+def untrained_path(family: str, depth: int, images: Images, points: int = shattering.POINTS) -> shattering.PathMeasures:
     """Analyse the path in He et al.'s network with BatchNorm at initialization."""
     torch.manual_seed(0)
     network = calibrate(convolutional(family, depth, "batch"), torch.from_numpy(images))
@@ -55,7 +55,8 @@ def shattering_table(bundles: Path, images: Images, deepest: int) -> str:
         if bundle.input.height == SIZE:
             found[f"trained {bundle.name}"] = shattering_of(graphs["input_gradient"], images)
     rows = [
-        f"{name} | {path.spectral_exponent:.2f} | {path.autocorrelation.mean[1]:.2f} | {shattering.judge(path).state}"
+        f"{name} | {path.spectral_exponent:.2f} | {path.autocorrelation.mean[1]:.2f} "
+        f"| {shattering.judge_path(path).state}"
         for name, path in found.items()
     ]
     return table("network | spectral exponent | autocorrelation at lag 1 | verdict", rows)

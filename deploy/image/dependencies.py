@@ -1,4 +1,4 @@
-"""Print the packages the service needs, one per line: `python dependencies.py cpu|gpu`.
+"""Print the packages the service needs, one per line: `python dependencies.py cpu` (or `gpu`).
 
 Read from pyproject.toml, so that the image's dependency layer changes only with that file and the constraints.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def requirements(pyproject: Path, extra: str) -> list[str]:
-    """The project's own dependencies and those of one extra; `KeyError` if there is no such extra."""
+    """Return the project's own dependencies and those of one extra."""
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
     return [*project["dependencies"], *project["optional-dependencies"][extra]]
 

@@ -12,7 +12,7 @@ import sys
 
 
 def answer(port: int, path: str, timeout: float = 2.0) -> str:
-    """The start of the service's answer to GET `path`; `OSError` if there is none."""
+    """Return the start of the service's answer to GET `path`; raise `OSError` if there is none."""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         return connection.recv(1024).decode(errors="replace")

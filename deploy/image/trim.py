@@ -1,4 +1,4 @@
-"""Remove from an environment what serving never reads, then compile the rest: `python trim.py /opt/contraflow`.
+"""Remove the files of an environment that serving never reads, then compile the rest: `python trim.py /opt/contraflow`.
 
 Each pattern is a folder or file below site-packages; a pattern that matches nothing is fine (the two
 images hold different packages).

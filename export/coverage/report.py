@@ -13,50 +13,52 @@ FILE_QUANTITIES = ("activation", "weight", "batch", "other", "input", "logits", 
 QUANTITIES = ("activation", "weight", "batch", "other", "input", "logits")
 HEAD = """# Coverage
 
-Architecture families, written to ONNX by torch's two exporters, imported as a stranger's file
-(`python -m export onnx` does the same) and compared with torch. Made by
+Architecture families are written to ONNX by torch's two exporters, imported (`python -m export onnx` does the
+same) and compared with torch. This page is made by
 
     make coverage            # or: python -m export.coverage [--families NAME …] [--files NAME …]
 
-on {machine} with {versions}. Random weights, distinct scales, calibrated BatchNorm,
-ten classes, images of 32 to 96 pixels; the networks are torchvision's, but for the plain network,
+on {machine} with {versions}. The networks have random weights with distinct scales,
+calibrated BatchNorm, ten classes, and images of 32 to 96 pixels. They are torchvision's, except for the plain network,
 MobileNet v1 and MLP-Mixer (`export/coverage/families.py`).
 
 Each figure is the **largest relative difference over all layers and three samples** between the
-float32 graph in ONNX Runtime and torch autograd in float64: of the activation-gradient, weight-gradient
-and batch-gradient norms, of the norms of all other parameters, and of the whole input gradient; logits
-relative to the largest. The bound is 1e-3. The three samples are those of 24 drawn that stay
-farthest from every rectifier's kink and every pool's tie in torch's float64 run: closer than float32
-resolves, a mask falls either way, in torch's own float32 too. Where an exporter folded BatchNorm, the reference is
-torch's own folded network. *Layers* counts ours, each matched to a torch weight by its numbers; in
-brackets those whose activation gradient torch gives too (a hook does not reach inside its attention
-function). *Import* is from file to gradient graphs, in CPU seconds. *HTTP*: the bundle was
-served in a process of its own; `/predict` gave torch's probability, `/diagnostics/gradients` every layer.
+float32 graph in ONNX Runtime and torch autograd in float64. The quantities are the norms of activation gradients,
+weight gradients and batch gradients, the norms of all other parameters' gradients, and the whole input gradient;
+logits are relative to the largest. The bound is 1e-3.
 
-"*batch 1*" is the same exporter with the batch of one baked into the graph, which is what its caller
-gets who says nothing of shapes; the importer makes it free.
+- Of 24 samples drawn, the three are used that stay farthest from every rectifier's kink and every pool's tie in
+  torch's float64 run. Closer than float32 resolves, a mask falls either way, in torch's own float32 too.
+- Where an exporter folded BatchNorm, the reference is the network as folded by torch.
+- *Layers* counts the layers of the bundle, each matched to a torch weight by its numbers. In brackets are those
+  whose activation gradient torch gives too; a hook does not reach inside its attention function.
+- *Import* is the time from the file to the gradient graphs, in CPU seconds.
+- *HTTP* says whether the bundle, served in a process of its own, gave torch's probability from `/predict` and every
+  layer from `/diagnostics/gradients`.
+- "*batch 1*" is the same exporter with a batch of one baked into the graph, as happens when its caller says nothing
+  about shapes. The importer frees the batch.
 """
 FILES = """
 ## Files by other producers
 
-Each file as its producer wrote it: the onnx package's light models (Caffe2, opset 9, batch 1), a Keras
-network by tf2onnx (`export/coverage/files/`), and the text-direction classifier that the package
-`rapidocr_onnxruntime` ships, trained and exported by PaddlePaddle (its row is measured where that
-package is installed). First ONNX Runtime must give the same answer to the file and to what the importer
-made of it. Then the file's own nodes, run one by one by torch in float64 (`interpreted.py`), are the
-reference, with the file's own weights; the light models' weights are all one number, with which no
-gradient passes the head, so theirs are drawn.
+Each file is as its producer wrote it: the onnx package's light models (Caffe2, opset 9, batch 1), a Keras
+network by tf2onnx (`export/coverage/files/`), and the text-direction classifier in the package
+`rapidocr_onnxruntime`, trained and exported by PaddlePaddle (measured where that package is installed).
 
-*Differences* holds the norms to central differences in float64: how far Σ r‖dW‖ over all weights,
-r drawn, is from the loss's slope along Σ r·dW/‖dW‖. A test holds the Keras file to norms that TensorFlow
-itself computed.
+First, ONNX Runtime must compute the same scores from the file and from what the importer made of it. Then the
+gradients are compared with torch, which runs the file's own nodes one by one in float64
+(`export/coverage/interpreted.py`). The weights are those of the file, except in the light models. Theirs are all
+one number, with which no gradient passes the head, so they are drawn anew.
+
+*Differences* compares the norms with central differences in float64: Σ r‖dW‖ over all weights, for random r, with
+the slope of the loss along Σ r·dW/‖dW‖. A test compares the Keras file with norms that TensorFlow itself computed.
 """
 ROUNDING = """
-## Where float32 itself is short
+## Where float32 is not enough
 
-With millions of rectifiers one sits within rounding of its kink, and a deep network of random weights
-loses digits on the way. Where a figure above exceeds 1e-3, torch's own float32 is compared with its
-float64 on the same samples, and the bound is four times what that loses, at most 0.1:
+Of millions of rectifiers, one may lie within rounding of its kink, and a deep network of random weights loses digits.
+Where a figure above exceeds 1e-3, torch's own float32 is compared with its float64 on the same samples. The bound is
+then four times that difference, and at most 0.1:
 
 | network | by | quantity | ours | torch's float32 |
 |---|---|---|---|---|

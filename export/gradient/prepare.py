@@ -1,4 +1,4 @@
-"""From any classifier's ONNX to a forward graph that can be differentiated."""
+"""Preparation of a classifier: its forward graph in plain form, its layers, and its backward pass."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from onnx import helper
 
 from export.gradient import simplify
 from export.gradient.backward import Gradients, backward
-from export.gradient.layers import WeightedLayer, describe, weight_operand, weighted_layers
+from export.gradient.norms.layers import WeightedLayer, describe, weight_operand, weighted_layers
 from export.gradient.rules.loss import LABEL, SCALE, cross_entropy_cotangent
-from export.gradient.shared import keep_trained_chains, left_out
+from export.gradient.shared import folded_parameters, keep_trained_chains
 from export.graph.emitter import Emitter
 from export.graph.errors import UnsupportedGraph, UnsupportedOperator
 from export.graph.graph import Graph, N, live_nodes, static, to_model
 from export.graph.lower import lower, opset_of
-from export.graph.names import INPUT, LOGITS, distinct_names, original, shown
+from export.graph.names import INPUT, LOGITS, original, shown
+from export.standard.cleaning import cleaned
 from export.standard.ends import settled
-from export.standard.inference import in_inference
-from export.standard.opset import at_our_opset, inlined
+from export.standard.opset import at_our_opset
 from service.contract.bundle_schema import Layer, OtherParameter
 
 NAMED_IN_A_NOTE = 6
@@ -30,12 +30,16 @@ NAMED_IN_A_NOTE = 6
 
 @dataclass(frozen=True)
 class Prepared:
-    """A classifier ready to be differentiated: `graph` from `input` to `logits`, folded and checked.
+    """A classifier ready to be differentiated.
 
-    `layers` and `other_parameters` are the bundle's records, in the order of the outputs' columns;
-    `others` holds the constants behind the second. `features` is the width of what the last linear layer
-    reads; `notes` what a reader of the norms must know. `emitted` holds the whole backward pass behind the
-    forward graph, whose tensors `gradients` names: every gradient graph is the part of it that its outputs need.
+    - `graph`: from `input` to `logits`, folded and checked.
+    - `weighted`, `layers`: its layers with weights, and the bundle's records of them, in the order of the outputs'
+      columns.
+    - `others`, `other_parameters`: the other trained constants, and the bundle's records of them, in such order.
+    - `features`: the width of what the last linear layer reads, None where its output is not the logits.
+    - `notes`: what a reader of the norms must know.
+    - `emitted`, `gradients`: the whole backward pass behind the forward graph, and its tensors by name. Every gradient
+      graph is the part of it that its outputs need.
     """
 
     graph: Graph
@@ -55,7 +59,7 @@ class Prepared:
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """Of the input, without the batch."""
+        """Shape of the input without the batch."""
         return static(self.graph.shape(INPUT)[1:])
 
     @property
@@ -75,7 +79,7 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = (), logits: 
 
     Raises InvalidModel, UnsupportedGraph or UnsupportedOperator.
     """
-    model, training_notes = in_inference(distinct_names(inlined(model)))
+    model, training_notes = cleaned(model)
     model = at_our_opset(model)
     graph, notes = settled(model, _image_shape(model), logits=logits)
     notes = (*training_notes, *notes)
@@ -91,8 +95,8 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = (), logits: 
         known.constants = {name: value for name, value in known.constants.items() if name in read}
     if len(model.graph.output) > 1:
         first = original(model.graph.output[0].name)
-        notes += (f"of {len(model.graph.output)} outputs the first, {first!r}, is differentiated",)
-    if folded := left_out(graph):
+        notes += (f"the model has {len(model.graph.output)} outputs; the first, {first!r}, is differentiated",)
+    if folded := folded_parameters(graph):
         notes += (_folded_note(folded),)
     weighted = weighted_layers(graph)
     _require_reached(found, weighted)
@@ -111,7 +115,7 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = (), logits: 
 
 
 def _with_unique_names(weighted: list[WeightedLayer], records: list[Layer]) -> tuple[Layer, ...]:
-    """Layers whose short names coincide (`head` and `head.weight`) keep the whole name of their weight."""
+    """Give layers whose short names coincide (`head` and `head.weight`) the whole name of their weight."""
     short = Counter(record.name for record in records)
     return tuple(
         record if short[record.name] == 1 else record.model_copy(update={"name": shown(layer.source)})
@@ -120,7 +124,7 @@ def _with_unique_names(weighted: list[WeightedLayer], records: list[Layer]) -> t
 
 
 def features_tensor(prepared: Prepared) -> str:
-    """What the last linear layer reads."""
+    """Return the tensor that the last linear layer reads."""
     return prepared.weighted[-1].nodes[0].inputs[0]
 
 
@@ -142,13 +146,14 @@ def _image_shape(model: onnx.ModelProto) -> tuple[int, ...]:
 def _folded_note(names: list[str]) -> str:
     named = ", ".join(names[:NAMED_IN_A_NOTE])
     more = f" and {len(names) - NAMED_IN_A_NOTE} more" if len(names) > NAMED_IN_A_NOTE else ""
-    return f"constants are computed from {named}{more} beforehand: no norm counts the gradient that reaches those so"
+    return f"constants are computed beforehand from {named}{more}: norms leave out the gradient that reaches these so"
 
 
 def _walked_back(graph: Graph) -> tuple[Emitter, Gradients]:
-    """Put trained chains back into `graph`, and emit its reverse; leave out the chains where a rule refuses one.
+    """Put trained chains back into `graph` and emit its backward pass.
 
-    Raises UnsupportedOperator for a node without a rule.
+    Where a rule refuses a node of such a chain, all chains stay folded. Raises UnsupportedOperator for any other node
+    without a rule.
     """
     nodes, constants = graph.nodes, dict(graph.constants)
     keep_trained_chains(graph)
@@ -172,7 +177,7 @@ def _reverse(graph: Graph) -> tuple[Emitter, Gradients]:
 
 
 def _require_reached(found: Gradients, weighted: list[WeightedLayer]) -> None:
-    """Raise UnsupportedGraph where rounding or comparing lets no gradient through to a weight or to the image."""
+    """Raise UnsupportedGraph where rounding or comparing keeps the gradient from a weight or from the image."""
     wanted = {INPUT: "image"}
     wanted |= {node.outputs[0]: f"weight {shown(layer.source)!r}" for layer in weighted for node in layer.nodes}
     for tensor, name in reversed(wanted.items()):
@@ -184,7 +189,7 @@ def _require_reached(found: Gradients, weighted: list[WeightedLayer]) -> None:
 
 
 def _other_parameters(graph: Graph, weighted: list[WeightedLayer], found: Gradients) -> dict[str, OtherParameter]:
-    """Trained tensors that are neither a layer's weight nor its bias, in forward order of first use."""
+    """Return the trained tensors that are neither a layer's weight nor its bias, in forward order of first use."""
     own = {layer.source for layer in weighted} | {layer.bias for layer in weighted if layer.bias}
     others: dict[str, OtherParameter] = {}
     for node in graph.nodes:
@@ -211,7 +216,7 @@ def _is_shift(graph: Graph, source: str) -> bool:
 
 
 def _features(graph: Graph, weighted: list[WeightedLayer]) -> int | None:
-    """The width of the last linear layer's input where its output is the logits, else None."""
+    """Return the width of the last linear layer's input, None where its output is not the logits."""
     if not weighted or weighted[-1].nodes[0].operator not in ("Gemm", "MatMul") or len(weighted[-1].nodes) > 1:
         return None
     last = weighted[-1].nodes[0]

@@ -1,9 +1,9 @@
-"""Tensors that are the same for all samples and computed from trained constants: an attention's position bias.
+"""Shared tensors: the same for all samples and computed from trained constants, as an attention's position bias is.
 
-In the forward graph they are computed once, whatever the batch. Their gradient is every sample's own:
-the cotangent of such a tensor [*s] is [N, *s]. So a rule is asked about the node as it would stand if
-every sample had its own copy: with the samples on an axis of their own in front, or, for operators
-whose first axis has a meaning (`Gemm`, `Conv`), with N·s₀ rows.
+The forward graph computes such a tensor [*s] once, whatever the batch, but each sample has a gradient of its own:
+the cotangent is [N, *s]. So a rule is given the node as it would be if every sample had its own copy of the
+tensor: with the samples on a new first axis or, for operators whose first axis has a meaning (`Gemm`, `Conv`),
+with N·s₀ rows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from export.gradient.layers import weight_operand
+from export.gradient.norms.layers import weight_operand
 from export.gradient.rules import registry
 from export.graph.emitter import Emitter
 from export.graph.graph import Array, Batch, Graph, N, Node, Shape, static
@@ -22,28 +22,28 @@ ROWS = {
     "Gemm", "Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization", "AveragePool",
     "GlobalAveragePool", "Resize",
 }  # fmt: skip
-"""Operators that read rows along the first axis: N·s₀ of them. Only the first operand is a sample's."""
+"""Operators that read rows along the first axis, N·s₀ of them. Only the first operand is copied for each sample."""
 ENTRYWISE = {
     "Relu", "Sigmoid", "Tanh", "LeakyRelu", "Elu", "Selu", "Clip", "HardSigmoid", "HardSwish", "Softplus", "Softsign",
     "Mish", "Gelu", "Neg", "Abs", "Reciprocal", "Sqrt", "Exp", "Log", "Erf", "Sin", "Cos", "Identity", "Cast",
     "Reshape", "Flatten", "Squeeze", "Unsqueeze",
 }  # fmt: skip
-"""Operators whose rules name no axis: they take the copies as they are."""
+"""Operators whose rules name no axis; nothing is changed for the copies."""
 ALIGNED = {"Add", "Mul", "Sub", "Div", "Sum", "Mean", "Max", "Min", "Where", "Expand", "MatMul"}
-"""Operators whose operands are aligned from behind: the copies get axes of size 1 behind the samples' axis."""
+"""Operators that align their operands from the last axis on; copies get axes of 1 behind the samples' axis."""
 ALONG_AN_AXIS = {"Gather", "Softmax", "LogSoftmax", "LayerNormalization", "LpNormalization", "Concat"}
-"""Operators with an attribute `axis`, which moves by one."""
+"""Operators with an attribute `axis`, which grows by one."""
 MOVED = {"Transpose", "Slice", "ReduceMean", "ReduceSum", "Pad"}
-"""Operators that name axes otherwise."""
+"""Operators that name axes in another way."""
 JUNCTIONS = {"Add", "Mul", "Sub", "Div", "Sum", "Mean", "Max", "Min", "Where", "Expand", "Tile"}
-"""Operators through which a shared tensor may act on the image's: the engine sums its gradient sample by sample."""
+"""Operators at which a shared tensor may meet one of the image; its gradient is summed sample by sample there."""
 
 
 def keep_trained_chains(graph: Graph) -> None:
-    """Put back the nodes that folding evaluated, where trained constants act through them on the image.
+    """Put back folded nodes through which trained constants act on the image; add their tensors to `graph.shared`.
 
-    A chain stays folded where its result must be constant (a kernel computed from weights), or where
-    an operator of it is not known here. `graph.shared` is left with the tensors that were put back.
+    A chain of nodes stays folded where its result must be constant (a kernel computed from weights), or where one of
+    its operators is not known here.
     """
     readers = graph.consumers()
     nodes: list[Node] = []
@@ -60,8 +60,8 @@ def keep_trained_chains(graph: Graph) -> None:
     graph.nodes = nodes
 
 
-def left_out(graph: Graph) -> list[str]:
-    """Trained initializers that constants of the graph were computed from: no gradient reaches them that way."""
+def folded_parameters(graph: Graph) -> list[str]:
+    """Return the trained initializers that constants were computed from, through which no gradient reaches them."""
     found: set[str] = set()
     seen = {name for node in graph.nodes for name in node.inputs if name in graph.constants}
     waiting = [name for name in seen if graph.source(name) not in graph.parameters]
@@ -79,7 +79,7 @@ def left_out(graph: Graph) -> list[str]:
 
 
 def per_sample(g: Emitter, node: Node) -> Node:
-    """The node of a shared tensor as it would stand with a copy of its operands for every sample."""
+    """Return the node of a shared tensor as it would be if every sample had a copy of its operands."""
     if node.operator in ROWS:
         copies = (copied(g, node.inputs[0], rows=True), *node.inputs[1:])
         return replace(node, inputs=copies, outputs=(copied(g, node.outputs[0], rows=True),))
@@ -95,7 +95,10 @@ def per_sample(g: Emitter, node: Node) -> Node:
 
 
 def copied(g: Emitter, tensor: str, *, rank: int | None = None, rows: bool = False) -> str:
-    """A shared tensor [*s] for every sample: [N, *s], with axes of 1 behind the first up to `rank`, or [N·s₀, …]."""
+    """Repeat a shared tensor [*s] for every sample: [N, *s], or [N·s₀, …] where `rows` is True.
+
+    With `rank`, axes of 1 are put between N and s until s has that many axes.
+    """
     sizes = static(g.shape(tensor))
     wide: tuple[int, ...] = (*[1] * ((rank or 0) - len(sizes)), *sizes)
     samples = g.op("Shape", g.graph.input, start=0, end=1)
@@ -110,7 +113,7 @@ def copied(g: Emitter, tensor: str, *, rank: int | None = None, rows: bool = Fal
 
 
 def of_copies(g: Emitter, cotangent: str, tensor: str, copy: str) -> str:
-    """The cotangent [N, *s] of a shared tensor in the shape of the copy that `per_sample` made of it."""
+    """Return the cotangent [N, *s] of a shared tensor in the shape of the copy that `per_sample` made of it."""
     shape = g.shape(copy)
     return cotangent if shape == (N, *g.shape(tensor)) else g.reshape(cotangent, shape)
 
@@ -120,7 +123,7 @@ def _dtype(graph: Graph, name: str) -> np.dtype[Any]:
 
 
 def _is_computed(graph: Graph, name: str) -> bool:
-    """True where a constant is more than one parameter, rearranged."""
+    """Tell whether a float constant is more than a rearranged parameter."""
     return name not in graph.origin and np.issubdtype(graph.constants[name].dtype, np.floating)
 
 
@@ -129,11 +132,14 @@ def _is_junction(reader: Node, name: str) -> bool:
 
 
 def _chain(graph: Graph, name: str) -> list[Node]:
-    """The nodes that compute a constant from trained ones, in order; empty where there are none, or not all known."""
+    """Return the nodes that compute a constant from trained ones, in order.
+
+    Returns none where no trained constant takes part, or one of the nodes is not known here.
+    """
     nodes: dict[str, Node] = {}
 
     def trained(constant: str) -> bool | None:
-        """None where the way to it cannot be kept."""
+        """Tell whether a constant depends on a trained one; None where the nodes between cannot be put back."""
         if graph.source(constant) in graph.parameters or constant in nodes or constant in graph.shared:
             return True
         node = graph.derivation.get(constant)
@@ -159,7 +165,7 @@ def _is_known(graph: Graph, node: Node) -> bool:
 
 
 def _is_plain_product(graph: Graph, node: Node) -> bool:
-    """True where the layer's weight, if an operand is one, is a matrix and the other operand no parameter."""
+    """Tell whether the weight, where an operand is one, is a matrix and the other operand not a parameter."""
     weight = weight_operand(graph, node)
     others = (name for name in node.inputs if name != weight)
     return weight is None or (
@@ -174,7 +180,7 @@ def _unfold(graph: Graph, name: str) -> None:
 
 
 def _has_copies(g: Emitter, node: Node, index: int) -> bool:
-    """True for an operand that is every sample's own: all computed ones, and constants that the rule cannot reduce."""
+    """Tell whether an operand is copied for every sample: if computed, or a constant that the rule does not reduce."""
     name = node.inputs[index]
     if not name or not np.issubdtype(_dtype(g.graph, name), np.floating):
         return False
@@ -186,7 +192,7 @@ def _has_copies(g: Emitter, node: Node, index: int) -> bool:
 
 
 def _moved(g: Emitter, node: Node) -> Node:
-    """The node with every axis it names moved by one."""
+    """Return the node with every axis that it names greater by one."""
     rank = len(g.shape(node.inputs[0]))
     if node.operator in ALONG_AN_AXIS:
         default = 0 if node.operator == "Gather" else -1

@@ -1,4 +1,4 @@
-"""Rewrites of the forward graph before it is differentiated; each leaves its function unchanged."""
+"""Simplifications of the forward graph before it is differentiated; none changes its function."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LARGEST_RATIO_SPREAD = 1e6
 
 
 def drop_identities(graph: Graph) -> None:
-    """Remove nodes that pass their input on: Identity, Dropout in inference, a bias of untrained zeros."""
+    """Remove what changes nothing: Identity, Dropout in inference, a bias of untrained zeros."""
     alias: dict[str, str] = {}
     nodes = []
     for node in graph.nodes:
@@ -29,10 +29,10 @@ def drop_identities(graph: Graph) -> None:
 
 
 def fold_batch_norms(graph: Graph) -> tuple[str, ...]:
-    """Fold every BatchNormalization that directly follows a convolution of its own into it.
+    """Fold every BatchNormalization into the convolution before it, where nothing else reads that; return a note.
 
-    The weight keeps its name; `graph.folded` remembers γ/σ, so that norms are reported for the
-    original parameters. A γ of (nearly) zero has no way back and stays unfolded.
+    The weight keeps its name. `graph.folded` records γ/σ, so that norms are reported for the original parameters.
+    A normalization with a γ of (nearly) zero stays, because nothing could be divided by it.
     """
     consumers, producers = graph.consumers(), graph.producers()
     folded: dict[str, Node] = {}

@@ -1,1 +1,1 @@
-"""What a graph is, how one is written, and what can be wrong with it."""
+"""Graphs of ONNX nodes: how they are represented, written and named, and the errors about them."""

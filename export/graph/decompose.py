@@ -1,7 +1,8 @@
-"""Operators that are rewritten by others before anything else: double precision and CUDA know only those.
+"""Operators that are rewritten as others before anything else, because double precision or CUDA lacks them.
 
 Celu                 α·Elu(x/α)
 GroupNormalization   InstanceNormalization of groups, as opset 18 defines it: scale and shift per group
+Gemm with transA     Transpose, Gemm
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Rewrite = Callable[[onnx.NodeProto, dict[str, Any]], list[onnx.NodeProto]]
 
 
 def decompose(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy without the operators above; the model itself where there are none."""
+    """Return a copy without the operators above; the model itself where it has none."""
     if not any(_is_rewritten(node) for node in model.graph.node):
         return model
     rewritten = onnx.ModelProto()

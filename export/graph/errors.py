@@ -1,13 +1,13 @@
-"""What can be wrong with a graph that was to be differentiated.
+"""Errors about a graph that is to be differentiated.
 
     GradientError
     ├── UnsupportedOperator    no rule, or not with these attributes or operands
     ├── UnsupportedGraph       what the graph takes, gives or how it is laid out
     └── InvalidModel           not a valid ONNX model at all
 
-    SamplesInTheWay            raised within a rule, which `refused_by_name` turns into UnsupportedOperator
+    SamplesInTheWay            raised within a rule; `refused_by_name` turns it into UnsupportedOperator
 
-Every message names what was met and says what to do about it.
+Every message names what was found and says what to do about it.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ class UnsupportedOperator(GradientError):
 
 
 def one_line(error: Exception) -> str:
-    """The words of any error, or its kind where it has none, short enough to stand within another's."""
+    """Return the message of any error on one short line; its class where it has no message."""
     return " ".join(str(error).split())[:LONGEST_LINE] or type(error).__name__
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's words, or its kind where it has none."""
+    """Return the first line of an error's message; its class where it has no message."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 class SamplesInTheWay(ValueError):
-    """The samples lie along an axis that an operator works on, or along none at all."""
+    """The samples lie along an axis that an operator works along, or along none."""
 
 
 @contextmanager
 def refused_by_name(operator: str, node: str) -> Iterator[None]:
-    """A rule that finds the samples in its way refuses the node that it was asked for."""
+    """Turn SamplesInTheWay, raised in the block, into an UnsupportedOperator that names the node."""
     try:
         yield
     except SamplesInTheWay as error:

@@ -1,4 +1,4 @@
-"""A graph as the rules see it: nodes in order, constants as arrays, shapes static but the batch."""
+"""A graph as operator rules see it: nodes in order, constants as arrays, every size fixed but the batch."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ N = Batch()
 
 
 def batch_axis(shape: Shape) -> int | None:
-    """The position of the axis that holds the samples, None where no axis does."""
+    """Return the position of the axis that holds the samples, None where no axis does."""
     return next((axis for axis, dimension in enumerate(shape) if isinstance(dimension, Batch)), None)
 
 
 def static(shape: Sequence[Dimension]) -> tuple[int, ...]:
-    """`shape` as integers; SamplesInTheWay where the batch is among them."""
+    """Return `shape` as integers; SamplesInTheWay where the batch is among them."""
     sizes = tuple(dimension for dimension in shape if isinstance(dimension, int))
     if len(sizes) != len(shape):
         raise SamplesInTheWay(f"{tuple(shape)} is not static")
@@ -54,12 +54,12 @@ def static(shape: Sequence[Dimension]) -> tuple[int, ...]:
 
 
 def keep_clear_of_samples(shape: Shape, axes: Iterable[int]) -> None:
-    """Raises SamplesInTheWay where one of `axes`, which an operator works along, holds the samples."""
+    """Raise SamplesInTheWay where one of `axes`, along which an operator works, holds the samples."""
     static([shape[axis] for axis in axes])
 
 
 def per_sample_size(shape: Shape) -> int:
-    """Numbers per sample in a tensor of this shape."""
+    """Return how many numbers each sample has in a tensor of this shape."""
     return math.prod(d.before * d.after if isinstance(d, Batch) else d for d in shape)
 
 
@@ -74,11 +74,11 @@ class Node:
     name: str = ""
 
     def attribute(self, name: str, default: Any = None) -> Any:
-        """The attribute's value, or ONNX's default for it, which the caller states."""
+        """Return the attribute's value; where it is absent, ONNX's default for it, which the caller states."""
         return self.attributes.get(name, default)
 
     def input(self, index: int) -> str | None:
-        """The name of an input, None where an optional one is absent."""
+        """Return the name of an input, None where an optional one is absent."""
         return (self.inputs[index] or None) if index < len(self.inputs) else None
 
     def to_proto(self) -> onnx.NodeProto:
@@ -88,7 +88,7 @@ class Node:
 
 @dataclass(frozen=True)
 class FoldedNorm:
-    """A BatchNormalization that was folded into the convolution before it, per output channel.
+    """A BatchNormalization that was folded into the convolution before it; arrays have one value per output channel.
 
     z = γ/σ·(y − μ) + β with y = W·x + b became z = W'·x + b'; `ratio` is γ/σ, so W' = ratio·W;
     `shift` names the constant b', and `bias` the convolution's own b where it had one.
@@ -108,11 +108,13 @@ class FoldedNorm:
 class Graph:
     """Nodes in topological order and everything known about their tensors.
 
-    `parameters` are the model's float initializers, less those declared constant (`excluded`);
-    `origin` maps a constant to the initializer it is a rearrangement of; `folded` a weight to the
-    normalization folded into it; `batch_linear` an integer tensor to (slope, offset) in the batch;
-    `derivation` a folded constant to the node that made it. `shared` are tensors computed from constants
-    alone, the same for all samples, whose nodes stayed for the sake of the trained ones among those.
+    - `parameters`: the model's float initializers, without those declared constant (`excluded`).
+    - `origin`: a constant → the initializer that it is a rearrangement of.
+    - `folded`: a weight → the normalization that was folded into it.
+    - `batch_linear`: an integer tensor → (slope, offset), where its value is slope·N + offset.
+    - `derivation`: a folded constant → the node that computed it.
+    - `shared`: tensors that are computed from constants alone, and so the same for all samples, but whose nodes
+      were kept because trained constants are among those.
     """
 
     input: str
@@ -131,22 +133,22 @@ class Graph:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the image, the logits and all arithmetic between."""
+        """The element type of the image, the logits and all arithmetic between them."""
         return self.dtypes[self.input]
 
     def source(self, constant: str) -> str:
-        """The initializer that a constant is a rearrangement of, or the constant itself."""
+        """Return the initializer that a constant is a rearrangement of, or the constant itself."""
         return self.origin.get(constant, constant)
 
     def is_parameter(self, constant: str) -> bool:
-        """Whether a constant was trained, as far as ONNX tells: a float initializer not declared constant."""
+        """Tell whether a constant counts as trained: a float initializer, not declared constant, holds its numbers."""
         return self.source(constant) in self.parameters
 
     def shape(self, name: str) -> Shape:
         return self.constants[name].shape if name in self.constants else self.shapes[name]
 
     def consumers(self) -> dict[str, list[Node]]:
-        """Tensor → the nodes that read it, in forward order."""
+        """Return a map from each tensor to the nodes that read it, in forward order."""
         readers: dict[str, list[Node]] = defaultdict(list)
         for node in self.nodes:
             for name in dict.fromkeys(node.inputs):
@@ -158,7 +160,7 @@ class Graph:
 
 
 def live_nodes(nodes: Sequence[Node], wanted: Iterable[str]) -> list[Node]:
-    """The nodes that `wanted` depends on, in their order."""
+    """Return the nodes that `wanted` depends on, in their order."""
     needed = set(wanted)
     kept = []
     for node in reversed(nodes):
@@ -169,7 +171,7 @@ def live_nodes(nodes: Sequence[Node], wanted: Iterable[str]) -> list[Node]:
 
 
 def with_unique_names(nodes: Sequence[Node]) -> list[Node]:
-    """Every node named, no name twice; anonymous nodes are called after their operator."""
+    """Return the nodes with a name each, and no name twice; anonymous nodes are called after their operator."""
     taken: set[str] = {node.name for node in nodes if node.name}
     seen: Counter[str] = Counter()
 
@@ -189,7 +191,7 @@ def with_unique_names(nodes: Sequence[Node]) -> list[Node]:
 
 
 def stored_tensors(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
-    """The initializers of a proto and the tensors of its Constant nodes, by name; branches are left aside."""
+    """Return the initializers of a proto and the tensors of its Constant nodes, by name, without its branches'."""
     found = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         value = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
@@ -199,7 +201,7 @@ def stored_tensors(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
 
 
 def nodes_of(graph: onnx.GraphProto) -> list[Node]:
-    """The nodes of a proto, attributes as Python values; UnsupportedGraph for foreign domains."""
+    """Return the nodes of a proto with their attributes as Python values; UnsupportedGraph for foreign domains."""
     nodes = []
     for proto in graph.node:
         if proto.domain not in STANDARD:
@@ -226,10 +228,10 @@ def _text(value: Any) -> Any:
 def to_model(
     graph: Graph, nodes: Sequence[Node], inputs: Sequence[str], outputs: Sequence[str], *, name: str, opset: int = OPSET
 ) -> onnx.ModelProto:
-    """A ModelProto of `nodes`, with just the constants they read.
+    """Return a ModelProto of `nodes` with the constants that they read and no others.
 
-    Known shapes travel along: that a cotangent has the batch of its tensor lets ONNX Runtime keep
-    both in one blocked layout.
+    Known shapes are written too: ONNX Runtime keeps a tensor and its cotangent in one blocked layout only
+    where it sees that both have the same batch.
     """
     read = {operand for node in nodes for operand in node.inputs}
     produced = [output for node in nodes for output in node.outputs if output]

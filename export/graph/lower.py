@@ -1,8 +1,8 @@
-"""The finished graph at the oldest opset that says the same.
+"""The opset that a finished graph is labelled with: the oldest one at which it means the same.
 
 ONNX Runtime's CUDA kernels are registered up to some version of an operator, and a newer schema of
-it (Pad and Equal of opset 19, ConstantOfShape of 20) falls back to the CPU although nothing that
-we use has changed. So a graph is labelled opset 18 unless a node means more than it did there.
+it (Pad and Equal of opset 19, ConstantOfShape of 20) falls back to the CPU although nothing of it
+that we use has changed. So a graph is labelled opset 18 unless a node means something that opset 18 lacks.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ NEWER_VALUES = {("Pad", "mode", "wrap"), ("Resize", "coordinate_transformation_m
 
 
 def lower(graph: Graph, nodes: Sequence[Node]) -> list[Node]:
-    """The nodes with every Gelu, which opset 18 lacks, spelled out; the runtime fuses it again."""
+    """Return the nodes with every Gelu, which opset 18 lacks, written out; the runtime fuses it again."""
     g = Emitter(graph)
     return [part for node in nodes for part in (_gelu(g, node) if node.operator == "Gelu" else [node])]
 
 
 def opset_of(nodes: Sequence[Node]) -> int:
-    """18 where all nodes mean there what they mean at our own opset, else our own."""
+    """Return 18 where all nodes mean the same there as at our own opset, else our own."""
     return RUNTIME_OPSET if all(_means_the_same(node) for node in nodes) else OPSET
 
 
@@ -47,7 +47,7 @@ def _means_the_same(node: Node) -> bool:
 
 
 def _gelu(g: Emitter, node: Node) -> list[Node]:
-    """x·½·(1 + erf(x/√2)), or ½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))."""
+    """Write out x·½·(1 + erf(x/√2)), or its approximation ½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))."""
     nodes: list[Node] = []
 
     def step(operator: str, *inputs: str) -> str:

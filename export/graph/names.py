@@ -1,9 +1,9 @@
-"""Names that a file and the engine cannot both use.
+"""Names that a file and the engine would both use, and how they are kept apart.
 
 The engine's graphs have inputs and outputs whose names are a contract (`service.contract.bundle_schema`), and
-tensors of its own between them. A file may use any name for anything. So a file's tensor with a name
-of the contract is called `~0/<name>` inside the engine, and `shown` gives its own name back. What the
-engine adds has a name with `OWN` in it, or one that `Emitter` has seen to be free.
+tensors of its own between them, while a file may use any name for anything. So a tensor of a file that has a
+name of the contract is called `~0/<name>` inside the engine, and `shown` gives its own name back. A tensor that
+the engine adds has `OWN` in its name, or a name that `Emitter` has found to be free.
 """
 
 from __future__ import annotations
@@ -14,51 +14,46 @@ from collections.abc import Collection, Iterator, Mapping
 from onnx import GraphProto, ModelProto
 
 from export.graph.branches import branches, defined_names
+from service.contract.outputs import OUTPUTS
 
 OWN = "/~"
-"""Part of every name that is derived from a tensor's or node's name while a graph is brought into shape."""
+"""Mark in every name that the engine derives from the name of a file's tensor or node."""
 INPUT, LOGITS = "input", "logits"
 """The two ends of every graph of ours."""
-CONTRACT = frozenset(
-    {
-        *(INPUT, "label", "cotangent_scale", LOGITS, "features"),
-        *("activation_square", "weight_square", "scaled_square", "bias_square", "other_square", "batch_square"),
-        *("input_gradient", "activation_mean", "activation_variance", "activation_zero_share", "channel_peak"),
-    }
-)
-"""Inputs and outputs of the engine's graphs, as `service.contract.bundle_schema` lists them, beside `map/<layer>`."""
+CONTRACT = frozenset({INPUT, "label", "cotangent_scale", *(output.name for output in OUTPUTS)} - {"map"})
+"""Inputs and outputs of the engine's graphs, beside `map/<layer>`."""
 MAP = "map/"
 ESCAPED = "/^~"
-"""Stands for `OWN` in the new name of a tensor whose file had it."""
+"""Replacement of `OWN` in the new name of a tensor whose own name held it."""
 RENAMED = re.compile(r"^~\d+/")
 
 
 def original(name: str) -> str:
-    """The name that `distinct_names` was given for a tensor."""
+    """Return the name that a tensor had before `distinct_names`."""
     return RENAMED.sub("", name).replace(ESCAPED, OWN) if RENAMED.match(name) else name
 
 
 def shown(name: str) -> str:
-    """The name of a stored tensor as its file had it: of what the engine derived from one, too."""
+    """Return the file's own name of a stored tensor, or of the one that the engine derived a tensor from."""
     return original(name).split(OWN)[0]
 
 
 def renamed(name: str, taken: Collection[str]) -> str:
-    """A name for a tensor of the file that is not in `taken`, and from which `original` finds `name` again."""
+    """Return a new name for a tensor, not in `taken`, from which `original` finds `name` again."""
     safe = name.replace(OWN, ESCAPED)
     return next(candidate for count in range(10**9) if (candidate := f"~{count}/{safe}") not in taken)
 
 
 def of_contract(name: str) -> bool:
-    """A name that a graph of ours gives to an input or an output."""
+    """Tell whether our graphs give this name to an input or an output."""
     return name in CONTRACT or name.startswith(MAP)
 
 
 def distinct_names(model: ModelProto, contract: bool = True) -> ModelProto:
-    """`model` with no name of the engine's, and none that two branches or a branch and the graph around it share.
+    """Return `model` with names that clash neither with the engine's nor between a branch and any other graph.
 
-    An image that is called `input` and a first output that is called `logits` keep those names. `contract`
-    false leaves all names of the contract alone. The model itself where nothing is to be renamed.
+    An input called `input` and a first output called `logits` keep those names. With `contract` false all names of
+    the contract are kept. The model itself is returned where nothing is to be renamed.
     """
     naming = _Naming(model, contract)
     plan = naming.plan(model.graph, {})
@@ -71,7 +66,7 @@ def distinct_names(model: ModelProto, contract: bool = True) -> ModelProto:
 
 
 class _Plan:
-    """New names for one graph, and the plans of the branches in it, in their order."""
+    """The new names in one graph, and the plans of its branches, in their order."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self.names = names
@@ -88,7 +83,7 @@ class _Naming:
         self.renames = False
 
     def plan(self, graph: GraphProto, around: Mapping[str, str]) -> _Plan:
-        """`around` holds the renamed tensors that the graph sees from outside."""
+        """Return the plan of `graph`; `around` holds the renamed tensors that it sees from outside."""
         own = list(dict.fromkeys(defined_names(graph)))
         names = dict(around)
         for name in own:

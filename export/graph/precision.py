@@ -10,10 +10,10 @@ from export.graph.decompose import decompose
 
 
 def to_float64(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy with every float32 initializer, Constant, Cast, input and output promoted to double.
+    """Return a copy with every float32 initializer, Constant, Cast, input and output promoted to double.
 
-    Promote a model before it is prepared: what is folded in float32 first keeps 7e-8 of error.
-    The scales of a Resize stay float32, ONNX allows no other.
+    Promote a model before it is prepared: constants that were folded in float32 keep an error of 7e-8.
+    The scales of a Resize stay float32, because ONNX allows no other type.
     """
     promoted = onnx.ModelProto()
     promoted.CopyFrom(decompose(model))

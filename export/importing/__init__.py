@@ -1,4 +1,4 @@
-"""Image classifiers that we did not write, as ONNX, in the engine's terms; onnx and numpy only."""
+"""Import of ONNX image classifiers that we did not write, without torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a file and what its owner says of it to a graph that the gradient engine takes."""
+"""Import of a classifier: from a file and its owner's flags to a model in the plain form of `export.standard`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 from onnx import ModelProto
 
+from export.graph.edits import keep_only
 from export.graph.graph import Graph
-from export.graph.names import distinct_names
 from export.importing.answer.agreement import TOLERANCE, Reference, own_scores, require_same_answers
-from export.importing.answer.answer import understood
 from export.importing.answer.appended import Appended
-from export.importing.answer.head import chosen_output, refuse_decisions, require_computed
+from export.importing.answer.judgement import judge
 from export.importing.answer.logarithms import Logarithms
 from export.importing.answer.probes import probes
 from export.importing.answer.rounding import without_rounding
+from export.importing.answer.scores import chosen_output, refuse_decisions, require_computed
 from export.importing.file.image import image_input, with_open_sizes
 from export.importing.file.plain import standardize
 from export.importing.file.reading import read_model
@@ -25,10 +25,8 @@ from export.importing.flags.options import ImportOptions
 from export.importing.weights.integers import with_float_weights
 from export.importing.weights.naming import name_weights, untrained, weights_as_initializers
 from export.importing.weights.normalization import folded_normalization
-from export.standard.ends import class_count, keep_only, with_standard_ends
-from export.standard.inference import in_inference
-from export.standard.opset import inlined
-from export.standard.order import in_order
+from export.standard.cleaning import cleaned
+from export.standard.ends import class_count, with_standard_ends
 from export.tracing.folding import fold
 from export.tracing.freeing import baked_batch, free_batch
 from service.contract.bundle_schema import InputSpec
@@ -36,11 +34,11 @@ from service.contract.bundle_schema import InputSpec
 
 @dataclass(frozen=True)
 class ImportedModel:
-    """A classifier in the engine's terms.
+    """A classifier in plain form.
 
-    `model` has the pinned opset, one input `input` (N free, the rest static) and one output
-    `logits` [N, K]; `constants` names its initializers that are no trained parameters. `reference` is
-    what the file itself answers, and None where the model has been given other weights since.
+    `model` has our opset, one input `input` (N free, the other sizes fixed) and one output `logits` [N, K].
+    `constants` names its initializers that are no trained parameters. `reference` is the file's own answer; it is
+    None where the model has been given other weights since.
     """
 
     model: ModelProto
@@ -56,7 +54,7 @@ def import_classifier(path: Path, options: ImportOptions) -> ImportedModel:
 
     Raises:
         InvalidModel: the file is damaged, incomplete or not ONNX.
-        UnsupportedGraph, UnsupportedOperator: the graph is no float32 image classifier.
+        UnsupportedGraph, UnsupportedOperator: the graph is not a float32 image classifier.
         OptionMismatch: a flag is missing or contradicts the graph.
     """
     with faults_of(path):
@@ -68,7 +66,7 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
     output = chosen_output(model, options.output)
     require_computed(model, output)
-    model, training_notes = in_inference(distinct_names(in_order(inlined(model)), contract=False))
+    model, training_notes = cleaned(model, contract=False)
     file = with_open_sizes(keep_only(model, output))
     unrounded = without_rounding(file, output)
     model, dequantized = with_float_weights(unrounded.model)
@@ -86,7 +84,7 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     graph = _folded(model, spec, options.labels)
     images = probes(spec, bytes_only=image.integers)
     added = Appended(model)
-    answer = understood(own_scores(file, images), graph.output, Logarithms(graph, added), added)
+    answer = judge(own_scores(file, images), graph.output, Logarithms(graph, added), added)
     notes += [answer.note] if answer.note else []
     is_flat = len(graph.shapes.get(answer.logits, ())) == 2
     model = keep_only(added.to(model), answer.logits)
@@ -101,11 +99,11 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
 
 
 def _folded(model: ModelProto, spec: InputSpec, labels: tuple[str, ...]) -> Graph:
-    """Return the graph with its shapes, its output checked against the labels."""
+    """Return the folded graph, its number of classes checked against the labels."""
     sizes = (spec.channels, spec.height, spec.width)
     image = sizes if spec.layout == "nchw" else (*sizes[1:], sizes[0])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # constants that overflow are met by the engine
+        warnings.simplefilter("ignore", RuntimeWarning)  # constants may overflow; the engine deals with them
         graph = fold(model, image)
     classes = class_count(graph, graph.output)
     if classes == 1 and len(labels) != 2:

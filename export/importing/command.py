@@ -1,4 +1,4 @@
-"""`python -m export onnx`: a file that we did not write → a bundle that is served in both directions."""
+"""`python -m export onnx`: import an ONNX classifier of any producer as a bundle."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Import, differentiate and write; a refusal leaves nothing behind.
+    """Import, differentiate and write a bundle, or leave nothing behind.
 
     Raises GradientError as `import_bundle` does.
     """
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def import_options(options: argparse.Namespace) -> ImportOptions:
-    """The parsed flags, with the labels read; OptionMismatch where the file of labels is unfit."""
+    """Return the parsed flags with the labels read; OptionMismatch where the file of labels is unfit."""
     return ImportOptions(
         labels=read_labels(options.labels),
         mean=options.mean,
@@ -86,9 +86,9 @@ def import_bundle(
     bundles: Path,
     parity: tuple[ParityCheck, ...] = (),
 ) -> Bundle:
-    """Write `bundles/<name>` from the classifier in `path`; whole or not at all.
+    """Write `bundles/<name>` from the classifier in `path`, whole or not at all.
 
-    Raises GradientError (see `export.graph.errors` and `export.importing.errors`).
+    Raises GradientError (see `export.graph.errors` and `export.importing.flags.errors`).
     """
     if not name or not all(c.isalnum() or c in "._-" for c in name) or not name[0].isalnum() or len(name) > 64:
         raise OptionMismatch(f"--name {name!r}: up to 64 letters, digits, '.', '_' and '-', a letter or digit first")

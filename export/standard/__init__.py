@@ -1,1 +1,5 @@
-"""Any ONNX classifier in the plain form that the gradient engine reads."""
+"""Passes that bring any ONNX classifier into the plain form that the gradient engine reads.
+
+That form has one opset, no local functions, no training mode, names that clash with none of the engine's, one
+input `input` and one output `logits` [N, classes].
+"""

@@ -1,24 +1,25 @@
-"""The two ends of a classifier as the engine has them: the input `input`, the one output `logits` [N, classes]."""
+"""The two ends of a classifier in plain form: the input `input` and the one output `logits` [N, classes]."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from onnx import GraphProto, ModelProto, TensorProto, helper
+from onnx import ModelProto, helper
 
-from export.graph.branches import branches_of, names_read
+from export.graph.edits import rename_tensors
 from export.graph.errors import UnsupportedGraph
-from export.graph.graph import IR_VERSION, Batch, Graph, N
+from export.graph.graph import Batch, Graph, N
 from export.graph.names import INPUT, LOGITS, original, renamed
 from export.tracing.folding import emit_batch_arithmetic, fold
 
 
 def settled(model: ModelProto, image_shape: Sequence[int], *, logits: bool) -> tuple[Graph, tuple[str, ...]]:
-    """Return the folded graph of `model` with its ends as the engine has them, and notes.
+    """Fold `model` and settle its ends; return the graph, and notes for whoever reads its norms.
 
     A final Softmax is left out, unless `logits` says that the output is logits whatever it ends in.
-    `image_shape` is the input's, without the batch. Raises UnsupportedGraph where the output is no row of scores.
+    `image_shape` is the input's shape without the batch. Raises UnsupportedGraph where the output is not one row of
+    scores per sample.
     """
     graph = fold(model, image_shape)
     output, notes = (graph.output, ()) if logits else _before_softmax(graph)
@@ -34,9 +35,9 @@ def settled(model: ModelProto, image_shape: Sequence[int], *, logits: bool) -> t
 
 
 def class_count(graph: Graph, output: str) -> int:
-    """Return the number of scores that each sample has in the tensor `output`: [N, classes], or with axes of 1.
+    """Return the number of scores per sample in `output`, of shape [N, classes] with any axes of 1 beside.
 
-    Raises UnsupportedGraph where the tensor has no such shape.
+    Raises UnsupportedGraph where the tensor has another shape.
     """
     shape = graph.shape(output)
     sizes = [size for size in shape[1:] if isinstance(size, int)]
@@ -49,9 +50,9 @@ def class_count(graph: Graph, output: str) -> int:
 
 
 def _before_softmax(graph: Graph) -> tuple[str, tuple[str, ...]]:
-    """Return the tensor of logits where the last node is a Softmax over the classes, and a note if it is.
+    """Return the tensor of logits, which is not the graph's output where that is a Softmax, and a note if it is not.
 
-    One Softmax is taken off, not two: what it was applied to are the logits, be they probabilities.
+    Only one Softmax is left out: what it was applied to are the logits, even if they are probabilities.
     """
     producers = graph.producers()
     output, notes = graph.output, list[str]()
@@ -67,9 +68,9 @@ def _before_softmax(graph: Graph) -> tuple[str, tuple[str, ...]]:
 
 
 def with_standard_ends(model: ModelProto, image: str, logits: str, *, is_flat: bool) -> ModelProto:
-    """Return a copy whose input `image` is called `input`, and whose one output `logits` is the tensor `logits`.
+    """Return a copy whose input `image` is called `input` and whose tensor `logits` is the one output, `logits`.
 
-    A tensor that is not flat, [N, classes, 1, 1], is flattened to [N, classes].
+    Where that tensor is not flat, such as [N, classes, 1, 1], it is flattened to [N, classes].
     """
     copy = ModelProto()
     copy.CopyFrom(model)
@@ -88,45 +89,3 @@ def with_standard_ends(model: ModelProto, image: str, logits: str, *, is_flat: b
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(LOGITS, graph.input[0].type.tensor_type.elem_type, ["N", None]))
     return copy
-
-
-def keep_only(model: ModelProto, output: str) -> ModelProto:
-    """A copy with nothing that `output` does not depend on; initializers are no longer inputs."""
-    graph = model.graph
-    needed, nodes = {output}, []
-    for node in reversed(graph.node):
-        if needed.intersection(name for name in node.output if name):
-            nodes.append(node)
-            needed.update(names_read([node]))
-    weights = {tensor.name for tensor in graph.initializer}
-    kept = ModelProto()
-    kept.CopyFrom(_without_graph(model))
-    kept.graph.name = graph.name or "classifier"
-    kept.graph.node.extend(reversed(nodes))
-    kept.graph.input.extend(value for value in graph.input if value.name in needed and value.name not in weights)
-    kept.graph.initializer.extend(tensor for tensor in graph.initializer if tensor.name in needed)
-    known = next((value for value in (*graph.output, *graph.value_info) if value.name == output), None)
-    kept.graph.output.append(known or helper.make_tensor_value_info(output, TensorProto.FLOAT, None))
-    return kept
-
-
-def _without_graph(model: ModelProto) -> ModelProto:
-    shell = ModelProto()
-    for name in ("ir_version", "producer_name", "producer_version"):
-        setattr(shell, name, getattr(model, name))
-    shell.ir_version = max(shell.ir_version, IR_VERSION)  # older ones want initializers among the inputs
-    shell.opset_import.extend(model.opset_import)
-    shell.functions.extend(model.functions)
-    return shell
-
-
-def rename_tensors(graph: GraphProto, names: Mapping[str, str]) -> None:
-    """Give tensors other names, everywhere in `graph` and its branches at once."""
-    for node in graph.node:
-        for branch in branches_of(node):
-            rename_tensors(branch, names)
-        for field in (node.input, node.output):
-            for index, name in enumerate(field):
-                field[index] = names.get(name, name)
-    for entry in (*graph.initializer, *graph.input, *graph.output):
-        entry.name = names.get(entry.name, entry.name)

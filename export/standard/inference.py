@@ -1,7 +1,7 @@
-"""A graph as it answers in inference, and without the outputs that nobody reads.
+"""From training mode to inference mode, and without the optional outputs that nobody reads.
 
-Some files are exported in training mode: BatchNormalization then takes the statistics of its batch,
-so that samples mix, and Dropout drops. Their running statistics are in the file all the same.
+Some files are exported in training mode: BatchNormalization then takes the statistics of its batch, so that
+samples mix, and Dropout drops. Such a file holds the running statistics all the same.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from export.graph.graph import STANDARD, stored_tensors
 from export.graph.names import OWN
 
 FIRST_WITH_TRAINING_MODE = 14
-"""Opset from which BatchNormalization says its mode by an attribute; before, by the number of its outputs."""
+"""First opset with an attribute for BatchNormalization's mode; earlier, the number of its outputs tells it."""
 ADVICE = "call model.eval() before the export"
 
 
 def in_inference(model: ModelProto) -> tuple[ModelProto, tuple[str, ...]]:
-    """`model` without training mode and without unused optional outputs, and what a reader must know of it.
+    """Return `model` in inference mode and without unused optional outputs, and a note if it was in training mode.
 
-    Raises UnsupportedOperator where an answer needs what only training computes.
+    Raises UnsupportedOperator where a node reads what only training computes.
     """
     if not any(_is_affected(node) for graph in all_graphs(model.graph) for node in graph.node):
         return model, ()
@@ -52,7 +52,7 @@ def _is_affected(node: NodeProto) -> bool:
 
 
 def _batch_normalization(node: NodeProto, opset: int, read: set[str], _: Mapping[str, TensorProto]) -> bool:
-    """Take the running statistics; true where the node took its batch's."""
+    """Make the node take the running statistics; return True where it took those of its batch."""
     mode = next((attribute for attribute in node.attribute if attribute.name == "training_mode"), None)
     named = [name for name in node.output[1:] if name]
     says_it = opset >= FIRST_WITH_TRAINING_MODE
@@ -68,7 +68,7 @@ def _batch_normalization(node: NodeProto, opset: int, read: set[str], _: Mapping
 
 
 def _dropout(node: NodeProto, opset: int, read: set[str], constants: Mapping[str, TensorProto]) -> bool:
-    """Drop nothing; true where the node was told to."""
+    """Make the node drop nothing; return True where it was told to drop."""
     if len(node.input) < 3 or node.input[2] not in constants:
         return False
     trains = bool(numpy_helper.to_array(constants[node.input[2]]).any())
@@ -83,7 +83,7 @@ LEAVE_TRAINING: dict[str, Callable[[NodeProto, int, set[str], Mapping[str, Tenso
 
 
 def _drop_unused_outputs(node: NodeProto, opset: int, read: set[str]) -> None:
-    """Optional outputs at the end that nobody reads are removed, others that have no name get one."""
+    """Remove optional outputs at the end that nobody reads, and name the other outputs that have no name."""
     try:
         declared = defs.get_schema(node.op_type, opset, "").outputs
     except defs.SchemaError:
@@ -93,7 +93,7 @@ def _drop_unused_outputs(node: NodeProto, opset: int, read: set[str]) -> None:
         if declared[len(node.output) - 1].option != optional:
             break
         del node.output[-1]
-    if node.op_type == "MaxPool" and len(node.output) == 1:  # the order of positions shows in the dropped indices alone
+    if node.op_type == "MaxPool" and len(node.output) == 1:  # only the indices, now gone, show the order of positions
         order = [attribute for attribute in node.attribute if attribute.name == "storage_order"]
         for attribute in order:
             node.attribute.remove(attribute)

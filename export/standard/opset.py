@@ -1,7 +1,6 @@
-"""Any opset, functions or none → the engine's own opset without functions.
+"""Conversion of models to the engine's own opset, `export.graph.graph.OPSET`, from opset 7 to the newest.
 
-Opsets 7 to the newest are brought to `export.graph.graph.OPSET`. onnx's own version converter
-does most of it; what it gets wrong or refuses is mended here, each case named.
+onnx's own version converter does most of it; what it gets wrong or refuses is mended here, case by case.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ FIRST_WITH_RESIZE_MODES = 11
 
 
 def at_our_opset(model: ModelProto) -> ModelProto:
-    """Return `model`, which has no functions, at the engine's opset and without what `decompose` rewrites.
+    """Return `model`, which has no local functions, at the engine's opset and decomposed (`graph.decompose`).
 
-    Raises InvalidModel where it names no opset, UnsupportedGraph for opsets out of range.
+    Raises InvalidModel where it names no opset, UnsupportedGraph where its opset is unknown or cannot be converted.
     """
     version = opset_of(model)
     if version > OPSET:
@@ -31,10 +30,7 @@ def at_our_opset(model: ModelProto) -> ModelProto:
 
 
 def inlined(model: ModelProto) -> ModelProto:
-    """`model` with its local functions written out.
-
-    Raises UnsupportedGraph where onnx cannot do that.
-    """
+    """Return `model` with its local functions written out; UnsupportedGraph where onnx cannot do that."""
     if not model.functions:
         return model
     try:
@@ -44,6 +40,10 @@ def inlined(model: ModelProto) -> ModelProto:
 
 
 def opset_of(model: ModelProto) -> int:
+    """Return the opset of the standard operators.
+
+    Raises InvalidModel where the model names none, UnsupportedGraph where it is older or newer than those we know.
+    """
     versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD]
     if not versions:
         raise InvalidModel("the model names no version of the standard operators (opset)")
@@ -56,7 +56,7 @@ def opset_of(model: ModelProto) -> int:
 
 
 def _expand_newer(model: ModelProto) -> ModelProto:
-    """Replace operators that the pinned opset does not have, or has otherwise, by their ONNX definition."""
+    """Replace operators that our opset lacks, or defines otherwise, by their definition in ONNX."""
     newer = sorted({node.op_type for node in model.graph.node if not _means_the_same(node.op_type, opset_of(model))})
     if not newer:
         return model
@@ -82,7 +82,7 @@ def _expand_newer(model: ModelProto) -> ModelProto:
 
 
 def _state_defaults(node: NodeProto, version: int) -> None:
-    """Write the defaults of absent attributes out: the inliner does not know them."""
+    """Write out the defaults of absent attributes, which the inliner does not know."""
     stated = {attribute.name for attribute in node.attribute}
     for name, attribute in onnx.defs.get_schema(node.op_type, version, "").attributes.items():
         if name not in stated and attribute.default_value.name:
@@ -90,7 +90,7 @@ def _state_defaults(node: NodeProto, version: int) -> None:
 
 
 def _means_the_same(operator: str, version: int) -> bool:
-    """Whether the operator of a newer opset is there at the pinned one (with more element types at most)."""
+    """Tell whether our opset has an operator of a newer one; the newer may only allow more element types."""
     if operator == "GroupNormalization":  # 21 moved scale and bias from groups to channels
         return False
     try:
@@ -115,14 +115,14 @@ def _convert(model: ModelProto, version: int) -> ModelProto:
 
 
 def _with_concrete_names(model: ModelProto) -> ModelProto:
-    """The converter loses what has no name; give every node one."""
+    """Name every node, because the converter loses those without a name."""
     for index, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}_{index}"
     return model
 
 
 def _relabel(model: ModelProto) -> ModelProto:
-    """A newer graph whose operators all exist at the pinned opset only needs its label changed."""
+    """Label a newer graph with our opset, which suffices where that has all its operators."""
     copy = ModelProto()
     copy.CopyFrom(model)
     for entry in copy.opset_import:
@@ -136,7 +136,7 @@ def _relabel(model: ModelProto) -> ModelProto:
 
 
 def _resize_as_before(graph: GraphProto) -> None:
-    """Before opset 11 Resize and Upsample were `asymmetric` with `floor`; the converter leaves the new defaults."""
+    """Make every Resize `asymmetric` with `floor`, as before opset 11; the converter leaves the newer defaults."""
     for node in graph.node:
         if node.op_type == "Resize":
             kept = [a for a in node.attribute if a.name not in ("coordinate_transformation_mode", "nearest_mode")]

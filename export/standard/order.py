@@ -1,4 +1,4 @@
-"""The nodes of a graph in an order in which each reads only what is there; some writers leave that to the reader."""
+"""Topological order of a graph's nodes, which some writers leave to the reader."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from export.graph.errors import InvalidModel
 
 
 def in_order(model: ModelProto) -> ModelProto:
-    """`model` with its nodes sorted; the model itself where they are.
+    """Return `model` with its nodes in topological order; the model itself where they are so already.
 
-    Raises InvalidModel: a tensor is made twice, or by nobody, or from itself.
+    Raises InvalidModel where a tensor is made twice, by no node, or from itself.
     """
     graph = model.graph
     stored = {tensor.name for tensor in graph.initializer}

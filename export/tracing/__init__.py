@@ -1,1 +1,1 @@
-"""What can be known of a graph without running it: constants, shapes, where its samples lie."""
+"""The tracing engine: it finds constants, shapes and the place of the samples without running a graph."""

@@ -1,4 +1,4 @@
-"""The branch that an `If` takes where its condition is known: exporters leave such behind, of ranks and sizes."""
+"""`If` nodes whose condition is known, such as the tests of rank and size that exporters leave behind."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from export.tracing.walk import Walk
 
 
 def taken_branch(walk: Walk, node: Node) -> list[Node]:
-    """Return the nodes of the branch that an `If` takes, ending in its outputs; none for any other node.
+    """Return the nodes of the branch that an `If` takes, under the `If`'s output names; none for any other node.
 
-    Names within a branch differ from those outside, as the standard demands.
+    ONNX demands that names within a branch differ from those outside it, so the nodes need no renaming.
     """
     if node.operator != "If" or any(node.inputs[0] not in trace.values for trace in walk.traces):
         return []

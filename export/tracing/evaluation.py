@@ -1,4 +1,4 @@
-"""The values of one node whose operands are known, by onnx's reference evaluator."""
+"""Evaluation of a single node whose operands are known, by onnx's reference evaluator."""
 
 from __future__ import annotations
 

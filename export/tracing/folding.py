@@ -1,4 +1,4 @@
-"""A model with a free batch as a `Graph`: constants folded, every shape static but the batch."""
+"""Folding: a model with a free batch becomes a `Graph` with its constants folded and its shapes known."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fold(model: ModelProto, image_shape: Sequence[int]) -> Graph:
 
 
 def emit_batch_arithmetic(graph: Graph) -> None:
-    """Compute integers that depend on the batch in the graph: `Reshape` targets by -1, the rest as N·slope + offset."""
+    """Add nodes for integers that depend on the batch: -1 in `Reshape` targets, N·slope + offset elsewhere."""
     g = Emitter(graph)
     nodes: list[Node] = []
     for node in graph.nodes:
@@ -39,7 +39,7 @@ def emit_batch_arithmetic(graph: Graph) -> None:
         }
         nodes += g.nodes
         g.nodes = []
-        # In a target of -1 a size of 0 is that of the input, which `allowzero` would forbid.
+        # ONNX forbids `allowzero` in a node whose target holds -1.
         attributes = {key: value for key, value in node.attributes.items() if key != "allowzero" or not found}
         nodes.append(replace(node, inputs=tuple(found.get(name, name) for name in node.inputs), attributes=attributes))
     graph.nodes = nodes

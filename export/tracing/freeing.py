@@ -1,21 +1,25 @@
-"""A graph exported for one fixed number of samples, made to take any number.
+"""Freeing: a graph that was exported for one fixed number of samples is made to take any number.
 
 Exporters bake the batch into constants: `Reshape` targets, `Expand` and `Resize` sizes, `Slice` ends.
-The walk follows each tensor at two batch sizes, the baked one and a larger one, knows in which axis the
-samples lie, and rewrites just the constants that hold the batch.
+The walk traces the graph at the baked batch and at a larger one, and rewrites a node whose constants hold the
+baked batch before the larger trace could stumble over it.
 
-A batch of one leaves it open which axis of a `Reshape` target holds the samples. Memory order
-narrows it: one sample's run of numbers is as long after the reshape as before. Of the axes that fit,
-an axis of just the batch comes first ([1, C, 1, 1] → [1, C]), then one that leaves all axes behind it
-as they were ([L, 1, C] → [L, C]), then one that the samples lead ([L, 1, C] → [L, heads, C/heads]);
-the last axis, of features, comes last.
-Nothing here proves the choice right: whoever frees a graph runs it beside the baked one.
+Where the baked batch is one, a `Reshape` target does not show which axis holds the samples. The order in memory
+narrows it down: one sample's run of numbers is as long after the reshape as before. Among the axes that fit,
+the choice is, in this order:
+
+1. an axis of nothing but the batch: [1, C, 1, 1] → [1, C];
+2. one that leaves all axes behind it as they were: [L, 1, C] → [L, C];
+3. one in which the samples come first: [L, 1, C] → [L, heads, C/heads];
+4. the last axis, which usually holds features.
+
+The choice may be wrong, so whoever frees a graph must compare its answers with the baked one's.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,17 +30,18 @@ from export.graph.errors import UnsupportedOperator
 from export.graph.graph import Array, Batch, Node, batch_axis, nodes_of
 from export.graph.names import OWN
 from export.tracing.folding import REWRITES, emit_batch_arithmetic
+from export.tracing.trace import Trace
 from export.tracing.walk import Walk
 
 FREE_FACTOR = 7
-"""The second trace runs at so many times the baked batch: few sizes grow by it by chance."""
+"""The larger batch, as a multiple of the baked one: a size that grows by this factor does so for the batch's sake."""
 END_OF_AXIS = np.iinfo(np.int64).max
 ADVICE = "export the model with a free batch axis"
 
 
 @dataclass(frozen=True)
 class Fit:
-    """An axis of a reshaped tensor that may hold the samples, and its entries before and behind each."""
+    """An axis of a reshaped tensor that may hold the samples, with `before` · N · `after` entries."""
 
     axis: int
     before: int
@@ -50,13 +55,12 @@ def baked_batch(model: ModelProto) -> int | None:
 
 
 def free_batch(model: ModelProto, batch: int) -> ModelProto:
-    """Return `model` with the first axis of its one input free instead of `batch`, constants folded.
+    """Return `model` with its constants folded and the first axis of its one input free instead of `batch`.
 
     Raises UnsupportedOperator or UnsupportedGraph where the samples cannot be told apart.
     """
     sizes = [dimension.dim_value for dimension in model.graph.input[0].type.tensor_type.shape.dim]
     walk = _BakedWalk(model, sizes[1:], (batch, FREE_FACTOR * batch), (_unbaked, *REWRITES))
-    walk.stated = walk.traces[:1]
     graph = walk.run(nodes_of(model.graph))
     emit_batch_arithmetic(graph)
     freed = ModelProto()
@@ -76,7 +80,11 @@ def free_batch(model: ModelProto, batch: int) -> ModelProto:
 
 
 class _BakedWalk(Walk):
-    """A walk over nodes whose constants hold the number of samples of the first trace."""
+    """A walk over nodes whose constants hold the first trace's number of samples; it refuses to lose samples."""
+
+    @property
+    def stated(self) -> Sequence[Trace]:
+        return self.traces[:1]
 
     def _append(self, node: Node) -> None:
         super()._append(node)
@@ -86,7 +94,7 @@ class _BakedWalk(Walk):
 
 
 def _unbaked(walk: Walk, node: Node) -> list[Node]:
-    """Return the nodes in the place of one whose constants hold the batch; none where none do."""
+    """Return the nodes that replace one whose constants hold the batch; none for any other node."""
     if node.operator == "Concat":
         return _repeated(walk, node)
     rule = RULES.get(node.operator)
@@ -109,7 +117,7 @@ def _reshape(walk: Walk, node: Node, axis: int) -> list[Node]:
 
 
 def _chosen(walk: Walk, node: Node, axis: int, target: tuple[int, ...]) -> Fit:
-    """Return the axis of a reshaped tensor that holds the samples; see the module's docstring."""
+    """Choose the axis of a reshaped tensor that holds the samples, as the module's docstring says."""
     batch, source = walk.traces[0].batch, walk.shape(node.inputs[0])
     place = source[axis]
     assert isinstance(place, Batch)
@@ -151,7 +159,7 @@ def _slice(walk: Walk, node: Node, batch_at: int) -> list[Node]:
 
 
 def _resize(walk: Walk, node: Node, batch_at: int) -> list[Node]:
-    """State the sizes of the other axes only."""
+    """Leave out the size of the samples' axis."""
     if not node.input(3):
         return []
     rank = len(walk.shape(node.inputs[0]))
@@ -162,7 +170,7 @@ def _resize(walk: Walk, node: Node, batch_at: int) -> list[Node]:
 
 
 def _repeated(walk: Walk, node: Node) -> list[Node]:
-    """A Concat whose operands without samples (a class token) are repeated for every sample."""
+    """Repeat those operands of a Concat that hold no samples, such as a class token, for every sample."""
     shapes = [walk.shape(name) for name in node.inputs]
     whole = next((shape for shape in shapes if batch_axis(shape) is not None), None)
     if whole is None:
@@ -177,7 +185,10 @@ def _repeated(walk: Walk, node: Node) -> list[Node]:
 
 
 def _copies(walk: Walk, node: Node, name: str, whole: tuple[Any, ...], copies: str) -> list[Node]:
-    """The operand `name` of a Concat whose others are shaped like `whole`, once for every sample, as `copies`."""
+    """Return nodes that repeat the operand `name` of a Concat for every sample, as the tensor `copies`.
+
+    `whole` is the shape of an operand that holds samples.
+    """
     axis, batch = batch_axis(whole), walk.traces[0].batch
     shape = walk.traces[0].shape(name)
     assert axis is not None
@@ -207,11 +218,11 @@ RULES: dict[str, Callable[[Walk, Node, int], list[Node]]] = {
     "Slice": _slice,
     "Resize": _resize,
 }
-"""For operators whose first operand holds the samples, in the axis that each is told."""
+"""Rewrites of operators whose first operand holds the samples; the last argument is the axis of the samples."""
 
 
 def _operand(walk: Walk, node: Node, index: int) -> Array:
-    """Return an integer operand as it is at the baked batch."""
+    """Return the value that an operand has at the baked batch."""
     name = node.inputs[index]
     if name not in walk.traces[0].values:
         raise _refusal(node, f"its operand {name!r} is computed from the image")
@@ -219,7 +230,10 @@ def _operand(walk: Walk, node: Node, index: int) -> Array:
 
 
 def _with_operand(walk: Walk, node: Node, index: int, value: Array) -> list[Node]:
-    """Return the node with another constant operand; nothing where that is what it has, so that a rewrite ends."""
+    """Return the node with another constant operand, or nothing where it has that value already.
+
+    The walk meets the rewritten node again, and must then find nothing to rewrite.
+    """
     current = walk.graph.constants.get(node.inputs[index])
     if current is not None and np.array_equal(current, value):
         return []

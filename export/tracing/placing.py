@@ -1,8 +1,8 @@
-"""Reading and writing at constant places of every sample, as a `Gather` along one axis of the places.
+"""Nodes that read or write at constant places of every sample, rewritten as a `Gather` along one axis.
 
-Such nodes count their places through the whole tensor: a `Gather` from all samples laid end to end,
-`GatherND` and `ScatterND` with the number of the sample in front of every index. Where the places
-are the same in every sample they become one `Gather`, which never reaches into another.
+Such nodes count their places through the whole tensor: `Gather` through all samples laid end to end, `GatherND`
+and `ScatterND` with the number of the sample in front of every index. Where the places are the same in every
+sample, one `Gather` along an axis of places does the same, and no sample can reach into another.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from export.tracing.walk import Walk
 
 
 def as_gather(walk: Walk, node: Node) -> list[Node]:
-    """Return the nodes in the place of one that reads or writes at constant places; none for any other node."""
+    """Return the nodes that replace one which reads or writes at constant places; none for any other node."""
     if node.inputs and node.inputs[0] in walk.traces[0].values:
         return []
     if node.operator == "Gather":
@@ -33,10 +33,10 @@ def as_gather(walk: Walk, node: Node) -> list[Node]:
 
 
 def _samples_apart(walk: Walk, node: Node) -> list[Node]:
-    """A `Gather` from all samples laid end to end that stays within each of them, as one along an axis of its own.
+    """Rewrite a `Gather` from all samples laid end to end that stays within each of them: a `Gather` along axis 1.
 
-    So torch's newer exporter writes `as_strided`, which pooling to one position leaves behind where
-    channels stand last.
+    torch's newer exporter writes `as_strided` so, which pooling to one position leaves behind where the channels
+    are the last axis.
     """
     rows = walk.shape(node.inputs[0])[0] if node.attribute("axis", 0) == 0 else None
     if not isinstance(rows, Batch):
@@ -60,7 +60,7 @@ def _samples_apart(walk: Walk, node: Node) -> list[Node]:
 
 
 def _read(walk: Walk, node: Node) -> list[Node]:
-    """A `GatherND` as a `Gather` along all the axes at once that its indices count."""
+    """Rewrite a `GatherND` as a `Gather` along one axis, made of all axes that its indices count."""
     found = _places(walk, node)
     if found is None:
         return []
@@ -72,7 +72,10 @@ def _read(walk: Walk, node: Node) -> list[Node]:
 
 
 def _written(walk: Walk, node: Node) -> list[Node]:
-    """A `ScatterND` as a `Gather` from its data with the updates behind them: every place takes its last update."""
+    """Rewrite a `ScatterND` as a `Gather` from its data and updates side by side.
+
+    Every place takes the last update that is written to it, or else its own datum.
+    """
     found = _places(walk, node)
     if found is None:
         return []
@@ -92,9 +95,10 @@ def _written(walk: Walk, node: Node) -> list[Node]:
 
 
 def _places(walk: Walk, node: Node) -> tuple[Array, int, list[int], list[int]] | None:
-    """Flat places within the axes that the indices count, how many there are, and the axes before and behind.
+    """Return flat places within the counted axes, the number of places there, and the axes before and behind those.
 
-    The samples are either not counted, or counted first: then `before` is [-1], the samples' own axis.
+    The samples are either not counted by the indices, or counted first: then the axes before are [-1], the
+    samples' own axis. Returns None where the places differ from sample to sample.
     """
     indices = [trace.values[node.inputs[1]] for trace in walk.stated if node.inputs[1] in trace.values]
     if len(indices) < len(walk.stated):
@@ -124,20 +128,20 @@ def _target(shape: Shape) -> list[int]:
 
 
 def _flat_places(index: Array, sizes: tuple[int, ...]) -> Array:
-    """[…, depth] → the flat place in `sizes`; negative entries count from behind."""
+    """Return the flat place in `sizes` of each index of […, depth]; negative entries count from the end."""
     places = np.moveaxis(index, -1, 0) % np.array(sizes).reshape(-1, *[1] * (index.ndim - 1))
     return np.asarray(np.ravel_multi_index(tuple(places), sizes), dtype=np.int64)
 
 
 def _sources(places: Array, size: int) -> Array:
-    """[size]: which of `size` entries with the updates behind them every place takes, the last update where several."""
+    """Return [size]: for every place the entry that it takes, among `size` data with the updates behind them."""
     source = np.arange(size)
     source[places.reshape(-1)] = size + np.arange(places.size)
     return source
 
 
 class _Parts:
-    """The nodes in front of a rewritten one, named after it."""
+    """The nodes that a rewritten node needs in front of it, named after it."""
 
     def __init__(self, node: Node) -> None:
         self._stem = node.name

@@ -1,8 +1,8 @@
-"""Where the samples lie in a tensor, judged by its sizes at two numbers of samples.
+"""The place of the samples in a tensor, found from its sizes at two numbers of samples.
 
-What has one size at both is static; an axis that is k times the number of samples at both holds them,
-k entries each (`Batch`). Whether those k run before the samples or behind them is not seen in sizes: it
-follows from where the samples lay in the node's operands.
+An axis that has one size at both is static. An axis that is k times the number of samples at both holds the
+samples, with k entries each (`Batch`). Sizes do not show whether the k entries run before the samples or behind
+them; that follows from where the samples lie in the node's operands.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ RESHAPING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 
 def sized(name: str, sizes: Sequence[Sequence[int]], batches: Sequence[int]) -> Shape:
-    """Return the shape of a tensor that has `sizes` at `batches` samples; UnsupportedGraph where it is none such."""
+    """Return the shape of a tensor that has `sizes` at `batches` samples.
+
+    Raises UnsupportedGraph where a size depends on the batch in another way, or two axes hold samples.
+    """
     low, high = sizes
     if len(low) != len(high):
         raise UnsupportedGraph(f"the rank of {name!r} depends on the batch size")
@@ -38,7 +41,7 @@ def _dimension(name: str, pair: tuple[int, int], batches: Sequence[int]) -> int 
 
 
 def ordered(node: Node, shape: Shape, operands: Sequence[Shape]) -> Shape:
-    """Say where within its axis the samples run in an output of `shape`, as `operands` have them.
+    """Return `shape`, of an output, with the order of the samples in their axis taken from `operands`.
 
     Raises UnsupportedOperator where the node splits the batch across axes, or samples would mix.
     """
@@ -51,16 +54,16 @@ def ordered(node: Node, shape: Shape, operands: Sequence[Shape]) -> Shape:
     assert isinstance(origin, Batch)
     for other in (dimension for operand in operands for dimension in operand if isinstance(dimension, Batch)):
         if other != origin and other.before * other.after == origin.before * origin.after:
+            reason = "the samples have another order in one operand than in another: they would mix"
             raise UnsupportedOperator(
-                node.operator, node.name, "the samples lie otherwise in one operand than in another: they would mix",
-                "merge the samples with other axes in one order",
-            )  # fmt: skip
+                node.operator, node.name, reason, "merge the samples with other axes in one order"
+            )
     return (*shape[:axis], _place(node, shape, axis, source, found, origin), *shape[axis + 1 :])
 
 
 def _place(node: Node, shape: Shape, axis: int, source: Shape, found: Batch, origin: Batch) -> Batch:
     if node.operator in RESHAPING:
-        # A reshape leaves the order in memory alone: as much stands before a sample afterwards as did before.
+        # A reshape keeps the order in memory, so as many entries come before each sample as in its operand.
         before = _product(source[: batch_axis(source)]) * origin.before
         ahead = _product(shape[:axis])
         if before % ahead or found.after % (before // ahead):

@@ -1,4 +1,4 @@
-"""What is known of a model's tensors at one concrete number of samples."""
+"""Types and values of a model's tensors at one concrete number of samples."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from export.graph.graph import IR_VERSION, OPSET, Array, Node
 from export.tracing.evaluation import ADVICE, evaluate
 
 LARGEST_SHAPE_OPERAND = 4096
-"""Numbers in an operand that may decide a shape: larger ones never do, and inference would copy them."""
+"""Size up to which an operand's value is given to shape inference: larger ones decide no shape and cost a copy."""
 RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 
 
 class Trace:
-    """The type of every tensor at `batch` samples, and the value of those that no image decides.
+    """The types of all tensors at `batch` samples, and the values of those that do not depend on the image.
 
-    Shapes are known, so whatever is computed from shapes and constants has a value: `Reshape` targets above all.
+    Since all shapes are known, whatever is computed from shapes and constants has a value, for instance the target
+    of a `Reshape`.
     """
 
     def __init__(self, batch: int) -> None:
@@ -53,9 +54,9 @@ class Trace:
         return evaluate(node, {name: self.values[name] for name in operands})
 
     def infer(self, node: Node) -> None:
-        """Record the types of the node's outputs, which follow from the types (and small values) of its operands.
+        """Infer and record the types of the node's outputs.
 
-        Raises UnsupportedOperator where a shape does not follow.
+        Raises UnsupportedOperator where a shape does not follow from the operands' types and small values.
         """
         operands = [name for name in node.inputs if name]
         small = {

@@ -1,9 +1,9 @@
-"""One walk over a model that folds its constants and finds every shape, static but the batch.
+"""One walk over a model's nodes that folds constants and finds every shape.
 
-The walk runs at two numbers of samples side by side. What comes out equal at both is a constant or a
-static size; where the samples lie is seen by what grows with them (`samples.py`); an integer that is
-linear in the batch (a `Reshape` target of a traced export) is remembered as such. Nodes that no
-operator rule could read are rewritten on the way (`rewrites`).
+The walk traces the model at two numbers of samples side by side. What is equal at both is a constant or a
+static size. An axis that grows with them holds the samples (`samples.py`). An integer that is linear in the
+batch, such as a `Reshape` target of a traced export, is recorded as slope and offset. Nodes that no operator
+rule could read are rewritten on the way.
 """
 
 from __future__ import annotations
@@ -20,18 +20,15 @@ from export.tracing.samples import ordered, sized
 from export.tracing.trace import Trace
 
 REARRANGEMENTS = {"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Cast", "Expand"}
-"""Operators whose result holds a constant's numbers as they are: a trained one stays trained."""
+"""Operators that keep the numbers of a constant: the result of a trained one counts as trained too."""
 SUBGRAPHS = {"If", "Loop", "Scan", "SequenceMap"}
 
 Rewrite = Callable[["Walk", Node], list[Node]]
-"""Returns the nodes to walk in the place of one; none where it leaves the node alone."""
+"""Returns the nodes that take the place of one, or none where it leaves the node as it is."""
 
 
 class Walk:
-    """Builds `graph` node by node; `traces` know each tensor at the two numbers of samples.
-
-    `stated` are the traces whose number of samples a constant of the file may state.
-    """
+    """Builds `graph` node by node from `traces`, one for each of the two numbers of samples."""
 
     def __init__(
         self,
@@ -42,7 +39,6 @@ class Walk:
     ) -> None:
         proto = model.graph
         self.traces = (Trace(batches[0]), Trace(batches[1]))
-        self.stated: Sequence[Trace] = self.traces
         self._batches = batches
         self._rewrites = rewrites
         initializers = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.initializer}
@@ -56,8 +52,16 @@ class Walk:
         self.graph.parameters = {name for name, v in initializers.items() if np.issubdtype(v.dtype, np.floating)}
         self._describe(image.name)
 
+    @property
+    def stated(self) -> Sequence[Trace]:
+        """Traces whose number of samples the model's own constants may contain; both, where the batch is free."""
+        return self.traces
+
     def run(self, nodes: Sequence[Node]) -> Graph:
-        """Walk `nodes`, which are in order, and return the graph."""
+        """Walk over `nodes`, which are in topological order, and return the graph.
+
+        Raises UnsupportedGraph or UnsupportedOperator where a shape depends on more than the batch.
+        """
         for node in nodes:
             self._walk(node)
         return self.graph
@@ -84,7 +88,7 @@ class Walk:
         self._append(node)
 
     def _append(self, node: Node) -> None:
-        """Add a node whose outputs both traces know."""
+        """Add a node to the graph; both traces know its outputs."""
         operands = self.computed_shapes(node)
         for output in filter(None, node.outputs):
             self._describe(output)
@@ -92,18 +96,19 @@ class Walk:
         self.graph.nodes.append(node)
 
     def shape(self, name: str) -> Shape:
-        """Return the shape of a tensor, the batch among its sizes where it holds samples."""
+        """Return the shape of a tensor, with a `Batch` for the axis of the samples."""
         return self.graph.shapes.get(name, self.traces[0].shape(name))
 
     def computed_shapes(self, node: Node) -> list[Shape]:
-        """Return the shapes of the node's operands that are no constants."""
+        """Return the shapes of those operands that are not constant."""
         shapes, constants = self.graph.shapes, self.graph.constants
         return [shapes[name] for name in node.inputs if name in shapes and name not in constants]
 
     def _record(self, node: Node, low: Sequence[Array], high: Sequence[Array]) -> bool:
-        """Remember the node's values; False where their shape depends on the batch, so that it must run.
+        """Record the node's values; return False where their shape depends on the batch and the node must stay.
 
-        What is then taken of it for all samples alike (`positions[0]`) is a constant again.
+        Both traces know the values even then: what a later node takes from them for all samples alike, such as
+        `positions[0]`, is a constant again.
         """
         outputs = [name for name in node.outputs if name]
         for trace, values in zip(self.traces, (low, high), strict=True):
@@ -122,7 +127,7 @@ class Walk:
         return True
 
     def _linear(self, node: Node, low: Array, high: Array) -> tuple[Array, Array]:
-        """Return slope and offset of an integer that is linear in the number of samples."""
+        """Return slope and offset of an integer tensor that is linear in the batch."""
         few, many = self._batches
         if np.issubdtype(low.dtype, np.integer):
             slope, rest = np.divmod(high.astype(np.int64) - low, many - few)
@@ -131,7 +136,7 @@ class Walk:
         raise UnsupportedOperator(node.operator, node.name, "its value depends on the batch size", ADVICE)
 
     def _keep_origin(self, node: Node, name: str) -> None:
-        """Note that a rearranged initializer stays the parameter it was."""
+        """Record the initializer that a constant is a rearrangement of, so that it still counts as trained."""
         source = node.inputs[0] if node.inputs else None
         if node.operator in REARRANGEMENTS and source is not None:
             origin = self.graph.source(source)

@@ -11,9 +11,9 @@ from export.tracing.walk import Walk
 def with_windows_inside(walk: Walk, node: Node) -> list[Node]:
     """Return a pool without `ceil_mode` where that lets a window begin in the padding behind the image, else nothing.
 
-    The standard says in words that such a window does not exist, and kernels leave it out; shape
-    inference, onnx's and ONNX Runtime's, counts it. Padding up to the last real window says the same
-    in a way that nobody misreads; it is not counted unless `count_include_pad` asks for it.
+    The standard says in words that such a window does not exist, and kernels leave it out, but the shape
+    inference of onnx and of ONNX Runtime counts it. Padding up to the end of the last real window means the
+    same and is unambiguous; averages do not count it unless `count_include_pad` is set.
     """
     uncounted = node.operator == "AveragePool" and not node.attribute("count_include_pad", 0)
     if not (node.operator == "MaxPool" or uncounted) or not node.attribute("ceil_mode", 0):

@@ -1,1 +1,1 @@
-"""The proof that a bundle gives what torch autograd gives."""
+"""The proof that a bundle computes what torch autograd computes."""

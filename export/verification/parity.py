@@ -1,4 +1,4 @@
-"""How far two computations of the same quantity differ, and how far they may."""
+"""Differences between two computations of the same quantity, and their bounds."""
 
 from __future__ import annotations
 

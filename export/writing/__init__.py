@@ -1,1 +1,1 @@
-"""From graphs to a bundle on disk."""
+"""Write a bundle to disk, after its graphs have been run as the service will run them."""

@@ -60,4 +60,4 @@ PAPER = Recipe(
 """He et al. 2016, section 4.2: 64k iterations of 128 images, 164 epochs of 50,000."""
 
 CAUTIONARY = Recipe(epochs=4, learning_rate=0.02, clip=1.0)
-"""For networks that cannot learn: few epochs, and a bounded gradient so that the weights stay finite."""
+"""Suits networks that cannot learn: few epochs, and a bounded gradient so that the weights stay finite."""

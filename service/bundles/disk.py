@@ -1,8 +1,8 @@
-"""One bundle on disk: what it says of itself, and whether it is whole.
+"""One bundle on disk: its description, and whether all its files are there and unchanged.
 
-No graph is loaded here. A bundle that is not whole is refused with a reason (`BundleRefused`), which
-never keeps the others from being served. Where the reason lies with the system and may pass, that is
-told apart (`BundleUnreadable`): nothing is known of the bundle then, and it is looked at again.
+No graph is loaded here. A bundle that is not whole is refused with a reason (`BundleRefused`); the others are served
+all the same. Where an error of the system keeps a bundle from being read, nothing is known about it, and it is looked
+at again later (`BundleUnreadable`).
 """
 
 from __future__ import annotations
@@ -17,40 +17,40 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from service.bundles.folder import DESCRIPTION, why
-from service.contract.bundle_schema import Bundle, GraphName
+from service.contract.bundle_schema import BUNDLE_FILE, Bundle, GraphName
 from service.output.printable import printable
+from service.output.system_errors import system_reason
 
 LARGEST_DESCRIPTION = 16 * 2**20
-"""Bytes of `bundle.json`; a hundred times the largest that we write."""
+"""Most bytes of `bundle.json`, a hundred times the largest that we write."""
 
 BLOCK = 2**17
 """Bytes read at a time."""
 
 LONGEST_NAME = 255
-"""Bytes of a file name."""
+"""Most bytes of a file name."""
 
 
 class BundleRefused(Exception):
-    """Why a folder is not served, in words; it stays so until its files change."""
+    """The bundle is not served until its files change; the message says why."""
 
 
 class BundleUnreadable(BundleRefused):
-    """Why nothing can be said of a folder at the moment, in words."""
+    """The bundle cannot be read at the moment; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredBundle:
-    """A bundle whose description is valid and whose files have the digests it records."""
+    """A bundle whose description is valid, and whose files have the digests that it records."""
 
     bundle: Bundle
     directory: Path
-    """Where the files are, symbolic links followed: a link may lead elsewhere by the time a graph is loaded."""
+    """Folder of the files with symbolic links followed, because a link may lead elsewhere when a graph is loaded."""
     digest: str
-    """First 12 hexadecimal digits of the sha256 of `bundle.json`, which names the sha256 of the rest."""
+    """First 12 hexadecimal digits of the sha256 of `bundle.json`, which has the sha256 of all other files."""
 
     def read(self, name: str) -> bytes | None:
-        """The content of one file; None if the bundle has none of that name.
+        """Return the content of one file; None if the bundle has no file of that name.
 
         Raises:
             BundleUnreadable: the file cannot be read at the moment.
@@ -64,7 +64,7 @@ class StoredBundle:
         return content
 
     def check_graph(self, name: GraphName) -> None:
-        """Refuses a graph whose files are no longer those of this bundle: it, and what graphs share.
+        """Check that the files of a graph are still those of this bundle, its own and those that graphs share.
 
         Raises:
             BundleUnreadable: a file cannot be read at the moment.
@@ -74,7 +74,7 @@ class StoredBundle:
             check_file(self.directory, file, self.bundle.sha256[file])
 
     def content_of(self, name: GraphName) -> tuple[tuple[str, str], ...]:
-        """Names and digests of all that a graph is made of; the graph's own file goes without its name.
+        """Return names and digests of the files that a graph is made of; its own file has no name here.
 
         Graphs of equal content compute the same, whichever bundles they belong to.
         """
@@ -87,21 +87,21 @@ class StoredBundle:
 
 
 def read_bundle(directory: Path) -> StoredBundle:
-    """The bundle in `directory`, checked.
+    """Read and check the bundle in `directory`.
 
     Raises:
         BundleUnreadable: a file cannot be read at the moment.
-        BundleRefused: not valid, a file missing, changed or outside the folder.
+        BundleRefused: the description is not valid, or a file is missing, changed or outside the folder.
     """
     place = Path(os.path.realpath(directory))
-    with _opened(place, DESCRIPTION) as file:
-        description = _read(file, DESCRIPTION, LARGEST_DESCRIPTION)
+    with _opened(place, BUNDLE_FILE) as file:
+        description = _read(file, BUNDLE_FILE, LARGEST_DESCRIPTION)
     try:
         bundle = Bundle.model_validate_json(description)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise BundleRefused(printable(f"{DESCRIPTION} is not valid: {where}: {first['msg']}")) from None
+        raise BundleRefused(printable(f"{BUNDLE_FILE} is not valid: {where}: {first['msg']}")) from None
     _check_consistency(bundle)
     _check_place(bundle, directory)
     for name in bundle.sha256:
@@ -112,11 +112,11 @@ def read_bundle(directory: Path) -> StoredBundle:
 
 
 def check_file(directory: Path, name: str, expected: str) -> None:
-    """Refuses a file that is not the one described.
+    """Check that a file has the sha256 `expected`.
 
     Raises:
         BundleUnreadable: it cannot be read at the moment.
-        BundleRefused: missing, no plain file, or with another sha256 than `expected`.
+        BundleRefused: it is missing, is no plain file, or has another sha256.
     """
     with _opened(directory, name) as file:
         try:
@@ -137,7 +137,7 @@ def _check_consistency(bundle: Bundle) -> None:
 
 
 def _check_place(bundle: Bundle, directory: Path) -> None:
-    """The folder's name is what people see, so it must say the truth."""
+    """Check that the folder is called what the bundle is called, because people see the folder's name."""
     named = (directory.parent.name, directory.name)
     if bundle.name != directory.name and named != (bundle.name, bundle.version):
         raise BundleRefused(f"it calls itself {bundle.name} version {bundle.version}, which its folder is not called")
@@ -151,13 +151,13 @@ def _check_name(name: str) -> None:
 
 
 def _opened(directory: Path, name: str) -> BufferedReader:
-    """A plain file, opened for reading; anything else might keep its reader waiting for ever."""
+    """Open a plain file for reading. Any other kind might keep its reader waiting for ever."""
     path = directory / name
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise BundleRefused(f"{name} is no plain file")
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # another one by now
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # it was replaced since the first check
             os.close(descriptor)
             raise BundleUnreadable(f"{name} was changed while it was read")
         return os.fdopen(descriptor, "rb")
@@ -168,7 +168,7 @@ def _opened(directory: Path, name: str) -> BufferedReader:
 def _read(file: BufferedReader, name: str, most: int | None = None) -> bytes:
     content = bytearray()
     try:
-        while block := file.read(BLOCK):  # in blocks: memory follows what is there, whatever size the file claims
+        while block := file.read(BLOCK):  # in blocks, so that memory follows the content, not the size that is claimed
             content += block
             if most is not None and len(content) > most:
                 raise BundleRefused(f"{name} has more than {most:,} bytes")
@@ -183,7 +183,7 @@ def _check_digest(name: str, found: str, expected: str) -> None:
 
 
 def _refusal(name: str, error: OSError) -> BundleRefused:
-    """A file that is not there is a fault of the bundle; every other error is one of the system."""
+    """Return the refusal for an error: a missing file is a fault of the bundle, all else an error of the system."""
     lasting = isinstance(error, FileNotFoundError) or error.errno == errno.ENAMETOOLONG
     kind = BundleRefused if lasting else BundleUnreadable
-    return kind(f"{name} cannot be read: {why(error)}")
+    return kind(f"{name} cannot be read: {system_reason(error)}")

@@ -1,11 +1,10 @@
-"""The folder of bundles, looked at: which bundles are there, and what the system would not show.
+"""Which bundles are in a folder, and which entries the system does not let us look at.
 
     <folder>/<name>/bundle.json            one version
     <folder>/<name>/<number>/bundle.json   several; the highest number is the default
 
-An error of the system is never taken for an answer. After a listing, an entry that is not found has
-been removed; everything else that goes wrong says nothing about what is there, and is told apart.
-Nothing is opened here, and no content is read.
+An error of the system is never taken for an answer. An entry that was listed and is then not found has been removed.
+Every other error says nothing about what is there, and is reported as that. No file is opened here.
 """
 
 from __future__ import annotations
@@ -16,30 +15,31 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-DESCRIPTION = "bundle.json"
+from service.contract.bundle_schema import BUNDLE_FILE
+from service.output.system_errors import system_reason
 
 POSSIBLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""A bundle may have such a name: `lost+found` is none, so that nobody misses a bundle where it cannot be read."""
+"""Names that a bundle may have. `lost+found` is not one, so it is not reported when it cannot be read."""
 
 LEADS_NOWHERE = "its symbolic link leads nowhere"
 
 Fingerprint = tuple[tuple[str, int, int, int, int], ...]
-"""Name, size, times of change (content, then permissions and owner too) and inode of every file."""
+"""Name, size, mtime, ctime and inode of every file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The findings of one look at the folder."""
+    """Findings of one look at the folder."""
 
     device: int
-    """The file system that the folder is on."""
+    """Number of the file system that the folder is on."""
     bundles: dict[Path, Fingerprint] = field(default_factory=dict)
-    """The directories that mean to be bundles, in order of name, then version."""
+    """Directories with a `bundle.json`, by name, then version."""
     unreadable: dict[Path, str] = field(default_factory=dict)
-    """Directories that may be a bundle or hold some, but could not be looked at → why."""
+    """Directories that may be or hold bundles but could not be looked at → why."""
 
-    def hindrance(self, directory: Path) -> str | None:
-        """Why nothing can be said of a directory: it, or one above it, could not be looked at."""
+    def reason_unknown(self, directory: Path) -> str | None:
+        """Return why nothing is known of a directory: it, or the one above it, could not be looked at. Else None."""
         for path in (directory, directory.parent):
             if path in self.unreadable:
                 return self.unreadable[path]
@@ -47,7 +47,7 @@ class Look:
 
 
 def look_at(folder: Path) -> Look:
-    """The bundles in `folder` and what could not be looked at.
+    """Find the bundles in `folder`, and what could not be looked at.
 
     Raises:
         OSError: the folder itself cannot be listed.
@@ -63,7 +63,7 @@ def look_at(folder: Path) -> Look:
             continue  # removed since the folder was listed
         except OSError as error:
             if POSSIBLE_NAME.fullmatch(name):
-                look.unreadable[entry] = why(error)
+                look.unreadable[entry] = system_reason(error)
             continue
         _look_at_bundle(entry, names, look)
         for version in sorted((n for n in names if n.isascii() and n.isdecimal()), key=int):
@@ -71,18 +71,13 @@ def look_at(folder: Path) -> Look:
     return look
 
 
-def why(error: OSError) -> str:
-    """The system's own words for `error`, without the path."""
-    return error.strerror or type(error).__name__
-
-
 def _names(directory: Path) -> list[str]:
-    """The names in `directory`, but for hidden entries, such as the real folders behind a mounted ConfigMap."""
+    """Return the names in `directory` that are not hidden; the real folders behind a mounted ConfigMap are hidden."""
     return [name for name in os.listdir(directory) if not name.startswith(".")]
 
 
 def _is_directory(path: Path) -> bool:
-    """True if it is one, links followed; OSError if that cannot be said."""
+    """Return whether `path` is a directory, links followed; raise OSError if that cannot be found out."""
     try:
         return stat.S_ISDIR(os.stat(path).st_mode)
     except FileNotFoundError:
@@ -98,30 +93,30 @@ def _look_at_version(directory: Path, look: Look) -> None:
     except FileNotFoundError:
         pass  # removed since it was listed
     except OSError as error:
-        look.unreadable[directory] = why(error)
+        look.unreadable[directory] = system_reason(error)
 
 
 def _look_at_bundle(directory: Path, names: list[str], look: Look) -> None:
-    if DESCRIPTION not in names:
+    if BUNDLE_FILE not in names:
         return
     try:
         fingerprint = _fingerprint(directory, names)
-        # Only now does "there is none" mean that: every other reason why a link cannot be followed was raised above.
-        if not os.path.exists(directory / DESCRIPTION) and os.path.islink(directory / DESCRIPTION):
-            raise OSError(None, f"{DESCRIPTION}: {LEADS_NOWHERE}")
+        # `os.path.exists` is False for every error. All errors but a missing target were raised above.
+        if not os.path.exists(directory / BUNDLE_FILE) and os.path.islink(directory / BUNDLE_FILE):
+            raise OSError(None, f"{BUNDLE_FILE}: {LEADS_NOWHERE}")
         look.bundles[directory] = fingerprint
     except OSError as error:
-        look.unreadable[directory] = why(error)
+        look.unreadable[directory] = system_reason(error)
 
 
 def _fingerprint(directory: Path, names: list[str]) -> Fingerprint:
-    """Equal as long as no file was changed, and cheap to take; OSError if a file's state cannot be asked for."""
+    """Return a value that changes when a file does; raise OSError if the state of a file cannot be read."""
     marks = []
     for name in sorted(names):
         try:
             status = os.stat(directory / name)
         except FileNotFoundError:
-            continue  # a link that leads nowhere, or a file that was removed meanwhile
+            continue  # the link leads nowhere, or the file was removed meanwhile
         if not stat.S_ISDIR(status.st_mode):
             marks.append((name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
     return tuple(marks)

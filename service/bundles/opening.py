@@ -1,8 +1,8 @@
-"""Opens the graphs of bundles: a session each, ready after one run; how fast it is, is measured afterwards.
+"""Opens a session for each graph of the bundles. A graph is ready after two short runs; its speed is measured later.
 
-Graphs of equal content share one session, whichever bundles they belong to: copies under other names,
-versions that differ in their labels. What fails for a reason that may pass may be tried again, each
-time after a longer pause.
+Graphs of equal content share one session, whichever bundles they belong to: copies under other names, or versions
+that differ in their labels only. What failed for a reason that may pass is tried again, each time after a longer
+pause.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from collections import deque
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from service.bundles.disk import BundleRefused, BundleUnreadable
-from service.bundles.registry import ServedGraph, ServedModel
+from service.bundles.registry import ASSUMED_SECONDS_PER_IMAGE, ServedGraph, ServedModel
 from service.bundles.warm_up import USUAL_BATCH, best_speed, first_speed
 from service.contract.runtime import Runtime, Session, passing_reason
 
 log = logging.getLogger("contraflow.bundles")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
-"""Seconds until what failed for a passing reason is tried again: doubled after each further failure."""
+"""Seconds until the next attempt after a failure that may pass; doubled after each further failure."""
 
 Speed = tuple[int, float]
-"""Images per run, and seconds per image."""
+"""Best images per run, and seconds per image at that."""
 
 
 def pause_after(failures: int) -> float:
-    """Seconds to wait after so many failures in a row."""
+    """Return the seconds to wait after so many failures in a row."""
     return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 16))
 
 
 class GraphOpener:
-    """Opens graphs, from any thread, and remembers whose speed is still to be measured."""
+    """Opens graphs, from any thread, and remembers which ones are still to be measured."""
 
     def __init__(self, runtime: Runtime, max_batch: int, *, warm_up: bool = True) -> None:
         self._runtime = runtime
@@ -41,21 +41,21 @@ class GraphOpener:
         self._sessions: WeakValueDictionary[tuple[tuple[str, str], ...], Session] = WeakValueDictionary()
         self._speeds: WeakKeyDictionary[Session, Speed] = WeakKeyDictionary()
         self._unmeasured: deque[ServedGraph] = deque()
-        self._told: dict[tuple[str, str], str] = {}
-        """Model and graph → why it was last said not to be loaded: it is tried again and again, and said once."""
+        self._logged: dict[tuple[str, str], str] = {}
+        """Model and graph → last reason that was logged, because what is tried again and again is logged once."""
 
     def load_now(self, model: ServedModel, graph: ServedGraph) -> None:
-        """Opens a graph that may be loaded, in this thread; returns when it is ready, failed or put off."""
+        """Open a graph in the calling thread, if it may be loaded; return when it is ready, failed or put off."""
         with graph.lock:
             if graph.may_load(time.monotonic()):
                 graph.state = "loading"
                 try:
                     self._load(model, graph)
-                except Exception as error:  # it must not be left as loading
+                except Exception as error:  # the graph must not stay in the state "loading"
                     self._fail(graph, error)
 
     def measure_next(self) -> bool:
-        """Measures the best batch size of one graph that is ready; returns whether there was one."""
+        """Measure the best batch size of one graph that is ready; return whether there was one."""
         while self._unmeasured:
             graph = self._unmeasured.popleft()
             if graph.session is None or graph.retired:
@@ -64,7 +64,7 @@ class GraphOpener:
             known = self._speeds.get(graph.session)
             try:
                 speed = known or best_speed(graph.session, limit, graph.diagnostic)
-            except Exception:  # it has run before: a shortage, and what is known already will do
+            except Exception:  # it has run before, so memory is short now; its first speed will do
                 log.warning("%s %s could not be measured", graph.model, graph.name, exc_info=True)
                 return True
             self._speeds[graph.session] = speed
@@ -77,7 +77,7 @@ class GraphOpener:
 
     def _load(self, model: ServedModel, graph: ServedGraph) -> None:
         began = time.monotonic()
-        if graph.diagnostic and not self._is_unchanged(model, graph):
+        if graph.diagnostic and self._fail_if_changed(model, graph):
             return
         content = model.stored.content_of(graph.name)
         try:
@@ -86,13 +86,13 @@ class GraphOpener:
                 session = self._runtime.open(model.stored.directory / model.bundle.graphs[graph.name].file)
             speed = self._speeds.get(session) or self._first_speed(session, graph)
         except Exception as error:
-            if self._is_unchanged(model, graph):
+            if not self._fail_if_changed(model, graph):
                 self._fail(graph, error)
             return
-        if not self._is_unchanged(model, graph):
+        if self._fail_if_changed(model, graph):
             return
         self._sessions[content] = session
-        self._told.pop((graph.model, graph.name), None)
+        self._logged.pop((graph.model, graph.name), None)
         graph.open(session, *speed)
         if self._warm_up and session not in self._speeds:
             self._unmeasured.append(graph)
@@ -102,37 +102,37 @@ class GraphOpener:
 
     def _first_speed(self, session: Session, graph: ServedGraph) -> Speed:
         if not self._warm_up:
-            return min(USUAL_BATCH, self._max_batch), 0.01
+            return min(USUAL_BATCH, self._max_batch), ASSUMED_SECONDS_PER_IMAGE
         return first_speed(session, 1 if graph.exclusive else self._max_batch, graph.diagnostic)
 
     def _fail(self, graph: ServedGraph, error: Exception) -> None:
         passing = passing_reason(error)
         reason = f"{graph.name} cannot be loaded: {passing or type(error).__name__}"
-        self._tell(graph, reason, error)
+        self._log_once(graph, reason, error)
         graph.fail(reason, pause_after(graph.failures + 1) if passing else None)
 
-    def _tell(self, graph: ServedGraph, reason: str, error: Exception | None = None) -> None:
+    def _log_once(self, graph: ServedGraph, reason: str, error: Exception | None = None) -> None:
         key = (graph.model, graph.name)
-        if self._told.get(key) != reason:
-            self._told[key] = reason
+        if self._logged.get(key) != reason:
+            self._logged[key] = reason
             log.log(logging.ERROR if error else logging.WARNING, "%s: %s", graph.model, reason, exc_info=error)
 
-    def _is_unchanged(self, model: ServedModel, graph: ServedGraph) -> bool:
-        """True if the files are still the bundle's; otherwise the graph is not ready.
+    def _fail_if_changed(self, model: ServedModel, graph: ServedGraph) -> bool:
+        """Fail or put off a graph whose files are no longer those of its bundle; return whether that is so.
 
-        A bundle is served on while its folder holds the next one, or a broken one. Asked before loading
-        and after it, since files can change while they are read.
+        A bundle stays in service while its folder already holds the next one, or a broken one. Files can change
+        while they are read, so this is checked before loading and after it.
         """
         try:
             model.stored.check_graph(graph.name)
         except BundleRefused as error:
             reason = f"{graph.name} cannot be loaded: {error}"
-            self._tell(graph, reason)
+            self._log_once(graph, reason)
             if isinstance(error, BundleUnreadable):
                 graph.fail(reason, pause_after(graph.failures + 1))
             elif graph.diagnostic:
                 graph.put_off()
             else:
                 graph.fail(reason)
-            return False
-        return True
+            return True
+        return False

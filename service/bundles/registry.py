@@ -1,4 +1,4 @@
-"""The models that are served right now: which, in which versions, and how ready each graph is."""
+"""The models that are served at the moment, their versions, and the state of each of their graphs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from service.contract.runtime import Session
 from service.errors import InvalidParameter, NotReady, ServiceError, UnknownModel
 
 RECORDS: Final = frozenset({"training", "parity"})
-"""Fields of a bundle's description that nothing is computed with."""
+"""Fields of a bundle's description that are only shown, and not computed with."""
+
+ASSUMED_SECONDS_PER_IMAGE: Final = 0.01
+"""Speed of a graph that was never measured."""
 
 GraphState = Literal["unloaded", "loading", "ready", "failed"]
 
 
 class ServedGraph:
-    """One graph of one served model: its session once loaded, and what is known of its speed."""
+    """One graph of one served model: its state, its session once it is loaded, and its speed."""
 
     def __init__(self, model: str, name: GraphName, spec: InputSpec) -> None:
         self.model = model
@@ -31,20 +34,20 @@ class ServedGraph:
         self.spec = spec
         self.diagnostic = name != "forward"
         self.exclusive = name == "batch_norms"
-        """Its samples mix, so requests must not share a run, nor one request be cut into several."""
+        """True if samples mix in it: requests must not share a run, and one request must not be cut into several."""
         self.session: Session | None = None
         self.state: GraphState = "unloaded"
         self.lock = threading.Lock()
-        """Held while it is loaded."""
+        """Held while the graph is being loaded."""
         self.asked_for = False
-        """True once a request waits for it, so that it is loaded before others."""
+        """True once a request has waited for it; it is then loaded before others."""
         self.failure: str | None = None
         self.failures = 0
-        """In a row, for reasons that may pass."""
+        """Failures in a row, for reasons that may pass."""
         self.retry_at: float | None = None
-        """When a failure may be tried again, on the monotonic clock; None: never."""
+        """Time from which a failed graph may be tried again, on the monotonic clock; None: never."""
         self.best_batch = 1
-        self.seconds_per_image = 0.01
+        self.seconds_per_image = ASSUMED_SECONDS_PER_IMAGE
         self.retired = False
 
     def open(self, session: Session, best_batch: int, seconds_per_image: float) -> None:
@@ -53,23 +56,23 @@ class ServedGraph:
         self.state = "ready"
 
     def fail(self, reason: str, retry_after: float | None = None) -> None:
-        """It cannot be loaded; after `retry_after` seconds it may be tried again, with None never."""
+        """Record that loading failed; it may be tried again after `retry_after` seconds, or never (None)."""
         self.failure = reason
         self.failures += 1
         self.retry_at = None if retry_after is None else time.monotonic() + retry_after
         self.state = "failed"
 
     def put_off(self) -> None:
-        """It could not be loaded now, but perhaps on its next use."""
+        """Leave the graph unloaded until its next use."""
         self.state = "unloaded"
 
     def may_load(self, now: float) -> bool:
-        """True if loading it at `now` (monotonic clock) makes sense."""
+        """Return whether it makes sense to load the graph at `now` (monotonic clock)."""
         failed_for_now = self.state == "failed" and self.retry_at is not None and now >= self.retry_at
         return self.state == "unloaded" or failed_for_now
 
     def check_ready(self) -> None:
-        """Raises `NotReady` unless the graph can run."""
+        """Raise `NotReady` unless the graph can run."""
         if self.state == "failed":
             wait = None if self.retry_at is None else max(1.0, self.retry_at - time.monotonic())
             raise NotReady(f"{self.model}: {self.failure}.", retry_after=wait)
@@ -77,23 +80,25 @@ class ServedGraph:
             raise NotReady(f"The graph {self.name} of {self.model} is still loading.")
 
     def learn(self, images: int, seconds: float) -> None:
-        """Follows the measured speed: a large batch says more than a small one, bad news more than good.
+        """Correct `seconds_per_image` by a run of `images` that took `seconds`.
 
-        Too low an estimate accepts requests that will be late; too high a one only refuses early.
+        A large batch counts more than a small one, and a slow run more than a fast one: too low an estimate accepts
+        requests that will be late, too high a one only refuses some too early.
         """
         change = seconds / images - self.seconds_per_image
         self.seconds_per_image += change * images / (images + (8 if change > 0 else 32))
 
 
 class ServedModel:
-    """One version of one bundle, as long as it is served."""
+    """One version of one bundle while it is served."""
 
     def __init__(self, stored: StoredBundle, execution_provider: str) -> None:
         light = stored.bundle.model_copy(update={"training": None, "parity": ()})
         self.stored = replace(stored, bundle=light)
         self.bundle: Bundle = light
-        """Without its records, see `records`."""
-        records = json.dumps(stored.bundle.model_dump(include=set(RECORDS)))  # NaN too, which pydantic leaves out
+        """Description of the bundle without its `RECORDS`."""
+        # The standard library's JSON keeps NaN, pydantic's does not.
+        records = json.dumps(stored.bundle.model_dump(include=set(RECORDS)))
         self._records = zlib.compress(records.encode(), level=1)
         self.digest = stored.digest
         self.name = stored.bundle.name
@@ -104,7 +109,7 @@ class ServedModel:
         )
 
     def records(self) -> dict[str, Any]:
-        """How it was trained and verified: most of a description's size, and only shown, so it is kept compressed."""
+        """Return how the model was trained and verified. Most of a description's size, so it is kept compressed."""
         found: dict[str, Any] = json.loads(zlib.decompress(self._records))
         return found
 
@@ -112,7 +117,7 @@ class ServedModel:
         return graph in self.graphs
 
     def graph(self, name: GraphName) -> ServedGraph:
-        """The graph, whatever its state.
+        """Return a graph in whatever state it is.
 
         Raises:
             InvalidParameter: the bundle has no such graph.
@@ -124,12 +129,12 @@ class ServedModel:
 
     @property
     def ready(self) -> bool:
-        """Whether it predicts; the graphs for diagnostics have their own states."""
+        """True if it predicts; the graphs for diagnostics have their own states."""
         return self.graphs["forward"].state == "ready"
 
     @property
     def loading(self) -> bool:
-        """True while it does not predict, but will or may; one that failed is not waited for."""
+        """True while it does not predict yet; a model that failed to load is not loading."""
         return self.graphs["forward"].state in ("unloaded", "loading")
 
     def retire(self) -> None:
@@ -138,64 +143,65 @@ class ServedModel:
 
 
 class Registry:
-    """Name and version → model. Replaced as a whole, so that every reader sees one consistent state."""
+    """The served models by name and version. Replaced as a whole, so that every reader sees a consistent state."""
 
     def __init__(self, default_model: str | None = None) -> None:
-        """`default_model` is a name or "name@version"; None: the first by name."""
+        """`default_model` is a name or "name@version"; None means the first model by name."""
         self._wanted_default = default_model
         self._models: Mapping[tuple[str, str], ServedModel] = {}
         self._newest: dict[str | None, ServedModel] = {}
         self.complete = False
-        """True once the folder of bundles has been read through."""
+        """True once the folder of bundles has been read for the first time."""
         self.refused: Mapping[str, str] = {}
-        """Folder of a bundle that is not served, or not in its present state → why."""
+        """Folder of a bundle whose present state is not served → why."""
         self.unavailable: Mapping[str, str] = {}
-        """Folder that could not be read or loaded for a reason that may pass ("." is that of all bundles) → why.
+        """Folder that could not be read or loaded for a reason that may pass → why; "." is that of all bundles.
 
-        What was served from it before is served on.
+        What was served from it before stays in service.
         """
 
     def replace(
         self, models: Iterable[ServedModel], refused: Mapping[str, str], unavailable: Mapping[str, str] | None = None
     ) -> None:
-        """Serves exactly these from now on."""
+        """Serve exactly these models from now on."""
         ordered = sorted(models, key=lambda model: (model.name, int(model.version)))
         self._models = {(model.name, model.version): model for model in ordered}
-        self._newest = {}  # after the models: what is remembered here was found among them
+        self._newest = {}  # only after the models, because readers fill it with what they find among them
         self.refused = dict(refused)
         self.unavailable = dict(unavailable or {})
         self.complete = True
 
-    def hinder(self, unavailable: Mapping[str, str]) -> None:
-        """Serves on what is served, and says what could not be looked at."""
+    def report_unavailable(self, unavailable: Mapping[str, str]) -> None:
+        """Keep the served models, and report what could not be looked at."""
         self.unavailable = dict(unavailable)
 
     def models(self) -> list[ServedModel]:
-        """All of them, by name, then version."""
+        """Return all models, by name, then version."""
         return list(self._models.values())
 
     def names(self) -> list[str]:
+        """Return the names of all models, each once, in order."""
         return list(dict.fromkeys(name for name, _ in self._models))
 
     def versions(self, name: str) -> list[ServedModel]:
-        """The versions of one model, lowest first; empty if there are none."""
+        """Return the versions of one model, lowest first; none if there is no such model."""
         return [model for model in self._models.values() if model.name == name]
 
     @property
     def default_name(self) -> str | None:
-        """The default model as it is asked for: what the setting says, else the first by name; None: there is none."""
+        """The default model by the setting, else the first by name; None if there is no model."""
         return self._wanted_default or next(iter(self.names()), None)
 
     def is_default(self, model: ServedModel) -> bool:
-        """True if requests that name no model may get this one."""
+        """Return whether requests that name no model may get this one."""
         return self.default_name in (model.name, f"{model.name}@{model.version}")
 
     def default_models(self) -> list[ServedModel]:
-        """The versions that the default may mean; empty if it is not served."""
+        """Return the versions that the default may mean; none if it is not served."""
         return [model for model in self._models.values() if self.is_default(model)]
 
     def missing_default(self) -> str | None:
-        """Why the default model that is set is not served, in words; None if it is, or none is set."""
+        """Return why the default model of the settings is not served, in words; None if it is, or if none is set."""
         if self._wanted_default is None or self.default_models():
             return None
         try:
@@ -205,13 +211,17 @@ class Registry:
         return None
 
     def select(self, name: str | None = None, version: str | None = None) -> ServedModel:
-        """The model of that name ("name@version" too; None: the default), of that version (None: the highest).
+        """Return a model by name and version.
+
+        Args:
+            name: a name or "name@version"; None for the default model.
+            version: a version; None for the highest one that is ready.
 
         Raises:
-            UnknownModel: there is none.
-            NotReady: it may be there, but could not be read yet; or the default that is set is not served.
+            UnknownModel: there is no such model.
+            NotReady: it may be there, but could not be read yet; or the default of the settings is not served.
         """
-        newest = self._newest  # of the state looked at: another thread may replace it meanwhile
+        newest = self._newest  # kept, because another thread may replace it meanwhile
         if version is None and name in newest:
             return newest[name]
         chosen = self._default(version) if name is None else self._find(name, version)
@@ -250,13 +260,13 @@ class Registry:
         raise UnknownModel(f"{name} has no version {(version or '')[:16]!r}; served are {numbers}.")
 
     def _check_available(self, name: str, version: str | None) -> None:
-        """Raises `NotReady` where nobody can say whether there is such a model."""
+        """Raise `NotReady` if it cannot be known whether there is such a model."""
         self._check_complete()
         for folder, reason in self.unavailable.items():
             versions_unknown = version is None and folder.startswith(f"{name}/")
             if folder in (name, f"{name}/{version}", ".") or versions_unknown:
                 what = "The folder of bundles" if folder == "." else f"The bundle {folder}"
-                raise NotReady(f"{what} cannot be had at the moment: {reason}.")
+                raise NotReady(f"{what} is unavailable at the moment: {reason}.")
 
     def _check_complete(self) -> None:
         if not self.complete:

@@ -1,36 +1,39 @@
-"""How fast a graph is, and in batches of which size it is best run."""
+"""Measures how fast a graph is, and which batch size is best for it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Final
 
-from numpy.typing import NDArray
-
+from service.contract.arrays import Array
 from service.contract.runtime import CPU, RunHandle, Session, zeros_for
 
-LONGEST_RUN = {False: 0.25, True: 0.1}
-"""Seconds that one run may take, for predictions (False) and diagnostics (True): what others wait for."""
+LONGEST_RUN: Final = {False: 0.25, True: 0.1}
+"""Most seconds of one run, for predictions (False) and diagnostics (True), because other requests wait meanwhile."""
 
-COST_OF_A_BATCH = 3e-4
-"""Seconds that a batch costs besides its run: taking it, waking the event loop."""
+COST_OF_A_BATCH: Final = 3e-4
+"""Seconds that a batch takes besides its run: forming it, and waking the event loop."""
 
-NEARLY_AS_GOOD = 1.05
-"""The smallest size within this of the best per image is taken: it holds others up least, and takes least memory."""
-WORTH_GOING_ON = 0.8
-"""Larger sizes are not tried once one has cost 1 / 0.8 of the best per image."""
+NEARLY_AS_GOOD: Final = 1.05
+"""Among batch sizes within 5 % of the best time per image the smallest is chosen.
 
-LONGEST_TIMING = 0.25
+It blocks others least and needs the least memory.
+"""
+WORTH_GOING_ON: Final = 0.8
+"""No larger size is tried once the best time per image is below 0.8 of the last."""
 
-USUAL_BATCH = 8
-"""Images per run before the best size is measured, where they do not take too long."""
+LONGEST_TIMING: Final = 0.25
+"""Seconds after which a size is not run again."""
+
+USUAL_BATCH: Final = 8
+"""Most images per run before the best size is measured."""
 
 
 def first_speed(session: Session, max_batch: int, diagnostic: bool) -> tuple[int, float]:
-    """A batch size that will do, and seconds per image, by two runs of one image: what a graph needs to be ready."""
+    """Return a batch size that will do for now, and seconds per image, after two runs of one image."""
     feeds = zeros_for(session, 1)
-    session.run(feeds)  # the first is slow
+    session.run(feeds)  # the first run of a session is slow
     seconds = _timed(session, feeds) + COST_OF_A_BATCH
     batch = USUAL_BATCH
     while batch > 1 and (batch > max_batch or batch * seconds > LONGEST_RUN[diagnostic]):
@@ -39,10 +42,10 @@ def first_speed(session: Session, max_batch: int, diagnostic: bool) -> tuple[int
 
 
 def best_speed(session: Session, max_batch: int, diagnostic: bool) -> tuple[int, float]:
-    """The batch size (1, 2, 4 …) with the least time per image, and that time in seconds.
+    """Return the batch size (1, 2, 4 …) that is best for the graph, and its seconds per image.
 
-    Of sizes that are nearly as good the smallest is taken; a size whose run takes longer than
-    others should have to wait for is none. What the runs needed is given back at the end.
+    A size whose run takes longer than `LONGEST_RUN` is not considered. The memory that the runs took is returned to
+    the system at the end.
     """
     per_image: dict[int, float] = {}
     batch = 1
@@ -61,7 +64,7 @@ def best_speed(session: Session, max_batch: int, diagnostic: bool) -> tuple[int,
 
 
 def _least_time(session: Session, batch: int) -> float:
-    """The shortest of up to three runs, in seconds; the first of a size is slow."""
+    """Return the seconds of the fastest of up to three runs; the first run of each size is slow."""
     feeds = zeros_for(session, batch)
     times: list[float] = []
     while len(times) < 3 and sum(times) < LONGEST_TIMING:
@@ -69,8 +72,11 @@ def _least_time(session: Session, batch: int) -> float:
     return min(times)
 
 
-def _timed(session: Session, feeds: Mapping[str, NDArray[Any]]) -> float:
-    """Seconds of one run: on a CPU that is one thread, whose own clock is right however busy the machine is."""
+def _timed(session: Session, feeds: Mapping[str, Array]) -> float:
+    """Return the seconds of one run.
+
+    On a CPU a run is one thread, and that thread's own clock is right however busy the machine is.
+    """
     clock = time.thread_time if session.provider == CPU else time.monotonic
     began = clock()
     session.run(feeds)

@@ -14,7 +14,7 @@ REFERENCE_FILE: Final = "reference.npz"
 
 
 @dataclass(frozen=True)
-class Reference:
+class ReferenceStatistics:
     """Distribution of the vectors ln(weight_gradient_norm / ‖dL/dlogits‖) over training images, one entry per layer.
 
     Args:
@@ -26,9 +26,9 @@ class Reference:
     precision: Float64
 
 
-def parse_reference(content: bytes) -> Reference | None:
+def parse_reference(content: bytes) -> ReferenceStatistics | None:
     """Return the statistics in the bytes of a `reference.npz`; None if they could not be fitted."""
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         if "log_norm_mean" not in arrays:
             return None
-        return Reference(arrays["log_norm_mean"], arrays["log_norm_precision"])
+        return ReferenceStatistics(arrays["log_norm_mean"], arrays["log_norm_precision"])

@@ -1,25 +1,33 @@
-"""Unlike itself: a request's norms against the quantiles that the bundle recorded on its training images."""
+"""Compares norms with the quantiles that the bundle recorded on its training images: is the model like itself?"""
 
 from __future__ import annotations
 
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from service.contract.arrays import Float64
 from service.contract.bundle_schema import Baseline, Layer
 from service.diagnostics.schemas.gradients import LayerBaseline, UnlikeItself
 
 LAYER_SHARE: Final = 0.5
-"""A layer is unlike itself when more than this share of the samples is outside the recorded range."""
+"""A layer is unlike itself if more than this share of the samples is outside the recorded range."""
 MODEL_SHARE: Final = 0.25
-"""The model is when more than this share of its layers are."""
+"""A model is unlike itself if more than this share of its layers is."""
 
 
 def layer_baselines(
-    baseline: Baseline | None, layers: tuple[Layer, ...], relative: NDArray[np.float64]
+    baseline: Baseline | None, layers: tuple[Layer, ...], relative: Float64
 ) -> list[LayerBaseline | None]:
-    """One per layer: the recorded range of r and the share of `relative` [N, L] outside of it; None without either."""
+    """Return the recorded range of each layer and the share of the samples that is outside of it.
+
+    None for a layer without a record, and for all layers where there are no samples.
+
+    Args:
+        baseline: the bundle's record, if it has one.
+        layers: the L layers of the bundle.
+        relative: scaled_gradient_norm / ‖dL/dlogits‖ of N samples, [N, L].
+    """
     if baseline is None or not len(relative):
         return [None] * len(layers)
     found: list[LayerBaseline | None] = [None] * len(layers)
@@ -35,19 +43,19 @@ def layer_baselines(
     return found
 
 
-def _medians(quantiles: tuple[float, ...], recorded: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each row's value at probability 0.5, linearly between the recorded ones."""
+def _medians(quantiles: tuple[float, ...], recorded: Float64) -> Float64:
+    """Interpolate each row of `recorded` at probability 0.5."""
     position = float(np.interp(0.5, quantiles, range(len(quantiles))))
     below = recorded[:, int(position)]
     above = recorded[:, min(int(position) + 1, len(quantiles) - 1)]
-    medians: NDArray[np.float64] = below + position % 1 * (above - below)
+    medians: Float64 = below + position % 1 * (above - below)
     return medians
 
 
 def unlike_itself(
     baseline: Baseline, layers: tuple[Layer, ...], compared: list[LayerBaseline | None]
 ) -> UnlikeItself | None:
-    """The layers most samples fall outside of; None where nothing was recorded."""
+    """Say which layers most samples are outside the recorded range of; None if nothing was recorded."""
     known = [(layer.name, one) for layer, one in zip(layers, compared, strict=True) if one is not None]
     if not known:
         return None

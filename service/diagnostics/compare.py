@@ -1,4 +1,4 @@
-"""The same images through several models: which layers differ, and who is unwell where."""
+"""Compares the gradients of several models on the same images, layer by layer."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from service.diagnostics.schemas.gradients import ComparedModel, LayerDifference, LayerGradients
 
 MOVED: Final = 0.3
-"""Decades (a factor of two) from which a layer has moved."""
+"""Decades from which a layer has moved: about a factor of two."""
 
 
 def differences(models: Sequence[ComparedModel], moved: float = MOVED) -> list[LayerDifference]:
-    """Every later model against the first, layer by layer of the first."""
+    """Compare every later model with the first, layer by layer of the first."""
     first, found = models[0], []
     for other in models[1:]:
         by_name = {layer.name: layer for layer in other.layers}
@@ -31,20 +31,20 @@ def differences(models: Sequence[ComparedModel], moved: float = MOVED) -> list[L
                     other_layer=partner.name,
                     matched_by="name" if matched else "depth",
                     decades=decades,
-                    moved=not abs(decades) < moved,
+                    moved=not abs(decades) < moved,  # NaN has moved too
                 )
             )
     return found
 
 
 def predictions_differ(models: Sequence[ComparedModel]) -> list[int]:
-    """Samples on which the models do not all predict the same label."""
+    """Return the samples for which the models do not all predict the same label."""
     predicted = [[sample.predicted_label for sample in model.samples] for model in models]
     return [row for row, labels in enumerate(zip(*predicted, strict=True)) if len(set(labels)) > 1]
 
 
 def because(models: Sequence[ComparedModel], found: Sequence[LayerDifference]) -> str:
-    """The comparison in one sentence."""
+    """Return the comparison in one sentence."""
     states = ", ".join(f"{model.model}@{model.version} is {model.verdict.state}" for model in models)
     moved = [difference for difference in found if difference.moved]
     if not moved:
@@ -59,12 +59,13 @@ def because(models: Sequence[ComparedModel], found: Sequence[LayerDifference]) -
 def _at_relative_depth(
     layer: LayerGradients, own: Sequence[LayerGradients], others: Sequence[LayerGradients]
 ) -> LayerGradients:
+    """Return the layer of `others` that is about as deep in its network as `layer` is in its own."""
     deepest, deepest_other = max(one.depth for one in own), max(one.depth for one in others)
     return min(others, key=lambda other: abs(other.depth / deepest_other - layer.depth / deepest))
 
 
 def _decades(layer: LayerGradients, other: LayerGradients) -> float:
-    """Median over samples of log10(other / layer) of r; NaN where no sample has both."""
+    """Return the median over samples of log10(other / layer) of the relative norms; NaN if no sample has both."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.log10(np.array(other.relative_gradient_norm) / np.array(layer.relative_gradient_norm))
     known = ratios[~np.isnan(ratios)]

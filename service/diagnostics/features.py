@@ -1,20 +1,19 @@
-"""What each layer makes of an image: statistics, and its strongest channels as pictures."""
+"""What each layer sees in an image: statistics, and its strongest channels as pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from service.contract.arrays import Array
 from service.contract.bundle_schema import Bundle, Layer, Separability
 from service.diagnostics.pictures import grey_png
 from service.diagnostics.schemas.features import Channel, LayerFeatures, SeparabilityByDepth
 
-Array = NDArray[Any]
-
 CHANNELS: Final = 6
+"""Pictures per layer, unless the request says otherwise."""
 MOST_CHANNELS: Final = 32
 MAP_PREFIX: Final = "map/"
 
@@ -22,13 +21,15 @@ MAP_PREFIX: Final = "map/"
 def layer_features(
     bundle: Bundle, maps: Mapping[str, Array], activations: Mapping[str, Array], row: int, channels: int
 ) -> list[LayerFeatures]:
-    """One sample's layers in forward order.
+    """Describe the layers of one sample, in forward order.
 
     Args:
-        maps: outputs of `feature_maps`: `map/<layer>` [N, c, h, w]; a layer without one (the classifier) is left out.
+        bundle: the bundle of the model.
+        maps: outputs of `feature_maps`: `map/<layer>` [N, c, h, w]. A layer without one, such as the classifier, is
+            left out.
         activations: outputs of `activations`.
-        row: which sample.
-        channels: how many pictures per layer.
+        row: number of the sample.
+        channels: pictures per layer.
     """
     return [
         _one_layer(layer, maps[MAP_PREFIX + layer.name][row], activations, row, column, channels, bundle.separability)
@@ -38,7 +39,7 @@ def layer_features(
 
 
 def separability_by_depth(bundle: Bundle) -> SeparabilityByDepth | None:
-    """How well each layer tells the classes apart, from the bundle's record; None without one."""
+    """Return how well each layer tells the classes apart by the bundle's record; None if it has no record."""
     record = bundle.separability
     if record is None or not record.nearest_mean:
         return None

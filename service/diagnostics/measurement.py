@@ -1,4 +1,4 @@
-"""Which graphs a diagnosis needs, and running them: what is not asked for is not computed."""
+"""Runs the graphs that a diagnosis needs. What is not asked for is not computed."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from service.contract.arrays import Array
 from service.contract.bundle_schema import Bundle, GraphName
 from service.contract.loss import logit_gradient_norms, loss_labels
 from service.diagnostics.gradients import Measured, runner_up_labels, saturated_samples
 from service.diagnostics.noise import left_out_groups, noise_scale
 from service.diagnostics.schemas.gradients import NoiseScale
 
-Array = NDArray[Any]
-
 ENOUGH_TO_BE_DEAD: Final = 16
-"""Images from which the activations are looked at unasked: a channel may then be called dead."""
+"""Number of images from which activations are measured unasked, because a channel may then be called dead."""
 
 
 class RunGraph(Protocol):
-    """Run one graph of one model on `images` ([n, …]) with `labels` (int64 [n], −1 or None for predicted)."""
+    """Runs one graph of one model on `images` [n, …], with `labels` int64 [n]; −1 or None means the predicted class."""
 
     def __call__(
         self, graph: GraphName, images: Array, labels: NDArray[np.int64] | None = None
@@ -35,10 +34,10 @@ async def measure_gradients(
     labels: NDArray[np.int64],
     include: Collection[str] = (),
 ) -> Measured:
-    """Norms of `images`, and what `include` names of batch_gradient and activations.
+    """Measure the norms of `images`, and the batch gradient and activations if `include` names them.
 
-    Saturated samples are run once more for their runner-up class, on which the verdict can rest.
-    A noise scale needs a batch gradient and a label for every image.
+    Saturated samples run once more for their runner-up class, so that there is something to judge them by. Noise scales
+    are measured where there is a batch gradient and a label for every image.
     """
     wants_batch = "batch_gradient" in include
     norms = await run("batch_norms" if wants_batch else "weight_norms", images, labels)
@@ -60,7 +59,7 @@ async def measure_gradients(
 async def _noise_scales(
     run: RunGraph, images: Array, labels: NDArray[np.int64], norms: dict[str, Array]
 ) -> list[NoiseScale]:
-    """One per layer, then that of all layers together."""
+    """Return one noise scale per layer, then that of all layers together."""
     kept = left_out_groups(len(images))
     without = [(await run("batch_norms", images[rows], labels[rows]))["batch_gradient_norm"] ** 2 for rows in kept]
     squares, batch = norms["weight_gradient_norm"] ** 2, norms["batch_gradient_norm"] ** 2

@@ -1,10 +1,11 @@
-"""Gradient noise scale: how many images a batch needs before more of them stop helping.
+"""Gradient noise scale: the batch size beyond which more images hardly improve the gradient.
 
 McCandlish et al. 2018, appendix A.1. For B images with m = mean‖g_i‖² and b = ‖mean g_i‖²,
 
     |G|² = (B·b − m) / (B − 1)        S = (m − b)·B / (B − 1)        noise scale = S / |G|²
 
-Both are unbiased, their ratio is not; the interval is a delete-a-group jackknife on the logarithm of the ratio.
+Both estimates are unbiased; their ratio is not. The interval is a delete-a-group jackknife on the logarithm of the
+ratio.
 """
 
 from __future__ import annotations
@@ -16,19 +17,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from service.contract.arrays import Float64
 from service.diagnostics.schemas.gradients import NoiseScale
 
-Float64 = NDArray[np.float64]
-
 GROUPS: Final = 8
-"""Groups left out in turn: an interval for the cost of about eight more runs."""
+"""Most groups that are left out in turn. The interval then costs about eight more runs."""
 LEAST_FOR_INTERVAL: Final = 3
 STUDENT_95: Final = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36)
 """Two-sided 95 % quantile of Student's t for 1, 2, … 7 degrees of freedom."""
 
 
 def left_out_groups(images: int) -> list[NDArray[np.int64]]:
-    """For each jackknife run the indices that stay in: B runs up to eight images, else eight groups."""
+    """Return the indices that stay in, for each jackknife run: one run per image, or per group from eight images."""
     if images < LEAST_FOR_INTERVAL:
         return []
     everyone = np.arange(images)
@@ -38,23 +38,23 @@ def left_out_groups(images: int) -> list[NDArray[np.int64]]:
 def noise_scale(
     sample_square: Float64, batch_square: float, kept: Sequence[NDArray[np.int64]], kept_batch_square: Sequence[float]
 ) -> NoiseScale:
-    """The noise scale of one gradient vector (a layer's, or all layers' together).
+    """Estimate the noise scale of one gradient vector: of a layer, or of all layers together.
 
     Args:
         sample_square: ‖g_i‖², [B].
         batch_square: ‖mean g_i‖².
-        kept, kept_batch_square: per jackknife run the samples that stayed and their ‖mean g_i‖².
+        kept, kept_batch_square: for each jackknife run the samples that stayed in, and their ‖mean g_i‖².
     """
     signal, noise = estimates(sample_square, batch_square)
     if not (math.isfinite(signal) and math.isfinite(noise)) or signal <= 0 or noise <= 0:
-        return _answer("undetermined", sample_square, signal, noise, None, None, None)
+        return _noise_scale("undetermined", sample_square, signal, noise, None, None, None)
     low, high = _interval(sample_square, noise / signal, kept, kept_batch_square)
     state = "determined" if low is not None else "undetermined"
-    return _answer(state, sample_square, signal, noise, noise / signal, low, high)
+    return _noise_scale(state, sample_square, signal, noise, noise / signal, low, high)
 
 
 def estimates(sample_square: Float64, batch_square: float) -> tuple[float, float]:
-    """(|G|², S), each unbiased; NaN for fewer than two samples."""
+    """Return (|G|², S), both unbiased; NaN for fewer than two samples."""
     count = len(sample_square)
     if count < 2:
         return math.nan, math.nan
@@ -65,7 +65,7 @@ def estimates(sample_square: Float64, batch_square: float) -> tuple[float, float
 def _interval(
     sample_square: Float64, ratio: float, kept: Sequence[NDArray[np.int64]], kept_batch_square: Sequence[float]
 ) -> tuple[float | None, float | None]:
-    """95 % by jackknife on ln(ratio); (None, None) where a run leaves no positive estimate."""
+    """Return the 95 % interval of the ratio; (None, None) if some run has no positive estimate."""
     logs = []
     for indices, batch_square in zip(kept, kept_batch_square, strict=True):
         signal, noise = estimates(sample_square[indices], batch_square)
@@ -77,10 +77,10 @@ def _interval(
     groups = len(logs)
     spread = math.sqrt((groups - 1) / groups * float(np.sum((np.array(logs) - np.mean(logs)) ** 2)))
     reach = STUDENT_95[groups - 2] * spread
-    return ratio * math.exp(-reach), ratio * math.exp(min(reach, 700.0))
+    return ratio * math.exp(-reach), ratio * math.exp(min(reach, 700.0))  # e^710 is beyond float64
 
 
-def _answer(
+def _noise_scale(
     state: str,
     sample_square: Float64,
     signal: float,

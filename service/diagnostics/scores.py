@@ -1,72 +1,36 @@
-"""One number per image: how foreign it is to the network, and how hard or wrongly labelled.
+"""Scores of an image: how foreign it is to the network, and how hard or mislabelled it looks.
 
-With z = W·h + b the logits, p = softmax(z) and C classes:
+With the logits z = W·h + b, the probabilities p = softmax(z) and C classes:
 
     max_probability   max p (Hendrycks and Gimpel 2017)
     energy            logsumexp z (Liu et al. 2020, sign turned: high is familiar)
-    gradnorm          ‖h‖₁·‖p − 1/C‖₁: the L1 norm of dKL(uniform‖p)/dW of the last layer (Huang et al. 2021);
-                      the authors' code gives C times that. No backward pass is needed
-    layer_norm_distance   Mahalanobis distance of ln(weight_gradient_norm / ‖dL/dlogits‖) by layer, for the
-                      predicted class, from the bundle's training images (`reference.npz`)
+    gradnorm          ‖h‖₁·‖p − 1/C‖₁: the L1 norm of dKL(uniform‖p)/dW of the last layer (Huang et al. 2021).
+                      It needs no backward pass; the authors' code gives C times this number
+    layer_norm_distance   Mahalanobis distance of the vector ln(weight_gradient_norm / ‖dL/dlogits‖) of all layers,
+                      for the predicted class, from the bundle's training images (`reference.npz`)
     margin            p_label − max other p; without a label, between the two largest
     el2n              ‖p − onehot‖₂ (Paul et al. 2021)
     grand             √Σ_layers ‖dL/dW‖² at this checkpoint (Paul et al. 2021 average over several)
 
-What each is worth on the shipped networks is measured in docs/scores.md.
+docs/scores.md measures how well each works on the shipped networks.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundles.disk import BundleRefused, BundleUnreadable, StoredBundle
+from service.contract.arrays import Array, Float64
 from service.contract.bundle_schema import Bundle
-from service.contract.loss import logit_gradient_norms, logit_gradients, loss_labels, probabilities
+from service.contract.loss import logit_gradient_norms, loss_labels, probabilities
+from service.contract.reference import ReferenceStatistics
 from service.diagnostics.schemas.scores import SampleScores
-from service.errors import NotReady
-
-Array = NDArray[Any]
-Float64 = NDArray[np.float64]
-
-REFERENCE_FILE = "reference.npz"
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Mean [L] and precision [L, L] of the log norms of training images."""
-
-    mean: Float64
-    precision: Float64
-
-
-def read_reference(stored: StoredBundle) -> Reference | None:
-    """The bundle's fitted statistics, or None where it has none.
-
-    Raises:
-        NotReady: the file cannot be read at the moment, or was changed since the bundle was read.
-    """
-    try:
-        content = stored.read(REFERENCE_FILE)
-    except BundleUnreadable as reason:
-        raise NotReady(f"The bundle of {stored.bundle.name}: {reason}.") from None
-    except BundleRefused:
-        raise NotReady(f"The bundle of {stored.bundle.name} is being replaced.") from None
-    if content is None:
-        return None
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        if "log_norm_mean" not in arrays:
-            return None
-        return Reference(arrays["log_norm_mean"], arrays["log_norm_precision"])
 
 
 def energy(logits: Array) -> Float64:
-    """logsumexp over classes in float64, [N]."""
+    """Return logsumexp of the logits, [N] in float64."""
     values = logits.astype(np.float64)
     largest = values.max(axis=1)
     with np.errstate(invalid="ignore"):
@@ -75,14 +39,14 @@ def energy(logits: Array) -> Float64:
 
 
 def gradnorm(logits: Array, features: Array) -> Float64:
-    """‖h‖₁·‖p − 1/C‖₁, [N]."""
+    """Return ‖h‖₁·‖p − 1/C‖₁, [N]; `features` [N, D] is h."""
     spread = np.abs(probabilities(logits) - 1 / logits.shape[1]).sum(axis=1)
     result: Float64 = np.abs(features.astype(np.float64)).sum(axis=1) * spread
     return result
 
 
 def margin(logits: Array, labels: NDArray[np.int64]) -> Float64:
-    """p_label − max other p, [N]; for the predicted class (label −1) the gap between the two largest."""
+    """Return p_label − max other p, [N]; for the predicted class (label −1) that is the gap of the two largest p."""
     rows = np.arange(len(logits))
     others = probabilities(logits)
     classes = loss_labels(logits, labels)
@@ -93,22 +57,22 @@ def margin(logits: Array, labels: NDArray[np.int64]) -> Float64:
 
 
 def el2n(logits: Array, labels: NDArray[np.int64]) -> Float64:
-    """‖p − onehot‖₂, [N]: the same number as ‖dL/dlogits‖₂."""
+    """Return ‖p − onehot‖₂, [N], which is ‖dL/dlogits‖₂."""
     return logit_gradient_norms(logits, labels)
 
 
 def grand(weight_gradient_norm: Array) -> Float64:
-    """√Σ_layers ‖dL/dW‖², [N]."""
+    """Return √Σ_layers ‖dL/dW‖², [N]."""
     result: Float64 = np.linalg.norm(weight_gradient_norm, axis=1)
     return result
 
 
-def layer_norm_distance(norms: Mapping[str, Array], reference: Reference) -> Float64:
-    """Mahalanobis distance of the vector of log norms, [N]; infinite where a norm is 0 or not finite.
+def layer_norm_distance(norms: Mapping[str, Array], reference: ReferenceStatistics) -> Float64:
+    """Return the Mahalanobis distance of the vector of log norms, [N]; infinite where a norm is 0 or not finite.
 
     `norms` must have been measured for the predicted class.
     """
-    sizes = np.linalg.norm(logit_gradients(norms["logits"], np.argmax(norms["logits"], axis=1)), axis=1)
+    sizes = logit_gradient_norms(norms["logits"], np.argmax(norms["logits"], axis=1))
     with np.errstate(divide="ignore", invalid="ignore"):
         vectors = np.log(norms["weight_gradient_norm"] / sizes[:, None]) - reference.mean
         square = np.einsum("ni,ij,nj->n", vectors, reference.precision, vectors)
@@ -121,13 +85,13 @@ def score(
     norms: Mapping[str, Array],
     labels: NDArray[np.int64],
     predicted_norms: Mapping[str, Array] | None,
-    reference: Reference | None,
+    reference: ReferenceStatistics | None,
 ) -> list[SampleScores]:
-    """All scores of N samples.
+    """Return all scores of N samples.
 
     Args:
         norms: `measure` of `weight_norms` for `labels` (int64 [N], −1 where none is given).
-        predicted_norms: the same for the predicted class; needed where `reference` is given.
+        predicted_norms: the same for the predicted class; needed only with a `reference`.
     """
     logits = norms["logits"]
     classes, given = loss_labels(logits, labels), labels >= 0

@@ -1,1 +1,1 @@
-"""What the machine grants this process: processors, memory, files, connections."""
+"""What the machine grants this process, and how the process uses it: processors, memory, descriptors, connections."""

@@ -1,4 +1,4 @@
-"""All connections of one server share this: how many there may be, the date, and what ended those cut off."""
+"""State that all connections of one server share: how many may be open, why some were closed, and the date."""
 
 from __future__ import annotations
 
@@ -12,44 +12,45 @@ from typing import Literal, Protocol
 
 log = logging.getLogger("contraflow.http")
 
-AT_ONCE = 32
-"""A 32nd of the connections is ended when room is needed: looking for the longest waiting is then rare."""
+CLOSED_PART = 32
+"""When room is needed, one in so many connections is closed, so that the search for the idlest is rare."""
 
-REFUSED = 8
-"""An eighth more than the most may be there to be told so; those beyond are closed at once."""
+REFUSED_PART = 8
+"""One in so many connections may be open in addition to the most, to be told that there are too many."""
 
 SECONDS_BETWEEN_LINES = 10.0
+"""Least time between two log lines about closed connections."""
 
-SECONDS_WITHOUT_A_LOOK = 0.1
-"""After one that found nobody to end."""
+SECONDS_UNTIL_NEXT_SEARCH = 0.1
+"""Time after a search that found no connection to close."""
 
 CutOff = Literal["idle", "made-room", "reads-nothing", "body-goes-on", "too-many-connections"]
-"""Why a connection is ended without an answer that says so; those with one are counted by its slug."""
+"""Why a connection is closed without an answer. One that gets an answer is counted by the slug of its error."""
 
 
 class Waiting(Protocol):
-    """A connection, as far as room for another is concerned."""
+    """A connection that may be closed to make room for another."""
 
     @property
     def waiting_since(self) -> float | None:
-        """Since when it has waited for a whole request, with none to answer."""
+        """Time since which it waits for a whole request; None while it has a request to answer."""
 
     @property
     def gone(self) -> bool:
-        """True once it is closed with nothing left to be read; it is still listed for a moment."""
+        """True once it is closed with nothing left to be read; it is still in the list for a moment."""
 
     def end(self, reason: CutOff) -> None:
-        """Closes it."""
+        """Close it."""
 
 
 class Connections:
-    """The state is changed by the event loop's thread alone; any thread may read the counts."""
+    """Only the thread of the event loop changes the state; any thread may read the counts."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.open = 0
         self.ended: Counter[str] = Counter()
-        """The number ended for each reason, where that was not their client or the answer itself."""
+        """Reason → connections closed for it; not those closed by the client, or after an answer that said so."""
         self.date = _date_line(time.time())
         self._full_until = 0.0
         self._reported: Counter[str] = Counter()
@@ -57,38 +58,38 @@ class Connections:
 
     @property
     def most_with_refused(self) -> int:
-        """Refused ones included, which are closed only when their clients have had time to read why."""
-        return self.most + self.most // REFUSED
+        """Most connections including refused ones, which stay open until their clients have had time to read why."""
+        return self.most + self.most // REFUSED_PART
 
     def make_room(self, others: Collection[Waiting], now: float) -> bool:
-        """Ends those of `others` that have waited longest; whether there is room for one more then.
+        """Close those of `others` that have waited longest, if needed; return whether there is room for one more.
 
-        A new connection has the better prospects: whoever has one makes use of it soon.
+        A new connection is worth more than an idle one, because it will be used soon.
         """
         if now < self._full_until:
             return False
         needed = sum(not one.gone for one in others) - self.most + 1
         if needed <= 0:
-            return True  # many arrive in one turn of the event loop, and room was made for the first of them
+            return True  # many arrive in one turn of the event loop, and room was made when the first of them came
         waiting = [(one.waiting_since, number, one) for number, one in enumerate(others)]
-        longest = heapq.nsmallest(max(needed, self.most // AT_ONCE), [one for one in waiting if one[0] is not None])
+        longest = heapq.nsmallest(max(needed, self.most // CLOSED_PART), [one for one in waiting if one[0] is not None])
         for _, _, one in longest:
             one.end("made-room")
         enough = len(longest) >= needed
-        self._full_until = 0.0 if enough else now + SECONDS_WITHOUT_A_LOOK
+        self._full_until = 0.0 if enough else now + SECONDS_UNTIL_NEXT_SEARCH
         return enough
 
     def tick(self, now: float, open_now: int) -> None:
-        """Called about once a second, with the monotonic clock."""
+        """Update count and date; called about once a second, with the time of the monotonic clock."""
         self.open = open_now
         self.date = _date_line(time.time())
         if now - self._reported_at >= SECONDS_BETWEEN_LINES:
             self._report(now)
 
     def _report(self, now: float) -> None:
-        """One line about all that were cut off or refused since the last; one for each would fill the log."""
+        """Log one line about all connections that were closed since the last; one for each would fill the log."""
         new = self.ended - self._reported
-        del new["idle"]
+        del new["idle"]  # closing an idle connection is no event
         if new:
             self._reported, self._reported_at = self.ended.copy(), now
             log.info("connections ended: %s", ", ".join(f"{number} {reason}" for reason, number in new.most_common()))

@@ -1,4 +1,4 @@
-"""How many CPUs this process may really use: affinity, and the container's quota (cgroup v1 and v2)."""
+"""How many CPUs this process may really use, by its affinity and the container's quota (cgroup v1 and v2)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from service.machine.control_group import ancestors, own_group, read
 
 
 def available_cpus(root: Path = Path("/")) -> float:
-    """CPUs by the tighter of affinity and quota, e.g. 0.5 for half a CPU; at least 0.01.
+    """Return the CPUs that affinity and quota allow, e.g. 0.5 for half a CPU; at least 0.01.
 
-    A quota may sit on any ancestor of our control group, so the whole way up is looked at.
+    Any ancestor of our control group may have a quota too; the tightest one counts.
     """
     quota = _quota_v2(root)
     if quota is None:
@@ -21,17 +21,17 @@ def available_cpus(root: Path = Path("/")) -> float:
 
 
 def run_threads(cpus: float) -> int:
-    """Runs at a time: rounded down, because a run that waits for the next quota period is a late one."""
+    """Return the runs at a time: rounded down, because a run that waits for the next quota period is late."""
     return max(1, int(cpus))
 
 
 def decode_threads(cpus: float) -> int:
-    """Images decoded at a time: rounded up."""
+    """Return the images decoded at a time: rounded up."""
     return max(1, -int(-cpus // 1))
 
 
 def _quota_v2(root: Path) -> float | None:
-    """The least `cpu.max` from our group up; None if there is no limit, or no version 2."""
+    """Return the least `cpu.max` from our group upwards; None without a limit, or without version 2."""
     group = own_group(root, controller="")
     mount = root / "sys/fs/cgroup"
     if group is None or not (mount / "cgroup.controllers").exists():
@@ -45,7 +45,7 @@ def _quota_v2(root: Path) -> float | None:
 
 
 def _quota_v1(root: Path) -> float | None:
-    """The least cfs_quota/cfs_period from our group up; −1 is no limit."""
+    """Return the least cfs_quota / cfs_period from our group upwards; None without a limit. A quota of −1 is none."""
     group = own_group(root, controller="cpu")
     if group is None:
         return None

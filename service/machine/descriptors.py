@@ -1,4 +1,4 @@
-"""How many files and sockets the process may have open, and how many of them may be connections."""
+"""How many descriptors (files and sockets) the process may have open, and how many of them may be connections."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ except ImportError:  # Windows has no such limit
 log = logging.getLogger("contraflow.server")
 
 UNLIMITED = 2**20
+"""Number that stands for no limit."""
 
-MOST_WAITING = 2048
-"""Connections that the system holds ready: all of them may be accepted at once."""
+LONGEST_BACKLOG = 2048
+"""Most connections that the system may hold ready to be accepted; all of them may be accepted at once."""
 
 
 def raise_limit() -> None:
-    """Raises the soft limit to the hard one: it is kept low for programs that use `select`, which we do not."""
+    """Raise the soft limit to the hard one. It is low for the sake of programs that use `select`; we do not."""
     if resource is None:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -26,12 +27,12 @@ def raise_limit() -> None:
         return
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError) as error:  # macOS takes no unlimited one
-        log.warning("the limit of descriptors stays at %d: %s", soft, error)
+    except (OSError, ValueError) as error:  # macOS does not accept "unlimited"
+        log.warning("the limit of open files stays at %d: %s", soft, error)
 
 
 def limit() -> int:
-    """The soft limit that holds now."""
+    """Return the present soft limit."""
     if resource is None:
         return UNLIMITED
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -39,14 +40,14 @@ def limit() -> int:
 
 
 def most_connections(wanted: int, descriptors: int) -> int:
-    """How many of `wanted` connections fit under a limit of `descriptors`.
+    """Return how many of the `wanted` connections fit under a limit of `descriptors`.
 
-    A quarter is left for the service's own: bundles that are read, and connections that were accepted but not yet
-    counted.
+    A quarter of the descriptors is left over, for bundles that are read and connections that were accepted but not
+    counted yet.
     """
     return max(1, min(wanted, descriptors - descriptors // 4))
 
 
 def backlog(connections: int, descriptors: int) -> int:
-    """How many connections may wait to be accepted, so that accepting them all at once leaves descriptors over."""
-    return max(1, min(MOST_WAITING, (descriptors - connections) // 2))
+    """Return how many connections may wait to be accepted, so that accepting all at once leaves descriptors over."""
+    return max(1, min(LONGEST_BACKLOG, (descriptors - connections) // 2))

@@ -1,4 +1,4 @@
-"""Which threads get the processor first."""
+"""Priorities of threads."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import sys
 import threading
 
 BEHIND: int = 10
-"""As `nice` counts: about a tenth of the share of a thread at 0, and all that the others leave."""
+"""Nice value: about a tenth of the share of a thread at 0, and all that the others leave unused."""
 
 
 def give_way() -> None:
-    """Has the calling thread wait for others that have work, from now on; nothing can take that back.
+    """Let other threads go before the calling thread from now on. This cannot be undone.
 
-    Only Linux gives each thread a priority of its own.
+    Does nothing on other systems than Linux, where a thread has no priority of its own.
     """
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)

@@ -1,1 +1,1 @@
-"""What is watched while the service runs: metrics, and a sample of the live predictions."""
+"""What the service reports about itself while it runs: metrics, and the gradients of a sample of live predictions."""

@@ -1,4 +1,4 @@
-"""The ledger as Prometheus metrics, read when they are asked for: nothing is counted twice, or slowly."""
+"""The service's counts and states as Prometheus metrics, collected only when somebody asks for them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from service.monitoring.sampling import Sampler
 
 
 class ServiceCollector(Collector):
-    """Requests, runs, queue, models and sampled gradients of one service."""
+    """Metrics of requests, runs, queue, models and sampled gradients of one service."""
 
     def __init__(
         self, ledger: Ledger, connections: Connections, engine: Engine, registry: Registry, loader: Loader,
@@ -44,13 +44,13 @@ class ServiceCollector(Collector):
 
     def _requests(self) -> Iterable[Metric]:
         requests = CounterMetricFamily(
-            "contraflow_requests", "Requests by what they came to", labels=("route", "outcome", "status")
+            "contraflow_requests", "Requests by their outcome", labels=("route", "outcome", "status")
         )
         for (route, outcome, status), count in tuple(self._ledger.by_status.items()):
             requests.add_metric((route, outcome, str(status)), count)
         latency = HistogramMetricFamily(
             "contraflow_request_duration_seconds",
-            "From the last body byte to the answer's hand-over",
+            "From the last byte of the body until the answer is handed over",
             labels=("route",),
         )
         for route, histogram in tuple(self._ledger.latency.items()):
@@ -64,17 +64,21 @@ class ServiceCollector(Collector):
 
     def _ended_connections(self) -> Iterable[Metric]:
         ended = CounterMetricFamily(
-            "contraflow_connections_ended", "Connections that the service cut off, by the reason", labels=("reason",)
+            "contraflow_connections_ended", "Connections that the service closed, by the reason", labels=("reason",)
         )
         for reason, count in tuple(self._connections.ended.items()):
             ended.add_metric((reason,), count)
-        limit = GaugeMetricFamily("contraflow_connections_limit", "Connections there may be", self._connections.most)
+        limit = GaugeMetricFamily(
+            "contraflow_connections_limit", "Most connections that may be open", self._connections.most
+        )
         return ended, GaugeMetricFamily("contraflow_connections", "Connections open", self._connections.open), limit
 
     def _runs(self) -> Iterable[Metric]:
         labels = ("model", "version", "graph")
         images = CounterMetricFamily("contraflow_images", "Images run, by graph", labels=labels)
-        stopped = CounterMetricFamily("contraflow_runs_stopped", "Runs stopped as all clients had gone", labels=labels)
+        stopped = CounterMetricFamily(
+            "contraflow_runs_stopped", "Runs stopped because all clients had gone", labels=labels
+        )
         seconds = HistogramMetricFamily("contraflow_run_duration_seconds", "One run of a graph", labels=labels)
         sizes = HistogramMetricFamily("contraflow_batch_size", "Images in one run", labels=labels)
         for (model, graph), tally in tuple(self._ledger.tallies.items()):
@@ -90,7 +94,9 @@ class ServiceCollector(Collector):
         yield GaugeMetricFamily("contraflow_queued_images", "Images waiting for a run", scheduler.waiting_images)
         yield GaugeMetricFamily("contraflow_runs_in_progress", "Runs in progress", scheduler.running)
         yield GaugeMetricFamily(
-            "contraflow_expected_wait_seconds", "Until a prediction sent now would run", scheduler.expected_wait(False)
+            "contraflow_expected_wait_seconds",
+            "Seconds until a prediction sent now would run",
+            scheduler.expected_wait(False),
         )
         ready = GaugeMetricFamily("contraflow_model_ready", "1 while the model predicts", labels=("model", "version"))
         for model in self._registry.models():
@@ -101,7 +107,7 @@ class ServiceCollector(Collector):
         )
         yield GaugeMetricFamily(
             "contraflow_bundles_unavailable",
-            "Bundles and folders that cannot be read or loaded at the moment; what was served from them is served on",
+            "Bundles and folders that cannot be read or loaded now; what was served from them stays in service",
             len(self._registry.unavailable),
         )
         yield CounterMetricFamily(
@@ -111,10 +117,10 @@ class ServiceCollector(Collector):
         yield InfoMetricFamily("contraflow_execution_provider", "Where the graphs run", provider)
 
     def _gradients(self) -> Iterable[Metric]:
-        """One series per layer of a served model; those of a model that is served no more go with it."""
+        """Return one series per layer of each served model; a model that is no longer served has none."""
         sampled = CounterMetricFamily(
             "contraflow_sampled_gradients",
-            "Images of live traffic drawn for their gradients, by what became of them",
+            "Live images drawn to measure their gradients, by what became of them",
             labels=("model", "version", "outcome"),
         )
         labels = ("model", "version", "layer")
@@ -124,7 +130,9 @@ class ServiceCollector(Collector):
             labels=labels,
         )
         ratio = GaugeMetricFamily(
-            "contraflow_layer_gradient_to_baseline", "That median over the one of the training images", labels=labels
+            "contraflow_layer_gradient_to_baseline",
+            "That median divided by the one of the training images",
+            labels=labels,
         )
         outside = GaugeMetricFamily(
             "contraflow_layer_gradient_outside_share",
@@ -133,7 +141,7 @@ class ServiceCollector(Collector):
         )
         distance = GaugeMetricFamily(
             "contraflow_layer_norm_distance",
-            f"layer_norm_distance over √layers, median of the last {WINDOW} sampled images: about 1 on images like "
+            f"layer_norm_distance / √layers, median of the last {WINDOW} sampled images: about 1 on images like "
             "the training's",
             labels=labels[:2],
         )
@@ -162,7 +170,7 @@ def metrics_registry(
     ledger: Ledger, connections: Connections, engine: Engine, registry: Registry, loader: Loader,
     runtime: Runtime, sampler: Sampler,
 ) -> CollectorRegistry:  # fmt: skip
-    """A registry of this service alone, with the process's own memory, CPU and descriptors."""
+    """Return a registry with the metrics of this service and of its process: memory, CPU, descriptors."""
     collectors = CollectorRegistry()
     collectors.register(ServiceCollector(ledger, connections, engine, registry, loader, runtime, sampler))
     ProcessCollector(registry=collectors)

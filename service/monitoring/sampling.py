@@ -1,8 +1,8 @@
-"""A share of the live predictions, run backwards too: is the model still like itself?
+"""Measures the gradients of a share of the live predictions: is the model still like itself?
 
-It must not be felt. One image is under way at a time; it is drawn after its prediction is answered, and dropped
-unless a run slot is free and nothing waits. In the queue it comes after everything that somebody waits for. What it
-can cost a prediction is the rest of one run of one image.
+Clients must not notice. An image is drawn after its prediction is answered, and dropped unless a run slot is free and
+nothing waits. Only one is measured at a time, and in the queue it comes after everything that a client waits for. The
+most it can cost a prediction is the rest of one run of one image.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.bundles.reference import read_reference
 from service.bundles.registry import ServedModel
+from service.contract.arrays import Array
 from service.contract.bundle_schema import GraphName
 from service.diagnostics.measurement import measure_gradients
-from service.diagnostics.scores import read_reference
 from service.engine.decoding import DecodePool
 from service.engine.engine import Engine
 from service.engine.request_context import RequestContext
@@ -28,11 +28,9 @@ from service.monitoring.live import LiveGradients
 
 log = logging.getLogger("contraflow.sampling")
 
-Array = NDArray[Any]
-
 
 class Sampler:
-    """Draws images from what `/predict` has answered. For the event loop's thread; `/metrics` reads `live`."""
+    """Draws images from what `/predict` has answered. Used by the thread of the event loop; `/metrics` reads `live`."""
 
     def __init__(self, share: float, engine: Engine, decode_pool: DecodePool) -> None:
         self.share = share
@@ -43,7 +41,7 @@ class Sampler:
         self._task: asyncio.Task[None] | None = None
 
     def offer(self, model: ServedModel, images: tuple[bytes, ...]) -> None:
-        """Takes at most one of `images`, each with probability `share`."""
+        """Draw at most one of `images`, each with probability `share`, and start to measure it."""
         if self._random.random() >= self.share * len(images) or not model.has("weight_norms"):
             return
         live = self.live.get(model)
@@ -51,14 +49,14 @@ class Sampler:
             try:
                 live = self.live[model] = LiveGradients(model.bundle, read_reference(model.stored))
             except NotReady:
-                return  # its files are being replaced, and the model soon will be
+                return  # the bundle is being replaced, and so will the model be
         if (self._task is not None and not self._task.done()) or not self._engine.scheduler.idle:
             live.counts["dropped"] += 1
             return
         self._task = asyncio.ensure_future(self._measure(model, self._random.choice(images), live))
 
     def stop(self) -> None:
-        """Gives up what is under way."""
+        """Give up the image that is being measured."""
         if self._task is not None:
             self._task.cancel()
 
@@ -73,7 +71,7 @@ class Sampler:
             measured = await measure_gradients(run, model.bundle, pixels, np.full(1, -1, np.int64))
         except QueueFull:
             live.counts["dropped"] += 1
-        except Exception as error:  # whatever it is, nobody waits for this answer
+        except Exception as error:  # nobody waits for this answer, so nobody else would report it
             if not live.counts["failed"]:
                 log.warning("the gradients of a sampled image of %s could not be measured: %s", model.name, error)
             live.counts["failed"] += 1

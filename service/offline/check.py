@@ -1,7 +1,7 @@
-"""`python -m service check BUNDLE`: is this model healthy? A gate for pipelines.
+"""`python -m service check BUNDLE`: is this model healthy? Meant for pipelines.
 
-Prints the verdict in words. Exit status 0: healthy; 1: a finding, or none can be made; 2: the bundle or the images
-cannot be used.
+Prints the verdict in words. The exit status is 0 if the model is healthy, 1 if there is a finding or no verdict is
+possible, and 2 if the bundle or the images cannot be used.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from service.images.errors import ImageError
 from service.offline.model import OfflineModel, class_indices, decoded, labelled_files
 from service.output.console import complain
 
-SAMPLES: Final = Path(__file__).parents[1] / "static" / "samples"
-IMAGES: Final = 64
+SHIPPED_IMAGES: Final = Path(__file__).parents[1] / "static" / "samples"
+DEFAULT_IMAGES: Final = 64
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Parses, measures, prints; the exit status."""
+    """Measure the model and print the verdict; return the exit status."""
     options = parser().parse_args(arguments)
     try:
         thresholds = Thresholds().overridden(dict(options.threshold))
@@ -51,22 +51,32 @@ def main(arguments: Sequence[str]) -> int:
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m service check", description=__doc__)
     top.add_argument("bundle", type=Path, help="folder with bundle.json")
-    top.add_argument("--data", type=Path, default=SAMPLES, help="images, best one folder per label (default: samples)")
-    top.add_argument("--images", type=int, default=IMAGES, help=f"how many, spread over the folder (default {IMAGES})")
+    top.add_argument(
+        "--data",
+        type=Path,
+        default=SHIPPED_IMAGES,
+        help="images, best with one folder per label (default: the shipped samples)",
+    )
+    top.add_argument(
+        "--images",
+        type=int,
+        default=DEFAULT_IMAGES,
+        help=f"how many images, spread over the folder (default: {DEFAULT_IMAGES})",
+    )
     top.add_argument(
         "--threshold",
         type=read_threshold,
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="another threshold than the default (docs/verdicts.md), e.g. growth_ratio=50; may be repeated",
+        help="a threshold other than the default (docs/verdicts.md), e.g. growth_ratio=50; may be repeated",
     )
     top.add_argument("--execution-provider", choices=("auto", "cpu", "cuda"), default="auto")
     return top
 
 
 def read_threshold(text: str) -> tuple[str, float]:
-    """ "growth_ratio=50" → ("growth_ratio", 50.0)."""
+    """Read a threshold: "growth_ratio=50" → ("growth_ratio", 50.0)."""
     name, _, value = text.partition("=")
     try:
         return name, float(value)
@@ -77,7 +87,7 @@ def read_threshold(text: str) -> tuple[str, float]:
 async def examine(
     model: OfflineModel, folder: Path, count: int, thresholds: Thresholds
 ) -> tuple[Diagnosis | None, int]:
-    """The diagnosis of up to `count` images spread over `folder`, and how many could be decoded."""
+    """Diagnose up to `count` images spread over `folder`; return the diagnosis and how many could be decoded."""
     files = labelled_files(folder, model.bundle.labels)
     chosen = [files[row] for row in np.linspace(0, len(files) - 1, min(count, len(files))).astype(int)]
     pairs = [
@@ -94,7 +104,7 @@ async def examine(
 
 
 def in_words(model: OfflineModel, diagnosis: Diagnosis, images: int, folder: Path) -> str:
-    """The verdict, every finding, and how the model compares with its own record."""
+    """Return the verdict, every finding, and how the model compares with its own record."""
     verdict = diagnosis.verdict
     name = f"{model.bundle.name}@{model.bundle.version} ({model.stored.digest})"
     lines = [f"{name}: {verdict.state}, on {images} images of {folder.name}", f"  {verdict.because}"]

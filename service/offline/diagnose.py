@@ -1,8 +1,8 @@
-"""`python -m service diagnose`: scores a whole folder of images into a CSV, and reads an HTML report out of it.
+"""`python -m service diagnose`: scores a whole folder of images into a CSV table, and makes an HTML report of it.
 
-The CSV is the record: one row per image in order of path, written as it is measured, so that a run that was
-stopped goes on where it was, and memory does not grow with the folder. `--shard I/N` takes the I-th of N
-consecutive parts; the parts' files after `--merge` give the same report as one run.
+The rows are written as they are measured, so that a run that was stopped continues where it was, and memory does not
+grow with the folder. `--shard I/N` takes the I-th of N consecutive parts. The tables of all parts, joined by
+`--merge`, give the same report as one run.
 """
 
 from __future__ import annotations
@@ -10,41 +10,33 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import csv
-import io
-import shutil
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.bundles.disk import BundleRefused
+from service.bundles.reference import read_reference
+from service.contract.arrays import Array
 from service.contract.loss import logit_gradient_norms, loss_labels, losses, probabilities
+from service.contract.reference import ReferenceStatistics
 from service.contract.runtime import ProviderUnavailable, Runtime
-from service.diagnostics import scores
 from service.diagnostics.gradients import relative_norms
+from service.diagnostics.scores import score
 from service.images.errors import ImageError
 from service.offline.model import CHUNK, LabelledFile, OfflineModel, class_indices, decoded, labelled_files
 from service.offline.report import render
+from service.offline.table import LAYER_PREFIX, NUMBERS, append, columns, merge, rows_written
 from service.output.console import complain
 from service.output.whole_files import replaced_file
 
-Array = NDArray[Any]
-
-NUMBERS: Final = (
-    "loss", "probability", "max_probability", "energy", "gradnorm", "layer_norm_distance",
-    "margin", "el2n", "grand", "logit_gradient_norm",
-)  # fmt: skip
-LAYER_PREFIX: Final = "r:"
-"""Columns of scaled_gradient_norm / ‖dL/dlogits‖, one per layer."""
-
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures what is missing, or merges, then writes the report; the exit status."""
+    """Measure what is missing or merge tables, then write the report; return the exit status."""
     options = parser().parse_args(arguments)
     table = options.out.with_suffix(".csv")
     try:
@@ -78,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def read_shard(text: str) -> tuple[int, int]:
-    """ "2/8" → (2, 8)."""
+    """Read a shard: "2/8" → (2, 8)."""
     part, _, parts = text.partition("/")
     if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
         raise argparse.ArgumentTypeError("a shard is I/N with 1 ≤ I ≤ N")
@@ -86,114 +78,58 @@ def read_shard(text: str) -> tuple[int, int]:
 
 
 async def measure_folder(model: OfflineModel, folder: Path, table: Path, shard: tuple[int, int] = (1, 1)) -> None:
-    """Appends a row for every image of the shard that `table` does not have yet.
+    """Append a row for every image of the shard that the table does not have yet.
 
     Raises:
-        ValueError: no images, or `table` is of another model or folder.
-        OSError: `table` cannot be written; the rows that it has stay, and the next run goes on behind them.
+        ValueError: there are no images, or the table is of another model or folder.
+        OSError: the table cannot be written; the rows that it has stay, and the next run continues after them.
     """
+    header = columns(model.bundle)
     every = labelled_files(folder, model.bundle.labels)
     part, parts = shard
     files = every[len(every) * (part - 1) // parts : len(every) * part // parts]
     if not every:
         raise ValueError(f"{folder}: no images")
-    done = rows_written(table, columns(model), files)
-    reference = scores.read_reference(model.stored)
+    done = rows_written(table, header, files)
+    reference = read_reference(model.stored)
     progress = Progress(len(files), done)
     begun = table.exists() and table.stat().st_size > 0
     if not begun:
-        append(table, columns(model), [])
+        append(table, header, [])
     for start in range(done, len(files), CHUNK):
         chunk = files[start : start + CHUNK]
-        append(table, columns(model), await rows_of(model, folder, chunk, reference))
+        append(table, header, await rows_of(model, folder, chunk, reference))
         progress.show(start + len(chunk))
 
 
-def append(table: Path, header: list[str], rows: list[dict[str, Any]]) -> None:
-    """Writes `rows` at the end of `table`, or `header` where there are none.
-
-    Raises:
-        OSError: not all of it can be written; nothing of it is there then.
-    """
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, header, restval="")
-    if rows:
-        writer.writerows(rows)
-    else:
-        writer.writeheader()
-    with table.open("ab", buffering=0) as stream:
-        before = stream.seek(0, io.SEEK_END)
-        rest = memoryview(text.getvalue().encode())
-        try:
-            while rest:
-                rest = rest[stream.write(rest) :]
-        except OSError as error:
-            stream.truncate(before)
-            raise OSError(
-                f"{table} cannot be written: {error.strerror}; the rows before stay, and the same command goes on there"
-            ) from error
-
-
-def columns(model: OfflineModel) -> list[str]:
-    """Header of the table."""
-    return [
-        "path",
-        "label",
-        "predicted",
-        *NUMBERS,
-        "error",
-        *(LAYER_PREFIX + layer.name for layer in model.bundle.layers),
-    ]
-
-
-def rows_written(table: Path, header: list[str], files: list[LabelledFile]) -> int:
-    """How many rows of `files` are in `table`; a last row that was cut short is removed."""
-    if not table.exists():
-        return 0
-    content = table.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole != len(content):
-        with table.open("r+b") as stream:
-            stream.truncate(whole)
-    done = 0
-    with table.open(newline="", encoding="utf-8") as stream:
-        reader = csv.reader(stream)
-        if next(reader, header) != header:
-            raise ValueError(f"{table} is the table of another model; take another --out")
-        for done, row in enumerate(reader, 1):
-            if done > len(files) or row[0] != files[done - 1].path:
-                raise ValueError(f"{table} is the table of another folder or shard; take another --out")
-    return done
-
-
 async def rows_of(
-    model: OfflineModel, folder: Path, files: list[LabelledFile], reference: scores.Reference | None
+    model: OfflineModel, folder: Path, files: list[LabelledFile], reference: ReferenceStatistics | None
 ) -> list[dict[str, Any]]:
-    """One row per file; one that cannot be decoded has only its `error`."""
-    pixels = list(decoded(folder, files, model))
-    good = [row for row, one in enumerate(pixels) if not isinstance(one, ImageError)]
+    """Measure the files, and return one row for each; a file that cannot be decoded has only its `error`."""
     rows: list[dict[str, Any]] = [{"path": file.path, "label": file.label or ""} for file in files]
-    for row, one in zip(rows, pixels, strict=True):
+    pixels: dict[int, Array] = {}
+    for position, one in enumerate(decoded(folder, files, model)):
         if isinstance(one, ImageError):
-            row["error"] = one.detail
-    if good:
-        chosen = [files[row] for row in good]
-        stacked = np.stack([pixels[row] for row in good])  # type: ignore[misc]
-        measured = await numbers_of(model, stacked, class_indices(chosen, model.bundle.labels), reference)
-        for position, numbers in zip(good, measured, strict=True):
+            rows[position]["error"] = one.detail
+        else:
+            pixels[position] = one
+    if pixels:
+        labels = class_indices([files[position] for position in pixels], model.bundle.labels)
+        measured = await numbers_of(model, np.stack(list(pixels.values())), labels, reference)
+        for position, numbers in zip(pixels, measured, strict=True):
             rows[position] |= numbers
     return rows
 
 
 async def numbers_of(
-    model: OfflineModel, pixels: Array, labels: NDArray[np.int64], reference: scores.Reference | None
+    model: OfflineModel, pixels: Array, labels: NDArray[np.int64], reference: ReferenceStatistics | None
 ) -> list[dict[str, Any]]:
-    """Scores, loss and relative norms of each image, to six digits."""
+    """Return scores, loss and relative norms of each image, with six digits."""
     norms = await model.run("weight_norms", pixels, labels)
     predicted_norms = norms
     if reference is not None and (labels >= 0).any():
         predicted_norms = await model.run("weight_norms", pixels)
-    scored = scores.score(model.bundle, norms, labels, predicted_norms, reference)
+    scored = score(model.bundle, norms, labels, predicted_norms, reference)
     classes = loss_labels(norms["logits"], labels)
     sizes = logit_gradient_norms(norms["logits"], classes)
     relative = relative_norms(norms["scaled_gradient_norm"], sizes)
@@ -212,42 +148,22 @@ async def numbers_of(
     return rows
 
 
-def merge(parts: Sequence[Path], table: Path) -> None:
-    """The rows of the parts one after the other.
-
-    Raises:
-        ValueError: they are of different models.
-        OSError: a part cannot be read, or `table` not written; then it is as it was.
-    """
-    headers = []
-    for part in parts:
-        with part.open("rb") as source:
-            headers.append(source.readline())
-        if headers[-1] != headers[0]:
-            raise ValueError(f"{part} is the table of another model than {parts[0]}")
-    with replaced_file(table) as stream:
-        stream.write(headers[0])
-        for part in parts:
-            with part.open("rb") as source:
-                source.readline()
-                shutil.copyfileobj(source, stream)
-
-
 class Progress:
-    """A line on the terminal, at most twice a second."""
+    """Progress on one line of the terminal, written at most twice a second."""
 
     def __init__(self, total: int, done: int) -> None:
-        self._total, self._began, self._skipped, self._last = total, time.monotonic(), done, 0.0
+        self._total, self._already_done = total, done
+        self._start_time, self._last_shown = time.monotonic(), 0.0
 
     def show(self, done: int) -> None:
         now = time.monotonic()
-        if now - self._last < 0.5 and done < self._total:
+        if now - self._last_shown < 0.5 and done < self._total:
             return
-        self._last = now
-        pace = (done - self._skipped) / max(now - self._began, 1e-9)
+        self._last_shown = now
+        pace = (done - self._already_done) / max(now - self._start_time, 1e-9)
         bar = "#" * (30 * done // self._total)
         left = (self._total - done) / pace if pace else 0.0
         end = "\n" if done == self._total else ""
         line = f"\r[{bar:<30}] {done} of {self._total}, {pace:.0f} images/s, {left:.0f} s left "
-        with contextlib.suppress(OSError):  # nobody may be there to see it
+        with contextlib.suppress(OSError):  # the terminal may be gone, and the work goes on
             print(line, end=end, file=sys.stderr)

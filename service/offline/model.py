@@ -1,33 +1,33 @@
-"""A bundle run without a server: what `python -m service check` and `diagnose` stand on."""
+"""A bundle whose graphs run in this process, and the images of a folder: what `check` and `diagnose` have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.bundles.disk import BundleRefused, StoredBundle, read_bundle
+from service.contract.arrays import Array, Pixels
 from service.contract.bundle_schema import GraphName
 from service.contract.norms import measure
 from service.contract.runtime import Runtime, Session
 from service.images.errors import ImageError
 from service.images.preprocess import decode, normalise
 
-Array = NDArray[Any]
-
 CHUNK: Final = 32
+"""Images per run."""
 IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
 
 
 class OfflineModel:
-    """One bundle and its sessions, opened on first use."""
+    """One bundle and the sessions of its graphs, each opened on its first use."""
 
     def __init__(self, directory: Path, runtime: Runtime) -> None:
-        """Raises `BundleRefused`, also for a bundle without the graph that every diagnosis needs."""
+        """Read the bundle; raise `BundleRefused` if that fails, or if it lacks the graph that every diagnosis needs."""
         self.stored: StoredBundle = read_bundle(directory)
         self.bundle = self.stored.bundle
         if "weight_norms" not in self.bundle.graphs:
@@ -36,7 +36,8 @@ class OfflineModel:
         self._sessions: dict[GraphName, Session] = {}
 
     async def run(self, graph: GraphName, images: Array, labels: NDArray[np.int64] | None = None) -> dict[str, Array]:
-        """Every output of `graph` for pixels uint8 [n, h, w, c], in chunks; the same numbers as the engine's."""
+        """Run `graph` in chunks on pixels, uint8 [n, h, w, c], and return all outputs: the engine's numbers exactly."""
+        # The batch gradient adds up all samples, so its graph takes them in one run.
         chunk = len(images) if graph == "batch_norms" else CHUNK
         parts = [
             self._run_chunk(graph, images[start : start + chunk], None if labels is None else labels[start:][:chunk])
@@ -60,25 +61,25 @@ class OfflineModel:
 
 @dataclass(frozen=True)
 class LabelledFile:
-    """An image file, and the label its folder gives it where that is one of the model's."""
+    """An image file, and its label: the name of its folder, if that is a label of the model."""
 
     path: str
     label: str | None
 
 
 def labelled_files(folder: Path, labels: tuple[str, ...]) -> list[LabelledFile]:
-    """Every image under `folder`, by path; the label is the name of the folder it lies in."""
+    """Return every image under `folder`, by path."""
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     return [LabelledFile(path.as_posix(), path.parent.name if path.parent.name in labels else None) for path in files]
 
 
 def class_indices(files: list[LabelledFile], labels: tuple[str, ...]) -> NDArray[np.int64]:
-    """int64 [n], −1 where a file has no label."""
+    """Return the class of each file, int64 [n]; −1 for a file without a label."""
     return np.array([-1 if file.label is None else labels.index(file.label) for file in files], np.int64)
 
 
-def decoded(folder: Path, files: list[LabelledFile], model: OfflineModel) -> Iterator[Array | ImageError]:
-    """Pixels uint8 [h, w, c] of each file, or why there are none."""
+def decoded(folder: Path, files: list[LabelledFile], model: OfflineModel) -> Iterator[Pixels | ImageError]:
+    """Yield the pixels of each file, uint8 [h, w, c], or why it cannot be decoded."""
     for file in files:
         try:
             yield decode((folder / file.path).read_bytes(), model.bundle.input)

@@ -1,18 +1,17 @@
-"""The HTML report of `python -m service diagnose`: one file, with thumbnails, that opens anywhere.
+"""The HTML report of `python -m service diagnose`: one file with thumbnails, which any browser opens.
 
-Reads the table row by row; what it keeps is bounded: the worst images, and every k-th row's norms.
+The table is read row by row. Only the worst images and the norms of every k-th row are kept in memory.
 """
 
 from __future__ import annotations
 
 import base64
-import csv
 import heapq
 import html
 import io
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -26,17 +25,17 @@ from service.diagnostics.verdicts.verdict import Thresholds, judge
 from service.images.errors import ImageError
 from service.images.preprocess import decode_whole
 from service.offline.model import OfflineModel
-
-Row = dict[str, str]
+from service.offline.table import LAYER_PREFIX, Row, rows
 
 SUSPECTS: Final = 100
 HARDEST: Final = 50
 FOREIGN: Final = 50
 SAMPLED_ROWS: Final = 20_000
+"""Most rows whose norms the verdict is based on."""
 THUMBNAIL: Final = 64
-LAYER_PREFIX: Final = "r:"
+"""Pixels along the longer side."""
 
-STYLE: Final = """
+REPORT_STYLE: Final = """
 :root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif }
 body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse } td, th { padding: .15rem .7rem; text-align: right; border-bottom: 1px solid #8884 }
@@ -48,17 +47,17 @@ li { font-size: .8rem; overflow-wrap: anywhere } img { display: block; width: 96
 
 
 def render(table: Path, folder: Path, model: OfflineModel) -> str:
-    """The report on `table`; thumbnails are read from `folder`."""
+    """Return the report on `table`, with thumbnails of the images in `folder`."""
     images, broken, wrong, labelled = 0, 0, 0, 0
     for row in rows(table):
         images += 1
         broken += bool(row["error"])
         labelled += bool(row["label"])
         wrong += bool(row["label"]) and not row["error"] and row["label"] != row["predicted"]
-    suspects = worst(table, lambda row: -number(row["probability"]) if row["label"] else math.nan, SUSPECTS)
+    suspects = worst(table, lambda row: -parsed(row["probability"]) if row["label"] else math.nan, SUSPECTS)
     suspects = [row for row in suspects if row["label"] != row["predicted"]]
-    hardest = worst(table, lambda row: number(row["grand"]), HARDEST)
-    foreign = worst(table, lambda row: number(row["layer_norm_distance"]), FOREIGN)
+    hardest = worst(table, lambda row: parsed(row["grand"]), HARDEST)
+    foreign = worst(table, lambda row: parsed(row["layer_norm_distance"]), FOREIGN)
     spec = model.bundle.input
     title = f"{model.bundle.name}@{model.bundle.version} on {images} images"
     parts = [
@@ -66,7 +65,7 @@ def render(table: Path, folder: Path, model: OfflineModel) -> str:
         f"<p>{labelled} labelled, {wrong} of them predicted otherwise; {broken} could not be decoded.</p>",
         gallery(
             "Suspected label errors",
-            "Least probable labels first: of the scores measured in docs/scores.md the best at this.",
+            "The least probable labels first: of the scores in docs/scores.md, this one finds label errors best.",
             suspects,
             folder,
             spec,
@@ -78,30 +77,25 @@ def render(table: Path, folder: Path, model: OfflineModel) -> str:
     ]
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
+        f'<meta name="viewport" content="width=device-width"><style>{REPORT_STYLE}</style>'
         f"<body>{''.join(parts)}</body></html>\n"
     )
 
 
-def rows(table: Path) -> Iterator[Row]:
-    with table.open(newline="", encoding="utf-8") as stream:
-        yield from csv.DictReader(stream)
-
-
-def number(text: str) -> float:
-    """NaN where there is none."""
-    return float(text) if text else math.nan
+def parsed(cell: str) -> float:
+    """Return the number in a cell; NaN if the cell is empty."""
+    return float(cell) if cell else math.nan
 
 
 def worst(table: Path, badness: Callable[[Row], float], count: int) -> list[Row]:
-    """The `count` rows of largest badness, worst first; rows without one are left out. Ties by path."""
+    """Return the `count` rows of largest badness, worst first, ties by path, without those whose badness is NaN."""
     scored = ((badness(row), row["path"], row) for row in rows(table) if not row["error"])
     kept = heapq.nsmallest(count, ((-value, path, row) for value, path, row in scored if not math.isnan(value)))
     return [row for _, _, row in kept]
 
 
 def class_section(table: Path) -> str:
-    """Per label: how many images, how many of them are predicted so, and what the others are taken for most."""
+    """Return a table of the labels: how many images, how many are predicted right, and as what the others are."""
     counts: dict[str, Counter[str]] = {}
     for row in rows(table):
         if row["label"] and not row["error"]:
@@ -133,15 +127,15 @@ def _most_often(predicted: Counter[str], label: str) -> str:
 
 
 def layer_section(table: Path, model: OfflineModel) -> str:
-    """The verdict on every k-th row, and the layers from worst to best."""
+    """Return the verdict on every k-th row, and a table of the layers from the worst to the best."""
     layers = model.bundle.layers
     total = sum(1 for _ in rows(table))
     step = max(1, math.ceil(total / SAMPLED_ROWS))
     kept = [row for index, row in enumerate(rows(table)) if index % step == 0 and not row["error"]]
     if not kept:
         return "<p>No image could be decoded.</p>"
-    relative = np.array([[number(row[LAYER_PREFIX + layer.name]) for layer in layers] for row in kept])
-    sizes = np.array([number(row["logit_gradient_norm"]) for row in kept])
+    relative = np.array([[parsed(row[LAYER_PREFIX + layer.name]) for layer in layers] for row in kept])
+    sizes = np.array([parsed(row["logit_gradient_norm"]) for row in kept])
     dead, dead_images = known_dead_fractions(model.bundle, None)
     evidence = Evidence(
         names=[layer.name for layer in layers],
@@ -175,14 +169,14 @@ def gallery(title: str, explanation: str, chosen: list[Row], folder: Path, spec:
     items = "".join(
         f'<li><img alt="" src="{thumbnail(folder / row["path"], spec)}">{html.escape(row["path"])}<br>'
         f"labelled {html.escape(row['label'] or '–')}, predicted {html.escape(row['predicted'])} "
-        f"({number(row['max_probability']):.0%}); loss {number(row['loss']):.3g}</li>"
+        f"({parsed(row['max_probability']):.0%}); loss {parsed(row['loss']):.3g}</li>"
         for row in chosen
     )
     return f"<h2>{html.escape(title)}</h2><p>{html.escape(explanation)}</p><ul>{items}</ul>"
 
 
 def thumbnail(path: Path, spec: InputSpec) -> str:
-    """A data URL of the picture as the model sees it, uncropped; nothing where the file is gone or broken."""
+    """Return a data URL of the picture, uncropped; an empty string if the file is gone or broken."""
     try:
         pixels = decode_whole(path.read_bytes(), spec)
     except (OSError, ImageError):  # the row says what was wrong

@@ -1,1 +1,1 @@
-"""What the process writes: lines for people, log lines, whole files."""
+"""What the process writes: lines for people, log lines, whole files. Imports nothing else of the project."""

@@ -1,11 +1,9 @@
-"""How a command ends where people and scripts look: its exit status, and one line for what went wrong.
+"""How a command ends: its exit status, and one line that says what went wrong.
 
-    0, 1   what the command says itself
-    2      it could not be done, or its answer could not be written
-    130    Ctrl-C
-    141    nobody reads the answer any more (`| head`), as a shell reports a process that a closed pipe ended
-
-Imports nothing of ours: the commands of `export` end so too.
+0, 1   the command's own result
+2      it could not be done, or its output could not be written
+130    Ctrl-C
+141    nobody reads the output any more (`| head`); shells report this for a process ended by a closed pipe
 """
 
 from __future__ import annotations
@@ -15,13 +13,15 @@ import os
 import sys
 from collections.abc import Callable
 
+from service.output.system_errors import system_reason
+
 FAILED, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
 
 
 def ended_in_words(command: Callable[[], int]) -> int:
-    """Runs a command and sees that what it printed is written; the exit status."""
+    """Run a command and make sure that its output is written; return the exit status."""
     try:
-        if sys.stdout is None:  # what would be printed would be lost without a word
+        if sys.stdout is None:  # the output would be lost without a word
             complain("the answer cannot be written: standard output is closed")
             return FAILED
         status = command()
@@ -34,18 +34,18 @@ def ended_in_words(command: Callable[[], int]) -> int:
         return PIPE_CLOSED
     except OSError as error:
         _give_up_output()
-        complain(f"the answer cannot be written: {error.strerror or error}")
+        complain(f"the answer cannot be written: {system_reason(error)}")
         return FAILED
     return status
 
 
 def complain(text: str) -> None:
-    """One line on standard error, if that can be written."""
+    """Write one line to standard error, if that can be written to."""
     with contextlib.suppress(OSError, ValueError):
         print("error:", " ".join(text.split()), file=sys.stderr, flush=True)
 
 
 def _give_up_output() -> None:
-    """Keeps the interpreter from trying once more at its end, which would change the exit status."""
+    """Keep the interpreter from flushing again when it ends, which would fail and change the exit status."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,7 +10,7 @@ from typing import Literal
 
 
 class JsonFormatter(logging.Formatter):
-    """{"time", "level", "logger", "message"}, with "request_id" where the line is about one, and "exception"."""
+    """Formats a record as {"time", "level", "logger", "message"}, with "request_id" and "exception" if it has them."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
@@ -28,7 +28,10 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up_logging(level: str, form: Literal["text", "json"]) -> None:
-    """Everything goes to standard error, but what a stranger's file makes Pillow warn of: it may be sent all day."""
+    """Send all log lines to standard error.
+
+    Pillow's warnings are left out: they are about clients' files, and a client may send the same one all day.
+    """
     warnings.filterwarnings("ignore", module="PIL")
     handler = logging.StreamHandler()
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")

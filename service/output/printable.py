@@ -1,4 +1,4 @@
-"""Names and reasons that strangers wrote, made fit for logs, JSON and metrics."""
+"""Makes text that strangers wrote fit for logs, JSON and metrics."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ MOST_CHARACTERS = 300
 
 
 def printable(text: str, most: int = MOST_CHARACTERS) -> str:
-    """`text` on one line of valid Unicode: bytes that are no UTF-8, line breaks and other controls are escaped.
+    """Return `text` on one line of valid Unicode, with control characters and bytes that are not UTF-8 escaped.
 
     Args:
-        text: perhaps a file name as Python gives it, with lone surrogates for bytes that are no UTF-8.
-        most: characters after which it is cut.
+        text: may be a file name as Python returns it, with lone surrogates for bytes that are not UTF-8.
+        most: most characters of the result; a longer text is cut.
     """
     try:
         text = os.fsencode(text).decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # a surrogate that no file name has
+    except UnicodeEncodeError:  # a surrogate that cannot come from a file name
         text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     if not text.isprintable():
         text = "".join([c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text])

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whatever becomes of the disk or the process on the way."""
+"""Files that are written whole or not at all, whatever happens to the disk or the process meanwhile."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from service.output.system_errors import system_reason
+
 
 @contextmanager
 def replaced_file(path: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `path` when the block ends without an error; else what was there stays.
+    """Open a new file that replaces `path` when the block ends without an error; otherwise `path` stays as it was.
 
     Raises:
-        OSError: it cannot be written; the message says so, and what is there now.
+        OSError: the file cannot be written; the message says why, and what is there now.
     """
     place = Path(os.path.realpath(path))
     part: str | None = None
@@ -29,8 +31,8 @@ def replaced_file(path: Path) -> Iterator[BinaryIO]:
         os.chmod(part, _mode(place))
         os.replace(part, place)
     except OSError as error:
-        left = "what was there is unchanged" if os.path.exists(place) else "nothing was written"  # raises nothing
-        raise OSError(f"{path} cannot be written: {error.strerror or error}; {left}") from error
+        left = "what was there is unchanged" if os.path.exists(place) else "nothing was written"
+        raise OSError(f"{path} cannot be written: {system_reason(error)}; {left}") from error
     finally:
         if part is not None:
             with contextlib.suppress(OSError):
@@ -38,7 +40,7 @@ def replaced_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def _mode(place: Path) -> int:
-    """The permissions of the file that is replaced, or those that a new file gets."""
+    """Return the permissions of the file that is replaced, or those of a new file."""
     try:
         return place.stat().st_mode & 0o7777
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What a client without a key or manners can send, and what it gets: one line of data for each attack.
+"""Requests that a malicious client can send without a key, and the statuses that answer them: one line for each attack.
 
 `tests/service/http/calls/test_attacks.py` sends them all to a service with low limits and checks the answers;
 `python -m bench.promises --only 8` sends them to one with its own limits, and measures what each costs.

@@ -1,4 +1,4 @@
-"""AVIFs whose boxes say one size and whose AV1 streams another, and such as are made of far too many parts."""
+"""AVIF files whose boxes and AV1 streams disagree about the size, and files made of far too many parts."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def with_two_sequences(side: int) -> bytes:
 
 
 def animation(side: int, said: int = SIDE) -> bytes:
-    """One whose track says another size than its stream has."""
+    """An image sequence whose track says another size than its stream has."""
     frames = [Image.new("L", (side, side), shade) for shade in (0, 255)]
     data = saved(frames[0], "AVIF", save_all=True, append_images=frames[1:], speed=10)
     at = data.index(b"tkhd") + 4

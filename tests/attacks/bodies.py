@@ -37,7 +37,7 @@ def many_small_chunks(target: Target) -> Iterable[bytes]:
 
 
 def endless_trailers(target: Target) -> Iterable[bytes]:
-    """Headers after the body, many times as many bytes as a head may have."""
+    """Trailers after the body, many times larger than a head may be."""
     yield head("/predict", CHUNKED) + b"1\r\nx\r\n0\r\n"
     for _ in range(1000):
         yield b"X-A: aaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n" * (target.head // 100)

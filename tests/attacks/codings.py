@@ -1,4 +1,4 @@
-"""Content codings, and the header fields that say how a body is written and how its answer may be."""
+"""Compressed bodies, and the header fields that name their codings and the forms of an answer."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from tests.attacks.wire import CLOSE, Attack, Target, post, predict
 
 
 def coded(coding: str, body: Callable[[Target], bytes], *headers: str) -> Callable[[Target], Iterable[bytes]]:
-    """A body that says it is in `coding`."""
+    """A body whose header field names `coding`."""
     return lambda target: [post("/predict", body(target), f"Content-Encoding: {coding}", *headers)]
 
 
 def empty_members(target: Target) -> bytes:
-    """gzip members that hold nothing, up to the limit."""
+    """Empty gzip members, as many as the body's limit allows."""
     return gzip.compress(b"") * (target.body // len(gzip.compress(b"")))
 
 
 def nothing_but_blocks(target: Target) -> bytes:
-    """A deflate stream of stored blocks without content, up to the limit."""
+    """A deflate stream of empty stored blocks, as many as the body's limit allows."""
     return b"\x00\x00\x00\xff\xff" * (target.body // 5)
 
 
 def bomb_in_members(target: Target) -> bytes:
-    """Over the limit only when all members are decoded."""
+    """A gzip body that exceeds the limit only once all its members are decoded."""
     return gzip.compress(bytes(target.body // 100)) * 101
 
 
@@ -36,7 +36,7 @@ del ZEROS
 
 
 def fields_of(name: str, unit: str, start: str = "") -> Callable[[Target], Iterable[bytes]]:
-    """A request with one header field of `unit` again and again, half as long as a head may be."""
+    """A request with one header field that repeats `unit` and is half as long as a head may be."""
     return lambda target: [post("/predict", b"x", CLOSE, f"{name}: {start}" + unit * (target.head // 2 // len(unit)))]
 
 

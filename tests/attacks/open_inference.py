@@ -18,7 +18,7 @@ Messages = Callable[[Target], Iterable[bytes]]
 
 
 def infer(target: Target, document: object, tail: bytes = b"", *headers: str) -> Iterable[bytes]:
-    """An infer request: JSON (or bytes instead), then raw tensors."""
+    """An infer request: JSON (or any bytes in its place), then raw tensors."""
     start = document if isinstance(document, bytes) else json.dumps(document).encode()
     headers = (*headers, f"{HEADER}: {len(start)}") if tail else headers
     return [post(f"/v2/models/{target.model}/infer", start + tail, *headers)]
@@ -30,7 +30,7 @@ def whole(body: Callable[[Target], bytes] | bytes, *headers: str) -> Messages:
 
 
 def tensor(**changes: Any) -> Messages:
-    """One good input `input` in JSON, with changes."""
+    """A valid request with one input `input` in JSON, with changes."""
     return lambda target: infer(target, {"inputs": [good(target) | changes]})
 
 
@@ -40,7 +40,7 @@ def good(target: Target) -> dict[str, Any]:
 
 
 def binary(raw: bytes, size: object, **changes: Any) -> Messages:
-    """One input `image` whose bytes follow the JSON, of a size that may lie."""
+    """A request with one input `image` whose bytes follow the JSON; the size that it names may be wrong."""
     entry = {"name": "image", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": size}}
     return lambda target: infer(target, {"inputs": [entry | changes]}, raw)
 
@@ -54,14 +54,14 @@ def filled(start: bytes, unit: bytes, end: bytes) -> Callable[[Target], bytes]:
 
 
 def empty_strings(target: Target) -> Iterable[bytes]:
-    """As many empty byte strings as a body can hold: four bytes each."""
+    """A tensor of as many empty byte strings as a body can hold, at four bytes each."""
     count = (target.body - 1000) // 4
     entry = {"name": "image", "datatype": "BYTES", "shape": [count], "parameters": {"binary_data_size": 4 * count}}
     return infer(target, {"inputs": [entry]}, bytes(4 * count))
 
 
 def as_many_outputs(target: Target) -> Iterable[bytes]:
-    """The same output again and again."""
+    """A request that names the same output again and again."""
     count = (target.body - len(json.dumps(good(target))) - 1000) // len('{"name": "logits"}, ')
     return infer(target, {"inputs": [good(target)], "outputs": [{"name": "logits"}] * count})
 

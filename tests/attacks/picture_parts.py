@@ -18,7 +18,7 @@ Messages = Callable[[Target], Iterable[bytes]]
 
 
 def resized(kind: str, width: int, height: int, mode: str = "L", **options: object) -> Messages:
-    """To the model whose pictures are resized and cropped: few rows or few columns of pixels."""
+    """Pictures of a few rows or a few columns, sent to the model whose pictures are resized and cropped."""
 
     def messages(target: Target) -> Iterable[bytes]:
         yield post(f"/predict?model={target.resizing}", saved(Image.new(mode, (width, height)), kind, **options))
@@ -27,7 +27,7 @@ def resized(kind: str, width: int, height: int, mode: str = "L", **options: obje
 
 
 def up_to_the_body(start: bytes, part: bytes, end: bytes) -> Messages:
-    """Sends as many of `part` as the largest body holds."""
+    """Fill the largest body with copies of `part`."""
 
     def messages(target: Target) -> Iterable[bytes]:
         yield post("/predict", start + part * ((target.body - len(start) - len(end)) // len(part)) + end)
@@ -36,7 +36,7 @@ def up_to_the_body(start: bytes, part: bytes, end: bytes) -> Messages:
 
 
 def whole(kind: str, mode: str, *, end: int = 0, **options: object) -> Messages:
-    """The largest picture, without its last `end` bytes."""
+    """The largest allowed picture without its last `end` bytes."""
 
     def messages(target: Target) -> Iterable[bytes]:
         side = int(limit(target, kind) ** 0.5)
@@ -47,7 +47,7 @@ def whole(kind: str, mode: str, *, end: int = 0, **options: object) -> Messages:
 
 
 def transparent_png(colour: int) -> Messages:
-    """The largest of 16 bits with a transparent colour, which every pixel has."""
+    """The largest allowed picture of 16 bits, in which every pixel has the transparent colour."""
     bytes_per_pixel = {0: 2, 2: 6}[colour]
 
     def messages(target: Target) -> Iterable[bytes]:
@@ -59,14 +59,14 @@ def transparent_png(colour: int) -> Messages:
 
 
 def animated_webp(target: Target) -> Iterable[bytes]:
-    """The largest canvas, drawn by an animation."""
+    """An animation on the largest allowed canvas."""
     side = int(limit(target, "WEBP") ** 0.5)
     frames = [Image.new("RGBA", (side, side), (shade, 0, 0, 128)) for shade in (0, 255)]
     yield post("/predict", saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True, method=0))
 
 
 def webp_of_chunks(target: Target) -> Iterable[bytes]:
-    """Sends as many empty chunks as the body holds, before a picture of 8 × 8."""
+    """Fill a body with empty chunks before a picture of 8 × 8 pixels."""
     picture = saved(Image.new("RGB", (8, 8)), "WEBP", lossless=True)[12:]
     flags = b"VP8X" + struct.pack("<II", 10, 0) + b"\7\0\0" * 2
     chunks = flags + (b"teSt" + bytes(4)) * ((target.body - 100) // 8) + picture
@@ -74,7 +74,7 @@ def webp_of_chunks(target: Target) -> Iterable[bytes]:
 
 
 def gif_of_one_pixel(target: Target) -> Iterable[bytes]:
-    """A frame of one pixel on the largest screen."""
+    """A frame of one pixel on the largest allowed screen."""
     side = int(target.pixels**0.5)
     data = saved(Image.new("P", (1, 1)), "GIF")
     yield post("/predict", data[:6] + struct.pack("<HH", side, side) + data[10:])
@@ -88,7 +88,7 @@ def tiff(*tags: tuple[int, int, int], content: bytes = b"") -> bytes:
 
 
 def many_tiles(target: Target) -> Iterable[bytes]:
-    """One pixel each, as many as the body holds; every one is said to be at the same place."""
+    """Tiles of one pixel each, as many as the body holds, all of which point to the same place."""
     count = target.body // 8 - 100
     start = len(tiff(*[(0, 0, 0)] * 5))
     tags = ((259, 1, 1), (322, 1, 1), (323, 1, 1), (324, count, start), (325, count, start + 4 * count))

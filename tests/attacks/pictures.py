@@ -22,7 +22,7 @@ def saved(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def png(width: int, height: int, *, bits: int = 8, colour: int = 2, data: bytes = b"", extra: bytes = b"") -> bytes:
-    """A PNG that says it is width × height, whatever it holds."""
+    """A PNG whose header says width × height, whatever follows."""
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     body = png_chunk(b"IHDR", header) + extra + png_chunk(b"IDAT", zlib.compress(data)) + png_chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
@@ -41,7 +41,7 @@ def jpeg_that_claims(width: int, height: int) -> bytes:
 
 
 def limit(target: Target, kind: str) -> int:
-    """Pixels that a picture of that kind may have."""
+    """Return how many pixels a picture of that kind may have."""
     return min(target.pixels, MAX_PIXELS_COPIED) if kind in ("WEBP", "AVIF") else target.pixels
 
 

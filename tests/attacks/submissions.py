@@ -41,7 +41,7 @@ def images(*entries: object, **fields: object) -> bytes:
 
 
 def filled(start: bytes, unit: bytes, end: bytes = b"") -> Callable[[Target], bytes]:
-    """`unit` as often as the body's limit allows, between `start` and `end`."""
+    """Repeat `unit` as often as the body's limit allows, between `start` and `end`."""
     return lambda target: start + unit * ((target.body - len(start) - len(end)) // len(unit)) + end
 
 

@@ -18,7 +18,7 @@ class Target:
 
     model: str
     side: int
-    """Of the model's input, in pixels."""
+    """Width and height of the model's input, in pixels."""
     labels: tuple[str, ...]
     body: int = 2**24
     head: int = 2**15
@@ -43,7 +43,7 @@ class Attack:
 
 
 def raw(*messages: bytes) -> Callable[[Target], Iterable[bytes]]:
-    """These bytes, whatever the target's limits are."""
+    """An attack of these bytes, whatever the target's limits are."""
     return lambda target: messages
 
 
@@ -63,7 +63,7 @@ def predict(body: bytes, *headers: str, query: str = "") -> Callable[[Target], I
 
 
 def answer_to(attack: Attack, target: Target, host: str, port: int, timeout: float = 60.0) -> bytes:
-    """Sends an attack, and reads the first answer whole; what was read if the connection ends before."""
+    """Send an attack and return the first answer, or as much of it as came before the connection ended."""
     messages = list(attack.messages(target))  # made before the service's clock for a request begins
     with socket.create_connection((host, port), timeout=timeout) as connection:
         for message in messages:
@@ -88,5 +88,5 @@ def _first_answer(connection: socket.socket) -> bytes:
 
 
 def status_of(answer: bytes) -> int:
-    """The status of an answer; 0 for none."""
+    """Return the status of an answer, 0 where there is none."""
     return int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else 0

@@ -1,4 +1,4 @@
-"""How large an image is above its base: unpacked, and compressed as a registry holds it."""
+"""The size of an image above its base: unpacked, and compressed as a registry holds it."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_the_default_profile_serves_within_its_limits(
 
 @dataclass
 class Prometheus:
-    """What the monitoring profile's Prometheus says of the service, once it has scraped it a few times."""
+    """The state of the monitoring profile's Prometheus once it has scraped the service a few times."""
 
     version: str = ""
     targets: list[str] = field(default_factory=list)

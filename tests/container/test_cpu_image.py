@@ -1,4 +1,4 @@
-"""The image that serves on CPUs: what is in it, how it starts, answers and ends, and what it makes of wrong bundles."""
+"""The image that serves on CPUs: its contents, its start, its answers, its shutdown, and wrong bundles."""
 
 from __future__ import annotations
 

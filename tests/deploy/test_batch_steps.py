@@ -1,4 +1,4 @@
-"""The steps of the Indexed Job, with a stand-in for the diagnosis itself; the real one is tried in containers."""
+"""The steps of the Indexed Job with a stand-in for the diagnosis; tests/container runs them with the real one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STEPS = Path(__file__).parents[2] / "deploy" / "kubernetes" / "batch"
 
 @pytest.fixture
 def batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for reports, and in the working directory a package `service` whose diagnosis says what it was asked."""
+    """The folder of reports, beside a package `service` whose diagnosis only writes down what it was asked."""
     package = tmp_path / "service"
     package.mkdir()
     package.joinpath("__main__.py").write_text(

@@ -1,4 +1,4 @@
-"""How pytest's report on the container tests becomes the tables of docs/deployment.md."""
+"""Pytest's report on the container tests becomes the tables of docs/deployment.md."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
 def stage(name: str) -> str:
-    """The lines of one stage, continuation lines joined."""
+    """Return the lines of one stage, with continuation lines joined."""
     for text in re.split(r"^(?=FROM )", DOCKERFILE.replace("\\\n", " "), flags=re.MULTILINE):
         if re.match(rf"FROM \S+ AS {name}$", text.splitlines()[0]):
             return text

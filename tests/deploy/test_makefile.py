@@ -48,7 +48,7 @@ def test_make_clean_leaves_what_people_made(tmp_path: Path) -> None:
 
 
 def test_every_ignored_product_is_cleaned_except_training_runs() -> None:
-    """What git ignores is what commands make."""
+    """Commands make the files that git ignores."""
     (recipe,) = re.findall(r"^clean:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     ignored = {line.rstrip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").split()}
     cleaned = set(recipe.split())

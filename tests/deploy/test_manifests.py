@@ -11,7 +11,7 @@ from tests.deploy.manifests import COMPOSE, KUBERNETES, MANIFESTS, ROOT, Documen
 
 
 def containers() -> Iterator[tuple[str, Document]]:
-    """Every container in every manifest, patches included."""
+    """Yield the place and the description of every container in every manifest, patches included."""
     for path in MANIFESTS:
         for document in read_documents(path):
             spec = document.get("spec", {})
@@ -87,7 +87,7 @@ def test_every_container_of_ours_is_restricted() -> None:
 
 
 def test_volumes_belong_to_a_group_of_the_service() -> None:
-    """Whoever wrote a claim's files, the service may read them: the kubelet gives the volume to that group."""
+    """The kubelet gives the volume to `fsGroup`, so that the service can read the claim's files whoever wrote them."""
     contexts = {name: pod["securityContext"] for name, pod in pods() if "securityContext" in pod}
     assert len(contexts) >= 3
     for name, context in contexts.items():
@@ -129,7 +129,7 @@ def test_every_probe_asks_a_path_that_exists() -> None:
 
 
 def test_no_probe_that_starts_a_container_again_asks_for_readiness() -> None:
-    """A folder that takes long to read, or a default model that is yet to come, would be a loop of restarts."""
+    """Otherwise a folder that takes long to read, or a missing default model, would restart the container for ever."""
     for name, container in containers():
         for probe in ("startupProbe", "livenessProbe"):
             if "httpGet" in container.get(probe, {}):
@@ -180,7 +180,7 @@ def test_kserve_gets_an_http_probe_a_cpu_limit_and_the_open_protocol() -> None:
 
 
 def test_bash_is_never_needed() -> None:
-    """The image's shell is no part of the contract: every command is in exec form."""
+    """Every command is in exec form, so that the image needs no shell."""
     for name, container in containers():
         for word in [*container.get("command", []), *container.get("args", [])]:
             assert word not in ("sh", "bash", "/bin/sh", "/bin/bash"), name

@@ -1,4 +1,4 @@
-"""What Prometheus, Grafana and the autoscaler look at is what the service counts."""
+"""Every metric that Prometheus, Grafana and the autoscaler ask for is one that the service exports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.programs import needs
 
 
 def metric_names(text: str) -> set[str]:
-    """Metrics of ours in a query language's text, without the suffixes that histograms and counters get."""
+    """Return our metrics in a text of queries, without the suffixes of histograms and counters."""
     found = re.findall(r"\bcontraflow_[a-z_]+\b", text)
     return {re.sub(r"_(total|bucket|sum|count|info)$", "", name) for name in found}
 

@@ -1,4 +1,4 @@
-"""A bundle's error on labelled images, through ONNX Runtime."""
+"""The error rate of a bundle on labelled images is measured through ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LABELS = Bundle.model_validate_json((RESNET20 / "bundle.json").read_text()).labe
 
 @pytest.fixture(scope="module")
 def photographs() -> Split:
-    """Two of every class, in the order of the bundle's labels."""
+    """Two photographs of every class, in the order of the bundle's labels."""
     names = tuple(f"{label}{number}.jpg" for label in LABELS for number in ("", "2"))
     images = [np.asarray(Image.open(ROOT / "tests/images" / name).convert("RGB")) for name in names]
     return Split(np.stack(images), np.repeat(np.arange(len(LABELS)), 2), names)

@@ -1,6 +1,6 @@
-"""Bundles written where there is no space: none that is half there, and the one that was there stays.
+"""Bundles written to a full disk: no half bundle is left, and the one that was there before stays.
 
-A disk is full by the limit that the system puts on the size of a file.
+A limit on the size of files stands for a full disk.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FULL = "cannot be written: File too large"
 
 
 def export(*arguments: str, size: int | None = None) -> subprocess.CompletedProcess[str]:
-    """`python -m export`, where no file can grow beyond `size` bytes."""
+    """Run `python -m export` where no file can grow beyond `size` bytes."""
     return subprocess.run(
         [sys.executable, "-m", "export", *arguments],
         cwd=ROOT,
@@ -34,7 +34,7 @@ def export(*arguments: str, size: int | None = None) -> subprocess.CompletedProc
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file under `folder`, hidden ones too."""
+    """Return the content of every file under `folder`, hidden files included."""
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 

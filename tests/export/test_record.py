@@ -1,4 +1,4 @@
-"""`python -m export record`: the record is measured from the bundle, and the bundle stays whole."""
+"""`python -m export record` measures statistics by the bundle's graphs, and leaves the rest of the bundle as it was."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of resnet20 that remembers nothing, as an imported bundle does not."""
+    """A copy of resnet20 without a record of its training images, like an imported bundle."""
     folder = tmp_path / "resnet20"
     shutil.copytree(ROOT / "models" / "bundles" / "resnet20", folder)
     (folder / "reference.npz").unlink()
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def photographs(times: int) -> Split:
-    """Two photographs of each class, `times` over, class by class."""
+    """Repeat two photographs of each class `times` times, class by class."""
     files = [ROOT / "tests" / "images" / f"{label}{number}.jpg" for label in LABELS for number in ("", "2")]
     images = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files]).repeat(times, axis=0)
     return Split(images, np.repeat(np.arange(10), 2 * times), ("",) * len(images))

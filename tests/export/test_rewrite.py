@@ -1,4 +1,4 @@
-"""A shipped bundle can be derived again from what it holds."""
+"""A shipped bundle can be rewritten from its own files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A graph that cannot be served is not written; a bundle that does not answer as its file did is not either."""
+"""A graph that cannot be served is not written, nor is a bundle whose answers differ from the imported file's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def imported(tmp_path: Path) -> ImportedModel:
 
 
 def whole(imported: ImportedModel, folder: Path) -> tuple[Bundle, dict[GraphName, ModelProto]]:
-    """A bundle as it is written, and its graphs."""
+    """A bundle's description and its graphs, as the exporter writes them."""
     bundle = bundle_of(imported, "stranger", folder)
     ready = prepare(imported.model, constants=imported.constants, logits=True)
     names: tuple[GraphName, ...] = get_args(GraphName)
@@ -39,7 +39,7 @@ def whole(imported: ImportedModel, folder: Path) -> tuple[Bundle, dict[GraphName
 
 
 def reshaped(shape: list[int]) -> Spoil:
-    """The last output goes through a Reshape to this shape."""
+    """Send the last output through a Reshape to this shape."""
 
     def spoil(model: ModelProto) -> None:
         graph = model.graph
@@ -55,7 +55,7 @@ def reshaped(shape: list[int]) -> Spoil:
 
 
 def without_a_kernel(model: ModelProto) -> None:
-    """An operator that nobody knows."""
+    """Give the last node an operator that no runtime has."""
     model.graph.node[-1].op_type = "Smelu"
 
 

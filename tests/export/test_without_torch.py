@@ -1,4 +1,4 @@
-"""Everything about an imported network works where torch is not installed: import, record, verify, evaluate."""
+"""An imported network needs no torch: it can be imported, recorded, verified and evaluated without it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ runpy.run_module("export", run_name="__main__")
 
 
 def export(*words: str | Path) -> str:
-    """The output of `python -m export …` in a Python that has no torch."""
+    """Return the output of `python -m export …` in a Python without torch."""
     done = subprocess.run(
         [sys.executable, "-c", BLOCKED, *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -43,7 +43,7 @@ def export(*words: str | Path) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle imported without torch, and images in the network's own size."""
+    """Import a bundle without torch, and write images of the network's own size."""
     folder = tmp_path_factory.mktemp("without_torch")
     (folder / "labels.txt").write_text("\n".join(LABELS))
     rng = np.random.default_rng(0)

@@ -18,14 +18,14 @@ LABELS = ("blue", "green", "red")
 
 
 def image(number: int, seed: int, side: int = 8) -> np.ndarray:
-    """uint8 [side, side, 3]: noise, brighter in the class's own channel."""
+    """Draw noise that is brighter in the class's own channel: uint8 [side, side, 3]."""
     pixels = np.random.default_rng((number, seed)).integers(0, 100, (side, side, 3))
     pixels[..., 2 - number] += 100
     return pixels.astype(np.uint8)
 
 
 def data_set(per_class: int = 8, side: int = 8) -> DataSet:
-    """In memory, the same images in both splits."""
+    """Return a data set in memory with the same images in both splits."""
     images = np.stack([image(number, seed, side) for number in range(3) for seed in range(per_class)])
     classes = np.repeat(np.arange(3), per_class)
     split = Split(images, classes, tuple(f"{LABELS[number]}/{at}.png" for at, number in enumerate(classes)))
@@ -33,7 +33,7 @@ def data_set(per_class: int = 8, side: int = 8) -> DataSet:
 
 
 def files(per_class: int = 2) -> dict[str, bytes]:
-    """The same data set as `train/<label>/<n>.png` and `test/<label>/<n>.png`."""
+    """Write the same data set as `train/<label>/<n>.png` and `test/<label>/<n>.png`."""
     found = {}
     for split in ("train", "test"):
         for number, label in enumerate(LABELS):
@@ -68,7 +68,7 @@ def write_zip(path: Path, content: dict[str, bytes]) -> Path:
 
 
 def cifar_batches(per_batch: int = 4) -> dict[str, bytes]:
-    """The files of the official CIFAR-10 Python archive, with few images and its ten labels."""
+    """Make the files of the official CIFAR-10 Python archive, with few images and its ten labels."""
     labels = [b"airplane", b"automobile", b"bird", b"cat", b"deer", b"dog", b"frog", b"horse", b"ship", b"truck"]
     found = {"batches.meta": {b"label_names": labels, b"num_cases_per_batch": per_batch, b"num_vis": 3072}}
     for at, name in enumerate([*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]):

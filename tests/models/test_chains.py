@@ -1,4 +1,4 @@
-"""Chains report each layer's gradient as finite differences would."""
+"""The gradients of chains are those that formulas give."""
 
 from __future__ import annotations
 

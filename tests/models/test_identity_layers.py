@@ -1,4 +1,4 @@
-"""He et al.'s construction, on networks with BatchNorm and without."""
+"""Identity layers change neither the function nor its gradients, with BatchNorm and without."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models.phenomena.identity import Measurement, compare, gradient_norms, meas
 
 
 def network(family: str, normalization: str = "batch") -> Network:
-    """With BatchNorm statistics that are not those of a fresh layer."""
+    """A network whose BatchNorm statistics differ from those of a fresh layer."""
     torch.manual_seed(0)
     made = Network(Architecture(family, 8, normalization=normalization))
     made.train()(torch.randn(16, 3, 16, 16) * 2 + 1)
@@ -36,7 +36,7 @@ def test_every_statement_of_section_5_holds_on_small_nets() -> None:
 
 
 def test_layers_that_are_no_identity_break_the_statements() -> None:
-    """The statements can fail: one identity block of the deep net is disturbed."""
+    """Disturb one identity block of the deep net, to show that the statements can fail."""
     comparisons = []
     for dtype in (torch.float64, torch.float32):
         shallow = network("plain").to(dtype)

@@ -1,4 +1,4 @@
-"""The networks are the paper's: their size, their shortcuts, their initialization."""
+"""The networks are those of the paper in size, shortcuts and initialization."""
 
 from __future__ import annotations
 

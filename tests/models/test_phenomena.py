@@ -1,6 +1,6 @@
-"""Every statement of docs/phenomena.md that needs no trained net, asserted on small instances of the same code.
+"""Statements of docs/phenomena.md that need no trained net hold on small instances of the same code.
 
-Margins are those of the page unless a test says why they are not.
+Bounds are those of the page, unless a test says why they are not.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def failing(statements: tuple[Statement, ...]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def laboratory() -> shattering.Measurement:
+def scalar_nets() -> shattering.Measurement:
     return shattering.measure(draws=20, shown=20, theorem_draws=3)
 
 
@@ -68,14 +68,14 @@ def test_batch_normalization_makes_the_scale_irrelevant_and_leaves_a_slow_growth
     assert failing(normalization.statements(measured)) == []
 
 
-def test_the_laboratory_shows_what_balduzzi_et_al_saw(laboratory: shattering.Measurement) -> None:
-    assert failing(shattering.statements(laboratory)) == []
+def test_the_scalar_nets_show_what_balduzzi_et_al_saw(scalar_nets: shattering.Measurement) -> None:
+    assert failing(shattering.statements(scalar_nets)) == []
 
 
-def test_without_centering_the_laboratory_would_refute_the_paper(laboratory: shattering.Measurement) -> None:
-    """A plant: the same statements on plain nets that are not centred must fail."""
+def test_without_centering_the_scalar_nets_would_refute_the_paper(scalar_nets: shattering.Measurement) -> None:
+    """The statements can fail: they must, on plain nets that are not centred."""
     wrong = derivatives(ScalarNet("plain", 24), draws=20)
-    planted = dataclasses.replace(laboratory, gradients=laboratory.gradients | {"24 layers, plain": wrong})
+    planted = dataclasses.replace(scalar_nets, gradients=scalar_nets.gradients | {"24 layers, plain": wrong})
     names = {statement.name for statement in shattering.statements(planted) if not statement.holds}
     assert {"residual_above_plain", "plain_is_white"} <= names
 
@@ -165,11 +165,11 @@ def test_a_failing_statement_is_the_commands_exit_status(tmp_path: Path, capsys:
     assert "claim does not hold: 0.5, asserted ≥ 1" in capsys.readouterr().out
 
 
-def test_figures_are_small_and_the_same_each_time(tmp_path: Path, laboratory: shattering.Measurement) -> None:
+def test_figures_are_small_and_the_same_each_time(tmp_path: Path, scalar_nets: shattering.Measurement) -> None:
     files = [tmp_path / name for name in ("a.svg", "b.svg")]
     with style.drawing():
         for file in files:
-            shattering.draw(laboratory).savefig(file, metadata={"Date": None})
+            shattering.draw(scalar_nets).savefig(file, metadata={"Date": None})
     assert files[0].read_bytes() == files[1].read_bytes()
     assert files[0].stat().st_size < 150_000
 

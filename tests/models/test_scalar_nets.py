@@ -1,4 +1,4 @@
-"""The one-dimensional laboratory computes what it says."""
+"""The derivatives and correlations of nets from R to R are what the definitions say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training: the same seed gives the same weights, killed or not."""
+"""Training with the same seed gives the same weights, interrupted or not."""
 
 from __future__ import annotations
 

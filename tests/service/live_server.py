@@ -22,7 +22,7 @@ from service.settings import Settings
 
 
 class LiveServer:
-    """An address to talk to, and the parts behind it to look at."""
+    """A running service: its address to send requests to, and its parts to look at."""
 
     def __init__(self, server: Server, state: Any, host: str, port: int) -> None:
         self.server = server
@@ -43,9 +43,9 @@ class LiveServer:
 
 @contextmanager
 def running(bundles: Path, *, loaded: bool = True, **settings: Any) -> Iterator[LiveServer]:
-    """A server over `bundles`, once every forward graph is ready or failed; ended and joined afterwards.
+    """Run a server over `bundles`, and end it afterwards.
 
-    With `loaded` false it is not waited for the graphs.
+    Unless `loaded` is false, every forward graph is ready or has failed when the context begins.
     """
     chosen = Settings(bundles=bundles, http_port=0, **{"bundle_poll_seconds": 0, "run_threads": 1, **settings})
     gateway = create_app(chosen)
@@ -68,7 +68,7 @@ def running(bundles: Path, *, loaded: bool = True, **settings: Any) -> Iterator[
 
 
 def wait_until(condition: Any, seconds: float = 10.0) -> None:
-    """Looks again and again until `condition()` holds; fails if it never does."""
+    """Look again and again until `condition()` holds, and fail if it never does."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never came about"
@@ -76,7 +76,7 @@ def wait_until(condition: Any, seconds: float = 10.0) -> None:
 
 
 class Gate(logging.Handler):
-    """Whatever thread logs certain words waits here until it is released."""
+    """A log handler at which the thread that logs certain words waits until it is released."""
 
     def __init__(self, words: str) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Gate(logging.Handler):
         self.reached = threading.Event()
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """In place of `emit`, around which the handler is locked: other threads would wait too."""
+        """Wait here and not in `emit`, around which the handler is locked: other threads would wait too."""
         if self._words in record.getMessage() and not self._released.is_set():
             self.reached.set()
             self._released.wait(60)
@@ -97,7 +97,7 @@ class Gate(logging.Handler):
 
 @contextmanager
 def held_at(words: str) -> Iterator[Gate]:
-    """The loader waits where it logs `words`, until it is released or the context ends."""
+    """Hold the loader where it logs `words`, until it is released or the context ends."""
     gate, log = Gate(words), logging.getLogger("contraflow.bundles")
     level = log.level
     log.addHandler(gate)
@@ -112,7 +112,7 @@ def held_at(words: str) -> Iterator[Gate]:
 
 @contextmanager
 def held_start(bundles: Path, words: str, **settings: Any) -> Iterator[tuple[LiveServer, Gate]]:
-    """A server whose loader waits where it logs `words` at the start."""
+    """Run a server whose loader is held where it logs `words` at the start."""
     with held_at(words) as gate, running(bundles, loaded=False, **settings) as server:
         try:
             assert gate.reached.wait(60)

@@ -1,4 +1,4 @@
-"""HTTP as bytes, for what no client's library would send."""
+"""HTTP as bytes, for requests that no client library would send."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLOSE = "Connection: close"
 
 @dataclass(frozen=True)
 class RawAnswer:
-    """One answer; `headers` by their names in small letters."""
+    """One answer; the names of `headers` are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -23,7 +23,7 @@ class RawAnswer:
 
 
 def post(body: bytes, *headers: str, path: str = "/predict", version: str = "1.1") -> bytes:
-    """A POST with its length."""
+    """Return a POST with its Content-Length."""
     return head("POST " + path, f"Content-Length: {len(body)}", *headers, version=version) + body
 
 
@@ -36,13 +36,13 @@ def head(line: str, *headers: str, version: str = "1.1", host: str = "Host: loca
 
 
 def chunked(body: bytes, size: int = 50) -> bytes:
-    """A body in chunks."""
+    """Return a body in chunks, with its last chunk."""
     pieces = [body[start : start + size] for start in range(0, len(body), size)]
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
 
 def talk(server: LiveServer, messages: Iterable[bytes], *, shut: bool = False) -> list[RawAnswer]:
-    """Sends `messages` one by one, then reads all answers to the end of the connection, and nothing but answers."""
+    """Send `messages` one by one, then read answers, and nothing else, to the end of the connection."""
     with socket.create_connection((server.host, server.port), timeout=30) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with suppress(OSError):  # refused before it was all sent
@@ -62,7 +62,7 @@ def read_answers(connection: socket.socket) -> list[RawAnswer]:
 
 
 def read_one(connection: socket.socket) -> RawAnswer:
-    """The next answer, of a server that sends nothing unasked."""
+    """Read the next answer of a server that sends nothing unasked."""
     received = connection.recv(2**16)
     while b"\r\n\r\n" not in received or not _is_whole(received):
         data = connection.recv(2**16)
@@ -79,7 +79,7 @@ def _is_whole(received: bytes) -> bool:
 
 
 def parse(received: bytes) -> list[RawAnswer]:
-    """All final answers in `received`; fails if anything else is there."""
+    """Return all final answers in `received`, and fail if anything else is there."""
     answers: list[RawAnswer] = []
     while received:
         start, separator, rest = received.partition(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Settings by variables and flags."""
+"""Settings from environment variables and command-line flags."""
 
 from __future__ import annotations
 

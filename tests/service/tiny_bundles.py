@@ -1,4 +1,4 @@
-"""Bundles small enough to be made in a test: a linear classifier of the mean colour, or a slow one."""
+"""Bundles small enough to be written in a test: a linear classifier of the mean colour, made slow if wanted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write_bundle(
     fails_on_white: bool = False,
     **overrides: Any,
 ) -> Path:
-    """A bundle whose logits are 10 × the mean colour + `bias`, so that a red picture is "red".
+    """Write a bundle whose logits are 10 × the mean colour + `bias`, so that a red picture is "red".
 
     `rounds` matrix products are run besides, for a run that takes time and can be stopped between
     them; with `fails_on_white` the graph fails on a batch that holds a white picture.
@@ -81,7 +81,7 @@ def _classifier(size: int, bias: tuple[float, ...], rounds: int, fails_on_white:
 
 
 def _add_work(nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], rounds: int) -> str:
-    """`rounds` products with a 256 × 256 matrix (a permutation, so nothing over- or underflows), per image."""
+    """Add `rounds` products per image with a 256 × 256 permutation, so that nothing over- or underflows."""
     permutation = np.eye(256, dtype=np.float32)[::-1].copy()
     constants.append(numpy_helper.from_array(permutation, "permutation"))
     constants.append(numpy_helper.from_array(np.ones((1, 256, 256), np.float32), "ones"))
@@ -101,7 +101,7 @@ def _add_work(nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], ro
 
 
 def _add_refusal_of_white(nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], mean: str) -> str:
-    """A Gather whose index leaves its table when the darkest channel of some picture is 1, which is white."""
+    """Add a Gather whose index is out of range if some picture's darkest channel is 1, that is, if it is white."""
     constants.append(numpy_helper.from_array(np.zeros(1, np.float32), "table"))
     constants.append(numpy_helper.from_array(np.array([1], np.int64), "channel_axis"))
     constants.append(numpy_helper.from_array(np.array(0.999, np.float32), "almost_white"))

@@ -1,4 +1,4 @@
-"""The last step: wait until every shard's report is there, then make one of them, with its page."""
+"""The last step of the batch job: wait for every shard's report, then merge them into one, with its page."""
 
 from __future__ import annotations
 

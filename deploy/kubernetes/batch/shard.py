@@ -1,4 +1,4 @@
-"""One pod of the Indexed Job: diagnose a shard, and let its report appear only once it is whole.
+"""One pod of the Indexed Job: diagnose a shard, and publish its report only once it is whole.
 
 Kubernetes may start an index again, and for a moment even run it twice. Each attempt writes to a table of its
 own; the finished one takes the shard's name in one step, so the last to finish is counted, and only once.

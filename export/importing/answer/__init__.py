@@ -1,1 +1,1 @@
-"""What a file's scores mean: judged by its graph and by its numbers, and made logits for the engine."""
+"""From a file's scores to logits: choosing the tensor, judging what it means, and holding the bundle to it."""

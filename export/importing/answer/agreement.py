@@ -1,4 +1,4 @@
-"""A graph is held to what the file answers: once its batch is freed, and at the end as a bundle."""
+"""Comparison with the file's own answer: once after its batch is freed, and at the end for the whole bundle."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from onnx import ModelProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from export.graph.errors import UnsupportedGraph, one_line
-from export.importing.answer.answer import softmax
+from export.importing.answer.judgement import softmax
+from export.tracing.freeing import ADVICE
 
-Array = NDArray[Any]
-Evaluator = Callable[[Array], Array]
+Evaluator = Callable[[NDArray[Any]], NDArray[Any]]
 
 TOLERANCE = 1e-4
-ORDINARY_LOGIT = 10.0  # beyond it, rounding of the logits shows in probabilities
+ORDINARY_LOGIT = 10.0  # the rounding of larger logits shows in the probabilities
 SEED = 0
 
 
@@ -27,16 +27,16 @@ SEED = 0
 class Reference:
     """The file's own answer: `probabilities` float64 [M, K] of `images`, the bundle's `input` [M, …].
 
-    Rows of NaN are of images to which the file has no answer. `tolerance` is what the file's own
-    rounding of its probabilities comes to, at least 1e-4.
+    Rows of NaN belong to images for which the file has no finite answer. `tolerance` is the largest difference that
+    the file's own rounding of its probabilities explains, at least 1e-4.
     """
 
     images: NDArray[np.float32]
     probabilities: NDArray[np.float64]
     tolerance: float = TOLERANCE
 
-    def require(self, logits: Array, batch: int) -> None:
-        """Compare softmax(`logits`), of all images, with the file's own answer.
+    def require(self, logits: NDArray[Any], batch: int) -> None:
+        """Compare softmax(`logits`) [M, K] of all images with the file's own answer.
 
         Raises UnsupportedGraph where they differ.
         """
@@ -52,9 +52,10 @@ class Reference:
 
 
 def evaluator(model: ModelProto) -> Evaluator:
-    """The graph as a function of its input: by ONNX Runtime where it is installed and knows the graph, else onnx's.
+    """Return the graph as a function of its input, run by ONNX Runtime, else by onnx's reference evaluator.
 
-    Raises whatever either raises for a graph that does not run; here, where its types contradict each other.
+    The evaluator is used where ONNX Runtime is not installed or lacks an operator. Raises whatever either raises
+    for a graph that does not run.
     """
     name = model.graph.input[0].name
     if find_spec("onnxruntime") is not None:
@@ -72,13 +73,13 @@ def evaluator(model: ModelProto) -> Evaluator:
         except InvalidGraph:
             raise
         except Exception:
-            pass  # operators newer than this runtime, or without a kernel here; onnx knows its own
+            pass  # an operator is newer than this runtime, or has no kernel here; onnx's evaluator may know it
     reference = ReferenceEvaluator(model)
     return lambda images: np.asarray(next(iter(reference.run(None, {name: images}))))
 
 
 def own_scores(file: ModelProto, images: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Ask the graph of the file about `images`: scores [M, K], at the batch it was exported for, else one by one.
+    """Return the file's own scores [M, K] of `images`, run at the batch it was exported for, else one by one.
 
     Raises UnsupportedGraph where it does not run.
     """
@@ -97,9 +98,9 @@ def own_scores(file: ModelProto, images: NDArray[np.float32]) -> NDArray[np.floa
 
 
 def require_same_answers(baked: ModelProto, freed: ModelProto, batch: int) -> None:
-    """Run twice the baked batch through `freed` and, in two parts, through `baked`.
+    """Run twice the baked batch through `freed`, and in two halves through `baked`, and compare.
 
-    Raises UnsupportedGraph where a sample's answer differs by more than 1e-4 of the largest.
+    Raises UnsupportedGraph where a sample's answer differs by more than 1e-4 of the largest answer.
     """
     sizes = [dimension.dim_value for dimension in baked.graph.input[0].type.tensor_type.shape.dim]
     images = np.random.default_rng(SEED).standard_normal((2 * batch, *sizes[1:])).astype(np.float32)
@@ -112,6 +113,3 @@ def require_same_answers(baked: ModelProto, freed: ModelProto, batch: int) -> No
     scale = max(1.0, float(np.abs(expected).max(initial=0)))
     if found.shape != expected.shape or not np.allclose(found, expected, rtol=0, atol=TOLERANCE * scale):
         raise UnsupportedGraph(f"the graph mixes its {batch} samples; {ADVICE}")
-
-
-ADVICE = "export the model with a free batch axis"

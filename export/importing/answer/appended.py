@@ -1,4 +1,4 @@
-"""Nodes and constants written behind a stranger's graph, under names that it does not use."""
+"""Nodes and constants that are added behind a file's graph, under names that the graph does not use."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-Array = NDArray[Any]
-
 
 class Appended:
-    """Nodes and constants for the end of `model`; none is added until `to` is called."""
+    """Collects nodes and constants for the end of `model`; the model changes only in the copy that `to` returns."""
 
     def __init__(self, model: ModelProto) -> None:
         graph = model.graph
@@ -22,21 +20,21 @@ class Appended:
         while any(name.startswith(f"{self._stem}/") for name in self.known):
             self._stem += "_"
         self.nodes: list[NodeProto] = []
-        self.constants: dict[str, Array] = {}
+        self.constants: dict[str, NDArray[Any]] = {}
 
     def op(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """Add one node and return its output."""
+        """Add one node and return the name of its output."""
         return self.ops(operator, inputs, 1, **attributes)[0]
 
     def ops(self, operator: str, inputs: tuple[str, ...], outputs: int, **attributes: Any) -> list[str]:
-        """Add one node of several outputs and return them."""
+        """Add one node with several outputs and return their names."""
         stem = f"{self._stem}/{operator}_{len(self.nodes)}"
         names = [stem] if outputs == 1 else [f"{stem}:{index}" for index in range(outputs)]
         self.nodes.append(helper.make_node(operator, inputs, names, stem, **attributes))
         return names
 
     def constant(self, value: Any) -> str:
-        """Add a constant: floats as float32, integers as int64."""
+        """Add a constant, floats as float32 and integers as int64, and return its name."""
         array = np.asarray(value)
         array = array.astype(np.float32 if np.issubdtype(array.dtype, np.floating) else np.int64)
         name = f"{self._stem}/constant_{len(self.constants)}"
@@ -44,7 +42,7 @@ class Appended:
         return name
 
     def readable(self, output: str) -> bool:
-        """True where every tensor that `output` depends on is one of the model's or added here."""
+        """Tell whether every tensor that `output` depends on is in the model or was added here."""
         made = {name: node for node in self.nodes for name in node.output}
         open_names, seen = [output], set[str]()
         while open_names:
@@ -57,7 +55,7 @@ class Appended:
         return True
 
     def to(self, model: ModelProto) -> ModelProto:
-        """A copy of `model` with the nodes and constants at its end."""
+        """Return a copy of `model` with the nodes and constants at its end."""
         copy = ModelProto()
         copy.CopyFrom(model)
         copy.graph.node.extend(self.nodes)

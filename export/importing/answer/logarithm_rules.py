@@ -1,7 +1,7 @@
-"""ln y by the operator that makes y: one small function each, as `Logarithms.of` asks for it.
+"""Rules for ln y, one for each operator that makes y; `Logarithms.of` applies them.
 
-Each gets the node and whether ln is wanted `exact` or up to one number per sample, and returns the
-tensor of the logarithm, None where its operands are not known to be positive.
+A rule gets the node, and whether the logarithm is wanted `exact` or only up to one number per sample. It returns
+the tensor of the logarithm, or None where the operands are not known to be positive.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def softmax(logs: Logarithms, node: Node, exact: bool) -> str | None:
 
 
 def exponential(logs: Logarithms, node: Node, exact: bool) -> str | None:
-    """x of eˣ; without what was subtracted of every sample's scores against overflow."""
+    """ln eˣ = x, without the largest score, which some graphs subtract from x against overflow."""
     x = node.inputs[0]
     while not exact and (shift := logs.producers.get(x)) is not None and shift.operator == "Sub":
         if not logs.is_per_sample(shift.inputs[1]) or logs.graph.shape(shift.inputs[0]) != logs.graph.shape(x):
@@ -60,7 +60,7 @@ def reciprocal(logs: Logarithms, node: Node, exact: bool) -> str | None:
 
 
 def product(logs: Logarithms, node: Node, exact: bool) -> str | None:
-    """A sum, or a difference for a quotient; without a factor that is common to a sample."""
+    """ln(a·b) = ln a + ln b and ln(a/b) = ln a − ln b, without a factor that all classes of a sample share."""
     sum_of = "Add" if node.operator == "Mul" else "Sub"
     a, b = node.inputs
     if not exact and logs.is_common(b):
@@ -72,7 +72,7 @@ def product(logs: Logarithms, node: Node, exact: bool) -> str | None:
 
 
 def difference(logs: Logarithms, node: Node, exact: bool) -> str | None:
-    """ln(x − 0), and ln(1 − x)."""
+    """ln(x − 0) and ln(1 − x)."""
     if logs.is_zero(node.inputs[1]):
         return logs.alone(node.inputs[0], node, exact)
     same_shape = logs.graph.shape(node.inputs[1]) == logs.graph.shape(node.outputs[0])
@@ -80,7 +80,7 @@ def difference(logs: Logarithms, node: Node, exact: bool) -> str | None:
 
 
 def sum_of_all(logs: Logarithms, node: Node, exact: bool) -> str | None:
-    """ln(a + b + …), or of their mean; of one alone where the others are zeros."""
+    """ln(a + b + …) or ln of their mean; ln of the only term that is not zero."""
     terms = [name for name in node.inputs if not logs.is_zero(name)]
     if len(terms) == 1 and (node.operator != "Mean" or not exact):
         return logs.alone(terms[0], node, exact)
@@ -94,7 +94,7 @@ def sum_of_all(logs: Logarithms, node: Node, exact: bool) -> str | None:
 
 
 def _sum_of_two(logs: Logarithms, a: str, b: str) -> str:
-    """ln(eᵃ + eᵇ) from the larger of the two, so that nothing overflows."""
+    """Return ln(eᵃ + eᵇ) = m + ln(eᵃ⁻ᵐ + eᵇ⁻ᵐ) with the larger m of the two, so that nothing overflows."""
     op = logs.added.op
     largest = op("Max", a, b)
     parts = (op("Exp", op("Sub", part, largest)) for part in (a, b))
@@ -102,7 +102,7 @@ def _sum_of_two(logs: Logarithms, a: str, b: str) -> str:
 
 
 def selected(logs: Logarithms, node: Node, exact: bool) -> str | None:
-    """ln of what is taken of two; zeros in the place of what is left out are `floored`."""
+    """ln of either of two, as `Where` selects; the logarithm of a constant of zeros is `floored`."""
     condition, *parts = node.inputs
     found = [logs.floored(name) if logs.is_zero(name) else logs.of(name, exact=True) for name in parts]
     present = [part for part in found if part is not None]
@@ -110,7 +110,7 @@ def selected(logs: Logarithms, node: Node, exact: bool) -> str | None:
 
 
 def reduced(logs: Logarithms, node: Node, exact: bool) -> str | None:
-    """ln Σ over an axis, of the mean over it, or of its extremum."""
+    """ln of a sum, mean, maximum or minimum over axes."""
     inner = logs.of(node.inputs[0], exact=True)
     if inner is None:
         return None
@@ -131,7 +131,7 @@ def joined(logs: Logarithms, node: Node, exact: bool) -> str | None:
 
 
 def clipped(logs: Logarithms, node: Node, exact: bool) -> str | None:
-    """ln x between the logarithms of the bounds, or without those that no probability reaches."""
+    """ln x clipped to the logarithms of the bounds; a bound that no probability reaches is left out."""
     bounds = [logs.graph.constants.get(name) for name in node.inputs[1:] if name]
     if any(bound is None for bound in bounds):
         return None
@@ -148,14 +148,14 @@ def clipped(logs: Logarithms, node: Node, exact: bool) -> str | None:
 
 
 def extremum(logs: Logarithms, node: Node, exact: bool) -> str | None:
-    """ln of the largest or least of several is that of their logarithms."""
+    """ln max(a, b, …) = max(ln a, ln b, …), and so for the minimum."""
     parts = [logs.of(name, exact=True) for name in node.inputs if not logs.is_zero(name) or node.operator == "Min"]
     present = [part for part in parts if part is not None]
     return logs.added.op(node.operator, *present) if len(present) == len(parts) else None
 
 
 def unit_sum(logs: Logarithms, node: Node, exact: bool) -> str | None:
-    """x/‖x‖₁ = x/Σx."""
+    """ln(x/‖x‖₁) = ln x − ln Σx."""
     axis = node.attribute("axis", -1)
     if node.attribute("p", 2) != 1:
         return None

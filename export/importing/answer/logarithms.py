@@ -1,10 +1,10 @@
-"""Logarithms of the tensors that end a classifier: logits, out of probabilities.
+"""Logits from probabilities: logarithms of the tensors at the end of a classifier.
 
-softmax(ln p) = p wherever p sums to 1, so ln p are logits of a network that answers probabilities,
-and −ln p of the label is the loss. Taken of the probabilities themselves a logarithm loses what
-lies below float32's range; where a graph is plain it is read off instead: ln exp(x) is x, ln of a
-product is a sum, and ln softmax(z) is z less one number per sample, which no softmax sees. Those
-numbers are left out (`scores`) unless an operator behind them would tell them apart (`exact`).
+softmax(ln p) = p where p sums to 1, so ln p are logits of a network that answers probabilities, and −ln p of the
+label is the loss. The logarithm of a float32 probability loses whatever lies below float32's range. Where the
+graph is plain, the logarithm is derived from it instead: ln exp(x) is x, ln of a product is a sum, and ln
+softmax(z) is z minus one number per sample, which a softmax does not change. Such numbers are left out (`scores`)
+unless an operator behind them makes them count (`exact`).
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from export.importing.answer.appended import Appended
 from export.importing.answer.logarithm_rules import RULES
 
 SMALLEST = float(np.finfo(np.float32).tiny)
-"""Probabilities below it count as so much: ln 0 has no gradient, and kernels flush what is smaller to 0."""
+"""Smallest probability that is told from 0: ln 0 has no gradient, and kernels flush smaller numbers to 0."""
 
 PASSED = {"Identity", "Dropout", "Cast", "Relu"}
-"""They leave a positive number as it is."""
+"""Operators that do not change a positive number."""
 SHAPED = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"}
 MOVED = SHAPED | {"Slice", "Gather", "Expand"}
 FACTORS = {"Mul", "Div"}
 DEEPEST = 50
-"""Nodes behind which no form of a probability is looked for any more."""
+"""Largest number of nodes between the output and a form of probability that is still found."""
 
 
 class Logarithms:
-    """Logarithms of `graph`'s tensors, added to `added` where they are asked for."""
+    """Finds logarithms of `graph`'s tensors, and adds their nodes to `added`."""
 
     def __init__(self, graph: Graph, added: Appended) -> None:
         self.graph, self.added = graph, added
@@ -39,7 +39,7 @@ class Logarithms:
         self._depth = 0
 
     def unshaped(self, tensor: str) -> str:
-        """The tensor of the same numbers, sample by sample in the same order, before anything gave it its shape."""
+        """Return the tensor of the same numbers in the same order before anything reshaped it."""
         while (node := self.producers.get(tensor)) is not None and node.operator in SHAPED | {"Identity", "Dropout"}:
             shape = self.graph.shape(node.inputs[0])
             in_order = node.operator != "Transpose" or sum(size != 1 for size in shape) == 2
@@ -49,21 +49,21 @@ class Logarithms:
         return tensor
 
     def scores(self, tensor: str) -> str | None:
-        """ln(tensor) up to one number per sample, of the tensor's shape; None where no rule leads to it."""
+        """Return ln(tensor), of the tensor's shape, up to one number per sample; None where no rule leads to it."""
         return self._readable(self.of(tensor, exact=False))
 
     def exact(self, tensor: str) -> str | None:
-        """ln(tensor) itself; None where no rule leads to it."""
+        """Return ln(tensor) itself; None where no rule leads to it."""
         return self._readable(self.of(tensor, exact=True))
 
     def floored(self, tensor: str) -> str:
-        """ln(max(tensor, 1.2e-38)): right for any tensor of probabilities, its gradient exact above that."""
+        """Return ln(max(tensor, 1.2e-38)), for any tensor of probabilities; its gradient is exact above that."""
         return self.added.op("Log", self.added.op("Max", tensor, self.added.constant(SMALLEST)))
 
     def logits(self, tensor: str) -> str | None:
-        """Logits behind `tensor`, a LogSoftmax or the Log of plain probabilities, whose softmax is the same.
+        """Return simpler logits with the same softmax where `tensor` is a LogSoftmax or the Log of probabilities.
 
-        None where `tensor` is neither.
+        Returns None where it is neither.
         """
         node = self.producers.get(tensor)
         if node is None:
@@ -76,7 +76,7 @@ class Logarithms:
         return self.scores(node.inputs[0]) if node.operator == "Log" else None
 
     def behind(self, tensor: str, passed: Collection[str]) -> Node | None:
-        """The node that makes `tensor`, or the first before those of `passed` that do no more than change it."""
+        """Return the node that makes `tensor`, looking through nodes whose operators are in `passed`."""
         node = self.producers.get(tensor)
         while node is not None and node.operator in passed:
             sources = [name for name in node.inputs if name and name not in self.graph.constants]
@@ -86,20 +86,20 @@ class Logarithms:
         return node
 
     def complement(self, tensor: str) -> str | None:
-        """ln(1 − tensor); None where no rule leads to it."""
+        """Return ln(1 − tensor); None where no rule leads to it."""
         return self._readable(self.complement_of(tensor))
 
     def is_plain(self, tensor: str) -> bool:
-        """True where a Softmax makes `tensor`, and only its shape changes behind it."""
+        """Tell whether a Softmax makes `tensor`, with nothing but reshapes behind it."""
         last = self.behind(tensor, PASSED | SHAPED)
         return last is not None and last.operator == "Softmax"
 
     def _readable(self, tensor: str | None) -> str | None:
-        """None for what folding made, which the file's own graph does not have."""
+        """Return the tensor, or None where it needs one that only folding made and the model does not hold."""
         return tensor if tensor is not None and self.added.readable(tensor) else None
 
     def complement_of(self, tensor: str) -> str | None:
-        """`complement`, as the rules ask for it."""
+        """Return ln(1 − tensor) for the rules, readable or not."""
         node = self.producers.get(tensor)
         if node is None:
             return None
@@ -113,12 +113,12 @@ class Logarithms:
         return None
 
     def is_per_sample(self, tensor: str) -> bool:
-        """True where `tensor` depends on the image and holds one number for every sample."""
+        """Tell whether `tensor` depends on the image and holds one number per sample."""
         shape = self.graph.shape(tensor)
         return tensor not in self.graph.constants and batch_axis(shape) is not None and per_sample_size(shape) == 1
 
     def of(self, tensor: str, exact: bool) -> str | None:
-        """`exact` or `scores`, as the rules ask for their operands."""
+        """Return ln(tensor) for the rules, `exact` or up to one number per sample, readable or not."""
         key = tensor, exact
         if key not in self._known and self._depth < DEEPEST:
             self._depth += 1
@@ -127,7 +127,7 @@ class Logarithms:
         return self._known.get(key)
 
     def alone(self, tensor: str, node: Node, exact: bool) -> str | None:
-        """ln of the one operand that matters, where `node` does not repeat it."""
+        """Return ln of the one operand that matters, where `node` does not broadcast it."""
         return self.of(tensor, exact) if self.graph.shape(tensor) == self.graph.shape(node.outputs[0]) else None
 
     def _found(self, tensor: str, exact: bool) -> str | None:
@@ -148,35 +148,35 @@ class Logarithms:
         return rule(self, node, exact) if rule else None
 
     def moved(self, node: Node, source: str, tensor: str) -> str:
-        """`source` rearranged as `node` rearranges its operand."""
+        """Return `source` rearranged as `node` rearranges its operand into `tensor`."""
         given = {name: value for name, value in node.attributes.items() if value is not None}
         made = self.added.ops(node.operator, (source, *node.inputs[1:]), len(node.outputs), **given)
         return made[node.outputs.index(tensor)]
 
     def covers_classes(self, node: Node) -> bool:
-        """True where a Softmax runs over all numbers of a sample: what it subtracts is then one number per sample."""
+        """Tell whether a Softmax runs over all numbers of a sample, and so subtracts one number per sample."""
         shape = self.graph.shape(node.inputs[0])
         axis = shape[node.attribute("axis", -1)]
         return isinstance(axis, int) and batch_axis(shape) is not None and per_sample_size(shape) == axis
 
     def is_common(self, factor: str) -> bool:
-        """True for a factor that is the same for all classes of a sample, and positive as far as is known."""
+        """Tell whether a factor is the same for all classes of a sample, and positive where it is constant."""
         value = self.graph.constants.get(factor)
         if value is None:
             return self.is_per_sample(factor)
         return value.size == 1 and bool((value > 0).all())
 
     def is_one(self, tensor: str) -> bool:
-        """True for a constant of ones."""
+        """Tell whether `tensor` is a constant of ones."""
         value = self.graph.constants.get(tensor)
         return value is not None and bool((value == 1).all())
 
     def is_zero(self, tensor: str) -> bool:
-        """True for a constant of zeros."""
+        """Tell whether `tensor` is a constant of zeros."""
         value = self.graph.constants.get(tensor)
         return value is not None and not value.any()
 
     def at_most_one(self, tensor: str) -> bool:
-        """True for what a Softmax or Sigmoid gives."""
+        """Tell whether a Softmax or Sigmoid makes `tensor`."""
         node = self.behind(tensor, PASSED | MOVED)
         return node is not None and node.operator in ("Softmax", "Sigmoid")

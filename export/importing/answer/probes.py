@@ -1,12 +1,10 @@
-"""Pictures that a stranger's classifier is asked about before its file is believed.
+"""Images on which a file is run to see what its scores mean and that the bundle gives the same.
 
-They are drawn so that a network answers differently to them, and far from its usual range too: noise,
-soft blots, flat colours, faint contrast.
+They are chosen so that a network answers differently to them, and beyond its usual range too: noise, large blots,
+flat colours, faint contrast.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +12,14 @@ from numpy.typing import NDArray
 from service.contract.bundle_schema import InputSpec
 from service.images.preprocess import normalise
 
-Array = NDArray[Any]
-
 SEED = 20
 BLOTS = 4
 SCALES = (1.0, 4.0)
-"""Standard deviations of the noise that is no picture, in the network's own input."""
+"""Standard deviations of the noise that no picture gives, in multiples of the mean absolute network input."""
 
 
 def pictures(spec: InputSpec) -> NDArray[np.uint8]:
-    """uint8 [n, height, width, channels]."""
+    """Return the images as pixels, uint8 [n, height, width, channels]."""
     draw = np.random.default_rng(SEED)
     shape = (spec.height, spec.width, spec.channels)
     flat = [np.full(shape, value, np.uint8) for value in (0, 128, 255)]
@@ -36,7 +32,7 @@ def pictures(spec: InputSpec) -> NDArray[np.uint8]:
 
 
 def probes(spec: InputSpec, *, bytes_only: bool = False) -> NDArray[np.float32]:
-    """The tensor `input` of all pictures and, unless `bytes_only`, of noise beyond what pictures can be."""
+    """Return the tensor `input` of all pictures and, unless `bytes_only`, of noise that no picture gives."""
     seen = normalise(pictures(spec), spec)
     if bytes_only:
         return seen

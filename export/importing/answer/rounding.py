@@ -1,7 +1,7 @@
-"""Some files round at their very end: their answer is in half precision, or in 8 bits.
+"""Rounding at the very end of a file, whose answer is then in half precision or in 8 bits.
 
-Rounding has no gradient, and the engine computes in float32; so the answer is taken before it, and
-the file's own may differ by as much as the rounding.
+Rounding has no gradient, and the engine computes in float32. So the answer is taken before the rounding, and may
+differ from the file's own by as much as that.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
+from export.graph.edits import keep_only
 from export.graph.graph import STANDARD, stored_tensors
-from export.standard.ends import keep_only
 
 FLOATS = {
     TensorProto.FLOAT: ("float32", 0.0),
@@ -21,14 +21,14 @@ FLOATS = {
     TensorProto.FLOAT16: ("float16", 2e-3),
     TensorProto.BFLOAT16: ("bfloat16", 2e-2),
 }
-"""Name, and how far probabilities may be off for it: four times half a unit in the last place."""
+"""Element type → its name, and the error of probabilities in it: four times half a unit in the last place."""
 PASSED = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Dropout", "Slice", "Gather"}
 PASSED |= {"Softmax", "LogSoftmax"}
 
 
 @dataclass(frozen=True)
 class Unrounded:
-    """`model` without its answer's rounding, which moves probabilities by `tolerance` at most; `notes` say so."""
+    """A model without the rounding of its answer, which moves probabilities by `tolerance` at most, and notes."""
 
     model: ModelProto
     tolerance: float = 0.0
@@ -36,7 +36,7 @@ class Unrounded:
 
 
 def without_rounding(model: ModelProto, output: str) -> Unrounded:
-    """The casts and quantizations among the last nodes are taken out, where only those with a Softmax are behind."""
+    """Return `model` without the casts and quantizations among its last nodes (see `_last`)."""
     copy = ModelProto()
     copy.CopyFrom(model)
     values = stored_tensors(copy.graph)
@@ -65,7 +65,7 @@ def without_rounding(model: ModelProto, output: str) -> Unrounded:
 
 
 def _last(model: ModelProto, output: str) -> Iterator[NodeProto]:
-    """The nodes from `output` backwards for as long as they only shape, round and normalize it."""
+    """Yield the nodes from `output` backwards, as long as they only reshape, round or normalize it."""
     producers = {name: node for node in model.graph.node for name in node.output}
     node = producers.get(output)
     while node is not None and node.domain in STANDARD:

@@ -1,1 +1,1 @@
-"""What a file says: its graph, read and checked, and its image."""
+"""The file itself: reading it, refusing what is no float32 ONNX graph, and finding its image input."""

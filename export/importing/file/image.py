@@ -1,7 +1,7 @@
-"""The one input of a classifier: where its channels lie, how many, how large its images are, and what a pixel is.
+"""The image input of a classifier: its layout, channels and size, and the type of its pixels.
 
-What the file states is taken; what it leaves open follows from the first convolution, whose weight
-knows its channels, and from the flags.
+What the file states is taken. What it leaves open follows from the first convolution, whose weight shows the
+number of channels, and from the flags.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ HOLDING_BYTES = {
     TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64,
     TensorProto.INT16, TensorProto.INT32, TensorProto.INT64,
 }  # fmt: skip
-"""Integer types that have room for a pixel of 0…255."""
+"""Integer types that can hold a pixel of 0…255."""
 
 
 @dataclass(frozen=True)
 class FirstConvolution:
-    """A convolution that reads the image, and so knows the axis of its channels and their number."""
+    """A convolution that reads the image: the axis of the image's channels, and their number."""
 
     channel_axis: int
     channels: int
@@ -44,9 +44,9 @@ class FirstConvolution:
 
 @dataclass(frozen=True)
 class ImageInput:
-    """A model whose input is float32 with all sizes stated but the batch, its record, and notes.
+    """A model whose input is float32 with all sizes stated but the batch, the input's record, and notes.
 
-    `integers` says that the file itself takes whole numbers of 0…255.
+    `integers` is True where the file itself takes whole numbers of 0…255.
     """
 
     model: ModelProto
@@ -56,9 +56,9 @@ class ImageInput:
 
 
 def image_input(model: ModelProto, options: ImportOptions) -> ImageInput:
-    """Take what the file states of its image, and the rest from its first convolution and the flags.
+    """Settle the image input from what the file states, its first convolution and the flags.
 
-    Raises UnsupportedGraph where the input is no image, OptionMismatch where a flag is missing or contradicts it.
+    Raises UnsupportedGraph where the input is not an image, OptionMismatch where a flag is missing or contradicts it.
     """
     copy = ModelProto()
     copy.CopyFrom(model)
@@ -84,7 +84,7 @@ def image_input(model: ModelProto, options: ImportOptions) -> ImageInput:
 
 
 def with_open_sizes(model: ModelProto) -> ModelProto:
-    """`model`, changed in place: a size of 0 or -1, as PaddlePaddle writes it, is one that is left open."""
+    """Clear sizes of 0 or -1, with which PaddlePaddle leaves a size open, in the model itself; return it."""
     for value in model.graph.input:
         for dimension in value.type.tensor_type.shape.dim:
             if dimension.HasField("dim_value") and dimension.dim_value <= 0:
@@ -93,7 +93,7 @@ def with_open_sizes(model: ModelProto) -> ModelProto:
 
 
 def first_convolution(model: ModelProto) -> FirstConvolution | None:
-    """The first convolution that the image reaches with its channels whole; None where that is not plain."""
+    """Return the first convolution that reads all channels of the image; None where that is not plain."""
     weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     axes: dict[str, tuple[int, ...]] = {model.graph.input[0].name: (0, 1, 2, 3)}
     for node in model.graph.node:
@@ -128,7 +128,7 @@ def _layout(tensor: TypeProto.Tensor, first: FirstConvolution | None, said: Layo
 def _state_channels(
     tensor: TypeProto.Tensor, layout: Layout, first: FirstConvolution | None, options: ImportOptions, described: str
 ) -> Literal[1, 3]:
-    """Write the number of channels where the file leaves it open: the convolution's, else as many as `--mean` has."""
+    """State the number of channels where the file leaves it open: the convolution's, else that of `--mean`."""
     dimension = tensor.shape.dim[CHANNEL_AXIS[layout]]
     read = first.channels if first and first.channel_axis == CHANNEL_AXIS[layout] else None
     if dimension.dim_value <= 0:
@@ -186,9 +186,9 @@ def _spec(
 
 
 def _for_bytes(model: ModelProto, options: ImportOptions) -> ImportOptions:
-    """Make an input of integers one of float32, and the options those of pixels as they are.
+    """Change an integer input to float32 in place, and return the options for pixels of 0…255.
 
-    Raises UnsupportedGraph where the graph computes with integers before it casts them.
+    Raises UnsupportedGraph where the graph computes with the integers before it casts them.
     """
     image = model.graph.input[0]
     integers = {image.name}

@@ -1,4 +1,4 @@
-"""Files that are no ONNX model are recognised here by their first bytes, with advice on what to do."""
+"""Recognition of files that are not ONNX models by their first bytes, with advice on what to do."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AT_FOUR = (
 
 
 def seems_to_be(path: Path, data: bytes) -> str | None:
-    """The kind of file and advice, in words; None for bytes that begin like nothing known. `data` is its beginning."""
+    """Describe the file at `path`, which begins with `data`, with advice; None where its kind is not known."""
     start = data.lstrip()[:512].lower()
     if not data:
         return "an empty file"

@@ -1,12 +1,12 @@
-"""What of a file its answer needs, at the engine's opset; a graph that is not float32 ONNX is refused."""
+"""A file's graph cut down to what its scores need, at our opset; anything but float32 ONNX is refused."""
 
 from __future__ import annotations
 
 from onnx import AttributeProto, ModelProto, TensorProto
 
+from export.graph.edits import keep_only
 from export.graph.errors import UnsupportedGraph, UnsupportedOperator
 from export.graph.graph import STANDARD
-from export.standard.ends import keep_only
 from export.standard.opset import at_our_opset, inlined, opset_of
 
 INTEGER_OPERATORS = {
@@ -26,12 +26,12 @@ REFUSED_TYPES = {
 
 
 def standardize(model: ModelProto, output: str) -> ModelProto:
-    """Return `model` cut down to what `output` needs, functions inlined, at the engine's opset.
+    """Return `model` cut down to what `output` needs, with its functions inlined, at our opset.
 
     Raises UnsupportedOperator for foreign domains and quantized operators, UnsupportedGraph for
     element types other than float32 and for opsets out of range.
     """
-    opset_of(model)  # a file of no opset that we know is refused for that, whatever else is wrong with it
+    opset_of(model)  # refuses an unknown opset first, whatever else is wrong
     model = keep_only(inlined(model), output)
     _refuse_foreign(model)
     _refuse_types(model)
@@ -39,7 +39,7 @@ def standardize(model: ModelProto, output: str) -> ModelProto:
 
 
 def _refuse_foreign(model: ModelProto) -> None:
-    """UnsupportedOperator for operators outside the standard domain, and for quantized ones."""
+    """Raise UnsupportedOperator for operators outside the standard domain and for quantized ones."""
     for node in model.graph.node:
         if node.domain not in STANDARD:
             raise UnsupportedOperator(
@@ -58,7 +58,7 @@ def _refuse_foreign(model: ModelProto) -> None:
 
 
 def _refuse_types(model: ModelProto) -> None:
-    """UnsupportedGraph for a graph that computes in anything but float32."""
+    """Raise UnsupportedGraph for a graph that computes in anything but float32."""
     tensors = [(tensor.name, tensor.data_type) for tensor in model.graph.initializer]
     tensors += [(value.name, value.type.tensor_type.elem_type) for value in model.graph.input]
     for node in model.graph.node:

@@ -1,7 +1,7 @@
-"""A file as a ModelProto, with every weight in memory and checked.
+"""Reading a file as a ModelProto, with every weight in memory and checked.
 
-Files come from strangers: nothing outside the file's own folder is read, and every fault is one
-line that says which file, which tensor and what is wrong with it.
+The file is not trusted: nothing outside its own folder is read. Every fault is reported in one line that names the
+file, the tensor and what is wrong.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from export.graph.errors import InvalidModel
 from export.importing.file.other_files import seems_to_be
 
 BEGINNING = 512
-"""Another kind of file is recognised by so many bytes."""
+"""Number of first bytes by which another kind of file is recognised."""
 LARGEST_FILE = 2**31
-"""Protobuf reads only files of fewer bytes."""
+"""Protobuf reads only files that are smaller than this, in bytes."""
 FREE_TEXT = {"doc_string", "metadata_props"}
 FIRST_TAG = b"\x08"  # protobuf field 1, a varint: ModelProto.ir_version, which writers put first
 
 
 def read_model(path: Path) -> onnx.ModelProto:
-    """The model in `path`, external data loaded.
+    """Read the model in `path`, with its external data.
 
-    Raises InvalidModel: no such file, truncated, not ONNX, weights missing, outside the folder or
-    not finite.
+    Raises InvalidModel where there is no such file, it is truncated or not ONNX, or weights are missing, outside the
+    folder or not finite.
     """
     model = _parse(path)
     for tensor in _tensors(model):
@@ -48,7 +48,7 @@ def _parse(path: Path) -> onnx.ModelProto:
     except DecodeError as error:
         raise InvalidModel(f"{path}: {_unparsed(path, data)}") from error
     if (name := _damaged_name(model)) is not None:
-        raise InvalidModel(f"{path}: damaged: a name in it is no text ({name[:20]!r})")
+        raise InvalidModel(f"{path}: damaged: a name in it is not text ({name[:20]!r})")
     if not model.ir_version or not model.graph.node:
         kind = seems_to_be(path, data[:BEGINNING])
         what = f"it seems to be {kind}" if kind else "it holds no graph"
@@ -59,7 +59,7 @@ def _parse(path: Path) -> onnx.ModelProto:
 
 
 def _damaged_name(message: Message) -> bytes | None:
-    """A name that is not UTF-8, which protobuf hands over as bytes; what people wrote about the model may be so."""
+    """Find a name that is not UTF-8, which protobuf returns as bytes; descriptions of the model may hold any bytes."""
     for field, value in message.ListFields():
         if field.name in FREE_TEXT or field.type not in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE):
             continue
@@ -158,6 +158,6 @@ def _require_finite(tensor: TensorProto) -> None:
     if not np.issubdtype(values.dtype, np.floating) or np.isfinite(values).all():
         return
     if values.size == 1 and not np.isnan(values).any():
-        return  # an infinite bound of a Clip, or the fill of a mask, is no weight
+        return  # it is not a weight, but an infinite bound of a Clip or the value of a mask
     bad = int(np.count_nonzero(~np.isfinite(values)))
     raise InvalidModel(f"weight {tensor.name!r}: {bad} of {values.size} values are NaN or infinite")

@@ -1,1 +1,1 @@
-"""What the owner of a file says on the command line, and what can be wrong with it."""
+"""The flags by which the owner of a file says what it leaves open, and the errors about them."""

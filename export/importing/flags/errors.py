@@ -1,11 +1,8 @@
-"""What can be wrong with a file or the flags it was imported with.
+"""Errors about the flags that a file is imported with, beside those about its graph (`export.graph.errors`).
 
-Faults of the file and its graph are `export.graph.errors`: InvalidModel, UnsupportedGraph and
-UnsupportedOperator. What else can be wrong is:
-
-    GradientError
-    ├── OptionMismatch     a flag that does not fit the graph, or that the graph needs
-    └── RuntimeMissing     ONNX Runtime is not installed, and a bundle's graphs are run before they are written
+GradientError
+├── OptionMismatch     a flag contradicts the graph, or is missing
+└── RuntimeMissing     ONNX Runtime, on which a bundle's graphs are tried, is not installed
 """
 
 from __future__ import annotations
@@ -20,18 +17,18 @@ from export.graph.errors import GradientError, InvalidModel, one_line
 
 
 class OptionMismatch(GradientError):
-    """A flag is missing, or contradicts what the graph says."""
+    """A flag is missing or contradicts the graph."""
 
 
 class RuntimeMissing(GradientError):
-    """ONNX Runtime, with which a bundle's graphs are tried, is not installed."""
+    """ONNX Runtime, on which a bundle's graphs are tried, is not installed."""
 
 
 @contextmanager
 def faults_of(path: Path) -> Iterator[None]:
-    """Turn whatever a malformed file makes numpy, onnx or the importer raise into an InvalidModel about `path`.
+    """Turn any other error that a malformed file causes in the block into an InvalidModel about `path`.
 
-    onnx's own checker may say what is wrong with the file. It is asked only now, for it also refuses files that run.
+    onnx's checker may explain what is wrong with the file. It runs only now, because it also refuses files that work.
     """
     try:
         yield

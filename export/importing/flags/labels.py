@@ -1,4 +1,4 @@
-"""A file of labels → the classes' names, in the model's order.
+"""Reading a file of labels: the names of the classes, in the model's order.
 
 A text file has one label a line. A JSON file holds a list, or a map from the class's number to its label, as
 `id2label` of a transformers `config.json` is.
@@ -23,7 +23,7 @@ BYTE_ORDER_MARKS = (
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """The labels in `path`, two or more, all different and none empty.
+    """Read the labels in `path`: two or more, all different and none empty.
 
     Raises OptionMismatch, which names the lines at fault.
     """
@@ -55,7 +55,7 @@ def _text(path: Path) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         raise OptionMismatch(f"--labels {path}: line {line} is not UTF-8; save the file as UTF-8") from error
     if "\0" in text:
-        raise OptionMismatch(f"--labels {path}: no text file; one label a line is needed")
+        raise OptionMismatch(f"--labels {path}: not a text file; one label a line is needed")
     return text
 
 
@@ -67,7 +67,7 @@ def _from_lines(text: str) -> list[str]:
 
 
 def _from_json(path: Path, text: str) -> list[str] | None:
-    """The labels of a JSON document; None where the text is no JSON, and so lines that begin with a bracket."""
+    """Return the labels of a JSON document; None for lines of text of which the first begins with a bracket."""
     try:
         found: Any = json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The flags: they say what a file leaves open, and only its owner knows."""
+"""The flags of an import: what a file leaves open and only its owner knows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Layout = Literal["nchw", "nhwc"]
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """An owner's word on what the file does not say. Mean and std apply to RGB in [0, 1]; sizes are (height, width)."""
+    """What the owner of a file says about it. Mean and std apply to RGB in [0, 1]; sizes are (height, width)."""
 
     labels: tuple[str, ...]
     mean: tuple[float, ...]
@@ -24,5 +24,5 @@ class ImportOptions:
     output: str | None = None
 
     def with_scale(self, scale: float) -> ImportOptions:
-        """The same, but for a net that wants its pixels times `scale`."""
+        """Return the same options for a network that wants its pixels times `scale`."""
         return replace(self, scale=scale)

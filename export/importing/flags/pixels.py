@@ -1,7 +1,7 @@
-"""Mean, std and scale as their owner says them → as a bundle states them.
+"""Mean, std and scale: from the flags to what a bundle states.
 
-A bundle computes ((pixel / 255) − mean) / std · scale. Mean and std are often quoted for pixels of
-0…255 instead: 123.675 for 0.485. Taken as they are, those would make every picture look the same.
+A bundle computes ((pixel / 255) − mean) / std · scale. Mean and std are often quoted for pixels of 0…255 instead,
+123.675 for 0.485. Taken as they are, such values would make all images look the same to the network.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from collections.abc import Sequence
 from export.importing.flags.errors import OptionMismatch
 
 LARGEST_IN_UNITS = 2.0
-"""Pixels in [0, 1] have no mean or deviation beyond this; in 0…255 those of pictures lie above it."""
+"""Upper bound of means and deviations of pixels in [0, 1]; those of photographs in 0…255 lie above it."""
 BYTES = 255.0
 
 Values = tuple[float, ...]
 
 
 def pixel_statistics(mean: Values, std: Values, scale: float, channels: int) -> tuple[Values, Values, tuple[str, ...]]:
-    """Mean and std for pixels in [0, 1], one value per channel, and notes.
+    """Return mean and std for pixels in [0, 1], one value per channel, and notes.
 
-    One value stands for all channels. With `scale` 255 a mean in 0…255 can only be meant as such, and is divided.
+    A single value applies to all channels. With `scale` 255 a mean that can only be meant in 0…255 is divided by 255.
 
-    Raises OptionMismatch: a wrong number of values, a value that is not finite, a std that is not positive,
-    or values in 0…255 units without `scale` 255; the last says the flags that are meant.
+    Raises OptionMismatch for a wrong number of values, a value that is not finite, a std that is not positive, or
+    values in 0…255 without `scale` 255; the message then gives the flags that are meant.
     """
     mean, std = _per_channel("--mean", mean, channels), _per_channel("--std", std, channels)
     if not all(value > 0 for value in std):
@@ -42,7 +42,7 @@ def pixel_statistics(mean: Values, std: Values, scale: float, channels: int) -> 
 
 
 def written(values: Sequence[float]) -> str:
-    """The values as a flag takes them."""
+    """Write values as a flag takes them."""
     return ",".join(f"{value:.6g}" for value in values)
 
 
@@ -61,7 +61,7 @@ def _divided(values: Values) -> Values:
 
 
 def _question(mean: Values, std: Values, mean_in_bytes: bool, std_in_bytes: bool) -> str:
-    """Say what was said, why it cannot be meant, and both ways of saying what can."""
+    """Return the message: what was said, why it cannot be meant, and both ways of saying what can."""
     said = [f"--mean {written(mean)}"] if mean_in_bytes else []
     said += [f"--std {written(std)}"] if std_in_bytes else []
     same = f"--mean {written(_divided(mean) if mean_in_bytes else mean)} --std {written(_divided(std))}"

@@ -1,1 +1,1 @@
-"""Which constants of a file were trained, under which names, and what its exporter did to them."""
+"""The constants of a file: which were trained, how they are called, and what an exporter did to them."""

@@ -1,4 +1,4 @@
-"""Weights that a file stores in 8 bits, where the network it stands for has floats."""
+"""Weights that a file stores as 8-bit integers, taken as the floats that they stand for."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Collection
 
 from onnx import GraphProto, ModelProto, NodeProto, numpy_helper
 
+from export.graph.edits import rename_tensors
 from export.graph.graph import STANDARD, Array, node_of, stored_tensors
-from export.standard.ends import rename_tensors
 from export.tracing.evaluation import evaluate
 
 REFERENCE_OPSET = 21
 QUANTIZERS = {"QuantizeLinear", "DequantizeLinear"}
-SUFFIX = "_DequantizeLinear_Output"  # ONNX Runtime's quantizer adds it to a weight's name
+SUFFIX = "_DequantizeLinear_Output"  # added to a weight's name by ONNX Runtime's quantizer
 DEQUANTIZED = "weights that the file stores as integers are taken as the floats they stand for"
 
 
@@ -44,7 +44,7 @@ def with_float_weights(model: ModelProto) -> tuple[ModelProto, tuple[str, ...]]:
 
 
 def _plain_names(graph: GraphProto, found: Collection[str]) -> dict[str, str]:
-    """The weights' own names, without what the quantizer added, where those are free."""
+    """Return the weights' names without what the quantizer added, where those are free."""
     taken = {entry.name for entry in (*graph.initializer, *graph.input, *graph.output)}
     taken |= {name for node in graph.node for name in node.output}
     names = {name: name.removesuffix(SUFFIX) for name in found}

@@ -1,8 +1,7 @@
-"""Which constants of a graph are weights, and what to call them.
+"""The weights of a graph: made initializers, called by names that a reader knows, and told from other constants.
 
-Some files make their weights with `ConstantOfShape`, hold them in `Constant` nodes, or pass them
-through `Identity`; exporters that fold or transpose a weight give it a number for a name, tf2onnx the
-name of an operator's output. Here all become initializers under a name a reader knows.
+Some files make their weights by `ConstantOfShape`, hold them in `Constant` nodes, or pass them through `Identity`.
+Exporters that fold or transpose a weight give it a number for a name, and tf2onnx the name of an operator's output.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from export.graph.branches import names_read
+from export.graph.edits import rename_tensors
 from export.graph.graph import Array, node_of
-from export.standard.ends import rename_tensors
 from export.tracing.evaluation import evaluate, stored_value
 
 WEIGHT_OPERANDS = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
@@ -38,16 +37,16 @@ ANONYMOUS = re.compile(
 )
 NORMALIZATIONS = {"BatchNormalization", "InstanceNormalization", "LayerNormalization", "GroupNormalization"}
 MASKED = -50.0
-"""Scores at or below this never take part in a softmax: a constant of 0 and such values is a mask."""
+"""Attention scores at or below this do not count in a softmax: a constant of 0 and such values is a mask."""
 FIXED = "written out by the exporter"
-"""The doc string of an initializer that was a Constant node where weights are initializers."""
+"""Doc string that marks an initializer which was a Constant node in a file whose weights are initializers."""
 
 
 def weights_as_initializers(model: ModelProto) -> ModelProto:
-    """A copy in which Constant, ConstantOfShape and Identity of constants are initializers.
+    """Return a copy in which Constant, ConstantOfShape and Identity of constants are initializers.
 
-    torch's exporters store parameters as initializers, and write as Constant nodes what the code
-    itself says: a fixed filter, positions, the ones and zeros of a normalization without parameters.
+    torch's exporters store parameters as initializers, and write as Constant nodes what the code itself states: a
+    fixed filter, positions, the ones and zeros of a normalization without parameters. Those are marked (`FIXED`).
     """
     copy = ModelProto()
     copy.CopyFrom(model)
@@ -85,10 +84,10 @@ def _made_by(node: NodeProto, values: dict[str, TensorProto]) -> Array | None:
 
 
 def untrained(model: ModelProto) -> tuple[str, ...]:
-    """Initializers of floats that are no parameters: BatchNorm statistics, scalars, bounds, masks, fixed filters.
+    """Return the float initializers that are no parameters: statistics, scalars, bounds, masks, fixed filters.
 
-    A trained tensor is an operand of a layer or a normalization, or an array of several numbers
-    that is added, multiplied, concatenated or looked up.
+    A trained tensor is an operand of a layer or a normalization, or an array of several numbers that is added,
+    multiplied, concatenated or looked up.
     """
     uses: dict[str, list[tuple[NodeProto, int]]] = defaultdict(list)
     for node in model.graph.node:
@@ -107,14 +106,14 @@ def untrained(model: ModelProto) -> tuple[str, ...]:
 def _trains(node: NodeProto, index: int, tensor: TensorProto, constants: Collection[str]) -> bool:
     if index in TRAINED_OPERANDS.get(node.op_type, ()):
         if index == 0 and node.input[1] in constants:
-            return False  # what a layer reads, the same for all images: positions
+            return False  # not a weight but an input that is the same for all images, such as positions
         return not _is_filler(node, tensor) and not _is_same_filter_for_all(node, index, tensor)
     several = int(np.prod(tensor.dims)) > 1
     return node.op_type in TRAINED_WHEN_SEVERAL and several and not _is_mask(tensor)
 
 
 def _is_filler(node: NodeProto, tensor: TensorProto) -> bool:
-    """The ones or zeros that an operator must be given where a normalization has no parameters, under no name."""
+    """Recognise unnamed ones or zeros, which ONNX demands of a normalization without parameters."""
     if node.op_type not in NORMALIZATIONS or not ANONYMOUS.search(tensor.name):
         return False
     values = np.unique(numpy_helper.to_array(tensor))
@@ -122,9 +121,9 @@ def _is_filler(node: NodeProto, tensor: TensorProto) -> bool:
 
 
 def _is_same_filter_for_all(node: NodeProto, index: int, tensor: TensorProto) -> bool:
-    """A blur or an interpolation: one and the same filter for every channel, which no training leaves so.
+    """Recognise a blur or interpolation: the same filter for every channel, which training would not leave so.
 
-    Filters of one number throughout are no such: so initialized nets hold all their weights.
+    Filters of a single repeated number do not count: networks initialized so hold nothing else.
     """
     groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
     if not node.op_type.startswith("Conv") or index != 1 or groups < 2 or tensor.dims[1] != 1:
@@ -139,10 +138,10 @@ def _is_mask(tensor: TensorProto) -> bool:
 
 
 def name_weights(model: ModelProto) -> ModelProto:
-    """A copy in which numbered weights and biases bear their layer's name.
+    """Return a copy in which numbered weights and biases are called after their layer.
 
-    The name comes from the bias beside a weight where that has one (`encoder.mlp.0.bias`), else
-    from the node's scope as torch's older exporter and tf2onnx write it (`/layer1/layer1.0/conv1/Conv`).
+    The name comes from the bias beside the weight where that is named (`encoder.mlp.0.bias`), else from the node's
+    scope as torch's older exporter and tf2onnx write it (`/layer1/layer1.0/conv1/Conv`).
     """
     copy = ModelProto()
     copy.CopyFrom(model)
@@ -166,7 +165,7 @@ def name_weights(model: ModelProto) -> ModelProto:
 
 
 def _weights(nodes: Iterable[NodeProto]) -> Iterator[str]:
-    """The operand of every layer that is its weight."""
+    """Yield the weight operand of every layer."""
     for node in nodes:
         position = WEIGHT_OPERANDS.get(node.op_type)
         if position is not None and len(node.input) > position:
@@ -174,7 +173,7 @@ def _weights(nodes: Iterable[NodeProto]) -> Iterator[str]:
 
 
 def _layers(model: ModelProto, constants: set[str]) -> Iterator[tuple[str, str | None, NodeProto]]:
-    """Weight, bias (if any) and node of every layer."""
+    """Yield weight, bias (if any) and node of every layer."""
     readers: dict[str, list[NodeProto]] = defaultdict(list)
     for node in model.graph.node:
         for name in node.input:
@@ -193,12 +192,15 @@ def _layers(model: ModelProto, constants: set[str]) -> Iterator[tuple[str, str |
 
 
 def _layer_of(bias: str) -> str:
-    """`head.bias` → `head`; `attention.in_proj_bias` → `attention.in_proj`."""
+    """Return the layer of a bias: `head.bias` → `head`, `attention.in_proj_bias` → `attention.in_proj`."""
     return re.sub(r"[._]bias$", "", bias)
 
 
 def _scope(name: str) -> str:
-    """`/layer1/layer1.0/conv1/Conv` → `layer1.0.conv1`, `model/stem/Conv2D` → `model.stem`; empty without a scope."""
+    """Return the scope in a node's name, empty where it has none.
+
+    `/layer1/layer1.0/conv1/Conv` → `layer1.0.conv1`, `model/stem/Conv2D` → `model.stem`.
+    """
     parts = [part for part in name.split("/") if part][:-1]
     if not parts:
         return ""

@@ -1,7 +1,7 @@
-"""BatchNormalization that a file's exporter has folded into its convolutions.
+"""Detection of BatchNormalization that a file's exporter folded into its convolutions.
 
-Norms of weight gradients are then those of the folded network: per output channel they differ from the trained
-network's by γ/σ. No file says so outright, but some exporters leave names that only folding makes.
+Norms of weight gradients are then those of the folded network, which differ from the trained network's by γ/σ per
+output channel. No file says so outright, but some exporters leave names that only folding gives.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from onnx import ModelProto
 CONVOLUTIONS = {"Conv", "ConvTranspose"}
 NORMALIZATIONS = {"InstanceNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization"}
 MADE_BY_FOLDING = re.compile(r"^onnx::Conv(Transpose)?_\d+$|fused_bn|bn_fused|batchnorm.*fold|fold.*batchnorm", re.I)
-"""Names of weights that torch's older exporter and tf2onnx give where they fold."""
+"""Names of weights that torch's older exporter and tf2onnx give when they fold."""
 MEANING = (
     "norms are then those of the folded network, which differ from those of the network that was trained; "
     "scaled_gradient_norm is the same for both"
@@ -21,7 +21,7 @@ MEANING = (
 
 
 def folded_normalization(model: ModelProto) -> tuple[str, ...]:
-    """A note where the convolutions of a file hold, or may hold, a normalization; `model` has the file's own names."""
+    """Return a note where a normalization is, or may be, folded into convolutions; `model` has the file's own names."""
     convolutions = [node for node in model.graph.node if node.op_type in CONVOLUTIONS]
     biased = [node for node in convolutions if len(node.input) > 2 and node.input[2]]
     sure = sum(any(MADE_BY_FOLDING.search(name) for name in node.input[1:3]) for node in biased)

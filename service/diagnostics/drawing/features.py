@@ -7,8 +7,8 @@ from typing import Final
 from service.diagnostics.drawing.json_answers import JsonAnswer, as_float
 from service.diagnostics.drawing.svg import MARGIN, RIGHT, Drawing
 
-MOST_LAYERS: Final = 8
-MOST_CHANNELS: Final = 6
+DRAWN_LAYERS: Final = 8
+DRAWN_CHANNELS: Final = 6
 ROW: Final = 82
 
 
@@ -16,8 +16,8 @@ def draw_features(answer: JsonAnswer) -> str:
     """Draw the strongest channels of up to eight layers, spread over the depth, for the first image."""
     seen = answer["samples"][0]
     layers = [layer for layer in seen["layers"] if layer["channels"] and layer["height"] * layer["width"] > 1]
-    last = MOST_LAYERS - 1
-    chosen = sorted({round(at * (len(layers) - 1) / last) for at in range(MOST_LAYERS)}) if layers else []
+    last = DRAWN_LAYERS - 1
+    chosen = sorted({round(at * (len(layers) - 1) / last) for at in range(DRAWN_LAYERS)}) if layers else []
     drawing = Drawing(
         f"How {answer['model']} comes to see: {seen['predicted_label']}",
         "The strongest channels of layers from the input, top, to the loss, bottom: brighter where they respond. "
@@ -31,7 +31,7 @@ def draw_features(answer: JsonAnswer) -> str:
         drawing.text(MARGIN, top + 46, f"{layer['height']} × {layer['width']}", "muted small")
         if layer.get("separability") is not None:
             drawing.text(MARGIN, top + 62, f"separates {as_float(layer['separability']):.0%}", "muted small")
-        for column, channel in enumerate(layer["channels"][:MOST_CHANNELS]):
+        for column, channel in enumerate(layer["channels"][:DRAWN_CHANNELS]):
             label = f"channel {channel['channel']}, largest value {as_float(channel['peak']):.3g}"
             drawing.image(MARGIN + 130 + 78 * column, top, 70, channel["picture"], label)
     if seen.get("saliency"):

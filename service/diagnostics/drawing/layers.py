@@ -134,7 +134,7 @@ def _contrast(curves: Sequence[tuple[str, Sequence[float]]]) -> str:
 
 
 def _drawable(value: float) -> bool:
-    """True for a value that has a place on a logarithmic axis."""
+    """Return whether a value has a place on a logarithmic axis."""
     return math.isfinite(value) and value > 0
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from service.diagnostics.drawing.json_answers import JsonAnswer, as_float
 from service.diagnostics.drawing.svg import MARGIN, RIGHT, Drawing, Linear
 
-LABELS: Final = {
+STRIP_LABELS: Final = {
     "max_probability": "largest probability",
     "margin": "margin between the best two",
     "energy": "energy",
@@ -24,13 +24,13 @@ LABELS: Final = {
 STRIP: Final = 62
 TOUCHING: Final = 16.0
 """Distance below which the names of two dots would touch."""
-MOST_NAMES: Final = 4
+MOST_JOINED_NAMES: Final = 4
 
 
 def draw_scores(answer: JsonAnswer) -> str:
     """Draw one strip per score, with one numbered dot per image."""
     samples = answer["samples"]
-    present = {score: [sample.get(score) for sample in samples] for score in LABELS}
+    present = {score: [sample.get(score) for sample in samples] for score in STRIP_LABELS}
     strips = {score: values for score, values in present.items() if any(value is not None for value in values)}
     drawing = Drawing(
         _least_certain(samples),
@@ -43,7 +43,7 @@ def draw_scores(answer: JsonAnswer) -> str:
         finite = [as_float(value) for value in values if value is not None and math.isfinite(as_float(value))]
         low, high = (0.0, 1.0) if score == "max_probability" else _padded(finite)
         x = Linear(low, high, MARGIN + 216, RIGHT - 12)
-        drawing.text(MARGIN, middle + 4, LABELS[score])
+        drawing.text(MARGIN, middle + 4, STRIP_LABELS[score])
         drawing.horizontal_axis(x, middle, "")
         placed = []
         for at, value in enumerate(values, 1):
@@ -67,8 +67,8 @@ def joined_names(placed: Sequence[tuple[float, str]]) -> list[tuple[float, str]]
     found = []
     for group in groups:
         names = sorted((name for _, name in group), key=lambda name: (len(name), name))
-        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-        found.append((sum(at for at, _ in group) / len(group), ", ".join(names[:MOST_NAMES]) + more))
+        more = f" and {len(names) - MOST_JOINED_NAMES} more" if len(names) > MOST_JOINED_NAMES else ""
+        found.append((sum(at for at, _ in group) / len(group), ", ".join(names[:MOST_JOINED_NAMES]) + more))
     return found
 
 

@@ -1,1 +1,1 @@
-"""From norms to a verdict, with the evidence for it."""
+"""Rules that decide from a model's norms whether its gradients are healthy."""

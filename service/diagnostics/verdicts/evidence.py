@@ -1,4 +1,4 @@
-"""What verdicts are decided on: the numbers of one model on some samples."""
+"""The numbers that the rules look at: those of one model on some samples."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Float64 = NDArray[np.float64]
+from service.contract.arrays import Float64
 
 
 @dataclass(frozen=True)
 class Activations:
-    """Of N samples and L layers, as the `activations` graph gives them.
+    """Statistics of the outputs of L layers on N samples, as the `activations` graph gives them.
 
     Args:
-        mean, variance, zero_share: float64 [N, L]; zero_share is of the rectifier that follows.
-        rectified: bool [L], whether one does.
-        function: what the network's layers are activated by, where that is known, e.g. "relu", "tanh".
+        mean, variance, zero_share: float64 [N, L]; zero_share is of the rectifier that follows the layer.
+        rectified: bool [L]; whether a rectifier follows the layer.
+        function: activation function of the network if it is known, e.g. "relu", "tanh".
     """
 
     mean: Float64
@@ -30,16 +30,16 @@ class Activations:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the rules look at.
+    """Numbers of one model with L layers on N samples.
 
     Args:
         names, depths: of the L layers, in forward order.
-        relative: r, float64 [N, L]; NaN or infinite where the gradient is.
-        saturated: bool [N]; samples whose dL/dlogits is 0, which are left out.
-        dead_fraction: float64 [L], NaN where there is no rectifier or it was not measured.
-        dead_images: how many images are behind `dead_fraction`.
-        mean_gradient: float64 [L], root mean square of dL/dW, median over samples; for Debugger's rules.
-        activations: of the layers' own outputs, where they were measured; for Debugger's rules.
+        relative: scaled_gradient_norm / ‖dL/dlogits‖, float64 [N, L]; NaN or infinite where the gradient is.
+        saturated: bool [N]; samples whose dL/dlogits is 0. They are left out.
+        dead_fraction: float64 [L]; NaN without a rectifier, and where it was not measured.
+        dead_images: number of images that `dead_fraction` is based on.
+        mean_gradient: root mean square of dL/dW, median over samples, float64 [L]; for the rules of Debugger.
+        activations: statistics of the layers' outputs if they were measured; for the rules of Debugger.
     """
 
     names: Sequence[str]
@@ -53,5 +53,5 @@ class Evidence:
 
 
 def named(evidence: Evidence, chosen: NDArray[np.bool_] | np.bool_) -> list[str]:
-    """The names of the layers that are `chosen` [L]."""
+    """Return the names of the layers that are `chosen` [L]."""
     return [name for name, is_chosen in zip(evidence.names, np.atleast_1d(chosen), strict=True) if is_chosen]

@@ -1,25 +1,26 @@
-"""Is this network's gradient healthy? Rules on one number per sample and layer, and why each is as it is.
+"""Are the gradients of this network healthy? The rules, and why each is as it is.
 
-Every rule but "dead" looks at r = scaled_gradient_norm / ‖dL/dlogits‖. Dividing by ‖dL/dlogits‖ takes the
-sample's confidence out: a confident sample is not a vanishing one. The scaled norm √Σ_c(‖W_c‖·‖dW_c‖)² does
-not change when normalization is folded or one layer is scaled by a and the next by 1/a, so neither does a
-verdict. r is taken per layer as the median over samples, in decades (log10).
+Every rule but "dead" looks at the number r = scaled_gradient_norm / ‖dL/dlogits‖ of each sample and layer. Dividing
+by ‖dL/dlogits‖ makes r independent of the sample's confidence: the small gradient of a confident sample is not a
+vanishing one. The scaled norm √Σ_c(‖W_c‖·‖dW_c‖)² does not change when a normalization is folded, or when one layer
+is scaled by a and the next by 1/a; so neither does a verdict. The r of a layer is its median over samples, in decades
+(log10).
 
     exploding   not finite      a gradient is NaN or infinite
                 growth          r grows from the last layers to the first: an untrained plain net with
                                 BatchNorm gains a factor √(π/(π−1)) ≈ 1.21 per layer (Yang et al. 2019)
-                size            r is large in all layers. Growth alone is blind to a bad scale: in a rectifier
+                size            r is large in all layers. Growth alone does not see a bad scale: in a rectifier
                                 net without normalization Σ W·dW = ⟨dL/dlogits, logits⟩ for every layer (Euler's
                                 theorem on homogeneous functions), so r is flat over depth and about as large as
-                                the logits; those of a usable classifier are within some tens
+                                the logits, which in a usable classifier are within some tens
     vanishing   decay           r falls from the last layers to the first (a sigmoid chain: 0.6 decades per layer)
-                size            r is small in all layers: the signal itself has died on its way to the logits
+                size            r is small in all layers: the signal itself dies on its way to the logits
                 zero            the first layers' gradient is exactly 0, and no dead layer explains it
     dead        units           the share of a rectifier's channels that are 0 at every position of every image
-    imbalanced  deviation       one layer is far from the trend that the others make
-    undetermined                no sample's gradient says anything
+    imbalanced  deviation       one layer is far from the trend of the others over depth
+    undetermined                every sample is saturated, so no gradient says anything
 
-The defaults separate the nets of the corpus in docs/verdicts.md, where their error rates are; a trained
+The default thresholds separate the nets of the corpus in docs/verdicts.md, which has their error rates. A trained
 CIFAR net has |slope| ≤ 0.02 decades per layer and r between 0.3 and 60.
 """
 
@@ -31,31 +32,29 @@ from dataclasses import dataclass, field, fields
 from typing import Final, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from service.contract.arrays import Float64
 from service.diagnostics.schemas.verdict import Finding, State, Verdict
 from service.diagnostics.verdicts.debugger import DEAD_RELU, DEBUGGER, debugger_rules
 from service.diagnostics.verdicts.evidence import Evidence, named
 
-Float64 = NDArray[np.float64]
-
 SEVERITY: Final[tuple[State, ...]] = get_args(State)
 OURS: Final = "Contraflow, calibrated in docs/verdicts.md"
 ENDS: Final = 3
-"""Layers at either end whose median stands for that end."""
+"""Number of layers at either end whose median stands for that end."""
 LEAST_LAYERS: Final = 4
-"""Below it there is no depth to speak of: growth, decay and deviation are not judged."""
+"""Number of layers from which growth, decay and deviation are judged."""
 
 
 def _threshold(default: float, meaning: str, source: str = OURS) -> float:
-    """A field of `Thresholds`, with what the documentation says of it."""
+    """Make a field of `Thresholds` that carries its own documentation."""
     described: float = field(default=default, metadata={"meaning": meaning, "source": source})
     return described
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What a request may override, with default, meaning and source; decades are powers of ten."""
+    """Thresholds of the rules, which a request may override; decades are powers of ten."""
 
     decades_per_layer: float = _threshold(0.03, "least slope over depth for growth and decay")
     growth_ratio: float = _threshold(30.0, "first layers over last from which the gradient explodes")
@@ -67,7 +66,11 @@ class Thresholds:
     deviation_ratio: float = _threshold(100.0, "distance from the trend over depth from which a layer is imbalanced")
 
     def overridden(self, given: Mapping[str, float]) -> Thresholds:
-        """These with `given` in place; ValueError names what is unknown or not positive and finite."""
+        """Return these thresholds with the `given` ones in place.
+
+        Raises:
+            ValueError: a name is not known, or a value is not positive and finite.
+        """
         known = {one.name for one in fields(self)}
         for name, value in given.items():
             if name not in known:
@@ -79,21 +82,21 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Profile:
-    """r over depth, summed up. All in decades."""
+    """r of all layers, and its course over depth. All in decades."""
 
     typical: Float64
-    """Median over usable samples, [L]; −inf where the gradient is exactly 0."""
+    """r of each layer, [L]: its median over usable samples; −inf where the gradient is exactly 0."""
     slope: float
-    """Per layer, from input to output: positive where the gradient shrinks towards the input (Theil-Sen)."""
+    """Change of r per layer from input to output (Theil-Sen); positive if the gradient shrinks towards the input."""
     first_over_last: float
     size: float
-    """Median over layers."""
+    """Median of r over layers."""
     deviation: Float64
-    """Of each layer from the line of that slope, [L]."""
+    """Distance of each layer from the line with that slope, [L]."""
 
 
 def judge(evidence: Evidence, thresholds: Thresholds) -> tuple[Verdict, list[State]]:
-    """The verdict on the model and one state per layer: the worst finding that names it."""
+    """Return the verdict on the model, and the state of each layer: the worst finding that names it."""
     profile = profile_of(evidence)
     findings = _not_finite(evidence)
     dead = _dead(evidence, thresholds)
@@ -118,13 +121,13 @@ def judge(evidence: Evidence, thresholds: Thresholds) -> tuple[Verdict, list[Sta
 
 
 def profile_of(evidence: Evidence) -> Profile | None:
-    """None where no sample is finite and unsaturated."""
+    """Return r over depth; None if no sample is finite and unsaturated."""
     usable = ~evidence.saturated & np.isfinite(evidence.relative).all(axis=1)
     if not usable.any():
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
         typical: Float64 = np.median(np.log10(evidence.relative[usable]), axis=0)
-    typical = np.where(np.isnan(typical), -np.inf, typical)  # the median of −inf and a number
+    typical = np.where(np.isnan(typical), -np.inf, typical)  # NaN is the median of −inf and a number
     depths = np.asarray(evidence.depths, np.float64)
     known = np.isfinite(typical)
     slope = theil_sen(depths[known], typical[known])
@@ -137,14 +140,14 @@ def profile_of(evidence: Evidence) -> Profile | None:
 
 
 def theil_sen(x: Float64, y: Float64) -> float:
-    """Median slope over all pairs of points with different x; 0 where there is no such pair."""
+    """Return the median slope over all pairs of points with different x; 0 if there is no such pair."""
     dx, dy = x[:, None] - x[None, :], y[:, None] - y[None, :]
     pairs = np.triu(dx != 0, 1)
     return _median(dy[pairs] / dx[pairs]) if pairs.any() else 0.0
 
 
 def _median(values: Float64) -> float:
-    """Of some numbers, none of them NaN; numpy's takes longer to check its arguments than all that it is needed for."""
+    """Return the median of numbers without NaN. `np.median` spends longer on checks than the whole verdict takes."""
     ordered: list[float] = np.sort(values).tolist()
     middle = len(ordered) // 2
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
@@ -154,12 +157,14 @@ def _median(values: Float64) -> float:
 
 
 def _not_finite(evidence: Evidence) -> list[Finding]:
-    bad = ~np.isfinite(evidence.relative) & ~evidence.saturated[:, None]
-    if not bad.any():
+    not_finite = ~np.isfinite(evidence.relative) & ~evidence.saturated[:, None]
+    if not not_finite.any():
         return []
-    share = float(bad.any(axis=1).mean())
+    share = float(not_finite.any(axis=1).mean())
     rule = "gradient is NaN or infinite (share of samples)"
-    return [_finding("exploding", rule, share, 0.0, named(evidence, bad.any(axis=0)), f"{DEBUGGER}, ExplodingTensor")]
+    return [
+        _finding("exploding", rule, share, 0.0, named(evidence, not_finite.any(axis=0)), f"{DEBUGGER}, ExplodingTensor")
+    ]
 
 
 def _exploding(evidence: Evidence, profile: Profile, thresholds: Thresholds) -> list[Finding]:
@@ -265,10 +270,10 @@ def _because(findings: list[Finding], profile: Profile | None) -> str:
 
 
 def listed(names: list[str]) -> str:
-    """The names, or how many and from where to where."""
+    """Return the names, or if they are many, their number and the first and last."""
     return ", ".join(names) if len(names) <= 3 else f"{len(names)} layers from {names[0]} to {names[-1]}"
 
 
 def _power(decades: float) -> float:
-    """10^decades, infinite where that is beyond float64."""
+    """Return 10^decades, infinite where that is beyond float64."""
     return 10.0**decades if decades < 308 else math.inf

@@ -10,6 +10,7 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
 
+from service.bundles.reference import read_reference
 from service.bundles.registry import ServedModel
 from service.contract.bundle_schema import GraphName
 from service.contract.loss import probabilities
@@ -166,7 +167,7 @@ async def shattered_gradients(request: Request, submission: SubmissionDependency
         spectral_exponent=found.spectral_exponent,
         gradient_norm=found.gradient_norm.tolist(),
         probability=probabilities(outputs["logits"])[:, label].tolist(),
-        verdict=shattering.judge(found, threshold),
+        verdict=shattering.judge_path(found, threshold),
     )
     return respond(request, submission, answer)
 
@@ -183,7 +184,7 @@ async def image_scores(request: Request, submission: SubmissionDependency, engin
     labels = submission.class_indices(model)
     pixels = await submission.pixels(model)
     run = runner(engine, model, submission)
-    reference = scores.read_reference(model.stored)
+    reference = read_reference(model.stored)
     norms = await run("weight_norms", pixels, labels)
     predicted_norms: dict[str, Array] | None = norms
     if reference is not None and submission.given_labels:

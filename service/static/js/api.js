@@ -2,7 +2,7 @@
 
 import { byId } from "./dom.js";
 
-/** An RFC 9457 problem, or the absence of an answer. */
+/** The service's RFC 9457 problem document, or the fact that there was no answer. */
 export class Problem extends Error {
   constructor({ title, detail, status = 0, request_id: requestId = null, retry_after_ms: retryAfter = null }) {
     super(detail || title);
@@ -10,7 +10,7 @@ export class Problem extends Error {
   }
 }
 
-const PATIENCE = 20_000; // milliseconds for which a service that asks to come again is asked again
+const KEEP_ASKING = 20_000; // milliseconds
 
 const address = (path, query = []) => {
   const url = new URL(path, document.baseURI);
@@ -19,12 +19,13 @@ const address = (path, query = []) => {
 };
 
 /**
- * GET, or POST where there are images. Gives {answer, milliseconds}; throws Problem.
+ * Sends a request: POST where there are images, else GET. Gives {answer, milliseconds}; throws Problem.
  *
- * Gradient graphs load behind the others after a start: a service that says when to come again is asked again.
+ * After a start, gradient graphs load last. While they do, the service answers 503 with a time to wait; the request is
+ * then repeated, for KEEP_ASKING at most.
  */
 export async function ask(path, { query = [], images = [], signal = null } = {}) {
-  const giveUp = performance.now() + PATIENCE;
+  const giveUp = performance.now() + KEEP_ASKING;
   for (;;) {
     try {
       return await once(address(path, query), images, signal);
@@ -58,7 +59,7 @@ function multipart(images) {
   return form;
 }
 
-/** The curl command for a request. */
+/** Writes a request as a curl command; with `svg`, one that saves the plot. */
 export function curl(path, { query = [], images = [], svg = false } = {}) {
   const url = quote(decodeURIComponent(address(path, svg ? [...query, ["format", "svg"]] : query).href));
   const save = svg ? ` -o ${path.split("/").pop()}.svg` : "";
@@ -71,7 +72,7 @@ const quote = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replace
 
 let waiting = 0;
 
-/** Shows that something is under way, once it has taken a third of a second. */
+/** Shows the progress bar while `work` is under way, once it has taken a third of a second. */
 export async function showProgress(section, work) {
   const bar = byId("progress");
   section?.setAttribute("aria-busy", "true");

@@ -1,10 +1,10 @@
-// Charts, drawn by Observable Plot (a global: its bundle and d3's are loaded before the modules).
+// Charts by Observable Plot. `Plot` and `d3` are globals: their bundles are loaded before the modules.
 
 import { el, svg } from "./dom.js";
 import { powerOfTen } from "./numbers.js";
 
 const INSET = { left: 48, right: 14 };
-const CLASS = "plot"; // a fixed name: the content-security policy knows the digest of the style it gives
+const CLASS = "plot"; // fixed, because the content-security policy allows Plot's style by the digest of its text
 
 /** Draws into `holder` now and whenever its width changes. */
 export function responsive(holder, draw) {
@@ -19,7 +19,7 @@ export function responsive(holder, draw) {
   return holder;
 }
 
-/** Plot.plot, as one picture for screen readers; its parts keep their names as `data-mark`. */
+/** Plots one picture for screen readers; the names of its parts become `data-mark`. */
 function picture(options) {
   const plot = Plot.plot({ className: CLASS, ...options });
   plot.setAttribute("role", "img");
@@ -31,10 +31,10 @@ function picture(options) {
 }
 
 /**
- * Norms by layer, on a logarithmic axis, with a cursor that a pointer, a finger or the arrow keys move.
+ * Draws norms by layer on a logarithmic axis, with a cursor that a pointer, a finger or the arrow keys move.
  *
  * curves: [{model, values}] with one value per layer; values that are 0 or not finite leave a gap.
- * moved(position): called with the layer under the cursor, counted from 0.
+ * moved(position): called with the layer under the cursor, counted from 0; gives the text that screen readers speak.
  */
 export function layerChart({ curves, label, start, moved }) {
   const layers = Math.max(...curves.map(({ values }) => values.length));
@@ -73,7 +73,7 @@ export function layerChart({ curves, label, start, moved }) {
 
 const drawable = (value) => Number.isFinite(value) && value > 0;
 
-/** The ticks of a logarithmic axis that holds the values: 1, 2, 5 within a decade where the axis is short. */
+/** Chooses domain and ticks of a logarithmic axis for the values: powers of ten, and 2 and 5 times them if it is short. */
 function logTicks(values) {
   const [least, most] = values.length ? [Math.min(...values), Math.max(...values)] : [0.1, 1];
   const short = Math.log10(most / least) <= 2;
@@ -129,7 +129,7 @@ function drawLayers(curves, label, layers, width) {
   });
 }
 
-/** Adds the cursor to a plot and gives the function that moves it to a layer. */
+/** Adds the cursor to a plot, and gives the function that moves it to a layer. */
 function cursor(plot, curves) {
   const x = plot.scale("x");
   const y = plot.scale("y");
@@ -151,7 +151,7 @@ function cursor(plot, curves) {
   };
 }
 
-/** Autocorrelation by lag, between white and brown noise. */
+/** Draws autocorrelation by lag, between white and brown noise. */
 export function autocorrelationChart({ curves, lags, white, brown }) {
   const pairs = (values) => lags.map((lag, at) => [lag, values[at]]).filter(([, value]) => Number.isFinite(value));
   const reference = (values, name, dash, dy) => [
@@ -183,7 +183,7 @@ export function autocorrelationChart({ curves, lags, white, brown }) {
   );
 }
 
-/** Error in per cent by epoch, one curve per model. */
+/** Draws the error in per cent by epoch, one curve per model. */
 export function errorChart({ curves, highest, label }) {
   return responsive(el("div", { class: "chart" }), (width) =>
     picture({
@@ -216,7 +216,7 @@ const diverging = (value) => {
   return end.map((channel) => Math.round(255 + strength * (channel - 255)));
 };
 
-/** A matrix of −1 … 1 as a picture, one pixel per entry. */
+/** Draws a matrix of numbers from −1 to 1, one pixel per entry. */
 export function matrixPicture(rows, description) {
   const canvas = el("canvas", { class: "matrix", width: rows[0].length, height: rows.length, role: "img", "aria-label": description });
   const pixels = new ImageData(rows[0].length, rows.length);
@@ -225,7 +225,7 @@ export function matrixPicture(rows, description) {
   return canvas;
 }
 
-/** The colours of `matrixPicture` from −1 to 1. */
+/** Draws the colours of `matrixPicture` from −1 to 1. */
 export function matrixKey() {
   const ramp = matrixPicture([d3.range(-1, 1.001, 0.02)], "Colours from −1, vermilion, over 0, white, to 1, blue");
   ramp.className = "";

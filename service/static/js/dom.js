@@ -1,13 +1,13 @@
-// Elements, built without markup strings: whatever a label or a file name holds, it stays text.
+// Builds elements without markup strings, so that a label or a file name is never read as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An HTML element. Attributes that are null or false are left out; functions become listeners. */
+/** Makes an HTML element. Attributes that are null or false are left out; functions become listeners. */
 export function el(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
 
-/** The same in SVG. */
+/** Makes an SVG element in the same way. */
 export function svg(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
@@ -24,14 +24,16 @@ function fill(element, attributes, children) {
 
 export const byId = (id) => document.getElementById(id);
 
-/** The parts every section of the page has. */
+/** Finds the parts that every section of the page has; `clear` empties it, where there is no photograph to speak of. */
 export function section(id) {
   const root = byId(id);
   const part = (name) => root.querySelector(`[data-${name}]`);
-  return { root, finding: part("finding"), controls: part("controls"), body: part("body"), footer: part("footer") };
+  const [finding, controls, body, footer] = ["finding", "controls", "body", "footer"].map(part);
+  const clear = () => [finding, body, footer].forEach((emptied) => emptied.replaceChildren());
+  return { root, finding, controls, body, footer, clear };
 }
 
-/** One choice of several, as a row of radio buttons. */
+/** Makes a row of radio buttons; `change` gets the value chosen. */
 export function segments(name, legend, options, chosen, change) {
   return el(
     "div",
@@ -59,7 +61,7 @@ export function segments(name, legend, options, chosen, change) {
   );
 }
 
-/** One choice of several, as a list that drops down. */
+/** Makes a drop-down list; `change` gets the value chosen. */
 export function dropDown(id, legend, options, chosen, change) {
   const select = el(
     "select",
@@ -69,17 +71,17 @@ export function dropDown(id, legend, options, chosen, change) {
   return el("div", { class: "field control" }, el("label", { for: id }, legend), select);
 }
 
-/** A part that scrolls sideways, or in itself when `tall`: it takes the focus, so that the arrow keys scroll it. */
+/** Makes a part that scrolls sideways, and up and down when `tall`. It takes the focus, so that the arrow keys scroll it. */
 export function scrollable(name, content, tall = false) {
   return el("div", { class: tall ? "scroll tall" : "scroll", role: "region", "aria-label": name, tabindex: 0 }, content);
 }
 
-/** A text that screen readers speak when it changes. */
+/** Lets screen readers speak a text. */
 export function say(text) {
   byId("status").textContent = text;
 }
 
-/** Commands that give the same answer in a terminal, each with a button that copies it. */
+/** Lists commands that give the same answer in a terminal, each with a button that copies it. */
 export function commands(list) {
   return el(
     "details",

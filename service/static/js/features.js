@@ -1,4 +1,4 @@
-// What each layer sees: its strongest channels as pictures, and which pixels move the loss.
+// What each layer sees: its strongest channels as pictures, and the pixels that move the loss.
 
 import { ask, curl, showProgress } from "./api.js";
 import { commands, dropDown, el, section } from "./dom.js";
@@ -6,13 +6,14 @@ import { percent, short } from "./numbers.js";
 import { showPixels } from "./photograph.js";
 import { problemBox } from "./problem.js";
 
-const { root, controls, finding, body, footer } = section("features");
+const { root, controls, finding, body, footer, clear } = section("features");
+export { clear };
 const CHANNELS = 8; // pictures per layer
 const ROWS = 6; // layers shown at once, spread over the depth
 
 let name = null;
 
-/** Puts the choice of the model in place; `changed` is called when another one is chosen. */
+/** Makes the control that chooses the model; `changed` is called when another one is chosen. */
 export function featureChoice(models, changed) {
   if (!models.some((model) => model.name === name)) name = models[0].name;
   const choose = (chosen) => {
@@ -40,12 +41,7 @@ export async function showFeatures(photograph, label, signal) {
   footer.replaceChildren(commands([curl(...request), curl(request[0], { ...request[1], svg: true })]));
 }
 
-/** Takes everything away. */
-export function clear() {
-  for (const part of [body, footer, finding]) part.replaceChildren();
-}
-
-/** A classifier's output has one position per channel: numbers, no picture. */
+/** Tells whether a layer's channels are pictures; the classifier's are single numbers. */
 const isPicture = ({ channels, height, width }) => channels.length && height * width > 1;
 
 function conclusion({ layers }) {

@@ -1,4 +1,4 @@
-// The gradient in every layer: one curve per model, the layer under the cursor in numbers, verdicts in sentences.
+// The gradient in every layer: verdicts in sentences, one curve per model, and the layer under the cursor in numbers.
 
 import { ask, curl, showProgress } from "./api.js";
 import { layerChart } from "./charts.js";
@@ -7,7 +7,8 @@ import { list, number, plural, sentence, short, times } from "./numbers.js";
 import { swatch } from "./looks.js";
 import { problemBox } from "./problem.js";
 
-const { root, finding, body, footer } = section("gradients");
+const { root, finding, body, footer, clear } = section("gradients");
+export { clear };
 
 const QUANTITIES = {
   activation_gradient_norm: { name: "Activation", axis: "‖∂L/∂y‖₂, loss per unit of activation" },
@@ -20,7 +21,7 @@ const QUANTITIES = {
 let quantity = "activation_gradient_norm";
 let position = 0;
 
-/** Differentiates every model at the photograph, for the label or, without one, for the predicted class. */
+/** Shows the gradients of every model at the photograph, for `label` or, without one, for the predicted class. */
 export async function showGradients(photograph, models, label, signal) {
   const query = (model) => [["model", model.name], ["label", label]];
   const request = (model) => ["diagnostics/gradients", { query: query(model), images: [photograph] }];
@@ -36,10 +37,6 @@ export async function showGradients(photograph, models, label, signal) {
   );
 }
 
-/** Takes everything away. */
-export function clear() {
-  for (const part of [body, footer, finding]) part.replaceChildren();
-}
 
 function drawn(answered) {
   const chart = el("div");
@@ -148,7 +145,7 @@ function verdicts(answered) {
   );
 }
 
-/** What a reader of the norms must know about this photograph. */
+/** Says what a reader of the norms must know about this photograph. */
 function remarks({ samples: [sample], layers, unlike_itself: unlike }) {
   const said = [];
   if (sample.saturated) said.push("The network is so certain that the gradient is 0 in single precision.");
@@ -192,7 +189,7 @@ function findings(entries) {
   );
 }
 
-/** The finding: how much each model's gradient changes on its way from the loss to the first layer. */
+/** Says how much each model's gradient changes on its way from the last layer to the first. */
 function contrast(answered) {
   const changes = { shrinks: [], grows: [], "is 0 or not finite": [] };
   for (const { model, answer } of answered) {

@@ -1,10 +1,10 @@
-// How a model looks wherever it appears: colour by family, dashes by order within the family.
+// The look of a model wherever it appears: its colour by family, its dashes by order within the family.
 
 import { svg } from "./dom.js";
 
 const DASHES = [null, "7 4", "2 4", "10 3 2 3", "14 5", "10 3 2 3 2 3"];
 
-/** Gives every model of the list {colour, dash}. */
+/** Sets `colour` and `dash` of every model of the list. */
 export function assignLooks(models) {
   const seen = {};
   for (const model of models) {
@@ -15,7 +15,7 @@ export function assignLooks(models) {
   }
 }
 
-/** A short stroke in the model's colour and dashes. */
+/** Draws a short stroke in the model's colour and dashes. */
 export function swatch(model) {
   const line = svg("line", { x1: 0, x2: 27, y1: 5, y2: 5, stroke: model.colour, "stroke-dasharray": model.dash });
   return svg("svg", { class: "swatch", viewBox: "0 0 27 10", "aria-hidden": "true" }, line);

@@ -1,12 +1,12 @@
-// What is served, and which of it the page shows.
+// Which models are served, and which of them the page shows.
 
 import { ask } from "./api.js";
 import { byId, el } from "./dom.js";
 import { assignLooks, swatch } from "./looks.js";
 
-const AT_FIRST = 4; // models shown side by side before anyone chooses
+const CHECKED_AT_FIRST = 4;
 
-/** Every served model with its details, the default first: [{name, family, depth, detail, colour, dash}]. */
+/** Asks for every served model with its details, the default first: [{name, family, depth, detail, colour, dash}]. */
 export async function served() {
   const { answer } = await ask("models");
   const times = (name) => answer.models.filter((model) => model.name === name).length;
@@ -22,7 +22,7 @@ export async function served() {
   return { models, provider: answer.execution_provider, refused: answer.refused };
 }
 
-/** Says which bundles are not served, and why. */
+/** Lists the bundles that are not served, with the reasons. */
 export function sayRefused(refused) {
   const reasons = Object.entries(refused ?? {});
   if (!reasons.length) return;
@@ -36,10 +36,10 @@ export function sayRefused(refused) {
   );
 }
 
-/** Check boxes for the models; `changed` gets those that are checked, never none. */
+/** Makes check boxes for the models; `changed` gets those that are checked, and the last one cannot be unchecked. */
 export function modelChoice(models, changed) {
   const boxes = models.map((model, at) =>
-    el("input", { type: "checkbox", name: "model", value: model.name, checked: at < AT_FIRST, change }),
+    el("input", { type: "checkbox", name: "model", value: model.name, checked: at < CHECKED_AT_FIRST, change }),
   );
   const chosen = () => models.filter((_, at) => boxes[at].checked);
   function change(event) {
@@ -61,7 +61,7 @@ export function modelChoice(models, changed) {
   return chosen();
 }
 
-/** The list of classes that a gradient can be taken for: the labels of the first model. */
+/** Fills the list of classes whose loss can be differentiated: the labels of the first model. */
 export function labelChoice(models, changed) {
   const select = byId("label");
   const labels = models[0].detail.labels ?? [];

@@ -1,6 +1,6 @@
-// Numbers as the service writes them, and as people read them.
+// Reads numbers as the service writes them, and writes them as people read them.
 
-/** A number of an answer: null is not a number; "NaN" and "Infinity" are strings in JSON. */
+/** Reads a number of an answer: null is NaN, and "NaN" and "Infinity" are strings, because JSON has no such numbers. */
 export const number = (value) => (value === null || value === undefined ? NaN : Number(value));
 
 export const percent = (share) => {
@@ -15,7 +15,7 @@ const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 export const powerOfTen = (exponent) =>
   "10" + (exponent < 0 ? "⁻" : "") + [...String(Math.abs(exponent))].map((digit) => SUPERSCRIPTS[digit]).join("");
 
-/** Three significant digits; very small and very large ones with a power of ten. */
+/** Writes three significant digits; very small and very large numbers get a power of ten. */
 export function short(value) {
   const x = number(value);
   if (Number.isNaN(x)) return "–";
@@ -28,18 +28,18 @@ export function short(value) {
   return x.toPrecision(3).replace("-", "−");
 }
 
-/** A ratio of 1 or more: "8.9‑fold", "20,000‑fold", "10⁸‑fold", with a hyphen that does not break. */
+/** Writes a ratio of 1 or more: "8.9‑fold", "20,000‑fold", "10⁸‑fold", with a hyphen that does not break the line. */
 export function times(ratio) {
   if (ratio >= 1e6) return `${powerOfTen(Math.round(Math.log10(ratio)))}‑fold`;
   if (ratio < 10) return `${Number(ratio.toPrecision(2))}‑fold`;
   return `${Number(ratio.toPrecision(2)).toLocaleString("en")}‑fold`;
 }
 
-/** "a", "a and b", "a, b and c". */
+/** Joins words: "a", "a and b", "a, b and c". */
 export const list = (words) =>
   words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
 
-/** A sentence with a capital and a full stop. */
+/** Gives a text a capital and a full stop. */
 export const sentence = (text) => {
   const trimmed = String(text ?? "").trim();
   if (!trimmed) return "";

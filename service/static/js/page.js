@@ -1,4 +1,4 @@
-// The page: one photograph, several models, and what is asked of them.
+// The page: holds what the visitor has chosen, and asks the service anew when a choice changes.
 
 import * as features from "./features.js";
 import * as gradients from "./gradients.js";
@@ -12,10 +12,10 @@ import { secondPhotograph, showShattering } from "./shattering.js";
 import { showTraining } from "./training.js";
 
 const asked = { photograph: null, second: null, label: "", models: [] };
-const underWay = {};
+const underWay = {}; // AbortController by piece of work
 let featuresInSight = false;
 
-/** A signal for a new piece of work that aborts the earlier piece of the same name. */
+/** Aborts the earlier piece of work of this name, and gives the signal of a new one. */
 function renew(work) {
   underWay[work]?.abort();
   underWay[work] = new AbortController();
@@ -71,7 +71,7 @@ async function start() {
   take(await sample(SAMPLES[0]), SAMPLES[0]);
 }
 
-/** Asks everything anew; what is still under way for an earlier question is dropped. */
+/** Asks for everything that depends on the photograph; requests for an earlier choice are dropped. */
 async function look() {
   const { photograph, models, label } = asked;
   if (!photograph) return;
@@ -94,13 +94,13 @@ async function look() {
   lookInside();
 }
 
-/** From the photograph to the second one, where there is one. */
+/** Asks for the path from the photograph to the second one, where one is chosen. */
 function walk() {
   const { photograph, second, models, label } = asked;
   if (photograph && second) showShattering(photograph, second, models, label, renew("walk"));
 }
 
-/** What the layers see, once anyone has scrolled that far. */
+/** Asks for what the layers see, once the visitor has scrolled that far. */
 function lookInside() {
   if (asked.photograph && featuresInSight) features.showFeatures(asked.photograph, asked.label, renew("features"));
 }

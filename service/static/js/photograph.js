@@ -3,9 +3,9 @@
 import { byId, el } from "./dom.js";
 
 export const SAMPLES = ["cat", "ship", "frog", "airplane", "dog", "truck", "bird", "horse", "deer", "automobile", "horse2", "deer2"];
-const TINY = 96; // pixels: shown as they are, not blurred up
+const TINY = 96; // pixels; a picture this small is enlarged without smoothing
 
-/** A sample as a file: {name, blob, url}. */
+/** Fetches a sample as a photograph: {name, blob, url}. */
 export async function sample(name) {
   const url = new URL(`static/samples/${name}.jpg`, document.baseURI).href;
   return { name: `${name}.jpg`, url, blob: await (await fetch(url)).blob() };
@@ -13,7 +13,7 @@ export async function sample(name) {
 
 const spoken = (name) => name.replace(/2$/, ", another");
 
-/** A row of samples that act like buttons; `chosen` is called with the name. */
+/** Makes a row of samples that act as buttons; `chosen` gets the name. Gives the function that marks one as pressed. */
 export function sampleButtons(holder, chosen) {
   const buttons = SAMPLES.map((name) =>
     el(
@@ -26,7 +26,7 @@ export function sampleButtons(holder, chosen) {
   return (name) => buttons.forEach((button) => button.setAttribute("aria-pressed", button.dataset.sample === name));
 }
 
-/** A field that takes a photograph by dropping or choosing it. */
+/** Makes a field take a photograph that is dropped or chosen; `taken` gets it. Gives the function that takes files. */
 export function dropField(field, input, taken) {
   const take = (files) => {
     const file = files?.[0];
@@ -50,12 +50,12 @@ export function dropField(field, input, taken) {
   return take;
 }
 
-/** A picture of few pixels is shown as such. */
+/** Shows the pixels of a picture that has few of them. */
 export function showPixels(picture) {
   picture.classList.toggle("tiny", picture.naturalWidth <= TINY);
 }
 
-/** Shows the photograph in its field; a file that is no picture leaves the field empty. */
+/** Shows the photograph in its field, or empties the field if the file is no picture. */
 export function preview(field, picture, photograph) {
   const show = (visible) => {
     picture.hidden = !visible;
@@ -70,7 +70,7 @@ export function preview(field, picture, photograph) {
   picture.src = photograph.url;
 }
 
-/** Makes the main field work, with pasting from the clipboard. */
+/** Makes the main field take photographs, also from the clipboard. */
 export function mainField(taken) {
   const take = dropField(byId("drop"), byId("file"), taken);
   document.addEventListener("paste", (event) => take(event.clipboardData.files));

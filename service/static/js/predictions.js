@@ -1,4 +1,4 @@
-// Ranked labels, every model side by side.
+// Ranked labels, with the models side by side.
 
 import { ask, curl, showProgress } from "./api.js";
 import { commands, el, say, section } from "./dom.js";
@@ -6,7 +6,7 @@ import { list, percent, sentence } from "./numbers.js";
 import { swatch } from "./looks.js";
 import { problemBox } from "./problem.js";
 
-const { root, finding, body, footer } = section("predictions");
+const { root, finding, body, footer, clear } = section("predictions");
 
 /** Classifies the photograph with every model. Throws the problem if no model answers. */
 export async function showPredictions(photograph, models, signal) {
@@ -25,10 +25,6 @@ export async function showPredictions(photograph, models, signal) {
   footer.replaceChildren(commands(models.map((model) => curl(...request(model)))));
 }
 
-/** Takes the labels away, where there is no photograph to speak of. */
-export function clear() {
-  for (const part of [body, footer, finding]) part.replaceChildren();
-}
 
 const withSignal = ([path, options], signal) => [path, { ...options, signal }];
 

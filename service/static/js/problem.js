@@ -1,8 +1,8 @@
-// What went wrong, in words.
+// Shows what went wrong, in words.
 
 import { el } from "./dom.js";
 
-/** A box that says what went wrong and which request it was. */
+/** Makes a box that says what went wrong and in which request. */
 export function problemBox(problem) {
   const words = problem.detail && problem.detail !== problem.title ? ` ${problem.detail}` : "";
   const facts = [problem.status ? `Status ${problem.status}` : null, problem.requestId ? `request ${problem.requestId}` : null];

@@ -1,4 +1,4 @@
-// The path to a second photograph: does the gradient at one point still say something about the next?
+// The path to a second photograph: how much the gradient at one point has in common with the gradient at the next.
 
 import { ask, curl, showProgress } from "./api.js";
 import { autocorrelationChart, matrixKey, matrixPicture } from "./charts.js";
@@ -10,11 +10,11 @@ import { problemBox } from "./problem.js";
 
 const { root, controls, finding, body, footer } = section("shattering");
 
-const NOISE = { name: "noise" }; // the service's own, where it gets one photograph only
+const NOISE = { name: "noise" }; // drawn by the service, where it gets one photograph only
 
 let markSample = () => {};
 
-/** Puts the choice of the second photograph in place; `chosen` gets it. */
+/** Makes the controls that choose the second photograph; `chosen` gets it. */
 export function secondPhotograph(chosen) {
   const samples = el("div", { class: "samples", role: "group", "aria-label": "Samples for the second photograph" });
   const input = el("input", { type: "file", class: "visually-hidden", accept: "image/*", id: "second-file" });
@@ -35,7 +35,7 @@ export function secondPhotograph(chosen) {
   controls.replaceChildren(el("div", { class: "second-choice" }, samples, field, noise));
 }
 
-/** Walks from the first photograph to the second with every model. */
+/** Shows the gradient of every model along the path from the first photograph to the second. */
 export async function showShattering(first, second, models, label, signal) {
   const request = (model) => [
     "diagnostics/shattering",
@@ -53,7 +53,7 @@ export async function showShattering(first, second, models, label, signal) {
   );
 }
 
-/** Whose gradient shatters, with the exponents that say so. */
+/** Says whose gradient shatters, and gives the exponents that the verdict rests on. */
 function conclusion(answered) {
   const shattered = answered.filter(({ answer }) => answer.verdict.state === "shattered").map(({ model }) => model.name);
   const silent = answered.filter(({ answer }) => answer.verdict.state === "undetermined").map(({ model }) => model.name);

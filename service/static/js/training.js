@@ -8,7 +8,7 @@ import { swatch } from "./looks.js";
 
 const { root, finding, body, footer } = section("training");
 
-/** Draws the records that came with the models; a section without any is hidden. */
+/** Draws the training records of the models; without any, the section is hidden. */
 export function showTraining(models) {
   const trained = models.filter(({ detail }) => detail.training?.epochs.length);
   root.hidden = !trained.length;
@@ -33,8 +33,8 @@ export function showTraining(models) {
 }
 
 /**
- * What the records show: degradation (a deeper net of the same family is worse on training and test images alike), and
- * what shortcuts change between a residual and a plain net of the same depth.
+ * Says what the records show: where a deeper net of the same family is worse on training and test images alike
+ * (degradation), and how a residual net compares with a plain one of the same depth.
  */
 function conclusion(trained) {
   const final = ({ detail }) => detail.training.final;
@@ -54,7 +54,7 @@ function conclusion(trained) {
   return [...degraded, ends, caution].filter(Boolean).join(" ");
 }
 
-/** Two nets that differ in nothing but depth and shortcuts, the length of their training included. */
+/** Tells whether two nets differ only in depth and shortcuts, so that their errors may be compared. */
 function alike({ detail: one }, { detail: other }) {
   const same = ["activation", "normalization"].every((part) => one.architecture[part] === other.architecture[part]);
   return same && one.training.epochs.length === other.training.epochs.length;

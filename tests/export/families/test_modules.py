@@ -62,7 +62,8 @@ class Windows(nn.Module):
         samples = x.shape[0]
         windows = x.reshape(samples, 8, 2, 8, 16).transpose(1, 2).reshape(-1, 8, 8, 16)
         rows = self.conv(windows).tanh().permute(0, 2, 3, 1)
-        return self.norm(self.linear(rows).reshape(-1, 8)).reshape(samples, -1, 8).mean(1)
+        means: Tensor = self.norm(self.linear(rows).reshape(-1, 8)).reshape(samples, -1, 8).mean(1)
+        return means
 
 
 class HeadsByEinsum(nn.Module):
@@ -80,8 +81,8 @@ class PositionBias(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.network = nn.Sequential(nn.Linear(2, 6), nn.Tanh(), nn.Linear(6, 3))
-        place = torch.arange(16.0)
-        self.register_buffer("places", torch.stack(torch.broadcast_tensors(place[:, None], place), -1) / 8 - 1)
+        rows, columns = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
+        self.register_buffer("places", torch.stack((rows, columns), -1) / 8 - 1)
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.mean(3).transpose(1, 2)
@@ -105,6 +106,8 @@ class Assigned(nn.Module):
 
 class Blurred(nn.Module):
     """A fixed filter before every second position."""
+
+    filter: Tensor
 
     def __init__(self) -> None:
         super().__init__()

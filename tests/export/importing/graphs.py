@@ -29,7 +29,7 @@ def weights(seed: int = 0) -> dict[str, NDArray[np.float32]]:
     """A 3×3 convolution to five channels and a linear layer to four classes."""
     draw = np.random.default_rng(seed).standard_normal
     return {
-        "conv.weight": draw((5, 3, 3, 3), dtype=np.float32) / 5,
+        "conv.weight": draw((5, 3, 3, 3), dtype=np.float32) / np.float32(5),
         "conv.bias": draw(5, dtype=np.float32),
         "head.weight": draw((CLASSES, 5), dtype=np.float32),
         "head.bias": draw(CLASSES, dtype=np.float32),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
 from export.gradient import prepare
@@ -86,7 +87,9 @@ def test_several_outputs_need_a_choice(tmp_path: Path) -> None:
 
 
 def fixed_batch_graphs() -> dict[str, tuple[list[Any], dict[str, Any], int]]:
-    integers = lambda *values: np.array(values, dtype=np.int64)  # noqa: E731
+    def integers(*values: int) -> NDArray[np.int64]:
+        return np.array(values, dtype=np.int64)
+
     tail = body("flat")
     token = {"token": np.ones((1, 1, 5), np.float32)}
     tokens = [
@@ -314,7 +317,7 @@ def branching(condition: list[Any], batch: int | str) -> ModelProto:
         for name, operator in (("then", "Relu"), ("else", "Neg"))
     }
     nodes = [body()[0], *condition, node("If", ["yes"], ["r"], "choice", **branches), *body()[2:]]
-    constants = {"gain": np.float32([[[1.5]]]), "channels": np.array([5]), "zero": np.array(0, np.float32)}
+    constants = {"gain": np.array([[[1.5]]], np.float32), "channels": np.array([5]), "zero": np.array(0, np.float32)}
     return classifier(nodes, constants=constants, image=(batch, 3, SIZE, SIZE))
 
 

@@ -1,4 +1,4 @@
-"""Figures on trained nets: the estimators by hand, the statements on shipped bundles."""
+"""The sections on trained nets: estimators agree with hand calculations, and statements hold on shipped bundles."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def bundles() -> dict[str, Bundle]:
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory, bundles: dict[str, Bundle]) -> Path:
-    """A folder with two photographs per label."""
+    """Write a folder with two photographs per label."""
     folder = tmp_path_factory.mktemp("photographs")
     for label in bundles["plain20"].labels:
         (folder / label).mkdir()
@@ -132,7 +132,7 @@ def test_probes_separate_classes_as_far_as_they_are_apart() -> None:
 
 
 def test_probes_are_judged_on_photographs_that_did_not_fit_them() -> None:
-    """With more features than photographs a probe that saw them would be perfect on noise."""
+    """With more features than photographs, a probe tested on its own training photographs would be perfect on noise."""
     generator = np.random.default_rng(0)
     classes = np.tile(np.arange(4), 30)
     measured = separation("noise", generator.normal(size=(120, 300)), classes, np.arange(120) < 60)
@@ -182,7 +182,7 @@ def test_a_folder_without_our_networks_is_refused(tmp_path: Path, capsys: pytest
 
 @pytest.mark.slow
 def test_sections_7_and_8_hold_on_few_photographs(tmp_path: Path, photographs: Path) -> None:
-    """Two paths; the probes of section 8 need more photographs than a repository should carry."""
+    """Section 8 is left out, because its probes need more photographs than a repository should carry."""
     assert (
         main(["phenomena", "--only", "path", "--paths", "2", "--data", str(photographs), "--docs", str(tmp_path)]) == 0
     )

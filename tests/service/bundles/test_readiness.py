@@ -1,4 +1,4 @@
-"""When a service calls itself ready, and what becomes of requests that come before."""
+"""When the service reports that it is ready, and how requests before that are answered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.service.tiny_bundles import write_bundle
 
 RED = picture("red")
 LARGE = picture("red", size=(400, 400))
-"""More pixels than a run slot decodes itself."""
+"""A picture with more pixels than a run slot decodes itself."""
 
 BEFORE_LOADING = "models: "
 """The line that the loader logs when it has read every bundle and loaded none."""
@@ -67,7 +67,7 @@ def test_a_bundle_that_cannot_be_served_keeps_nobody_from_being_ready(folder: Pa
 
 @pytest.mark.parametrize("content", [RED, LARGE], ids=["small", "large"])
 def test_a_prediction_for_a_model_that_is_still_loading_is_answered(folder: Path, content: bytes) -> None:
-    """It is loaded for the request, before its turn: the loader itself has loaded none."""
+    """The graph is loaded for the request, before its turn: the loader itself has loaded none."""
     with held_start(folder, BEFORE_LOADING) as (server, _), server.client() as client:
         assert best_label(predict(client, "c", content)) == "red"
         assert [state_of(server, name) for name in "abc"] == ["unloaded", "unloaded", "ready"]

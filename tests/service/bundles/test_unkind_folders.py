@@ -1,4 +1,4 @@
-"""File systems answer much besides files: nothing of it takes a model away, and all of it is said."""
+"""Errors of the file system: none of them takes a served model away, and each is reported."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def metric(client: httpx.Client, name: str) -> float:
 
 @contextmanager
 def no_descriptors_left() -> Iterator[None]:
-    """Nothing can be opened by this process: the next free descriptor is over the limit."""
+    """Let this process open nothing: its limit of descriptors is below the next free one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
@@ -205,7 +205,7 @@ def test_nothing_is_retired_while_no_descriptor_is_left(tmp_path: Path, caplog: 
 def test_a_bundle_that_is_replaced_while_the_folder_is_looked_at_is_never_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A deployment moves the old bundle away and the new one into place; the first look falls between the two."""
+    """A deployment moves the old bundle away, then the new one into place; the loader looks between the moves."""
     bundle = write_bundle(tmp_path, "tiny")
     new = write_bundle(tmp_path / ".new", "tiny", bias=BIASES["blue"])
     with running(tmp_path) as server, server.client() as client:
@@ -218,7 +218,7 @@ def test_a_bundle_that_is_replaced_while_the_folder_is_looked_at_is_never_gone(
             names.append(server.state.registry.names())
             return look
 
-        monkeypatch.setattr("service.bundles.loading.look_at", looked_at_between)
+        monkeypatch.setattr("service.bundles.following.look_at", looked_at_between)
         shutil.rmtree(bundle)
         look(server)
         assert names == [["tiny"], ["tiny"]]
@@ -375,7 +375,7 @@ def test_a_file_that_cannot_be_read_for_a_request_is_a_503_and_asked_for_again(t
 
 
 def mounted(volume: Path, revision: str, source: Path) -> None:
-    """Does as the kubelet with a ConfigMap or a projected volume: one link is swapped, and all content with it."""
+    """Replace all content by swapping one link, as the kubelet does with a ConfigMap or a projected volume."""
     shutil.copytree(source, volume / f"..{revision}")
     (volume / "..data_tmp").symlink_to(f"..{revision}")
     (volume / "..data_tmp").rename(volume / "..data")
@@ -446,7 +446,7 @@ def test_a_volume_with_lost_and_found_is_served_and_followed(tmp_path: Path) -> 
 
 
 def test_a_bundle_that_may_not_be_read_for_a_while_is_served_on_and_one_that_never_could_comes(tmp_path: Path) -> None:
-    """Its own folder is closed, or one of its files: neither changes what a file says of its last change."""
+    """Closing the bundle's folder or one of its files changes no file's time of modification."""
     served, new = write_bundle(tmp_path, "served"), write_bundle(tmp_path, "new")
     write_bundle(tmp_path, "versions", version="1")
     close_to_others(new / "forward.onnx")

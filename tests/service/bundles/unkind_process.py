@@ -1,4 +1,4 @@
-"""The service under an account to which the file system's permissions apply, even where tests run as root."""
+"""Run the service so that the file system's permissions apply to it, even where tests run as root."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SOMEBODY_ELSE = 65534
 
 
 def obey_permissions() -> None:
-    """Prepares the child before it becomes the service: as root it gives up what lets root read everything."""
+    """Give up, in a child process of root, the capabilities that let root read everything."""
     if os.geteuid() == 0:
         for capability in OVERRIDES:
             if ctypes.CDLL(None, use_errno=True).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0):
@@ -21,7 +21,7 @@ def obey_permissions() -> None:
 
 
 def close_to_others(path: Path) -> None:
-    """Leaves nothing readable to the service: of another account with mode 0700, or, unless we are root, mode 000."""
+    """Make a path unreadable for the service: another account's with mode 0700, or mode 000 unless we are root."""
     if os.geteuid() == 0:
         os.chown(path, SOMEBODY_ELSE, SOMEBODY_ELSE)
         path.chmod(0o700)

@@ -1,4 +1,4 @@
-"""Unlike itself, and which layers moved between two versions."""
+"""Distance of gradients from those of the training images, and which layers moved between two versions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RESNET20 = Bundle.model_validate_json((BUNDLES / "resnet20" / "bundle.json").rea
 
 
 def norms(logits: np.ndarray, factor: float, size: float) -> dict[str, np.ndarray]:
-    """Of one image: r is `factor` times the median of the training images in every layer, ‖dL/dlogits‖ is `size`."""
+    """Norms of one image: in every layer r is `factor` times the training images' median; ‖dL/dlogits‖ is `size`."""
     assert RESNET20.baseline is not None
     middle = RESNET20.baseline.quantiles.index(0.5)
     medians = np.array([[RESNET20.baseline.scaled_gradient_norm[layer.name][middle] for layer in RESNET20.layers]])

@@ -39,7 +39,7 @@ def client(server: LiveServer) -> Iterator[httpx.Client]:
 
 
 def ask(client: httpx.Client, address: str, **request: Any) -> httpx.Response:
-    """The answer once the graphs it needs are loaded."""
+    """Ask until the graphs that the answer needs are loaded."""
     answers: list[httpx.Response] = []
 
     def answered() -> bool:

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.contract.loss import probabilities
+from service.contract.reference import ReferenceStatistics
 from service.diagnostics import scores, shattering
 from service.diagnostics.noise import estimates, left_out_groups, noise_scale
 from service.diagnostics.schemas.gradients import NoiseScale
@@ -81,7 +82,7 @@ def test_gradnorm_is_the_l1_norm_of_the_last_layers_gradient() -> None:
 def test_the_layer_norm_distance_is_mahalanobis_and_infinite_for_a_zero_norm() -> None:
     sizes = np.linalg.norm(probabilities(LOGITS) - np.eye(3)[LOGITS.argmax(axis=1)], axis=1)
     norms = {"logits": LOGITS, "weight_gradient_norm": np.exp([[3.0, 4.0], [0.0, 0.0]]) * sizes[:, None]}
-    reference = scores.Reference(np.zeros(2), np.eye(2))
+    reference = ReferenceStatistics(np.zeros(2), np.eye(2))
     assert scores.layer_norm_distance(norms, reference) == pytest.approx([5.0, 0.0], abs=1e-9)
     norms["weight_gradient_norm"][1, 0] = 0
     assert np.isinf(scores.layer_norm_distance(norms, reference)[1])
@@ -92,14 +93,14 @@ def test_white_noise_is_shattered_and_brownian_motion_smooth(points: int) -> Non
     white = np.random.default_rng(1).normal(size=(points, 1000))
     found = shattering.analyse(white)
     assert found.spectral_exponent == pytest.approx(0, abs=0.25)
-    assert shattering.judge(found).state == "shattered"
+    assert shattering.judge_path(found).state == "shattered"
     brown = np.cumsum(white, axis=0)
     found = shattering.analyse(brown / np.linalg.norm(brown, axis=1, keepdims=True))
     assert found.spectral_exponent == pytest.approx(2, abs=0.35)
-    assert shattering.judge(found).state == "smooth"
+    assert shattering.judge_path(found).state == "smooth"
 
 
 def test_a_zero_gradient_on_the_path_leaves_shattering_undetermined() -> None:
     gradients = np.random.default_rng(1).normal(size=(32, 10))
     gradients[3] = 0
-    assert shattering.judge(shattering.analyse(gradients)).state == "undetermined"
+    assert shattering.judge_path(shattering.analyse(gradients)).state == "undetermined"

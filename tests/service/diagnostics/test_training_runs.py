@@ -1,4 +1,4 @@
-"""What a person with torch would conclude from a training run of each network is what the service says of it."""
+"""The service's verdict on each network agrees with what a training run in torch shows."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def relative_sizes(network: nn.Module, logits: torch.Tensor) -> list[float]:
 
 
 def conclusion_of_a_training_run(network: nn.Module, images: np.ndarray, labels: np.ndarray, steps: int) -> str:
-    """Trains by plain gradient descent, and says in one word what its gradients and rectifiers were like."""
+    """Train by plain gradient descent and say in one word what the gradients and rectifiers were like."""
     inputs, targets = torch.from_numpy(images), torch.from_numpy(labels)
     peaks: dict[nn.Module, torch.Tensor] = {}
 
@@ -104,5 +104,5 @@ def test_autograd_in_torch_finds_the_same_shattering(family: str, shattered: boo
     by_torch = shattering.analyse(path.grad.numpy().astype(np.float64))
     ours = untrained_path(family, 56, IMAGES)
     assert ours.spectral_exponent == pytest.approx(by_torch.spectral_exponent, abs=0.1)
-    assert (shattering.judge(by_torch).state == "shattered") == shattered
-    assert (shattering.judge(ours).state == "shattered") == shattered
+    assert (shattering.judge_path(by_torch).state == "shattered") == shattered
+    assert (shattering.judge_path(ours).state == "shattered") == shattered

@@ -111,14 +111,14 @@ def test_debuggers_rule_is_fooled_by_a_confident_sample_and_ours_is_not() -> Non
 
 
 def activations(function: str, **changes: Any) -> Activations:
-    """Of one sample: every layer's outputs have mean 0 and variance 1; with "relu" a rectifier follows each."""
+    """A profile of one sample: layer outputs have mean 0 and variance 1; with "relu" a rectifier follows each layer."""
     parts = {"mean": np.zeros((1, LAYERS)), "variance": np.ones((1, LAYERS)), "zero_share": np.full((1, LAYERS), 0.5)}
     rectified = np.full(LAYERS, function == "relu")
     return Activations(**{**parts, **changes}, rectified=rectified, function=function)
 
 
 def fires(rule: str, given: Evidence) -> list[str] | None:
-    """The layers that Debugger's rule names; None where it cannot be answered."""
+    """Return the layers that Debugger's rule names, or None where the rule cannot be applied."""
     found = {one.rule: one for one in judge(given, Thresholds())[0].debugger}
     return found[rule].layers if rule in found else None
 

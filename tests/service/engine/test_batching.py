@@ -1,4 +1,4 @@
-"""Who runs next, asked of the scheduler itself: the background's place, and the slot kept free of diagnostics."""
+"""The scheduler's order: background work comes last, and one slot is kept free of diagnostics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ticket(name: GraphName, *, background: bool = False) -> Ticket:
 
 
 class Slots:
-    """Threads that wait for a batch, as run slots do, and then do nothing with it."""
+    """Threads that wait for batches as run slots do, but run nothing."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler

@@ -31,7 +31,7 @@ def server_of_the_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
 
 @pytest.fixture
 def slow_server(server_of_the_module: LiveServer) -> Iterator[LiveServer]:
-    """The module's server, with the times that it expects of its models, and nobody connected, after each test."""
+    """The module's server; after each test its estimates are restored and its connections have ended."""
     server = server_of_the_module
     graphs = [server.state.registry.select(name).graphs["forward"] for name in ("slow", "tiny", "picky")]
     expected = [graph.seconds_per_image for graph in graphs]
@@ -58,7 +58,7 @@ def waiting(server: LiveServer) -> int:
 
 
 def hold_back(server: LiveServer) -> socket.socket:
-    """Occupies the one run slot with the slow model."""
+    """Occupy the one run slot with the slow model."""
     connection = connect(server, request("slow"))
     wait_until(lambda: server.state.engine.scheduler.running == 1)
     return connection
@@ -183,7 +183,7 @@ def test_an_undecodable_image_never_fails_its_neighbours(slow_server: LiveServer
 
 
 def test_two_models_take_turns(slow_server: LiveServer, tmp_path: Path) -> None:
-    """Ten requests for one model do not keep the only request for another waiting to the end."""
+    """One request for a model does not have to wait until ten requests for another model are done."""
     write_bundle(tmp_path, "many", rounds=60)
     write_bundle(tmp_path, "few", rounds=60)
     with running(tmp_path, warm_up=False, max_batch=1) as server, ThreadPoolExecutor(12) as pool:

@@ -21,7 +21,8 @@ from service.images.avif import LEAST_PIXELS, MAX_ITEMS, MAX_PARTS, MAX_SAMPLES,
 from service.images.errors import ImageError, ImageTooLarge, UndecodableImage
 from service.images.preprocess import decode
 from tests.attacks import avif
-from tests.service.images.test_images import encoded, photograph, spec
+from tests.attacks.pictures import saved
+from tests.service.images.pictures import photograph, spec
 
 ROOT = Path(__file__).parents[3]
 SPEC = spec(8, 8)
@@ -43,10 +44,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("options", OPTIONS)
 def test_what_pillow_writes_has_the_pixels_that_it_says(options: str, mode: str) -> None:
     image = photograph((201, 134), mode)
-    data = encoded(image, "AVIF", speed=9, **OPTIONS[options])
+    data = saved(image, "AVIF", speed=9, **OPTIONS[options])
     assert decoded_pixels(data) == 201 * 134 * (2 if mode == "RGBA" else 1)
     assert decode(data, SPEC).shape == (8, 8, 3)
-    moving = encoded(image, "AVIF", save_all=True, append_images=[image.rotate(9)], speed=9, **OPTIONS[options])
+    moving = saved(image, "AVIF", save_all=True, append_images=[image.rotate(9)], speed=9, **OPTIONS[options])
     assert decoded_pixels(moving) == decoded_pixels(data)
     assert decode(moving, SPEC).shape == (8, 8, 3)
 
@@ -170,7 +171,7 @@ print(peak() - before)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc")
 @pytest.mark.parametrize("make", [avif.picture, avif.with_alpha, avif.with_cells, avif.of_empty_extents])
 def test_lying_files_take_little_memory(make: Callable[[int], bytes]) -> None:
-    """Peak of a process of its own, in KiB, over what a small picture takes."""
+    """Each is decoded in a separate process, whose peak is measured over that of a small picture, in KiB."""
     data = make(600 if make is avif.of_empty_extents else 16_000)
     assert len(data) < 10_000
     done = subprocess.run(
@@ -183,7 +184,7 @@ def test_lying_files_take_little_memory(make: Callable[[int], bytes]) -> None:
 
 
 def packed(*fields: tuple[int, int]) -> bytes:
-    """Numbers of so many bits (value, bits), one after the other."""
+    """Concatenate numbers that are given as (value, bits)."""
     text = "".join(f"{value:0{bits}b}" for value, bits in fields if bits) + "1"
     return int(text.ljust(-(-len(text) // 8) * 8, "0"), 2).to_bytes(-(-len(text) // 8), "big")
 
@@ -193,7 +194,7 @@ def unit(kind: int, content: bytes, sized: bool = True) -> bytes:
 
 
 def sequence(*, timing: bool = False, identifiers: bool = False, order: bool = False, screen: int = 2) -> bytes:
-    """640 × 480, in sides of 16 bits."""
+    """A sequence header of 640 × 480 pixels, with 16 bits for each side."""
     intervals = ((1, 1), (1, 32), (30, 32), (0, 1), (1, 1), (9, 5), (1, 32), (7, 5), (4, 5)) if timing else ((0, 1),)
     point = ((0, 12), (8, 5), (0, 1), *(((1, 1), (0, 21)) if timing else ()), (1, 1), (9, 4))
     tools = ((1, 1), (1, 1)) if screen == 2 else ((0, 1), (screen, 1), *(((0, 1), (1, 1)) if screen else ()))

@@ -1,4 +1,4 @@
-"""Some three hundred damaged or odd files: each gets its 4xx as a problem, or an answer.
+"""About three hundred damaged or odd files: each gets an answer, or a 4xx as a problem document.
 
 Those made with intent are in `test_attacks`.
 """
@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from tests.attacks.pictures import KINDS, png_chunk, saved
-from tests.service.http.routes.test_predict import check_problem
 from tests.service.live_server import LiveServer, best_label, picture
+from tests.service.responses import check_problem
 
 
 def valid_files() -> dict[str, bytes]:
@@ -29,7 +29,7 @@ def valid_files() -> dict[str, bytes]:
 
 
 def corrupted(data: bytes, generator: np.random.Generator) -> bytes:
-    """Some bytes replaced, or a piece cut out, doubled or moved."""
+    """Replace some bytes, or cut out, double or move a piece."""
     content = bytearray(data)
     for _ in range(int(generator.integers(1, 12))):
         content[generator.integers(len(content))] = int(generator.integers(256))

@@ -1,4 +1,4 @@
-"""Resize and crop of pictures of any shape: torchvision's pixels, and no more memory for the extreme ones."""
+"""Resize and crop of pictures of any shape: torchvision's pixels, without more memory for extreme shapes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from service.images import resampling
 from service.images.errors import ImageTooLarge
 from service.images.preprocess import decode
 from service.images.resampling import fit, resized_size
-from tests.service.images.test_images import spec, torchvision_reference
+from tests.service.images.pictures import spec, torchvision_reference
 
 Pixels = NDArray[np.uint8]
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
@@ -31,13 +31,13 @@ INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "bilinear", "bicubic")
 
 
 def noise(height: int, width: int, seed: int, channels: int = 3, extreme: bool = False) -> Pixels:
-    """Random pixels; black and white alone show a wrong rounding or an overshoot best."""
+    """Return random pixels; if `extreme`, black and white ones, which show a wrong rounding or an overshoot best."""
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
     return np.where(pixels > 127, 255, 0).astype(np.uint8) if extreme else pixels
 
 
 def as_torchvision(pixels: Pixels, given: InputSpec) -> Pixels:
-    """The whole picture resized, and then cropped."""
+    """Resize the whole picture and crop it afterwards."""
     image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
     method, crop = Image.Resampling[given.interpolation.upper()], (given.height, given.width)
     if given.resize is None:
@@ -142,7 +142,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 @pytest.mark.parametrize("resize", [256, 0])
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_extreme_shapes_take_little_memory(interpolation: str, resize: int) -> None:
-    """Peak of a process of its own, in KiB, over what a photograph takes."""
+    """They are decoded in a separate process, whose peak is measured over that of a photograph, in KiB."""
     command = [sys.executable, "-c", MEASURE, interpolation, str(resize)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 64 * 1024

@@ -1,4 +1,4 @@
-"""CPUs by affinity and by the container's quota, on made-up control group trees."""
+"""The number of CPUs by affinity and by the container's quota, read from made-up control group trees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""That glibc's malloc does what it is told, in a process of its own."""
+"""Settings of glibc's malloc take effect, in a process of its own."""
 
 from __future__ import annotations
 

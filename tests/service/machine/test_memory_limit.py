@@ -1,4 +1,4 @@
-"""The container's memory limit on made-up control group trees, and what is made of it."""
+"""The container's memory limit, read from made-up control group trees, and the limits derived from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sample_gradients`: live predictions run backwards too, for `/metrics`, and never in anybody's way."""
+"""`sample_gradients`: gradients of a share of live predictions appear in `/metrics` and hold no request up."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sampling_server() -> Iterator[LiveServer]:
 
 
 def series(server: LiveServer, name: str) -> dict[str, float]:
-    """The gauge of each layer, or the counter of each outcome, of resnet20."""
+    """Return resnet20's gauge of each layer, or its counter of each outcome."""
     with server.client() as client:
         families = {family.name: family for family in text_string_to_metric_families(client.get("/metrics").text)}
     return {
@@ -43,7 +43,7 @@ def series(server: LiveServer, name: str) -> dict[str, float]:
 
 
 def send(server: LiveServer, images: list[bytes]) -> None:
-    """Predicts each image once the one before has been measured, as on a service with time to spare."""
+    """Predict each image once the one before has been measured, as on a service with time to spare."""
     server.state.sampler.live.clear()
     with server.client() as client:
         for number, image in enumerate(images, 1):
@@ -73,7 +73,7 @@ def as_files(pixels: np.ndarray) -> list[bytes]:
 
 
 def unlike_itself(server: LiveServer) -> bool:
-    """The alert rule's expression: too many layers with too many images outside."""
+    """The alert rule's expression: too many images are outside the range in too many layers."""
     outside = series(server, "contraflow_layer_gradient_outside_share").values()
     return float(np.mean([share > LAYER_SHARE for share in outside])) > MODEL_SHARE
 

@@ -1,4 +1,4 @@
-"""Commands whose answer or file cannot be written: never the status of a verdict, and what was there stays.
+"""Commands whose output cannot be written end with status 2, and files that were there before stay whole.
 
 A disk is full by the limit that the system puts on the size of a file, or is one of 64 KiB.
 """
@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from service.offline import diagnose
 from service.offline.model import CHUNK
+from service.offline.table import merge
 from service.output.console import ended_in_words
 from service.output.whole_files import replaced_file
 from tests.service.live_server import wait_until
@@ -30,7 +30,7 @@ CHECK = ["check", str(BUNDLES / "resnet20"), "--images", "2"]
 
 
 def limited(size: int) -> Callable[[], None]:
-    """Limits a child: no file grows beyond `size` bytes, as if the disk had no more."""
+    """Return a function that limits a child process's files to `size` bytes, as if the disk were full."""
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
@@ -40,7 +40,7 @@ def command(*arguments: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """More than are measured at a time."""
+    """More photographs than are measured at a time."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "cat").mkdir()
     for number in range(CHUNK + 4):
@@ -171,13 +171,13 @@ def test_parts_of_different_models_leave_the_table_as_it_was(parts: list[Path], 
     table.write_text("before")
     parts[1].write_bytes(b"path,other\r\n")
     with pytest.raises(ValueError, match="another model"):
-        diagnose.merge(parts, table)
+        merge(parts, table)
     assert table.read_text() == "before"
 
 
 def test_parts_may_be_merged_into_one_of_them(parts: list[Path]) -> None:
     expected = parts[0].read_bytes() + parts[1].read_bytes().split(b"\n", 1)[1]
-    diagnose.merge(parts, parts[0])
+    merge(parts, parts[0])
     assert parts[0].read_bytes() == expected
 
 
@@ -185,8 +185,7 @@ def test_parts_merged_onto_a_full_disk_leave_the_table_as_it_was(parts: list[Pat
     table = tmp_path / "table.csv"
     table.write_text("before")
     code = (
-        "import pathlib, sys; from service.offline.diagnose import merge; "
-        "*parts, out = map(pathlib.Path, sys.argv[1:]); "
+        "import pathlib, sys; from service.offline.table import merge; *parts, out = map(pathlib.Path, sys.argv[1:]); "
     )
     arguments = [sys.executable, "-c", code + "merge(parts, out)", *map(str, parts), str(table)]
     ended = done(arguments, size=parts[0].stat().st_size)

@@ -1,4 +1,4 @@
-"""Over HTTP, a file's own probabilities come back, and the loss and its gradients are of them."""
+"""Imported networks over HTTP: the file's own probabilities come back, and the loss is computed from them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from export.importing.command import bundle_of, import_bundle, write_what_runs
 from export.writing.bundle import read_bundle
 from service.contract.bundle_schema import InputSpec
 from service.images.preprocess import normalise
-from tests.export.importing.endings import FROM_NUMBERS, READ_OFF
+from tests.export.importing.answer.endings import FROM_NUMBERS, READ_OFF
+from tests.export.importing.answer.test_answers import session, shares, slopes, weights_of
 from tests.export.importing.graphs import classifier, options, saved
-from tests.export.importing.test_answers import session, shares, slopes, weights_of
 from tests.service.live_server import LiveServer, running
 
 ENDINGS = {
@@ -47,7 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 
 def with_a_graph_left_out(folder: Path) -> None:
-    """`partial`, whose graph for weight norms does not run."""
+    """Write `partial`, a bundle whose graph for weight norms does not run."""
     imported = import_classifier(saved(classifier(), folder), options())
     bundle = bundle_of(imported, "partial", folder / "bundles")
     _, graphs = read_bundle(folder / "bundles/partial")

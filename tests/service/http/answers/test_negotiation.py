@@ -1,4 +1,4 @@
-"""Which form of an answer a caller would like: `Accept` and `Accept-Encoding` with their weights (RFC 9110, 12.5)."""
+"""Content negotiation by `Accept` and `Accept-Encoding` with their weights (RFC 9110, 12.5)."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_weight_that_is_none_takes_its_member_along_and_the_higher_of_two_coun
 @pytest.mark.parametrize("unit", ['"', '"\\', "\\", 'a="', '"\\"', ",", ";", 'a;q="', "\n"])
 @pytest.mark.parametrize("end", ["", "\\", '"', "\\\n"])
 def test_a_long_field_that_is_none_names_nothing_that_we_have(unit: str, end: str) -> None:
-    """In time linear in its length; quotes that are tried again and again would take a minute."""
+    """Parsing takes linear time; a parser that tries quotes again and again would take a minute."""
     field = unit * 16_000 + end
     assert preferred_coding(field) is None
     assert not prefers(field, SVG, JSON)

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what generators stumble over is not in it, and its examples work as they are."""
+"""The OpenAPI document has nothing that generators stumble over, and its examples work as they are."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 
 def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
-    """Method, path and operation of each."""
+    """Yield the method, the path and the description of each operation."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield method.upper(), path, operation
 
 
 def objects(value: Any) -> Iterator[Json]:
-    """Every JSON object inside `value`, itself included."""
+    """Yield every JSON object inside `value`, itself included."""
     if isinstance(value, dict):
         yield value
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
@@ -134,7 +134,7 @@ def test_a_picture_may_be_sent_in_three_forms_and_a_tensor_in_two(document: Json
 
 
 def sent_as_documented(client: httpx.Client, method: str, path: str, operation: Json) -> httpx.Response:
-    """The request that a form would send which was not touched: examples, else defaults, else nothing."""
+    """Send what an untouched form would send: examples, else defaults, else nothing."""
     query = httpx.QueryParams()
     for one in operation.get("parameters", []):
         value = one.get("example", one["schema"].get("default"))
@@ -148,7 +148,7 @@ def sent_as_documented(client: httpx.Client, method: str, path: str, operation: 
 
 
 def test_the_examples_of_every_operation_work_as_they_are(shipped: LiveServer) -> None:
-    """One model is served: what is compared is the model with one of its versions."""
+    """Only one model is served, so the example of a comparison compares it with one of its versions."""
     with httpx.Client(base_url=shipped.url, timeout=120) as client:
         document = client.get("/openapi.json").json()
         for method, path, operation in operations(document):

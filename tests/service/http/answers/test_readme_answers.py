@@ -19,12 +19,12 @@ EXAMPLES = dict(re.findall(r"^\$ (curl .+)\n([^`]+)```", (ROOT / "README.md").re
 
 
 def shown_answer(text: str) -> Any:
-    """The JSON that is shown, without what "…" stands for: a line of its own, or the last members."""
+    """Parse shown JSON, in which "…" stands for left-out lines or the last members."""
     return json.loads(re.sub(r",\s*…", "", re.sub(r"\n\s*…(?=\n)", "", text)))
 
 
 def assert_shows(shown: Any, found: Any, where: str = "") -> None:
-    """`shown` is a part of `found`: members by key, entries with a name by name, numbers to three digits."""
+    """Check that `shown` is a part of `found`: members by key, named entries by name, numbers to three digits."""
     if isinstance(shown, dict):
         for key, value in shown.items():
             if key not in ("request_id", "execution_provider"):

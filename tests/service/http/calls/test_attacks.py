@@ -1,4 +1,4 @@
-"""What an unauthenticated, malicious client can send, and what it gets: every line of `tests.attacks`.
+"""Each attack in `tests.attacks` gets one of the statuses that it is listed with, and the service stays well.
 
 `python -m bench.promises --only 8` plays the same attacks at a service with its own limits, and
 measures what each costs in memory and how long others wait.
@@ -49,7 +49,7 @@ def test_each_attack_gets_its_status_and_the_service_lives(server: LiveServer, a
 
 
 def check_shape(answer: bytes) -> None:
-    """A problem, or the open protocol's own shape; never our inside."""
+    """Check that an error is a problem document, or the open protocol's own error, and shows nothing internal."""
     head, _, body = answer.partition(b"\r\n\r\n")
     if status_of(answer) < 400:
         return

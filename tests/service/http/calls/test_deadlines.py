@@ -1,4 +1,4 @@
-"""Deadlines, on a real event loop: each request is given up at its own, and nobody else."""
+"""Deadlines on a real event loop: each request is given up at its own deadline and no other."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def started(deadlines: Deadlines, seconds: float = USUAL) -> RequestContext:
 
 
 class Given:
-    """Work that remembers when it was given up, and why."""
+    """A request that remembers when it was given up, and why."""
 
     def __init__(self, request: RequestContext) -> None:
         self.after = 0.0
@@ -38,7 +38,7 @@ class Given:
 
 
 def test_each_is_given_up_at_its_own_deadline() -> None:
-    """Not before it; and before a timer that was set, at its start, for a little later."""
+    """The deadline comes no earlier than asked, and before a timer that was set for a little later."""
 
     async def scenario() -> None:
         deadlines = Deadlines(USUAL)

@@ -1,4 +1,4 @@
-"""Clients that others' generators make from the document of a running service, and what they can do.
+"""Clients generated from the OpenAPI document of a running service can call it.
 
 Python: `openapi-python-client`. TypeScript: `openapi-typescript`, where npm is there and reaches its registry.
 """

@@ -34,7 +34,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def lines_of(command: Sequence[str | Path]) -> list[str]:
-    """The lines that a client prints: one for each answer, its status and its body."""
+    """Run a client and return what it prints: a line for each answer, with its status and its body."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()

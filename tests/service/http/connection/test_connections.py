@@ -1,4 +1,4 @@
-"""How many connections there may be, who goes when there are more, and clients that do not read or shut a side."""
+"""Limits on connections: which are ended when there are too many, and clients that do not read or shut one side."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 @pytest.fixture
 def open_ones(server: LiveServer) -> Iterator[ExitStack]:
-    """Closes what was opened, and waits until the server knows."""
+    """A stack for connections; after the test they are closed and the server has noticed."""
     with ExitStack() as stack:
         yield stack
     wait_until(lambda: not server.server.server_state.connections)
@@ -64,7 +64,7 @@ def ask(connection: socket.socket, message: bytes = get("/health/live")) -> int:
 
 
 def is_closed(connection: socket.socket) -> bool:
-    """True if the server has ended it, found out without sending."""
+    """Return whether the server has ended a connection, without sending anything."""
     connection.setblocking(False)
     try:
         return connection.recv(1) == b""
@@ -270,14 +270,15 @@ def test_a_client_that_has_gone_before_its_request_was_looked_at_is_cancelled(
 
 @contextmanager
 def small_buffers(server: LiveServer) -> Iterator[tuple[socket.socket, Any]]:
-    """A connection that holds little of what is not read, and the server's side of it."""
+    """A connection with small socket buffers, and the server's side of it."""
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(30)
         connection.connect((server.host, server.port))
-        known = server.server.server_state.connections
-        wait_until(lambda: len(known) == 1)
-        (protocol,) = known
+        port = connection.getsockname()[1]
+        wait_until(lambda: server.connection_from(port) is not None)
+        protocol = server.connection_from(port)
+        assert protocol is not None
         protocol.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         yield connection, protocol
 

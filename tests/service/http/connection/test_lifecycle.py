@@ -1,4 +1,4 @@
-"""Reload, rollback and the way out: no request fails, and no answer mixes versions."""
+"""Reload, rollback and shutdown: no request fails, and no answer mixes versions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RED = picture("red")
 
 
 def install(source: Path, folder: Path) -> None:
-    """Replaces a bundle the way deployments do: copied beside, then renamed into place."""
+    """Replace a bundle as deployments do: copy it beside the old one, then rename it into place."""
     beside = folder.parent / f".{folder.name}.new"
     shutil.copytree(source, beside)
     if folder.exists():
@@ -37,7 +37,7 @@ def install(source: Path, folder: Path) -> None:
 
 
 def look(server: LiveServer) -> None:
-    """What the loader does every `bundle_poll_seconds`, now."""
+    """Do now what the loader does every `bundle_poll_seconds`."""
     server.state.loader.refresh()
 
 
@@ -82,7 +82,7 @@ def test_loading_gives_way_to_predictions_once_they_are_served(tmp_path: Path) -
     others = set(threading.enumerate())
 
     def priorities(prefix: str) -> set[int]:
-        """Of this server's threads of that name, by the kernel's account."""
+        """Return the priorities that the kernel gives to this server's threads of that name."""
         ours = [one for one in threading.enumerate() if one not in others and one.name.startswith(prefix)]
         return {os.getpriority(os.PRIO_PROCESS, one.native_id or 0) for one in ours}
 

@@ -1,4 +1,4 @@
-"""Offers to go on in another protocol are left alone: the request is answered once, in HTTP/1.1, with its body."""
+"""Offers to upgrade to another protocol are ignored: the request is answered once, in HTTP/1.1, with its body."""
 
 from __future__ import annotations
 

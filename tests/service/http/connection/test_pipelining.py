@@ -1,4 +1,4 @@
-"""Many requests sent before the first answer: each is answered in order, whatever comes after it."""
+"""Pipelined requests are answered in order, whatever follows them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GOOD = {
 IN_CHUNKS = head("POST /predict", "Transfer-Encoding: chunked")
 
 ENDLESS = b"a" * 2**20
-"""More than one packet holds: where in a packet a message begins, the parser does not say."""
+"""More than one packet holds, because the parser does not tell where in a packet a message begins."""
 
 BAD = {
     "garbage": (b"garbage\r\n\r\n", 400),
@@ -125,7 +125,7 @@ def test_little_is_held_of_what_is_sent_ahead_of_its_turn(server: LiveServer, se
 
 
 PACKET = 2**18
-"""Bytes that the event loop reads at once, at most."""
+"""The most bytes that the event loop reads at once."""
 
 FRAMINGS = st.sampled_from(["whole", "in chunks", "a question", "with an offer", "refused", "waits"])
 

@@ -1,4 +1,4 @@
-"""A start that cannot be: one line that names the setting, status 2, no traceback."""
+"""A start that fails: one line that names the setting, status 2, and no traceback."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DIGEST = "sha256:" + "0" * 64
 
 
 def started(*flags: str, user: int | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
-    """`python -m service` that is expected to end by itself."""
+    """Run `python -m service` where it ends by itself."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CONTRAFLOW_")}
     command = [sys.executable, "-m", "service", *flags]
     return subprocess.run(
@@ -40,7 +40,7 @@ def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
 
 @contextmanager
 def taken(host: str = "127.0.0.1") -> Iterator[int]:
-    """A port that somebody listens on."""
+    """A port that is in use."""
     with socket.socket() as other:
         other.bind((host, 0))
         other.listen()

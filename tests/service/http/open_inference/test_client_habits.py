@@ -1,4 +1,4 @@
-"""Bodies as clients of the open protocol write them: null for what is left out, pictures in base64, codings."""
+"""Variants of infer requests that real clients send: null for what is left out, pictures in base64, compression."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_a_picture_in_base64_is_the_picture(
 def test_the_request_of_kserves_torchserve_example(
     http: httpx.Client, photograph: bytes, probabilities: list[float]
 ) -> None:
-    """`data` is one string, and `shape` is −1."""
+    """`data` is one string instead of a list, and `shape` is −1."""
     picture = {"data": base64.b64encode(photograph).decode(), "datatype": "BYTES", "name": "image", "shape": -1}
     answer = http.post(INFER, json={"id": "d3b15cad", "inputs": [picture]})
     assert answer.json()["id"] == "d3b15cad"

@@ -1,4 +1,4 @@
-"""Long lists of numbers in JSON: read in pieces, they are what Python's own parser makes of them."""
+"""Long lists of numbers in JSON, read in pieces, give the same values as Python's own parser."""
 
 from __future__ import annotations
 

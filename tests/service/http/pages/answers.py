@@ -1,4 +1,4 @@
-"""Answers in the documented shapes, with numbers by formula: what the plots are tested on."""
+"""Answers in the documented shapes, with numbers computed by formulas, on which the plots are tested."""
 
 from __future__ import annotations
 

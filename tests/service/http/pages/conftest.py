@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[4]
 START_SECONDS = 60
 PATIENCE_SECONDS = 60
-"""For one answer: the machines that run tests are small and busy."""
+"""The longest that one answer may take, because the machines that run tests are small and busy."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def address(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where the service answers, with a slash at the end."""
+    """The address of the service, with a slash at the end."""
     if "PAGE_URL" in os.environ:
         yield os.environ["PAGE_URL"].rstrip("/") + "/"
         return
@@ -88,7 +88,7 @@ def _wait_until_ready(address: str, service: subprocess.Popen[bytes], log: Path)
 
 
 def _load_diagnostics(address: str) -> None:
-    """Graphs for diagnostics are loaded when first asked for; here that is not what is tested."""
+    """Load the graphs for diagnostics beforehand: waiting for them is not what is tested here."""
     image = (REPOSITORY / "tests" / "images" / "cat.jpg").read_bytes()
     with urllib.request.urlopen(f"{address}models", timeout=PATIENCE_SECONDS) as response:
         models = [model["name"] for model in json.load(response)["models"]]

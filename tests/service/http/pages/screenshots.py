@@ -70,7 +70,7 @@ def save(png: bytes, path: Path) -> None:
 
 
 def plots(address: str, folder: Path) -> None:
-    """One plot as the service gives it."""
+    """Save one plot as the service returns it."""
     url = f"{address.rstrip('/')}/diagnostics/compare?model=resnet20&model=plain20&model=plain20-sigmoid&format=svg"
     with urllib.request.urlopen(urllib.request.Request(url, data=(IMAGES / "cat.jpg").read_bytes())) as response:
         (folder / "compare.svg").write_bytes(response.read())

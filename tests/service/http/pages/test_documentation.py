@@ -29,7 +29,7 @@ PICTURE = REPOSITORY / "tests" / "images" / "ship.jpg"
 PATIENCE_MS = 60_000
 KEY = "open sesame"
 REDOCS_LOGO = "https://cdn.redoc.ly/redoc/logo-mini.svg"
-"""ReDoc's menu asks its makers for it; the content-security policy stops that before it leaves the browser."""
+"""ReDoc's menu asks its makers' host for this; the content-security policy stops the request in the browser."""
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def address(server: LiveServer) -> Iterator[str]:
-    """Where the service answers, behind the proxy, with a slash at the end."""
+    """The address of the service behind the proxy, with a slash at the end."""
     with stripping_proxy(server.host, server.port, "/vision") as address:
         yield address + "/"
 
@@ -79,7 +79,7 @@ def page_of_keys(browser: Browser, tmp_path: Path) -> Iterator[Page]:
 
 
 def operations(address: str) -> dict[str, dict[str, Any]]:
-    """Operation id → the operation, and its path."""
+    """Return each operation and its path, by the operation's id."""
     paths = httpx.get(f"{address}openapi.json").json()["paths"]
     return {
         operation["operationId"]: {**operation, "path": path}
@@ -102,7 +102,7 @@ def opened(page: Page, operation: str) -> Locator:
 
 
 def executed(block: Locator) -> tuple[str, str]:
-    """Status and address of the request that "Execute" sends."""
+    """Press "Execute" and return the status and the address of the request."""
     block.locator(".btn.execute").click()
     answer = block.locator(".live-responses-table")
     answer.wait_for()
@@ -111,7 +111,7 @@ def executed(block: Locator) -> tuple[str, str]:
 
 
 def folded(page: Page, operation: str) -> None:
-    """Puts an operation's answer away: Swagger UI draws everything that is unfolded again and again."""
+    """Fold an operation's answer up, because Swagger UI redraws whatever is unfolded again and again."""
     block = page.locator(f".opblock[id$='-{operation}']")
     block.locator(".btn-clear").click()
     block.locator(".opblock-summary-control").first.click()
@@ -181,7 +181,7 @@ def test_the_reference_names_every_operation_and_this_server(page: Page, address
 
 
 def test_the_page_answers_under_the_prefix(page: Page, address: str) -> None:
-    """It begins with a sample."""
+    """The page begins with a sample."""
     page.goto(address)
     page.locator("#predictions article").nth(1).wait_for()
     page.locator("#gradients svg").first.wait_for()

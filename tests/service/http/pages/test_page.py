@@ -36,7 +36,7 @@ def posted(visit: Visit, path: str, image: Path) -> Any:
 
 
 def open_page(visit: Visit) -> Page:
-    """The page once it has shown the first sample's labels and curves."""
+    """Open the page and wait for the first sample's labels and curves."""
     visit.page.goto(visit.address)
     visit.page.wait_for_selector("#predictions article")
     visit.page.wait_for_selector("#gradients svg.plot")
@@ -44,7 +44,7 @@ def open_page(visit: Visit) -> Page:
 
 
 def upload(page: Page, image: Path) -> None:
-    """Chooses a file and waits for its labels and curves."""
+    """Choose a file and wait for its labels and curves."""
     with page.expect_response("**/diagnostics/gradients*"):
         page.set_input_files("#file", image)
     expect(page.locator("#preview")).to_have_attribute("alt", f"Your photograph, {image.name}")

@@ -1,4 +1,4 @@
-"""The SVG plots: well-formed, self-contained, honest about what cannot be drawn."""
+"""The SVG plots are well-formed and self-contained, and say what cannot be drawn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page and the API documentation are made of, asked for without a browser."""
+"""The files of the page and of the API documentation, requested without a browser."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DOCUMENTS = ("/", "/docs", "/redoc")
 
 
 class Client:
-    """Asks an app that holds nothing but the pages."""
+    """A client of an app that holds nothing but the pages."""
 
     def __init__(self) -> None:
         self.app = FastAPI(docs_url=None, redoc_url=None)

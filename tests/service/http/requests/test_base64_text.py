@@ -1,4 +1,4 @@
-"""Base64 in the dresses that clients give it; nothing spoiled passes."""
+"""Base64 in the variants that clients write; spoiled texts are refused."""
 
 from __future__ import annotations
 

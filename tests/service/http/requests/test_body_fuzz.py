@@ -1,4 +1,4 @@
-"""Bodies that begin well and are spoiled at random: each is taken apart or refused by an error of ours, nothing else.
+"""Valid bodies spoiled at random: each is parsed or refused with one of our errors.
 
 `make fuzz` draws many more.
 """
@@ -72,7 +72,7 @@ changes = st.lists(
 
 
 def spoiled(body: bytes, edits: list[tuple[float, int, bytes]]) -> bytes:
-    """Each edit puts something at a share of the length, in place of so many bytes."""
+    """Apply edits, each of which replaces a number of bytes at a fraction of the length."""
     for where, length, put in edits:
         start = round(where * len(body))
         body = body[:start] + put + body[start + length :]
@@ -80,7 +80,7 @@ def spoiled(body: bytes, edits: list[tuple[float, int, bytes]]) -> bytes:
 
 
 def outcome(act: Callable[[], object]) -> object:
-    """The outcome, or the error of ours that stands for it."""
+    """Return the result of a call, or the error of ours that it raised."""
     try:
         return act()
     except (ServiceError, ImageError) as raised:

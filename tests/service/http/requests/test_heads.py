@@ -1,4 +1,4 @@
-"""The head of a request by RFC 9110 and 9112: what is taken, what is refused, and in which words."""
+"""Heads of requests by RFC 9110 and 9112: which are accepted, which are refused, and how the refusal reads."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def only(answers: list[RawAnswer]) -> RawAnswer:
 
 
 LARGE_FILE = "/static/vendor/redoc-2.5.4/redoc.standalone.js"
-"""Written in several pieces."""
+"""A file that is written in several pieces."""
 
 HEAD = b"POST /predict HTTP/1.1\r\n"
 HOST = b"Host: x\r\n"
@@ -152,7 +152,7 @@ def test_an_address_in_utf8_is_read_with_escapes_and_without(server: LiveServer,
     ],
 )  # fmt: skip
 def test_every_answer_has_a_date_once(server: LiveServer, message: bytes) -> None:
-    """That no header is there twice, `talk` checks."""
+    """`talk` checks that no header is there twice."""
     answer = only(talk(server, [message]))
     sent = parsedate_to_datetime(answer.headers["date"])
     assert abs((datetime.now(UTC) - sent).total_seconds()) < 30
@@ -205,7 +205,7 @@ def test_the_wrong_method_is_told_what_options_says(server: LiveServer, path: st
 
 
 def test_who_waits_to_send_a_body_and_is_refused_is_told_that_the_connection_ends(tmp_path: Path) -> None:
-    """Nobody could know whether what comes next on it is the body."""
+    """The server cannot know whether the next bytes on the connection are the body."""
     write_bundle(tmp_path, "tiny")
     with running(tmp_path, api_keys=("sha256:" + "0" * 64,)) as server:
         answer = only(talk(server, [head("POST /predict", LENGTH, "Expect: 100-continue")]))

@@ -1,4 +1,4 @@
-"""A JSON body is looked at before it is parsed: it may hold so many values and escapes."""
+"""A JSON body's values and escapes are counted, and limited, before it is parsed."""
 
 from __future__ import annotations
 

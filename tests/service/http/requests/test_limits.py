@@ -1,4 +1,4 @@
-"""Limits on what a client may send, keys, rates and budgets. What a malicious one sends: `test_attacks`."""
+"""Limits on what a client may send, API keys, rates and budgets. Malicious clients are in `test_attacks`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 
 def talk(server: LiveServer, *messages: bytes) -> bytes:
-    """Sends, then reads to the end of the connection."""
+    """Send messages, then read to the end of the connection."""
     with socket.create_connection((server.host, server.port), timeout=10) as connection:
         for message in messages:
             try:

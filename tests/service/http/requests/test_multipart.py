@@ -1,4 +1,4 @@
-"""Multipart bodies as browsers and clients write them, taken into their parts."""
+"""Multipart bodies as browsers and clients write them, split into their parts."""
 
 from __future__ import annotations
 

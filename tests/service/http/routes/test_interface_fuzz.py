@@ -1,4 +1,4 @@
-"""Schemathesis against the running service: no 5xx, no answer that the OpenAPI document does not name.
+"""Schemathesis against the running service finds no 5xx and no answer that the OpenAPI document does not name.
 
 `make fuzz` draws many more requests. Names are drawn at random, which tries the refusals, or given,
 so that what is drawn besides comes as far as the model.
@@ -27,7 +27,7 @@ TIME = """
 [parameters]
 "header.X-Deadline-Ms" = "60000"
 """
-"""Else most deadlines would be too short to keep, and the answers 504, as they should be."""
+"""Without this, most generated deadlines would be too short, and most answers would rightly be 504."""
 
 GIVEN = f"""{TIME.rstrip()}
 "path.name" = "resnet20"

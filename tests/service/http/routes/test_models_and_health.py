@@ -1,4 +1,4 @@
-"""What is served, what is refused and why, and what an orchestrator is told."""
+"""The list of models, the reasons of refused bundles, and the health endpoints that orchestrators ask."""
 
 from __future__ import annotations
 
