@@ -76,8 +76,11 @@ FORBIDDEN = {
     "export": {"bench", "tests"},
     "export/graph": {"torch", "models"},
     "export/tracing": {"torch", "models"},
+    "export/standard": {"torch", "models"},
     "export/gradient": {"torch", "models"},
     "export/importing": {"torch", "models"},
+    "export/running": {"torch", "models"},
+    "export/writing": {"torch", "models"},
     "service": {"torch", "onnx", "models", "export", "bench", "tests"},
 }
 """Packages that a folder never imports."""
