@@ -156,6 +156,16 @@ def test_imports_run_downwards(folder: str) -> None:
     assert not upward
 
 
+@pytest.mark.parametrize("folder", ["service", "service/http", "export"])
+def test_the_document_shows_the_same_floors(folder: str) -> None:
+    _, _, table = (ROOT / "ARCHITECTURE.md").read_text().partition(f"| floor | `{folder}/` | holds |\n|---|---|---|\n")
+    shown: dict[int, set[str]] = {}
+    for row in table.partition("\n\n")[0].splitlines():
+        floor, room = (cell.strip() for cell in row.split("|")[1:3])
+        shown.setdefault(int(floor or min(shown)), set()).add(room.strip("`/"))
+    assert tuple(shown[floor] for floor in sorted(shown)) == FLOORS[folder]
+
+
 def test_the_service_is_small_enough_to_be_kept_in_mind() -> None:
     assert len(rooms_of("service")) <= 15
     assert len(FLOORS["service"]) <= 9
