@@ -82,6 +82,16 @@ def test_export_takes_from_the_service_only_what_both_share() -> None:
     assert not offences
 
 
+def test_the_bench_takes_from_the_tests_only_the_hostile_inputs() -> None:
+    offences = {
+        f"{file.relative_to(ROOT)} imports {name}"
+        for file in sources("bench")
+        for name in imports(file)
+        if name.split(".")[0] == "tests" and not name.startswith("tests.attacks")
+    }
+    assert not offences
+
+
 def test_the_serving_process_loads_neither_torch_nor_onnx() -> None:
     code = (
         "import sys, service.__main__; print(*(m for m in ('torch', 'onnx', 'models', 'export') if m in sys.modules))"
