@@ -211,6 +211,16 @@ def test_export_takes_from_the_service_only_what_both_share() -> None:
     assert not offences
 
 
+def test_the_bench_takes_from_the_tests_only_the_hostile_inputs() -> None:
+    offences = {
+        f"{file.relative_to(ROOT)} imports {name}"
+        for file in sources("bench")
+        for name in imports(file)
+        if name.split(".")[0] == "tests" and not name.startswith("tests.attacks")
+    }
+    assert not offences
+
+
 def test_what_both_share_imports_nothing_else_of_the_service() -> None:
     offences = {
         f"{file.relative_to(ROOT)} imports {name}"

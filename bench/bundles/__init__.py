@@ -1,1 +1,1 @@
-"""Bundles that are made for a measurement."""
+"""Networks and bundles that are made for a measurement."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from bench.networks import RESNET50_SIZE, resnet50
+from bench.bundles.networks import RESNET50_SIZE, resnet50
 from export.importing.command import import_bundle
 from export.importing.flags.options import ImportOptions
 

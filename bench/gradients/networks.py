@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from bench.networks import RESNET50_SIZE, resnet50, settled
+from bench.bundles.networks import RESNET50_SIZE, resnet50, settled
 from models.networks.network import Network, architecture
 
 

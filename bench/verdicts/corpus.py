@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from bench.networks import settled
+from bench.bundles.networks import settled
 from models.networks.network import Architecture, Network
 
 CLASSES = 10
