@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from service.http.connection.protocol import Protocol
+from service.machine.connections import SECONDS_UNTIL_NEXT_SEARCH
 from tests.service.live_server import LiveServer, picture, running, wait_until
 from tests.service.raw_http import CLOSE, get, head, post, read_answers, read_one
 from tests.service.tiny_bundles import write_bundle
@@ -39,6 +40,7 @@ def open_ones(server: LiveServer) -> Iterator[ExitStack]:
     with ExitStack() as stack:
         yield stack
     wait_until(lambda: not server.server.server_state.connections)
+    time.sleep(SECONDS_UNTIL_NEXT_SEARCH)  # a server that was full refuses so long without looking for room
 
 
 def connect(server: LiveServer, stack: ExitStack) -> socket.socket:
