@@ -13,7 +13,7 @@ from types import ModuleType
 
 from service.app import create_app
 from service.contract.runtime import CPU, ProviderUnavailable
-from service.http.server import Server, listen
+from service.http.server import HttpServer, listen
 from service.http.starting import StartError, check_bundles_folder
 from service.machine.descriptors import raise_limit
 from service.machine.memory import bound_fragmentation
@@ -58,7 +58,8 @@ def serve(settings: Settings) -> int:
     bound_fragmentation()
     raise_limit()
     gateway = create_app(settings)
-    state = gateway.app.state
+    service = gateway.service
+    runtime, connections = service.runtime, service.connections
     # What exists now stays. A full garbage collection that skips it takes microseconds instead of 25 ms.
     gc.collect()
     gc.freeze()
@@ -66,12 +67,12 @@ def serve(settings: Settings) -> int:
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         log.info("address: http://%s:%d", "localhost" if host in ("0.0.0.0", "::") else shown, port)
-        report = log.info if state.runtime.provider != CPU or settings.execution_provider == "cpu" else log.warning
-        report("execution provider: %s (%s)", state.runtime.provider, state.runtime.reason)
+        report = log.info if runtime.provider != CPU or settings.execution_provider == "cpu" else log.warning
+        report("execution provider: %s (%s)", runtime.provider, runtime.reason)
         log.info("bundles: %s", settings.bundles.resolve())
-        if gateway.connections.most < settings.max_connections:
-            log.warning("connections: %d at most, because of the limit of open files", gateway.connections.most)
-        server = Server(gateway, settings, state.lifecycle)
+        if connections.most < settings.max_connections:
+            log.warning("connections: %d at most, because of the limit of open files", connections.most)
+        server = HttpServer(gateway)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             runner.run(server.serve(sockets=[listener]))
     return 0

@@ -1,13 +1,11 @@
-"""Puts the service together: everything it needs is passed in or made here, nothing is global."""
+"""Puts the service together: every part is made here and passed to those that need it."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
+from fastapi import APIRouter
 
 from service.bundles.loading import Loader
 from service.bundles.registry import Registry
@@ -15,23 +13,22 @@ from service.contract.runtime import Runtime
 from service.engine.decoding import DecodePool
 from service.engine.engine import Engine
 from service.engine.ledger import Ledger
-from service.errors import InvalidParameter, ServiceError
-from service.http.answers.responses import error_answer, routing_error
 from service.http.calls.access import Access
 from service.http.calls.addresses import Addresses
+from service.http.calls.deadlines import Deadlines
 from service.http.calls.gateway import Gateway
 from service.http.calls.lifecycle import Lifecycle
+from service.http.calls.service import Service
+from service.http.requests.bodies import BodyReader
 from service.http.routes import diagnostics, health, metrics, models, open_inference, pages, predict
-from service.http.routes.openapi_document import SERVERS, OpenApiDocument, operation_id
-from service.http.routes.predict import PredictEndpoint
-from service.images.errors import ImageError
+from service.http.routes.openapi_document import OpenApiDocument, operation_id
 from service.machine.connections import Connections
 from service.machine.cpu_limit import available_cpus, decode_threads, run_threads
 from service.machine.descriptors import limit, most_connections
-from service.machine.memory_limit import memory_limit, within_memory
+from service.machine.memory_limit import memory_limit
 from service.monitoring.metrics import metrics_registry
 from service.monitoring.sampling import Sampler
-from service.settings import Settings
+from service.settings import Settings, within_memory
 
 ROUTERS: tuple[APIRouter, ...] = (
     predict.router,
@@ -45,17 +42,15 @@ ROUTERS: tuple[APIRouter, ...] = (
 
 
 def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
-    """The service as one ASGI application; its lifespan loads the bundles and ends the threads.
+    """Make the service; the lifespan of the application that is returned loads the bundles and ends the threads.
 
     Raises:
-        ProviderUnavailable: `settings.execution_provider` is cuda and there is none.
+        ProviderUnavailable: `settings.execution_provider` is cuda, and there is no CUDA.
     """
     settings = within_memory(settings, memory_limit())
     cpus = available_cpus()
     registry = Registry(settings.default_model)
     ledger = Ledger()
-    lifecycle = Lifecycle()
-    access = Access(settings.api_keys, settings.requests_per_second)
     runtime = runtime or Runtime(settings.execution_provider)
     loader = Loader(
         settings.bundles,
@@ -84,7 +79,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
     sampler = Sampler(settings.sample_gradients, engine, decode_pool)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: object) -> AsyncIterator[None]:
         engine.start()
         loader.start()
         try:
@@ -95,38 +90,26 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
             await engine.stop()
             decode_pool.close()
 
-    app = FastAPI(
-        title="Contraflow",
-        servers=SERVERS,
-        openapi_url=None,  # `routes.pages` has it
-        docs_url=None,
-        redoc_url=None,
-        lifespan=lifespan,
-        redirect_slashes=False,
-        generate_unique_id_function=operation_id,
-    )
-    endpoint = PredictEndpoint(registry, engine, decode_pool, sampler, runtime, settings)
-    state = app.state
-    state.settings, state.registry, state.runtime, state.ledger = settings, registry, runtime, ledger
-    state.lifecycle, state.engine, state.decode_pool, state.loader = lifecycle, engine, decode_pool, loader
-    state.predict, state.sampler, state.access, state.connections = endpoint, sampler, access, connections
-    state.openapi_document = OpenApiDocument(app, registry, needs_key=bool(settings.api_keys))
-    state.metrics = metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler)
-    state.addresses = Addresses([*app.routes, *[route for router in ROUTERS for route in router.routes]])
+    # FastAPI describes the endpoints (paths, OpenAPI); the gateway calls them.
+    root = APIRouter(lifespan=lifespan, generate_unique_id_function=operation_id)
     for router in ROUTERS:
-        app.include_router(router)
-    for error in (ServiceError, ImageError, HTTPException, RequestValidationError, Exception):
-        app.add_exception_handler(error, _answer_error)
-    return Gateway(app, endpoint, state.addresses, settings, access, ledger, lifecycle, connections)
-
-
-async def _answer_error(request: Request, error: Exception) -> Response:
-    """Every error, also the framework's own, in our one shape."""
-    path = request.url.path
-    if isinstance(error, RequestValidationError):
-        first = error.errors()[0]
-        error = InvalidParameter(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
-    elif isinstance(error, HTTPException):
-        error = routing_error(error.status_code, path, request.app.state.addresses)
-    status, headers, body = error_answer(error, path, request.state.context.id)
-    return Response(body, status, {name.decode(): value.decode() for name, value in headers})
+        root.include_router(router)
+    service = Service(
+        settings=settings,
+        lifecycle=Lifecycle(),
+        registry=registry,
+        loader=loader,
+        runtime=runtime,
+        engine=engine,
+        decode_pool=decode_pool,
+        sampler=sampler,
+        ledger=ledger,
+        metrics=metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler),
+        connections=connections,
+        addresses=Addresses(route for router in ROUTERS for route in router.routes),
+        access=Access(settings.api_keys, settings.requests_per_second),
+        bodies=BodyReader(settings.max_body_bytes, settings.max_body_bytes_in_flight, settings.request_timeout),
+        deadlines=Deadlines(settings.deadline_ms / 1e3),
+        openapi_document=OpenApiDocument(root.routes, registry, needs_key=bool(settings.api_keys)).now,
+    )
+    return Gateway(service, root)

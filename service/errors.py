@@ -37,7 +37,7 @@ Statuses are plain integers: nothing here knows HTTP.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from service.contract.errors import ReportedError
 
@@ -92,9 +92,6 @@ class UnsupportedBody(ServiceError):
 
 class UnsupportedCoding(UnsupportedBody):
     slug, title = "unsupported-coding", "The content encoding of the body is not supported"
-
-    accepted: ClassVar[str] = "gzip, deflate"
-    """Value of the answer's `Accept-Encoding` (RFC 9110, 15.5.16)."""
 
 
 class ExpectationFailed(ServiceError):

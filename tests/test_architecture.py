@@ -76,8 +76,11 @@ FORBIDDEN = {
     "export": {"bench", "tests"},
     "export/graph": {"torch", "models"},
     "export/tracing": {"torch", "models"},
+    "export/standard": {"torch", "models"},
     "export/gradient": {"torch", "models"},
     "export/importing": {"torch", "models"},
+    "export/running": {"torch", "models"},
+    "export/writing": {"torch", "models"},
     "service": {"torch", "onnx", "models", "export", "bench", "tests"},
 }
 """Packages that a folder never imports."""
@@ -151,6 +154,16 @@ def test_imports_run_downwards(folder: str) -> None:
         if room != "__init__" and height[imported] >= height[room]
     }
     assert not upward
+
+
+@pytest.mark.parametrize("folder", ["service", "service/http", "export"])
+def test_the_document_shows_the_same_floors(folder: str) -> None:
+    _, _, table = (ROOT / "ARCHITECTURE.md").read_text().partition(f"| floor | `{folder}/` | holds |\n|---|---|---|\n")
+    shown: dict[int, set[str]] = {}
+    for row in table.partition("\n\n")[0].splitlines():
+        floor, room = (cell.strip() for cell in row.split("|")[1:3])
+        shown.setdefault(int(floor or min(shown)), set()).add(room.strip("`/"))
+    assert tuple(shown[floor] for floor in sorted(shown)) == FLOORS[folder]
 
 
 def test_the_service_is_small_enough_to_be_kept_in_mind() -> None:

@@ -1,7 +1,7 @@
-"""How long images wait at a replica that batches whatever waits, and how many replicas a load needs.
+"""A queueing model of a replica that batches whatever waits, and the number of replicas that a load needs.
 
 The service takes all images that wait, up to a largest batch, whenever a run slot is free
-(`service/engine/batching.py`). With Poisson arrivals and a run of b images that takes a fixed time T(b), the
+(`service/engine/scheduler.py`). With Poisson arrivals and a run of b images that takes a fixed time T(b), the
 number left waiting when a run ends is a Markov chain: its next value depends on the present one alone.
 `expected` solves that chain for one run slot; `simulate` plays any number of slots and replicas, image by
 image. Nothing here is fitted: both take T(b), which `bench.scaling.comparison` measures.

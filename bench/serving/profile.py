@@ -1,7 +1,7 @@
-"""Where the CPU time of one `/predict` goes: the service in this process, under load, with clocks around its parts.
+"""CPU time of one `/predict` by part: the service in this process, under load, with clocks around its parts.
 
 Runs in a process of its own and prints JSON: microseconds of CPU per request by part, in the order of the
-work. What lies between the parts is the rest of its thread.
+work. Time between the parts is the rest of its thread.
 Threads and parts are measured by the thread's own CPU clock, so that other work on the machine hardly counts;
 reading that clock costs some of what is measured.
 """
@@ -30,9 +30,10 @@ from service.contract.runtime import Session
 from service.engine.engine import Engine
 from service.engine.ledger import Ledger
 from service.http.calls.gateway import Gateway
-from service.http.connection.protocol import Protocol
+from service.http.connection.client_connection import ClientConnection
+from service.http.connection.cycle import Cycle
 from service.http.routes.predict import AnswerWriter
-from service.http.server import Server, listen
+from service.http.server import HttpServer, listen
 from service.settings import Settings
 
 RUN_SLOTS = "run slots: "
@@ -44,7 +45,7 @@ REST = {
 
 
 class Clocks:
-    """CPU seconds by part; what a part does within another is not the other's."""
+    """CPU seconds by part, without those of the parts within it."""
 
     def __init__(self) -> None:
         self.spent: defaultdict[str, float] = defaultdict(float)
@@ -53,14 +54,14 @@ class Clocks:
     def put_around_parts(self) -> None:
         """Replace the functions that do each part by the same with a clock around."""
         parts: tuple[tuple[Any, str, str], ...] = (
-            (Protocol, "data_received", EVENT_LOOP + "HTTP parsing (uvicorn, httptools)"),
+            (ClientConnection, "data_received", EVENT_LOOP + "HTTP parsing (uvicorn, httptools)"),
             (Gateway, "begin", EVENT_LOOP + "id, key, deadline, model"),
-            (Engine, "_submit", EVENT_LOOP + "into the queue"),
+            (Engine, "submit", EVENT_LOOP + "into the queue"),
             (service.engine.execution, "_pixels_or_tensor", RUN_SLOTS + "decoding (libjpeg-turbo)"),
             (service.engine.execution, "_tensor", RUN_SLOTS + "normalisation"),
             (Session, "run", RUN_SLOTS + "ONNX Runtime"),
             (AnswerWriter, "write", EVENT_LOOP + "answer as JSON"),
-            (Protocol, "write", EVENT_LOOP + "writing to the socket"),
+            (Cycle, "write", EVENT_LOOP + "writing to the socket"),
             (Ledger, "request_finished", EVENT_LOOP + "metrics"),
         )
         for owner, name, part in parts:
@@ -109,7 +110,7 @@ class Profiler(threading.Thread):
 
     def run(self) -> None:
         try:
-            self._gateway.app.state.loader.started.wait()
+            self._gateway.service.loader.started.wait()
             self._load(1.0)
             self.result = self._profile()
         finally:
@@ -147,7 +148,7 @@ def main() -> None:
     gateway = create_app(settings)
     with listen(settings) as listener:
         profiler = Profiler(clocks, gateway, listener.getsockname()[1], options)
-        server = Server(gateway, settings, gateway.app.state.lifecycle)
+        server = HttpServer(gateway)
         profiler.start()
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             runner.run(server.serve(sockets=[listener]))

@@ -1,4 +1,4 @@
-"""The folder of bundles under test, and what is done to it on the way.
+"""The folder of bundles under test, and its changes.
 
 Beside the bundles as they are, there are three made of the first two:
 

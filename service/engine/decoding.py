@@ -1,4 +1,4 @@
-"""Decodes images off the event loop, so many at a time, and never too many pixels at once."""
+"""Decodes images in threads, within a limit on the pixels that are decoded at a time."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from service.contract.arrays import Pixels
 from service.contract.bundle_schema import InputSpec
 from service.engine.request_context import RequestContext
-from service.errors import QueueFull
+from service.errors import RETRY_AFTER, QueueFull
 from service.images.files import pixel_count
 from service.images.preprocess import decode
 
 
 class PixelBudget:
-    """At most `limit` pixels are being decoded at a time; one image alone always may."""
+    """Lets at most `limit` pixels be decoded at a time; one image alone is always allowed."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -37,7 +37,7 @@ class PixelBudget:
 
 
 class DecodePool:
-    """Threads that decode."""
+    """Threads that decode images."""
 
     def __init__(self, threads: int, max_waiting: int, max_pixels: int, max_pixels_at_once: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="decode")
@@ -47,15 +47,15 @@ class DecodePool:
         self.waiting = 0
 
     async def pixels(self, images: Sequence[bytes], spec: InputSpec, request: RequestContext) -> Pixels:
-        """uint8 [n, h, w, c], as `images.decode` gives them.
+        """Decode `images`, and return them as uint8 [n, h, w, c].
 
         Raises:
-            ImageError: of the first image that has one.
-            QueueFull: too many images wait to be decoded.
-            ServiceError: the request was given up.
+            ImageError: an image cannot be decoded; the error of the first such image.
+            QueueFull: too many images are waiting to be decoded.
+            ServiceError: the request is given up.
         """
         if self.waiting + len(images) > self._max_waiting:
-            raise QueueFull(f"{self.waiting} images are waiting to be decoded.", retry_after=1.0)
+            raise QueueFull(f"{self.waiting} images are waiting to be decoded.", retry_after=RETRY_AFTER)
         self.waiting += len(images)
         request.account("queue")
         loop = asyncio.get_running_loop()
@@ -93,7 +93,7 @@ class DecodePool:
 
 
 class _Abandonable:
-    """Decodings on the way, cancelled when the request is given up."""
+    """Decodings of one request, cancelled when it is given up."""
 
     def __init__(self, decodings: asyncio.Future[list[Pixels]]) -> None:
         self._decodings = decodings

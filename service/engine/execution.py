@@ -1,29 +1,69 @@
-"""One batch, from encoded images to every ticket's rows: what a run slot does between take and finish."""
+"""The run slots: threads that take batches from the queue and run them, from encoded images to every ticket's rows."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 import time
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.bundles.registry import ServedGraph
+from service.contract.arrays import Array
 from service.contract.norms import measure
 from service.contract.runtime import RunCancelled, RunHandle
-from service.engine.batching import Batch, Ticket
-from service.errors import NotReady, RunFailed
+from service.engine.ledger import Ledger
+from service.engine.scheduler import Scheduler
+from service.engine.tickets import Batch, Ticket
+from service.errors import RETRY_AFTER, NotReady, RunFailed
 from service.images.limits import MAX_PIXELS
 from service.images.preprocess import decode, normalise
 
 log = logging.getLogger("contraflow.engine")
 
-Array = NDArray[Any]
+
+class RunSlots:
+    """Threads that run batches, as many as the scheduler has slots."""
+
+    def __init__(self, scheduler: Scheduler, ledger: Ledger, max_pixels: int) -> None:
+        self._scheduler = scheduler
+        self._ledger = ledger
+        self._max_pixels = max_pixels
+        self._threads: list[threading.Thread] = []
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start the threads; batches are delivered on `loop`."""
+        for index in range(self._scheduler.slots):
+            thread = threading.Thread(target=self._work, args=(loop,), name=f"run-{index}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    async def join(self) -> None:
+        """Wait until the threads have ended, which they do once the scheduler is closed and empty."""
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+        self._threads.clear()
+
+    def run(self, batch: Batch) -> None:
+        """Run one batch, free its slot, and write the run into the ledger."""
+        began = time.monotonic()
+        try:
+            execute(batch, self._max_pixels)
+        finally:
+            self._scheduler.finish(batch)
+        if batch.ran:
+            self._ledger.run_finished(batch.graph, batch.ran, time.monotonic() - began, stopped=batch.handle.stopped)
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        while (batch := self._scheduler.take()) is not None:
+            self.run(batch)
+            loop.call_soon_threadsafe(batch.deliver)  # one wake-up for all tickets
 
 
 def execute(batch: Batch, max_pixels: int = MAX_PIXELS) -> None:
-    """Fills the `outcome` of every ticket; never raises. A ticket that fails leaves its neighbours alone."""
+    """Fill in the `outcome` of every ticket; never raises. A ticket that fails leaves its neighbours alone."""
     decodable: list[tuple[Ticket, Array]] = []
     for ticket in batch.tickets:
         if ticket.settled:
@@ -52,7 +92,7 @@ def _pixels_or_tensor(ticket: Ticket, max_pixels: int) -> Array:
 
 
 def _run_together(batch: Batch, members: list[tuple[Ticket, Array]]) -> None:
-    """All in one run; if that fails, each alone, so that the one at fault is the only one to fail."""
+    """Run all members at once; if that fails, run each alone, so that only the one at fault fails."""
     try:
         _run(batch.graph, members, batch.handle)
     except RunCancelled:
@@ -75,7 +115,7 @@ def _failure(error: Exception) -> Exception:
 def _run(graph: ServedGraph, members: list[tuple[Ticket, Array]], handle: RunHandle) -> None:
     session = graph.session
     if session is None:
-        raise NotReady(f"The graph {graph.name} of {graph.model} was unloaded.", retry_after=1.0)
+        raise NotReady(f"The graph {graph.name} of {graph.model} was unloaded.", retry_after=RETRY_AFTER)
     tensor = _tensor(graph, [images for _, images in members])
     feeds: dict[str, Array] = {"input": tensor}
     if "label" in session.inputs:
@@ -92,7 +132,7 @@ def _run(graph: ServedGraph, members: list[tuple[Ticket, Array]], handle: RunHan
 
 
 def _tensor(graph: ServedGraph, parts: list[Array]) -> NDArray[np.float32]:
-    """One batch: pixels are normalised (together, where all are pixels), tensors are taken as they are."""
+    """Return one batch: pixels are normalised (together, if all are pixels), tensors are taken as they are."""
     if all(part.dtype == np.uint8 for part in parts):
         return normalise(parts[0] if len(parts) == 1 else np.concatenate(parts), graph.spec)
     tensors = [normalise(part, graph.spec) if part.dtype == np.uint8 else part for part in parts]
@@ -104,7 +144,7 @@ def _labels(ticket: Ticket) -> NDArray[np.int64]:
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities of float32 logits [n, K]; a row that is not finite becomes NaN, and only that row."""
+    """Return the probabilities of float32 logits [n, K]; a row that is not finite becomes NaN, and only that row."""
     with np.errstate(invalid="ignore", over="ignore"):
         # `reduce` itself: `max` and `sum` go through Python, which small batches feel.
         exponentials: NDArray[np.float32] = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
@@ -113,7 +153,7 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _hand_out(outputs: dict[str, Array], tickets: list[Ticket]) -> None:
-    """To each ticket its rows; quantities of the batch as a whole (`batch_…`) stay whole."""
+    """Give each ticket its rows; quantities of the batch as a whole (`batch_…`) stay whole."""
     if len(tickets) == 1:
         tickets[0].outcome = outputs
         return

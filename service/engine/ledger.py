@@ -1,4 +1,4 @@
-"""What has happened, in counts that add up.
+"""Counts of requests and runs that add up.
 
     requests = answered + refused + cancelled + failed
     images   = Σ batch size · runs of that size
@@ -19,14 +19,14 @@ from typing import Any, Literal
 from service.bundles.registry import ServedGraph, ServedModel
 from service.engine.request_context import STAGES, RequestContext, Stage
 
-Outcome = Literal["answered", "refused", "cancelled", "failed"]
+RequestOutcome = Literal["answered", "refused", "cancelled", "failed"]
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 BATCH_SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 
 
-def outcome_of(status: int, *, gone: bool) -> Outcome:
-    """What a request came to, by its status: refused is the client's or the load's doing, failed is ours."""
+def outcome_of(status: int, *, gone: bool) -> RequestOutcome:
+    """Return the outcome by the status: "refused" is due to the client or the load, "failed" to the service."""
     if gone:
         return "cancelled"
     if 0 < status < 400:
@@ -35,7 +35,7 @@ def outcome_of(status: int, *, gone: bool) -> Outcome:
 
 
 class Histogram:
-    """Counts of values up to each bound, and their sum, as Prometheus wants them."""
+    """Counts of values up to each bound, and their sum, as in Prometheus."""
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -53,7 +53,7 @@ class Histogram:
         return sum(self.counts)
 
     def buckets(self) -> list[tuple[str, float]]:
-        """(upper bound, number of values up to it), cumulative, ending in +Inf."""
+        """Return pairs of upper bound and number of values up to it, ending with +Inf."""
         running, result = 0, []
         for bound, count in zip((*map(str, self.bounds), "+Inf"), self.counts, strict=True):
             running += count
@@ -63,7 +63,7 @@ class Histogram:
 
 @dataclass(slots=True)
 class RunTally:
-    """The runs of one graph of one model version."""
+    """Runs of one graph of one model version."""
 
     runs: int = 0
     stopped: int = 0
@@ -75,18 +75,18 @@ class RunTally:
 
 
 class Ledger:
-    """Every request once, every run once."""
+    """Counts every request once and every run once."""
 
     def __init__(self) -> None:
-        self.by_status: Counter[tuple[str, Outcome, int]] = Counter()
+        self.by_status: Counter[tuple[str, RequestOutcome, int]] = Counter()
         self.latency: dict[str, Histogram] = {}
         self.stages: dict[Stage, Histogram] = {stage: Histogram(SECONDS) for stage in STAGES}
         self.tallies: dict[tuple[str, str], RunTally] = {}
-        """By (model@version, graph)."""
+        """Tallies by (model@version, graph)."""
         self._lock = threading.Lock()
 
-    def request_finished(self, route: str, outcome: Outcome, status: int, context: RequestContext) -> None:
-        """Each request, once: when its answer was handed over, or its client had gone."""
+    def request_finished(self, route: str, outcome: RequestOutcome, status: int, context: RequestContext) -> None:
+        """Count a request whose answer was handed over, or whose client has gone."""
         self.by_status[route, outcome, status] += 1
         if route not in self.latency:
             self.latency[route] = Histogram(SECONDS)
@@ -95,7 +95,7 @@ class Ledger:
             self.stages[stage].observe(seconds)
 
     def run_finished(self, graph: ServedGraph, images: int, seconds: float, *, stopped: bool) -> None:
-        """Each run of a graph, once."""
+        """Count a run of a graph."""
         with self._lock:
             tally = self.tallies.setdefault((graph.model, graph.name), RunTally())
             tally.runs += 1
@@ -107,9 +107,9 @@ class Ledger:
             tally.last = time.time()
 
     @property
-    def requests(self) -> Counter[Outcome]:
-        """Requests by what they came to."""
-        counts: Counter[Outcome] = Counter()
+    def requests(self) -> Counter[RequestOutcome]:
+        """Requests by outcome."""
+        counts: Counter[RequestOutcome] = Counter()
         for (_, outcome, _), number in self.by_status.items():
             counts[outcome] += number
         return counts
@@ -127,7 +127,7 @@ class Ledger:
         return sum(tally.images for tally in self.tallies.values())
 
     def statistics(self, model: ServedModel) -> dict[str, Any]:
-        """What a model has run, in the shape of Triton's statistics extension (what we do not measure is left out)."""
+        """Return the runs of a model in the shape of Triton's statistics extension, without what is not measured."""
         key = f"{model.name}@{model.version}"
         tallies = [tally for (name, _), tally in tuple(self.tallies.items()) if name == key]
         sizes: Counter[int] = Counter()

@@ -1,4 +1,4 @@
-"""What one request carries through the service: its name, its deadline, its clock, and whoever waits for it."""
+"""The id, deadline, clock and pending work of one request."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ SERVER_TIMING = ", ".join([f"{stage};dur=%.3f" for stage in STAGES])
 
 
 class Pending(Protocol):
-    """Work on the way for a request, which can be given up."""
+    """Work for a request that can be given up."""
 
     def abandon(self, error: Exception) -> None: ...
 
 
 class RequestContext:
-    """One request, from its last body byte to the hand-over of its answer.
+    """One request, from the last byte of its body to the hand-over of its answer.
 
-    The stages are contiguous: `account` gives the time since the last call to one stage, so their
-    sum is the latency exactly. Only the event loop's thread touches a context.
+    The stages are contiguous: `account` adds the time since the last call to one stage, so their sum is exactly the
+    latency. Only the event loop's thread touches a context.
     """
 
     __slots__ = (
@@ -41,21 +41,21 @@ class RequestContext:
         self.id = request_id or new_request_id()
         self.client = client
         self.background = background
-        """Nobody waits for it: it runs when nothing else does, and is refused where anything waits."""
+        """True if nobody waits for it: it runs when nothing else does, and is refused if anything waits."""
         self.received = self._accounted = time.monotonic()
         self.deadline: float | None = None if seconds is None else self.received + seconds
-        """When the answer is worth nothing any more, on the monotonic clock."""
+        """When the answer becomes worthless, on the monotonic clock."""
         self.stages: dict[Stage, float] = dict.fromkeys(STAGES, 0.0)
         self.abandoned_by: Exception | None = None
         self._pending: set[Pending] = set()
 
-    def begin(self, seconds: float) -> None:
-        """The last body byte is here: the clock starts, and with it the `seconds` that the caller will wait."""
+    def start_clock(self, seconds: float) -> None:
+        """Start the clock at the last byte of the body, and with it the `seconds` that the caller will wait."""
         self.received = self._accounted = time.monotonic()
         self.deadline = self.received + seconds
 
     def account(self, stage: Stage, until: float | None = None) -> None:
-        """Gives the time since the last call, up to `until` (now), to `stage`."""
+        """Add the time since the last call, up to `until` (default: now), to `stage`."""
         until = time.monotonic() if until is None else until
         self.stages[stage] += until - self._accounted
         self._accounted = until
@@ -66,23 +66,24 @@ class RequestContext:
         return self._accounted - self.received
 
     def add(self, pending: Pending) -> None:
-        """Has `pending` given up when the request is."""
+        """Have `pending` given up when the request is."""
         if self.abandoned_by is not None:
             pending.abandon(self.abandoned_by)
-        self._pending.add(pending)
+        else:
+            self._pending.add(pending)
 
     def remove(self, pending: Pending) -> None:
         self._pending.discard(pending)
 
     def abandon(self, error: Exception) -> None:
-        """Gives up all that is under way, and all that will be added; the first reason stands."""
+        """Give up all pending work, and work that is added later; the first reason stands."""
         if self.abandoned_by is None:
             self.abandoned_by = error
             for pending in tuple(self._pending):
                 pending.abandon(error)
 
     def server_timing(self) -> str:
-        """The `Server-Timing` header, in milliseconds."""
+        """Return the `Server-Timing` header, in milliseconds."""
         return SERVER_TIMING % tuple([1e3 * seconds for seconds in self.stages.values()])
 
 
@@ -91,5 +92,5 @@ _NUMBERS = itertools.count(1)
 
 
 def new_request_id() -> str:
-    """Unique among the replicas of a service: eight random digits of this process, and a running number."""
+    """Return an id that is unique among replicas: eight random digits of this process and a counter."""
     return f"{_PROCESS}{next(_NUMBERS):08x}"

@@ -1,9 +1,8 @@
-"""uvicorn, with our protocol and our way of leaving.
+"""The server, and how it shuts down.
 
-On SIGTERM (or SIGINT): readiness becomes false, and for `drain_delay` seconds everything that still
-arrives is served, since an orchestrator goes on routing here for a while; every answer then says
-`Connection: close`. After that no connection is accepted, what is in flight is finished, and the
-process ends with status 0. A second signal ends it at once.
+On SIGTERM (or SIGINT) readiness becomes false. For `drain_delay` seconds requests are still answered, because an
+orchestrator goes on routing here for a while; every answer then says `Connection: close`. After that no connection is
+accepted, requests in flight are finished, and the process ends with status 0. A second signal ends it at once.
 """
 
 from __future__ import annotations
@@ -21,35 +20,34 @@ from collections.abc import Iterator
 import uvicorn
 
 from service.http.calls.gateway import Gateway
-from service.http.calls.lifecycle import Lifecycle
-from service.http.connection.protocol import Protocol
+from service.http.connection.client_connection import ClientConnection
 from service.http.starting import StartError, reason, why_not_bound
 from service.machine.descriptors import backlog, limit
 from service.settings import Settings, names_of_setting
 
 log = logging.getLogger("contraflow.server")
 
-LEAVING = (signal.SIGTERM, signal.SIGINT)
+SHUTDOWN_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 SAME_SIGNAL = 0.2
-"""Seconds in which a second signal counts as the first: a whole process group is often signalled twice."""
+"""A second signal within this many seconds counts as the first: a process group is often signalled twice."""
 
 
-class Server(uvicorn.Server):
-    """Serves one application on one listening socket."""
+class HttpServer(uvicorn.Server):
+    """Runs uvicorn with our HTTP protocol and a graceful shutdown."""
 
-    def __init__(self, app: Gateway, settings: Settings, lifecycle: Lifecycle) -> None:
+    def __init__(self, gateway: Gateway) -> None:
+        service = gateway.service
+        settings, connections = service.settings, service.connections
         attributes = {
+            "gateway": gateway,
             "max_head_bytes": settings.max_header_bytes,
             "head_timeout": settings.request_timeout,
-            "begin": staticmethod(app.begin),
-            "drop": staticmethod(app.drop),
-            "shared": app.connections,
         }
         super().__init__(
             uvicorn.Config(
-                app,
-                http=type("GatewayProtocol", (Protocol,), attributes),
+                gateway,
+                http=type("GatewayConnection", (ClientConnection,), attributes),
                 ws="none",
                 lifespan="on",
                 log_config=None,
@@ -58,37 +56,37 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 timeout_keep_alive=int(settings.keep_alive),
                 timeout_graceful_shutdown=int(settings.shutdown_grace) or 1,
-                backlog=backlog(app.connections.most, limit()),
+                backlog=backlog(connections.most, limit()),
             )
         )
-        self._connections = app.connections
-        self._lifecycle = lifecycle
+        self._connections = connections
+        self._lifecycle = service.lifecycle
         self._drain_delay = settings.drain_delay
-        self._leaving_since: float | None = None
+        self._shutdown_since: float | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Ours instead of uvicorn's, which would close the listening socket first."""
+        """Handle signals in place of uvicorn, which would close the listening socket first."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         loop = asyncio.get_running_loop()
-        for number in LEAVING:
-            loop.add_signal_handler(number, self._leave, number)
+        for number in SHUTDOWN_SIGNALS:
+            loop.add_signal_handler(number, self._on_signal, number)
         try:
             yield
         finally:
-            for number in LEAVING:
+            for number in SHUTDOWN_SIGNALS:
                 loop.remove_signal_handler(number)
 
-    def _leave(self, number: int) -> None:
+    def _on_signal(self, number: int) -> None:
         now = time.monotonic()
-        if self._leaving_since is not None:
-            if now - self._leaving_since > SAME_SIGNAL:
+        if self._shutdown_since is not None:
+            if now - self._shutdown_since > SAME_SIGNAL:
                 log.warning("second signal: ending at once")
                 os._exit(128 + number)
             return
-        self._leaving_since = now
+        self._shutdown_since = now
         log.info("draining for %g s", self._drain_delay)
         self._lifecycle.draining = True
         asyncio.get_running_loop().call_later(self._drain_delay, self._close)
@@ -97,21 +95,21 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
-        """uvicorn calls this ten times a second."""
+        """Look after the connections once a second; uvicorn calls this ten times a second."""
         if counter % 10 == 0:
             now = time.monotonic()
             self._connections.tick(now, len(self.server_state.connections))
             for connection in list(self.server_state.connections):
-                if isinstance(connection, Protocol):
+                if isinstance(connection, ClientConnection):
                     connection.close_if_slow(now)
         return await super().on_tick(counter)
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The listening socket.
+    """Return the listening socket.
 
     Raises:
-        StartError: the address cannot be had.
+        StartError: it cannot listen on the address.
     """
     host, port = settings.host, settings.http_port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

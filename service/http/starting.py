@@ -1,4 +1,4 @@
-"""Says what keeps the service from starting, by the name of the setting that is to be changed."""
+"""Explains why the service cannot start, with the name of the setting to change."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import os
 from pathlib import Path
 
 from service.contract.bundle_schema import BUNDLE_FILE
+from service.output.system_errors import system_reason
 from service.settings import names_of_setting
 
 
 class StartError(Exception):
-    """Why the service does not start, in one line for the person who started it."""
+    """The reason why the service does not start, in one line for the person who started it."""
 
 
 def check_bundles_folder(folder: Path) -> None:
-    """An empty folder is fine: bundles may come later. One that is not there was not mounted.
+    """Check the folder of bundles. An empty one is fine: bundles may be added later. A missing one was not mounted.
 
     Raises:
         StartError: there is no such folder, it cannot be read, or it is a bundle and not a folder of bundles.
@@ -35,7 +36,7 @@ def check_bundles_folder(folder: Path) -> None:
 
 
 def why_not_bound(error: OSError, host: str, port: int) -> str:
-    """In words, why the address cannot be listened on."""
+    """Return in words why the service cannot listen on an address."""
     if error.errno == errno.EADDRINUSE:
         return f"{names_of_setting('http_port')}: port {port} of {host} is in use by another process"
     if error.errno in (errno.EACCES, errno.EPERM):
@@ -46,5 +47,5 @@ def why_not_bound(error: OSError, host: str, port: int) -> str:
 
 
 def reason(error: Exception) -> str:
-    """The system's words for what went wrong."""
-    return getattr(error, "strerror", None) or str(error)
+    """Return the system's words for an error."""
+    return system_reason(error) if isinstance(error, OSError) else str(error)

@@ -66,8 +66,8 @@ def _row(case: ElementTree.Element) -> Row:
 
 def table_of(rows: Iterable[Row]) -> str:
     """Return a Markdown table in which whatever did not pass stands out."""
-    cells = [("yes" if row.passed else "**no**", row.tried, row.found, row.wanted) for row in rows]
-    return table(("passed", "tried", "found", "wanted"), cells)
+    cells = [f"{'yes' if row.passed else '**no**'} | {row.tried} | {row.found} | {row.wanted}" for row in rows]
+    return table("passed | tried | found | wanted", cells)
 
 
 def write(document: Path, rows: Sequence[Row], machine: str) -> None:

@@ -26,7 +26,7 @@ def metric_names(text: str) -> set[str]:
     ["prometheus/rules.yml", "grafana/dashboards/contraflow.json", "kubernetes/components/queue-time/metric.yaml"],
 )
 def test_every_metric_that_is_looked_at_is_one_that_the_service_counts(path: str) -> None:
-    served = {metric.name for metric in create_app(Settings()).app.state.metrics.collect()}
+    served = {metric.name for metric in create_app(Settings()).service.metrics.collect()}
     looked_at = metric_names((ROOT / "deploy" / path).read_text(encoding="utf-8"))
     assert looked_at
     assert looked_at <= served

@@ -16,15 +16,16 @@ import httpx
 from PIL import Image
 
 from service.app import create_app
-from service.http.connection.protocol import Protocol
-from service.http.server import Server, listen
+from service.http.calls.service import Service
+from service.http.connection.client_connection import ClientConnection
+from service.http.server import HttpServer, listen
 from service.settings import Settings
 
 
 class LiveServer:
     """A running service: its address to send requests to, and its parts to look at."""
 
-    def __init__(self, server: Server, state: Any, host: str, port: int) -> None:
+    def __init__(self, server: HttpServer, state: Service, host: str, port: int) -> None:
         self.server = server
         self.state = state
         self.host, self.port = host, port
@@ -33,10 +34,14 @@ class LiveServer:
     def client(self, **options: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=30, **options)
 
-    def connection_from(self, port: int) -> Protocol | None:
+    def connection_from(self, port: int) -> ClientConnection | None:
         """Return the server's side of the connection whose client has this port, if the server knows of it."""
         for connection in tuple(self.server.server_state.connections):
-            if isinstance(connection, Protocol) and connection.client is not None and connection.client[1] == port:
+            if (
+                isinstance(connection, ClientConnection)
+                and connection.client is not None
+                and connection.client[1] == port
+            ):
                 return connection
         return None
 
@@ -49,10 +54,10 @@ def running(bundles: Path, *, loaded: bool = True, **settings: Any) -> Iterator[
     """
     chosen = Settings(bundles=bundles, http_port=0, **{"bundle_poll_seconds": 0, "run_threads": 1, **settings})
     gateway = create_app(chosen)
-    state = gateway.app.state
+    state = gateway.service
     listener = listen(chosen)
     host, port = listener.getsockname()[:2]
-    server = Server(gateway, chosen, state.lifecycle)
+    server = HttpServer(gateway)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
     thread.start()
     try:

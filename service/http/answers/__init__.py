@@ -1,1 +1,1 @@
-"""What answers have in common: their bytes, their forms, their description."""
+"""Answers: their bytes and headers, the choice of their form, and their OpenAPI description."""

@@ -1,4 +1,4 @@
-"""The syntax that header fields share (RFC 9110, 5.6 and 12.4.2): lists, parameters in quotes or not, weights."""
+"""Parses what header fields have in common (RFC 9110, 5.6 and 12.4.2): lists, quoted parameters, weights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _WEIGHT = re.compile(r"0?\.\d+|0\.?|1(?:\.0*)?")
 
 
 def members(field: str) -> list[str]:
-    """The members of a comma-separated list, without the empty ones; a comma in quotes divides nothing."""
+    """Return the members of a comma-separated list, without empty ones; a comma in quotes does not separate."""
     return [member for found in _MEMBERS.findall(field) if (member := found.strip())]
 
 
 def parameters(field: str) -> tuple[str, dict[str, str]]:
-    """The text before the first `;`, in lower case, and the parameters behind it by their names in lower case.
+    """Return the text before the first `;` in lower case, and the parameters after it by their lower-case names.
 
-    Quotes are taken off. A parameter that is given twice has its first value.
+    Quotes are removed. Of a parameter given twice, the first value counts.
     """
     parts = [part.strip() for part in _PARTS.findall(field)]
     given: dict[str, str] = {}
@@ -31,9 +31,9 @@ def parameters(field: str) -> tuple[str, dict[str, str]]:
 
 
 def weights(field: str) -> dict[str, float]:
-    """The members of a list such as `Accept`, in lower case, each with its weight `q` from 0 to 1.
+    """Return the members of a list such as `Accept` in lower case, each with its weight `q` from 0 to 1.
 
-    A member whose weight is none is left out, as if it were not there. One that is named twice has its higher weight.
+    A member with an invalid weight is left out. Of a member named twice, the higher weight counts.
     """
     weighed: dict[str, float] = {}
     for member in members(field):

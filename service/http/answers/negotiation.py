@@ -1,27 +1,27 @@
-"""The form in which a caller would like an answer, by `Accept` and `Accept-Encoding` (RFC 9110, 12.5)."""
+"""Chooses the form of an answer by `Accept` and `Accept-Encoding` (RFC 9110, 12.5)."""
 
 from __future__ import annotations
 
 from service.http.answers.header_fields import weights
 
 CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
-"""The content codings that can be written and read, and their names."""
+"""Content codings that the service reads and writes, by each of their names."""
 
 
 def prefers(accept: str, this: str, to_that: str) -> bool:
-    """True if a caller wants the media type `this` more than `to_that`; one who does not care does not.
+    """Return whether a caller prefers the media type `this` to `to_that`; one who states no preference does not.
 
-    Parameters of a media type but `q` are left out of account, and so is what cannot be read.
+    Parameters of a media type other than `q` are ignored, and so is what cannot be parsed.
     """
     wanted = weights(accept)
     return _weight_of(this, wanted) > _weight_of(to_that, wanted)
 
 
 def preferred_coding(accept_encoding: str) -> str | None:
-    """The content coding of an answer: the one of `CODINGS` named with the highest weight, the first of equals.
+    """Return the content coding of an answer: the one of `CODINGS` with the highest weight, the first among equals.
 
-    None stands for no coding: nothing of ours is named, or the plain answer (`identity`) has a higher weight. A
-    caller who refuses the plain answer gets gzip if `*` allows it.
+    None means no coding: none of `CODINGS` is named, or the plain answer (`identity`) has a higher weight. A caller
+    who refuses the plain answer gets gzip if `*` allows it.
     """
     wanted = weights(accept_encoding)
     named = [name for name in wanted if name in CODINGS and wanted[name] > 0]
@@ -33,7 +33,7 @@ def preferred_coding(accept_encoding: str) -> str | None:
 
 
 def _weight_of(media_type: str, wanted: dict[str, float]) -> float:
-    """The weight by the most specific range that covers a media type; 0 where none does."""
+    """Return the weight of the most specific range that covers a media type; 0 if none does."""
     for covering in (media_type, media_type.partition("/")[0] + "/*", "*/*"):
         if covering in wanted:
             return wanted[covering]

@@ -1,7 +1,7 @@
-"""Endpoints declare themselves for the OpenAPI document in these words: bodies with images, parameters, errors.
+"""Building blocks of the OpenAPI document: image bodies, parameters and errors that endpoints declare.
 
-`service.http.routes.openapi_document` puts the document together. It also knows what is served, and so fills in the
-examples that are marked here as `A_MODEL`, `ITS_VERSION` and `TWO_MODELS`.
+`service.http.routes.openapi_document` puts the document together. It knows which models are served, and so replaces
+the placeholders `A_MODEL`, `ITS_VERSION` and `TWO_MODELS` in examples.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PICTURE: Final = (
     "iVBORw0KGgoAAAANSUhEUgAAAAQAAAAECAIAAAAmkwkpAAAANUlEQVR42gXBIQEAAAgDMII9BPqaEA+BRhPiIYjFFjjUsU++CSxr0TteBaTS"
     "tGAxkFOpTjrxcaIW0cBeII8AAAAASUVORK5CYII="
 )
-"""A PNG of 4×4 pixels in base64: examples send it, so that they work unchanged."""
+"""A PNG of 4×4 pixels in base64, so that examples work as they are."""
 
 # ---------------------------------------------------------------- errors
 
@@ -33,13 +33,13 @@ MEANINGS: Final = {
     404: "No such model",
     408: "The request did not arrive in time",
     413: "Too many bytes, pixels or images",
-    415: "Not an image of a known format, or a content encoding that is not taken",
-    417: "An expectation that is not known; only 100-continue is",
+    415: "Not an image of a known format, or an unsupported content encoding",
+    417: "An unsupported expectation; only 100-continue is supported",
     422: "An image that cannot be decoded, or a parameter that is unknown or out of range",
-    429: "Over the key's own rate",
+    429: "The key has used its rate",
     431: "The request's head is over the limit",
     500: "The model failed on this image",
-    501: "A transfer coding that is not known; only chunked is",
+    501: "An unsupported transfer coding; only chunked is supported",
     503: "Not ready, or too busy; see Retry-After",
     504: "The deadline passed",
     505: "Neither HTTP/1.1 nor HTTP/1.0",
@@ -51,11 +51,11 @@ PROTOCOL_MEANINGS: Final = {
     404: "No such model or version",
     500: "The model failed on this input",
 }
-"""Under /v2, where the open protocol has an error shape of its own and knows neither 415 nor 422."""
+"""Errors under /v2, where the open protocol has its own error shape and no status 415 or 422."""
 
 
 def component_of(status: int, *, protocol: bool = False) -> str:
-    """The name under which the document keeps an error that many operations answer, e.g. `NotFound`."""
+    """Return the name of the component for an error that many operations answer, e.g. `NotFound`."""
     return ("Protocol" if protocol else "") + HTTPStatus(status).phrase.title().replace(" ", "")
 
 
@@ -72,10 +72,10 @@ def _errors(meanings: Mapping[int, str], statuses: Iterable[int], *, protocol: b
 OF_EVERY_ENDPOINT: Final = (400, 401, 408, 417, 429, 431, 500, 501, 503, 505)
 
 ERRORS: Final = _errors(MEANINGS, MEANINGS, protocol=False)
-"""The errors of an endpoint that takes images."""
+"""Errors of an endpoint that takes images."""
 
 PLAIN_ERRORS: Final = _errors(MEANINGS, OF_EVERY_ENDPOINT, protocol=False)
-"""The errors of an endpoint that can fail in no way of its own."""
+"""Errors of an endpoint that adds none of its own."""
 
 PROTOCOL_ERRORS: Final = _errors(PROTOCOL_MEANINGS, PROTOCOL_MEANINGS, protocol=True)
 PLAIN_PROTOCOL_ERRORS: Final = _errors(PROTOCOL_MEANINGS, OF_EVERY_ENDPOINT, protocol=True)
@@ -87,7 +87,7 @@ DEADLINE: Final[dict[str, Any]] = {
     "in": "header",
     "required": False,
     "schema": {"type": "number", "exclusiveMinimum": 0},
-    "description": "milliseconds after which an answer is of no use; default and most: the setting deadline_ms",
+    "description": "milliseconds after which the answer is of no use; default and maximum: the setting deadline_ms",
 }
 
 NAME: Final[dict[str, Any]] = {
@@ -123,7 +123,7 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     },
     "format": {
         "schema": {"type": "string", "enum": ["json", "svg"]},
-        "description": "svg: a plot; default: by Accept, else json",
+        "description": "svg: a plot; default: by the Accept header, else json",
     },
 }
 
@@ -135,12 +135,12 @@ SEVERAL_MODELS: Final[dict[str, Any]] = {
 
 
 def in_query(name: str, one: Mapping[str, Any]) -> dict[str, Any]:
-    """One entry of `PARAMETERS`, or what `number` gives, as a parameter of the query."""
+    """Return an entry of `PARAMETERS`, or a `numeric_option`, as a parameter of the query."""
     return {"name": name, "in": "query", "required": False, **one}
 
 
-def number(description: str, **schema: Any) -> dict[str, Any]:
-    """A numeric parameter; `schema` has its default and bounds, and its type where that is no fraction."""
+def numeric_option(description: str, **schema: Any) -> dict[str, Any]:
+    """Return a numeric option; `schema` has its default and bounds, and its type if that is integer."""
     return {"schema": {"type": "number", **schema}, "description": description}
 
 
@@ -185,14 +185,14 @@ _MULTIPART_BODY: Final[dict[str, Any]] = {
         },
     },
 }
-"""Other options may be parts too; they are not listed, since forms send every part that they know of."""
+"""Other options may be parts too. They are not listed, because generated forms send every part that is."""
 
 BODY: Final = (
-    "One image as the raw body: its bytes say what it is, so that any content type will do which is not one of the "
-    "other two (`image/jpeg`, or none). Several images: as files of a form, whatever their fields are called, or in "
-    "JSON, in base64 or as data URLs. `Content-Encoding: gzip` and `deflate` are taken.\n\n"
+    "One image: as the raw body. Its bytes decide its format; the content type may be anything but the other two, "
+    "e.g. `image/jpeg`, or missing. Several images: as files of a form, with any field names, or in JSON, in base64 or "
+    "as data URLs. `Content-Encoding: gzip` and `deflate` are supported.\n\n"
     "An image is a JPEG, PNG, WEBP, GIF, BMP, TIFF or AVIF. Transparency is laid over white, EXIF orientation is "
-    "applied, of an animation the first frame is taken, greys of more than 8 bits are scaled; docs/pictures.md has "
+    "applied, the first frame of an animation is used, greys of more than 8 bits are scaled; docs/pictures.md has "
     "every rule."
 )
 
@@ -200,13 +200,13 @@ BODY: Final = (
 def image_request(
     *parameters: str, thresholds: bool = False, example: Mapping[str, Any] | None = None, **own: dict[str, Any]
 ) -> dict[str, Any]:
-    """`openapi_extra` of an endpoint that takes images: the body's forms, and what may be asked beside the usual.
+    """Return the `openapi_extra` of an endpoint that takes images: the forms of its body, and its options.
 
     Args:
         parameters: names in `PARAMETERS`.
-        thresholds: whether numbers may also stand together in the object `thresholds` of a JSON body.
-        example: a JSON body that any model answers; default: one image.
-        own: further ones by name, as `number` gives them; they may stand in the query or in a JSON body.
+        thresholds: if true, the numbers may also be members of the object `thresholds` in a JSON body.
+        example: a JSON body that works for any model; default: one image.
+        own: further options by name, made by `numeric_option`; they may be in the query or in a JSON body.
     """
     every = {name: PARAMETERS[name] for name in ("model", "version", "top_k", *parameters)} | own
     fields = {name: one["schema"] | {"description": one["description"]} for name, one in own.items()}
@@ -230,7 +230,7 @@ def image_request(
 
 
 def names_of(request: Mapping[str, Any]) -> frozenset[str]:
-    """The options that `image_request` documents, in the query or in a body; `label` is always taken."""
+    """Return the names of the options that `image_request` documents, in the query or a body, and always `label`."""
     bodies = [content["schema"].get("properties", {}) for content in request["requestBody"]["content"].values()]
     query = [one["name"] for one in request["parameters"] if one["in"] == "query"]
     return frozenset({"label"}.union(*bodies, query))

@@ -1,32 +1,42 @@
-"""Answers as bytes: JSON with numbers that are not finite, and errors in the shape their address promises."""
+"""Writes answers: JSON, also with numbers that are not finite, and errors in the shape that their address promises."""
 
 from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
-from starlette.responses import Response
 
 from service.bundles.registry import ServedModel
 from service.engine.request_context import RequestContext
 from service.errors import MethodNotAllowed, ServiceError, UnsupportedCoding, problem
-from service.http.calls.addresses import Addresses, nothing_at
+from service.http.answers.negotiation import CODINGS
 
-Headers = list[tuple[bytes, bytes]]
-Answer = tuple[int, Headers, bytes]
-"""Status, headers and body."""
+RawHeaders = list[tuple[bytes, bytes]]
+"""Names, in lower case, and values."""
+
+
+class Answer(NamedTuple):
+    """A whole answer; the headers that all answers have are added when it is sent."""
+
+    status: int
+    headers: RawHeaders
+    body: bytes
+
 
 JSON = (b"content-type", b"application/json")
 CLOSE = (b"connection", b"close")
 PROBLEM = (b"content-type", b"application/problem+json")
 
+ACCEPTED_CODINGS: Final = ", ".join(dict.fromkeys(CODINGS.values())).encode()
+"""The `Accept-Encoding` of an answer to a body in another coding (RFC 9110, 15.5.16)."""
+
 OPEN_INFERENCE_PREFIX = "/v2"
 
 
 def to_json(content: Any) -> bytes:
-    """JSON of plain values and numpy arrays; NaN and infinities become the strings "NaN", "Infinity", "-Infinity"."""
+    """Write plain values and numpy arrays as JSON; NaN and infinities become "NaN", "Infinity" and "-Infinity"."""
     try:
         text = json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=_plain)
     except ValueError:
@@ -52,17 +62,13 @@ def _finite(value: Any) -> Any:
     return value
 
 
-class JsonResponse(Response):
-    """`to_json` as a response."""
-
-    media_type = "application/json"
-
-    def render(self, content: Any) -> bytes:
-        return to_json(content)
+def json_answer(content: Any, status: int = 200, headers: RawHeaders | None = None) -> Answer:
+    """Return `content` as a JSON answer."""
+    return Answer(status, [JSON, *(headers or ())], to_json(content))
 
 
 def identity(model: ServedModel, request: RequestContext | str) -> dict[str, Any]:
-    """What every answer of a model begins with; `request` may be its id alone."""
+    """Return the members that every answer of a model begins with; `request` may be its id alone."""
     return {
         "model": model.name,
         "version": model.version,
@@ -73,10 +79,10 @@ def identity(model: ServedModel, request: RequestContext | str) -> dict[str, Any
 
 
 def error_answer(error: Exception, path: str, request_id: str) -> Answer:
-    """The answer for `error`: problem+json, but under /v2 the open protocol's own shape."""
+    """Return the answer for `error`: problem+json, but the open protocol's own shape under /v2."""
     document = problem(error, request_id)
     status = int(document["status"])
-    headers: Headers = []
+    headers: RawHeaders = []
     if isinstance(error, ServiceError):
         if error.retry_after is not None:
             headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
@@ -85,16 +91,8 @@ def error_answer(error: Exception, path: str, request_id: str) -> Answer:
         if isinstance(error, MethodNotAllowed) and error.allowed:
             headers.append((b"allow", error.allowed.encode()))
         if isinstance(error, UnsupportedCoding):
-            headers.append((b"accept-encoding", error.accepted.encode()))
+            headers.append((b"accept-encoding", ACCEPTED_CODINGS))
     if path == OPEN_INFERENCE_PREFIX or path.startswith(OPEN_INFERENCE_PREFIX + "/"):
         status = 400 if status in (415, 422) else status
-        return status, [JSON, *headers], to_json({"error": document["detail"]})
-    return status, [PROBLEM, *headers], to_json(document)
-
-
-def routing_error(status: int, path: str, addresses: Addresses) -> ServiceError:
-    """The error for what the router has to say: no such address, or not by that method."""
-    if status == 405:
-        allowed = addresses.allow(path)
-        return MethodNotAllowed(f"{path[:200]} takes {allowed}.", allowed=allowed)
-    return nothing_at(path)
+        return json_answer({"error": document["detail"]}, status, headers)
+    return Answer(status, [PROBLEM, *headers], to_json(document))

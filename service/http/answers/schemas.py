@@ -1,4 +1,4 @@
-"""The shapes of answers, for the documentation and for clients that check."""
+"""Schemas of answers, for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pydantic.json_schema import SkipJsonSchema
 Number = float | Literal["NaN", "Infinity", "-Infinity"]
 
 
-class Answer(BaseModel):
-    """What every answer of a model begins with."""
+class ModelAnswer(BaseModel):
+    """Members that every answer of a model begins with."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -41,7 +41,7 @@ class Prediction(BaseModel):
     labels: list[RankedLabel] = Field(description="best first")
 
 
-class Predictions(Answer):
+class Predictions(ModelAnswer):
     predictions: list[Prediction] = Field(description="one per image, in the order sent")
 
 
@@ -111,7 +111,7 @@ class Liveness(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Where API keys are asked for, callers without one get `ready` alone."""
+    """If API keys are required, callers without one get `ready` alone."""
 
     ready: Literal[True] = True
     execution_provider: str = ""

@@ -1,1 +1,1 @@
-"""What is the same for every request, whichever endpoint answers it."""
+"""A request as a call of an endpoint: everything that is the same whichever endpoint answers it."""

@@ -1,4 +1,4 @@
-"""Who may call: API keys, known to the service by their digests only."""
+"""Checks API keys and their rates; the service knows keys only by their digests."""
 
 from __future__ import annotations
 
@@ -10,38 +10,40 @@ from collections.abc import Mapping, Sequence
 from service.errors import RateLimited, Unauthorized
 
 OPEN_PATHS = ("/health/", "/v2/health/", "/docs", "/redoc", "/openapi.json", "/static/", "/favicon.ico")
-"""Probes carry no keys, nor does a browser that opens the documentation, where keys are entered."""
+"""Paths that need no key: probes send none, nor does a browser that opens the documentation to enter one."""
 
 
 class Access:
-    """Checks a request's key against sha256 digests, and its rate; with none configured, everyone may call."""
+    """Checks the key of a request against sha256 digests, and its rate. Without digests, everyone may call."""
 
     def __init__(self, digests: Sequence[str], requests_per_second: float = 0.0) -> None:
-        """`requests_per_second` is what each key may use, in the long run; 0 is no limit."""
+        """`requests_per_second` is the long-run rate of each key; 0 means no limit."""
         self._digests = [bytes.fromhex(digest.removeprefix("sha256:")) for digest in digests]
         self._allowances = [Allowance(requests_per_second) for _ in digests] if requests_per_second else []
 
-    def check(self, path: str, headers: Mapping[bytes, bytes]) -> None:
-        """A key is taken from `Authorization: Bearer` or `X-API-Key`.
+    def check(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> None:
+        """Check the key in `Authorization: Bearer` or `X-API-Key`, and use its rate.
+
+        OPTIONS needs no key: it says nothing that the documentation does not, and browsers ask it without one.
 
         Raises:
-            Unauthorized: it is missing or not known.
-            RateLimited: it has used its rate.
+            Unauthorized: the key is missing or not known.
+            RateLimited: the key has used its rate.
         """
-        if not self._digests or path.startswith(OPEN_PATHS):
+        if not self._digests or method == "OPTIONS" or path.startswith(OPEN_PATHS):
             return
-        number = self._number(headers)
-        if number is None:
+        index = self._index(headers)
+        if index is None:
             raise Unauthorized("Send a valid key as `Authorization: Bearer …` or `X-API-Key: …`.")
         if self._allowances:
-            self._allowances[number].use(time.monotonic())
+            self._allowances[index].use(time.monotonic())
 
     def admits(self, headers: Mapping[bytes, bytes]) -> bool:
-        """True if the key is known, or none is needed; nothing of its rate is used."""
-        return not self._digests or self._number(headers) is not None
+        """Return whether the key is known, or none is needed; uses nothing of its rate."""
+        return not self._digests or self._index(headers) is not None
 
-    def _number(self, headers: Mapping[bytes, bytes]) -> int | None:
-        """Which key it is. Compares with every one, each in constant time, so that time tells nothing."""
+    def _index(self, headers: Mapping[bytes, bytes]) -> int | None:
+        """Return the index of the key, compared with every digest in constant time, so that time reveals nothing."""
         authorization = headers.get(b"authorization", b"")
         key = authorization[7:] if authorization[:7].lower() == b"bearer " else headers.get(b"x-api-key", b"")
         digest = hashlib.sha256(key.strip()).digest()
@@ -50,7 +52,7 @@ class Access:
 
 
 class Allowance:
-    """A token bucket: `rate` requests per second in the long run, one second's worth (at least one) at once."""
+    """A token bucket: `rate` requests per second in the long run, and those of one second (at least one) at once."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
@@ -59,7 +61,11 @@ class Allowance:
         self._since = time.monotonic()
 
     def use(self, now: float) -> None:
-        """Raises `RateLimited` if nothing is left, with the time until something is."""
+        """Take one request from the bucket.
+
+        Raises:
+            RateLimited: the bucket is empty; with the time until it is not.
+        """
         self._left = min(self._most, self._left + (now - self._since) * self._rate)
         self._since = now
         if self._left < 1:

@@ -1,10 +1,10 @@
-"""Whether the service is taking its leave."""
+"""Tells whether the service is shutting down."""
 
 from __future__ import annotations
 
 
 class Lifecycle:
-    """Set once by the server on SIGTERM; read by readiness and by every answer (`Connection: close`)."""
+    """`draining` is set once, by the server on SIGTERM; readiness and the headers of every answer depend on it."""
 
     def __init__(self) -> None:
         self.draining = False

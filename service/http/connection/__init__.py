@@ -1,1 +1,1 @@
-"""The server and its connections."""
+"""A client's connection: reading requests, their order, writing answers."""

@@ -1,6 +1,7 @@
-"""The reading side of a connection: from bytes to requests.
+"""The reading side of a connection: from received bytes to requests.
 
-uvicorn's with what it lacks: limits on the head, what RFC 9110 asks of it, and offers of other protocols left alone.
+It adds to uvicorn's: a limit on the head, the checks of RFC 9110, a bound on what is read ahead of its turn, and
+requests that offer to switch to another protocol, which are answered as if they did not.
 """
 
 from __future__ import annotations
@@ -12,92 +13,134 @@ from typing import Any
 from urllib.parse import unquote
 
 import httptools
-from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import HeadTooLarge, InternalError, NotImplementedHere, ServiceError, TooLarge
-from service.http.calls.exchange import CONNECTION
+from service.http.connection.cycle import Cycle
 from service.http.requests.heads import check_head, escaped, read_target, unreadable, without_offer
+from service.machine.connections import Connections
 
 log = logging.getLogger("contraflow.http")
 
 MOST_CHUNKS = 2**14
-"""One body may have so many: enough for the largest in pieces of a kilobyte, and little work if all are of one byte."""
-
+"""Chunks that one body may have: enough for the largest in chunks of 1 KiB, and little work if all have one byte."""
 
 PIECE = 2**14
-"""Bytes looked at together: of the smallest requests, hundreds."""
+"""Bytes parsed at a time; they can hold hundreds of the smallest requests."""
 
+MOST_PIPELINED = 16
+"""Requests that may wait for their turn on one connection; with more, nothing is parsed."""
 
-class Cycle(RequestResponseCycle):
-    """One request and its answer."""
-
-    fault: ServiceError | None = None
-    """Why the rest of its body will never come."""
-
-    def break_off(self, fault: ServiceError) -> None:
-        """Has whoever reads the body get `fault`; the connection ends with the answer."""
-        self.fault = fault
-        self.keep_alive = False
-        self.message_event.set()
-
-    async def receive(self) -> ASGIReceiveEvent:
-        message = await super().receive() if self.fault is None else None
-        if self.fault is not None:
-            raise self.fault
-        assert message is not None
-        return message
+LONGEST_PARSING = 0.005
+"""Seconds of parsing bytes read ahead, after which the event loop gets its turn."""
 
 
 class RequestReader(HttpToolsProtocol):
-    """One connection, as far as its requests are read; `begin_in_turn` gets each when its head is there."""
+    """Reads the requests of one connection; a subclass decides when each begins."""
 
     max_head_bytes = 32 * 2**10
+    shared: Connections
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
         self.url = b""
         self.cycle: Cycle
-        """The last request that came, which may still have to wait for those before it."""
+        """The last request received; it may still wait for those before it."""
         self.reading: Cycle | None = None
         """The request whose body is being read."""
         self.head_since: float | None = None
-        """When the head that is still incomplete began; None between requests and during a body."""
+        """When the incomplete head began; None between requests and during a body."""
         self.idle_since: float | None = None
         """When the last answer was given, if no other request has begun since."""
         self.rest_since: float | None = None
-        """When a request was answered whose body still comes."""
-        self._known_host: bytes | None = None
-        """A Host header that was found to be in order."""
+        """When a request was answered whose body is still being received."""
+        self.unstarted: Cycle | None = None
+        """The request whose turn it is, until the packet with its head is parsed: its body may be in it too."""
+        self.discards_input = False
+        """True once everything that is received is thrown away."""
+        self._ahead = bytearray()
+        """Bytes received but not parsed yet, because enough requests wait for their turn."""
+        self._parsing_planned = False
+        self._checked_host: bytes | None = None
+        """A value of the Host header that was found valid."""
         self._chunks = 0
-        """The number that the body has had which is being read."""
+        """Chunks received so far of the current request body."""
         self._bytes_since_head = 0
-        """Received since the last whole head or piece of a body: a line that never ends stays inside the parser."""
+        """Bytes received since the last whole head or piece of a body; the parser itself bounds no line."""
         self._in_message = False
-        self._in_line = False
-        """True while the line that a message begins with has come in part."""
+        self._in_request_line = False
+        """True while only part of a request line has been received."""
 
     def begin_in_turn(self, cycle: Cycle) -> None:
-        """Begins it when those before it are answered, and its body is there or will not come at once."""
+        """Begin a request once those before it are answered; its body may be in the same packet as its head."""
         raise NotImplementedError
 
     def begin_unstarted(self) -> None:
-        """Begins the request whose turn it is, now that its body is there."""
+        """Begin the request whose turn it is, now that its body is there or did not come with its head."""
         raise NotImplementedError
 
-    def read(self, data: bytes) -> ServiceError | None:
-        """Takes what came, a `PIECE` at most; the reason why nothing after it can be read, if there is one."""
+    def refuse(self, error: ServiceError) -> None:
+        """Read no more; answer `error` in its turn, and close the connection."""
+        raise NotImplementedError
+
+    def data_received(self, data: bytes) -> None:
+        if self.discards_input or self.transport.is_closing():
+            return
+        if len(data) <= PIECE and not self._ahead and len(self.pipeline) < MOST_PIPELINED:
+            self._take(data)
+        else:
+            self._ahead += data
+            if not self._parsing_planned:
+                self._take_ahead()
+
+    def take_on(self) -> None:
+        """Parse more of what was received ahead, if there is room again."""
+        if self._ahead and len(self.pipeline) < MOST_PIPELINED and not self._parsing_planned:
+            self._take_ahead()
+
+    def _take(self, data: bytes) -> None:
+        refusal = self._parse(data)
+        if self.unstarted is not None:
+            self.begin_unstarted()
+        if refusal is not None:
+            self.refuse(refusal)
+
+    def _take_ahead(self) -> None:
+        """Parse what was received ahead, as far as there is room and time.
+
+        Receiving goes on meanwhile, up to a limit: otherwise it would be noticed late that the client has gone.
+        """
+        self._parsing_planned = False
+        until = time.monotonic() + LONGEST_PARSING
+        while self._ahead and len(self.pipeline) < MOST_PIPELINED:
+            if self.discards_input or self.transport.is_closing():
+                self._ahead.clear()
+                return
+            if time.monotonic() > until:
+                self.loop.call_soon(self._take_ahead)
+                self._parsing_planned = True
+                break
+            piece = bytes(self._ahead[:PIECE])
+            del self._ahead[:PIECE]
+            self._take(piece)
+        if len(self._ahead) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        elif self.reading is None or len(self.reading.body) <= HIGH_WATER_LIMIT:
+            self.flow.resume_reading()
+
+    def _parse(self, data: bytes) -> ServiceError | None:
+        """Parse at most a `PIECE`; return the error after which nothing can be read, if there is one."""
         self._bytes_since_head += len(data)
-        if self._in_line or not self._in_message:
+        if self._in_request_line or not self._in_message:
             end = data.find(b"\n")
-            if self._in_line or end < 2 or not data[:end].isascii():
-                data = self._with_escaped_line(data)
+            if self._in_request_line or end < 2 or not data[:end].isascii():
+                data = self._with_escaped_request_line(data)
         refusal: ServiceError | None = None
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
-            refusal = self._read_on(data, offer)
+            refusal = self._without_upgrade(data, offer)
         except httptools.HttpParserError as error:
             refusal = refusal_by(error, data)
         if refusal is None and self._bytes_since_head > self.max_head_bytes and self._in_message:
@@ -117,7 +160,7 @@ class RequestReader(HttpToolsProtocol):
             "root_path": self.root_path,
             "headers": self.headers,
             "state": self.app_state.copy(),
-            "extensions": {CONNECTION: self},
+            "extensions": {},
         }
         self.scope = scope
         self._in_message = True
@@ -129,30 +172,30 @@ class RequestReader(HttpToolsProtocol):
         self.headers.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:
-        """Makes a request of a head that is in order, and begins it when its turn comes.
+        """Check the head, make a request of it, and begin that in its turn.
 
         Raises:
-            ServiceError: it is not in order; ends the parser.
+            ServiceError: the head is refused; this stops the parser.
         """
-        # What came in this piece before the head is not counted in it, and what came after it is.
+        # The count is of bytes fed to the parser, so it may be off by what else is in this piece: count exactly.
         if self._bytes_since_head + PIECE > self.max_head_bytes and self._head_bytes() > self.max_head_bytes:
             raise self._head_too_large()
         self.head_since = None
         self._bytes_since_head = 0
         method = self.parser.get_method()
         if method == b"CONNECT":
-            raise NotImplementedHere("This is no proxy: it connects nobody.")
+            raise NotImplementedHere("This server is not a proxy; CONNECT is not supported.")
         if self.parser.should_upgrade():
-            return  # `_read_on` gives the head again, without its offer
+            return  # `_without_upgrade` feeds the head again, without the offer
         version = self.parser.get_http_version()
         fields = dict(self.headers)
         host = fields.get(b"host")
         if (
-            host is None or host != self._known_host or len(fields) < len(self.headers) or version != "1.1"
+            host is None or host != self._checked_host or len(fields) < len(self.headers) or version != "1.1"
             or b"expect" in fields or b"transfer-encoding" in fields
         ):  # fmt: skip
             check_head(version, self.headers)
-            self._known_host = host
+            self._checked_host = host
         self.reading = self._new_cycle(method, version, expects=b"expect" in fields)
         self.begin_in_turn(self.reading)
 
@@ -175,7 +218,7 @@ class RequestReader(HttpToolsProtocol):
         self._bytes_since_head = 0
         cycle = self.reading
         if cycle is None:
-            return  # a head that will be given again
+            return  # the head will be fed again
         self._in_message = False
         self.reading = None
         if self.rest_since is not None:
@@ -185,11 +228,11 @@ class RequestReader(HttpToolsProtocol):
             cycle.message_event.set()
             self.begin_unstarted()
 
-    def _read_on(self, data: bytes, offer: httptools.HttpParserUpgrade) -> ServiceError | None:
-        """Goes on where an offer is made to continue in another protocol; returns as `read`.
+    def _without_upgrade(self, data: bytes, offer: httptools.HttpParserUpgrade) -> ServiceError | None:
+        """Parse on after a head that offers to switch to another protocol; return as `_parse` does.
 
-        The parser stops there, and takes no body. We take none of these offers, so a new one gets the same head
-        without the offer, and then what follows.
+        The parser stops there and takes no body. The service accepts no such offer, so a new parser gets the same head
+        without it, and then what follows.
         """
         pieces: list[bytes | memoryview] = []
         piece: bytes | memoryview = data
@@ -208,10 +251,10 @@ class RequestReader(HttpToolsProtocol):
             except httptools.HttpParserError as error:
                 return refusal_by(error, data)
 
-    def _with_escaped_line(self, data: bytes) -> bytes:
-        start = 0 if self._in_line or data[0] not in b"\r\n" else len(data) - len(data.lstrip(b"\r\n"))
+    def _with_escaped_request_line(self, data: bytes) -> bytes:
+        start = 0 if self._in_request_line or data[0] not in b"\r\n" else len(data) - len(data.lstrip(b"\r\n"))
         end = data.find(b"\n", start)
-        self._in_line = end < 0 and start < len(data)
+        self._in_request_line = end < 0 and start < len(data)
         line = data[start:] if end < 0 else data[start:end]
         return data if line.isascii() else data[:start] + escaped(line) + data[start + len(line) :]
 
@@ -222,7 +265,7 @@ class RequestReader(HttpToolsProtocol):
         self.scope["path"] = unquote(path.decode("ascii")) if b"%" in path else path.decode("ascii")
         self.scope["raw_path"] = path
         self.scope["query_string"] = query
-        return Cycle(
+        cycle = Cycle(
             scope=self.scope,
             transport=self.transport,
             flow=self.flow,
@@ -235,6 +278,8 @@ class RequestReader(HttpToolsProtocol):
             keep_alive=version == "1.1" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
+        cycle.connections = self.shared
+        return cycle
 
     def _head_bytes(self) -> int:
         return len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
@@ -244,17 +289,17 @@ class RequestReader(HttpToolsProtocol):
 
 
 def new_parser(protocol: RequestReader) -> httptools.HttpRequestParser:
-    """A parser as uvicorn sets it up: what follows a request that ends the connection is no error."""
+    """Return a parser set up as uvicorn does: bytes after a request that ends the connection are no error."""
     parser = httptools.HttpRequestParser(protocol)
     parser.set_dangerous_leniencies(lenient_data_after_close=True)
     return parser
 
 
 def refusal_by(error: httptools.HttpParserError, data: bytes) -> ServiceError:
-    """The answer to `data` that the parser could not read, or that one of our callbacks refused."""
+    """Return the error for `data` that the parser could not read, or that one of our callbacks refused."""
     if not isinstance(error, httptools.HttpParserCallbackError):
         return unreadable(str(error), data)
     if isinstance(error.__context__, ServiceError):
         return error.__context__
-    log.error("a request's head could not be taken", exc_info=error.__context__)
+    log.error("a request's head could not be processed", exc_info=error.__context__)
     return InternalError("An unexpected error; see the log.")

@@ -1,4 +1,4 @@
-"""Notices clients that take nothing of what is written to them."""
+"""Notices clients that do not read their answers."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextlib import suppress
 
 TCP_INFO = getattr(socket, "TCP_INFO", None)
 BYTES_ACKNOWLEDGED = 120
-"""Offset in Linux's tcp_info of the bytes that the other side has taken, 64 bits."""
+"""Offset of `tcpi_bytes_acked` in Linux's tcp_info: the bytes that the other side has taken, 64 bits."""
 
 RESET = struct.pack("ii", 1, 0)
-"""Nothing is kept for a connection that is closed so, not in the system either."""
+"""SO_LINGER of 0 s: closing throws away what is unsent, in the system too."""
 
 
 class UnreadAnswer:
-    """The part of its answers that one client has not read yet."""
+    """Answers that one client has not read yet."""
 
     __slots__ = ("_left", "_since", "_taken")
 
@@ -26,10 +26,10 @@ class UnreadAnswer:
         self._taken = 0
 
     def seconds(self, transport: asyncio.Transport, now: float) -> float:
-        """The time for which the client has taken nothing of what waits for it; to be asked again and again.
+        """Return the seconds for which the client has taken nothing of what waits for it. Call it regularly.
 
-        What waits here says little: the system takes megabytes more, and asks for the next only when a third of
-        them is gone. So the system is asked as well, where it tells.
+        The transport's buffer says little: the system buffers megabytes more, and accepts the next only when a third of
+        them is gone. So the system's count of acknowledged bytes is looked at too, where it is known.
         """
         left = transport.get_write_buffer_size()
         if not left:
@@ -43,7 +43,7 @@ class UnreadAnswer:
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """Ends a connection, with all that waits for its client."""
+    """End a connection, and throw away what its client has not read."""
     with suppress(OSError):
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     transport.abort()

@@ -1,4 +1,4 @@
-"""An infer answer put together: JSON, then the binary outputs in the order of `outputs`."""
+"""Writes an infer answer: JSON, then the binary outputs in the order of `outputs`."""
 
 from __future__ import annotations
 
@@ -8,26 +8,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from service.contract.arrays import Array
 from service.http.answers.negotiation import preferred_coding
-from service.http.answers.responses import to_json
+from service.http.answers.responses import JSON, Answer, to_json
 from service.http.open_inference.requests import RequestedOutput
 from service.http.open_inference.tensors import datatype_of, to_binary, to_json_data
-
-Array = NDArray[Any]
 
 HEADER_LENGTH = "inference-header-content-length"
 SMALLEST_COMPRESSED = 512
 VALUES_IN_A_PIECE = 8192
 
 
-def answer(
-    identity: Mapping[str, Any], outputs: Sequence[tuple[RequestedOutput, Array]]
-) -> tuple[bytes, dict[str, str]]:
-    """Body and headers. `identity` holds model_name, model_version and perhaps id.
+def infer_answer(
+    identity: Mapping[str, Any], outputs: Sequence[tuple[RequestedOutput, Array]], accept_encoding: str
+) -> Answer:
+    """Write an infer answer, in the content coding that the client likes best.
 
-    An answer with binary outputs says how long its JSON is; one without must not.
+    `identity` holds model_name, model_version and perhaps id. An answer with binary outputs says in a header how long
+    its JSON is; one without must not.
     """
     described, raw = [], []
     for requested, array in outputs:
@@ -44,21 +43,24 @@ def answer(
         else:
             described.append(b'%s,"data":[%s]}' % (to_json(entry)[:-1], b",".join(_data_in_pieces(array))))
     document = b'%s,"outputs":[%s]}' % (to_json(identity)[:-1], b",".join(described))
-    if not raw:
-        return document, {"content-type": "application/json"}
-    headers = {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(document))}
-    return b"".join([document, *raw]), headers
+    headers = [JSON]
+    if raw:
+        headers = [(b"content-type", b"application/octet-stream"), (HEADER_LENGTH.encode(), b"%d" % len(document))]
+    body, coding = compressed(b"".join([document, *raw]), accept_encoding)
+    if coding is not None:
+        headers.append((b"content-encoding", coding.encode()))
+    return Answer(200, [*headers, (b"vary", b"accept-encoding")], body)
 
 
 def _data_in_pieces(array: Array) -> Iterator[bytes]:
-    """The values in JSON, so many at a time: the interpreter is held no longer than one piece takes."""
+    """Write the values as JSON in pieces, so that the interpreter is held only as long as one piece takes."""
     flat = array.ravel()
     for start in range(0, len(flat), VALUES_IN_A_PIECE):
         yield to_json(to_json_data(flat[start : start + VALUES_IN_A_PIECE]))[1:-1]
 
 
 def classified(scores: Array, labels: Sequence[str], top: int) -> Array:
-    """The classification extension: `value:index:label` of the best `top` classes, best first: BYTES [n, top]."""
+    """Return BYTES [n, top]: `value:index:label` of the best `top` classes, best first (classification extension)."""
     ranking = np.argsort(-scores, axis=1, kind="stable")[:, : min(top, scores.shape[1])]
     result = np.empty(ranking.shape, dtype=object)
     for row, classes in enumerate(ranking):
@@ -68,7 +70,7 @@ def classified(scores: Array, labels: Sequence[str], top: int) -> Array:
 
 
 def compressed(body: bytes, accept_encoding: str) -> tuple[bytes, str | None]:
-    """The body in the coding that the client likes best of ours, and its name; short bodies stay as they are."""
+    """Return the body in the content coding that the client prefers, and the coding; a short body stays as it is."""
     coding = preferred_coding(accept_encoding) if len(body) >= SMALLEST_COMPRESSED else None
     if coding == "gzip":
         return gzip.compress(body, compresslevel=1), coding

@@ -1,4 +1,4 @@
-"""The tensors of one bundle as the protocol describes them, and the graph that gives each output."""
+"""The tensors of one bundle as the protocol describes them, and the graph that computes each output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IMAGE, LABEL, INPUT = "image", "label", "input"
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """Name, datatype and shape; −1 is the batch."""
+    """Name, datatype and shape of a tensor; −1 is the batch."""
 
     name: str
     datatype: str
@@ -26,17 +26,17 @@ class TensorSpec:
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
     def config(self, optional: bool = False) -> dict[str, Any]:
-        """The entry of a Triton model configuration, whose dims leave the batch out."""
+        """Return the entry of a Triton model configuration, whose dims leave the batch out."""
         data_type = "TYPE_STRING" if self.datatype == "BYTES" else f"TYPE_{self.datatype}"
         entry: dict[str, Any] = {"name": self.name, "data_type": data_type, "dims": list(self.shape[1:]) or [1]}
         return {**entry, "optional": True} if optional else entry
 
 
 class Catalogue:
-    """What one bundle takes and gives.
+    """Inputs and outputs of one bundle.
 
-    Clients that are driven by metadata see one input, the preprocessed `input`; `image` (encoded
-    files) may stand in its place, and `label` may be added.
+    Clients driven by metadata see one input, the preprocessed `input`. `image` (encoded files) may replace it, and
+    `label` may be added.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -71,7 +71,7 @@ class Catalogue:
         return (*self.forward, *self.gradients)
 
     def check_input(self, name: str, datatype: str, shape: tuple[int, ...], max_images: int) -> None:
-        """Whether the model takes such an input, looked at before its data is.
+        """Check that the model takes such an input, before its data is read.
 
         Raises:
             MalformedRequest: another name, datatype or shape, or an empty batch.
@@ -96,10 +96,10 @@ class Catalogue:
             raise TooLarge(f"{str(images)[:20]} images are more than the limit of {max_images}.")
 
     def graphs_for(self, names: Iterable[str]) -> list[GraphName]:
-        """The graphs to run for these outputs, as few as will do.
+        """Return the graphs to run for these outputs, as few as possible.
 
         Raises:
-            MalformedRequest: an output that this model does not give.
+            MalformedRequest: an output that this model does not have.
         """
         wanted: set[GraphName] = set()
         for name in names:

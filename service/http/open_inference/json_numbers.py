@@ -1,8 +1,8 @@
-"""Long lists of numbers in a JSON text, taken out of it and read piece by piece.
+"""Reads long lists of numbers in a JSON text piece by piece.
 
-Python's JSON parser holds the interpreter from the first byte to the last, a second for the 16 MB
-that a body may have, and makes an object of each number. In pieces the event loop has its turn
-between two of them, and no more objects are there at once than one piece has.
+Python's JSON parser holds the interpreter from the first byte to the last, a second for the 16 MB that a body may
+have, and makes an object of each number. In pieces, the event loop gets its turn between two of them, and only the
+objects of one piece exist at a time.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from service.errors import MalformedRequest
 
 KEY = re.compile(rb'"data"\s*:\s*(?=\[)')
 LONG_LIST = 2**14
-"""Bytes from which a list is taken out."""
+"""Lists of at least this many bytes are taken out."""
 PIECE = 2**16
 FLAT = bytes.maketrans(b"[]", b"  ")
 
 
 def take_out_lists(text: bytes) -> tuple[bytes, list[bytes]]:
-    """The text with every long `"data": [numbers…]` replaced by its number, and the lists themselves.
+    """Return the text with every long `"data": [numbers…]` replaced by an index, and the lists themselves.
 
-    Nothing but a list of numbers is taken: it ends at the first `}` or `"`, which no number has.
+    Only a list of numbers is taken out: it ends at the first `}` or `"`, which no number contains.
     """
     kept: list[bytes] = []
     lists: list[bytes] = []
@@ -47,12 +47,12 @@ def _end_of_list(text: bytes, start: int) -> int:
 
 
 def count_of(text: bytes) -> int:
-    """How many numbers a list has, if it is one."""
+    """Return how many numbers a list has, if it is one."""
     return text.count(b",") + 1
 
 
 def pieces_of(text: bytes) -> Iterator[list[object]]:
-    """The values of a list, nested or flat, some thousand at a time.
+    """Return the values of a list, nested or flat, some thousands at a time.
 
     Raises:
         MalformedRequest: it is no list of numbers.

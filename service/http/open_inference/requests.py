@@ -1,7 +1,7 @@
-"""An infer request taken apart: JSON, then the raw tensors in the order of `inputs`.
+"""Reads an infer request: JSON, then the raw tensors in the order of `inputs`.
 
-Null stands for what is left out, wherever it may be left out: many clients write it. Fields that are not known are
-left out of account, as the protocol says.
+Null is read as a member that is left out, wherever it may be: many clients write it. Unknown members are ignored, as
+the protocol says.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpy.typing import NDArray
-
+from service.contract.arrays import Array
 from service.errors import EmptyBody, MalformedRequest, TooLarge
 from service.http.open_inference.catalogue import IMAGE
 from service.http.open_inference.json_numbers import take_out_lists
@@ -20,20 +19,18 @@ from service.http.requests.base64_text import from_base64
 from service.http.requests.json_bodies import MAX_JSON_VALUES, parse_json
 from service.images.files import signature
 
-Array = NDArray[Any]
-
 InputCheck = Callable[[str, str, tuple[int, ...]], None]
-"""Raises for an input (name, datatype, shape) that the model does not take, before its data is read."""
+"""Called with name, datatype and shape of an input before its data is read; raises if the model does not take it."""
 
 LARGEST_DIMENSION = 2**31
 MOST_OUTPUTS = 100
 LONGEST_ID = 2**12
-"""Characters; the answer repeats it."""
+"""Characters that an id may have; the answer repeats it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestedOutput:
-    """An output that was asked for: in binary or not, and as how many ranked classes (0: as it is)."""
+    """An output that the client wants: in binary or not, and as how many ranked classes (0: as it is)."""
 
     name: str
     binary: bool
@@ -42,7 +39,7 @@ class RequestedOutput:
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """`outputs` None stands for all forward outputs (and all gradients with `gradients`)."""
+    """An infer request. `outputs` None means all forward outputs (and all gradients with `gradients`)."""
 
     id: str | None
     inputs: Mapping[str, Array]
@@ -53,19 +50,19 @@ class InferRequest:
 
 
 def read_request(body: bytes, header_length: str | None, check: InputCheck) -> InferRequest:
-    """Takes a body apart; `header_length` is `Inference-Header-Content-Length`, the length of the JSON.
+    """Read a body; `header_length` is `Inference-Header-Content-Length`, the length of its JSON.
 
     With length 0 the whole body is one encoded image: `curl -H 'Inference-Header-Content-Length: 0'`.
 
     Raises:
-        EmptyBody, MalformedRequest: nothing there, or not what the protocol says.
-        TooLarge: too many values, or what `check` finds too large.
+        EmptyBody, MalformedRequest: the body is empty, or not what the protocol says.
+        TooLarge: too many values, or `check` finds the input too large.
     """
     if not body:
         raise EmptyBody("The body is empty.")
     length = _header_length(header_length, len(body))
     if length == 0:
-        return InferRequest(None, {IMAGE: from_json_image(body)}, None)
+        return InferRequest(None, {IMAGE: from_raw_image(body)}, None)
     text, lists = take_out_lists(body[:length] if length < len(body) else body)
     document = _document(text)
     inputs, used = _inputs(document, lists, memoryview(body)[length:], check)
@@ -88,8 +85,8 @@ def read_request(body: bytes, header_length: str | None, check: InputCheck) -> I
     )
 
 
-def from_json_image(body: bytes) -> Array:
-    """One encoded file as a BYTES tensor of shape [1]."""
+def from_raw_image(body: bytes) -> Array:
+    """Return one encoded file as a BYTES tensor of shape [1]."""
     return from_binary(IMAGE, "BYTES", (1,), memoryview(len(body).to_bytes(4, "little") + body))
 
 
@@ -119,7 +116,7 @@ def _mapping(value: Any, what: str) -> Mapping[str, Any]:
 
 
 def _parameters(holder: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The parameters of a request, an input or an output, without those that are null."""
+    """Return the parameters of a request, an input or an output, without those that are null."""
     given = holder.get("parameters")
     return {} if given is None else {k: v for k, v in _mapping(given, "parameters").items() if v is not None}
 
@@ -162,9 +159,9 @@ def _inputs(
 
 
 def _tensor_of_json(name: str, datatype: str, shape: tuple[int, ...], data: Any, lists: list[bytes]) -> Array:
-    """From `data`, or from the long list that was taken out of its place, which left a number there.
+    """Return the tensor of `data`, or of the long list that was taken out and replaced by its index.
 
-    The elements of a BYTES tensor are files, which JSON can only hold in base64.
+    The elements of a BYTES tensor are files, in base64 since this is JSON.
     """
     if datatype == "BYTES":
         return byte_strings(name, shape, [from_base64(text) for text in _strings(name, data)])
@@ -174,14 +171,14 @@ def _tensor_of_json(name: str, datatype: str, shape: tuple[int, ...], data: Any,
 
 
 def _shape_of_strings(tensor: Mapping[str, Any]) -> tuple[int, ...]:
-    """The shape of a BYTES tensor in JSON, which clients also leave out, or leave to the data by a size of −1."""
+    """Return the shape of a BYTES tensor in JSON. Clients may leave it out, or give −1; then the data decides."""
     if tensor.get("shape") in (None, -1, [-1], [-1, 1]):
         return (len(_strings(tensor["name"], tensor.get("data"))),)
     return _shape(tensor)
 
 
 def _strings(name: str, data: Any) -> list[str]:
-    """The strings of a BYTES tensor, flat or nested; one may stand alone."""
+    """Return the strings of a BYTES tensor, flat or nested; a single one needs no list."""
     strings = list(flattened([data]))
     if not all(isinstance(text, str) for text in strings):
         raise MalformedRequest(f"The data of input {name[:64]!r} must be strings, each one file in base64.")

@@ -1,4 +1,4 @@
-"""The protocol's bodies, for the documentation: what is read is checked in `requests.py`."""
+"""Schemas of the protocol's bodies, for the OpenAPI document; `requests.py` checks what is read."""
 
 from __future__ import annotations
 

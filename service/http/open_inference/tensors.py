@@ -1,4 +1,4 @@
-"""Tensors on the wire: the protocol's data types, in JSON and in little-endian binary."""
+"""Reads and writes tensors: the protocol's data types, in JSON and in little-endian binary."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from service.contract.arrays import Array
 from service.errors import MalformedRequest
 from service.http.open_inference.json_numbers import count_of, pieces_of
-
-Array = NDArray[Any]
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype(bool),
@@ -29,13 +27,13 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
 }
-"""All but BYTES, which has elements of any length, and BF16, which is the upper half of FP32."""
+"""Data types except BYTES, whose elements have any length, and BF16, which is the upper half of FP32."""
 
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def datatype_of(array: Array) -> str:
-    """The protocol's name of an array's type; object arrays hold bytes."""
+    """Return the protocol's name of an array's type; object arrays hold bytes."""
     return "BYTES" if array.dtype == object else _NAMES[array.dtype.newbyteorder("<")]
 
 
@@ -44,10 +42,10 @@ def element_count(shape: Iterable[int]) -> int:
 
 
 def from_binary(name: str, datatype: str, shape: tuple[int, ...], raw: memoryview) -> Array:
-    """The tensor in `raw`; BYTES elements are a uint32 length and that many bytes.
+    """Return the tensor in `raw`; BYTES elements are a uint32 length and that many bytes.
 
     Raises:
-        MalformedRequest: the bytes are not just what datatype and shape need.
+        MalformedRequest: not exactly the bytes that datatype and shape need.
     """
     if datatype == "BYTES":
         return _binary_strings(name, shape, raw)
@@ -62,7 +60,7 @@ def from_binary(name: str, datatype: str, shape: tuple[int, ...], raw: memoryvie
 
 
 def from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any) -> Array:
-    """The tensor of numbers in a JSON `data` field, nested or flat, row-major.
+    """Return the tensor of the numbers in a JSON `data` member, nested or flat, row-major.
 
     Raises:
         MalformedRequest: the wrong number of elements, or elements of another type.
@@ -75,7 +73,7 @@ def from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any) -> Ar
 
 
 def from_json_text(name: str, datatype: str, shape: tuple[int, ...], text: bytes) -> Array:
-    """The tensor of a long `data` list that is still JSON text.
+    """Return the tensor of a long `data` list that is still JSON text.
 
     Raises:
         MalformedRequest: the wrong number of elements, or elements of another type.
@@ -109,14 +107,14 @@ def _check_count(name: str, elements: int, shape: tuple[int, ...]) -> None:
 
 
 def to_binary(array: Array) -> bytes:
-    """An output in row-major, little-endian bytes."""
+    """Return an output as row-major, little-endian bytes."""
     if array.dtype == object:
         return b"".join(struct.pack("<I", len(value)) + value for value in array.ravel())
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
 
 
 def to_json_data(array: Array) -> list[Any]:
-    """An output as a flat list; bytes as text."""
+    """Return an output as a flat list; bytes as text."""
     if array.dtype == object:
         return [value.decode("utf-8", "replace") for value in array.ravel()]
     values: list[Any] = array.ravel().tolist()
@@ -146,7 +144,7 @@ def _binary_strings(name: str, shape: tuple[int, ...], raw: memoryview) -> Array
 
 
 def byte_strings(name: str, shape: tuple[int, ...], values: list[bytes]) -> Array:
-    """The BYTES tensor of `values`, an array of objects.
+    """Return the BYTES tensor of `values`, an array of objects.
 
     Raises:
         MalformedRequest: the wrong number of them.
@@ -158,7 +156,7 @@ def byte_strings(name: str, shape: tuple[int, ...], values: list[bytes]) -> Arra
 
 
 def flattened(data: list[Any]) -> Iterator[Any]:
-    """The elements of nested lists, however deep."""
+    """Return the elements of nested lists, however deep."""
     open_lists = [iter(data)]
     while open_lists:
         for value in open_lists[-1]:

@@ -1,1 +1,1 @@
-"""Request bodies and heads, read and taken apart."""
+"""Reads what a client sends: the rules for its head, the body, and the images and options in it."""

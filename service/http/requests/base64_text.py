@@ -1,4 +1,4 @@
-"""Pictures in base64 as clients write it: in lines, in either alphabet, with padding or without, as data URL."""
+"""Decodes images in base64 as clients write it: in lines, in either alphabet, without padding, as a data URL."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from io import BytesIO
 from service.errors import MalformedRequest
 
 PIECE = 2**20
-"""Characters that are read at a time, so that a large image does not hold the interpreter while others wait for it."""
+"""Characters decoded at a time, so that a large image does not hold the interpreter for long."""
 
 _DATA_URL = re.compile(r"\s{0,64}data:([^,]{0,200}),", re.IGNORECASE)
 _OTHER_URL = re.compile(r"\s{0,64}[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
@@ -20,13 +20,13 @@ _PERCENT_CODES = {code % ord(one): one for one in "+/=-_\r\n" for code in ("%%%0
 
 
 def from_base64(text: str) -> bytes:
-    """The bytes that stand in base64 (RFC 4648, 4 and 5), or in a data URL of it (RFC 2397).
+    """Return the bytes of a text in base64 (RFC 4648, 4 and 5), or of a data URL in base64 (RFC 2397).
 
-    Line ends and tabs anywhere and spaces around it are left out; the padding may be missing. Anything else is
-    refused, so that no spoiled picture passes for a good one.
+    Line ends and tabs anywhere, and spaces around the text, are ignored; the padding may be missing. Anything else is
+    refused, so that no damaged image passes for a good one.
 
     Raises:
-        MalformedRequest: it is no base64, or an address from which the picture would have to be fetched.
+        MalformedRequest: not base64, or a URL from which the image would have to be fetched.
     """
     url = _DATA_URL.match(text)
     if url is not None and not url[1].rstrip().lower().endswith(";base64"):
@@ -49,7 +49,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _pieces_of_url(text: str, start: int) -> Iterator[str]:
-    """Without percent codes, none of which is cut in two."""
+    """Return pieces with their percent codes decoded; none is cut in two."""
     while start < len(text):
         end = start + PIECE
         end += text.rfind("%", end - 2, end) + 3 - end if "%" in text[end - 2 : end] else 0
@@ -61,7 +61,11 @@ def _pieces_of_url(text: str, start: int) -> Iterator[str]:
 
 
 def _decoded(pieces: Iterator[str]) -> Iterator[bytes]:
-    """ValueError for what is no base64: spaces and padding stand at the end, and the padding is right or missing."""
+    """Decode the pieces.
+
+    Raises:
+        ValueError: not base64; spaces and padding may only be at the end, and the padding must be right or missing.
+    """
     rest, padding, begun, ended = b"", 0, False, False
     for piece in pieces:
         spaced = piece.encode("ascii").translate(_TO_ONE_ALPHABET, _LINE_ENDS)

@@ -1,4 +1,4 @@
-"""Reads request bodies whole and decoded, within limits of size, of time, and of all that is held at once."""
+"""Reads request bodies and decodes them, within limits on size, on time, and on what all bodies hold at once."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from io import BytesIO
 
 from starlette.types import Message, Receive
 
-from service.errors import ClientGone, QueueFull, SlowRequest, TooLarge
+from service.errors import RETRY_AFTER, ClientGone, QueueFull, SlowRequest, TooLarge
 from service.http.requests.content_coding import coding_of, decoded
 
 LINGER = 2.0
-"""Seconds in which the rest of a refused body is read, so that its sender gets to see the answer."""
+"""Seconds for which input is read and thrown away after a refusal.
+
+A connection that is closed with something unread is reset, and its client may never see the answer."""
 
 SMALL_BODY = 2**14
-"""Bytes up to which a body that comes in one piece is not counted."""
+"""Bytes up to which a body that arrives in one piece is not counted."""
 
 
-class Holding:
-    """The bytes that one request's body holds of the common budget, and whether more of it is to come."""
+class HeldBytes:
+    """Bytes that one body takes of the common budget, and whether more of it is to come."""
 
     __slots__ = ("more", "size")
 
@@ -30,7 +32,7 @@ class Holding:
 
 
 class BodyReader:
-    """Reads bodies; what is not small counts against a common budget until `release`."""
+    """Reads bodies; all but small ones count against a common budget until `release`."""
 
     def __init__(self, max_bytes: int, max_held: int, seconds: float) -> None:
         self._max_bytes = max_bytes
@@ -40,11 +42,11 @@ class BodyReader:
 
     @property
     def uncounted(self) -> int:
-        """Bytes up to which a body that has arrived whole may be taken without asking."""
+        """Bytes up to which a body that has arrived whole may be taken without `take`."""
         return min(SMALL_BODY, self._max_bytes)
 
-    def take(self, body: bytes, holding: Holding) -> bytes:
-        """A body that has arrived whole.
+    def take(self, body: bytes, held: HeldBytes) -> bytes:
+        """Count a body that has arrived whole, and return it.
 
         Raises:
             TooLarge, QueueFull: as `read`.
@@ -52,34 +54,34 @@ class BodyReader:
         if len(body) > self._max_bytes:
             raise TooLarge(f"The body has more than {self._max_bytes} bytes.")
         if len(body) > SMALL_BODY:
-            self._hold(holding, len(body))
+            self._hold(held, len(body))
         return body
 
-    async def read(self, headers: Mapping[bytes, bytes], receive: Receive, holding: Holding) -> bytes:
-        """The whole body, waited for.
+    async def read(self, headers: Mapping[bytes, bytes], receive: Receive, held: HeldBytes) -> bytes:
+        """Wait for the whole body, and return it.
 
         Raises:
             TooLarge: over `max_bytes`.
-            SlowRequest: not whole after `seconds`.
+            SlowRequest: not complete after `seconds`.
             QueueFull: too many large bodies are held already.
             ClientGone: the connection ended.
         """
         length = _content_length(headers)
         if length > self._max_bytes:
-            holding.more = b"expect" not in headers
-            await _discard(holding, receive)
+            held.more = b"expect" not in headers
+            await _discard(held, receive)
             raise TooLarge(f"The body has {length} bytes; the limit is {self._max_bytes}.")
         try:
             async with asyncio.timeout(self._seconds):
-                return await self._receive(receive, holding)
+                return await self._receive(receive, held)
         except TimeoutError:
             raise SlowRequest(f"The request did not arrive within {self._seconds:g} s.") from None
         except TooLarge:
-            await _discard(holding, receive)
+            await _discard(held, receive)
             raise
 
-    async def decoded(self, body: bytes, content_encoding: bytes, holding: Holding) -> bytes:
-        """A body that was read, without its content coding; each piece is counted before the next is decoded.
+    async def decoded(self, body: bytes, content_encoding: bytes, held: HeldBytes) -> bytes:
+        """Return the content of a body without its content coding; each piece is counted before the next is decoded.
 
         Raises:
             UnsupportedCoding, MalformedRequest: another coding, or not what it says.
@@ -92,44 +94,44 @@ class BodyReader:
         whole, size = BytesIO(), 0
         pieces = decoded(body, coding)
         while piece := await asyncio.to_thread(next, pieces, b""):
-            self._hold(holding, len(piece))
+            self._hold(held, len(piece))
             size += whole.write(piece)
             if size > self._max_bytes:
                 raise TooLarge(f"The decoded body has more than {self._max_bytes} bytes.")
         return whole.getvalue()
 
-    def release(self, holding: Holding) -> None:
-        """The request is answered."""
-        self._held -= holding.size
-        holding.size = 0
+    def release(self, held: HeldBytes) -> None:
+        """Give back what a body took of the budget."""
+        self._held -= held.size
+        held.size = 0
 
-    async def _receive(self, receive: Receive, holding: Holding) -> bytes:
+    async def _receive(self, receive: Receive, held: HeldBytes) -> bytes:
         message = await _next(receive)
         body: bytes = message.get("body", b"")
         if len(body) > SMALL_BODY:
-            self._hold(holding, len(body))
+            self._hold(held, len(body))
         if message.get("more_body", False) or len(body) > self._max_bytes:
-            body = await self._receive_rest(body, message, receive, holding)
+            body = await self._receive_rest(body, message, receive, held)
         return body
 
-    async def _receive_rest(self, first: bytes, message: Message, receive: Receive, holding: Holding) -> bytes:
+    async def _receive_rest(self, first: bytes, message: Message, receive: Receive, held: HeldBytes) -> bytes:
         body = BytesIO()  # holds each byte once, where pieces to be joined would hold it twice
         size = body.write(first)
         while message.get("more_body", False) and size <= self._max_bytes:
             message = await _next(receive)
             piece = message.get("body", b"")
-            self._hold(holding, len(piece))
+            self._hold(held, len(piece))
             size += body.write(piece)
         if size > self._max_bytes:
-            holding.more = message.get("more_body", False)
+            held.more = message.get("more_body", False)
             raise TooLarge(f"The body has more than {self._max_bytes} bytes.")
         return body.getvalue()
 
-    def _hold(self, holding: Holding, size: int) -> None:
+    def _hold(self, held: HeldBytes, size: int) -> None:
         if self._held + size > self._max_held:
-            raise QueueFull("Too many large bodies are being read.", retry_after=1.0)
+            raise QueueFull("Too many large bodies are being read.", retry_after=RETRY_AFTER)
         self._held += size
-        holding.size += size
+        held.size += size
 
 
 async def _next(receive: Receive) -> Message:
@@ -139,11 +141,11 @@ async def _next(receive: Receive) -> Message:
     return message
 
 
-async def _discard(holding: Holding, receive: Receive) -> None:
+async def _discard(held: HeldBytes, receive: Receive) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(LINGER):
-            while holding.more:
-                holding.more = (await receive()).get("more_body", False)
+            while held.more:
+                held.more = (await receive()).get("more_body", False)
 
 
 def _content_length(headers: Mapping[bytes, bytes]) -> int:

@@ -1,4 +1,4 @@
-"""Bodies without their content coding (`Content-Encoding`), piece by piece: a few bytes can stand for a great many."""
+"""Decodes the content coding of bodies (`Content-Encoding`) piece by piece: a few bytes can expand to very many."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from service.http.answers.header_fields import members
 from service.http.answers.negotiation import CODINGS
 
 PIECE = 2**20
-"""Bytes that are decoded at a time."""
+"""Bytes that are decoded at a time, at most."""
 INPUT_PIECE = 2**16
 MOST_MEMBERS = 1000
-"""One gzip body may have so many: enough for the largest in blocks of 64 KiB, and little work if all are empty."""
+"""Members that one gzip body may have: enough for the largest in blocks of 64 KiB, and little work if all are empty."""
 GZIP_SIGNATURE = b"\x1f\x8b"
 
 
 def coding_of(content_encoding: str) -> str | None:
-    """`gzip` or `deflate`; None where the body is as it is.
+    """Return `gzip` or `deflate`; None if the body is not encoded.
 
     Raises:
         UnsupportedCoding: another coding, or more than one.
@@ -26,20 +26,20 @@ def coding_of(content_encoding: str) -> str | None:
     names = [name for member in members(content_encoding) if (name := member.lower()) != "identity"]
     unknown = [name for name in names if name not in CODINGS]
     if unknown:
-        raise UnsupportedCoding(f"The content encoding {unknown[0][:32]!r} is not taken; send gzip, deflate or none.")
+        raise UnsupportedCoding(f"The content encoding {unknown[0][:32]!r} is unsupported; send gzip, deflate or none.")
     if len(names) > 1:
         raise UnsupportedCoding(f"The body is encoded {len(names)} times; encode it once.")
     return CODINGS[names[0]] if names else None
 
 
 def decoded(body: bytes, coding: str) -> Iterator[bytes]:
-    """The content, at most `PIECE` bytes at a time.
+    """Return the content, at most `PIECE` bytes at a time.
 
-    A gzip body may have several members. A deflate body has the wrapping of zlib, as RFC 9110 says, or none, as some
-    clients send it.
+    A gzip body may have several members. A deflate body has the wrapping of zlib, as RFC 9110 says, or none: some
+    clients send that.
 
     Raises:
-        MalformedRequest: the body is not in this coding, is cut off, or goes on behind its end.
+        MalformedRequest: the body is not in this coding, is cut off, or goes on after its end.
         TooLarge: more than `MOST_MEMBERS` members.
     """
     position = 0
@@ -67,7 +67,7 @@ def decoded(body: bytes, coding: str) -> Iterator[bytes]:
 
 
 def _window(body: bytes, coding: str) -> int:
-    """zlib's word for the wrapping: of gzip, of zlib (whose first two bytes are a multiple of 31), or none."""
+    """Return zlib's `wbits` for the wrapping: gzip, zlib (its first two bytes are a multiple of 31), or none."""
     if coding == "gzip":
         return zlib.MAX_WBITS + 16
     wrapped = len(body) >= 2 and body[0] & 0x0F == 8 and int.from_bytes(body[:2], "big") % 31 == 0

@@ -1,16 +1,14 @@
-"""A body taken apart: images, labels and fields, in one of three forms.
+"""Reads images, labels and fields from a body, in one of three forms.
 
-    raw          one image; its type is decided by its bytes, whatever `Content-Type` says
+    raw          one image; its bytes decide its type, whatever `Content-Type` says
     multipart    files, and text parts for the options (`labels` once for all or once per image)
     JSON         {"images": ["<base64>" | {"data": "<base64>", "label": "cat" | 3}, …], "top_k": 5, …}
 
-JSON is also known by its first byte, which no image begins with. What the fields mean is decided
-elsewhere (`submission.py`).
+JSON is also recognised by its first byte, which no image begins with. `submission.py` decides what the fields mean.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -28,9 +26,9 @@ Kind = Literal["raw", "json", "multipart", "urlencoded"]
 
 MAX_TEXT_FIELD = 2**16
 LARGE_BODY = 2**18
-"""Bytes above which a body is taken apart off the event loop."""
+"""Bytes above which a body is read in a thread, off the event loop."""
 MOST_OTHER_PARTS = 16
-"""Parts of a multipart body beside an image and a label for each."""
+"""Parts that a multipart body may have besides images and labels."""
 
 _JSON_START = re.compile(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\x00]*\{")
 _URLENCODED_START = re.compile(rb"[\w.%+\[\]-]+=[\x20-\x7e]*")
@@ -40,7 +38,7 @@ _CHARSETS = {"iso-8859-1": "latin-1", "latin1": "latin-1"}
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A body taken apart: encoded images, a label (or None) for each, and the other fields."""
+    """Content of a body: encoded images, a label (or None) for each, and the other fields."""
 
     images: tuple[bytes, ...]
     labels: tuple[Label, ...]
@@ -49,17 +47,17 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one request may hold."""
+    """Limits on what one request may contain."""
 
     images: int
     json_depth: int
 
 
 def read_form(body: bytes, content_type: bytes, options: Collection[str], limits: Limits) -> Form:
-    """Takes a body apart; `options` are the names of the fields that are no image, even if a file is sent for one.
+    """Read a body; `options` are names of fields that are never images, even if a file is sent for one.
 
     Raises:
-        EmptyBody, MalformedRequest: nothing there, or not what the content type says.
+        EmptyBody, MalformedRequest: the body is empty, or not what its content type says.
         TooLarge: too many images.
         UnsupportedBody: a form that is not taken.
         InvalidParameter: a field of the wrong type.
@@ -80,15 +78,8 @@ def read_form(body: bytes, content_type: bytes, options: Collection[str], limits
     return Form((body,), (None,))
 
 
-async def read_form_off_the_loop(body: bytes, content_type: bytes, options: Collection[str], limits: Limits) -> Form:
-    """`read_form`, in a thread where the body is large."""
-    if len(body) > LARGE_BODY:
-        return await asyncio.to_thread(read_form, body, content_type, options, limits)
-    return read_form(body, content_type, options, limits)
-
-
 def kind_of(content_type: bytes, body: bytes) -> Kind:
-    """The form that a body has, by its media type or, where that says nothing, by its first bytes."""
+    """Return the form of a body by its media type or, if that says nothing, by its first bytes."""
     kind = declared_kind(content_type)
     if kind in ("raw", "urlencoded"):
         start = body[:64]
@@ -100,7 +91,7 @@ def kind_of(content_type: bytes, body: bytes) -> Kind:
 
 
 def declared_kind(content_type: bytes) -> Kind:
-    """The form that a media type stands for; clients repeat theirs, so short ones are remembered."""
+    """Return the form that a media type means; short ones are cached, because clients repeat theirs."""
     return _declared_kind(content_type) if len(content_type) < 100 else _declared_kind.__wrapped__(content_type)
 
 
@@ -138,10 +129,10 @@ def _read_multipart(body: bytes, content_type: bytes, options: Collection[str], 
 
 
 def _is_image(part: Part, options: Collection[str]) -> bool:
-    """Every file is an image, whatever its field is called, but for one that is sent for an option.
+    """Return whether a part is an image: every file is, whatever its field is called, unless it is sent for an option.
 
-    Some clients send a picture without a file's name; its media type tells, or the field `images` (`image`,
-    `images[0]`, `image_1`).
+    Some clients send an image without a file name; its media type tells, or its field `images` (`image`, `images[0]`,
+    `image_1`).
     """
     if _IMAGE_NAME.fullmatch(part.name):
         return True
@@ -151,7 +142,7 @@ def _is_image(part: Part, options: Collection[str]) -> bool:
 
 def _image(part: Part) -> bytes:
     if part.file_name is None and signature(part.content) is None:
-        raise UnsupportedBody(f"The field {part.name[:64]!r} is no image; send the file itself, or base64 in JSON.")
+        raise UnsupportedBody(f"The field {part.name[:64]!r} is not an image; send the file itself, or base64 in JSON.")
     return part.content
 
 

@@ -1,8 +1,8 @@
-"""The rules of RFC 9110 and 9112 for the head of a request that the parser leaves to us.
+"""Rules of RFC 9110 and 9112 for the head of a request that the parser does not check.
 
-The parser (llhttp) refuses what cannot be read: folded fields, bare line feeds, two lengths, a length beside a
-transfer coding. Here stands what can be read and still is no request for us, and what is read otherwise than the
-parser would.
+The parser (llhttp) refuses what cannot be parsed: folded fields, bare line feeds, two lengths, a length beside a
+transfer coding. This file refuses heads that can be parsed and are still not valid, and reads a few things differently
+from the parser.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from service.errors import (
     ServiceError,
     VersionNotSupported,
 )
-from service.http.answers.responses import Headers
+from service.http.answers.responses import RawHeaders
 
 VERSIONS = ("1.1", "1.0")
 
 HOST = re.compile(rb"(?:[\w.~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?", re.ASCII)
-"""A name, an address or nothing, and a port or none."""
+"""A host name, an address or nothing, then an optional port."""
 
 TLS_HANDSHAKE = b"\x16\x03"
 
 
-def check_head(version: str, headers: Headers) -> None:
-    """Refuses a head that no server of HTTP/1.1 may take.
+def check_head(version: str, headers: RawHeaders) -> None:
+    """Refuse a head that an HTTP/1.1 server must not accept.
 
     Raises:
         VersionNotSupported: neither HTTP/1.0 nor HTTP/1.1.
-        MalformedRequest: no host or several, or a body whose length nobody can tell.
+        MalformedRequest: no host or several, or a body of unknown length.
         NotImplementedHere: a transfer coding that is not known.
         ExpectationFailed: an expectation that is not known.
     """
@@ -41,11 +41,11 @@ def check_head(version: str, headers: Headers) -> None:
     _check_codings(version, values_of(headers, b"transfer-encoding"))
     expected = b",".join(values_of(headers, b"expect")).lower()
     if version == "1.1" and expected not in (b"", b"100-continue"):
-        raise ExpectationFailed("Of all expectations only `100-continue` is known.")
+        raise ExpectationFailed("The only expectation that is supported is `100-continue`.")
 
 
-def values_of(headers: Headers, name: bytes) -> list[bytes]:
-    """The values of all header fields of one name, in order."""
+def values_of(headers: RawHeaders, name: bytes) -> list[bytes]:
+    """Return the values of all header fields with one name, in order."""
     return [value for known, value in headers if known == name]
 
 
@@ -53,7 +53,7 @@ def _check_host(version: str, hosts: list[bytes]) -> None:
     if len(hosts) > 1 or (not hosts and version == "1.1"):
         raise MalformedRequest(f"A request has one Host header; this one has {len(hosts)}.")
     if hosts and not HOST.fullmatch(hosts[0]):
-        raise MalformedRequest("The Host header holds no host.")
+        raise MalformedRequest("The Host header is not a valid host.")
 
 
 def _check_codings(version: str, values: list[bytes]) -> None:
@@ -64,16 +64,16 @@ def _check_codings(version: str, values: list[bytes]) -> None:
     codings = [coding.strip().lower() for coding in b",".join(values).split(b",")]
     unknown = [coding for coding in codings if coding != b"chunked"]
     if unknown:
-        raise NotImplementedHere(f"The transfer coding {unknown[0].decode('latin-1')!r} is not known; use `chunked`.")
+        raise NotImplementedHere(f"The transfer coding {unknown[0].decode('latin-1')!r} is unsupported; use `chunked`.")
     if len(codings) > 1:
-        raise MalformedRequest("A body is chunked once.")
+        raise MalformedRequest("A body may be chunked only once.")
 
 
 def read_target(method: bytes, target: bytes) -> tuple[bytes, bytes]:
-    """Path (still escaped) and query of a request's target; `*` is the path of a question about the whole server.
+    """Return path (still escaped) and query of a request target; `OPTIONS *`, about the whole server, has the path `*`.
 
     Raises:
-        MalformedRequest: it names nothing that could be asked for.
+        MalformedRequest: it is neither a path nor an http URL.
     """
     if not target.startswith(b"/"):
         target = _after_the_authority(method, target)
@@ -86,7 +86,7 @@ def _after_the_authority(method: bytes, target: bytes) -> bytes:
         return target
     scheme, separator, rest = target.partition(b"://")
     if not separator or scheme.lower() not in (b"http", b"https"):
-        raise MalformedRequest("The request's address is neither a path nor one of http.")
+        raise MalformedRequest("The request target is neither a path nor an http URL.")
     start = min((index for index in map(rest.find, (b"/", b"?", b"#")) if index >= 0), default=len(rest))
     if start == len(rest) and method == b"OPTIONS":
         return b"*"
@@ -94,18 +94,18 @@ def _after_the_authority(method: bytes, target: bytes) -> bytes:
 
 
 def escaped(line: bytes) -> bytes:
-    """A request's line with every byte that is not ASCII escaped, as browsers do it: the parser takes no others."""
+    """Escape every byte of a request line that is not ASCII, as browsers do: the parser accepts no others."""
     return b"".join([b"%%%02X" % byte if byte > 127 else bytes((byte,)) for byte in line])
 
 
-def without_offer(method: bytes, target: bytes, version: str, headers: Headers) -> bytes:
-    """A whole head again, without its offer to go on in another protocol."""
+def without_offer(method: bytes, target: bytes, version: str, headers: RawHeaders) -> bytes:
+    """Write a head again, without its offer to switch to another protocol."""
     kept = [b"%s: %s\r\n" % header for header in headers if header[0] != b"upgrade"]
     return b"".join([b"%s %s HTTP/%s\r\n" % (method, target, version.encode()), *kept, b"\r\n"])
 
 
 def unreadable(reason: str, data: bytes) -> ServiceError:
-    """The refusal for what the parser could not read: `reason` in its words, `data` where it happened."""
+    """Return the error for input that the parser could not read: `reason` in its words, `data` where it happened."""
     if reason == "Invalid HTTP version":
         return VersionNotSupported("HTTP/1.1 and HTTP/1.0 are spoken here.")
     if reason == "Pause on PRI/Upgrade":

@@ -1,4 +1,4 @@
-"""JSON of a body, looked at before it is parsed: what is small in bytes can be large in objects."""
+"""Parses JSON bodies after a check of their size in objects, which can be large for few bytes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from service.errors import MalformedRequest, TooLarge
 
 MAX_JSON_VALUES = 100_000
 MAX_JSON_ESCAPES = 2**20
-"""Backslashes: the parser holds the interpreter for 70 ms over 16 MB with millions of them.
+"""Backslashes that a body may have: with millions of them, parsing 16 MB holds the interpreter for 70 ms.
 
-Base64 in lines of 76 characters, whose slashes are escaped too, has half as many in 16 MB.
+Base64 in lines of 76 characters, with escaped slashes too, has half as many in 16 MB.
 """
 
 
 def parse_json(text: bytes, *, too_many: str, unreadable: str) -> Any:
-    """The document of at most `MAX_JSON_VALUES` values.
+    """Parse a document of at most `MAX_JSON_VALUES` values.
 
     Raises:
-        TooLarge: it has more, which `too_many` says, or more than `MAX_JSON_ESCAPES` escapes.
-        MalformedRequest: it is no JSON, which `unreadable` says.
+        TooLarge: more values (with the message `too_many`), or more than `MAX_JSON_ESCAPES` escapes.
+        MalformedRequest: not JSON (with the message `unreadable`).
     """
     if text.count(b"[") + text.count(b"{") + text.count(b",") > MAX_JSON_VALUES:
         raise TooLarge(too_many)

@@ -1,4 +1,4 @@
-"""A JSON body taken apart: {"images": ["<base64>" | {"data": "<base64>", "label": "cat" | 3}, …], "top_k": 5, …}."""
+"""Reads a JSON body: {"images": ["<base64>" | {"data": "<base64>", "label": "cat" | 3}, …], "top_k": 5, …}."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ AN_IMAGE = 'base64, or {"data": base64, "label": …}'
 
 
 def read_json_form(body: bytes, most_images: int, depth: int) -> tuple[list[bytes], list[Label], dict[str, Any]]:
-    """Encoded images, a label (or None) for each, and the other fields.
+    """Return encoded images, a label (or None) for each, and the other fields.
 
-    `images` is a list; one image may stand alone, and then in `image` too.
+    `images` is a list. A single image needs no list, and may be called `image`.
 
     Raises:
-        MalformedRequest: no JSON, nested deeper than `depth`, or without images.
+        MalformedRequest: not JSON, nested deeper than `depth`, or without images.
         TooLarge: more than `most_images`.
-        InvalidParameter: an image has a field that is not known, or a label of a wrong type.
+        InvalidParameter, InvalidLabel: an image has an unknown field, or a label of a wrong type.
     """
     document = parse_json(
         body,
@@ -38,7 +38,7 @@ def read_json_form(body: bytes, most_images: int, depth: int) -> tuple[list[byte
 
 
 def _entries(document: dict[str, Any]) -> list[Any]:
-    """The values that stand for images; they are taken out of the document."""
+    """Take the values that are images out of the document."""
     given = [value for name in ("images", "image") if (value := document.pop(name, None)) is not None]
     if not given:
         names = f"; it has {_listed(document)}." if document else "."

@@ -1,4 +1,4 @@
-"""Labels as callers write them: an index, a name, or nothing; one for all images or one for each."""
+"""Reads labels as callers write them: an index, a name, or nothing; one for all images or one for each."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ Label = str | int | None
 
 
 def label_from_text(text: str) -> Label:
-    """The label that a text stands for: none if it is blank."""
+    """Return the label that a text means: none if it is blank."""
     return text.strip() or None
 
 
 def as_label(value: Any) -> Label:
-    """The label that a JSON value stands for.
+    """Return the label that a JSON value means.
 
     Raises:
-        InvalidLabel: it is neither text nor a whole number nor null.
+        InvalidLabel: neither a string nor an integer nor null.
     """
     if isinstance(value, str):
         return label_from_text(value)
@@ -29,7 +29,11 @@ def as_label(value: Any) -> Label:
 
 
 def spread(labels: Sequence[Label], images: int) -> tuple[Label, ...]:
-    """One label per image: none given, one for all, or one for each."""
+    """Return one label per image, from none, one for all, or one for each.
+
+    Raises:
+        InvalidLabel: another number of labels.
+    """
     if not labels:
         return (None,) * images
     if len(labels) == 1:

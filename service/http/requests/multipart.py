@@ -1,6 +1,6 @@
-"""Multipart bodies taken into their parts (RFC 2046, 5.1; RFC 7578).
+"""Splits multipart bodies into their parts (RFC 2046, 5.1; RFC 7578).
 
-What stands before the first boundary and behind the last is left out.
+Bytes before the first boundary and after the last are ignored.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from service.http.answers.header_fields import parameters
 from service.http.requests.base64_text import from_base64
 
 PIECE = 2**20
-"""Bytes that are searched at a time, so that a large body does not hold the interpreter while others wait for it."""
+"""Bytes searched at a time, so that a large body does not hold the interpreter for long."""
 
 MOST_QUOTED_PRINTABLE = 2**20
-"""Bytes; it is decoded in one go, in which nothing else moves."""
+"""Bytes that a part in quoted-printable may have: decoding it holds the interpreter from start to end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part: its field's name (empty if it has none), the name of its file, its media type, and its content.
+    """One part: the name of its field (empty if it has none), the name of its file, its media type, and its content.
 
-    `file_name` is None where the part is no file, `media_type` is empty where none is given.
+    `file_name` is None if the part is not a file; `media_type` is empty if none is given.
     """
 
     name: str
@@ -39,17 +39,17 @@ class Part:
 
 
 class _Parser(PushMultipartParser):  # type: ignore[misc]  # the library has no marker for typing
-    """Takes parts of `multipart/mixed` too, which have no `Content-Disposition`."""
+    """A parser that also accepts parts of `multipart/mixed`, which have no `Content-Disposition`."""
 
     def _create_segment(self, headerlist: list[tuple[str, str]]) -> MultipartSegment:
         return MultipartSegment(headerlist)
 
 
 def parts_of(body: bytes, boundary: bytes, most: int) -> Iterator[Part]:
-    """The parts of a multipart body, in order.
+    """Return the parts of a multipart body, in order.
 
     Raises:
-        MalformedRequest: no boundary line, none at the end, or a part that cannot be read.
+        MalformedRequest: no boundary line, none at the end, or a part that cannot be parsed.
         TooLarge: more than `most` parts, or a head of a part over the parser's limits.
     """
     head: MultipartSegment | None = None
@@ -72,7 +72,7 @@ def parts_of(body: bytes, boundary: bytes, most: int) -> Iterator[Part]:
 
 
 def _require_the_end(parser: _Parser) -> None:
-    """Raises MalformedRequest unless the last boundary has come."""
+    """Raise `MalformedRequest` unless the last boundary was found."""
     try:
         parser.close()
     except MultipartError:
@@ -85,13 +85,13 @@ def _require_the_end(parser: _Parser) -> None:
 def _part(head: MultipartSegment, content: BytesIO) -> Part:
     media_type = head.content_type or ""
     if media_type.startswith("multipart/"):
-        raise MalformedRequest("A multipart body inside another is not taken; send every file as a part of its own.")
+        raise MalformedRequest("A multipart body inside another is unsupported; send every file as a part of its own.")
     encoding = head.header("Content-Transfer-Encoding", "").strip()
     return Part(_utf_8(head.name or ""), _file_name(head), media_type, head.charset or "", _decoded(content, encoding))
 
 
 def _file_name(head: MultipartSegment) -> str | None:
-    """The name of the part's file, also where it stands in `filename*` alone (RFC 5987), as older clients write it."""
+    """Return the name of the part's file; older clients give it in `filename*` only (RFC 5987)."""
     if head.filename is not None:
         return _utf_8(head.filename)
     extended = parameters(head.header("Content-Disposition", ""))[1].get("filename*")
@@ -99,18 +99,18 @@ def _file_name(head: MultipartSegment) -> str | None:
 
 
 def _utf_8(field: str) -> str:
-    """A name that was read as Latin-1, so that bytes which are no UTF-8 spoil that name and not the body."""
+    """Decode a name that was read as Latin-1, so that bytes which are not UTF-8 spoil that name and not the body."""
     return field.encode("latin-1").decode("utf-8", "replace")
 
 
 def _decoded(content: BytesIO, encoding: str) -> bytes:
-    """The content of a part without its `Content-Transfer-Encoding`, which few clients still give."""
+    """Return the content of a part without its `Content-Transfer-Encoding`, which few clients still use."""
     name = encoding.lower()
     if name in ("", "binary", "8bit", "7bit"):
         return content.getvalue()
     if name == "base64":
         text = str(content.getbuffer(), "latin-1")
-        content.close()  # a large part need not stand in memory twice while it is decoded
+        content.close()  # or a large part would be in memory twice while it is decoded
         return from_base64(text)
     if name == "quoted-printable":
         if len(content.getbuffer()) > MOST_QUOTED_PRINTABLE:
@@ -118,4 +118,6 @@ def _decoded(content: BytesIO, encoding: str) -> bytes:
                 f"A part in quoted-printable has at most {MOST_QUOTED_PRINTABLE} bytes; send files as they are."
             )
         return binascii.a2b_qp(content.getvalue())
-    raise MalformedRequest(f"The content transfer encoding {encoding[:32]!r} is not taken; send the bytes as they are.")
+    raise MalformedRequest(
+        f"The content transfer encoding {encoding[:32]!r} is unsupported; send the bytes as they are."
+    )

@@ -1,4 +1,4 @@
-"""What a caller sends to be looked at: images, labels and options.
+"""A caller's images, labels and options, from body and query.
 
 Options in the body win over the query.
 """
@@ -26,7 +26,7 @@ DEFAULT_TOP_K = 5
 
 
 def class_index(label: Label, labels: Sequence[str]) -> int:
-    """The class a label means; −1 for None. Digits are an index unless a label has exactly that name.
+    """Return the class that a label means; −1 for None. Digits are an index unless a label has exactly that name.
 
     Raises:
         InvalidLabel: the model has no such class.
@@ -45,16 +45,16 @@ def class_index(label: Label, labels: Sequence[str]) -> int:
 
 
 class Submission:
-    """A request's images with everything that was said about them."""
+    """The images of a request, with their labels and all options."""
 
     def __init__(
         self, form: Form, query: Mapping[str, Sequence[str]], known: Collection[str], registry: Registry,
         decode_pool: DecodePool, request: RequestContext,
     ) -> None:  # fmt: skip
-        """`known` are the names of the options that the endpoint takes.
+        """`known` has the names of the options that the endpoint takes.
 
         Raises:
-            InvalidParameter, InvalidLabel: an option that is not known, or has a value that is not allowed.
+            InvalidParameter, InvalidLabel: an option is unknown, or has a value that is not allowed.
             UnknownModel: no such model.
         """
         check_names([*form.fields, *query], known)
@@ -77,7 +77,7 @@ class Submission:
         return any(label is not None for label in self.labels)
 
     def option(self, name: str, default: Any = None) -> Any:
-        """The field of the body, else the query's value (a string), else `default`; null and "" are no values.
+        """Return the body's field, else the query's value (a string), else `default`; null and "" count as missing.
 
         Raises:
             InvalidParameter: the query has several values.
@@ -88,7 +88,7 @@ class Submission:
         return default if value is None else value
 
     def class_indices(self, model: ServedModel) -> NDArray[np.int64]:
-        """int64 [n]: each image's class in `model`, −1 where no label was given.
+        """Return int64 [n]: each image's class in `model`, −1 where no label was given.
 
         Raises:
             InvalidLabel: the model has no such class.
@@ -97,10 +97,10 @@ class Submission:
         return np.array([class_index(label, labels) for label in self.labels], dtype=np.int64)
 
     async def pixels(self, model: ServedModel) -> Pixels:
-        """uint8 [n, h, w, c]: the images decoded as `model` wants them.
+        """Return uint8 [n, h, w, c]: the images decoded for `model`.
 
         Raises:
-            ImageError: an image cannot be taken.
+            ImageError: an image cannot be decoded.
         """
         return await self._decode_pool.pixels(self.images, model.bundle.input, self.request)
 
@@ -130,10 +130,10 @@ class Submission:
 
 
 def read_query(query_string: bytes) -> dict[str, list[str]]:
-    """The query's values by name: UTF-8, or else Latin-1, percent-encoded or as it is.
+    """Return the query's values by name; text is UTF-8 or else Latin-1, percent-encoded or not.
 
     Raises:
-        MalformedRequest: far too many of them.
+        MalformedRequest: too many parameters.
     """
     if not query_string:
         return {}
@@ -154,7 +154,7 @@ def _text(bytes_as_latin_1: str) -> str:
 
 
 def single(query: Mapping[str, Sequence[str]], name: str) -> str | None:
-    """The value of a parameter, None where there is none; an empty one, as forms send it, is none.
+    """Return the value of a parameter; None if there is none, or an empty one, as forms send it.
 
     Raises:
         InvalidParameter: several values.
@@ -166,10 +166,10 @@ def single(query: Mapping[str, Sequence[str]], name: str) -> str | None:
 
 
 def check_names(given: Iterable[str], known: Collection[str]) -> None:
-    """A misspelt option would else be left out without a word.
+    """Refuse options that the endpoint does not know: a misspelt one would otherwise be ignored silently.
 
     Raises:
-        InvalidParameter: one that is not known.
+        InvalidParameter: an unknown one.
     """
     for name in given:
         if name not in known:
@@ -179,7 +179,7 @@ def check_names(given: Iterable[str], known: Collection[str]) -> None:
 
 
 def read_top_k(value: Any) -> int:
-    """How many labels to rank.
+    """Return how many labels to rank.
 
     Raises:
         InvalidParameter: not a positive integer.
@@ -194,10 +194,10 @@ def read_top_k(value: Any) -> int:
 
 
 def read_include(value: Any) -> frozenset[str]:
-    """The further quantities asked for.
+    """Return the further quantities that were asked for.
 
     Raises:
-        InvalidParameter: one that is not known.
+        InvalidParameter: an unknown one.
     """
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -205,5 +205,5 @@ def read_include(value: Any) -> frozenset[str]:
     wanted = frozenset(name.strip() for name in names if name.strip())
     unknown = sorted(wanted - INCLUDABLE)
     if unknown:
-        raise InvalidParameter(f"`include` knows {', '.join(sorted(INCLUDABLE))}; not {unknown[0][:40]!r}.")
+        raise InvalidParameter(f"`include` takes {', '.join(sorted(INCLUDABLE))}, not {unknown[0][:40]!r}.")
     return wanted

@@ -1,1 +1,1 @@
-"""One file per group of addresses; each has a `router`, listed in `service.app`."""
+"""The endpoints, one file per group of addresses. Each file has a `router` that `service.app` lists."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import fields
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter
 from numpy.typing import NDArray
 
 from service.bundles.reference import read_reference
 from service.bundles.registry import ServedModel
+from service.contract.arrays import Array
 from service.contract.bundle_schema import GraphName
 from service.contract.loss import probabilities
 from service.diagnostics import compare, features, pictures, scores, shattering
@@ -24,103 +24,74 @@ from service.diagnostics.schemas.gradients import ComparedModel, Comparison, Gra
 from service.diagnostics.schemas.scores import Scores
 from service.diagnostics.schemas.shattering import Shattering
 from service.diagnostics.verdicts.verdict import Thresholds
-from service.engine.engine import Engine
 from service.errors import InvalidParameter
 from service.http.answers.negotiation import prefers
-from service.http.answers.openapi import ERRORS, PICTURE, SEVERAL_MODELS, TWO_MODELS, Responses, image_request, number
-from service.http.answers.responses import identity
+from service.http.answers.openapi import (
+    ERRORS,
+    Responses,
+    names_of,
+)
+from service.http.answers.responses import JSON, Answer, identity
+from service.http.calls.call import Call
 from service.http.requests.submission import Submission
-from service.http.routes.dependencies import EngineDependency, SubmissionDependency
+from service.http.routes import diagnosis_options as options
+from service.http.routes.submissions import read_submission
 from service.images.preprocess import normalise
 
-Array = NDArray[Any]
-
-JSON: Final = "application/json"
 SVG: Final = "image/svg+xml"
-BY_ACCEPT: Final = {"vary": "accept"}
+BY_ACCEPT: Final = (b"vary", b"accept")
 MOST_FEATURE_IMAGES: Final = 4
-"""Pictures of every layer are large; more images take more requests."""
+"""Images that one request may have: pictures of every layer are large."""
 PLOT: Final = {SVG: {"schema": {"type": "string"}}}
-LABELLED: Final = {"images": [{"data": PICTURE, "label": 0}]}
-"""A JSON body for documentation's sake; every model has a class 0."""
-
-THRESHOLDS: Final = {
-    one.name: number(
-        f"a threshold of the verdict: {one.metadata['meaning']}; source: {one.metadata['source']}",
-        default=one.default,
-        exclusiveMinimum=0,
-    )
-    for one in fields(Thresholds)
-}
-POINTS: Final = number(
-    "points on the path",
-    type="integer",
-    default=shattering.POINTS,
-    minimum=shattering.LEAST_POINTS,
-    maximum=shattering.MOST_POINTS,
-)
-SHATTERED: Final = number(
-    f"spectral exponent below which the gradient is shattered; source: {shattering.SOURCE}",
-    default=shattering.SHATTERED,
-)
-CHANNELS: Final = number(
-    "pictures per layer",
-    type="integer",
-    default=features.CHANNELS,
-    minimum=1,
-    maximum=features.MOST_CHANNELS,
-)
 
 router = APIRouter(prefix="/diagnostics", tags=["diagnostics"])
 
 
 def answers(schema: type[DiagnosticSchema]) -> Responses:
-    """The documentation of an endpoint that answers `schema`, or a plot of it."""
+    """Return the documentation of an endpoint that answers `schema`, or a plot of it."""
     return {200: {"model": schema, "content": PLOT, "description": "the diagnosis, or a plot of it"}} | ERRORS
 
 
 @router.post(
     "/gradients",
+    response_model=None,
     responses=answers(Gradients),
-    openapi_extra=image_request("label", "include", "format", thresholds=True, example=LABELLED, **THRESHOLDS),
+    openapi_extra=options.GRADIENTS,
 )
-async def gradients(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
+async def gradients(call: Call) -> Answer:
     """Gradient norms per layer and sample, and a verdict for every layer and the model.
 
-    Its thresholds may also stand together in the object `thresholds` of a JSON body.
+    Thresholds may also be members of the object `thresholds` in a JSON body.
     """
-    model, thresholds = submission.model, read_thresholds(submission)
+    submission = await read_submission(call, names_of(options.GRADIENTS))
+    model, thresholds = submission.model, options.read_thresholds(submission)
     pixels = await submission.pixels(model)
     labels = submission.class_indices(model)
-    run = runner(engine, model, submission)
+    run = runner(call, model)
     measured = await measure_gradients(run, model.bundle, pixels, labels, submission.include)
     saliencies = None
     if "input_gradient" in submission.include:
         saliencies = await _input_gradients(run, model, pixels, labels)
     diagnosis = diagnose(model.bundle, measured, thresholds)
     answer = _gradients_answer(model, submission, diagnosis, measured, saliencies)
-    return respond(request, submission, answer)
+    return respond(call, submission, answer)
 
 
 @router.post(
     "/compare",
     name="compare",
+    response_model=None,
     responses=answers(Comparison),
-    openapi_extra=image_request(
-        *("label", "include", "format"),
-        thresholds=True,
-        example={**LABELLED, "model": TWO_MODELS},
-        model=SEVERAL_MODELS,
-        **THRESHOLDS,
-    ),
+    openapi_extra=options.COMPARISON,
 )
-async def compare_models(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
+async def compare_models(call: Call) -> Answer:
     """The same images through several models (`model` repeated, `name@version` for one version)."""
+    submission = await read_submission(call, names_of(options.COMPARISON))
     if len(submission.models) < 2:
         raise InvalidParameter("Name two models or more: repeat `model`, as name or name@version.")
-    thresholds = read_thresholds(submission)
+    thresholds = options.read_thresholds(submission)
     compared = await asyncio.gather(
-        *[_compared_model(engine, model, submission, thresholds) for model in submission.models]
+        *[_compared_model(call, model, submission, thresholds) for model in submission.models]
     )
     found = compare.differences(compared)
     answer = Comparison(
@@ -130,27 +101,31 @@ async def compare_models(request: Request, submission: SubmissionDependency, eng
         predictions_differ=compare.predictions_differ(compared),
         because=compare.because(compared, found),
     )
-    return respond(request, submission, answer)
+    return respond(call, submission, answer)
 
 
 @router.post(
     "/shattering",
     name="shattering",
+    response_model=None,
     responses=answers(Shattering),
-    openapi_extra=image_request("label", "format", example=LABELLED, points=POINTS, shattered=SHATTERED),
+    openapi_extra=options.SHATTERING,
 )
-async def shattered_gradients(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
+async def shattered_gradients(call: Call) -> Answer:
     """Input gradients along the straight path between two images (or one and noise)."""
+    submission = await read_submission(call, names_of(options.SHATTERING))
     model = submission.model
     if len(submission.images) > 2:
         raise InvalidParameter(f"Send one or two images, not {len(submission.images)}.")
-    points = read_integer(submission, "points", shattering.POINTS, shattering.LEAST_POINTS, shattering.MOST_POINTS)
-    threshold = read_number(submission, "shattered", shattering.SHATTERED)
+    points = options.read_integer(
+        submission, "points", shattering.POINTS, shattering.LEAST_POINTS, shattering.MOST_POINTS
+    )
+    threshold = options.read_number(submission, "shattered", shattering.SHATTERED)
     pixels = await submission.pixels(model)
     if len(pixels) == 1:
         pixels = np.concatenate([pixels, shattering.noise_image(pixels.shape[1:])[None]])
     ends = normalise(pixels, model.bundle.input)
-    run = runner(engine, model, submission)
+    run = runner(call, model)
     label = int(submission.class_indices(model)[0])
     if label < 0:
         label = int(np.argmax((await run("forward", ends[:1]))["logits"][0]))
@@ -169,21 +144,23 @@ async def shattered_gradients(request: Request, submission: SubmissionDependency
         probability=probabilities(outputs["logits"])[:, label].tolist(),
         verdict=shattering.judge_path(found, threshold),
     )
-    return respond(request, submission, answer)
+    return respond(call, submission, answer)
 
 
 @router.post(
     "/scores",
     name="scores",
+    response_model=None,
     responses=answers(Scores),
-    openapi_extra=image_request("label", "format", example=LABELLED),
+    openapi_extra=options.SCORES,
 )
-async def image_scores(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
-    """How foreign each image is to the model, and, with labels, how hard or wrongly labelled."""
+async def image_scores(call: Call) -> Answer:
+    """Scores of each image: how foreign it is to the model, and, with labels, how hard or how likely mislabelled."""
+    submission = await read_submission(call, names_of(options.SCORES))
     model = submission.model
     labels = submission.class_indices(model)
     pixels = await submission.pixels(model)
-    run = runner(engine, model, submission)
+    run = runner(call, model)
     reference = read_reference(model.stored)
     norms = await run("weight_norms", pixels, labels)
     predicted_norms: dict[str, Array] | None = norms
@@ -194,24 +171,26 @@ async def image_scores(request: Request, submission: SubmissionDependency, engin
         samples=scores.score(model.bundle, norms, labels, predicted_norms, reference),
         notes=[] if reference else ["layer_norm_distance is null: the bundle has no reference statistics."],
     )
-    return respond(request, submission, answer)
+    return respond(call, submission, answer)
 
 
 @router.post(
     "/features",
     name="features",
+    response_model=None,
     responses=answers(Features),
-    openapi_extra=image_request("label", "format", example=LABELLED, channels=CHANNELS),
+    openapi_extra=options.FEATURES,
 )
-async def layer_features(request: Request, submission: SubmissionDependency, engine: EngineDependency) -> Response:
-    """What each layer makes of an image: statistics, its strongest channels, and the input gradient."""
+async def layer_features(call: Call) -> Answer:
+    """Output of each layer for an image: statistics and strongest channels; also the input gradient."""
+    submission = await read_submission(call, names_of(options.FEATURES))
     model = submission.model
     if len(submission.images) > MOST_FEATURE_IMAGES:
         raise InvalidParameter(f"Send at most {MOST_FEATURE_IMAGES} images, not {len(submission.images)}.")
-    channels = read_integer(submission, "channels", features.CHANNELS, 1, features.MOST_CHANNELS)
+    channels = options.read_integer(submission, "channels", features.CHANNELS, 1, features.MOST_CHANNELS)
     pixels = await submission.pixels(model)
     labels = submission.class_indices(model)
-    run = runner(engine, model, submission)
+    run = runner(call, model)
     maps, activations = await asyncio.gather(run("feature_maps", pixels), run("activations", pixels))
     saliencies = await _input_gradients(run, model, pixels, labels)
     predicted = np.argmax(maps["logits"], axis=1)
@@ -228,81 +207,37 @@ async def layer_features(request: Request, submission: SubmissionDependency, eng
         ],
         separability=features.separability_by_depth(model.bundle),
     )
-    return respond(request, submission, answer)
+    return respond(call, submission, answer)
 
 
 # ---------------------------------------------------------------- what they share
 
 
-def runner(engine: Engine, model: ServedModel, submission: Submission) -> RunGraph:
-    """`RunGraph` of `model` for this request."""
+def runner(call: Call, model: ServedModel) -> RunGraph:
+    """Return the `RunGraph` of `model` for this call."""
 
     async def run(graph: GraphName, images: Array, labels: NDArray[np.int64] | None = None) -> dict[str, Array]:
-        return await engine.run(model, graph, images, labels, request=submission.request)
+        return await call.service.engine.run(model, graph, images, labels, request=call.context)
 
     return run
 
 
-def respond(request: Request, submission: Submission, answer: DiagnosticSchema) -> Response:
-    """`answer` as JSON, or as a plot where `format` says so or else `Accept` prefers SVG to JSON.
+def respond(call: Call, submission: Submission, found: DiagnosticSchema) -> Answer:
+    """Return `found` as JSON, or as a plot if `format` says so, or else if `Accept` prefers SVG to JSON.
 
-    A caller who accepts neither gets JSON: the answer is paid for, and can be read.
+    A caller who accepts neither gets JSON: the work is done by then.
 
     Raises:
         InvalidParameter: another format.
     """
-    accept = ", ".join(request.headers.getlist("accept"))
-    form = submission.option("format", "svg" if prefers(accept, SVG, JSON) else "json")
+    accept = ", ".join(call.headers.getlist("accept"))
+    form = submission.option("format", "svg" if prefers(accept, SVG, "application/json") else "json")
     if form == "svg":
         families = {model.name: model.bundle.architecture.family for model in submission.models}
-        return Response(plot(answer, families), media_type=SVG, headers=BY_ACCEPT)
+        return Answer(200, [(b"content-type", SVG.encode()), BY_ACCEPT], plot(found, families).encode())
     if form != "json":
         raise InvalidParameter(f"`format` is json or svg, not {str(form)[:40]!r}.")
-    return Response(answer.model_dump_json(), media_type=JSON, headers=BY_ACCEPT)
-
-
-def read_thresholds(submission: Submission) -> Thresholds:
-    """The verdict's thresholds: `thresholds` in a JSON body, or each by its name in body or query.
-
-    Raises:
-        InvalidParameter: not known, or not a positive number.
-    """
-    given = submission.option("thresholds", {})
-    if not isinstance(given, dict):
-        raise InvalidParameter("`thresholds` must be an object of numbers.")
-    named = {field.name: submission.option(field.name) for field in fields(Thresholds)}
-    merged = {**given, **{name: value for name, value in named.items() if value is not None}}
-    try:
-        return Thresholds().overridden({str(name): _as_number(value) for name, value in merged.items()})
-    except (TypeError, ValueError) as error:
-        raise InvalidParameter(str(error)[:200]) from None
-
-
-def read_integer(submission: Submission, name: str, default: int, least: int, most: int) -> int:
-    """An option that is a whole number from `least` to `most`; InvalidParameter otherwise."""
-    value = read_number(submission, name, default)
-    if value != int(value) or not least <= value <= most:
-        raise InvalidParameter(f"`{name}` must be a whole number from {least} to {most}.")
-    return int(value)
-
-
-def read_number(submission: Submission, name: str, default: float) -> float:
-    """An option that is a finite number; InvalidParameter otherwise."""
-    given = submission.option(name, default)
-    try:
-        value = _as_number(given)
-    except (TypeError, ValueError):
-        value = float("nan")
-    if not np.isfinite(value):
-        raise InvalidParameter(f"`{name}` must be a number, not {str(given)[:40]!r}.")
-    return value
-
-
-def _as_number(value: Any) -> float:
-    """A JSON number, or its digits in a query or form; TypeError or ValueError otherwise."""
-    if isinstance(value, bool):
-        raise TypeError("true and false are no numbers")
-    return float(value)
+    return Answer(200, [JSON, BY_ACCEPT], found.model_dump_json().encode())
 
 
 def _gradients_answer(
@@ -326,10 +261,10 @@ def _gradients_answer(
 
 
 async def _compared_model(
-    engine: Engine, model: ServedModel, submission: Submission, thresholds: Thresholds
+    call: Call, model: ServedModel, submission: Submission, thresholds: Thresholds
 ) -> ComparedModel:
     pixels = await submission.pixels(model)
-    run = runner(engine, model, submission)
+    run = runner(call, model)
     measured = await measure_gradients(run, model.bundle, pixels, submission.class_indices(model), submission.include)
     diagnosis = diagnose(model.bundle, measured, thresholds)
     return ComparedModel(

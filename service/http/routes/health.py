@@ -1,90 +1,74 @@
-"""`GET /health/live` and `/health/ready`: what an orchestrator asks.
+"""`GET /health/live` and `/health/ready`, for orchestrators.
 
-Probes carry no keys. Where the settings ask for keys, callers without one learn no names of models.
+Probes send no keys. If the settings require keys, callers without one learn no names of models.
 """
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
 from service.bundles.loading import Loader
 from service.bundles.registry import Registry
-from service.errors import LoaderEnded, NotReady, ShuttingDown, Unavailable, problem
+from service.errors import RETRY_AFTER, LoaderEnded, NotReady, ShuttingDown, Unavailable, problem
 from service.http.answers.openapi import PLAIN_ERRORS
-from service.http.answers.responses import JsonResponse
+from service.http.answers.responses import PROBLEM, Answer, json_answer, to_json
 from service.http.answers.schemas import Liveness, Readiness
-from service.http.calls.access import Access
+from service.http.calls.call import Call
 from service.http.calls.lifecycle import Lifecycle
-from service.http.routes.dependencies import (
-    ContextDependency,
-    LifecycleDependency,
-    RegistryDependency,
-    RuntimeDependency,
-    SettingsDependency,
-)
 from service.settings import ReadyWhen
 
 router = APIRouter(prefix="/health", tags=["health"], responses=PLAIN_ERRORS)
 
 MOST_NAMES = 10
-"""Models that an answer in words names."""
+"""Models that the detail of an answer lists by name."""
 
 
 @router.get("/live", response_model=Liveness)
-async def live(request: Request) -> JsonResponse:
+async def live(call: Call) -> Answer:
     """The process answers, and still looks after its bundles."""
-    check_alive(request.app.state.loader)
-    return JsonResponse({"live": True})
+    check_alive(call.service.loader)
+    return json_answer({"live": True})
 
 
 @router.get("/ready", response_model=Readiness)
-async def ready(
-    request: Request,
-    registry: RegistryDependency,
-    runtime: RuntimeDependency,
-    lifecycle: LifecycleDependency,
-    settings: SettingsDependency,
-    context: ContextDependency,
-) -> JsonResponse:
+async def ready(call: Call) -> Answer:
     """Every accepted bundle predicts (or, with `ready_when` default, the default model), and the default is there.
 
     A bundle that is refused, or whose graph cannot be loaded, keeps nobody from being ready; `/models` has them.
     """
-    known = admitted(request)
-    error = unreadiness(registry, lifecycle, settings.ready_when, names=known)
-    detail = {"execution_provider": runtime.provider, "models": _states(registry)} if known else {}
+    service, known = call.service, may_know_models(call)
+    error = unreadiness(service.registry, service.lifecycle, service.settings.ready_when, names=known)
+    detail = {"execution_provider": service.runtime.provider, "models": _states(service.registry)} if known else {}
     if error is not None:
-        response = JsonResponse({**problem(error, context.id), **detail}, 503, media_type="application/problem+json")
-        response.headers["retry-after"] = "1"
-        return response
-    return JsonResponse({"ready": True, **detail})
+        document = {**problem(error, call.context.id), **detail}
+        return Answer(503, [PROBLEM, (b"retry-after", b"1")], to_json(document))
+    return json_answer({"ready": True, **detail})
 
 
 def check_alive(loader: Loader) -> None:
-    """Raises `LoaderEnded` if bundles are not looked after any more: a restart is what helps."""
+    """Raise `LoaderEnded` if the folder of bundles is not watched any more, so that the service is restarted."""
     if loader.failure is not None:
-        raise LoaderEnded(loader.failure, retry_after=1.0)
+        raise LoaderEnded(loader.failure, retry_after=RETRY_AFTER)
 
 
-def admitted(request: Request) -> bool:
-    """True if the caller may know which models there are."""
-    access: Access = request.app.state.access
-    return access.admits(dict(request.scope["headers"]))
+def may_know_models(call: Call) -> bool:
+    """Return whether the caller may learn the names of models."""
+    return call.service.access.admits(call.fields)
 
 
 def unreadiness(registry: Registry, lifecycle: Lifecycle, when: ReadyWhen, *, names: bool) -> Unavailable | None:
-    """Why requests should go elsewhere, with or without names of models; None if they should come."""
+    """Return why no requests should be sent here, with or without names of models; None if they should."""
     if lifecycle.draining:
-        return ShuttingDown("The service is shutting down.", retry_after=1.0)
+        return ShuttingDown("The service is shutting down.", retry_after=RETRY_AFTER)
     reason = _what_is_missing(registry, when)
     if reason is None:
         return None
     in_words, in_words_with_names = reason
-    return NotReady(in_words_with_names if names else in_words, retry_after=1.0)
+    return NotReady(in_words_with_names if names else in_words, retry_after=RETRY_AFTER)
 
 
 def _what_is_missing(registry: Registry, when: ReadyWhen) -> tuple[str, str] | None:
-    """In words without names of models, and in words with them; None if nothing is."""
+    """Return what is missing, in words without names of models and in words with them; None if nothing is."""
     if registry.default_name is None or not registry.complete:
         folder = registry.unavailable.get(".")
         reason = f" The folder of bundles cannot be read: {folder}." if folder else ""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from prometheus_client.exposition import choose_encoder
 
 from service.http.answers.openapi import PLAIN_ERRORS
+from service.http.answers.responses import Answer
+from service.http.calls.call import Call
 
 FORMATS = {kind: {"schema": {"type": "string"}} for kind in ("text/plain", "application/openmetrics-text")}
 
 router = APIRouter(tags=["health"], responses=PLAIN_ERRORS)
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": FORMATS}})
-async def metrics(request: Request) -> Response:
+@router.get("/metrics", response_model=None, response_class=Response, responses={200: {"content": FORMATS}})
+async def metrics(call: Call) -> Answer:
     """Requests, stages, runs, batch sizes, queue, models and the process itself."""
-    encode, content_type = choose_encoder(request.headers.get("accept", ""))
-    return Response(encode(request.app.state.metrics), media_type=None, headers={"content-type": content_type})
+    encode, content_type = choose_encoder(call.headers.get("accept", ""))
+    return Answer(200, [(b"content-type", content_type.encode())], encode(call.service.metrics))

@@ -1,4 +1,4 @@
-"""`GET /models` and `GET /models/{name}`: what is served, how it was trained, where it runs."""
+"""`GET /models` and `GET /models/{name}`: the models that are served, their training, where they run."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from fastapi import APIRouter
 
 from service.bundles.registry import Registry, ServedGraph, ServedModel
 from service.http.answers.openapi import ERRORS, NAME, PARAMETERS, PLAIN_ERRORS, in_query
-from service.http.answers.responses import JsonResponse
+from service.http.answers.responses import Answer, json_answer
 from service.http.answers.schemas import ModelDescription, ModelList
-from service.http.routes.dependencies import ModelDependency, RegistryDependency, RuntimeDependency
+from service.http.calls.call import Call
+from service.http.routes.submissions import model_in_path
 
 router = APIRouter(tags=["models"], responses=PLAIN_ERRORS)
 
 
 @router.get("/models", response_model=ModelList)
-async def list_models(registry: RegistryDependency, runtime: RuntimeDependency) -> JsonResponse:
+async def list_models(call: Call) -> Answer:
     """Every model and version that is served, and every bundle that is not, with the reason."""
-    return JsonResponse(
+    registry, runtime = call.service.registry, call.service.runtime
+    return json_answer(
         {
             "default": registry.default_name,
             "default_missing": registry.missing_default(),
@@ -37,12 +39,13 @@ async def list_models(registry: RegistryDependency, runtime: RuntimeDependency) 
     responses={404: ERRORS[404]},
     openapi_extra={"parameters": [NAME, in_query("version", PARAMETERS["version"])]},
 )
-async def describe_model(model: ModelDependency, registry: RegistryDependency) -> JsonResponse:
+async def describe_model(call: Call) -> Answer:
     """One model: labels, input, layers, training curves, parity with the reference."""
+    model, registry = model_in_path(call), call.service.registry
     bundle = model.bundle.model_dump(mode="json", exclude={"graphs", "sha256", "schema_version", "name", "version"})
     bundle.pop("features")
     versions = [other.version for other in registry.versions(model.name)]
-    return JsonResponse({**summary(model, registry), "versions": versions, **bundle, **model.records()})
+    return json_answer({**summary(model, registry), "versions": versions, **bundle, **model.records()})
 
 
 def summary(model: ServedModel, registry: Registry) -> dict[str, Any]:

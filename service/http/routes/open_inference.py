@@ -1,42 +1,30 @@
-"""`/v2/…`: the Open Inference Protocol over REST. Bodies are parsed by us: its clients send no content type."""
+"""`/v2/…`: the Open Inference Protocol over REST. Its clients send no content type, so none is needed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter
 from numpy.typing import NDArray
 
 from service.bundles.registry import ServedModel
+from service.contract.arrays import Array
 from service.contract.bundle_schema import GraphName
-from service.engine.engine import Engine
 from service.errors import MalformedRequest
 from service.http.answers.openapi import NAME, PLAIN_PROTOCOL_ERRORS, PROTOCOL_ERRORS, VERSION, Responses
-from service.http.answers.responses import JsonResponse
+from service.http.answers.responses import Answer, json_answer
+from service.http.calls.call import Call, Endpoint
 from service.http.open_inference import schemas
-from service.http.open_inference.answers import HEADER_LENGTH, answer, classified, compressed
+from service.http.open_inference.answers import HEADER_LENGTH, classified, infer_answer
 from service.http.open_inference.catalogue import IMAGE, INPUT, LABEL, Catalogue
 from service.http.open_inference.requests import InferRequest, RequestedOutput, read_request
 from service.http.requests.forms import LARGE_BODY
-from service.http.routes.dependencies import (
-    EngineDependency,
-    LifecycleDependency,
-    ModelDependency,
-    RegistryDependency,
-    SettingsDependency,
-    body_of,
-    context_of,
-)
-from service.http.routes.health import admitted, check_alive, unreadiness
-from service.settings import Settings
-
-Array = NDArray[Any]
-
-Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+from service.http.routes.health import check_alive, may_know_models, unreadiness
+from service.http.routes.submissions import model_in_path
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=PLAIN_PROTOCOL_ERRORS)
 
@@ -46,7 +34,7 @@ EXTENSIONS = ["binary_tensor_data", "classification", "model_repository", "model
 PLATFORM = "onnxruntime_onnx"
 
 LARGE_ANSWER = 10_000
-"""Values above which an answer is written off the event loop."""
+"""Values above which an answer is written in a thread, off the event loop."""
 
 
 def errors(*statuses: int) -> Responses:
@@ -54,9 +42,9 @@ def errors(*statuses: int) -> Responses:
 
 
 def of_model(path: str, name: str, schema: type[schemas.Body], **more: Any) -> Callable[[Endpoint], Endpoint]:
-    """Registers an endpoint at two addresses: the model's, where its highest version answers, and the version's.
+    """Register an endpoint at two addresses: the model's, where its highest version answers, and the version's.
 
-    Two operations, since a parameter in a path is never left out; `more` is for both.
+    They are two operations, because OpenAPI has no optional path parameters; `more` is for both.
     """
     extra = more.pop("openapi_extra", {})
     own = extra.get("parameters", [])
@@ -79,46 +67,48 @@ def of_model(path: str, name: str, schema: type[schemas.Body], **more: Any) -> C
 
 
 @router.get("", response_model=schemas.ServerMetadata)
-async def server_metadata() -> JsonResponse:
+async def server_metadata(_: Call) -> Answer:
     """Name and extensions. `raw_encoded_image`: a body with header length 0 is one encoded image."""
-    return JsonResponse({"name": SERVER_NAME, "version": "2", "extensions": EXTENSIONS})
+    return json_answer({"name": SERVER_NAME, "version": "2", "extensions": EXTENSIONS})
 
 
 @router.get("/health/live", response_model=schemas.ServerLive)
-async def server_live(request: Request) -> JsonResponse:
+async def server_live(call: Call) -> Answer:
     """The process answers, and still looks after its bundles."""
-    check_alive(request.app.state.loader)
-    return JsonResponse({"live": True})
+    check_alive(call.service.loader)
+    return json_answer({"live": True})
 
 
 @router.get("/health/ready", response_model=schemas.ServerReady)
-async def server_ready(
-    request: Request, registry: RegistryDependency, lifecycle: LifecycleDependency, settings: SettingsDependency
-) -> JsonResponse:
+async def server_ready(call: Call) -> Answer:
     """The same as `/health/ready`: by default, every accepted bundle predicts."""
-    error = unreadiness(registry, lifecycle, settings.ready_when, names=admitted(request))
+    service = call.service
+    names = may_know_models(call)
+    error = unreadiness(service.registry, service.lifecycle, service.settings.ready_when, names=names)
     if error is not None:
         raise error
-    return JsonResponse({"live": True, "ready": True})
+    return json_answer({"live": True, "ready": True})
 
 
 @router.get("/models", response_model=schemas.ModelNames)
-async def model_names(registry: RegistryDependency) -> JsonResponse:
+async def model_names(call: Call) -> Answer:
     """The names of the models that are served."""
-    return JsonResponse({"models": registry.names()})
+    return json_answer({"models": call.service.registry.names()})
 
 
 @router.get("/models/stats", response_model=schemas.Statistics)
-async def all_statistics(request: Request, registry: RegistryDependency) -> JsonResponse:
-    """What every model has run, in Triton's shape."""
-    return JsonResponse({"model_stats": [request.app.state.ledger.statistics(m) for m in registry.models()]})
+async def all_statistics(call: Call) -> Answer:
+    """Runs of every model, in Triton's shape."""
+    service = call.service
+    return json_answer({"model_stats": [service.ledger.statistics(model) for model in service.registry.models()]})
 
 
 @of_model("", "model_metadata", schemas.ModelMetadata)
-async def model_metadata(model: ModelDependency, registry: RegistryDependency) -> JsonResponse:
+async def model_metadata(call: Call) -> Answer:
     """The model's tensors."""
+    model, registry = model_in_path(call), call.service.registry
     catalogue = Catalogue(model.bundle)
-    return JsonResponse(
+    return json_answer(
         {
             "name": model.name,
             "versions": [other.version for other in registry.versions(model.name)],
@@ -130,17 +120,19 @@ async def model_metadata(model: ModelDependency, registry: RegistryDependency) -
 
 
 @of_model("/ready", "model_ready", schemas.ModelReady)
-async def model_ready(model: ModelDependency) -> JsonResponse:
+async def model_ready(call: Call) -> Answer:
     """The model predicts; its other graphs load on their first use."""
+    model = model_in_path(call)
     model.graph("forward").check_ready()
-    return JsonResponse({"name": model.name, "ready": True})
+    return json_answer({"name": model.name, "ready": True})
 
 
 @of_model("/config", "model_config", schemas.ModelConfig)
-async def model_config(model: ModelDependency, settings: SettingsDependency) -> JsonResponse:
+async def model_config(call: Call) -> Answer:
     """The model in the shape of a Triton configuration, with the optional inputs."""
+    model, settings = model_in_path(call), call.service.settings
     catalogue = Catalogue(model.bundle)
-    return JsonResponse(
+    return json_answer(
         {
             "name": model.name,
             "platform": PLATFORM,
@@ -157,14 +149,15 @@ async def model_config(model: ModelDependency, settings: SettingsDependency) -> 
 
 
 @of_model("/stats", "model_statistics", schemas.Statistics)
-async def model_statistics(request: Request, model: ModelDependency) -> JsonResponse:
-    """What one model has run, in Triton's shape."""
-    return JsonResponse({"model_stats": [request.app.state.ledger.statistics(model)]})
+async def model_statistics(call: Call) -> Answer:
+    """Runs of one model, in Triton's shape."""
+    return json_answer({"model_stats": [call.service.ledger.statistics(model_in_path(call))]})
 
 
 @router.post("/repository/index", response_model=list[schemas.RepositoryEntry], responses=errors(413))
-async def repository_index(registry: RegistryDependency) -> JsonResponse:
+async def repository_index(call: Call) -> Answer:
     """Every version that is served, and every bundle that is not, with the reason."""
+    registry = call.service.registry
     served = [
         {
             "name": model.name,
@@ -178,12 +171,13 @@ async def repository_index(registry: RegistryDependency) -> JsonResponse:
         {"name": name, "version": "", "state": "UNAVAILABLE", "reason": reason}
         for name, reason in (*registry.refused.items(), *registry.unavailable.items())
     ]
-    return JsonResponse(served + refused)
+    return json_answer(served + refused)
 
 
-@router.post("/repository/models/{name}/{action}", include_in_schema=False)
-async def repository_action(name: str, action: str) -> JsonResponse:
-    """Always 400, and so no part of the document: bundles are added and removed in the folder, which is watched."""
+@router.post("/repository/models/{name}/{action}", response_model=None, include_in_schema=False)
+async def repository_action(call: Call) -> Answer:
+    """Always 400, and so not in the document: bundles are added to and removed from the folder, which is watched."""
+    action, name = call.parameters["action"], call.parameters["name"]
     raise MalformedRequest(f"Cannot {action[:16]} {name[:64]}: add or remove the bundle's folder instead.")
 
 
@@ -195,42 +189,23 @@ async def repository_action(name: str, action: str) -> JsonResponse:
     responses={200: {"description": "the outputs", "content": schemas.BINARY}} | PROTOCOL_ERRORS,
     openapi_extra=schemas.INFER,
 )
-async def infer(
-    request: Request, model: ModelDependency, engine: EngineDependency, settings: SettingsDependency
-) -> Response:
+async def infer(call: Call) -> Answer:
     """Forward outputs, or any output by name; gradients with the parameter `gradients`."""
+    model = model_in_path(call)
     catalogue = Catalogue(model.bundle)
-    body = await body_of(request)
-    take_apart = partial(_take_apart, body, request.headers, catalogue, settings)
-    asked = await asyncio.to_thread(take_apart) if len(body) > LARGE_BODY else take_apart()
+    check = partial(catalogue.check_input, max_images=call.service.settings.max_images)
+    read = partial(read_request, call.body, call.headers.get(HEADER_LENGTH), check)
+    asked = await asyncio.to_thread(read) if len(call.body) > LARGE_BODY else read()
     outputs = asked.outputs if asked.outputs is not None else _default_outputs(asked, catalogue)
-    graphs = catalogue.graphs_for(output.name for output in outputs)
-    tensors = await _run(request, engine, model, asked, graphs)
+    tensors = await _run(call, model, asked, catalogue.graphs_for(output.name for output in outputs))
+    values = [(output, _value(output, tensors, model)) for output in outputs]
     identity = {"model_name": model.name, "model_version": model.version}
     if asked.id is not None:
         identity["id"] = asked.id
-    values = [(output, _value(output, tensors, model)) for output in outputs]
-    accept_encoding = ", ".join(request.headers.getlist("accept-encoding"))
-    put_together = partial(_put_together, identity, values, accept_encoding)
+    accept_encoding = ", ".join(call.headers.getlist("accept-encoding"))
+    write = partial(infer_answer, identity, values, accept_encoding)
     many = sum(value.size for _, value in values) > LARGE_ANSWER
-    content, headers = await asyncio.to_thread(put_together) if many else put_together()
-    return Response(content, 200, headers)
-
-
-def _put_together(
-    identity: Mapping[str, str], values: list[tuple[RequestedOutput, Array]], accept_encoding: str
-) -> tuple[bytes, dict[str, str]]:
-    content, headers = answer(identity, values)
-    headers["vary"] = "accept-encoding"
-    content, coding = compressed(content, accept_encoding)
-    if coding:
-        headers["content-encoding"] = coding
-    return content, headers
-
-
-def _take_apart(body: bytes, headers: Mapping[str, str], catalogue: Catalogue, settings: Settings) -> InferRequest:
-    check = partial(catalogue.check_input, max_images=settings.max_images)
-    return read_request(body, headers.get(HEADER_LENGTH), check)
+    return await asyncio.to_thread(write) if many else write()
 
 
 def _default_outputs(asked: InferRequest, catalogue: Catalogue) -> tuple[RequestedOutput, ...]:
@@ -247,32 +222,26 @@ def _value(output: RequestedOutput, tensors: dict[str, Array], model: ServedMode
     return classified(array, model.bundle.labels, output.classification)
 
 
-async def _run(
-    request: Request,
-    engine: Engine,
-    model: ServedModel,
-    asked: InferRequest,
-    graphs: list[GraphName],
-) -> dict[str, Array]:
-    """The outputs of all graphs; those of the forward graph win where several give one."""
-    context = await context_of(request)
+async def _run(call: Call, model: ServedModel, asked: InferRequest, graphs: list[GraphName]) -> dict[str, Array]:
+    """Return the outputs of all graphs; the forward graph's win where several give one."""
+    engine, context = call.service.engine, call.context
     images, labels = _images_and_labels(asked, model)
     if isinstance(images, tuple):
-        images = await request.app.state.decode_pool.pixels(images, model.bundle.input, context)
+        images = await call.service.decode_pool.pixels(images, model.bundle.input, context)
     results = await asyncio.gather(
         *(engine.run(model, graph, images, labels if graph != "forward" else None, request=context) for graph in graphs)
     )
+    outputs = dict(zip(graphs, results, strict=True))
     merged: dict[str, Array] = {}
-    for graph, result in sorted(zip(graphs, results, strict=True), key=lambda pair: pair[0] == "forward"):
-        merged.update(result)
-        del graph
+    for graph in sorted(graphs, key="forward".__eq__):
+        merged.update(outputs[graph])
     return merged
 
 
 def _images_and_labels(
     asked: InferRequest, model: ServedModel
 ) -> tuple[tuple[bytes, ...] | Array, NDArray[np.int64] | None]:
-    """The one of `input` and `image` that is given, and `label`; each alone has been checked already.
+    """Return the one of `input` and `image` that is given, and `label`; each has been checked on its own.
 
     Raises:
         MalformedRequest: neither, both, or labels that do not fit.

@@ -1,19 +1,20 @@
-"""The OpenAPI document as a whole: what the routes declare, and what holds for all of them.
+"""The OpenAPI document: what the routes declare, and what holds for all of them.
 
-Beyond what FastAPI collects it has the headers of every answer, the errors as components, the API keys
-where they are needed, and examples that name models which are really served. Its only server is `.`, the
-folder that the document itself lies in, so that it is right behind a proxy that strips a prefix of the path.
+To what FastAPI collects it adds the headers of every answer, the errors as components, the API keys where they are
+needed, and examples that name served models. Its only server is `.`, the folder of the document itself, so that it is
+right behind a proxy that strips a prefix of the path.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from starlette.routing import BaseRoute
 
 from service.bundles.registry import Registry
 from service.http.answers.openapi import (
@@ -59,29 +60,29 @@ KEYS: Final[dict[str, Json]] = {
 }
 
 BESIDES: Final[tuple[type[BaseModel], ...]] = (Problem, ProtocolError, LabelledImage, InferBody)
-"""Schemas that no endpoint gives as its `response_model`."""
+"""Schemas that are not the `response_model` of any endpoint."""
 
 NOT_FINITE: Final[Json] = {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}
-"""Strings that stand for a number which JSON cannot write; one schema, lest a client have one for each such number."""
+"""Strings for numbers that JSON cannot write. One schema, or generated clients have one for each such number."""
 
 
 def operation_id(route: APIRoute) -> str:
-    """The name that generated clients give the operation: the route's own, e.g. `predict`."""
+    """Return the name of the operation in generated clients: the route's own, e.g. `predict`."""
     return route.name
 
 
 class OpenApiDocument:
-    """The document of one application; made on its first use."""
+    """The document of one service, made on its first use."""
 
-    def __init__(self, app: FastAPI, registry: Registry, *, needs_key: bool) -> None:
-        """`needs_key`: whether API keys are configured; examples then name no models, since anyone may read them."""
-        self._app = app
+    def __init__(self, routes: Sequence[BaseRoute], registry: Registry, *, needs_key: bool) -> None:
+        """With `needs_key`, examples name no models: anyone may read the document, without a key too."""
+        self._routes = routes
         self._registry = registry
         self._needs_key = needs_key
         self._document: Json | None = None
 
     def now(self) -> Json:
-        """The document, with examples by what is served now."""
+        """Return the document, with examples for the models that are served now."""
         if self._document is None:
             self._document = self._put_together()
         examples = {} if self._needs_key else _served(self._registry)
@@ -89,7 +90,7 @@ class OpenApiDocument:
         return filled
 
     def _put_together(self) -> Json:
-        document: Json = self._app.openapi()
+        document: Json = get_openapi(title="Contraflow", version="0.1.0", routes=self._routes, servers=SERVERS)
         components = document["components"]
         schemas = models_json_schema(
             [(model, "serialization") for model in BESIDES], ref_template="#/components/schemas/{model}"
@@ -137,7 +138,7 @@ def _headers(names: tuple[str, ...]) -> Json:
 
 
 def _tidied(value: Any) -> Any:
-    """A copy with one `NotFinite` in place of many, and no default null: what may be left out need not be null."""
+    """Return a copy with one `NotFinite` in place of many, and without defaults of null, which say nothing."""
     if isinstance(value, dict):
         if value.get("enum") == NOT_FINITE["enum"]:
             return {"$ref": "#/components/schemas/NotFinite"}
@@ -146,7 +147,7 @@ def _tidied(value: Any) -> Any:
 
 
 def _served(registry: Registry) -> Json:
-    """The names that replace the marks in examples: of the default model if it is served, else of another one."""
+    """Return the names for the placeholders in examples: the default model if it is served, else another one."""
     models = registry.default_models() or registry.models()
     if not models:
         return {}
@@ -157,7 +158,7 @@ def _served(registry: Registry) -> Json:
 
 
 def _with_examples(value: Any, examples: Mapping[str, Any]) -> Any:
-    """A copy with `examples` in place of the marks; what is marked and has no example is left out."""
+    """Return a copy with `examples` in place of the placeholders; a placeholder without an example is left out."""
     if isinstance(value, dict):
         return {
             key: _with_examples(item, examples)

@@ -9,12 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 
-from service.http.answers.responses import JsonResponse
-from service.http.routes.openapi_document import OpenApiDocument
+from service.http.answers.responses import Answer, json_answer
+from service.http.calls.addresses import nothing_at
+from service.http.calls.call import Call
 
 STATIC: Final = Path(__file__).resolve().parents[2] / "static"
 
@@ -35,43 +37,49 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
-async def page() -> Response:
+async def page(_: Call) -> Response:
     """The page: classify a photograph and see its gradients, layer by layer."""
     return _document("page.html", PAGE_POLICY)
 
 
 @router.get("/docs")
-async def swagger() -> Response:
+async def swagger(_: Call) -> Response:
     """The interactive API documentation (Swagger UI)."""
     return _document("docs.html", DOCUMENTATION_POLICY)
 
 
 @router.get("/redoc")
-async def redoc() -> Response:
+async def redoc(_: Call) -> Response:
     """The API reference (ReDoc)."""
     return _document("redoc.html", DOCUMENTATION_POLICY)
 
 
-@router.get("/openapi.json")
-async def openapi(request: Request) -> JsonResponse:
+@router.get("/openapi.json", response_model=None)
+async def openapi(call: Call) -> Answer:
     """The interface as an OpenAPI document, for `/docs`, `/redoc` and generators of clients."""
-    document: OpenApiDocument = request.app.state.openapi_document
-    return JsonResponse(document.now())
+    return json_answer(call.service.openapi_document())
 
 
 @router.get("/favicon.ico")
-async def favicon() -> Response:
+async def favicon(_: Call) -> Response:
     """Browsers ask for this name whatever the page says."""
     return FileResponse(STATIC / "favicon.svg", headers={"Cache-Control": REVALIDATE})
 
 
 @router.api_route("/static/{path:path}", methods=["GET", "HEAD"])
-async def static_file(path: str, request: Request) -> Response:
-    """One file of `service/static`; raises 404 for anything else.
+async def static_file(call: Call) -> Response:
+    """One file of `service/static`.
 
     Third-party files live under a folder that names their version, so browsers may keep them for ever.
+
+    Raises:
+        NotFound: there is no such file.
     """
-    response = await StaticFiles(directory=STATIC).get_response(path, request.scope)
+    path: str = call.parameters["path"]
+    try:
+        response = await StaticFiles(directory=STATIC).get_response(path, call.scope)
+    except HTTPException:
+        raise nothing_at(call.path) from None
     response.headers["Cache-Control"] = FOR_EVER if path.startswith("vendor/") else REVALIDATE
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response

@@ -1,152 +1,127 @@
-"""`POST /predict`: images in, ranked labels out.
-
-The endpoint is called by the gateway itself, with the body already read: between the server and the
-run slots there is nothing else. The route below it tells the documentation about it.
-"""
+"""`POST /predict`: images in, ranked labels out."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from fastapi import APIRouter, Request, Response
-from numpy.typing import NDArray
+from fastapi import APIRouter
 
-from service.bundles.registry import Registry, ServedModel
-from service.contract.runtime import CPU, Runtime
-from service.engine.batching import Outcome
-from service.engine.decoding import DecodePool
-from service.engine.engine import Engine
-from service.engine.request_context import RequestContext
+from service.bundles.registry import ServedModel
+from service.contract.arrays import Array
+from service.contract.runtime import CPU
+from service.engine.tickets import Outcome
 from service.errors import InvalidParameter
 from service.http.answers.openapi import ERRORS, image_request, names_of
 from service.http.answers.responses import JSON, Answer, identity, to_json
 from service.http.answers.schemas import Predictions
-from service.http.requests.forms import Limits, declared_kind, kind_of, read_form_off_the_loop
-from service.http.requests.submission import Submission, check_names, read_query, read_top_k, single
+from service.http.calls.call import Call
+from service.http.requests.forms import kind_of
+from service.http.requests.submission import check_names, read_query, read_top_k, single
+from service.http.routes.submissions import read_submission
 from service.images.files import quick_pixel_count
-from service.monitoring.sampling import Sampler
-from service.settings import Settings
-
-Array = NDArray[Any]
 
 SMALL_IMAGE = 2**16
-"""Pixels up to which a run slot decodes an image itself: cheaper than handing it over once more."""
+"""Pixels up to which a run slot decodes an image itself: that is cheaper than handing it over once more."""
 
 LONGEST_CACHED_QUERY = 200
 
 REQUEST = image_request()
 NAMES = names_of(REQUEST)
 
+router = APIRouter()
 
-class PredictEndpoint:
-    """Answers `POST /predict`."""
 
-    def __init__(
-        self, registry: Registry, engine: Engine, decode_pool: DecodePool, sampler: Sampler, runtime: Runtime,
-        settings: Settings,
-    ) -> None:  # fmt: skip
-        self._registry = registry
-        self._engine = engine
-        self._decode_pool = decode_pool
-        self._sampler = sampler
-        self._slots_decode = runtime.provider == CPU
-        self._limits = Limits(settings.max_images, settings.max_json_depth)
-        self._writers: WeakKeyDictionary[ServedModel, AnswerWriter] = WeakKeyDictionary()
+@router.post("/predict", response_model=Predictions, responses=ERRORS, openapi_extra=REQUEST, tags=["predict"])
+def predict(call: Call) -> Awaitable[Answer] | None:
+    """Ranked labels with probabilities for every image.
 
-    async def __call__(
-        self, body: bytes, headers: Mapping[bytes, bytes], query_string: bytes, context: RequestContext
-    ) -> Answer:
-        content_type = headers.get(b"content-type", b"")
-        images: tuple[bytes, ...]
-        if body and kind_of(content_type, body) == "raw":
-            name, version, top_k = _selection(query_string)
-            model, images = self._registry.select(name, version), (body,)
-        else:
-            model, top_k, images = await self._take_apart(body, content_type, query_string, context)
-        outputs = await self._run(model, images, context)
-        return self._answer(model, images, outputs, top_k, context)
+    A client that closes its connection before the answer, or only its sending side, counts as gone: nothing more is
+    computed for it, and the request counts as cancelled.
+    """
+    body = call.body
+    if not body or kind_of(call.fields.get(b"content-type", b""), body) != "raw":
+        return _predict_form(call)
+    name, version, top_k = _selection(call.scope["query_string"])
+    service = call.service
+    model = service.registry.select(name, version)
+    prediction = Prediction(call, model, (body,), top_k)
+    graph = model.graph("forward")
+    if call.in_task or not prediction.is_small or graph.state != "ready":
+        return prediction.answer()
+    service.engine.submit(graph, (body,), prediction.deliver, request=call.context)
+    return None
 
-    def takes(self, body: bytes, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether the request is one for `begin`: a picture, so small that a run slot decodes it itself."""
-        return (
-            self._is_small(body)
-            and declared_kind(headers.get(b"content-type", b"")) in ("raw", "urlencoded")
-            and b"content-encoding" not in headers
-        )
 
-    def begin(
-        self, image: bytes, query_string: bytes, context: RequestContext, answer: Callable[[Answer | Exception], None]
-    ) -> None:
-        """Predicts for one small picture; `answer` is called with what comes of it, and must not raise.
+async def _predict_form(call: Call) -> Answer:
+    submission = await read_submission(call, NAMES)
+    if len(submission.models) > 1:
+        raise InvalidParameter("`model` is given more than once; /diagnostics/compare takes several.")
+    return await Prediction(call, submission.model, submission.images, submission.top_k).answer()
 
-        Raises:
-            ServiceError: it does not come to a run; `answer` is not called then.
-        """
-        name, version, top_k = _selection(query_string)
-        model = self._registry.select(name, version)
-        graph = model.graph("forward")
 
-        def finish(outcome: Outcome) -> None:
-            if isinstance(outcome, Exception):
-                answer(outcome)
-                return
-            try:
-                written = self._answer(model, (image,), outcome, top_k, context)
-            except Exception as error:
-                answer(error)
-            else:
-                answer(written)
+class Prediction:
+    """The run of one call's images through one model."""
 
-        self._engine.begin(model, graph, image, finish, request=context)
+    __slots__ = ("_call", "_images", "_model", "_top_k", "is_small")
 
-    async def _take_apart(
-        self, body: bytes, content_type: bytes, query_string: bytes, context: RequestContext
-    ) -> tuple[ServedModel, int, tuple[bytes, ...]]:
-        form = await read_form_off_the_loop(body, content_type, NAMES, self._limits)
-        query = read_query(query_string)
-        submission = Submission(form, query, NAMES, self._registry, self._decode_pool, context)
-        if len(submission.models) > 1:
-            raise InvalidParameter("`model` is given more than once; /diagnostics/compare takes several.")
-        return submission.model, submission.top_k, submission.images
+    def __init__(self, call: Call, model: ServedModel, images: tuple[bytes, ...], top_k: int) -> None:
+        self._call = call
+        self._model = model
+        self._images = images
+        self._top_k = top_k
+        one_on_cpu = len(images) == 1 and call.service.runtime.provider == CPU
+        pixels = quick_pixel_count(images[0]) if one_on_cpu else None
+        self.is_small = pixels is not None and pixels <= SMALL_IMAGE
+        """True if there is one image, and the run slot decodes it."""
 
-    async def _run(self, model: ServedModel, images: tuple[bytes, ...], context: RequestContext) -> dict[str, Array]:
+    async def answer(self) -> Answer:
+        """Load the model if need be, decode the images, run them, and return the answer."""
+        service, model, images, context = self._call.service, self._model, self._images, self._call.context
         graph = model.graph("forward")
         if graph.state != "ready":
-            await self._engine.load(model, graph, len(images), context)  # before decoding: pixels take more than files
-        if len(images) == 1 and self._is_small(images[0]):
-            return await self._engine.run(model, "forward", images, request=context)
-        decoded = await self._decode_pool.pixels(images, model.bundle.input, context)
-        return await self._engine.run(model, "forward", decoded, request=context)
+            await service.engine.load(model, graph, len(images), context)  # first: pixels take more room than files
+        if self.is_small:
+            return self._written(await service.engine.run(model, "forward", images, request=context))
+        pixels = await service.decode_pool.pixels(images, model.bundle.input, context)
+        return self._written(await service.engine.run(model, "forward", pixels, request=context))
 
-    def _is_small(self, image: bytes) -> bool:
-        pixels = quick_pixel_count(image) if self._slots_decode else None
-        return pixels is not None and pixels <= SMALL_IMAGE
+    def deliver(self, outcome: Outcome) -> None:
+        """Answer the call by callback, when the engine has run its image."""
+        answer: Answer | Exception
+        try:
+            answer = outcome if isinstance(outcome, Exception) else self._written(outcome)
+        except Exception as error:
+            answer = error
+        self._call.answer(answer)
 
-    def _answer(
-        self, model: ServedModel, images: tuple[bytes, ...], outputs: dict[str, Array], top_k: int,
-        context: RequestContext,
-    ) -> Answer:  # fmt: skip
-        if self._sampler.share:
-            self._sampler.offer(model, images)
-        return 200, [JSON], self._writer(model).write(outputs, top_k, context.id)
+    def _written(self, outputs: Mapping[str, Array]) -> Answer:
+        sampler = self._call.service.sampler
+        if sampler.share:
+            sampler.offer(self._model, self._images)
+        return Answer(200, [JSON], _writer(self._model).write(outputs, self._top_k, self._call.context.id))
 
-    def _writer(self, model: ServedModel) -> AnswerWriter:
-        writer = self._writers.get(model)
-        if writer is None:
-            writer = self._writers[model] = AnswerWriter(model)
-        return writer
+
+_WRITERS: WeakKeyDictionary[ServedModel, AnswerWriter] = WeakKeyDictionary()
+"""Writers of the models that are served, made on first use."""
+
+
+def _writer(model: ServedModel) -> AnswerWriter:
+    writer = _WRITERS.get(model)
+    if writer is None:
+        writer = _WRITERS[model] = AnswerWriter(model)
+    return writer
 
 
 class AnswerWriter:
     """Writes the answers of one model, with everything that never changes prepared."""
 
     def __init__(self, model: ServedModel) -> None:
-        # Not the model itself: it would never be collected, being the key that this is remembered under.
+        # A reference to the model would keep it alive for ever, as it is the key of `_WRITERS`.
         self._labels = model.bundle.labels
         self._head = to_json(identity(model, "")).removesuffix(b'"}')
         self._entries = [
@@ -155,7 +130,7 @@ class AnswerWriter:
         ]
 
     def write(self, outputs: Mapping[str, Array], top_k: int, request_id: str) -> bytes:
-        """The JSON answer for `probabilities` and `ranking` [n, K]."""
+        """Write the JSON answer for `probabilities` and `ranking` [n, K]."""
         ranking = outputs["ranking"][:, :top_k].tolist()
         rows = outputs["probabilities"].tolist()
         if all(map(math.isfinite, [row[0] for row in rows])):
@@ -165,7 +140,7 @@ class AnswerWriter:
         return b'%s%s","predictions":%s}' % (self._head, request_id.encode(), predictions)
 
     def _predictions(self, rows: list[list[float]], ranking: list[list[int]]) -> str:
-        """JSON by hand; nine digits are a float32 exactly. A row with one NaN is all NaN, and none gets here."""
+        """Write JSON by hand; nine digits are a float32 exactly. Only finite rows get here."""
         entries = self._entries
         texts = [
             '{"labels":[' + ",".join([f"{entries[c]}{row[c]:.9g}}}" for c in classes]) + "]}"
@@ -181,7 +156,7 @@ class AnswerWriter:
 
 
 def _selection(query_string: bytes) -> tuple[str | None, str | None, int]:
-    """Model, version and top_k by the query; short queries are remembered, as clients repeat theirs."""
+    """Return model, version and top_k by the query; short queries are cached, because clients repeat theirs."""
     if len(query_string) > LONGEST_CACHED_QUERY:
         return _parse_selection.__wrapped__(query_string)
     return _parse_selection(query_string)
@@ -192,20 +167,3 @@ def _parse_selection(query_string: bytes) -> tuple[str | None, str | None, int]:
     query = read_query(query_string)
     check_names(query, NAMES)
     return single(query, "model"), single(query, "version"), read_top_k(single(query, "top_k"))
-
-
-router = APIRouter()
-
-
-@router.post("/predict", response_model=Predictions, responses=ERRORS, openapi_extra=REQUEST, tags=["predict"])
-async def predict(request: Request) -> Response:
-    """Ranked labels with probabilities for every image.
-
-    A client that closes its connection before the answer, or only its sending side, is taken for gone: nothing more is
-    computed for it, and the request counts as cancelled.
-    """
-    endpoint: PredictEndpoint = request.app.state.predict
-    status, headers, body = await endpoint(
-        await request.body(), dict(request.scope["headers"]), request.scope["query_string"], request.state.context
-    )
-    return Response(body, status, {name.decode(): value.decode() for name, value in headers})

@@ -205,6 +205,17 @@ def test_an_operator_s_older_form_keeps_its_meaning(form: Old) -> None:
     assert differentiate(ready, "input_gradient").graph.node
 
 
+ANY_BATCH = [form for form in OTHER_MEANINGS if not any(np.array_equal(p, ints(BATCH, 3, 8, 9)) for p in form.operands)]
+
+
+@pytest.mark.parametrize("form", ANY_BATCH, ids=str)
+def test_an_older_form_keeps_its_meaning_without_an_import(form: Old) -> None:
+    """A model that is differentiated as it is goes through the same passes as an imported file."""
+    ready = prepare(as_written(form), logits=True)
+    expected = by_onnxruntime(as_written(form), image_batch())
+    np.testing.assert_allclose(by_onnxruntime(ready.forward, image_batch()), expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("opset", range(OLDEST_OPSET, NEWEST + 1))
 def test_every_opset_is_taken(opset: int) -> None:
     forms = [old(opset, "Conv", "x", w(4, 3, 3, 3), w(4)), old(opset, "Relu"), old(opset, "GlobalAveragePool")]

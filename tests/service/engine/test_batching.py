@@ -11,7 +11,8 @@ import pytest
 
 from service.bundles.registry import ServedGraph
 from service.contract.bundle_schema import GraphName, InputSpec
-from service.engine.batching import Batch, Scheduler, Ticket
+from service.engine.scheduler import Scheduler
+from service.engine.tickets import Batch, Ticket
 from service.errors import QueueFull
 
 SPEC = InputSpec(height=8, width=8, mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -150,7 +151,7 @@ def test_what_runs_in_the_background_comes_last_however_long_it_has_waited(one_s
 def test_what_runs_in_the_background_never_shares_a_run_with_a_request(one_slot: Scheduler) -> None:
     background = ticket("weight_norms", background=True)
     one_slot.submit([background], None)
-    asked = Ticket(background.graph, np.zeros((1, 8, 8, 3), np.uint8), None, background.answer)
+    asked = Ticket(background.graph, np.zeros((1, 8, 8, 3), np.uint8), None, background.on_outcome)
     background.graph.best_batch = 8
     one_slot.submit([asked], None)
     batch = one_slot.take()

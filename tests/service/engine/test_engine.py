@@ -249,8 +249,8 @@ def test_the_engine_runs_without_http_too(tmp_path: Path) -> None:
 
     async def run() -> None:
         gateway = create_app(Settings(bundles=tmp_path, bundle_poll_seconds=0, warm_up=False))
-        state = gateway.app.state
-        async with gateway.app.router.lifespan_context(gateway.app):
+        state = gateway.service
+        async with gateway.root.lifespan_context(gateway.root):
             await asyncio.to_thread(state.loader.started.wait)
             tensor = np.zeros((20, 3, 8, 8), np.float32)
             tensor[:, 1] = 1.0

@@ -99,6 +99,7 @@ def test_the_distance_of_the_layer_norms_notices_what_no_single_layer_does(sampl
         send(sampling_server, images)
         assert not unlike_itself(sampling_server)
         (live,) = sampling_server.state.sampler.live.values()
+        assert live.distance is not None
         distances.append(live.distance)
     assert distances[0] < 1.3 < distances[1]
     with sampling_server.client() as client:

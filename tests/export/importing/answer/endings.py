@@ -205,7 +205,7 @@ READ_OFF = {
     "softmax twice": Ending([SOFTMAX, node("Softmax", ["p"], ["out"])]),
     "second output": Ending([node("Softmax", ["scores"], ["out"])], outputs=("scores", "out")),
 }
-"""Where the logits are read off the graph."""
+"""Endings whose logits are derived from the graph."""
 
 CLIPPED = {
     "clipped": Ending(behind("Clip", "low", "high"), {"low": number(1e-6), "high": number(1 - 1e-6)}),
@@ -249,7 +249,7 @@ CLIPPED = {
         {**AXIS, "low": number(1e-6)},
     ),
 }
-"""Where bounds, in whose reach there is no gradient, are read off too."""
+"""Endings with bounds, beyond which there is no gradient; these are derived from the graph too."""
 
 FROM_NUMBERS = {
     "mixed": Ending(behind("MatMul", "mixing"), {"mixing": STOCHASTIC}),
@@ -279,7 +279,7 @@ FROM_NUMBERS = {
         labels=2,
     ),
 }
-"""Where the numbers say that they are probabilities, and their logarithm is taken."""
+"""Endings whose numbers show that they are probabilities, whose logarithm is then taken."""
 
 LOGARITHMS = {
     "log-softmax": Ending([node("LogSoftmax", ["scores"], ["out"])]),

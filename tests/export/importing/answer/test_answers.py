@@ -1,4 +1,4 @@
-"""Whatever form a file's probabilities take, the bundle gives them, and gradients of −ln of them."""
+"""A bundle returns a file's probabilities, whatever their form, and gradients of −ln of them."""
 
 from __future__ import annotations
 

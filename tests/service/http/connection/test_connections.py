@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.http.connection.protocol import Protocol
+from service.http.connection.client_connection import ClientConnection
 from service.machine.connections import SECONDS_UNTIL_NEXT_SEARCH
 from tests.service.live_server import LiveServer, picture, running, wait_until
 from tests.service.raw_http import CLOSE, get, head, post, read_answers, read_one
@@ -141,7 +141,7 @@ def test_a_client_that_goes_just_as_it_is_refused_harms_nobody(server: LiveServe
     """The system then has no connection any more whose sending side could be shut, before the event loop is told."""
     connection = connect(server, open_ones)
     (known,) = server.server.server_state.connections
-    assert isinstance(known, Protocol)
+    assert isinstance(known, ClientConnection)
     done: Future[None] = Future()
 
     def refuse() -> None:

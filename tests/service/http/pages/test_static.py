@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
+from collections.abc import Iterator
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from service.http.routes import pages
+from tests.service.live_server import running
 
 DOCUMENTS = ("/", "/docs", "/redoc")
 
 
-class Client:
-    """A client of an app that holds nothing but the pages."""
-
-    def __init__(self) -> None:
-        self.app = FastAPI(docs_url=None, redoc_url=None)
-        self.app.include_router(pages.router)
-
-    def get(self, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
-        async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(self.app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://contraflow") as client:
-                return await client.get(path, headers=headers)
-
-        return asyncio.run(ask())
-
-
 @pytest.fixture(scope="module")
-def client() -> Client:
-    return Client()
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """Asks a service without bundles."""
+    with running(tmp_path_factory.mktemp("bundles")) as server, server.client() as client:
+        yield client
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)
-def test_a_document_names_only_files_that_this_service_serves(client: Client, path: str) -> None:
+def test_a_document_names_only_files_that_this_service_serves(client: httpx.Client, path: str) -> None:
     html = client.get(path).text
     references = re.findall(r'(?:src|href)="([^"#]+)"', html)
     files = [reference for reference in references if reference.startswith("static/")]
@@ -48,7 +34,7 @@ def test_a_document_names_only_files_that_this_service_serves(client: Client, pa
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)
-def test_a_document_forbids_other_hosts_and_inline_script(client: Client, path: str) -> None:
+def test_a_document_forbids_other_hosts_and_inline_script(client: httpx.Client, path: str) -> None:
     policy = client.get(path).headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy
     assert "script-src" not in policy, "scripts fall back to default-src, which allows this host alone"
@@ -56,7 +42,7 @@ def test_a_document_forbids_other_hosts_and_inline_script(client: Client, path: 
     assert not re.search(r'\son\w+="', client.get(path).text)
 
 
-def test_modules_import_only_modules_that_exist(client: Client) -> None:
+def test_modules_import_only_modules_that_exist(client: httpx.Client) -> None:
     for module in sorted((pages.STATIC / "js").glob("*.js")):
         for imported in re.findall(r'from "\./([\w.]+)"', module.read_text(encoding="utf-8")):
             assert (module.parent / imported).is_file(), f"{module.name} imports {imported}"
@@ -78,7 +64,7 @@ def test_every_third_party_package_comes_with_its_licence() -> None:
     assert all((folder / "LICENSE").is_file() for folder in packages)
 
 
-def test_browsers_keep_versioned_files_and_ask_again_for_ours(client: Client) -> None:
+def test_browsers_keep_versioned_files_and_ask_again_for_ours(client: httpx.Client) -> None:
     ours = client.get("/static/page.css")
     assert ours.headers["Cache-Control"] == "no-cache"
     assert client.get("/static/page.css", headers={"If-None-Match": ours.headers["ETag"]}).status_code == 304
@@ -88,5 +74,5 @@ def test_browsers_keep_versioned_files_and_ask_again_for_ours(client: Client) ->
 @pytest.mark.parametrize(
     "path", ["../app.py", "..%2fapp.py", "%2e%2e/bundle_schema.py", "nothing.js", "js", "", "/etc/passwd"]
 )
-def test_nothing_but_the_static_files_is_served(client: Client, path: str) -> None:
+def test_nothing_but_the_static_files_is_served(client: httpx.Client, path: str) -> None:
     assert client.get(f"/static/{path}").status_code == 404

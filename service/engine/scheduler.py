@@ -1,12 +1,12 @@
-"""Who runs next, with whom: the queue between requests and run slots.
+"""The queue between requests and run slots: it decides which tickets run next, and which run together.
 
-A slot that is free takes whatever waits at once, up to the graph's best batch size: there is no
-delay to tune, an idle server adds none and a busy one forms batches by being busy. Predictions go
-before diagnostics, and both before what runs in the background; among equals the graph that has had
-the least run time goes first. While predictions keep coming, one slot is kept free of diagnostics for
-the next. What would be late is refused on arrival, what is given up leaves the queue at once.
+A free slot takes whatever waits at once, up to the graph's best batch size. There is no delay to tune: an idle server
+adds none, and a busy one forms batches by being busy. Predictions go before diagnostics, and both before what runs in
+the background; among equals the graph with the least run time so far goes first. While predictions keep coming, one
+slot is kept free of diagnostics for the next one. A request that would be late is refused on arrival, and one that is
+given up leaves the queue at once.
 
-`submit`, `wake` and `forget` are for the event loop's thread, `take` and `finish` for the slots'.
+`submit`, `wake` and `forget` are for the event loop's thread, `take` and `finish` for the slots' threads.
 """
 
 from __future__ import annotations
@@ -14,119 +14,27 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
 
 from service.bundles.registry import ServedGraph
-from service.contract.runtime import RunHandle
-from service.errors import QueueFull, TooBusy
-
-Array = NDArray[Any]
-Outcome = dict[str, Array] | Exception
-"""What a graph gave for the images of one ticket, or why it gave nothing."""
+from service.engine.tickets import Batch, Ticket
+from service.errors import RETRY_AFTER, QueueFull, TooBusy
 
 LONGEST_DIAGNOSTICS_WAIT = 1.0
-"""Seconds after which a diagnosis has a turn although predictions never cease."""
+"""Seconds after which a diagnosis gets a turn even while predictions keep coming."""
 
 KEPT_FREE = 1.0
-"""Seconds after a prediction in which the last slot that is free of diagnostics stays so."""
+"""For this many seconds after a prediction, one slot is kept free of diagnostics."""
 
 MARGIN = 1.5
-"""Predicted waits are multiplied by it: who is accepted should be in time.
+"""Factor on predicted waits, so that accepted requests meet their deadline.
 
-It costs no throughput, since the queue of an overloaded service stays as good as full.
+It costs no throughput, since the queue of an overloaded service stays nearly full.
 """
 
 
-class Ticket:
-    """Images of one request that run together on one graph.
-
-    `images` is a tuple of encoded files (decoded by the slot), uint8 pixels [n, h, w, c] or the
-    float32 tensor itself; `labels` int64 [n], −1 for the predicted class.
-    """
-
-    __slots__ = (
-        "answer", "background", "batch", "cost", "count", "decoded", "finished", "forget", "graph", "images",
-        "labels", "outcome", "settled", "submitted", "taken",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        graph: ServedGraph,
-        images: tuple[bytes, ...] | Array,
-        labels: NDArray[np.int64] | None,
-        answer: Callable[[Ticket, Outcome], None],
-        *,
-        background: bool = False,
-    ) -> None:
-        """`answer` is called once, on the event loop's thread, and must not raise."""
-        self.graph = graph
-        self.background = background
-        self.images: tuple[bytes, ...] | Array | None = images
-        self.labels = labels
-        self.count = len(images)
-        self.answer = answer
-        self.cost = self.count * graph.seconds_per_image
-        self.submitted = self.taken = self.decoded = self.finished = 0.0
-        self.batch: Batch | None = None
-        self.outcome: Outcome | None = None
-        self.settled = False
-        """Whether it has been answered; if its run is not over, nobody waits for it any more."""
-        self.forget: Callable[[Ticket], None] = lambda ticket: None
-
-    def abandon(self, error: Exception) -> None:
-        """Nobody waits any more: leaves the queue, or stops the run if nobody else waits for it either."""
-        waited_for, self.settled = not self.settled, True
-        self.forget(self)
-        if self.batch is not None:
-            self.batch.stop_if_deserted()
-        if waited_for:
-            self.answer(self, error)
-
-    def deliver(self) -> None:
-        """Answers with the outcome of the run, if there is one and somebody waits for it."""
-        if self.outcome is not None and not self.settled:
-            self.settled = True
-            self.answer(self, self.outcome)
-
-
-class Batch:
-    """Tickets of one graph that run at once."""
-
-    __slots__ = ("began", "count", "expected_end", "graph", "handle", "ran", "tickets")
-
-    def __init__(self, graph: ServedGraph, tickets: list[Ticket], now: float) -> None:
-        self.graph = graph
-        self.tickets = tickets
-        self.count = sum([ticket.count for ticket in tickets])
-        self.ran = 0
-        """Images that came as far as the graph: decodable, and still waited for."""
-        self.handle = RunHandle()
-        self.began = now
-        self.expected_end = now + self.count * graph.seconds_per_image
-        for ticket in tickets:
-            ticket.batch = self
-            ticket.taken = now
-
-    def expected_rest(self, now: float) -> float:
-        """Seconds until the run is through; one that is overdue is expected to take a quarter longer yet."""
-        return max(self.expected_end - now, 0.25 * (now - self.began))
-
-    def stop_if_deserted(self) -> None:
-        if all(ticket.settled for ticket in self.tickets):
-            self.handle.stop()
-
-    def deliver(self) -> None:
-        tickets, self.tickets = self.tickets, []  # no cycle is left to the garbage collector
-        for ticket in tickets:
-            ticket.deliver()
-
-
 class Lane:
-    """What waits for one graph, in the background or not, and how much run time it has had."""
+    """Tickets that wait for one graph, in the background or not, and the run time it has had."""
 
     __slots__ = ("background", "graph", "served", "tickets", "waiting")
 
@@ -146,9 +54,9 @@ class Scheduler:
         self.max_images = max_images
         self.waiting_images = 0
         self._backlog = {False: 0.0, True: 0.0}
-        """Seconds of run time that wait, for predictions (False) and diagnostics (True)."""
+        """Seconds of run time in the queue, for predictions (False) and diagnostics (True)."""
         self._lanes: dict[tuple[ServedGraph, bool], Lane] = {}
-        """By graph, and whether in the background."""
+        """Lanes by graph and by `background`."""
         self._running: set[Batch] = set()
         self._idle_slots = 0
         self._last_prediction = float("-inf")
@@ -156,10 +64,10 @@ class Scheduler:
         self._changed = threading.Condition(threading.Lock())
 
     def submit(self, tickets: Sequence[Ticket], deadline: float | None) -> None:
-        """Queues all `tickets` (of one graph), or none; call `wake` when nothing more comes at this moment.
+        """Queue all `tickets` (of one graph), or none. Call `wake` once everything that arrived together is queued.
 
         Raises:
-            QueueFull: there are too many images waiting; in the background, any at all, or no slot is free.
+            QueueFull: too many images are waiting; for the background, if any waits or no slot is free.
             TooBusy: they would be answered after `deadline` (monotonic clock).
         """
         graph = tickets[0].graph
@@ -167,7 +75,7 @@ class Scheduler:
         with self._changed:
             now = time.monotonic()
             if tickets[0].background and not self._is_idle():
-                raise QueueFull("The service is busy.", retry_after=1.0)
+                raise QueueFull("The service is busy.", retry_after=RETRY_AFTER)
             if self.waiting_images + images > self.max_images:
                 raise QueueFull(
                     f"{self.waiting_images} images are waiting; the limit is {self.max_images}.",
@@ -185,13 +93,13 @@ class Scheduler:
                 self._count(lane, ticket, +1)
 
     def wake(self) -> None:
-        """Lets idle slots look at the queue."""
+        """Let idle slots look at the queue."""
         with self._changed:
             if self.waiting_images and self._idle_slots:
                 self._changed.notify(min(self._idle_slots, self.waiting_images))
 
     def take(self) -> Batch | None:
-        """The next batch, waited for; None once the scheduler is closed and empty."""
+        """Wait for the next batch and return it; None once the scheduler is closed and empty."""
         with self._changed:
             while True:
                 batch = self._next_batch()
@@ -204,14 +112,14 @@ class Scheduler:
                 self._idle_slots -= 1
 
     def take_only(self, ticket: Ticket) -> Batch | None:
-        """`ticket` as a batch if it is alone in the whole service, for a run without any hand-over."""
+        """Return `ticket` as a batch if it is alone in the whole service, so that it can run without a hand-over."""
         with self._changed:
             if self._running or self.waiting_images != ticket.count:
                 return None
             return self._next_batch()
 
     def finish(self, batch: Batch) -> None:
-        """The slot is free again; what the run took adjusts the estimates."""
+        """Free the slot, and adjust the estimates by the time that the run took."""
         with self._changed:
             self._running.discard(batch)
             seconds = time.monotonic() - batch.began
@@ -226,7 +134,7 @@ class Scheduler:
                 self._changed.notify()  # a slot that was kept free may not have to be any more
 
     def forget(self, ticket: Ticket) -> None:
-        """Takes a ticket out of the queue, if it is still there."""
+        """Take a ticket out of the queue, if it is still there."""
         with self._changed:
             lane = self._lane_of(ticket)
             if ticket.batch is None and lane is not None and ticket in lane.tickets:
@@ -235,7 +143,7 @@ class Scheduler:
                 self._count(lane, ticket, -1)
 
     def close(self) -> None:
-        """Lets the slots end once the queue is empty."""
+        """Let the slots end once the queue is empty."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -246,12 +154,12 @@ class Scheduler:
 
     @property
     def idle(self) -> bool:
-        """Whether a slot is free and nothing waits for it."""
+        """True if a slot is free and nothing waits for it."""
         with self._changed:
             return self._is_idle()
 
     def expected_wait(self, diagnostic: bool) -> float:
-        """Seconds until a new request of that kind would begin to run."""
+        """Return the seconds until a new request of that kind would begin to run."""
         with self._changed:
             return self._wait_before(diagnostic, time.monotonic())
 
@@ -276,7 +184,7 @@ class Scheduler:
             self._backlog = {False: 0.0, True: 0.0}  # no drift of rounding
 
     def _slots_for(self, diagnostic: bool, now: float) -> int:
-        """How many slots may run such graphs at a time."""
+        """Return how many slots may run such graphs at a time."""
         predictions_come = now - self._last_prediction < KEPT_FREE
         return max(1, self.slots - 1) if diagnostic and predictions_come else self.slots
 
@@ -331,7 +239,7 @@ class Scheduler:
         return not self._diagnosing and now - lane.tickets[0].submitted > LONGEST_DIAGNOSTICS_WAIT
 
     def _draw(self, lane: Lane) -> list[Ticket]:
-        """Tickets from the head, up to the best batch, leaving its part to every other idle slot."""
+        """Take tickets from the head, up to the best batch, and leave a share to every other idle slot."""
         share = -(-lane.waiting // (self._idle_slots + 1)) if self._idle_slots else lane.waiting
         limit = min(lane.graph.best_batch, share)
         drawn: list[Ticket] = []

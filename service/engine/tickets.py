@@ -1,0 +1,163 @@
+"""Units of work: a job of one request, its tickets, and batches of tickets that run together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.bundles.registry import ServedGraph
+from service.contract.arrays import Array
+from service.contract.runtime import RunHandle
+from service.engine.request_context import RequestContext
+from service.errors import InternalError
+
+Outcome = dict[str, Array] | Exception
+"""The outputs of a graph by name, or the reason why there are none."""
+
+
+class Job:
+    """All images that one request has run on one graph, in as few tickets as the graph allows."""
+
+    __slots__ = ("_on_outcome", "_request", "_unsettled", "tickets")
+
+    def __init__(
+        self,
+        graph: ServedGraph,
+        images: tuple[bytes, ...] | Array,
+        labels: NDArray[np.int64] | None,
+        on_outcome: Callable[[Outcome], None],
+        request: RequestContext,
+    ) -> None:
+        """`on_outcome` is called once, on the event loop's thread, and must not raise."""
+        self._on_outcome = on_outcome
+        self._request = request
+        count = max(1, len(images))
+        size = count if graph.exclusive else graph.best_batch
+        self.tickets: list[Ticket] = []
+        for start in range(0, count, size):
+            part = slice(start, start + size)
+            labels_of_part = None if labels is None else labels[part]
+            ticket = Ticket(graph, images[part], labels_of_part, self._settle, background=request.background)
+            self.tickets.append(ticket)
+        self._unsettled = len(self.tickets)
+
+    def abandon(self, error: Exception) -> None:
+        """Give up all tickets; the outcome is `error`."""
+        if self.tickets:
+            self._end(error)
+
+    def _settle(self, _: Ticket, outcome: Outcome) -> None:
+        self._unsettled -= 1
+        if not self.tickets:
+            return  # another one failed before
+        if isinstance(outcome, Exception):
+            self._end(outcome)
+        elif not self._unsettled:
+            self._end(outcome if len(self.tickets) == 1 else _joined(self.tickets))
+
+    def _end(self, outcome: Outcome) -> None:
+        tickets, self.tickets = self.tickets, []  # no cycle is left to the garbage collector
+        self._request.remove(self)
+        for ticket in tickets:
+            if not ticket.settled:
+                ticket.abandon(InternalError("The rest of the request failed."))
+        # Contiguous stages since the submission: queued until the first ticket was taken, then decoding, then running.
+        request, first, last = self._request, tickets[0], tickets[-1]
+        if first.taken:
+            request.account("queue", first.taken)
+        if first.decoded:
+            request.account("decode", first.decoded)
+            request.account("run", max(last.finished, first.decoded))
+        request.account("queue")
+        self._on_outcome(outcome)
+
+
+def _joined(tickets: Sequence[Ticket]) -> dict[str, Array]:
+    parts = [ticket.outcome for ticket in tickets if isinstance(ticket.outcome, dict)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+class Ticket:
+    """Images of one request that run together on one graph.
+
+    `images` is a tuple of encoded files (decoded by the slot), uint8 pixels [n, h, w, c], or the float32 tensor
+    itself; `labels` is int64 [n], −1 for the predicted class.
+    """
+
+    __slots__ = (
+        "background", "batch", "cost", "count", "decoded", "finished", "forget", "graph", "images",
+        "labels", "on_outcome", "outcome", "settled", "submitted", "taken",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        graph: ServedGraph,
+        images: tuple[bytes, ...] | Array,
+        labels: NDArray[np.int64] | None,
+        on_outcome: Callable[[Ticket, Outcome], None],
+        *,
+        background: bool = False,
+    ) -> None:
+        """`on_outcome` is called once, on the event loop's thread, and must not raise."""
+        self.graph = graph
+        self.background = background
+        self.images: tuple[bytes, ...] | Array | None = images
+        self.labels = labels
+        self.count = len(images)
+        self.on_outcome = on_outcome
+        self.cost = self.count * graph.seconds_per_image
+        self.submitted = self.taken = self.decoded = self.finished = 0.0
+        self.batch: Batch | None = None
+        self.outcome: Outcome | None = None
+        self.settled = False
+        """True once the outcome was handed over; a run that is not over has nobody waiting for it then."""
+        self.forget: Callable[[Ticket], None] = lambda ticket: None
+
+    def abandon(self, error: Exception) -> None:
+        """Leave the queue, or stop the run if nobody else waits for it; the outcome is `error`."""
+        waited_for, self.settled = not self.settled, True
+        self.forget(self)
+        if self.batch is not None:
+            self.batch.stop_if_deserted()
+        if waited_for:
+            self.on_outcome(self, error)
+
+    def deliver(self) -> None:
+        """Hand over the outcome of the run, if there is one and somebody waits for it."""
+        if self.outcome is not None and not self.settled:
+            self.settled = True
+            self.on_outcome(self, self.outcome)
+
+
+class Batch:
+    """Tickets of one graph that run together."""
+
+    __slots__ = ("began", "count", "expected_end", "graph", "handle", "ran", "tickets")
+
+    def __init__(self, graph: ServedGraph, tickets: list[Ticket], now: float) -> None:
+        self.graph = graph
+        self.tickets = tickets
+        self.count = sum([ticket.count for ticket in tickets])
+        self.ran = 0
+        """Number of images that reached the graph: decodable, and still waited for."""
+        self.handle = RunHandle()
+        self.began = now
+        self.expected_end = now + self.count * graph.seconds_per_image
+        for ticket in tickets:
+            ticket.batch = self
+            ticket.taken = now
+
+    def expected_rest(self, now: float) -> float:
+        """Return the seconds until the run ends; an overdue one is expected to take a quarter longer."""
+        return max(self.expected_end - now, 0.25 * (now - self.began))
+
+    def stop_if_deserted(self) -> None:
+        if all(ticket.settled for ticket in self.tickets):
+            self.handle.stop()
+
+    def deliver(self) -> None:
+        tickets, self.tickets = self.tickets, []  # no cycle is left to the garbage collector
+        for ticket in tickets:
+            ticket.deliver()

@@ -1,0 +1,46 @@
+"""The parts of one running service, in one object that every call carries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from service.bundles.loading import Loader
+from service.bundles.registry import Registry
+from service.contract.runtime import Runtime
+from service.engine.decoding import DecodePool
+from service.engine.engine import Engine
+from service.engine.ledger import Ledger
+from service.http.calls.access import Access
+from service.http.calls.addresses import Addresses
+from service.http.calls.deadlines import Deadlines
+from service.http.calls.lifecycle import Lifecycle
+from service.http.requests.bodies import BodyReader
+from service.machine.connections import Connections
+from service.monitoring.sampling import Sampler
+from service.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """Made by `create_app`; nothing in it is replaced while the service runs."""
+
+    settings: Settings
+    lifecycle: Lifecycle
+    registry: Registry
+    loader: Loader
+    runtime: Runtime
+    engine: Engine
+    decode_pool: DecodePool
+    sampler: Sampler
+    ledger: Ledger
+    metrics: CollectorRegistry
+    connections: Connections
+    addresses: Addresses
+    access: Access
+    bodies: BodyReader
+    deadlines: Deadlines
+    openapi_document: Callable[[], dict[str, Any]]

@@ -1,0 +1,112 @@
+"""Options of the diagnostics endpoints: their part of the OpenAPI document, and functions that read them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, Final
+
+import numpy as np
+
+from service.diagnostics import features, shattering
+from service.diagnostics.verdicts.verdict import Thresholds
+from service.errors import InvalidParameter
+from service.http.answers.openapi import PICTURE, SEVERAL_MODELS, TWO_MODELS, image_request, numeric_option
+from service.http.requests.submission import Submission
+
+LABELLED: Final = {"images": [{"data": PICTURE, "label": 0}]}
+"""A JSON body for examples; every model has a class 0."""
+
+THRESHOLDS: Final = {
+    one.name: numeric_option(
+        f"a threshold of the verdict: {one.metadata['meaning']}; source: {one.metadata['source']}",
+        default=one.default,
+        exclusiveMinimum=0,
+    )
+    for one in fields(Thresholds)
+}
+POINTS: Final = numeric_option(
+    "points on the path",
+    type="integer",
+    default=shattering.POINTS,
+    minimum=shattering.LEAST_POINTS,
+    maximum=shattering.MOST_POINTS,
+)
+SHATTERED: Final = numeric_option(
+    f"spectral exponent below which the gradient is shattered; source: {shattering.SOURCE}",
+    default=shattering.SHATTERED,
+)
+CHANNELS: Final = numeric_option(
+    "pictures per layer",
+    type="integer",
+    default=features.CHANNELS,
+    minimum=1,
+    maximum=features.MOST_CHANNELS,
+)
+
+GRADIENTS: Final = image_request("label", "include", "format", thresholds=True, example=LABELLED, **THRESHOLDS)
+COMPARISON: Final = image_request(
+    *("label", "include", "format"),
+    thresholds=True,
+    example={**LABELLED, "model": TWO_MODELS},
+    model=SEVERAL_MODELS,
+    **THRESHOLDS,
+)
+SHATTERING: Final = image_request("label", "format", example=LABELLED, points=POINTS, shattered=SHATTERED)
+SCORES: Final = image_request("label", "format", example=LABELLED)
+FEATURES: Final = image_request("label", "format", example=LABELLED, channels=CHANNELS)
+
+
+def read_thresholds(submission: Submission) -> Thresholds:
+    """Return the verdict's thresholds, from `thresholds` in a JSON body, or each by its name in body or query.
+
+    Raises:
+        InvalidParameter: one is unknown, or not a positive number.
+    """
+    given = submission.option("thresholds", {})
+    if not isinstance(given, dict):
+        raise InvalidParameter("`thresholds` must be an object of numbers.")
+    named = {field.name: submission.option(field.name) for field in fields(Thresholds)}
+    merged = {**given, **{name: value for name, value in named.items() if value is not None}}
+    try:
+        return Thresholds().overridden({str(name): _as_number(value) for name, value in merged.items()})
+    except (TypeError, ValueError) as error:
+        raise InvalidParameter(str(error)[:200]) from None
+
+
+def read_integer(submission: Submission, name: str, default: int, least: int, most: int) -> int:
+    """Return an option that is a whole number from `least` to `most`.
+
+    Raises:
+        InvalidParameter: another value.
+    """
+    value = read_number(submission, name, default)
+    if value != int(value) or not least <= value <= most:
+        raise InvalidParameter(f"`{name}` must be a whole number from {least} to {most}.")
+    return int(value)
+
+
+def read_number(submission: Submission, name: str, default: float) -> float:
+    """Return an option that is a finite number.
+
+    Raises:
+        InvalidParameter: another value.
+    """
+    given = submission.option(name, default)
+    try:
+        value = _as_number(given)
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not np.isfinite(value):
+        raise InvalidParameter(f"`{name}` must be a number, not {str(given)[:40]!r}.")
+    return value
+
+
+def _as_number(value: Any) -> float:
+    """Return a JSON number, or the number that a query or form spells.
+
+    Raises:
+        TypeError, ValueError: another value.
+    """
+    if isinstance(value, bool):
+        raise TypeError("true and false are not numbers")
+    return float(value)
