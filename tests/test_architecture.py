@@ -76,6 +76,7 @@ FORBIDDEN = {
     "export": {"bench", "tests"},
     "export/graph": {"torch", "models"},
     "export/tracing": {"torch", "models"},
+    "export/standard": {"torch", "models"},
     "export/gradient": {"torch", "models"},
     "export/importing": {"torch", "models"},
     "service": {"torch", "onnx", "models", "export", "bench", "tests"},

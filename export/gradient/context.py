@@ -21,7 +21,7 @@ from export.graph.names import INPUT, LOGITS
 
 
 class Build:
-    """The forward graph, an emitter into it, and the backward walk, which is emitted when it is first asked for."""
+    """The forward graph with its backward pass, and an emitter behind them for what the outputs need."""
 
     def __init__(self, prepared: Prepared, wanted: Collection[str]) -> None:
         self.prepared = prepared
