@@ -28,6 +28,8 @@ class Build:
         self.wanted = wanted
         self.g = prepared.emitted.fork()
         self.graph: Graph = self.g.graph
+        # `rewrite` has put stored weights in place of those that the backward pass was emitted with.
+        self.graph.constants |= prepared.graph.constants
         self.inputs = [INPUT]
 
     @property
