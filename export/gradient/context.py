@@ -21,13 +21,15 @@ from export.graph.names import INPUT, LOGITS
 
 
 class Build:
-    """The forward graph, an emitter into it, and the backward walk, which is emitted when it is first asked for."""
+    """The forward graph with its backward pass, and an emitter behind them for what the outputs need."""
 
     def __init__(self, prepared: Prepared, wanted: Collection[str]) -> None:
         self.prepared = prepared
         self.wanted = wanted
         self.g = prepared.emitted.fork()
         self.graph: Graph = self.g.graph
+        # `rewrite` has put stored weights in place of those that the backward pass was emitted with.
+        self.graph.constants |= prepared.graph.constants
         self.inputs = [INPUT]
 
     @property

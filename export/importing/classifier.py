@@ -63,12 +63,15 @@ def import_classifier(path: Path, options: ImportOptions) -> ImportedModel:
 
 
 def _imported(path: Path, options: ImportOptions) -> ImportedModel:
+    # The file as it is: `file` is what its own answer is asked of later.
     model = read_model(path)
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
     output = chosen_output(model, options.output)
     require_computed(model, output)
     model, training_notes = cleaned(model, contract=False)
     file = with_open_sizes(keep_only(model, output))
+
+    # Plain terms: one opset, float32, weights under their names, an image as input.
     unrounded = without_rounding(file, output)
     model, dequantized = with_float_weights(unrounded.model)
     model = weights_as_initializers(standardize(name_weights(model), output))
@@ -77,11 +80,15 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     model, spec = image.model, image.spec
     notes = [f"imported from {path.name}" + (f", written by {producer}" if producer else "")]
     notes += [*training_notes, *image.notes, *dequantized, *unrounded.notes, *folded_normalization(file)]
+
+    # A batch that any number of samples fits.
     batch = baked_batch(model)
     if batch is not None:
         baked, model = model, free_batch(model, batch)
         require_same_answers(baked, model, batch)
         notes.append(f"the file was exported for batches of {batch}; the batch axis was made free")
+
+    # Both ends: what the scores mean decides which tensor is `logits`.
     graph = _folded(model, spec, options.labels)
     images = probes(spec, bytes_only=image.integers)
     added = Appended(model)

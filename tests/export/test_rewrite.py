@@ -10,7 +10,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from export.gradient import prepare
+from export.gradient import differentiate, prepare
 from export.trained.forward import RunError, constants_of, forward_graph
 from export.trained.rewrite import rebuilt, restore_stored_weights
 from export.writing.bundle import read_bundle
@@ -32,6 +32,9 @@ def test_a_shipped_network_is_rebuilt_with_its_weights_to_the_bit(name: str) -> 
     restore_stored_weights(ready, weights)
     for layer in ready.weighted:
         np.testing.assert_array_equal(ready.graph.constants[layer.operand], weights[layer.operand])
+    written = {tensor.name: tensor for tensor in differentiate(ready, "activation_norms").graph.initializer}
+    for layer in ready.weighted:
+        np.testing.assert_array_equal(numpy_helper.to_array(written[layer.operand]), weights[layer.operand])
     assert [layer.name for layer in ready.layers] == [layer.name for layer in bundle.layers]
 
 
