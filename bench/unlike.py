@@ -1,4 +1,4 @@
-"""What `sample_gradients` notices: live images of several kinds, through the gauges → docs/monitoring.md.
+"""The alerts that `sample_gradients` raises for live images of several kinds → docs/monitoring.md.
 
 It needs no data set, but the photographs of `service/static/samples`, which no network was trained on, and what is
 made of them here. It takes seconds.
@@ -58,7 +58,7 @@ def watched(model: OfflineModel, pixels: Pixels) -> LiveGradients:
     return live
 
 
-def row(name: str, kind: str, live: LiveGradients) -> tuple[str, ...]:
+def row(name: str, kind: str, live: LiveGradients) -> str:
     """Return the figures of one kind of images, and the alerts that they would fire."""
     outside = [layer.baseline.outside_share for layer in live.layers() if layer.baseline is not None]
     layers = float(np.mean([share > LAYER_SHARE for share in outside]))
@@ -72,7 +72,7 @@ def row(name: str, kind: str, live: LiveGradients) -> tuple[str, ...]:
         if fires
     ]
     shown = "–" if distance is None else f"{distance:.2f}"
-    return name, kind, shown, f"{layers:.0%}", ", ".join(fired) or "none"
+    return f"{name} | {kind} | {shown} | {layers:.0%} | {', '.join(fired) or 'none'}"
 
 
 def photographs_in(folder: Path, height: int, width: int) -> Pixels:
@@ -94,14 +94,14 @@ def main(arguments: Sequence[str]) -> int:
         spec = model.bundle.input
         for kind, pixels in kinds(photographs_in(options.images, spec.height, spec.width)):
             rows.append(row(name, kind, watched(model, pixels)))
-            print(*rows[-1], sep="  ", flush=True)
+            print(rows[-1], flush=True)
     rule = f"*unlike itself* when in over {MODEL_SHARE:.0%} of the layers over {LAYER_SHARE:.0%} of the images"
     introduction = (
         f"Made by `{' '.join([COMMAND, *arguments])}`. *Unfamiliar images* fires above a distance of {UNFAMILIAR},\n"
         f"{rule} are outside their range."
     )
-    header = ("model", "live images", "distance", "layers outside", "alerts")
-    publish(options, COMMAND, introduction + "\n\n" + table(header, rows))
+    figures = table("model | live images | distance | layers outside | alerts", rows)
+    publish(options, COMMAND, f"{introduction}\n\n{figures}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""From what depth an untrained plain network with BatchNorm explodes and shatters → its section of docs/verdicts.md.
+"""The depth from which an untrained network with BatchNorm explodes and shatters → its section of docs/verdicts.md.
 
 Minutes on two cores; `--depths 8 20 --seeds 1` is a short form.
 """
@@ -35,7 +35,7 @@ IMAGES = 24
 
 @dataclass(frozen=True)
 class Measured:
-    """One network: how its gradient grows over depth, and what the verdicts say of it."""
+    """One network: how its gradient grows over depth, and its verdicts."""
 
     first_over_last: float
     """Gradient of the first layers over that of the last."""
@@ -80,14 +80,14 @@ def evidence_of(found: Diagnosis) -> Evidence:
     )
 
 
-def row(family: str, depth: int, measured: Sequence[Measured]) -> tuple[str, ...]:
+def row(family: str, depth: int, measured: Sequence[Measured]) -> str:
     """Return the figures of the seeds of one depth, as intervals."""
 
     def interval(values: Sequence[float], digits: str) -> str:
         low, high = (format(value, digits) for value in (min(values), max(values)))
         return low if low == high else f"{low} to {high}"
 
-    return (
+    cells = (
         f"{family} {depth}",
         interval([one.first_over_last for one in measured], ".3g"),
         interval([one.per_layer for one in measured], ".2f"),
@@ -95,6 +95,7 @@ def row(family: str, depth: int, measured: Sequence[Measured]) -> tuple[str, ...
         interval([one.exponent for one in measured], ".2f"),
         counted(one.shattering for one in measured),
     )
+    return " | ".join(cells)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -111,10 +112,10 @@ def main(arguments: Sequence[str]) -> int:
     for family in options.families:
         for depth in options.depths:
             rows.append(row(family, depth, [measure(family, depth, seed, images) for seed in range(options.seeds)]))
-            print(*rows[-1], sep="  ", flush=True)
+            print(rows[-1], flush=True)
     introduction = f"Made by `{' '.join([COMMAND, *arguments])}`: {options.seeds} untrained networks of each depth."
-    header = ("network with BatchNorm", "first layers over last", "per layer", "verdict")
-    publish(options, COMMAND, introduction + "\n\n" + table((*header, "spectral exponent", "shattering"), rows))
+    header = "network with BatchNorm | first layers over last | per layer | verdict | spectral exponent | shattering"
+    publish(options, COMMAND, f"{introduction}\n\n{table(header, rows)}")
     return 0
 
 

@@ -46,7 +46,7 @@ def _record(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from export.verification.recheck import recheck, table
+    from export.verification.recheck import in_lines, recheck
 
     if options.run:
         from export.trained.export_run import verify_run
@@ -54,7 +54,7 @@ def _verify(options: argparse.Namespace) -> int:
         checks = verify_run(options.run, options.bundle)
     else:
         checks = recheck(options.bundle)
-    print(table(checks))
+    print(in_lines(checks))
     return 0 if all(check.difference <= check.bound for check in checks) else 1
 
 

@@ -25,10 +25,10 @@ from service.http.routes.openapi_document import OpenApiDocument, operation_id
 from service.machine.connections import Connections
 from service.machine.cpu_limit import available_cpus, decode_threads, run_threads
 from service.machine.descriptors import limit, most_connections
-from service.machine.memory_limit import memory_limit, within_memory
+from service.machine.memory_limit import memory_limit
 from service.monitoring.metrics import metrics_registry
 from service.monitoring.sampling import Sampler
-from service.settings import Settings
+from service.settings import Settings, within_memory
 
 ROUTERS: tuple[APIRouter, ...] = (
     predict.router,

@@ -17,7 +17,7 @@ from typing import Any, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
-from service.images.limits import MAX_PIXELS, MAX_PIXELS_COPIED, MAX_SIDE
+from service.images.limits import DECODING_BYTES, MAX_PIXELS, MAX_PIXELS_COPIED, MAX_SIDE
 
 PREFIX = "CONTRAFLOW_"
 
@@ -164,6 +164,20 @@ class Settings(BaseModel):
         if len(set(value)) != len(value):
             raise ValueError("a key is given twice")
         return value
+
+
+def within_memory(settings: Settings, limit: int | None) -> Settings:
+    """Lower the settings to what a container of `limit` bytes can hold at a time; None is no limit.
+
+    A container that exceeds its limit is killed with everything in flight, so what an overload can pile up is kept
+    well below it: bodies get a fifth of the limit, and images being decoded a half. The rest is for the process
+    itself, its weights and its runs.
+    """
+    if limit is None:
+        return settings
+    bodies = min(settings.max_body_bytes_in_flight, max(limit // 5, settings.max_body_bytes))
+    pixels = min(settings.max_decoding_pixels, limit // 2 // DECODING_BYTES)
+    return settings.model_copy(update={"max_body_bytes_in_flight": bodies, "max_decoding_pixels": max(1, pixels)})
 
 
 def read_settings(environment: Mapping[str, str], arguments: Sequence[str] = ()) -> tuple[Settings, list[str]]:

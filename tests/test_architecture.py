@@ -1,45 +1,197 @@
-"""The invariants of ARCHITECTURE.md that a machine can check: who imports whom, and that rules have cases."""
+"""The architecture, as ARCHITECTURE.md draws it: rooms on floors, imports that run downwards, and no circle.
+
+A room is a folder or a file directly inside a folder of code. Each room stands on a floor, and imports
+only from lower floors of its own folder. What is not in the tables below fails.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 
+FLOORS: dict[str, tuple[frozenset[str], ...]] = {}
+"""For a folder of code: its rooms by floor, the lowest first."""
+
+
+def floors(*lowest_first: str) -> tuple[frozenset[str], ...]:
+    return tuple(frozenset(rooms.split()) for rooms in lowest_first)
+
+
+FLOORS["service"] = floors(
+    "machine output",
+    "contract",
+    "errors images",
+    "bundles settings",
+    "diagnostics engine",
+    "monitoring offline",
+    "http",
+    "app",
+    "__main__",
+)
+FLOORS["service/diagnostics"] = floors(
+    "schemas",
+    "drawing verdicts",
+    "baseline compare noise pictures shattering",
+    "features gradients",
+    "measurement scores",
+)
+FLOORS["service/http"] = floors(
+    "answers", "requests", "calls", "open_inference", "routes", "connection", "starting", "server"
+)
+FLOORS["export"] = floors(
+    "graph",
+    "tracing writing running",
+    "standard statistics",
+    "gradient",
+    "importing verification",
+    "trained coverage phenomena",
+    "bundle_table",
+    "__main__",
+)
+FLOORS["export/gradient"] = floors(
+    "rules",
+    "layout norms",
+    "shared",
+    "backward simplify",
+    "prepare",
+    "context",
+    "outputs",
+    "forward_outputs norm_outputs",
+    "build",
+)
+FLOORS["export/importing"] = floors("flags", "file answer weights", "classifier", "command")
+FLOORS["models"] = floors("networks", "training", "phenomena", "__main__")
+
 FORBIDDEN = {
-    "models": {"export", "service"},
+    "models": {"export", "service", "bench", "tests"},
+    "export": {"bench", "tests"},
     "export/graph": {"torch", "models"},
     "export/tracing": {"torch", "models"},
     "export/standard": {"torch", "models"},
     "export/gradient": {"torch", "models"},
     "export/importing": {"torch", "models"},
-    "service": {"torch", "onnx", "models", "export"},
+    "export/running": {"torch", "models"},
+    "export/writing": {"torch", "models"},
+    "service": {"torch", "onnx", "models", "export", "bench", "tests"},
 }
-SHARED_WITH_EXPORT = ("service/contract", "service/images", "service/output")
+"""Packages that a folder never imports."""
+
+SHARED_WITH_EXPORT = ("service.contract", "service.images", "service.output")
+"""The rooms of the service on which `export` stands, so that both sides share one definition."""
+
+MOST_FILES = 13
+"""A folder that holds more files of code is two rooms."""
 
 
-def imports(file: Path) -> set[str]:
+def module_of(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@cache
+def sources(folder: str) -> tuple[Path, ...]:
+    return tuple(sorted((ROOT / folder).rglob("*.py")))
+
+
+@cache
+def imports(file: Path) -> frozenset[str]:
     """Full names of the modules that a file imports, inside functions too."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module)
-    return found
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert not node.level, f"{file}: imports are absolute"
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                path = ROOT / name.replace(".", "/")
+                found.add(name if path.with_suffix(".py").is_file() or path.is_dir() else node.module)
+    return frozenset(found)
 
 
-def sources(folder: str) -> list[Path]:
-    return sorted((ROOT / folder).rglob("*.py"))
+def rooms_of(folder: str) -> set[str]:
+    """Names of the folders and files directly inside a folder that hold code."""
+    inside = (ROOT / folder).iterdir()
+    return {
+        path.stem
+        for path in inside
+        if (path.suffix == ".py" and path.stem != "__init__") or (path.is_dir() and any(path.rglob("*.py")))
+    }
+
+
+def arrows(folder: str) -> Iterator[tuple[Path, str, str]]:
+    """Every import from one room of a folder into another: the file, its room, the room it imports."""
+    package = folder.replace("/", ".") + "."
+    for file in sources(folder):
+        room = file.relative_to(ROOT / folder).parts[0].removesuffix(".py")
+        for name in imports(file):
+            if name.startswith(package):
+                imported = name.removeprefix(package).split(".")[0]
+                if imported != room:
+                    yield file, room, imported
+
+
+@pytest.mark.parametrize("folder", FLOORS)
+def test_every_room_stands_on_one_floor(folder: str) -> None:
+    listed = [room for floor in FLOORS[folder] for room in floor]
+    assert sorted(listed) == sorted(rooms_of(folder))
+
+
+@pytest.mark.parametrize("folder", FLOORS)
+def test_imports_run_downwards(folder: str) -> None:
+    height = {room: floor for floor, rooms in enumerate(FLOORS[folder]) for room in rooms}
+    upward = {
+        f"{file.relative_to(ROOT)} imports from {imported}"
+        for file, room, imported in arrows(folder)
+        if room != "__init__" and height[imported] >= height[room]
+    }
+    assert not upward
+
+
+@pytest.mark.parametrize("folder", ["service", "service/http", "export"])
+def test_the_document_shows_the_same_floors(folder: str) -> None:
+    _, _, table = (ROOT / "ARCHITECTURE.md").read_text().partition(f"| floor | `{folder}/` | holds |\n|---|---|---|\n")
+    shown: dict[int, set[str]] = {}
+    for row in table.partition("\n\n")[0].splitlines():
+        floor, room = (cell.strip() for cell in row.split("|")[1:3])
+        shown.setdefault(int(floor or min(shown)), set()).add(room.strip("`/"))
+    assert tuple(shown[floor] for floor in sorted(shown)) == FLOORS[folder]
+
+
+def test_the_service_is_small_enough_to_be_kept_in_mind() -> None:
+    assert len(rooms_of("service")) <= 15
+    assert len(FLOORS["service"]) <= 9
+
+
+@pytest.mark.parametrize("folder", ["service", "export", "models", "bench", "tests", "deploy"])
+def test_no_folder_holds_more_than_about_a_dozen_files(folder: str) -> None:
+    folders = {file.parent for file in sources(folder)}
+    counts = {place.relative_to(ROOT): sum(f.name != "__init__.py" for f in place.glob("*.py")) for place in folders}
+    assert {place: count for place, count in counts.items() if count > MOST_FILES} == {}
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    files = {module_of(file): file for folder in ("service", "export", "models", "bench") for file in sources(folder)}
+    graph = {
+        module: {name for name in imports(file) if name in files and files[name].name != "__init__.py"}
+        for module, file in files.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(error.args[1]))
 
 
 @pytest.mark.parametrize("folder", FORBIDDEN)
-def test_imports_run_one_way(folder: str) -> None:
+def test_packages_import_only_what_they_may(folder: str) -> None:
     offences = {
         f"{file.relative_to(ROOT)} imports {name}"
         for file in sources(folder)
@@ -49,35 +201,30 @@ def test_imports_run_one_way(folder: str) -> None:
     assert not offences
 
 
-def test_one_file_of_the_service_knows_onnxruntime() -> None:
-    files = [file.name for file in sources("service") if any(i.split(".")[0] == "onnxruntime" for i in imports(file))]
-    assert len(files) == 1, files
-
-
-def is_shared(name: str) -> bool:
-    """True for a module of the rooms that both sides share."""
-    return name.replace(".", "/").startswith(tuple(room + "/" for room in SHARED_WITH_EXPORT))
-
-
-def test_what_both_sides_share_imports_nothing_else_of_the_service() -> None:
-    offences = {
-        f"{file.relative_to(ROOT)} imports {name}"
-        for room in SHARED_WITH_EXPORT
-        for file in sources(room)
-        for name in imports(file)
-        if name.startswith("service") and not is_shared(name)
-    }
-    assert not offences
-
-
 def test_export_takes_from_the_service_only_what_both_share() -> None:
     offences = {
         f"{file.relative_to(ROOT)} imports {name}"
         for file in sources("export")
         for name in imports(file)
-        if name.startswith("service") and not is_shared(name)
+        if name.startswith("service") and not name.startswith(SHARED_WITH_EXPORT)
     }
     assert not offences
+
+
+def test_what_both_share_imports_nothing_else_of_the_service() -> None:
+    offences = {
+        f"{file.relative_to(ROOT)} imports {name}"
+        for room in SHARED_WITH_EXPORT
+        for file in sources(room.replace(".", "/"))
+        for name in imports(file)
+        if name.startswith("service") and not name.startswith(SHARED_WITH_EXPORT)
+    }
+    assert not offences
+
+
+def test_one_file_of_the_service_knows_onnxruntime() -> None:
+    files = [file.name for file in sources("service") if any(i.split(".")[0] == "onnxruntime" for i in imports(file))]
+    assert files == ["runtime.py"]
 
 
 def test_the_serving_process_loads_neither_torch_nor_onnx() -> None:

@@ -15,16 +15,16 @@ import numpy as np
 import onnx
 
 from bench.harness.paths import ROOT, SHIPPED
+from service.contract.bundle_schema import BUNDLE_FILE
 
-DESCRIPTION = "bundle.json"
 WEIGHTS = "weights.bin"
 
 
 def describe(bundle: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """Change a bundle's description in place."""
-    document = json.loads((bundle / DESCRIPTION).read_text())
+    document = json.loads((bundle / BUNDLE_FILE).read_text())
     change(document)
-    (bundle / DESCRIPTION).write_text(json.dumps(document))
+    (bundle / BUNDLE_FILE).write_text(json.dumps(document))
 
 
 def rename(bundle: Path) -> Path:
@@ -41,7 +41,7 @@ def sign(bundle: Path, file: str) -> None:
 
 def digest_of(bundle: Path) -> str:
     """Return what the service calls this very bundle."""
-    return hashlib.sha256((bundle / DESCRIPTION).read_bytes()).hexdigest()[:12]
+    return hashlib.sha256((bundle / BUNDLE_FILE).read_bytes()).hexdigest()[:12]
 
 
 def distinct(bundle: Path, target: Path, number: int) -> Path:
@@ -88,7 +88,7 @@ def enlarged(folder: Path, side: int, model: str = "resnet56", name: str = "larg
     del net.graph.value_info[:]
     for dimension in net.graph.input[0].type.tensor_type.shape.dim[2:]:
         dimension.dim_value = side
-    description = json.loads((SHIPPED / model / DESCRIPTION).read_text())
+    description = json.loads((SHIPPED / model / BUNDLE_FILE).read_text())
     folder.mkdir(parents=True, exist_ok=True)
     source, labels = folder.parent / f"{name}.onnx", folder.parent / f"{name}.txt"
     onnx.save(net, str(source))

@@ -1,4 +1,4 @@
-"""`make bench-gradients`: what gradient norms cost, as ratios to the forward run → docs/performance.md.
+"""`make bench-gradients`: the cost of gradient norms, as ratios to the forward run → docs/performance.md.
 
 Everything in a table is measured in one process, one thread each, in turn. Before anything is
 timed, the norms are compared with torch in float64. All of it takes about ten minutes.
@@ -24,7 +24,7 @@ from bench.harness.paths import DOCS
 
 COMMAND = "make bench-gradients"
 PEERS = {"BackPACK": "backpack-for-pytorch", "Opacus": "opacus", "onnx-ad": "onnx-ad"}
-"""What is compared with, and the package of each."""
+"""The packages that we compare with, and their names on PyPI."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def conditions() -> str:
-    """Return what was measured on, in one sentence."""
+    """Return the machine and the versions, in one sentence."""
     versions = [f"ONNX Runtime {onnxruntime.__version__}", f"torch {torch.__version__}"]
     for name, package in PEERS.items():
         try:

@@ -1,4 +1,4 @@
-"""Running ONNX graphs on the best provider at hand, and timing runs against each other.
+"""Runs of ONNX graphs on the best provider at hand, timed against each other.
 
 On a GPU, inputs and outputs are bound to its memory, so that no run pays for copies.
 """

@@ -1,4 +1,4 @@
-"""The section of docs/performance.md: the tables, the targets, and where the time goes."""
+"""The section of docs/performance.md: the tables, the targets, and the kernels that take the time."""
 
 from __future__ import annotations
 
@@ -63,31 +63,26 @@ def markdown(measured: Table) -> str:
     forward, backward, vmap = (measured.seconds(name) for name in ("forward", BACKWARD, VMAP))
     assert forward is not None
     forward_kernels = measured.kernels("forward")
-    header = (
-        "run",
-        "× forward",
-        "kernels × forward's",
-        "kernels ÷ arithmetic",
-        "÷ torch forward + backward",
-        "÷ vmap(grad)",
-        "norms agree within",
-    )
     rows = []
     for row in measured.rows:
         if row.seconds is None:
-            rows.append((row.name, f"does not run: {row.reason.replace('|', '/')}", "", "", "", "", ""))
+            rows.append(f"{row.name} | does not run: {row.reason.replace('|', '/')} | | | | | ")
             continue
-        rows.append(
-            (
-                row.name,
-                f"{row.seconds / forward:.2f}",
-                f"{row.kernels.total / forward_kernels.total:.2f}" if row.kernels and forward_kernels else "",
-                f"{row.kernels.total / row.kernels.arithmetic:.2f}" if row.kernels else "",
-                f"{row.seconds / backward:.2f}" if backward else "",
-                f"{row.seconds / vmap:.2f}" if vmap else "",
-                f"{row.disagreement:.0e}" if row.disagreement is not None else "",
-            )
+        kernels = row.kernels
+        cells = (
+            row.name,
+            f"{row.seconds / forward:.2f}",
+            f"{kernels.total / forward_kernels.total:.2f}" if kernels and forward_kernels else "",
+            f"{kernels.total / kernels.arithmetic:.2f}" if kernels else "",
+            f"{row.seconds / backward:.2f}" if backward else "",
+            f"{row.seconds / vmap:.2f}" if vmap else "",
+            f"{row.disagreement:.0e}" if row.disagreement is not None else "",
         )
+        rows.append(" | ".join(cells))
+    header = (
+        "run | × forward | kernels × forward's | kernels ÷ arithmetic | ÷ torch forward + backward | ÷ vmap(grad) "
+        "| norms agree within"
+    )
     return "\n\n".join(
         [
             f"#### {measured.network}, {measured.size}×{measured.size}, batch {measured.batch}",
@@ -101,30 +96,25 @@ def markdown(measured: Table) -> str:
 def targets(measured: Sequence[Table]) -> str:
     """Return which targets this run reaches."""
     header = (
-        "network, batch",
-        "activation norms ÷ arithmetic, ≤ 1.15",
-        "weight norms ÷ arithmetic, ≤ 1.25",
-        "weight norms ÷ torch forward + backward, ≤ 0.65",
-        "÷ vmap(grad), ≤ 0.25",
-        "stretch: activation norms ≤ 2.2 × forward",
-        "stretch: weight norms ≤ 3 × forward",
+        "network, batch | activation norms ÷ arithmetic, ≤ 1.15 | weight norms ÷ arithmetic, ≤ 1.25 "
+        "| weight norms ÷ torch forward + backward, ≤ 0.65 | ÷ vmap(grad), ≤ 0.25 "
+        "| stretch: activation norms ≤ 2.2 × forward | stretch: weight norms ≤ 3 × forward"
     )
     rows = []
     for one in measured:
         if one.batch == 1:
             continue
         taken, forward = one.fastest("weight_norms"), one.seconds("forward")
-        rows.append(
-            (
-                f"{one.network}, {one.batch}",
-                over_arithmetic(one.kernels("activation_norms"), 1.15),
-                over_arithmetic(one.kernels("weight_norms"), 1.25),
-                against(taken, one.seconds(BACKWARD), 0.65),
-                against(taken, one.seconds(VMAP), 0.25),
-                against(one.fastest("activation_norms"), forward, 2.2),
-                against(taken, forward, 3.0),
-            )
+        cells = (
+            f"{one.network}, {one.batch}",
+            over_arithmetic(one.kernels("activation_norms"), 1.15),
+            over_arithmetic(one.kernels("weight_norms"), 1.25),
+            against(taken, one.seconds(BACKWARD), 0.65),
+            against(taken, one.seconds(VMAP), 0.25),
+            against(one.fastest("activation_norms"), forward, 2.2),
+            against(taken, forward, 3.0),
         )
+        rows.append(" | ".join(cells))
     return "#### Against the targets\n\n" + table(header, rows)
 
 
@@ -139,11 +129,11 @@ def profile(measured: Table) -> str:
             rest += seconds
             continue
         name = f"{operator} (arithmetic)" if operator in ARITHMETIC else operator
-        rows.append((name, f"{nodes}", f"{seconds * 1e3:.2f}", f"{seconds / kernels.total:.0%}"))
-    rows.append(("all others", "", f"{rest * 1e3:.2f}", f"{rest / kernels.total:.0%}"))
-    rows.append(("all", "", f"{kernels.total * 1e3:.2f}", ""))
+        rows.append(f"{name} | {nodes} | {seconds * 1e3:.2f} | {seconds / kernels.total:.0%}")
+    rows.append(f"all others | | {rest * 1e3:.2f} | {rest / kernels.total:.0%}")
+    rows.append(f"all | | {kernels.total * 1e3:.2f} | ")
     title = f"#### Where the weight norms of {measured.network} at batch {measured.batch} spend their time"
-    return f"{title}\n\n" + table(("kernel", "nodes", "ms", "share"), rows)
+    return f"{title}\n\n" + table("kernel | nodes | ms | share", rows)
 
 
 def over_arithmetic(kernels: Kernels | None, bound: float) -> str:

@@ -1,4 +1,4 @@
-"""What every measurement stands on.
+"""The harness that every measurement stands on.
 
 paths      the folders of this repository
 server     a server in a process of its own: started, waited for, watched, ended

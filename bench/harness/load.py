@@ -29,7 +29,7 @@ class Traffic(AbstractContextManager["Traffic"]):
     def __init__(
         self, port: int, requests: Sequence[bytes], clients: int = 1, *, pause: float = 0.0, fresh: bool = False
     ) -> None:
-        """With `fresh`, every second client opens a connection for each request."""
+        """Prepare the load; `fresh` makes every second client open a connection for each request."""
         self.port = port
         self.replies: list[Reply] = []
         self._requests, self._clients, self._pause, self._fresh = requests, clients, pause, fresh
@@ -70,16 +70,19 @@ class Traffic(AbstractContextManager["Traffic"]):
 
     async def _client(self, ended: Callable[[], bool], kept: bool) -> None:
         client = Client(self.port)
-        while True:
-            client.port, number = self.port, next(self._turn)
-            reply = await client.ask(self._requests[number % len(self._requests)], number)
-            self.received(reply)
-            if ended():
-                return client.close()
-            if not kept:
-                client.close()
-            if pause := self._pause or (RETRY_SECONDS if reply.status == BROKEN else 0.0):
-                await asyncio.sleep(pause)
+        try:
+            while True:
+                client.port, number = self.port, next(self._turn)
+                reply = await client.ask(self._requests[number % len(self._requests)], number)
+                self.received(reply)
+                if ended():
+                    return
+                if not kept:
+                    client.close()
+                if pause := self._pause or (RETRY_SECONDS if reply.status == BROKEN else 0.0):
+                    await asyncio.sleep(pause)
+        finally:
+            client.close()
 
     def received(self, reply: Reply) -> None:
         """Keep a reply. A load too long for that overrides it."""
@@ -96,7 +99,7 @@ def closed_loop(
 
 
 def lasting(seconds: float) -> Callable[[], bool]:
-    """Return what says whether `seconds` from now have passed."""
+    """Return a function that tells whether `seconds` from now have passed."""
     until = time.monotonic() + seconds
     return lambda: time.monotonic() >= until
 
@@ -119,14 +122,15 @@ def open_loop(
     """
     gaps = np.random.default_rng(seed).exponential(1 / rate, max(1, round(rate * seconds)))
     replies: dict[int, Reply] = {}
-    idle = [Client(port) for _ in range(connections)]
+    clients = [Client(port) for _ in range(connections)]
+    idle = list(clients)
 
     async def one(client: Client, number: int, due: float) -> None:
         replies[number] = await client.ask(requests[number % len(requests)], number, due)
         idle.append(client)
 
     async def play() -> None:
-        await asyncio.gather(*(client.send() for client in idle))
+        await asyncio.gather(*(client.send() for client in clients))
         asked = set()
         for number, due in enumerate((time.monotonic() + np.cumsum(gaps)).tolist()):
             replies[number] = Reply(number, due, 0.0, BROKEN)
@@ -138,8 +142,8 @@ def open_loop(
                 task.add_done_callback(asked.discard)
         if asked:
             await asyncio.wait(asked, timeout=patience)
-        for client in idle:
-            client.close()
+        for client in clients:
+            client.close(reset=True)
 
     run(play())
     return list(replies.values())

@@ -6,7 +6,7 @@ A section stands between `<!-- begin: COMMAND -->` and `<!-- end: COMMAND -->`, 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -42,8 +42,7 @@ def replace_section(document: Path, command: str, text: str) -> None:
     document.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    lines = ["|".join(f" {cell} " if cell else " " for cell in row) for row in (header, *rows)]
-    lines.insert(1, "|".join(["---"] * len(header)))
-    return "\n".join(f"|{line}|" for line in lines)
+def table(header: str, rows: Iterable[str]) -> str:
+    """Return a Markdown table; the cells of its header and rows are separated by ` | `."""
+    columns = "|".join(["---"] * len(header.split("|")))
+    return "\n".join([f"| {header} |", f"|{columns}|", *(f"| {row} |".replace("  |", " |") for row in rows)])

@@ -1,4 +1,4 @@
-"""What a running service says about itself, read over HTTP."""
+"""Readings of a running service over HTTP: its metrics and its documents."""
 
 from __future__ import annotations
 

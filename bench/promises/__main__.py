@@ -81,8 +81,8 @@ def measured(number: int, scale: float) -> str:
 
 def figures_table(figures: Sequence[Figure]) -> str:
     """Return one row for each figure."""
-    rows = [(each.what, each.value, each.promised, VERDICTS[each.kept]) for each in figures]
-    return table(("what", "figure", "promised", "kept"), rows)
+    rows = [f"{each.what} | {each.value} | {each.promised} | {VERDICTS[each.kept]}" for each in figures]
+    return table("what | figure | promised | kept", rows)
 
 
 def summary(page: str) -> str:
@@ -93,8 +93,8 @@ def summary(page: str) -> str:
         section = page.partition(begin)[2].partition(end)[0]
         checks, failures = len(re.findall(r"\| yes \|$", section, re.MULTILINE)), section.count("| **no** |")
         verdict = "not measured" if not checks + failures else VERDICTS[failures == 0]
-        rows.append((number, title, f"{checks} of {checks + failures}", verdict))
-    return table(("", "promise", "figures within", "kept"), rows)
+        rows.append(f"{number} | {title} | {checks} of {checks + failures} | {verdict}")
+    return table("| promise | figures within | kept", rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Promise 9: random traffic with faults, then what the client saw beside what the service counted."""
+"""Promise 9: random traffic with faults, then the client's counts beside the service's."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALL, CLIENTS = 3000, 8
 
 @dataclass
 class Seen:
-    """What the clients saw: requests by outcome, and the images that must have been run for them."""
+    """Requests as the clients saw them, by outcome, and the images that must have been run for them."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     images: int = 0

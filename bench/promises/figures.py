@@ -1,4 +1,4 @@
-"""What a promise's measurement says: figures, each beside what was promised."""
+"""Figures of a promise's measurement, each beside what was promised."""
 
 from __future__ import annotations
 

@@ -49,6 +49,8 @@ async def leave_queue(port: int) -> list[Figure]:
     answers = [await client.answer() for client in stayed]
     await until(lambda: Metrics(port).total(RUNS_IN_PROGRESS) == 0)
     after = Metrics(port)
+    for client in (*clients, blocker):
+        client.close(reset=True)
     ran, cancelled = after.grown_since(before, IMAGES_RUN), after.grown_since(before, REQUESTS, outcome="cancelled")
     answered = sum(head.startswith(b"HTTP/1.1 200") for head, _ in answers)
     return [
@@ -62,9 +64,10 @@ async def leave_queue(port: int) -> list[Figure]:
 async def leave_run(port: int) -> list[Figure]:
     """Let one client with a long run go soon after it began."""
     began = time.monotonic()
-    await (await ask(port, "large")).answer()
-    whole = time.monotonic() - began
     client = await ask(port, "large")
+    await client.answer()
+    whole = time.monotonic() - began
+    await client.send(request_for("large"))
     await until(lambda: Metrics(port).total(RUNS_IN_PROGRESS) == 1)
     client.close(reset=True)
     gone = time.monotonic()
@@ -72,17 +75,18 @@ async def leave_run(port: int) -> list[Figure]:
     rest = time.monotonic() - gone
     stopped = Metrics(port).total("contraflow_runs_stopped_total")
     went_on = f"a run of {1e3 * whole:.0f} ms went on after its client had gone for"
-    return [
-        exactly("runs stopped once nobody waited", stopped, 1),
-        at_most(went_on, 1e3 * rest, 500 * whole, "ms"),
-    ]
+    return [exactly("runs stopped once nobody waited", stopped, 1), at_most(went_on, 1e3 * rest, 500 * whole, "ms")]
 
 
 async def ask(port: int, model: str) -> Client:
     """Send a request and return its client, who has not been answered."""
     client = Client(port)
-    await client.send(post(f"/predict?model={model}", CAT.read_bytes()))
+    await client.send(request_for(model))
     return client
+
+
+def request_for(model: str) -> bytes:
+    return post(f"/predict?model={model}", CAT.read_bytes())
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -1,4 +1,4 @@
-"""Promise 8: every attack, one after the other, at a service with its own limits; what each costs meanwhile."""
+"""Promise 8: every attack, one after the other, at a service with its own limits, and its cost meanwhile."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HEALTH = b"GET /health/live HTTP/1.1\r\nHost: bench\r\n\r\n"
 
 @dataclass(frozen=True)
 class Cost:
-    """What one attack got, and what it cost."""
+    """One attack, the status that it got, and its cost to the service."""
 
     attack: Attack
     status: int

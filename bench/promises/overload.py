@@ -17,7 +17,7 @@ SIDE = 96
 DEADLINE = 1.0
 CAPACITY_CLIENTS = 16
 CAPACITY_SECONDS = 5.0
-"""Of each of the two measurements, before and after the overload."""
+"""Length of each of the two measurements, before and after the overload."""
 OVERLOAD_SECONDS = 20.0
 TIMES = 4
 CONNECTIONS = 800

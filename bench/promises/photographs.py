@@ -1,4 +1,4 @@
-"""Promise 7: `curl --data-binary` gets from every bundle what the training's own pipeline gives."""
+"""Promise 7: `curl --data-binary` gets the answers of the training's own pipeline from every bundle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promise 5: what was asked for is what runs, and a start that cannot be so is refused."""
+"""Promise 5: provider and threads are those that were asked for, and a start that cannot be so is refused."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def replace(target: Path, variant: Path, port: int) -> None:
 
 
 def expected_label(variants: Sequence[Path], variant: Path) -> str:
-    """Return what a variant says of the cat: its list of labels is the original's, or that one backwards."""
+    """Return a variant's answer to the cat: its list of labels is the original's, or that one backwards."""
     original, own = (json.loads((each / "bundle.json").read_text())["labels"] for each in (variants[0], variant))
     return str(own[original.index(LABEL)])
 
@@ -83,7 +83,7 @@ def is_right(reply: Reply, labels: dict[str, str]) -> bool:
 
 
 def kind(reply: Reply, signalled: float, labels: dict[str, str]) -> str:
-    """Return what became of a request after SIGTERM, in words."""
+    """Return the fate of a request after SIGTERM, in words."""
     if is_right(reply, labels):
         return "right"
     if reply.status == 503 and reply.says_when_to_retry:

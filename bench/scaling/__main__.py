@@ -59,27 +59,21 @@ def report(replica: Capacity, comparison: Comparison, killed: Killed, options: a
     load = highest_load(replica.run_time(), replica.slots, options.deadline)
     planned_load = min(load, options.highest_load)
     one = [
-        ("run slots", f"{replica.slots}"),
-        ("images/s at saturation (load generator on the same cores)", f"{replica.images_per_second:.0f}"),
-        ("CPU milliseconds per image, all of the service", f"{replica.processor_seconds * 1e3:.2f}"),
-        ("images per CPU-second", f"{1 / replica.processor_seconds:.0f}"),
-        ("CPU milliseconds per request, nginx", f"{replica.balancer_seconds * 1e3:.3f}"),
-        (f"highest load at which 99 % take ≤ {options.deadline * 1e3:.0f} ms (simulated)", f"{load:.0%}"),
+        f"run slots | {replica.slots}",
+        f"images/s at saturation (load generator on the same cores) | {replica.images_per_second:.0f}",
+        f"CPU milliseconds per image, all of the service | {replica.processor_seconds * 1e3:.2f}",
+        f"images per CPU-second | {1 / replica.processor_seconds:.0f}",
+        f"CPU milliseconds per request, nginx | {replica.balancer_seconds * 1e3:.3f}",
+        f"highest load at which 99 % take ≤ {options.deadline * 1e3:.0f} ms (simulated) | {load:.0%}",
     ]
     planned = (
-        "images/s",
-        f"replicas of {replica.slots} CPUs",
-        f"left when a zone of {ZONES} fails",
-        "load then",
-        "CPUs of nginx",
-        "network, Gbit/s",
-        "cost per hour",
-        "cost per million images",
+        f"images/s | replicas of {replica.slots} CPUs | left when a zone of {ZONES} fails | load then | CPUs of nginx "
+        "| network, Gbit/s | cost per hour | cost per million images"
     )
     parts = [
         f"Measured on {machine()}, {options.model}, one {options.image.name} per request "
         f"({replica.request_bytes} bytes).",
-        table(("one replica", ""), one),
+        table("one replica | figure", one),
         *compared(comparison),
         f"One of two replicas killed (SIGKILL) under a load of {CLIENTS} clients: {killed.requests} requests, "
         f"{killed.failed} failed, the longest took {killed.longest * 1e3:.0f} ms.",
@@ -93,28 +87,13 @@ def compared(comparison: Comparison) -> list[str]:
     """Return the comparison, and a warning if the machine was not as quiet as the figures need."""
     run, around = comparison.run, comparison.around
     header = (
-        "load",
-        "at the replica, measured",
-        "model",
-        "simulation",
-        "measured / model",
-        "at the client, measured",
-        "model + what is added",
-        "processors in use",
-        "by anything else",
+        "load | at the replica, measured | model | simulation | measured / model | at the client, measured "
+        "| model + what is added | processors in use | by anything else"
     )
     rows = [
-        (
-            f"{row.load:.0%}",
-            f"{row.served * 1e3:.1f} ± {row.error * 1e3:.1f} ms",
-            f"{row.model * 1e3:.1f} ms",
-            f"{row.simulated * 1e3:.1f} ms",
-            f"{row.served / row.model:.2f}",
-            f"{row.whole * 1e3:.1f} ms",
-            f"{(row.model + around) * 1e3:.1f} ms",
-            f"{row.busy:.0%}",
-            f"{row.others:.0%}",
-        )
+        f"{row.load:.0%} | {row.served * 1e3:.1f} ± {row.error * 1e3:.1f} ms | {row.model * 1e3:.1f} ms "
+        f"| {row.simulated * 1e3:.1f} ms | {row.served / row.model:.2f} | {row.whole * 1e3:.1f} ms "
+        f"| {(row.model + around) * 1e3:.1f} ms | {row.busy:.0%} | {row.others:.0%}"
         for row in comparison.rows
     ]
     others = max(row.others for row in comparison.rows)
@@ -130,20 +109,14 @@ def compared(comparison: Comparison) -> list[str]:
     ]
 
 
-def plan_row(rate: float, replica: Capacity, load: float, price: float) -> tuple[str, ...]:
+def plan_row(rate: float, replica: Capacity, load: float, price: float) -> str:
     """Return the replicas, the network and the cost of one load."""
     chosen = plan(rate, replica.slots / replica.processor_seconds, load, ZONES)
     balancers = rate * replica.balancer_seconds
     cost = (chosen.replicas * replica.slots + balancers) * price
     return (
-        f"{rate:,.0f}",
-        f"{chosen.replicas:,}",
-        f"{chosen.remaining:,}",
-        f"{chosen.load_then:.0%}",
-        f"{balancers:,.1f}",
-        f"{rate * replica.request_bytes * 8 / 1e9:,.2f}",
-        f"{cost:,.2f}",
-        f"{cost / (rate * 3600 / 1e6):.4f}",
+        f"{rate:,.0f} | {chosen.replicas:,} | {chosen.remaining:,} | {chosen.load_then:.0%} | {balancers:,.1f} "
+        f"| {rate * replica.request_bytes * 8 / 1e9:,.2f} | {cost:,.2f} | {cost / (rate * 3600 / 1e6):.4f}"
     )
 
 

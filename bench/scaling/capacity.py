@@ -1,4 +1,4 @@
-"""What one replica can do."""
+"""The capacity of one replica."""
 
 from __future__ import annotations
 

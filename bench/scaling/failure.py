@@ -1,4 +1,4 @@
-"""What clients see while one of two replicas is killed under load."""
+"""The loss of one of two replicas under load, as its clients see it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLIENTS = 16
 
 @dataclass(frozen=True)
 class Killed:
-    """What the clients saw."""
+    """Requests as the clients saw them."""
 
     requests: int
     failed: int

@@ -1,4 +1,4 @@
-"""How long images wait at a replica that batches whatever waits, and how many replicas a load needs.
+"""A queueing model of a replica that batches whatever waits, and the number of replicas that a load needs.
 
 The service takes all images that wait, up to a largest batch, whenever a run slot is free
 (`service/engine/scheduler.py`). With Poisson arrivals and a run of b images that takes a fixed time T(b), the

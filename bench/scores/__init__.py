@@ -1,4 +1,4 @@
-"""What each score is worth: docs/scores.md.
+"""The worth of each score: docs/scores.md.
 
 images    labelled photographs, and pictures that are none of the classes
 foreign   foreign images told from known ones

@@ -1,4 +1,4 @@
-"""`make bench-scores`: what each score is worth → docs/scores.md."""
+"""`make bench-scores`: the worth of each score → docs/scores.md."""
 
 from __future__ import annotations
 

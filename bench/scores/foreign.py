@@ -30,12 +30,12 @@ def section(model: OfflineModel, known: Pixels, train_features: Floats) -> str:
     rows = []
     for name, own in familiar.items():
         cells = [f"{100 * areas[name][kind]:.1f} / {100 * fpr95(own, strange[kind][name]):.1f}" for kind in kinds]
-        rows.append((name, *cells, f"{100 * float(np.mean(list(areas[name].values()))):.1f}"))
+        rows.append(" | ".join([name, *cells, f"{100 * float(np.mean(list(areas[name].values()))):.1f}"]))
     best = [f"{kind}: {best_at(kind, areas)}" for kind in kinds]
     return "\n\n".join(
         [
             "Foreign images: AUROC / FPR95, in per cent.",
-            table(("score", *kinds, "mean AUROC"), rows),
+            table(" | ".join(["score", *kinds, "mean AUROC"]), rows),
             f"Best by AUROC: {'; '.join(best)}.",
         ]
     )

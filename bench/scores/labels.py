@@ -36,12 +36,12 @@ def section(model: OfflineModel, bundle: Path, pixels: Pixels, classes: Classes)
             found.setdefault(name, []).append(recall(suspect, chosen))
     count = round(FLIP_SHARE * len(pixels))
     page, shown = on_the_first_page(bundle, pixels, classes, names)
-    rows = [(name, f"{np.mean(each):.1%}", f"{min(each):.1%}", f"{max(each):.1%}") for name, each in found.items()]
+    rows = [f"{name} | {np.mean(each):.1%} | {min(each):.1%} | {max(each):.1%}" for name, each in found.items()]
     return "\n\n".join(
         [
             f"Wrong labels: {count} of {len(pixels)} flipped, recall among the {count} most suspect "
             f"({FLIP_SEEDS} draws).",
-            table(("score", "mean recall", "lowest", "highest"), rows),
+            table("score | mean recall | lowest | highest", rows),
             f"`python -m service diagnose` reports {page} of the {count} among {shown} suspected label errors.",
         ]
     )

@@ -1,4 +1,4 @@
-"""What every peer does with an image: Pillow, the bundle's preprocessing, ONNX Runtime, as a tutorial writes it.
+"""The peers' work on an image: Pillow, the bundle's preprocessing, ONNX Runtime, as a tutorial writes it.
 
 Peers run in environments of their own, without our service.
 """

@@ -1,6 +1,6 @@
 """The load generator, as a process of its own, so that the server's CPU time is the server's alone.
 
-A closed loop whose every answer is checked; prints what it measured as JSON.
+A closed loop whose every answer is checked; the result is printed as JSON.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ BODIES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "json list": (JSON, lambda image: json.dumps({"image": [as_text(image)]}).encode()),
     "v2": (JSON, lambda image: json.dumps(as_tensor(image)).encode()),
 }
-"""How each kind of server takes an image: the content type, and the body."""
+"""Content type and body of an image, for each kind of server."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What is measured of one network: the bounds, every server, and where the service's own CPU time goes."""
+"""The measurement of one network: the bounds, every server, and the service's own CPU time by part."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROFILED_CONNECTIONS = 32
 
 
 def measure(subject: Subject, servers: list[ServerUnderTest], scratch: Path) -> Measured:
-    """Measure the bounds, every server, and where our own CPU time goes."""
+    """Measure the bounds, every server, and our own CPU time by part."""
     images = scratch / "images.json"
     write_expected(subject, images)
     best = {decoder: bound(subject, decoder, images, subject.batches, subject.bound_seconds) for decoder in DECODERS}
@@ -106,7 +106,7 @@ def measure_server(server: ServerUnderTest, subject: Subject, images: Path, besi
 
 
 def http_alone(subject: Subject, images: Path) -> Row:
-    """Measure what HTTP costs without a model.
+    """Measure the cost of HTTP without a model.
 
     Raises:
         RuntimeError: it cannot be measured, and the targets not be judged beside it.

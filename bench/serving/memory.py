@@ -1,4 +1,4 @@
-"""`python -m bench.serving.memory`: where the service's memory goes, from a bare interpreter to a warm model.
+"""`python -m bench.serving.memory`: the service's memory by stage, from a bare interpreter to a warm model.
 
 Each line is the process's proportional set size in MB after the stage.
 """

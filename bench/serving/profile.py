@@ -1,7 +1,7 @@
-"""Where the CPU time of one `/predict` goes: the service in this process, under load, with clocks around its parts.
+"""CPU time of one `/predict` by part: the service in this process, under load, with clocks around its parts.
 
 Runs in a process of its own and prints JSON: microseconds of CPU per request by part, in the order of the
-work. What lies between the parts is the rest of its thread.
+work. Time between the parts is the rest of its thread.
 Threads and parts are measured by the thread's own CPU clock, so that other work on the machine hardly counts;
 reading that clock costs some of what is measured.
 """
@@ -45,7 +45,7 @@ REST = {
 
 
 class Clocks:
-    """CPU seconds by part; what a part does within another is not the other's."""
+    """CPU seconds by part, without those of the parts within it."""
 
     def __init__(self) -> None:
         self.spent: defaultdict[str, float] = defaultdict(float)

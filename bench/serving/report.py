@@ -21,7 +21,7 @@ def report(measured: Sequence[Measured]) -> str:
             f"### {one.subject.title}",
             f"{one.subject.seconds:g} s for each number of connections.",
             servers(one),
-            *([table(("target", "measured", "aim", ""), [target.cells() for target in judged])] if judged else []),
+            *([table("target | measured | aim | verdict", [target.row() for target in judged])] if judged else []),
             *(profile(one) if one.profile else []),
             f"Load average at the end: {one.load_average:.1f}.",
         ]
@@ -32,35 +32,25 @@ def servers(measured: Measured) -> str:
     """Return one row for every server, and the two bounds."""
     connections = measured.subject.connections
     header = (
-        "server",
-        f"requests/s at {', '.join(map(str, connections))}",
-        f"per server-CPU-second at {COMPARED}",
-        "p50 ms at 1",
-        f"p99 ms at {COMPARED}",
-        "errors",
-        "memory MB",
-        "ready s",
+        f"server | requests/s at {', '.join(map(str, connections))} | per server-CPU-second at {COMPARED} "
+        f"| p50 ms at 1 | p99 ms at {COMPARED} | errors | memory MB | ready s"
     )
     rows = [server(row, connections) for row in (*measured.rows, measured.http_alone)]
     for name, bound in (("bound, Pillow", measured.pillow), ("bound, the decoder in use", measured.decoder)):
-        rates = (per_second(bound.rate), per_second(bound.per_cpu_second))
-        rows.append((f"{name}, batch {bound.batch}", *rates, f"{bound.alone_ms:.2f}", "", "", "", ""))
+        rates = f"{per_second(bound.rate)} | {per_second(bound.per_cpu_second)}"
+        rows.append(f"{name}, batch {bound.batch} | {rates} | {bound.alone_ms:.2f} | | | |")
     return table(header, rows)
 
 
-def server(row: Row, connections: Sequence[int]) -> tuple[str, ...]:
+def server(row: Row, connections: Sequence[int]) -> str:
     if row.reason:
-        return (row.name, row.reason, "", "", "", "", "", "")
+        return f"{row.name} | {row.reason} | | | | | |"
     at = row.results[COMPARED]
+    rates = ", ".join(per_second(row.results[number]["rate"]) for number in connections)
+    wrong = sum(result["wrong"] for result in row.results.values())
     return (
-        row.name,
-        ", ".join(per_second(row.results[number]["rate"]) for number in connections),
-        per_second(at["per_cpu_second"]),
-        f"{row.results[1]['p50']:.2f}",
-        f"{at['p99']:.1f}",
-        f"{sum(result['wrong'] for result in row.results.values())}",
-        f"{row.memory_mb:.0f}",
-        f"{row.ready_seconds:.2f}",
+        f"{row.name} | {rates} | {per_second(at['per_cpu_second'])} | {row.results[1]['p50']:.2f} | {at['p99']:.1f} "
+        f"| {wrong} | {row.memory_mb:.0f} | {row.ready_seconds:.2f}"
     )
 
 
@@ -69,10 +59,10 @@ def profile(measured: Measured) -> tuple[str, str]:
     total = sum(measured.profile.values())
     bounds = {"Pillow": measured.pillow, "the decoder in use": measured.decoder}
     needs = ", ".join(f"{1e6 / bound.per_cpu_second:,.0f} µs with {name}" for name, bound in bounds.items())
-    rows = [(part, f"{spent:,.0f}", f"{spent / total:.1%}") for part, spent in sorted(measured.profile.items())]
+    rows = [f"{part} | {spent:,.0f} | {spent / total:.1%}" for part, spent in sorted(measured.profile.items())]
     return (
         f"CPU time of one request at {COMPARED} connections, clocks around the parts (the bound needs {needs}):",
-        table(("part", "µs", "share"), [*rows, ("together", f"{total:,.0f}", "")]),
+        table("part | µs | share", [*rows, f"together | {total:,.0f} | "]),
     )
 
 

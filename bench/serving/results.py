@@ -1,4 +1,4 @@
-"""What was measured of one network."""
+"""The results of measuring one network."""
 
 from __future__ import annotations
 

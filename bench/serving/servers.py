@@ -23,7 +23,7 @@ SETTLING_LIMIT = 20.0
 IDLE = 0.05
 """CPU seconds in a second below which a server counts as idle."""
 COMMON = ("onnxruntime", "pillow", "numpy")
-"""What every peer's environment has. Peers run without our service, and without what the load generator needs."""
+"""Packages of every peer's environment. Peers run without our service, and without the load generator's packages."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ SERVERS = (
 )
 
 HTTP_ALONE = ServerUnderTest("HTTP alone, answers looked up", ("-m", "bench.serving.peers.looked_up"), "raw")
-"""What remains of a request's cost when nothing is computed."""
+"""The rest of a request's cost when nothing is computed."""
 
 
 def python_of(server: ServerUnderTest) -> Path:
@@ -133,7 +133,7 @@ def started(under_test: ServerUnderTest, bundle: Path, images: Path, peer_thread
 
 
 def settle(server: Server) -> None:
-    """Wait until what the server does beside answering, such as loading further models, is clearly over."""
+    """Wait until the server's other work, such as loading further models, is over, or clearly goes on."""
     end = time.perf_counter() + SETTLING_LIMIT
     used = server.processor_seconds()
     while time.perf_counter() < end:

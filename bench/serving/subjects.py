@@ -1,4 +1,4 @@
-"""What is served while servers are compared: bundle, photographs of a size that people send, and the load."""
+"""The networks that are served while servers are compared, each with its photographs and its load."""
 
 from __future__ import annotations
 

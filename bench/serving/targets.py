@@ -1,4 +1,4 @@
-"""What this run says of each target."""
+"""The targets, each judged by the figures of a run."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Target:
     def reached(self) -> bool:
         return self.value >= self.aim if self.at_least else self.value <= self.aim
 
-    def cells(self) -> tuple[str, str, str, str]:
+    def row(self) -> str:
         """Return the target as a row of a table."""
         sign = "≥" if self.at_least else "≤"
         verdict = "reached" if self.reached else "**not reached**"
-        return self.what, f"{self.value:.2f}{self.unit}", f"{sign} {self.aim:.2f}{self.unit}", verdict
+        return f"{self.what} | {self.value:.2f}{self.unit} | {sign} {self.aim:.2f}{self.unit} | {verdict}"
 
 
 def targets(measured: Measured) -> list[Target]:

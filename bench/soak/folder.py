@@ -1,4 +1,4 @@
-"""The folder of bundles under test, and what is done to it on the way.
+"""The folder of bundles under test, and its changes.
 
 Beside the bundles as they are, there are three made of the first two:
 
@@ -22,7 +22,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from bench.bundles.copies import DESCRIPTION, WEIGHTS, digest_of, rename, sign
+from bench.bundles.copies import WEIGHTS, digest_of, rename, sign
+from service.contract.bundle_schema import BUNDLE_FILE
 
 SWAPPED, GUEST, FRAGILE = "swapped", "guest", "fragile"
 FORWARD = "forward.onnx"
@@ -34,14 +35,14 @@ class Folder:
     def __init__(self, bundles: Path, temporary: Path) -> None:
         self.path, self._store = temporary / "bundles", temporary / "store"
         shutil.copytree(bundles, self.path, ignore=shutil.ignore_patterns(".*"))
-        self.steady = sorted(path.name for path in self.path.iterdir() if (path / DESCRIPTION).exists())
+        self.steady = sorted(path.name for path in self.path.iterdir() if (path / BUNDLE_FILE).exists())
         one, other = (self.path / name for name in self.steady[:2])
         self._add(SWAPPED, "one", one)
         self._add(SWAPPED, "other", other)
         self._add(GUEST, "one", one)
         _fail_on_white(self._add(FRAGILE, "one", one))
         _change_a_byte(self._add(SWAPPED, "changed graph", one) / FORWARD)
-        _cut_in_half(self._add(SWAPPED, "cut description", other) / DESCRIPTION)
+        _cut_in_half(self._add(SWAPPED, "cut description", other) / BUNDLE_FILE)
         _some_weights(self._add(SWAPPED, "no weights", one)).unlink()
         for name in (SWAPPED, GUEST, FRAGILE):
             self.show(name, "one")
@@ -84,7 +85,7 @@ def _fail_on_white(directory: Path) -> None:
 
     For every other picture it adds 0 to the logits.
     """
-    spec = json.loads((directory / DESCRIPTION).read_text())["input"]
+    spec = json.loads((directory / BUNDLE_FILE).read_text())["input"]
     white = min((1 - mean) / std for mean, std in zip(spec["mean"], spec["std"], strict=True))
     model = onnx.load(str(directory / FORWARD), load_external_data=False)
     graph = model.graph

@@ -1,4 +1,4 @@
-"""What was seen, and every promise that was not kept."""
+"""The soak's log: everything that was seen, and every promise that was not kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GROWTH_LIMIT = 0.05
 
 @dataclass
 class Log:
-    """What the soak saw."""
+    """Everything that the soak saw."""
 
     kinds: Sequence[Kind]
     sent: Counter[str] = field(default_factory=Counter)

@@ -1,4 +1,4 @@
-"""How a request is sent: in order, slowly, or by a client that leaves or never finishes."""
+"""Manners of sending a request: in order, slowly, or by a client that leaves or never finishes."""
 
 from __future__ import annotations
 

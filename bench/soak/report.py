@@ -1,4 +1,4 @@
-"""The section of docs/reliability.md: what was run, what was seen."""
+"""The section of docs/reliability.md: the requests that were sent, and the figures that were seen."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ def _requests(log: Log) -> str:
     answers: dict[str, list[str]] = defaultdict(list)
     for (kind, status), count in sorted(log.answers.items()):
         answers[kind].append(f"{status or 'no answer'}: {count:,}")
-    rows = [(kind.name, f"{log.sent[kind.name]:,}", ", ".join(answers[kind.name])) for kind in log.kinds]
-    return table(("request", "number", "answered"), rows)
+    rows = [f"{kind.name} | {log.sent[kind.name]:,} | {', '.join(answers[kind.name])}" for kind in log.kinds]
+    return table("request | number | answered", rows)
 
 
 def _figures(log: Log) -> str:
     too_few = "" if log.judges_memory else ", too few requests to judge"
     rows = [
-        ("wrong answers", f"{len(log.wrong)}"),
-        ("answers stored at the start, to compare with", f"{log.stored:,}"),
-        ("images in a run that failed, on average", f"{log.images_per_failing_run:.2f}"),
-        ("changes of the folder", _counts(log.changes)),
-        ("requests by `/metrics`", _counts(log.outcomes)),
-        ("resident memory after the start", f"{log.idle:.0f} MB"),
-        ("once every graph had been used", f"{log.resident[0]:.0f} MB"),
-        ("at most", f"{max(log.resident):.0f} MB"),
-        ("at last", f"{log.resident[-1]:.0f} MB"),
-        ("growth over the requests, second fifth to last", f"{log.growth:+.1%}, limit {GROWTH_LIMIT:.0%}{too_few}"),
-        ("open descriptors without connections", f"{log.descriptors[0]} before, {log.descriptors[1]} after"),
-        ("lines in the service's log that the soak did not bring about", f"{len(log.log_lines)}"),
+        f"wrong answers | {len(log.wrong)}",
+        f"answers stored at the start, to compare with | {log.stored:,}",
+        f"images in a run that failed, on average | {log.images_per_failing_run:.2f}",
+        f"changes of the folder | {_counts(log.changes)}",
+        f"requests by `/metrics` | {_counts(log.outcomes)}",
+        f"resident memory after the start | {log.idle:.0f} MB",
+        f"once every graph had been used | {log.resident[0]:.0f} MB",
+        f"at most | {max(log.resident):.0f} MB",
+        f"at last | {log.resident[-1]:.0f} MB",
+        f"growth over the requests, second fifth to last | {log.growth:+.1%}, limit {GROWTH_LIMIT:.0%}{too_few}",
+        f"open descriptors without connections | {log.descriptors[0]} before, {log.descriptors[1]} after",
+        f"lines in the service's log that the soak did not bring about | {len(log.log_lines)}",
     ]
-    return table(("what", "figure"), rows)
+    return table("what | figure", rows)
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -35,7 +35,7 @@ class Kind:
 
     name: str
     share: float
-    """How many of a thousand requests."""
+    """Number among a thousand requests."""
     requests: tuple[bytes, ...]
     statuses: frozenset[int] = frozenset({200})
     manner: Manner = "whole"

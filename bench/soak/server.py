@@ -1,4 +1,4 @@
-"""The service under the soak, and what is read off it."""
+"""The service under the soak, and its readings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often each rule of the verdicts is wrong, on networks whose sickness is known: docs/verdicts.md.
+"""Error rates of the verdicts' rules on networks whose sickness is known: docs/verdicts.md.
 
 corpus        networks made healthy and sick on purpose
 judging       one network judged by the service's own functions, and by Amazon SageMaker Debugger's rules

@@ -1,4 +1,4 @@
-"""`make verdicts`: how often each rule is wrong, on networks whose sickness is known → docs/verdicts.md."""
+"""`make verdicts`: error rates of the verdicts' rules on networks whose sickness is known → docs/verdicts.md."""
 
 from __future__ import annotations
 

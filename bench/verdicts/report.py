@@ -21,9 +21,8 @@ def error_rates(judged: Sequence[Judged]) -> str:
         ours = [rate(*pair) for pair in errors(judged, finding, "found")]
         rule = DEBUGGER_RULE_FOR.get(finding)
         theirs = [rate(*pair) for pair in errors(judged, finding, "debugger")] if rule else ["–", "–"]
-        rows.append((finding, *ours, rule or "none", *theirs))
-    header = ("finding", "false alarms", "misses", "Debugger's rule", "its false alarms", "its misses")
-    return table(header, rows)
+        rows.append(" | ".join([finding, *ours, rule or "none", *theirs]))
+    return table("finding | false alarms | misses | Debugger's rule | its false alarms | its misses", rows)
 
 
 def each_kind(judged: Sequence[Judged]) -> str:
@@ -33,9 +32,9 @@ def each_kind(judged: Sequence[Judged]) -> str:
         same = [one for one in judged if one.name == name]
         states = counted(one.state for one in same)
         rules = counted(", ".join(sorted(one.debugger)) or "none" for one in same)
-        rows.append((name, same[0].truth, states, rules, same[-1].because.replace("|", "/")))
-    last = "last sentence of the verdict"
-    return table(("network", "truth", "our state, how often", "Debugger's rules, how often", last), rows)
+        rows.append(f"{name} | {same[0].truth} | {states} | {rules} | {same[-1].because.replace('|', '/')}")
+    header = "network | truth | our state, how often | Debugger's rules, how often | last sentence of the verdict"
+    return table(header, rows)
 
 
 def errors(

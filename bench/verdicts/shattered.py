@@ -55,12 +55,8 @@ def shattering_table(bundles: Path, images: Images, deepest: int) -> str:
         if bundle.input.height == SIZE:
             found[f"trained {bundle.name}"] = shattering_of(graphs["input_gradient"], images)
     rows = [
-        (
-            name,
-            f"{path.spectral_exponent:.2f}",
-            f"{path.autocorrelation.mean[1]:.2f}",
-            shattering.judge_path(path).state,
-        )
+        f"{name} | {path.spectral_exponent:.2f} | {path.autocorrelation.mean[1]:.2f} "
+        f"| {shattering.judge_path(path).state}"
         for name, path in found.items()
     ]
-    return table(("network", "spectral exponent", "autocorrelation at lag 1", "verdict"), rows)
+    return table("network | spectral exponent | autocorrelation at lag 1 | verdict", rows)

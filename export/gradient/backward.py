@@ -1,4 +1,7 @@
-"""The one backward loop. It knows graphs; the rules know mathematics."""
+"""The one backward loop: from the logits to the image, asking a rule at every node.
+
+The loop knows graphs; the rules know mathematics.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from export.gradient.layers import weight_operand
+from export.gradient.norms.layers import weight_operand
 from export.gradient.rules import registry
 from export.gradient.shared import of_copies, per_sample
 from export.graph.emitter import Cotangent, Emitter, PerSample
@@ -16,21 +19,30 @@ from export.graph.graph import Graph, N, Node, batch_axis, static
 
 @dataclass
 class Gradients:
-    """What one backward walk found.
+    """Everything that one backward walk found. All of it is emitted; what no output needs dies as dead nodes.
 
-    `tensors`: forward tensor → its cotangent. `parameters`: constant operand's source → its
-    per-sample gradients [N, *shape], one per use. `operators`: that source → the first operator
-    that reads it. All emitted; what nobody asks for dies as dead nodes.
+    Attributes:
+        tensors: forward tensor → its cotangent.
+        parameters: source of a constant → its per-sample gradients [N, *shape], one for each use.
+        operators: that source → the first operator that reads it.
+        uses: source of a layer's weight → the nodes that read it, in forward order, each with its output's cotangent.
     """
 
     tensors: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     operators: dict[str, str] = field(default_factory=dict)
+    uses: dict[str, list[tuple[Node, str]]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, source: str, per_sample: str, operator: str) -> None:
-        """One use of a parameter."""
+        """Note the gradient of one use of a parameter."""
         self.parameters[source].append(per_sample)
         self.operators[source] = operator
+
+    def add_use(self, graph: Graph, node: Node, dy: str | None) -> None:
+        """Note a node that reads a layer's weight; leave out any other."""
+        weight = weight_operand(graph, node)
+        if weight is not None and dy is not None:
+            self.uses[graph.source(weight)].insert(0, (node, dy))
 
 
 def backward(g: Emitter, output: str, cotangent: str) -> Gradients:
@@ -42,18 +54,19 @@ def backward(g: Emitter, output: str, cotangent: str) -> Gradients:
         if wanted.isdisjoint(node.outputs):
             continue
         with g.scope(node.name):
-            dys = [_total(g, contributions.pop(name, [])) for name in node.outputs]
+            dys = [_total(g, name, contributions.pop(name, [])) for name in node.outputs]
             if all(dy is None for dy in dys):
                 continue
+            found.tensors.update({name: dy for name, dy in zip(node.outputs, dys, strict=True) if dy})
             if node.outputs[0] in g.graph.shared:
                 _through_shared(g, node, dys[0], contributions, found)
                 continue
-            found.tensors.update({name: g.like(dy, name) for name, dy in zip(node.outputs, dys, strict=True) if dy})
+            found.add_use(g.graph, node, dys[0])
             for operand, gradient in zip(node.inputs, _gradients(g, node, *dys), strict=True):
                 if operand and gradient is not None:
                     _contribute(g, node, operand, gradient, contributions, found)
     with g.scope(g.graph.input):
-        total = _total(g, contributions.pop(g.graph.input, []))
+        total = _total(g, g.graph.input, contributions.pop(g.graph.input, []))
     if total is not None:
         found.tensors[g.graph.input] = total
     return found
@@ -69,12 +82,16 @@ def _gradients(g: Emitter, node: Node, *dys: str | None) -> Sequence[Cotangent]:
 def _through_shared(
     g: Emitter, node: Node, dy: str | None, contributions: dict[str, list[str]], found: Gradients
 ) -> None:
-    """A node of a tensor that all samples share: its cotangent [N, *s] is every sample's own."""
+    """Reverse a node of a tensor that all samples share: the cotangent [N, *s] is every sample's own.
+
+    The rule is asked about the node as it would stand with a copy of its operands for every sample.
+    """
     assert dy is not None
-    found.tensors[node.outputs[0]] = dy
     own = per_sample(g, node)
     y_shape = g.shape(own.outputs[0])
-    gradients = _gradients(g, own, of_copies(g, dy, node.outputs[0], own.outputs[0]))
+    dy = of_copies(g, dy, node.outputs[0], own.outputs[0])
+    found.add_use(g.graph, own, dy)
+    gradients = _gradients(g, own, dy)
     for operand, copy, gradient in zip(node.inputs, own.inputs, gradients, strict=False):  # axes may come behind
         if not operand or gradient is None:
             continue
@@ -84,7 +101,7 @@ def _through_shared(
         assert isinstance(gradient, str), f"{node.operator}: a gradient of a parameter for a copied operand"
         if registry.broadcasts(node.operator):
             gradient = g.unbroadcast(gradient, y_shape, g.shape(copy))
-        whole = g.reshape(gradient, (N, *static(g.shape(operand))))
+        whole = g.reshape(g.declare(gradient, g.shape(copy)), (N, *static(g.shape(operand))))
         if operand not in g.graph.constants:
             contributions[operand].append(whole)
         elif g.graph.is_parameter(operand):
@@ -92,10 +109,10 @@ def _through_shared(
 
 
 def _wanted(graph: Graph) -> set[str]:
-    """The tensors that a gradient is wanted of: those computed from the image or by a trained constant.
+    """Return the tensors that need a gradient: those computed from the image, or by a trained constant.
 
-    Of what the batch size alone decides (a mask of ones, positions repeated for every sample) none
-    is, so that no rule is either.
+    A tensor that depends on the batch size alone (a mask of ones, positions repeated for every sample) needs
+    none, and so its operator needs no rule.
     """
     wanted = {graph.input}
     for node in graph.nodes:
@@ -111,51 +128,47 @@ def _contribute(
     g: Emitter,
     node: Node,
     operand: str,
-    gradient: Cotangent,
+    gradient: str | PerSample,
     contributions: dict[str, list[str]],
     found: Gradients,
 ) -> None:
-    constant = g.value(operand)
-    assert gradient is not None
-    y_shape = g.shape(node.outputs[0])
-    if constant is None:
-        if operand in g.graph.shared:
-            if isinstance(gradient, PerSample):
-                contributions[operand].append(gradient.tensor)
-            else:
-                contributions[operand].append(g.unbroadcast_per_sample(gradient, y_shape, static(g.shape(operand))))
-            return
+    """Add a node's gradient of one operand to what is known of that operand."""
+    y_shape, shape = g.shape(node.outputs[0]), g.shape(operand)
+    if operand in g.graph.constants:
+        own = _of_constant(g, node, operand, gradient)
+        if own is not None:
+            found.add(g.graph.source(operand), own, node.operator)
+    elif operand in g.graph.shared:
+        if isinstance(gradient, PerSample):
+            gradient = gradient.tensor
+        else:
+            gradient = g.unbroadcast_per_sample(gradient, y_shape, static(shape))
+        contributions[operand].append(gradient)
+    else:
         assert isinstance(gradient, str), f"{node.operator}: a per-sample gradient of a computed operand"
         if registry.broadcasts(node.operator):
-            gradient = g.unbroadcast(gradient, y_shape, g.shape(operand))
-        contributions[operand].append(g.like(gradient, operand))
-        return
-    source = g.graph.source(operand)
-    if source in g.graph.excluded:
-        return
+            gradient = g.unbroadcast(gradient, y_shape, shape)
+        contributions[operand].append(g.declare(gradient, shape))
+
+
+def _of_constant(g: Emitter, node: Node, operand: str, gradient: str | PerSample) -> str | None:
+    """The per-sample gradient of a constant operand, None where it was not trained or its rule gives none."""
+    if g.graph.source(operand) in g.graph.excluded:
+        return None
     if isinstance(gradient, PerSample):
-        own = gradient.tensor
-    elif registry.broadcasts(node.operator) and g.graph.is_parameter(operand) and constant.size > 1:
-        axis = batch_axis(y_shape)
-        if axis is None:
-            return
-        own = g.unbroadcast_per_sample(gradient, y_shape, static(constant.shape))
-    else:
-        return
-    found.add(source, own, node.operator)
+        return gradient.tensor
+    # ONNX does not tell parameters from scalars that the export wrote out (an ε, a √d): one number is no parameter.
+    trained = g.graph.is_parameter(operand) and g.graph.constants[operand].size > 1
+    y_shape = g.shape(node.outputs[0])
+    if not (registry.broadcasts(node.operator) and trained) or batch_axis(y_shape) is None:
+        return None
+    return g.unbroadcast_per_sample(gradient, y_shape, static(g.shape(operand)))
 
 
-def _total(g: Emitter, contributions: list[str]) -> str | None:
-    """The sum over all consumers of a tensor; what all do last, and linearly, is done once."""
+def _total(g: Emitter, tensor: str, contributions: list[str]) -> str | None:
+    """The cotangent of `tensor`: the sum of what all its consumers contribute."""
     if not contributions:
         return None
-    moves = [move for move in map(g.movement, contributions) if move is not None]
-    if len(moves) == len(contributions) > 1 and len({key for key, _, _ in moves}) == 1:
-        key, _, move = moves[0]
-        inner = _total(g, [source for _, source, _ in moves])
-        assert inner is not None
-        return g.moved(key, inner, move)
-    total = contributions[0]
-    for other in contributions[1:]:
-        total = g.add(total, other)
-    return total
+    total = contributions[0] if len(contributions) == 1 else g.op("Sum", *contributions)
+    shape = g.shape(tensor)
+    return g.declare(total, (N, *shape) if tensor in g.graph.shared else shape)

@@ -1,4 +1,4 @@
-"""One gradient graph under construction: what its outputs are emitted into, and what they share."""
+"""A gradient graph under construction: what its outputs are emitted into, and what they share."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from functools import cached_property
 import onnx
 
 from export.gradient.backward import Gradients
-from export.gradient.layers import WeightedLayer, channel_axis_of
+from export.gradient.layout.passes import laid_out
+from export.gradient.norms.layers import WeightedLayer, channel_axis_of
+from export.gradient.norms.planner import Planner
 from export.gradient.prepare import Prepared
 from export.gradient.rules.loss import LABEL, SCALE
 from export.gradient.shared import copied
-from export.gradient.weight_gradients import WeightGradients
 from export.graph.graph import Graph, N, Node, Shape, live_nodes, to_model
 from export.graph.lower import lower, opset_of
 from export.graph.names import INPUT, LOGITS
 
 
 class Build:
-    """The forward graph, an emitter into it, and the backward walk once it is asked for."""
+    """The forward graph, an emitter into it, and the backward walk, which is emitted when it is first asked for."""
 
     def __init__(self, prepared: Prepared, wanted: Collection[str]) -> None:
         self.prepared = prepared
@@ -31,7 +32,7 @@ class Build:
 
     @property
     def layers(self) -> tuple[WeightedLayer, ...]:
-        """Those with weights, in forward order."""
+        """The layers with weights, in forward order."""
         return self.prepared.weighted
 
     @cached_property
@@ -41,9 +42,9 @@ class Build:
         return self.prepared.gradients
 
     @cached_property
-    def weights(self) -> WeightGradients:
-        """The weight gradients of all layers."""
-        return WeightGradients(self)
+    def planner(self) -> Planner:
+        """How the norms of every layer's weight gradient are computed."""
+        return Planner(self.g, self.gradients.uses, batch="batch_square" in self.wanted)
 
     def by_sample(self, tensor: str) -> tuple[str, Shape]:
         """A forward tensor and its shape, with a copy for every sample where all share it."""
@@ -51,27 +52,27 @@ class Build:
         return name, self.graph.shape(name)
 
     def channel_axis(self, layer: WeightedLayer) -> int:
-        """The axis of a layer's output channels, rectified where they are, as `by_sample` has them."""
+        """The axis of the channels in a layer's output, behind its rectifier, as `by_sample` gives that."""
         last = layer.rectifier.outputs[0] if layer.rectifier else layer.output
         return channel_axis_of(self.graph, layer) + (last in self.graph.shared)
 
     def parameter(self, source: str) -> tuple[str, int]:
-        """The per-sample gradient of a parameter, over all its uses, flat, and its size."""
+        """The per-sample gradient of a parameter, summed over its uses, [N, size], and its size."""
         uses = self.gradients.parameters[source]
         total = uses[0]
         for use in uses[1:]:
             total = self.g.add(total, use)
         size = next(value.size for name, value in self.graph.constants.items() if self.graph.source(name) == source)
-        return self.g.flat(total, size), size
+        return self.g.reshape(total, (N, size)), size
 
     def output(self, name: str, tensor: str, shape: Shape) -> list[str]:
-        """Call `tensor` by its output name."""
+        """Give `tensor` the name of an output."""
         self.graph.shapes[name], self.graph.dtypes[name] = shape, self.graph.dtype
         self.g.nodes.append(Node("Identity", (tensor,), (name,), name=f"{name}/output"))
         return [name]
 
     def columns(self, name: str, columns: list[str], width: int | None = None) -> list[str]:
-        """One output [N, width] of its columns side by side."""
+        """Emit one output [N, width] that has `columns` side by side."""
         width = len(columns) if width is None else width
         if not columns:
             empty = self.g.op("Slice", LOGITS, self.g.ints([0]), self.g.ints([0]), self.g.ints([1]))
@@ -79,10 +80,13 @@ class Build:
         return self.output(name, self.g.op("Concat", *columns, axis=1), (N, width))
 
     def model(self, outputs: list[str], name: str) -> onnx.ModelProto:
-        """The finished graph, of the nodes that `outputs` need."""
+        """Return the finished graph, with only the nodes that `outputs` need."""
         seconds = self.g.extra_outputs
         forward = [replace(node, outputs=seconds.get(node.name, node.outputs)) for node in self.graph.nodes]
         live = live_nodes([*forward, *self.g.nodes], outputs)
+        given = {id(node) for node in forward}  # not by name, which a file may choose like one of ours
+        emitted = laid_out(self.g, [node for node in live if id(node) not in given])
+        live = live_nodes([*forward, *emitted], outputs)
         unread = {name for _, name in seconds.values()}.difference(name for node in live for name in node.inputs)
         live = [replace(n, outputs=n.outputs[:1]) if unread.intersection(n.outputs) else n for n in live]
         nodes = lower(self.graph, live)

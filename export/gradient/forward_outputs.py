@@ -1,25 +1,33 @@
-"""Outputs of the forward pass alone: features, statistics of the activations, maps."""
+"""Outputs that the forward pass alone gives: logits, features, statistics of the activations, maps."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from export.gradient.context import Build
-from export.gradient.layers import WeightedLayer
+from export.gradient.norms.layers import WeightedLayer
+from export.gradient.outputs import emits
 from export.gradient.prepare import features_tensor
 from export.graph.graph import N, Shape, per_sample_size, static
 from export.graph.names import LOGITS
 
 
+@emits("logits")
+def logits(_: Build) -> list[str]:
+    """The classifier's own output, [N, K]."""
+    return [LOGITS]
+
+
+@emits("features")
 def features(build: Build) -> list[str]:
-    """The penultimate vector, [N, D]; nothing where the classifier has none."""
+    """The input of the last linear layer, [N, D]; none where the classifier ends otherwise."""
     if build.prepared.features is None:
         return []
     return build.output("features", features_tensor(build.prepared), (N, build.prepared.features))
 
 
 def _flat_output(build: Build, layer: WeightedLayer) -> str:
-    """The layer's own output y, [N, entries]; behind a folded normalization y = (z − b')·σ/γ + build."""
+    """The layer's own output y, [N, entries]; behind a folded normalization y = (z − b')·σ/γ + b."""
     g, (tensor, shape) = build.g, build.by_sample(layer.output)
     norm = build.graph.folded.get(layer.operand)
     if norm is not None:
@@ -31,8 +39,9 @@ def _flat_output(build: Build, layer: WeightedLayer) -> str:
     return g.samples_first(tensor, shape)
 
 
+@emits("activation_mean")
 def activation_mean(build: Build) -> list[str]:
-    """Of every layer's own output, [N, L]."""
+    """The mean of every layer's own output, [N, L]."""
     columns = []
     for layer in build.layers:
         with build.g.scope(layer.nodes[0].name):
@@ -40,8 +49,9 @@ def activation_mean(build: Build) -> list[str]:
     return build.columns("activation_mean", columns)
 
 
+@emits("activation_variance")
 def activation_variance(build: Build) -> list[str]:
-    """Of every layer's own output, [N, L]."""
+    """The variance of every layer's own output, [N, L]."""
     columns = []
     for layer in build.layers:
         with build.g.scope(layer.nodes[0].name):
@@ -51,8 +61,9 @@ def activation_variance(build: Build) -> list[str]:
     return build.columns("activation_variance", columns)
 
 
+@emits("activation_zero_share")
 def activation_zero_share(build: Build) -> list[str]:
-    """Share of zeros behind every layer's rectifier, [N, L]; 0 without one."""
+    """The share of zeros in the output of every layer's rectifier, [N, L]; 0 where a layer has none."""
     g, columns = build.g, []
     for layer in build.layers:
         with g.scope(layer.nodes[0].name):
@@ -66,12 +77,14 @@ def activation_zero_share(build: Build) -> list[str]:
 
 
 def _zeros(build: Build) -> str:
-    """[N, 1], zero even where the logits are not finite."""
+    """A column of zeros, [N, 1]."""
     g = build.g
+    # Not 0·logits, which is NaN where they are not finite: x < x is false for every x.
     first = g.op("Slice", LOGITS, g.ints([0]), g.ints([1]), g.ints([1]))
     return g.op("Cast", g.op("Less", first, first), to=g.element_type)
 
 
+@emits("channel_peak")
 def channel_peak(build: Build) -> list[str]:
     """The largest value of every rectified channel, [N, C]."""
     g, columns, total = build.g, [], 0
@@ -90,8 +103,9 @@ def channel_peak(build: Build) -> list[str]:
     return build.columns("channel_peak", columns, total)
 
 
+@emits("map")
 def maps(build: Build) -> list[str]:
-    """Every layer's output, rectified where it is: [N, channels, height, width] each."""
+    """Every layer's output, behind its rectifier where it has one: [N, channels, height, width] each."""
     outputs: list[str] = []
     for layer, record in zip(build.layers, build.prepared.layers, strict=True):
         tensor = layer.rectifier.outputs[0] if layer.rectifier else layer.output
@@ -101,9 +115,9 @@ def maps(build: Build) -> list[str]:
 
 
 def _map(build: Build, layer: WeightedLayer, tensor: str) -> tuple[str, Shape]:
-    """[N, C, h, w] as it is; [N, C] and [N, tokens, C] with the axes they lack, of size 1.
+    """Shape a layer's output as a map. [N, C] and [N, tokens, C] get the axes that they lack, of size 1.
 
-    A sample of several rows (windows, heads) has them below each other: [N, C, rows · h, w].
+    The rows of a sample that has several (windows, heads) lie below each other: [N, C, rows · h, w].
     """
     g, axis = build.g, build.channel_axis(layer)
     tensor, shape = build.by_sample(tensor)

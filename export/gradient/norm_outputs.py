@@ -7,14 +7,16 @@ from collections.abc import Callable
 import numpy as np
 
 from export.gradient.context import Build
-from export.gradient.layers import WeightedLayer
-from export.gradient.norms import factors as factored
 from export.gradient.norms.columns import Difference, Rows, differences, joined, square_sums, weighted_sums
-from export.gradient.norms.factors import Factors
+from export.gradient.norms.layers import WeightedLayer
+from export.gradient.norms.scales import scale_gradient
+from export.gradient.outputs import emits
+from export.gradient.rules.factors import Arrangement
 from export.graph.graph import N, static
 from export.graph.names import INPUT
 
 
+@emits("activation_square")
 def activation_square(build: Build) -> list[str]:
     """‖dL/dy‖² of every layer's own output y, [N, L]."""
     rows = []
@@ -25,7 +27,7 @@ def activation_square(build: Build) -> list[str]:
 
 
 def _activation_squares_of(build: Build, layer: WeightedLayer) -> tuple[str, np.ndarray]:
-    """Squares and their coefficients in ‖dL/dy‖²; behind a folded normalization dL/dy = γ/σ·dL/dz."""
+    """Squares, and the coefficients by which they sum to ‖dL/dy‖²; behind a folded normalization dL/dy = γ/σ·dL/dz."""
     g, dy, shape = build.g, build.gradients.tensors[layer.output], build.graph.shape(layer.output)
     if layer.output in build.graph.shared:
         shape = (N, *shape)
@@ -37,54 +39,57 @@ def _activation_squares_of(build: Build, layer: WeightedLayer) -> tuple[str, np.
     return g.position_sum(g.mul(dy, dy), shape), squares
 
 
+@emits("weight_square")
 def weight_square(build: Build) -> list[str]:
     """‖dL/dW‖² of every layer, [N, L]."""
     return _weighted_rows(build, "weight_square", _unfolding)
 
 
+@emits("scaled_square")
 def scaled_square(build: Build) -> list[str]:
     """Σ_c ‖W_c‖²·‖dW_c‖² over output channels c of every layer, [N, L]."""
     return _weighted_rows(build, "scaled_square", _scaling)
 
 
 def _weighted_rows(
-    build: Build, name: str, coefficients: Callable[[Build, WeightedLayer, Factors], np.ndarray]
+    build: Build, name: str, coefficients: Callable[[Build, WeightedLayer, Arrangement], np.ndarray]
 ) -> list[str]:
     rows = []
     for layer in build.layers:
         with build.g.scope(layer.nodes[0].name):
-            factors, dw = build.weights.of(layer)
-            rows.append((factored.row_squares(build.g, factors, dw), coefficients(build, layer, factors)))
+            way = build.planner.plan(layer).way
+            rows.append((way.row_squares(), coefficients(build, layer, way.arrangement)))
     return build.output(name, weighted_sums(build.g, rows), (N, len(rows)))
 
 
-def _unfolding(build: Build, layer: WeightedLayer, factors: Factors) -> np.ndarray:
-    """(γ/σ)² per row: dL/dW = γ/σ · dL/dW' for W' = γ/σ·W."""
+def _unfolding(build: Build, layer: WeightedLayer, arrangement: Arrangement) -> np.ndarray:
+    """(γ/σ)² for every row, since dL/dW = γ/σ·dL/dW' for W' = γ/σ·W."""
     norm = build.graph.folded.get(layer.operand)
-    return np.square(norm.ratio)[factors.channels] if norm else np.ones(factors.all_rows)
+    return np.square(norm.ratio)[arrangement.channels] if norm else np.ones(arrangement.rows)
 
 
-def _scaling(build: Build, layer: WeightedLayer, factors: Factors) -> np.ndarray:
-    """‖W'_c‖² per row, c its channel: ‖W_c‖·‖dW_c‖ is the same folded or not."""
+def _scaling(build: Build, layer: WeightedLayer, arrangement: Arrangement) -> np.ndarray:
+    """‖W'_c‖² for every row of channel c; the product ‖W_c‖·‖dW_c‖ is the same folded or not."""
     weight = build.graph.constants[layer.operand].astype(np.float64)
-    rows = factors.arrangement.matrix(weight, factors.all_rows)
-    by_row = np.square(rows).sum(axis=1)
-    by_channel = np.bincount(factors.channels, by_row)
-    return by_channel[factors.channels]
+    by_row = np.square(arrangement.matrix(weight)).sum(axis=1)
+    by_channel = np.bincount(arrangement.channels, by_row)
+    return by_channel[arrangement.channels]
 
 
+@emits("batch_square")
 def batch_square(build: Build) -> list[str]:
     """‖Σ_n dL_n/dW‖² of every layer, [L]."""
     entries = []
     for layer in build.layers:
         with build.g.scope(layer.nodes[0].name):
-            factors, dw = build.weights.of(layer)
-            squares = factored.batch_row_squares(build.g, factors, dw)
-            weighted = build.g.mul(squares, build.g.constant(_unfolding(build, layer, factors)))
+            way = build.planner.plan(layer).way
+            coefficients = build.g.constant(_unfolding(build, layer, way.arrangement))
+            weighted = build.g.mul(way.batch_row_squares(), coefficients)
             entries.append(build.g.reduce_sum(weighted, (0,), keepdims=True))
     return build.output("batch_square", build.g.op("Concat", *entries, axis=0), (len(entries),))
 
 
+@emits("bias_square")
 def bias_square(build: Build) -> list[str]:
     """‖dL/db‖² of every layer that has a bias, [N, biases]."""
     columns = []
@@ -101,8 +106,10 @@ def bias_square(build: Build) -> list[str]:
     return _squares(build, "bias_square", rows, len(columns))
 
 
+@emits("other_square")
 def other_square(build: Build) -> list[str]:
     """‖dL/dp‖² of every parameter that is neither weight nor bias of a layer, [N, P]."""
+    # No node reads a folded normalization's γ and β any more: both come from the layer that it was folded into.
     folded = {norm.gamma: operand for operand, norm in build.graph.folded.items()}
     shifts = {norm.beta: norm.shift for norm in build.graph.folded.values()}
     layers = {layer.operand: layer for layer in build.layers}
@@ -112,7 +119,9 @@ def other_square(build: Build) -> list[str]:
         if source in folded:
             layer = layers[folded[source]]
             with build.g.scope(layer.nodes[0].name):
-                scales[column] = build.weights.gamma(layer)
+                shift, _ = build.parameter(build.graph.folded[layer.operand].shift)
+                dz = build.gradients.tensors[layer.output]
+                scales[column] = scale_gradient(build.g, layer, build.planner.plan(layer), dz, shift)
         else:
             plain[column] = build.parameter(shifts.get(source, source))
     rows = [*joined(build.g, plain), *differences(build.g, scales)]
@@ -125,6 +134,7 @@ def _squares(build: Build, name: str, rows: list[Rows], columns: int) -> list[st
     return build.output(name, square_sums(build.g, rows), (N, columns))
 
 
+@emits("input_gradient")
 def input_gradient(build: Build) -> list[str]:
     """dL/dinput, of the input's shape."""
     return build.output("input_gradient", build.gradients.tensors[INPUT], build.graph.shape(INPUT))

@@ -12,7 +12,7 @@ from onnx import helper
 
 from export.gradient import simplify
 from export.gradient.backward import Gradients, backward
-from export.gradient.layers import WeightedLayer, describe, weight_operand, weighted_layers
+from export.gradient.norms.layers import WeightedLayer, describe, weight_operand, weighted_layers
 from export.gradient.rules.loss import LABEL, SCALE, cross_entropy_cotangent
 from export.gradient.shared import folded_parameters, keep_trained_chains
 from export.graph.emitter import Emitter

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from export.gradient.layers import weight_operand
+from export.gradient.norms.layers import weight_operand
 from export.gradient.rules import registry
 from export.graph.emitter import Emitter
 from export.graph.graph import Array, Batch, Graph, N, Node, Shape, static

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
@@ -19,8 +19,6 @@ from export.graph.names import OWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-CHANNEL_BLOCK = 16  # of ONNX Runtime's blocked layout with AVX-512; 8 elsewhere
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,6 @@ class Emitter:
         self._scope = "loss"
         self._counts: dict[str, int] = {}
         self._known: dict[tuple[Any, ...], tuple[str, ...]] = {}
-        self._movements: dict[str, tuple[Hashable, str, Callable[[str], str]]] = {}
-        self._position_means: dict[str, tuple[str, int, float]] = {}
         self.extra_outputs: dict[str, tuple[str, ...]] = {}
 
     def fork(self) -> Emitter:
@@ -119,7 +115,7 @@ class Emitter:
         The same node asked for twice is emitted once.
         """
         operands = tuple(name or "" for name in inputs)
-        key = (operator, operands, outputs, repr(sorted(attributes.items())))
+        key = _key(operator, operands, outputs, attributes)
         if key not in self._known:
             stem = f"{self._scope}/gradient/{operator}"
             results = self._free_names(stem, outputs)
@@ -128,6 +124,17 @@ class Emitter:
             self._known[key] = results
         results = self._known[key]
         return results[0] if outputs == 1 else results
+
+    def continued(self) -> Emitter:
+        """Return an emitter into the same graph without any of the nodes so far, whose names it does not give again."""
+        other = Emitter(self.graph)
+        other._counts, other.extra_outputs = self._counts, self.extra_outputs
+        return other
+
+    def keep(self, node: Node) -> None:
+        """Add a node of another emitter as it is."""
+        self.nodes.append(node)
+        self._known.setdefault(_key(node.operator, node.inputs, len(node.outputs), node.attributes), node.outputs)
 
     def _free_names(self, stem: str, outputs: int) -> tuple[str, ...]:
         """The next names of `stem` that the graph does not use."""
@@ -139,38 +146,14 @@ class Emitter:
             if not any(result in self.graph.shapes or result in self.graph.constants for result in results):
                 return results
 
-    def moved(self, key: Hashable, source: str, move: Callable[[str], str]) -> str:
-        """`move(source)`, a linear rearrangement of entries that `key` describes, shapes included.
+    def declare(self, tensor: str, shape: Shape) -> str:
+        """State the shape of an emitted tensor, and return it.
 
-        Remembered, so that a sum of equally moved tensors is formed first and moved once.
+        ONNX Runtime keeps two tensors in one blocked layout only where it sees that their shapes, the free
+        batch among them, are the same.
         """
-        result = move(source)
-        self._movements[result] = key, source, move
-        return result
-
-    def movement(self, tensor: str) -> tuple[Hashable, str, Callable[[str], str]] | None:
-        """What `moved` did to make a tensor, None for all others."""
-        return self._movements.get(tensor)
-
-    def enter_blocks(self, tensor: str, shape: Shape) -> str:
-        """`tensor` [N, C, h, w] itself, by a pool of one position each.
-
-        Additions and products stay in ONNX Runtime's blocked layout only where all operands come
-        from a convolution or pool; this takes a tensor there once, where cotangents enter a stage.
-        """
-        if len(shape) != 4 or shape[0] != N or static(shape[1:2])[0] % CHANNEL_BLOCK:
-            return tensor
-        return self.moved(("blocks", shape), tensor, lambda source: self.op("AveragePool", source, kernel_shape=[1, 1]))
-
-    def like(self, gradient: str, tensor: str) -> str:
-        """`gradient`, declared to have the shape of the forward `tensor`.
-
-        ONNX Runtime keeps two tensors in one blocked layout only where it sees that their shapes,
-        the free batch among them, are the same.
-        """
-        self.graph.shapes[gradient] = self.graph.shape(tensor)
-        self.graph.dtypes[gradient] = self.dtype
-        return gradient
+        self.graph.shapes[tensor], self.graph.dtypes[tensor] = shape, self.dtype
+        return tensor
 
     def second_output(self, node: Node) -> str:
         """The optional second output of a forward node, asked of the node itself."""
@@ -221,39 +204,12 @@ class Emitter:
         return self.reduce_sum(self.mul(tensor, tensor), axes, keepdims)
 
     def position_sum(self, tensor: str, shape: Shape) -> str:
-        """Σ over the positions of [N, C, *positions]: [N, C].
-
-        Of maps by `GlobalAveragePool`, which ONNX Runtime computes in its blocked layout. Where a
-        sample has several rows, or lies on another axis, its parts are summed too.
-        """
+        """Σ over the positions of [N, C, *positions], and over the rows of a sample where it has several: [N, C]."""
         if shape[0] != N:
             channels = static(shape[1:2])
             total = self.unbroadcast_per_sample(tensor, shape, (*channels, *[1] * (len(shape) - 2)))
             return self.reshape(total, (N, *channels))
-        if len(shape) != 4:
-            return self.reduce_sum(tensor, range(2, len(shape)))
-        mean, count = self.op("GlobalAveragePool", tensor), float(per_sample_size(shape[2:]))
-        total = self.mul(self.reshape(mean, shape[:2]), self.scalar(count))
-        self._position_means[total] = mean, static(shape[1:2])[0], count
-        return total
-
-    def flat(self, tensor: str, size: int) -> str:
-        """`tensor` as [N, size]; a sum over positions is that already."""
-        return tensor if tensor in self._position_means else self.reshape(tensor, (N, size))
-
-    def side_by_side(self, columns: Sequence[str]) -> str:
-        """Tensors [N, width] joined along their second axis; sums over positions while still maps of one position.
-
-        Those stay in the runtime's blocked layout until they are together.
-        """
-        if len(columns) == 1:
-            return columns[0]
-        means = [self._position_means[column] for column in columns if column in self._position_means]
-        if len(means) < len(columns):
-            return self.op("Concat", *columns, axis=1)
-        joined = self.op("Concat", *(mean for mean, _, _ in means), axis=1)
-        counts = np.concatenate([np.full(width, count) for _, width, count in means])
-        return self.mul(self.reshape(joined, (N, counts.size)), self.constant(counts[None]))
+        return self.reduce_sum(tensor, range(2, len(shape)))
 
     def repeat(self, tensor: str, shape: Shape) -> str:
         """`tensor` repeated along its axes of size 1 to `shape`."""
@@ -331,3 +287,8 @@ class Emitter:
         tensor = self.reduce_sum(tensor, [index for index, (_, summed) in enumerate(pieces) if summed])
         left = tuple(size for size, summed in pieces if not summed)
         return self.reshape(self.samples_first(tensor, left), (Batch(), *target))
+
+
+def _key(operator: str, operands: tuple[str, ...], outputs: int, attributes: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What makes two nodes compute the same."""
+    return operator, operands, outputs, repr(sorted(attributes.items()))

@@ -14,19 +14,14 @@ from collections.abc import Collection, Iterator, Mapping
 from onnx import GraphProto, ModelProto
 
 from export.graph.branches import branches, defined_names
+from service.contract.outputs import OUTPUTS
 
 OWN = "/~"
 """Mark in every name that the engine derives from the name of a file's tensor or node."""
 INPUT, LOGITS = "input", "logits"
 """The two ends of every graph of ours."""
-CONTRACT = frozenset(
-    {
-        *(INPUT, "label", "cotangent_scale", LOGITS, "features"),
-        *("activation_square", "weight_square", "scaled_square", "bias_square", "other_square", "batch_square"),
-        *("input_gradient", "activation_mean", "activation_variance", "activation_zero_share", "channel_peak"),
-    }
-)
-"""Inputs and outputs of the engine's graphs, as `service.contract.bundle_schema` lists them, beside `map/<layer>`."""
+CONTRACT = frozenset({INPUT, "label", "cotangent_scale", *(output.name for output in OUTPUTS)} - {"map"})
+"""Inputs and outputs of the engine's graphs, beside `map/<layer>`."""
 MAP = "map/"
 ESCAPED = "/^~"
 """Replacement of `OWN` in the new name of a tensor whose own name held it."""

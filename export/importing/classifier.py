@@ -13,6 +13,7 @@ from export.graph.graph import Graph
 from export.importing.answer.agreement import TOLERANCE, Reference, own_scores, require_same_answers
 from export.importing.answer.appended import Appended
 from export.importing.answer.judgement import judge
+from export.importing.answer.logarithm_rules import RULES
 from export.importing.answer.logarithms import Logarithms
 from export.importing.answer.probes import probes
 from export.importing.answer.rounding import without_rounding
@@ -84,7 +85,7 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     graph = _folded(model, spec, options.labels)
     images = probes(spec, bytes_only=image.integers)
     added = Appended(model)
-    answer = judge(own_scores(file, images), graph.output, Logarithms(graph, added), added)
+    answer = judge(own_scores(file, images), graph.output, Logarithms(graph, added, RULES), added)
     notes += [answer.note] if answer.note else []
     is_flat = len(graph.shapes.get(answer.logits, ())) == 2
     model = keep_only(added.to(model), answer.logits)

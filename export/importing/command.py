@@ -88,7 +88,7 @@ def import_bundle(
 ) -> Bundle:
     """Write `bundles/<name>` from the classifier in `path`, whole or not at all.
 
-    Raises GradientError (see `export.graph.errors` and `export.importing.errors`).
+    Raises GradientError (see `export.graph.errors` and `export.importing.flags.errors`).
     """
     if not name or not all(c.isalnum() or c in "._-" for c in name) or not name[0].isalnum() or len(name) > 64:
         raise OptionMismatch(f"--name {name!r}: up to 64 letters, digits, '.', '_' and '-', a letter or digit first")

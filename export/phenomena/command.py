@@ -103,7 +103,7 @@ def features_section(options: argparse.Namespace, bundles: dict[str, Bundle]) ->
         photographs = read_photographs(options.data, bundle.labels, options.photographs // classes)
         fitting = np.arange(len(photographs.classes)) % 2 == 0
         maps = session(options.bundles, bundle, "feature_maps")
-        pooled = features.pooled_features(maps, network_input(bundle, photographs.images))
+        pooled = features.pooled_maps(maps, network_input(bundle, photographs.images))
         separation[name] = [
             features.separation(layer, values, photographs.classes, fitting) for layer, values in pooled.items()
         ]

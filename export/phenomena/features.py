@@ -49,7 +49,7 @@ class Measurement:
     strongest: dict[str, StrongestMaps]
 
 
-def pooled_features(
+def pooled_maps(
     maps_session: onnxruntime.InferenceSession, inputs: NDArray[np.float32]
 ) -> dict[str, NDArray[np.float64]]:
     """Average every convolution's maps over a 2 × 2 grid: float64 [n, 4·channels] by layer, in forward order."""

@@ -1,4 +1,4 @@
-"""From training mode to inference mode, and without the optional outputs that nobody reads.
+"""Leaving training mode, and dropping the optional outputs that nobody reads.
 
 Some files are exported in training mode: BatchNormalization then takes the statistics of its batch, so that
 samples mix, and Dropout drops. Such a file holds the running statistics all the same.

@@ -19,7 +19,7 @@ The choice may be wrong, so whoever frees a graph must compare its answers with 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +30,7 @@ from export.graph.errors import UnsupportedOperator
 from export.graph.graph import Array, Batch, Node, batch_axis, nodes_of
 from export.graph.names import OWN
 from export.tracing.folding import REWRITES, emit_batch_arithmetic
+from export.tracing.trace import Trace
 from export.tracing.walk import Walk
 
 FREE_FACTOR = 7
@@ -60,7 +61,6 @@ def free_batch(model: ModelProto, batch: int) -> ModelProto:
     """
     sizes = [dimension.dim_value for dimension in model.graph.input[0].type.tensor_type.shape.dim]
     walk = _BakedWalk(model, sizes[1:], (batch, FREE_FACTOR * batch), (_unbaked, *REWRITES))
-    walk.stated = walk.traces[:1]
     graph = walk.run(nodes_of(model.graph))
     emit_batch_arithmetic(graph)
     freed = ModelProto()
@@ -81,6 +81,10 @@ def free_batch(model: ModelProto, batch: int) -> ModelProto:
 
 class _BakedWalk(Walk):
     """A walk over nodes whose constants hold the first trace's number of samples; it refuses to lose samples."""
+
+    @property
+    def stated(self) -> Sequence[Trace]:
+        return self.traces[:1]
 
     def _append(self, node: Node) -> None:
         super()._append(node)

@@ -28,11 +28,7 @@ Rewrite = Callable[["Walk", Node], list[Node]]
 
 
 class Walk:
-    """Builds `graph` node by node from `traces`, one for each of the two numbers of samples.
-
-    `stated` holds the traces whose number of samples the model's own constants may contain: both where the batch
-    is free, and only the first where that is the batch that the model was exported for.
-    """
+    """Builds `graph` node by node from `traces`, one for each of the two numbers of samples."""
 
     def __init__(
         self,
@@ -43,7 +39,6 @@ class Walk:
     ) -> None:
         proto = model.graph
         self.traces = (Trace(batches[0]), Trace(batches[1]))
-        self.stated: Sequence[Trace] = self.traces
         self._batches = batches
         self._rewrites = rewrites
         initializers = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.initializer}
@@ -56,6 +51,11 @@ class Walk:
         self.graph = Graph(image.name, proto.output[0].name, [], dict(initializers), {}, {})
         self.graph.parameters = {name for name, v in initializers.items() if np.issubdtype(v.dtype, np.floating)}
         self._describe(image.name)
+
+    @property
+    def stated(self) -> Sequence[Trace]:
+        """Traces whose number of samples the model's own constants may contain; both, where the batch is free."""
+        return self.traces
 
     def run(self, nodes: Sequence[Node]) -> Graph:
         """Walk over `nodes`, which are in topological order, and return the graph.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import onnx
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from service.contract.bundle_schema import (
     ParityCheck,
     TrainingRecord,
 )
+from service.contract.outputs import GRAPHS
 
 VERIFIED_IMAGES = 8
 NORMALIZATION_FILE = "normalization.npz"
@@ -36,8 +37,7 @@ NORMALIZATION_FILE = "normalization.npz"
 
 def all_graphs(prepared: Prepared) -> dict[GraphName, onnx.ModelProto]:
     """Derive every graph of a bundle; each computes one set of outputs (`GraphName`)."""
-    names: tuple[GraphName, ...] = get_args(GraphName)
-    return {name: differentiate(prepared, name) for name in names}
+    return {name: differentiate(prepared, name) for name in GRAPHS}
 
 
 def export_run(run_folder: Path, name: str, data: DataSet, bundles: Path) -> Bundle:

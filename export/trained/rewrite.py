@@ -17,9 +17,9 @@ from export.gradient import Prepared, prepare
 from export.trained.export_run import NORMALIZATION_FILE, all_graphs
 from export.trained.forward import RunError, constants_of, forward_graph
 from export.verification.verify import verify
-from export.writing.bundle import BUNDLE_FILE, WEIGHTS_FILE, opset_of, read_bundle, write_bundle
+from export.writing.bundle import WEIGHTS_FILE, opset_of, read_bundle, write_bundle
 from models.networks.network import Architecture, Network
-from service.contract.bundle_schema import Bundle
+from service.contract.bundle_schema import BUNDLE_FILE, Bundle
 
 FOLDING_TOLERANCE = 1e-5
 """Relative. A stored weight, divided by its BatchNorm's ratio and folded again, differs by rounding."""

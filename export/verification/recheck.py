@@ -114,7 +114,7 @@ def _unnamed_weights(bundle: Bundle, forward: onnx.ModelProto) -> tuple[str, ...
     )
 
 
-def table(checks: tuple[ParityCheck, ...]) -> str:
+def in_lines(checks: tuple[ParityCheck, ...]) -> str:
     """Describe the checks, one per line."""
     return "\n".join(
         f"{'ok  ' if check.difference <= check.bound else 'MISS'} {check.quantity:44} {check.precision} batch "

@@ -18,9 +18,9 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, external_data_helper
 
-from service.contract.bundle_schema import Bundle, Graph, GraphName
+from service.contract.bundle_schema import BUNDLE_FILE, Bundle, Graph, GraphName
+from service.output.system_errors import system_reason
 
-BUNDLE_FILE = "bundle.json"
 WEIGHTS_FILE = "weights.bin"
 SMALLEST_EXTERNAL = 256
 """Tensors of at least this many bytes are stored outside the graph. Smaller ones, such as the shape operand of
@@ -195,4 +195,4 @@ def _reason(error: OSError) -> str:
     """Return the system's words for an error, such as "No space left on device"."""
     if isinstance(error, shutil.Error):  # copytree lists (from, to, "[Errno 28] No space left on device: …")
         return re.sub(r"\[Errno \d+\] ([^:]*).*", r"\1", str(error.args[0][0][2]), flags=re.DOTALL)
-    return error.strerror or str(error)
+    return system_reason(error)

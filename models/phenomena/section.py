@@ -15,14 +15,14 @@ from matplotlib.figure import Figure
 
 HEADER = """# Phenomena, measured
 
-Why residual networks exist, each step measured and drawn. `make phenomena` makes the whole page again:
-`python -m models phenomena` the sections that need neither data nor a trained net,
-`python -m export phenomena --data <image folder>` those on the shipped bundles, which it runs through ONNX Runtime.
+This page shows why residual networks exist; each step is measured and drawn. `make phenomena` makes the whole page
+again. Of its two commands, `python -m models phenomena` makes the sections that need neither data nor a trained
+network. `python -m export phenomena --data <image folder>` makes those on the shipped bundles, through ONNX Runtime.
 
-Every number below was measured by that run; none is written by hand. A statement names the value measured and
-the bound that it has to keep; the test suite asserts the same statements on smaller instances of the same code,
-but for those on real photographs (section 8). The bounds of sections 6 to 8 were set after a first look at the data:
-they record what was found and guard it, they did not predict it.
+Every number below was measured by these commands. A statement names a measured value and the bound that it must keep.
+The test suite asserts the same statements on smaller instances of the same code, except for those on real photographs
+(section 8). The bounds of sections 6 to 8 were set after a first look at the data: they guard what was found, and did
+not predict it.
 """
 
 

@@ -17,8 +17,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from service.bundles.folder import DESCRIPTION
-from service.contract.bundle_schema import Bundle, GraphName
+from service.contract.bundle_schema import BUNDLE_FILE, Bundle, GraphName
 from service.output.printable import printable
 from service.output.system_errors import system_reason
 
@@ -95,14 +94,14 @@ def read_bundle(directory: Path) -> StoredBundle:
         BundleRefused: the description is not valid, or a file is missing, changed or outside the folder.
     """
     place = Path(os.path.realpath(directory))
-    with _opened(place, DESCRIPTION) as file:
-        description = _read(file, DESCRIPTION, LARGEST_DESCRIPTION)
+    with _opened(place, BUNDLE_FILE) as file:
+        description = _read(file, BUNDLE_FILE, LARGEST_DESCRIPTION)
     try:
         bundle = Bundle.model_validate_json(description)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise BundleRefused(printable(f"{DESCRIPTION} is not valid: {where}: {first['msg']}")) from None
+        raise BundleRefused(printable(f"{BUNDLE_FILE} is not valid: {where}: {first['msg']}")) from None
     _check_consistency(bundle)
     _check_place(bundle, directory)
     for name in bundle.sha256:

@@ -15,9 +15,8 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from service.contract.bundle_schema import BUNDLE_FILE
 from service.output.system_errors import system_reason
-
-DESCRIPTION = "bundle.json"
 
 POSSIBLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Names that a bundle may have. `lost+found` is not one, so it is not reported when it cannot be read."""
@@ -98,13 +97,13 @@ def _look_at_version(directory: Path, look: Look) -> None:
 
 
 def _look_at_bundle(directory: Path, names: list[str], look: Look) -> None:
-    if DESCRIPTION not in names:
+    if BUNDLE_FILE not in names:
         return
     try:
         fingerprint = _fingerprint(directory, names)
         # `os.path.exists` is False for every error. All errors but a missing target were raised above.
-        if not os.path.exists(directory / DESCRIPTION) and os.path.islink(directory / DESCRIPTION):
-            raise OSError(None, f"{DESCRIPTION}: {LEADS_NOWHERE}")
+        if not os.path.exists(directory / BUNDLE_FILE) and os.path.islink(directory / BUNDLE_FILE):
+            raise OSError(None, f"{BUNDLE_FILE}: {LEADS_NOWHERE}")
         look.bundles[directory] = fingerprint
     except OSError as error:
         look.unreadable[directory] = system_reason(error)

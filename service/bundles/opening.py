@@ -77,7 +77,7 @@ class GraphOpener:
 
     def _load(self, model: ServedModel, graph: ServedGraph) -> None:
         began = time.monotonic()
-        if graph.diagnostic and not self._is_unchanged(model, graph):
+        if graph.diagnostic and self._fail_if_changed(model, graph):
             return
         content = model.stored.content_of(graph.name)
         try:
@@ -86,10 +86,10 @@ class GraphOpener:
                 session = self._runtime.open(model.stored.directory / model.bundle.graphs[graph.name].file)
             speed = self._speeds.get(session) or self._first_speed(session, graph)
         except Exception as error:
-            if self._is_unchanged(model, graph):
+            if not self._fail_if_changed(model, graph):
                 self._fail(graph, error)
             return
-        if not self._is_unchanged(model, graph):
+        if self._fail_if_changed(model, graph):
             return
         self._sessions[content] = session
         self._logged.pop((graph.model, graph.name), None)
@@ -117,8 +117,8 @@ class GraphOpener:
             self._logged[key] = reason
             log.log(logging.ERROR if error else logging.WARNING, "%s: %s", graph.model, reason, exc_info=error)
 
-    def _is_unchanged(self, model: ServedModel, graph: ServedGraph) -> bool:
-        """Return whether the graph's files are still the bundle's; if they are not, change the state of the graph.
+    def _fail_if_changed(self, model: ServedModel, graph: ServedGraph) -> bool:
+        """Fail or put off a graph whose files are no longer those of its bundle; return whether that is so.
 
         A bundle stays in service while its folder already holds the next one, or a broken one. Files can change
         while they are read, so this is checked before loading and after it.
@@ -134,5 +134,5 @@ class GraphOpener:
                 graph.put_off()
             else:
                 graph.fail(reason)
-            return False
-        return True
+            return True
+        return False

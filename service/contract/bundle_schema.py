@@ -7,37 +7,23 @@
                      reference.npz            statistics that scores need, if they could be fitted
 
 The first axis of every input and output is the free axis N (samples), except for batch_square; all other axes are
-static. With L layers (`Bundle.layers`, in forward order), of which B have a bias, P other parameters, K labels, and
-C the sum of `Layer.channels`, the tensors are:
+static. The graphs take:
 
     input            float32 [N, channels, height, width]   preprocessed ([N, h, w, c] for layout nhwc)
     label            int64   [N]      class of the loss; -1 takes the predicted class
     cotangent_scale  float32 [N]      factor of dL/dlogits, a power of two; every square comes out
                                       multiplied by its square, every gradient by the factor itself
-    logits           float32 [N, K]
-    activation_square, weight_square, scaled_square      float32 [N, L]
-                     squared L2 norms per sample, where L is the sum of the per-sample losses: of
-                     dL/d(layer output), of dL/dW, and Σ_c ‖W_c‖²·‖dW_c‖² over output channels c
-    bias_square      float32 [N, B]   in the order of the layers that have `bias` true
-    other_square     float32 [N, P]   in the order of `Bundle.other_parameters`
-    batch_square     float32 [L]      ‖Σ_n dW_n‖², for one cotangent_scale common to all samples
-    input_gradient   float32 [N, channels, height, width]   (in the layout of `input`)
-    features         float32 [N, D]   input of the last linear layer; present where `features` is D
-    activation_mean, activation_variance, activation_zero_share   float32 [N, L]
-                     mean and variance are of a layer's own output; zero_share is the share of exact
-                     zeros in the output of the rectifier that follows it (0 without a rectifier)
-    channel_peak     float32 [N, C]   largest value of each channel of the rectifier that follows,
-                     over all positions; a layer without a rectifier has no columns (`channels` 0)
-    map/<layer>      float32 [N, c, h, w]   the layer's output, after its rectifier if it has one
 
-`export` writes bundles by this schema and the service reads them by it.
+Their outputs are in `outputs.py`. `export` writes bundles by this schema and the service reads them by it.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+BUNDLE_FILE: Final = "bundle.json"
 
 GraphName = Literal[
     "forward",  # input → logits, and features where there are any

@@ -18,18 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.arrays import Array, Float64
+from service.contract.outputs import OUTPUTS
 
 Outputs = dict[str, Array]
 Run = Callable[[NDArray[np.float32]], Mapping[str, Array]]
 """Runs one graph on a fixed batch with the given `cotangent_scale`, float32 [N]."""
 
 NORM_OF_SQUARE: Final = {
-    "activation_square": "activation_gradient_norm",
-    "weight_square": "weight_gradient_norm",
-    "scaled_square": "scaled_gradient_norm",
-    "bias_square": "bias_gradient_norm",
-    "other_square": "other_gradient_norm",
-    "batch_square": "batch_gradient_norm",
+    output.name: output.offered_as for output in OUTPUTS if output.kind == "square" and output.offered_as
 }
 """Name of a graph output → name of the norm that is made of it."""
 

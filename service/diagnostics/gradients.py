@@ -66,7 +66,7 @@ class Diagnosis:
 
 
 @dataclass(frozen=True)
-class RelativeNorms:
+class JudgedNorms:
     """Norms of N samples and L layers, relative to the gradient that each sample starts with.
 
     Args:
@@ -87,7 +87,7 @@ class RelativeNorms:
 def diagnose(bundle: Bundle, measured: Measured, thresholds: Thresholds) -> Diagnosis:
     """Derive all that `/diagnostics/gradients` says of these samples."""
     norms = measured.norms
-    numbers = relative_norms_of(measured)
+    numbers = judged_norms(measured)
     dead, dead_images = known_dead_fractions(bundle, measured.activations)
     parameters = np.array([layer.parameters for layer in bundle.layers], np.float64)
     with np.errstate(invalid="ignore"):
@@ -117,7 +117,7 @@ def diagnose(bundle: Bundle, measured: Measured, thresholds: Thresholds) -> Diag
     )
 
 
-def relative_norms_of(measured: Measured) -> RelativeNorms:
+def judged_norms(measured: Measured) -> JudgedNorms:
     """Divide the scaled norms by ‖dL/dlogits‖, with saturated samples replaced where they were run again."""
     logits = measured.norms["logits"]
     labels = loss_labels(logits, measured.labels)
@@ -125,12 +125,12 @@ def relative_norms_of(measured: Measured) -> RelativeNorms:
     relative = relative_norms(measured.norms["scaled_gradient_norm"], sizes)
     saturated = saturated_samples(sizes)
     if measured.runner_up is None:
-        return RelativeNorms(labels, sizes, relative, relative, saturated)
+        return JudgedNorms(labels, sizes, relative, relative, saturated)
     logits = measured.runner_up["logits"]
     judged = relative.copy()
     runner_up_sizes = logit_gradient_norms(logits, runner_up_labels(logits))
     judged[saturated] = relative_norms(measured.runner_up["scaled_gradient_norm"], runner_up_sizes)
-    return RelativeNorms(labels, sizes, relative, judged, np.zeros_like(saturated))
+    return JudgedNorms(labels, sizes, relative, judged, np.zeros_like(saturated))
 
 
 def saturated_samples(sizes: Float64) -> NDArray[np.bool_]:
@@ -179,7 +179,7 @@ def _activation_evidence(bundle: Bundle, activations: Mapping[str, Array]) -> Ac
     )
 
 
-def _samples(bundle: Bundle, logits: Array, numbers: RelativeNorms) -> list[SampleLoss]:
+def _samples(bundle: Bundle, logits: Array, numbers: JudgedNorms) -> list[SampleLoss]:
     probability, loss = probabilities(logits), losses(logits, numbers.labels)
     predicted = np.argmax(logits, axis=1)
     saturated = saturated_samples(numbers.sizes)

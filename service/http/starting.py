@@ -6,7 +6,7 @@ import errno
 import os
 from pathlib import Path
 
-from service.bundles.folder import DESCRIPTION
+from service.contract.bundle_schema import BUNDLE_FILE
 from service.output.system_errors import system_reason
 from service.settings import names_of_setting
 
@@ -31,7 +31,7 @@ def check_bundles_folder(folder: Path) -> None:
         raise StartError(f"{setting}: {place} is a file, not a folder of bundles") from None
     except (OSError, ValueError) as error:
         raise StartError(f"{setting}: {place} cannot be read: {reason(error)}") from None
-    if DESCRIPTION in entries:
+    if BUNDLE_FILE in entries:
         raise StartError(f"{setting}: {place} is itself a bundle; name the folder that it lies in: {place.parent}")
 
 

@@ -1,4 +1,4 @@
-"""How large an image may be, and into how many parts a file may be cut."""
+"""How large an image may be, what decoding it takes, and into how many parts a file may be cut."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ MAX_PIXELS_COPIED: Final = 16_000_000
 
 MAX_PIXELS_BESIDE: Final = 2**22
 """Pixels that the transparency, layers and parts of an AVIF may have on top of twice the picture's own."""
+
+DECODING_BYTES: Final = 16
+"""Most bytes that decoding takes per pixel. Measured: 16 for a lossless WebP, 13 for a PNG, 7 to 12 for a JPEG."""
 
 MAX_SIDE: Final = 2**18
 """Most pixels along one side: the weights that resize a side take memory, whatever the other side is."""

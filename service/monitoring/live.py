@@ -12,7 +12,7 @@ from service.contract.arrays import Float64
 from service.contract.bundle_schema import Bundle
 from service.contract.reference import ReferenceStatistics
 from service.diagnostics.baseline import layer_baselines
-from service.diagnostics.gradients import Measured, relative_norms_of
+from service.diagnostics.gradients import Measured, judged_norms
 from service.diagnostics.schemas.gradients import LayerBaseline
 from service.diagnostics.scores import layer_norm_distance
 
@@ -49,7 +49,7 @@ class LiveGradients:
 
     def add(self, measured: Measured) -> None:
         """Add one image, measured for its predicted class; a gradient that is NaN counts as infinite."""
-        numbers = relative_norms_of(measured)
+        numbers = judged_norms(measured)
         place = self.counts["measured"] % WINDOW
         self._rows[place] = np.where(np.isnan(numbers.judged[0]), np.inf, numbers.judged[0])
         self._distances[place] = np.nan

@@ -52,13 +52,16 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m service check", description=__doc__)
     top.add_argument("bundle", type=Path, help="folder with bundle.json")
     top.add_argument(
-        "--data", type=Path, default=SHIPPED_IMAGES, help="images, best one folder per label (default: samples)"
+        "--data",
+        type=Path,
+        default=SHIPPED_IMAGES,
+        help="images, best with one folder per label (default: the shipped samples)",
     )
     top.add_argument(
         "--images",
         type=int,
         default=DEFAULT_IMAGES,
-        help=f"how many, spread over the folder (default {DEFAULT_IMAGES})",
+        help=f"how many images, spread over the folder (default: {DEFAULT_IMAGES})",
     )
     top.add_argument(
         "--threshold",
@@ -66,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="another threshold than the default (docs/verdicts.md), e.g. growth_ratio=50; may be repeated",
+        help="a threshold other than the default (docs/verdicts.md), e.g. growth_ratio=50; may be repeated",
     )
     top.add_argument("--execution-provider", choices=("auto", "cpu", "cuda"), default="auto")
     return top

@@ -65,8 +65,8 @@ def test_every_page_has_a_place_for_its_figures(command: str, page: str) -> None
 
 
 def test_a_table_has_a_cell_for_every_column_even_if_it_is_empty() -> None:
-    assert table(("what", ""), [("a", "1"), ("b", "")]).splitlines() == [
-        "| what | |",
+    assert table("what | figure", ["a | 1", "b | "]).splitlines() == [
+        "| what | figure |",
         "|---|---|",
         "| a | 1 |",
         "| b | |",

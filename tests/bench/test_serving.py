@@ -1,4 +1,4 @@
-"""What `make bench-serving` concludes from its measurements, and how its load generator judges answers."""
+"""Conclusions of `make bench-serving` from its measurements, and its load generator's judgement of answers."""
 
 from __future__ import annotations
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from xml.etree import ElementTree
 
 from bench.harness.machine import machine as processor
-from bench.harness.page import replace_section
+from bench.harness.page import replace_section, table
 from tests.container.engine import ROOT, Engine
 
 COMMAND = "make container-report"
@@ -64,10 +64,10 @@ def _row(case: ElementTree.Element) -> Row:
     )
 
 
-def table(rows: Sequence[Row]) -> str:
+def table_of(rows: Iterable[Row]) -> str:
     """Return a Markdown table in which whatever did not pass stands out."""
-    lines = [f"| {'yes' if row.passed else '**no**'} | {row.tried} | {row.found} | {row.wanted} |" for row in rows]
-    return "\n".join(["| passed | tried | found | wanted |", "|---|---|---|---|", *lines])
+    cells = [f"{'yes' if row.passed else '**no**'} | {row.tried} | {row.found} | {row.wanted}" for row in rows]
+    return table("passed | tried | found | wanted", cells)
 
 
 def write(document: Path, rows: Sequence[Row], machine: str) -> None:
@@ -78,7 +78,7 @@ def write(document: Path, rows: Sequence[Row], machine: str) -> None:
     """
     parts = [f"Tried on: {machine}"]
     for section, members in groupby(rows, key=lambda row: SECTIONS[row.file]):
-        parts += [f"### {section}", table(list(members))]
+        parts += [f"### {section}", table_of(members)]
     replace_section(document, COMMAND, "\n\n".join(parts))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.harness.page import marks
-from tests.container.report import COMMAND, Row, read_rows, table, write
+from tests.container.report import COMMAND, Row, read_rows, table_of, write
 
 pytest_plugins = ["pytester"]
 
@@ -49,7 +49,7 @@ def test_each_test_that_was_not_skipped_is_a_row(pytester: pytest.Pytester) -> N
 
 
 def test_a_row_that_did_not_pass_stands_out() -> None:
-    assert table([GOOD, BAD]).splitlines()[2:] == [
+    assert table_of([GOOD, BAD]).splitlines()[2:] == [
         "| yes | size | 150 MB | ≤ 200 MB |",
         "| **no** | ready | 4 s | ≤ 3 s |",
     ]

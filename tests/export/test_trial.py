@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from export.importing.command import bundle_of, write_what_runs
 from export.writing.bundle import read_bundle
 from export.writing.trial import Trial
 from service.contract.bundle_schema import Bundle, GraphName
+from service.contract.outputs import GRAPHS
 from tests.export.importing.graphs import classifier, options, saved
 
 Spoil = Callable[[ModelProto], None]
@@ -34,8 +35,7 @@ def whole(imported: ImportedModel, folder: Path) -> tuple[Bundle, dict[GraphName
     """A bundle's description and its graphs, as the exporter writes them."""
     bundle = bundle_of(imported, "stranger", folder)
     ready = prepare(imported.model, constants=imported.constants, logits=True)
-    names: tuple[GraphName, ...] = get_args(GraphName)
-    return bundle, {name: differentiate(ready, name) for name in names}
+    return bundle, {name: differentiate(ready, name) for name in GRAPHS}
 
 
 def reshaped(shape: list[int]) -> Spoil:

@@ -33,7 +33,7 @@ def data_set(per_class: int = 8, side: int = 8) -> DataSet:
 
 
 def files(per_class: int = 2) -> dict[str, bytes]:
-    """Write the same data set as `train/<label>/<n>.png` and `test/<label>/<n>.png`."""
+    """Return the same data set as files: `train/<label>/<n>.png` and `test/<label>/<n>.png`."""
     found = {}
     for split in ("train", "test"):
         for number, label in enumerate(LABELS):

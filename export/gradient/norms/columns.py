@@ -1,7 +1,7 @@
-"""Sums per sample and layer, one column each, computed for all layers of one width at once.
+"""Sums per sample, one column for each layer, computed at once for all layers of one width.
 
-A sum over a row of 16 numbers costs a runtime as much as its bookkeeping; a network of a hundred
-layers asks for hundreds. Layers never mix: what overflows in one leaves the others' columns alone.
+For a row of 16 numbers, calling an operator costs as much as summing, and a network of a hundred layers needs
+hundreds of such sums. Layers do not mix: an overflow in one leaves the columns of the others as they are.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Width = TypeVar("Width", bound=Hashable)
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one width side by side, `flat` [N, len(columns) · width], and the column each will sum to."""
+    """Rows of one width side by side, `flat` [N, len(columns) · width], and the column that each is summed to."""
 
     columns: tuple[int, ...]
     flat: str
@@ -29,7 +29,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Difference:
-    """A row of differences: first [N, parts · width] summed to [N, width], times a, less second [N, width] times b."""
+    """The row a·Σ first − b·second, [N, width]: first [N, parts · width] is summed over its parts."""
 
     first: str
     parts: int
@@ -39,10 +39,10 @@ class Difference:
 
 
 def weighted_sums(g: Emitter, rows: Sequence[tuple[str, Array]]) -> str:
-    """Σ_k c_k·x_k of every (x [N, width], c [width]): [N, len(rows)]."""
+    """Σ_k c_k·x_k for every pair (x [N, width], c [width]): [N, len(rows)]."""
     pieces = []
     for columns, width in _by_width({column: weights.size for column, (_, weights) in enumerate(rows)}):
-        flat = g.side_by_side([rows[column][0] for column in columns])
+        flat = _side_by_side(g, [rows[column][0] for column in columns])
         weights = np.concatenate([rows[column][1] for column in columns])
         weighted = flat if (weights == 1.0).all() else g.mul(flat, g.constant(weights[None]))
         pieces.append(Rows(columns, weighted, width))
@@ -50,28 +50,28 @@ def weighted_sums(g: Emitter, rows: Sequence[tuple[str, Array]]) -> str:
 
 
 def square_sums(g: Emitter, rows: Sequence[Rows]) -> str:
-    """Σ x² over every row: [N, number of columns]."""
+    """Σ x² of every row: [N, number of columns]."""
     return _sums(g, [Rows(row.columns, g.mul(row.flat, row.flat), row.width) for row in rows])
 
 
 def joined(g: Emitter, rows: Mapping[int, tuple[str, int]]) -> list[Rows]:
-    """Column → (row [N, width], width), side by side where their widths are the same."""
+    """Put rows of one width side by side; `rows` maps a column to its row [N, width] and that width."""
     return [
-        Rows(columns, g.side_by_side([rows[column][0] for column in columns]), width)
+        Rows(columns, _side_by_side(g, [rows[column][0] for column in columns]), width)
         for columns, width in _by_width({column: width for column, (_, width) in rows.items()})
     ]
 
 
 def differences(g: Emitter, rows: Mapping[int, Difference]) -> list[Rows]:
-    """Column → row of differences, those of one width computed together."""
+    """Compute differences, those of one width together; `rows` maps a column to its difference."""
     found = []
     for columns, (parts, width) in _by_width({column: (row.parts, row.a.size) for column, row in rows.items()}):
         chosen = [rows[column] for column in columns]
-        first = g.side_by_side([row.first for row in chosen])
+        first = _side_by_side(g, [row.first for row in chosen])
         if parts > 1:
             first = g.reduce_sum(g.reshape(first, (N, len(chosen), parts, width)), (2,))
             first = g.reshape(first, (N, len(chosen) * width))
-        second = g.side_by_side([row.second for row in chosen])
+        second = _side_by_side(g, [row.second for row in chosen])
         a, b = (np.concatenate(factors)[None] for factors in zip(*((row.a, row.b) for row in chosen), strict=True))
         flat = g.op("Sub", g.mul(first, g.constant(a)), g.mul(second, g.constant(b)))
         found.append(Rows(columns, flat, width))
@@ -86,10 +86,11 @@ def _by_width(widths: Mapping[int, Width]) -> Iterator[tuple[tuple[int, ...], Wi
 
 def _sums(g: Emitter, rows: Sequence[Rows]) -> str:
     """Every row's sum in its column: [N, number of columns]."""
-    sums = g.side_by_side([_sums_of(g, row) for row in rows])
+    sums = _side_by_side(g, [_sums_of(g, row) for row in rows])
     columns = [column for row in rows for column in row.columns]
     if columns == sorted(columns):
         return sums
+    # Layers were grouped by width: bring their sums back into the layers' order.
     return g.op("Gather", sums, g.constant(np.argsort(columns).astype(np.int32)), axis=1)
 
 
@@ -100,3 +101,7 @@ def _sums_of(g: Emitter, row: Rows) -> str:
     if count == 1:
         return g.reduce_sum(row.flat, (1,), keepdims=True)
     return g.reduce_sum(g.reshape(row.flat, (N, count, row.width)), (2,))
+
+
+def _side_by_side(g: Emitter, columns: Sequence[str]) -> str:
+    return columns[0] if len(columns) == 1 else g.op("Concat", *columns, axis=1)

@@ -1,7 +1,7 @@
 """The table of rules: one small function per ONNX operator.
 
 How to add an operator
-    1. In `rules/<kind>.py` write one function, called after the operator in snake case:
+    1. In `rules/<kind>/` write one function, called after the operator in snake case:
 
            @gradient("Mul", broadcasts=True)
            def mul(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
@@ -15,16 +15,18 @@ How to add an operator
                          operand was repeated (sample by sample for a parameter)
          PerSample(t)    the gradient of a parameter, already reduced: [N, *shape of the parameter]
          None            no gradient flows there (an index, a shape, a running mean, a layer's
-                         weight, which its norm twin handles)
+                         weight, whose gradient its factors give)
        Do not ask which gradients are wanted: emit all, dead nodes are removed once.
+       Write the formula; `export.gradient.layout` fits what is emitted to the runtime.
        `g.shape(name)` is the forward shape, `node.attribute(name, default)` states ONNX's default,
        `g.constant_operand(node, i)` is the array of an operand that must be constant,
        `raise g.refusal(node, reason, advice)` refuses narrowly and by name.
        Samples must never mix, not even as 0·NaN: select with `Where`, never sum over the batch.
-    2. An operator that owns layer weights gets its norm twin directly beneath, `@norm(...)`, which
-       returns the two `Factors` whose product is the per-sample weight gradient.
+    2. An operator that has a layer's weight gets a second function directly beneath, `@weight_factors(...)`, which
+       returns the two `Factors` whose product is the per-sample weight gradient. How the norms are computed
+       from them is decided in `export.gradient.norms.planner`.
     3. Operators whose results carry no gradient: `no_gradient("ArgMax", …)`.
-    4. One line per attribute worth testing in `tests/export/gradient/cases.py`; a test fails if a
+    4. One line per attribute worth testing in `tests/export/gradient/cases/`; a test fails if a
        rule has no case.
 """
 
@@ -39,15 +41,15 @@ from export.graph.errors import UnsupportedOperator
 from export.graph.graph import Node
 
 if TYPE_CHECKING:
-    from export.gradient.norms.factors import Factors
+    from export.gradient.rules.factors import Alternatives, Factors
     from export.graph.emitter import Cotangent, Emitter
 
 Rule = Callable[..., "Sequence[Cotangent]"]
-NormTwin = Callable[["Emitter", Node, str], "Factors"]
+FactorsRule = Callable[["Emitter", Node, str], "Factors | Alternatives"]
 
 _gradients: dict[str, Rule] = {}
 _broadcasts: set[str] = set()
-_norms: dict[str, NormTwin] = {}
+_factors: dict[str, FactorsRule] = {}
 _without: set[str] = set()
 
 
@@ -69,15 +71,15 @@ def gradient(*operators: str, broadcasts: bool = False) -> Callable[[Rule], Rule
     return register
 
 
-def norm(*operators: str) -> Callable[[NormTwin], NormTwin]:
-    """Register the norm twin of an operator that owns layer weights; ValueError on a double."""
+def weight_factors(*operators: str) -> Callable[[FactorsRule], FactorsRule]:
+    """Register what gives the factors of a weight's gradient; ValueError on a double."""
 
-    def register(twin: NormTwin) -> NormTwin:
+    def register(rule: FactorsRule) -> FactorsRule:
         for operator in operators:
-            if operator in _norms:
-                raise ValueError(f"{operator} already has a norm twin")
-            _norms[operator] = twin
-        return twin
+            if operator in _factors:
+                raise ValueError(f"{operator} already has factors of its weight's gradient")
+            _factors[operator] = rule
+        return rule
 
     return register
 
@@ -127,7 +129,7 @@ def gradient_rule(node: Node) -> Rule:
 
 
 def broadcasts(operator: str) -> bool:
-    """Whether the operator's gradients come in the shape of its output."""
+    """True where the operator's gradients come in the shape of its output."""
     return operator in _broadcasts
 
 
@@ -138,10 +140,11 @@ def _cotangents(rule: Rule) -> float:
     return math.inf if several else len(parameters) - len(("g", "node"))
 
 
-def norm_twin(node: Node) -> NormTwin:
-    """The norm twin of a node that owns a layer's weight."""
-    return _norms[node.operator]
+def factors_rule(node: Node) -> FactorsRule:
+    """What gives the factors for a node with a layer's weight."""
+    return _factors[node.operator]
 
 
-def has_norm_twin(operator: str) -> bool:
-    return operator in _norms
+def has_weight(operator: str) -> bool:
+    """True for operators that multiply by a layer's weight."""
+    return operator in _factors

@@ -1,1 +1,1 @@
-"""From a file's scores to logits: choosing the tensor, judging what it means, and holding the bundle to it."""
+"""Making logits of a file's scores: choosing the tensor, judging what it means, and holding the bundle to it."""

@@ -46,7 +46,7 @@ ONE_LOGIT = "the file's one score is taken for the logit of the second label: it
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a file's scores were taken for.
+    """The meaning that a file's scores were found to have.
 
     - `logits`: the name of the tensor of logits, [N, K] once it is flattened.
     - `probabilities`: what `/predict` must answer to the M probes, float64 [M, K]; NaN in rows where the file's own

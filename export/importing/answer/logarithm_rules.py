@@ -6,17 +6,12 @@ the tensor of the logarithm, or None where the operands are not known to be posi
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import numpy as np
 
 from export.graph.graph import Node, per_sample_size
-
-if TYPE_CHECKING:
-    from export.importing.answer.logarithms import Logarithms
-
-Rule = Callable[["Logarithms", Node, bool], str | None]
+from export.importing.answer.logarithms import Logarithms, Rule
 
 
 def softmax(logs: Logarithms, node: Node, exact: bool) -> str | None:
@@ -166,7 +161,7 @@ def unit_sum(logs: Logarithms, node: Node, exact: bool) -> str | None:
     return logs.added.op("Sub", inner, total) if inner and total else None
 
 
-RULES: dict[str, Rule] = {
+RULES: Mapping[str, Rule] = {
     "Softmax": softmax,
     "Exp": exponential,
     "Sigmoid": sigmoid,

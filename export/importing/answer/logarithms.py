@@ -9,13 +9,12 @@ unless an operator behind them makes them count (`exact`).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
 from export.graph.graph import Graph, N, Node, batch_axis, per_sample_size
 from export.importing.answer.appended import Appended
-from export.importing.answer.logarithm_rules import RULES
 
 SMALLEST = float(np.finfo(np.float32).tiny)
 """Smallest probability that is told from 0: ln 0 has no gradient, and kernels flush smaller numbers to 0."""
@@ -29,11 +28,15 @@ DEEPEST = 50
 """Largest number of nodes between the output and a form of probability that is still found."""
 
 
-class Logarithms:
-    """Finds logarithms of `graph`'s tensors, and adds their nodes to `added`."""
+Rule = Callable[["Logarithms", Node, bool], str | None]
+"""ln y of a node's output y, `exact` or up to one number per sample; None where the operands may not be positive."""
 
-    def __init__(self, graph: Graph, added: Appended) -> None:
-        self.graph, self.added = graph, added
+
+class Logarithms:
+    """Finds logarithms of `graph`'s tensors by the rules for their operators, and adds their nodes to `added`."""
+
+    def __init__(self, graph: Graph, added: Appended, rules: Mapping[str, Rule]) -> None:
+        self.graph, self.added, self._rules = graph, added, rules
         self.producers = graph.producers()
         self._known: dict[tuple[str, bool], str | None] = {}
         self._depth = 0
@@ -144,7 +147,7 @@ class Logarithms:
         if node.operator in MOVED or node.operator == "Split":
             inner = self.of(node.inputs[0], exact)
             return None if inner is None else self.moved(node, inner, tensor)
-        rule = RULES.get(node.operator)
+        rule = self._rules.get(node.operator)
         return rule(self, node, exact) if rule else None
 
     def moved(self, node: Node, source: str, tensor: str) -> str:

@@ -10,7 +10,7 @@ Layout = Literal["nchw", "nhwc"]
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What the owner of a file says about it. Mean and std apply to RGB in [0, 1]; sizes are (height, width)."""
+    """The owner's statements about a file. Mean and std apply to RGB in [0, 1]; sizes are (height, width)."""
 
     labels: tuple[str, ...]
     mean: tuple[float, ...]

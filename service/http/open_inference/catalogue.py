@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.contract.bundle_schema import Bundle, GraphName
+from service.contract.outputs import OUTPUTS, Axis
 from service.errors import MalformedRequest, TooLarge
 
 IMAGE, LABEL, INPUT = "image", "label", "input"
@@ -39,35 +40,31 @@ class Catalogue:
     """
 
     def __init__(self, bundle: Bundle) -> None:
-        spec, layers = bundle.input, len(bundle.layers)
+        spec = bundle.input
         sizes = (spec.channels, spec.height, spec.width)
         image_shape = sizes if spec.layout == "nchw" else (*sizes[1:], sizes[0])
         self.input = TensorSpec(INPUT, "FP32", (-1, *image_shape))
         self.image = TensorSpec(IMAGE, "BYTES", (-1,))
         self.label = TensorSpec(LABEL, "INT64", (-1,))
-        classes = len(bundle.labels)
-        self.forward = (
-            TensorSpec("logits", "FP32", (-1, classes)),
-            TensorSpec("probabilities", "FP32", (-1, classes)),
-        )
-        per_layer = ("activation_gradient_norm", "weight_gradient_norm", "scaled_gradient_norm")
-        given: list[tuple[GraphName, TensorSpec]] = [
-            ("activation_norms" if name == per_layer[0] else "weight_norms", TensorSpec(name, "FP64", (-1, layers)))
-            for name in per_layer
-        ]
-        biases = sum(layer.bias for layer in bundle.layers)
-        given += [
-            ("weight_norms", TensorSpec("bias_gradient_norm", "FP64", (-1, biases))),
-            ("weight_norms", TensorSpec("other_gradient_norm", "FP64", (-1, len(bundle.other_parameters)))),
-            ("batch_norms", TensorSpec("batch_gradient_norm", "FP64", (layers,))),
-            ("input_gradient", TensorSpec("input_gradient", "FP64", (-1, *image_shape))),
-        ]
-        given += [
-            ("activations", TensorSpec(name, "FP32", (-1, layers)))
-            for name in ("activation_mean", "activation_variance", "activation_zero_share")
-        ]
-        self._graph = {tensor.name: graph for graph, tensor in given if graph in bundle.graphs}
-        self.gradients = tuple(tensor for graph, tensor in given if graph in bundle.graphs)
+        sizes_of: dict[Axis, tuple[int, ...]] = {
+            "N": (-1,),
+            "K": (len(bundle.labels),),
+            "L": (len(bundle.layers),),
+            "B": (sum(layer.bias for layer in bundle.layers),),
+            "P": (len(bundle.other_parameters),),
+            "image": image_shape,
+        }
+        self.forward = tuple(TensorSpec(name, "FP32", (-1, len(bundle.labels))) for name in ("logits", "probabilities"))
+        self._graph: dict[str, GraphName] = {}
+        gradients = []
+        for output in OUTPUTS:
+            graph = output.graphs[0]  # the cheapest that gives it
+            if output.offered_as and output.shape and output.name != "logits" and graph in bundle.graphs:
+                shape = tuple(size for axis in output.shape for size in sizes_of[axis])
+                datatype = "FP32" if output.kind == "value" else "FP64"
+                gradients.append(TensorSpec(output.offered_as, datatype, shape))
+                self._graph[output.offered_as] = graph
+        self.gradients = tuple(gradients)
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:

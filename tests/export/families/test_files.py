@@ -30,7 +30,7 @@ def keras() -> ImportedModel:
 
 
 def by_tensorflow() -> dict[str, Any]:
-    """What `make_keras_small.py` wrote: norms by TensorFlow's GradientTape."""
+    """Norms by TensorFlow's GradientTape, as `make_keras_small.py` wrote them."""
     answers: dict[str, Any] = json.loads(KERAS.with_suffix(".json").read_text())
     return answers
 

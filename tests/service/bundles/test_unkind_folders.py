@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
-import json
 import os
 import resource
 import shutil
-import socket
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
 from service.bundles.folder import Look, look_at
-from service.output.printable import printable
-from tests.service.bundles.unkind_process import close_to_others, obey_permissions, open_again
-from tests.service.live_server import LiveServer, best_label, held_start, picture, running, wait_until
+from tests.service.bundles.steps import look, metric, predict
+from tests.service.live_server import best_label, running, wait_until
 from tests.service.tiny_bundles import write_bundle
 
 ROOT = Path(__file__).parents[3]
-RED = picture("red")
 BIASES = {"red": (0.0, 0.0, 0.0), "blue": (0.0, 0.0, 100.0)}
-
-
-def look(server: LiveServer) -> None:
-    server.state.loader.refresh()
-
-
-def predict(client: httpx.Client, model: str | None = None) -> httpx.Response:
-    return client.post("/predict", params={"model": model} if model else {}, content=RED)
-
-
-def metric(client: httpx.Client, name: str) -> float:
-    return next(float(line.split()[1]) for line in client.get("/metrics").text.splitlines() if line.startswith(name))
 
 
 @contextmanager
@@ -51,134 +29,6 @@ def no_descriptors_left() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-# ------------------------------------------------ kinds of file that are no bundle
-
-
-def fifo(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path)
-
-
-def bound_socket(path: Path) -> None:
-    path.unlink()
-    with socket.socket(socket.AF_UNIX) as listener:
-        where = os.open(path.parent, os.O_RDONLY)  # a socket's own path may have 107 bytes only
-        listener.bind(f"/proc/self/fd/{where}/{path.name}")
-        os.close(where)
-
-
-def directory(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-def device(path: Path) -> None:
-    path.unlink()
-    path.symlink_to("/dev/zero")
-
-
-def endless(path: Path) -> None:
-    path.write_bytes(b'{"name": "' + b"x" * 2**24)
-
-
-def nested(path: Path) -> None:
-    path.write_text("[" * 100_000)
-
-
-def described(**overrides: Any) -> Callable[[Path], object]:
-    return lambda path: path.write_text(json.dumps(json.loads(path.read_text()) | overrides))
-
-
-REFUSED: dict[str, tuple[str, Callable[[Path], object], str]] = {
-    "a FIFO for its description": ("bundle.json", fifo, "bundle.json is no plain file"),
-    "a socket for its description": ("bundle.json", bound_socket, "bundle.json is no plain file"),
-    "a device for its description": ("bundle.json", device, "bundle.json is no plain file"),
-    "a directory for its description": ("bundle.json", directory, "bundle.json is no plain file"),
-    "a FIFO for its graph": ("forward.onnx", fifo, "forward.onnx is no plain file"),
-    "a device for its graph": ("forward.onnx", device, "forward.onnx is no plain file"),
-    "a directory for its graph": ("forward.onnx", directory, "forward.onnx is no plain file"),
-    "a description without end": ("bundle.json", endless, "bundle.json has more than 16,777,216 bytes"),
-    "brackets without end": ("bundle.json", nested, "bundle.json is not valid"),
-    "no UTF-8": ("bundle.json", lambda path: path.write_bytes(b'{"name": "\xff"}'), "bundle.json is not valid"),
-    "NUL in a file's name": (
-        "bundle.json",
-        described(sha256={"forward.onnx": "0", "forward\0.onnx": "0"}),
-        r"'forward\\x00.onnx' is no name of a file",
-    ),
-    "a line break in a file's name": (
-        "bundle.json",
-        described(sha256={"forward.onnx": "0", "two\nlines": "0"}),
-        r"'two\\nlines' is no name of a file",
-    ),
-    "a name longer than a file's": (
-        "bundle.json",
-        described(sha256={"forward.onnx": "0", "x" * 256: "0"}),
-        "is no name of a file",
-    ),
-    "the folder above as a file": (
-        "bundle.json",
-        described(sha256={"forward.onnx": "0", "..": "0"}),
-        "the file name '..' leads out of the bundle",
-    ),
-    "a line break in a field that is not known": (
-        "bundle.json",
-        described(**{"two\nlines": 1}),
-        r"bundle.json is not valid: two\nlines",
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", REFUSED)
-def test_what_is_no_bundle_is_refused_with_its_reason_and_the_others_are_served(tmp_path: Path, kind: str) -> None:
-    name, spoil, reason = REFUSED[kind]
-    write_bundle(tmp_path, "good")
-    spoil(write_bundle(tmp_path, "bad") / name)
-    with running(tmp_path) as server, server.client() as client:
-        assert best_label(predict(client)) == "red"
-        listing = client.get("/models").json()
-        assert list(listing["refused"]) == ["bad"]
-        assert listing["refused"]["bad"].startswith(reason) or reason in listing["refused"]["bad"]
-        assert listing["unavailable"] == {}
-        assert client.get("/health/ready").status_code == 200
-        shutil.rmtree(tmp_path / "bad")
-        write_bundle(tmp_path, "bad")
-        look(server)
-        assert best_label(predict(client, "bad")) == "red"
-
-
-@pytest.mark.parametrize("name", [b"no-utf8-\xff", b"two\nlines", b"tab\there", "größe".encode()])
-def test_a_folder_of_any_name_breaks_no_answer(tmp_path: Path, name: bytes) -> None:
-    write_bundle(tmp_path, "good")
-    os.rename(write_bundle(tmp_path, "strange"), os.fsencode(tmp_path) + b"/" + name)
-    with running(tmp_path) as server, server.client() as client:
-        listing = client.get("/models").json()
-        (shown,) = listing["refused"]
-        assert shown == printable(os.fsdecode(name))
-        assert "its folder is not called" in listing["refused"][shown]
-        assert shown in [entry["name"] for entry in client.post("/v2/repository/index").json()]
-        assert metric(client, "contraflow_bundles_refused") == 1
-        assert best_label(predict(client)) == "red"
-
-
-def test_names_are_written_on_one_line_of_valid_unicode() -> None:
-    assert printable(os.fsdecode(b"a\xffb")) == r"a\xffb"
-    assert printable("two\nlines") == r"two\nlines"
-    assert printable("\ud800") == r"\ud800"
-    assert printable("größe") == "größe"
-    assert printable("x" * 400) == "x" * 299 + "…"
-
-
-def test_only_plain_digits_are_versions(tmp_path: Path) -> None:
-    for version in ("2", "10"):
-        write_bundle(tmp_path, "net", version=version)
-    for name in ("²", "٣", "1e3", "-1", "0x1"):
-        shutil.copytree(tmp_path / "net" / "2", tmp_path / "net" / name)
-    assert [path.name for path in look_at(tmp_path).bundles] == ["2", "10"]
-
-
-# ------------------------------------------------ the system will not say
 
 
 def test_nothing_is_retired_while_no_descriptor_is_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -400,153 +250,3 @@ def test_a_mounted_volume_of_links_is_followed(tmp_path: Path, whole_folder: boo
         look(server)
         listing = client.get("/models").json()
         assert (listing["refused"], listing["unavailable"], len(listing["models"])) == ({}, {}, 1)
-
-
-# ------------------------------------------------ permissions, in a process to which they apply
-
-
-@contextmanager
-def service(folder: Path, *flags: str) -> Iterator[httpx.Client]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "service", "--bundles", str(folder), "--http-port", str(port), *flags]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, preexec_fn=obey_permissions)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            wait_until(lambda: _is_live(client), 60)
-            yield client
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _is_live(client: httpx.Client) -> bool:
-    try:
-        return client.get("/health/live").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def unavailable(client: httpx.Client) -> dict[str, str]:
-    return dict(client.get("/models").json()["unavailable"])
-
-
-def test_a_volume_with_lost_and_found_is_served_and_followed(tmp_path: Path) -> None:
-    """The root of every ext4 volume has such a folder."""
-    write_bundle(tmp_path, "tiny")
-    (tmp_path / "lost+found").mkdir()
-    close_to_others(tmp_path / "lost+found")
-    with service(tmp_path, "--bundle-poll-seconds", "0.05") as client:
-        wait_until(lambda: client.get("/health/ready").status_code == 200)
-        assert unavailable(client) == {}  # no bundle can be called that
-        write_bundle(tmp_path, "second")
-        wait_until(lambda: predict(client, "second").status_code == 200)
-    open_again(tmp_path / "lost+found")
-
-
-def test_a_bundle_that_may_not_be_read_for_a_while_is_served_on_and_one_that_never_could_comes(tmp_path: Path) -> None:
-    """Closing the bundle's folder or one of its files changes no file's time of modification."""
-    served, new = write_bundle(tmp_path, "served"), write_bundle(tmp_path, "new")
-    write_bundle(tmp_path, "versions", version="1")
-    close_to_others(new / "forward.onnx")
-    with service(tmp_path, "--bundle-poll-seconds", "0.05") as client:
-        denied = {"new": "forward.onnx cannot be read: Permission denied"}
-        wait_until(lambda: client.get("/health/ready").status_code == 200)
-        assert unavailable(client) == denied
-        assert predict(client, "new").status_code == 503
-        closed = (served, tmp_path / "versions" / "1")
-        for path in closed:
-            close_to_others(path)
-        denied |= {"served": "Permission denied", "versions/1": "Permission denied"}
-        wait_until(lambda: unavailable(client) == denied)
-        assert best_label(predict(client, "served")) == best_label(predict(client, "versions")) == "red"
-        for path in (*closed, new / "forward.onnx"):
-            open_again(path)
-        wait_until(lambda: unavailable(client) == {})
-        for name in ("served", "versions", "new"):
-            assert best_label(predict(client, name)) == "red"
-        shutil.rmtree(served)  # on purpose
-        wait_until(lambda: predict(client, "served").status_code == 404)
-
-
-MEMORY = """
-import resource, sys
-from pathlib import Path
-from service.bundles.disk import read_bundle
-from service.bundles.loading import Loader
-from service.bundles.registry import Registry
-from service.contract.runtime import Runtime
-
-folder, runtime, registry = Path(sys.argv[1]), Runtime("cpu"), Registry()
-loader = Loader(folder, registry, runtime, max_batch=1)
-for name in ("warm", "large"):  # what is set up once is not what is short
-    read_bundle(folder / name)
-runtime.open(folder / "warm" / "forward.onnx")
-used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-limits = resource.getrlimit(resource.RLIMIT_AS)
-resource.setrlimit(resource.RLIMIT_AS, (used + 2**21, limits[1]))
-loader.refresh()
-resource.setrlimit(resource.RLIMIT_AS, limits)
-print(registry.names(), dict(registry.refused), dict(registry.unavailable))
-loader.start()
-while "large" not in registry.names():
-    pass
-print(registry.names(), dict(registry.refused), dict(registry.unavailable))
-loader.stop()
-"""
-
-
-def test_a_graph_that_there_was_no_memory_for_is_tried_again(tmp_path: Path) -> None:
-    write_bundle(tmp_path, "warm")
-    shutil.copytree(ROOT / "models" / "bundles" / "resnet56", tmp_path / "large")
-    description = json.loads((tmp_path / "large" / "bundle.json").read_text()) | {"name": "large"}
-    (tmp_path / "large" / "bundle.json").write_text(json.dumps(description))
-    done = subprocess.run(
-        [sys.executable, "-c", MEMORY, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    first, last = done.stdout.splitlines()
-    assert first == "['warm'] {} {'large': 'forward cannot be loaded: there is not enough memory'}"
-    assert last == "['large', 'warm'] {} {}"
-
-
-# ------------------------------------------------ the loader's thread
-
-
-def strike(thread: threading.Thread, error: type[BaseException]) -> None:
-    """Raises `error` in `thread`, at its next step."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(error))
-
-
-def test_an_exception_in_a_round_is_counted_and_the_next_round_comes(tmp_path: Path) -> None:
-    write_bundle(tmp_path, "tiny")
-    with running(tmp_path, bundle_poll_seconds=0.05) as server, server.client() as client:
-        strike(server.state.loader._thread, ValueError)
-        wait_until(lambda: metric(client, "contraflow_loader_errors_total") == 1)
-        write_bundle(tmp_path, "second")
-        wait_until(lambda: predict(client, "second").status_code == 200)
-        assert client.get("/health/live").status_code == 200
-
-
-def test_a_start_that_fails_on_its_way_is_begun_again(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        write_bundle(tmp_path, name)
-    with held_start(tmp_path, "models: ") as (server, gate), server.client() as client:
-        strike(server.state.loader._thread, ValueError)
-        gate.let_go()
-        wait_until(lambda: client.get("/health/ready").status_code == 200)
-        assert server.state.loader.errors == 1
-        assert [best_label(predict(client, name)) for name in ("a", "b")] == ["red", "red"]
-
-
-def test_a_loader_that_has_ended_all_the_same_is_not_live(tmp_path: Path) -> None:
-    write_bundle(tmp_path, "tiny")
-    with running(tmp_path, bundle_poll_seconds=0.05) as server, server.client() as client:
-        strike(server.state.loader._thread, SystemExit)
-        server.state.loader._thread.join(10)
-        answer = client.get("/health/live")
-        assert (answer.status_code, answer.json()["type"]) == (503, "urn:contraflow:problem:loader-ended")
-        assert answer.json()["detail"] == "The loader of bundles has ended: SystemExit."
-        assert client.get("/v2/health/live").status_code == 503
-        assert best_label(predict(client)) == "red"

@@ -21,7 +21,8 @@ from service.images.avif import LEAST_PIXELS, MAX_ITEMS, MAX_PARTS, MAX_SAMPLES,
 from service.images.errors import ImageError, ImageTooLarge, UndecodableImage
 from service.images.preprocess import decode
 from tests.attacks import avif
-from tests.service.images.test_images import encoded, photograph, spec
+from tests.attacks.pictures import saved
+from tests.service.images.pictures import photograph, spec
 
 ROOT = Path(__file__).parents[3]
 SPEC = spec(8, 8)
@@ -43,10 +44,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("options", OPTIONS)
 def test_what_pillow_writes_has_the_pixels_that_it_says(options: str, mode: str) -> None:
     image = photograph((201, 134), mode)
-    data = encoded(image, "AVIF", speed=9, **OPTIONS[options])
+    data = saved(image, "AVIF", speed=9, **OPTIONS[options])
     assert decoded_pixels(data) == 201 * 134 * (2 if mode == "RGBA" else 1)
     assert decode(data, SPEC).shape == (8, 8, 3)
-    moving = encoded(image, "AVIF", save_all=True, append_images=[image.rotate(9)], speed=9, **OPTIONS[options])
+    moving = saved(image, "AVIF", save_all=True, append_images=[image.rotate(9)], speed=9, **OPTIONS[options])
     assert decoded_pixels(moving) == decoded_pixels(data)
     assert decode(moving, SPEC).shape == (8, 8, 3)
 

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from tests.attacks.pictures import KINDS, png_chunk, saved
-from tests.service.http.routes.test_predict import check_problem
 from tests.service.live_server import LiveServer, best_label, picture
+from tests.service.responses import check_problem
 
 
 def valid_files() -> dict[str, bytes]:

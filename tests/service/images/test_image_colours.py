@@ -13,7 +13,8 @@ from PIL import Image
 
 from service.images.preprocess import decode
 from tests.attacks import pictures
-from tests.service.images.test_images import encoded, spec
+from tests.attacks.pictures import saved
+from tests.service.images.pictures import spec
 
 
 def shown(data: bytes) -> NDArray[np.uint8]:
@@ -108,8 +109,8 @@ def test_white_is_zero() -> None:
 
 def test_integers_as_pillow_writes_them() -> None:
     values = np.array([[0, 7, 130, 255]], np.int32)
-    assert greys(encoded(Image.fromarray(values), "TIFF")) == [0, 7, 130, 255]
-    assert greys(encoded(Image.fromarray(values.astype(np.float32)), "TIFF")) == [0, 7, 130, 255]
+    assert greys(saved(Image.fromarray(values), "TIFF")) == [0, 7, 130, 255]
+    assert greys(saved(Image.fromarray(values.astype(np.float32)), "TIFF")) == [0, 7, 130, 255]
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
@@ -123,7 +124,7 @@ def test_large_pictures_are_scaled_by_their_largest_value_wherever_it_is() -> No
     values = np.zeros((700, 1000), np.int32)
     values[-1, -1] = 65535
     values[0, 0] = 25700
-    pixels = decode(encoded(Image.fromarray(values), "TIFF"), spec(700, 1000))
+    pixels = decode(saved(Image.fromarray(values), "TIFF"), spec(700, 1000))
     assert pixels[0, 0].tolist() == [100] * 3
     assert pixels[-1, -1].tolist() == [255] * 3
 
@@ -193,10 +194,10 @@ def test_palette_and_grey_with_alpha_in_tiff() -> None:
     image = Image.new("PA", (2, 1))
     image.putpalette([0, 0, 0, 200, 100, 50])
     image.putdata([(1, 255), (1, 0)])
-    assert shown(encoded(image, "TIFF")).tolist() == [[200, 100, 50], [255, 255, 255]]
+    assert shown(saved(image, "TIFF")).tolist() == [[200, 100, 50], [255, 255, 255]]
     image = Image.new("LA", (2, 1))
     image.putdata([(70, 255), (70, 0)])
-    assert greys(encoded(image, "TIFF")) == [70, 255]
+    assert greys(saved(image, "TIFF")) == [70, 255]
 
 
 def test_a_transparent_colour_is_white_however_the_picture_is_turned() -> None:
@@ -210,7 +211,7 @@ def test_a_transparent_colour_is_white_however_the_picture_is_turned() -> None:
 
 def test_four_inks_as_adobe_and_others_write_them() -> None:
     inks = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
-    assert np.abs(shown(encoded(inks, "TIFF"))[0].astype(int) - (255, 0, 0)).max() == 0
-    written = encoded(inks, "JPEG", quality=100)  # with Adobe's marker, and inverted
+    assert np.abs(shown(saved(inks, "TIFF"))[0].astype(int) - (255, 0, 0)).max() == 0
+    written = saved(inks, "JPEG", quality=100)  # with Adobe's marker, and inverted
     assert b"Adobe" in written
     assert np.abs(shown(written)[0].astype(int) - (255, 0, 0)).max() <= 3

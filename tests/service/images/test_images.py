@@ -17,30 +17,13 @@ from service.images.errors import EmptyImage, ImageError, ImageTooLarge, Undecod
 from service.images.files import quick_pixel_count
 from service.images.preprocess import decode, normalise
 from service.images.resampling import resized_size
+from tests.attacks.pictures import saved
+from tests.service.images.pictures import photograph, spec, torchvision_reference
 from tests.service.live_server import picture
 
 Pixels = NDArray[np.uint8]
 
 PHOTOGRAPHS = Path(__file__).parents[2] / "images"
-
-
-def spec(height: int, width: int, **changes: Any) -> InputSpec:
-    return InputSpec(**{"height": height, "width": width, "mean": (0.5,) * 3, "std": (0.25,) * 3, **changes})
-
-
-def photograph(size: tuple[int, int], mode: str = "RGB", seed: int = 0) -> Image.Image:
-    """A picture with smooth areas and edges, which JPEG compresses well."""
-    bands = {"L": 1, "RGB": 3, "RGBA": 4, "LA": 2, "CMYK": 4}[mode]
-    noise = np.random.default_rng(seed).integers(0, 256, (size[1] // 5 + 2, size[0] // 5 + 2, bands), np.uint8)
-    return Image.merge(
-        mode, [Image.fromarray(noise[..., band]).resize(size, Image.Resampling.BICUBIC) for band in range(bands)]
-    )
-
-
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
@@ -49,9 +32,7 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
 @pytest.mark.parametrize("size", [(32, 32), (33, 17), (101, 67)])
 def test_jpeg_pixels_are_those_of_pillow(mode: str, subsampling: int, progressive: bool, size: tuple[int, int]) -> None:
     for quality in (30, 75, 95):
-        data = encoded(
-            photograph(size, mode), "JPEG", quality=quality, subsampling=subsampling, progressive=progressive
-        )
+        data = saved(photograph(size, mode), "JPEG", quality=quality, subsampling=subsampling, progressive=progressive)
         expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
         np.testing.assert_array_equal(decode(data, spec(size[1], size[0])), expected)
 
@@ -62,7 +43,7 @@ def test_exif_orientation_is_applied_unless_the_bundle_says_otherwise(orientatio
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"lossless": True} if kind == "WEBP" else {}
-    data = encoded(photograph((40, 24)), kind, exif=exif.tobytes(), **options)
+    data = saved(photograph((40, 24)), kind, exif=exif.tobytes(), **options)
     opened = Image.open(io.BytesIO(data)).convert("RGB")
     turned = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
     height, width = turned.shape[:2]
@@ -82,28 +63,28 @@ def test_transparency_is_laid_over_white() -> None:
 def test_a_palette_with_a_transparent_entry_is_laid_over_white_too() -> None:
     image = Image.new("P", (8, 8), 1)
     image.putpalette([0, 0, 0, 255, 0, 0])
-    assert (decode(encoded(image, "PNG"), spec(8, 8))[0, 0] == (255, 0, 0)).all()
-    assert (decode(encoded(image, "PNG", transparency=1), spec(8, 8)) == 255).all()
+    assert (decode(saved(image, "PNG"), spec(8, 8))[0, 0] == (255, 0, 0)).all()
+    assert (decode(saved(image, "PNG", transparency=1), spec(8, 8)) == 255).all()
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0, 0), (65535, 255), (32896, 128), (40000, 156)])
 def test_sixteen_bit_grey_is_scaled_and_not_clipped(value: int, expected: int) -> None:
     for kind in ("PNG", "TIFF"):
-        data = encoded(Image.fromarray(np.full((8, 8), value, np.uint16)), kind)
+        data = saved(Image.fromarray(np.full((8, 8), value, np.uint16)), kind)
         assert (decode(data, spec(8, 8)) == expected).all()
 
 
 def test_float_grey_is_scaled_by_what_its_white_is() -> None:
     for white, value in ((1.0, 0.5), (255.0, 127.5)):
         image = Image.fromarray(np.array([[0.0, value], [white, np.nan]], np.float32))
-        pixels = decode(encoded(image, "TIFF"), spec(2, 2))[..., 0]
+        pixels = decode(saved(image, "TIFF"), spec(2, 2))[..., 0]
         np.testing.assert_array_equal(pixels, [[0, 128], [255, 0]])
 
 
 def test_one_bit_and_animation_and_bmp() -> None:
     assert (decode(picture(1, mode="1"), spec(8, 8)) == 255).all()
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
-    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    data = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert (decode(data, spec(8, 8))[0, 0] == (255, 0, 0)).all()
     assert (decode(picture("red", kind="BMP"), spec(8, 8))[0, 0] == (255, 0, 0)).all()
 
@@ -111,33 +92,12 @@ def test_one_bit_and_animation_and_bmp() -> None:
 def test_a_grey_network_sees_grey() -> None:
     grey = InputSpec(height=8, width=8, channels=1, mean=(0.0,), std=(1.0,))
     for kind in ("PNG", "JPEG"):
-        data = encoded(photograph((8, 8)), kind)
+        data = saved(photograph((8, 8)), kind)
         expected = np.asarray(Image.open(io.BytesIO(data)).convert("L"))
         np.testing.assert_array_equal(decode(data, grey)[..., 0], expected)
 
 
 # ------------------------------------------------ torchvision's Resize and CenterCrop
-
-
-def torchvision_reference(image: Image.Image, resize: int, crop: tuple[int, int], method: Any) -> Pixels:
-    """`Resize(resize)` and `CenterCrop(crop)` as torchvision documents and computes them on PIL images."""
-    width, height = image.size
-    short, long = min(width, height), max(width, height)
-    new_short, new_long = resize, int(resize * long / short)
-    new_width, new_height = (new_short, new_long) if width <= height else (new_long, new_short)
-    if (width, height) != (new_width, new_height):
-        image = image.resize((new_width, new_height), method)
-    crop_height, crop_width = crop
-    if crop_width > new_width or crop_height > new_height:
-        left = (crop_width - new_width) // 2 if crop_width > new_width else 0
-        top = (crop_height - new_height) // 2 if crop_height > new_height else 0
-        right = (crop_width - new_width + 1) // 2 if crop_width > new_width else 0
-        bottom = (crop_height - new_height + 1) // 2 if crop_height > new_height else 0
-        image = ImageOps.expand(image, (left, top, right, bottom), 0)
-        new_width, new_height = image.size
-    top = round((new_height - crop_height) / 2.0)
-    left = round((new_width - crop_width) / 2.0)
-    return np.asarray(image.crop((left, top, left + crop_width, top + crop_height)))
 
 
 CASES = [
@@ -153,7 +113,7 @@ def test_resize_and_crop_are_torchvisions(
     size: tuple[int, int], resize: int, crop: tuple[int, int], interpolation: Any
 ) -> None:
     image = photograph(size)
-    pixels = decode(encoded(image, "PNG"), spec(*crop, resize=resize, interpolation=interpolation))
+    pixels = decode(saved(image, "PNG"), spec(*crop, resize=resize, interpolation=interpolation))
     method = Image.Resampling[interpolation.upper()]
     np.testing.assert_array_equal(pixels, torchvision_reference(image, resize, crop, method))
 
@@ -161,7 +121,7 @@ def test_resize_and_crop_are_torchvisions(
 def test_without_a_resize_rule_the_whole_picture_is_stretched() -> None:
     image = photograph((50, 30))
     expected = np.asarray(image.resize((20, 10), Image.Resampling.BILINEAR))
-    np.testing.assert_array_equal(decode(encoded(image, "PNG"), spec(10, 20)), expected)
+    np.testing.assert_array_equal(decode(saved(image, "PNG"), spec(10, 20)), expected)
     assert resized_size(50, 30, spec(10, 20)) == (20, 10)
 
 
@@ -190,11 +150,11 @@ def test_normalisation_is_torchs_bit_for_bit() -> None:
 
 def test_reduced_decoding_comes_close_and_is_off_by_default() -> None:
     image = photograph((1024, 768))
-    data = encoded(image, "JPEG", quality=90)
+    data = saved(image, "JPEG", quality=90)
     exact = decode(data, spec(64, 64, resize=64)).astype(int)
     reduced = decode(data, spec(64, 64, resize=64, reduced_jpeg_decoding=True)).astype(int)
     assert 0 < np.abs(exact - reduced).mean() < 2
-    small = encoded(photograph((70, 70)), "JPEG")
+    small = saved(photograph((70, 70)), "JPEG")
     np.testing.assert_array_equal(
         decode(small, spec(64, 64, resize=64)), decode(small, spec(64, 64, resize=64, reduced_jpeg_decoding=True))
     )
@@ -211,7 +171,7 @@ def bomb(kind: str) -> bytes:
 
 
 def test_what_is_wrong_with_a_file_is_told_apart() -> None:
-    good = encoded(photograph((40, 40)), "PNG")
+    good = saved(photograph((40, 40)), "PNG")
     cases: dict[type[ImageError], list[bytes]] = {
         EmptyImage: [b""],
         UnknownFormat: [b"x", b"%PDF-1.7", b"<svg/>", b"\x00" * 100, b"RIFF....WAVE"],
@@ -226,7 +186,7 @@ def test_what_is_wrong_with_a_file_is_told_apart() -> None:
 
 def test_pixels_are_counted_by_the_header_alone() -> None:
     for kind in ("JPEG", "PNG"):
-        data = encoded(photograph((123, 45)), kind)
+        data = saved(photograph((123, 45)), kind)
         assert quick_pixel_count(data) == 123 * 45
         assert quick_pixel_count(data[: len(data) // 2 + 20]) == 123 * 45
     assert quick_pixel_count(b"\xff\xd8\xff\xe0broken") is None
@@ -239,7 +199,7 @@ def test_pixels_are_counted_as_the_decoder_counts_them() -> None:
         {"icc_profile": b"\xff\xc0" * 40_000, "quality": 1},
         {"exif": Image.Exif()},
     )
-    files = [encoded(photograph((123, 45)), "JPEG", **given) for given in options]
+    files = [saved(photograph((123, 45)), "JPEG", **given) for given in options]
     files += [path.read_bytes() for path in PHOTOGRAPHS.glob("*.jpg")]
     for data in files:
         height, width, _, _ = simplejpeg.decode_jpeg_header(data)
@@ -248,5 +208,5 @@ def test_pixels_are_counted_as_the_decoder_counts_them() -> None:
 
 def test_a_header_cut_anywhere_is_counted_right_or_not_at_all() -> None:
     for kind in ("JPEG", "PNG"):
-        data = encoded(photograph((123, 45)), kind)
+        data = saved(photograph((123, 45)), kind)
         assert {quick_pixel_count(data[:end]) for end in range(len(data))} == {None, 123 * 45}

@@ -21,7 +21,7 @@ from service.images import resampling
 from service.images.errors import ImageTooLarge
 from service.images.preprocess import decode
 from service.images.resampling import fit, resized_size
-from tests.service.images.test_images import spec, torchvision_reference
+from tests.service.images.pictures import spec, torchvision_reference
 
 Pixels = NDArray[np.uint8]
 Interpolation = Literal["nearest", "bilinear", "bicubic"]

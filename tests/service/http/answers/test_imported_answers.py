@@ -16,9 +16,9 @@ from export.importing.command import bundle_of, import_bundle, write_what_runs
 from export.writing.bundle import read_bundle
 from service.contract.bundle_schema import InputSpec
 from service.images.preprocess import normalise
-from tests.export.importing.endings import FROM_NUMBERS, READ_OFF
+from tests.export.importing.answer.endings import FROM_NUMBERS, READ_OFF
+from tests.export.importing.answer.test_answers import session, shares, slopes, weights_of
 from tests.export.importing.graphs import classifier, options, saved
-from tests.export.importing.test_answers import session, shares, slopes, weights_of
 from tests.service.live_server import LiveServer, running
 
 ENDINGS = {

@@ -11,7 +11,9 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.service.live_server import best_label, picture
+from tests.service.live_server import best_label, picture, running
+from tests.service.responses import check_problem
+from tests.service.tiny_bundles import write_bundle
 
 RED, GREEN, BLUE = picture("red"), picture((0, 255, 0)), picture("blue")
 
@@ -153,17 +155,6 @@ def test_what_is_malformed_gets_its_status_and_a_problem_document(client: httpx.
     check_problem(answer)
 
 
-def check_problem(answer: httpx.Response) -> None:
-    """Check that an error is a problem document with nothing internal in it."""
-    assert answer.headers["content-type"] == "application/problem+json"
-    problem = answer.json()
-    assert {"type", "title", "status", "detail", "request_id"} <= problem.keys()
-    assert problem["status"] == answer.status_code
-    assert problem["request_id"] == answer.headers["x-request-id"]
-    for secret in ("Traceback", ".py", str(Path.cwd()), "onnxruntime"):
-        assert secret not in answer.text
-
-
 def test_every_answer_has_the_common_headers(client: httpx.Client) -> None:
     for answer in (client.post("/predict", content=RED), client.get("/nowhere"), client.get("/models")):
         assert answer.headers["x-content-type-options"] == "nosniff"
@@ -180,9 +171,6 @@ def test_a_wrong_method_and_a_wrong_address_are_problems_too(client: httpx.Clien
 
 
 def test_numbers_that_are_not_finite_are_written_as_strings(client: httpx.Client, tmp_path: Path) -> None:
-    from tests.service.live_server import running
-    from tests.service.tiny_bundles import write_bundle
-
     write_bundle(tmp_path, "sick", bias=(float("nan"), 0.0, 0.0))
     with running(tmp_path) as server, server.client() as other:
         labels = other.post("/predict", content=RED).json()["predictions"][0]["labels"]

@@ -1,0 +1,17 @@
+"""Passes that lay the emitted graph out for ONNX Runtime; what it computes stays the same.
+
+Between convolutions and pools the runtime keeps maps [N, C, h, w] in blocks of channels,
+[N, C / 16, h, w, 16], and reorders them at every operator without a kernel for that layout. It has such
+kernels for Conv, the pools, Add, Mul, Sum, Concat and a few activations, and uses them only where all
+operands come from one. The rules know nothing of this: they emit what the formula says, and each pass here
+replaces one operator that they emit by others that stay in the blocks.
+
+    transposed_convolution   ConvTranspose → Conv, with the phases of a stride interleaved behind it
+    sums                     Sum → Add, what all terms do last done once; Expand → and a pool into the blocks
+    masks                    Where(y > 0, dy, 0) of a Relu → Mul by a step of y
+    position_sums            ReduceSum over positions → GlobalAveragePool, several of them at once
+"""
+
+from export.gradient.layout import masks, position_sums, sums, transposed_convolution
+
+__all__ = ["masks", "position_sums", "sums", "transposed_convolution"]

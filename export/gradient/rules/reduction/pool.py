@@ -1,0 +1,112 @@
+"""Pooling and reduction by the mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from export.gradient.rules.convolution.windows import Window, window
+from export.gradient.rules.registry import gradient
+from export.graph.emitter import Cotangent, Emitter
+from export.graph.graph import Array, Batch, N, Node, static
+
+
+@gradient("GlobalAveragePool")
+def global_average_pool(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    shape = g.shape(node.inputs[0])
+    dx = g.mul(dy, g.scalar(1.0 / math.prod(static(shape[2:]))))
+    return (g.repeat(dx, shape),)
+
+
+@gradient("ReduceMean")
+def reduce_mean(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    shape = g.shape(node.inputs[0])
+    axes = reduced_axes(g, node)
+    count = math.prod(static([shape[axis] for axis in axes]))
+    kept = g.reshape(dy, [1 if axis in axes else size for axis, size in enumerate(shape)])
+    if axes:
+        dy = g.repeat(g.mul(kept, g.scalar(1.0 / count)), shape)
+    return dy, *([None] * (len(node.inputs) - 1))
+
+
+@gradient("AveragePool")
+def average_pool(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """Averaging windows is a product with one constant matrix per axis; dx takes their transposes."""
+    x_shape, y_shape = g.shape(node.inputs[0]), g.shape(node.outputs[0])
+    place = window(node, x_shape, y_shape, tuple(node.attribute("kernel_shape")))
+    axes = len(place.kernel)
+    include_pad = bool(node.attribute("count_include_pad", 0))
+    dx, rank = dy, axes + 2
+    for axis in range(axes):
+        matrix = averaging_matrix(place, axis, include_pad)
+        if axis == axes - 1:
+            dx = g.op("MatMul", dx, g.constant(matrix))
+        else:
+            order = [*range(rank)]
+            order[2 + axis], order[-1] = order[-1], order[2 + axis]
+            dx = g.transpose(g.op("MatMul", g.transpose(dx, order), g.constant(matrix)), order)
+    return (dx,)
+
+
+@gradient("MaxPool")
+def max_pool(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """The cotangent of every output goes to the position of its maximum; overlaps add up.
+
+    The pool's own `Indices` count through the whole tensor (row-major by default); modulo the
+    positions they stay inside their own sample and channel, even where a window of NaN has none.
+    """
+    shape = g.shape(node.inputs[0])
+    positions = math.prod(static(shape[2:]))
+    outputs = math.prod(static(g.shape(node.outputs[0])[2:]))
+    if node.attribute("storage_order", 0):
+        raise g.refusal(node, "column-major storage order is not supported", "export it row-major")
+    index = g.op("Mod", g.second_output(node), g.ints([positions]))
+    zeros = g.op("ConstantOfShape", g.op("Shape", g.reshape(node.inputs[0], (N, positions))), value=g.zero())
+    scattered = g.op(
+        "ScatterElements",
+        zeros,
+        g.reshape(index, (N, outputs)),
+        g.reshape(dy, (N, outputs)),
+        axis=1,
+        reduction="add",
+    )
+    return (g.reshape(scattered, shape),)
+
+
+def reduced_axes(g: Emitter, node: Node) -> tuple[int, ...]:
+    """The axes that a reduction runs over, counted from the front; refuses the batch."""
+    shape = g.shape(node.inputs[0])
+    given = g.constant_operand(node, 1)
+    if given is None or not given.size:
+        axes: Sequence[int] = () if node.attribute("noop_with_empty_axes", 0) else range(len(shape))
+    else:
+        axes = [int(axis) % len(shape) for axis in given.reshape(-1)]
+    if any(isinstance(shape[axis], Batch) for axis in axes):
+        raise g.refusal(node, "it reduces over the batch: samples would mix", "reduce per sample")
+    return tuple(sorted(axes))
+
+
+def averaging_matrix(place: Window, axis: int, include_pad: bool) -> Array:
+    """[outputs, inputs] along one axis: 1/count at every input position a window reads."""
+    size, count = place.sizes[axis], place.outputs[axis]
+    taps = np.arange(count)[:, None] * place.strides[axis] - place.begin[axis]
+    taps = taps + np.arange(place.kernel[axis])[None] * place.dilations[axis]
+    inside = (taps >= 0) & (taps < size)
+    counted = (taps < size + place.end[axis]) if include_pad else inside
+    matrix = np.zeros((count, size))
+    np.add.at(matrix, (np.nonzero(inside)[0], taps[inside]), 1.0)
+    average: Array = matrix / np.maximum(counted.sum(axis=1, keepdims=True), 1)
+    return average
+
+
+@gradient("GlobalMaxPool")
+def global_max_pool(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """dy goes to the first position that attains the maximum, as in torch's adaptive pool."""
+    shape = g.shape(node.inputs[0])
+    positions = math.prod(static(shape[2:]))
+    flat = (*shape[:2], positions)
+    first = g.op("ArgMax", g.reshape(node.inputs[0], flat), axis=2, keepdims=1)
+    chosen = g.op("Equal", g.constant(np.arange(positions)), first)
+    return (g.reshape(g.op("Where", chosen, g.reshape(dy, (*shape[:2], 1)), g.scalar(0.0)), shape),)

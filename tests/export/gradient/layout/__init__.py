@@ -1,0 +1,1 @@
+"""The passes that lay the graph out for ONNX Runtime."""

@@ -1,0 +1,1 @@
+"""Whole networks, wherever their samples lie."""

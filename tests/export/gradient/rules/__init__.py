@@ -1,0 +1,1 @@
+"""Every rule against central differences and torch, and what they are compared with."""
