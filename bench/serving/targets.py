@@ -83,6 +83,6 @@ def beside_peers(measured: Measured, ours: Row, peers: list[Row]) -> list[Target
 def ceiling(measured: Measured, ours: Row) -> float:
     """Return requests per second if the cores did nothing but the bound's work, HTTP, and the generator's part."""
     cores = measured.decoder.rate / measured.decoder.per_cpu_second
-    http = 1 / float(measured.http_alone.results[COMPARED]["per_cpu_second"])
-    generator = 1e-6 * float(ours.results[COMPARED]["own_cpu"])
+    http = 1 / measured.http_alone.results[COMPARED]["per_cpu_second"]
+    generator = 1e-6 * ours.results[COMPARED]["own_cpu"]
     return cores / (1 / measured.decoder.per_cpu_second + http + generator)
