@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Literal
+
+from scipy.stats import binomtest
 
 from bench.harness.page import table
 from bench.verdicts.judging import DEBUGGER_RULE_FOR, Judged
 
 FINDINGS = ("exploding", "vanishing", "dead", "imbalanced")
-NORMAL_95 = 1.96
-"""The 97.5 % quantile of the normal distribution."""
 
 
 def error_rates(judged: Sequence[Judged]) -> str:
@@ -49,18 +48,9 @@ def errors(
 
 
 def rate(count: int, total: int) -> str:
-    low, high = wilson(count, total)
+    """Return a share with its 95 % interval (Wilson 1927)."""
+    low, high = binomtest(count, total).proportion_ci(method="wilson") if total else (0.0, 1.0)
     return f"{count} of {total} ({low:.1%} to {high:.1%})"
-
-
-def wilson(count: int, total: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson 1927)."""
-    if not total:
-        return 0.0, 1.0
-    share, square = count / total, NORMAL_95**2
-    middle = (share + square / (2 * total)) / (1 + square / total)
-    reach = NORMAL_95 * math.sqrt(share * (1 - share) / total + square / (4 * total**2)) / (1 + square / total)
-    return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
 def counted(values: Iterable[str]) -> str:
