@@ -7,10 +7,10 @@ import statistics
 from collections.abc import Iterator
 
 from bench.harness.client import post
+from bench.harness.figures import Figure, at_most
 from bench.harness.load import closed_loop, percentile
 from bench.harness.paths import CAT, SHIPPED
 from bench.harness.server import service
-from bench.promises.figures import Figure, at_most
 from bench.serving import bound
 
 ROUNDS, SECONDS = 6, 1.5

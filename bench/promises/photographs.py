@@ -15,17 +15,17 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.harness.paths import PHOTOGRAPHS, SHIPPED
+from bench.harness.figures import Figure, at_most, exactly
+from bench.harness.paths import SHIPPED
 from bench.harness.server import service
-from bench.promises.figures import Figure, at_most, exactly
+from bench.serving.subjects import plain_photographs
 
-SIZE = (32, 32)
 TOLERANCE = 1e-5
 
 
 def measure(scale: float = 1.0) -> Iterator[Figure]:
     """Send every test photograph of the training's size to every bundle, in two protocols."""
-    files = [path for path in sorted(PHOTOGRAPHS.iterdir()) if path.suffix in (".jpg", ".png") and is_plain(path)]
+    files = plain_photographs(".jpg", ".png")
     files = files[: max(2, round(len(files) * scale))]
     bundles = sorted(path.name for path in SHIPPED.iterdir() if path.is_dir())
     apart = {"/predict": 0.0, "open protocol": 0.0}
@@ -41,12 +41,6 @@ def measure(scale: float = 1.0) -> Iterator[Figure]:
     yield exactly("other first labels than the training's pipeline gives", wrong, 0)
     for protocol, difference in apart.items():
         yield at_most(f"largest difference of a probability, {protocol}", difference, TOLERANCE)
-
-
-def is_plain(path: Path) -> bool:
-    """Return whether a picture needs neither resizing nor turning."""
-    with Image.open(path) as image:
-        return image.size == SIZE and image.mode == "RGB" and not image.getexif()
 
 
 def trained_pipeline(bundle: Path, files: Sequence[Path]) -> NDArray[np.float32]:
