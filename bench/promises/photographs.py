@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -46,7 +45,7 @@ def measure(scale: float = 1.0) -> Iterator[Figure]:
 def trained_pipeline(bundle: Path, files: Sequence[Path]) -> NDArray[np.float32]:
     """Return probabilities [n, K]: decoded and normalised as the training does it, then the forward graph."""
     recipe = json.loads((bundle / "bundle.json").read_text())["input"]
-    pixels = np.stack([np.asarray(Image.open(io.BytesIO(file.read_bytes())).convert("RGB")) for file in files])
+    pixels = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
     batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     batch = (batch - torch.tensor(recipe["mean"]).view(3, 1, 1)) / torch.tensor(recipe["std"]).view(3, 1, 1)
     session = onnxruntime.InferenceSession(str(bundle / "forward.onnx"), providers=["CPUExecutionProvider"])

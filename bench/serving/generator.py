@@ -61,22 +61,21 @@ def first_label_is(labels: Sequence[str]) -> Callable[[int, bytes], bool]:
     return check
 
 
-def as_text(image: bytes) -> str:
-    return base64.b64encode(image).decode()
+def as_json(document: Callable[[str], Any]) -> tuple[str, Callable[[bytes], bytes]]:
+    return "application/json", lambda image: json.dumps(document(base64.b64encode(image).decode())).encode()
 
 
-def as_tensor(image: bytes) -> dict[str, Any]:
-    """Return an infer request of the open protocol."""
+def infer_request(image: str) -> dict[str, Any]:
+    """Return a request of the open protocol."""
     described = {"name": "image", "shape": [1], "datatype": "BYTES", "parameters": {"content_type": "base64"}}
-    return {"inputs": [{**described, "data": [as_text(image)]}]}
+    return {"inputs": [{**described, "data": [image]}]}
 
 
-JSON = "application/json"
 BODIES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "raw": ("application/octet-stream", lambda image: image),
-    "json": (JSON, lambda image: json.dumps({"image": as_text(image)}).encode()),
-    "json list": (JSON, lambda image: json.dumps({"image": [as_text(image)]}).encode()),
-    "v2": (JSON, lambda image: json.dumps(as_tensor(image)).encode()),
+    "json": as_json(lambda image: {"image": image}),
+    "json list": as_json(lambda image: {"image": [image]}),
+    "v2": as_json(infer_request),
 }
 """Content type and body of an image, for each kind of server."""
 

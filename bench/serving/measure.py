@@ -66,7 +66,6 @@ class Beside:
         return Bound(**call_apart(at_best_batch, decoder, str(self._images), batches, seconds))
 
     def look(self) -> None:
-        """Measure both bounds now."""
         for decoder, best in self._best.items():
             self._measured[decoder].append(self._bound(decoder, [best.batch], self._subject.bound_seconds / 2))
 
@@ -128,7 +127,6 @@ def settled_megabytes(running: Server) -> float:
 
 
 def load(server: ServerUnderTest, running: Server, images: Path, connections: int, seconds: float) -> dict[str, float]:
-    """Run the load generator in a process of its own."""
     result: dict[str, float] = call_apart(
         load_with_images, running.port, server.path, server.body, str(images), connections, seconds
     )

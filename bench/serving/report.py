@@ -14,7 +14,6 @@ COMMAND = "make bench-serving"
 
 
 def report(measured: Sequence[Measured]) -> str:
-    """Return the section."""
     parts = [f"Measured on {machine()}."]
     for one in measured:
         judged = targets(one)

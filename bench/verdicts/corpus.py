@@ -140,11 +140,8 @@ def _convolutional_cases(deepest: int) -> Iterator[Case]:
     for truth, family, depth, normalization, scale in untrained:
         if depth <= deepest:
             name = f"{family} {depth}, {'BatchNorm' if normalization == 'batch' else 'no normalization'}"
-            yield Case(
-                name + (f", He × {scale:g}" if scale != 1 else ""),
-                truth,
-                partial(convolutional, family, depth, normalization, scale=scale),
-            )
+            name += f", He × {scale:g}" if scale != 1 else ""
+            yield Case(name, truth, partial(convolutional, family, depth, normalization, scale=scale))
     yield Case("plain 20, sigmoid", "vanishing", partial(convolutional, "plain", 20, "none", activation="sigmoid"))
 
 
