@@ -17,9 +17,9 @@ def error_rates(judged: Sequence[Judged]) -> str:
     """Return one row for each finding: how often it is wrong, and how often Debugger's rule is."""
     rows = []
     for finding in FINDINGS:
-        ours = [rate(*pair) for pair in errors(judged, finding, "found")]
+        ours = errors(judged, finding, "found")
         rule = DEBUGGER_RULE_FOR.get(finding)
-        theirs = [rate(*pair) for pair in errors(judged, finding, "debugger")] if rule else ["–", "–"]
+        theirs = errors(judged, finding, "debugger") if rule else ["–", "–"]
         rows.append(" | ".join([finding, *ours, rule or "none", *theirs]))
     return table("finding | false alarms | misses | Debugger's rule | its false alarms | its misses", rows)
 
@@ -36,15 +36,11 @@ def each_kind(judged: Sequence[Judged]) -> str:
     return table(header, rows)
 
 
-def errors(
-    judged: Sequence[Judged], finding: str, by: Literal["found", "debugger"]
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return ((false alarms, networks without the sickness), (misses, networks with it)), by us or by Debugger."""
-    without = [one for one in judged if one.truth != finding and finding not in one.also]
-    having = [one for one in judged if one.truth == finding]
-    alarms = sum(finding in getattr(one, by) for one in without)
-    missed = sum(finding not in getattr(one, by) for one in having)
-    return (alarms, len(without)), (missed, len(having))
+def errors(judged: Sequence[Judged], finding: str, by: Literal["found", "debugger"]) -> list[str]:
+    """Return the rates of false alarms and of misses, by us or by Debugger."""
+    without = [finding in getattr(one, by) for one in judged if one.truth != finding and finding not in one.also]
+    having = [finding in getattr(one, by) for one in judged if one.truth == finding]
+    return [rate(sum(without), len(without)), rate(len(having) - sum(having), len(having))]
 
 
 def rate(count: int, total: int) -> str:
