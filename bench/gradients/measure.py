@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 
 import numpy as np
 import onnx
@@ -15,7 +14,7 @@ from bench.gradients.agreement import Disagreement, reference_norms
 from bench.gradients.networks import Subject
 from bench.gradients.peers import Norms, Peer, PeerRun
 from bench.gradients.runs import Bound, Feeds, Run, interleaved, kernels, on_gpu, torch_device
-from bench.gradients.tables import Row, Table
+from bench.gradients.tables import BACKWARD, VMAP, Table
 from export.gradient import Prepared, differentiate, prepare
 from export.trained.forward import constants_of, forward_graph
 from service.contract.bundle_schema import GraphName
@@ -27,7 +26,6 @@ CHUNK = 8
 IN_CHUNKS = ", in chunks of 8"
 PROFILED_SHARE = 0.25
 """Share of a table's seconds that its four profiles may take."""
-REFERENCE_PEER = "torch vmap(grad)"
 
 
 def measure(subject: Subject, batch: int, seconds: float) -> Table:
@@ -38,7 +36,7 @@ def measure(subject: Subject, batch: int, seconds: float) -> Table:
     """
     network = subject.build()
     start = time.process_time()
-    ready = prepared(network, subject.size)
+    ready = prepare(forward_graph(network, subject.size), constants=constants_of(network))
     models: dict[str, onnx.ModelProto] = {name: differentiate(ready, name) for name in GRAPHS}
     derived = time.process_time() - start
     models = {"forward": differentiate(ready, ["logits"]), **models}
@@ -54,20 +52,13 @@ def measure(subject: Subject, batch: int, seconds: float) -> Table:
     runs: dict[str, Run] = dict(bound)
     if batch > CHUNK:
         runs |= {f"{name}{IN_CHUNKS}": in_chunks(models[name], feeds) for name in ("activation_norms", "weight_norms")}
-    measured = interleaved({**runs, **others}, seconds)
+    taken = interleaved({**runs, **others}, seconds)
     profiles = {}
     if not on_gpu():
         for name, model in models.items():
-            repetitions = max(5, min(60, int(seconds * PROFILED_SHARE / len(models) / measured[name])))
+            repetitions = max(5, min(60, int(seconds * PROFILED_SHARE / len(models) / taken[name])))
             profiles[name] = kernels(model, given[name], repetitions)
-    rows = [Row(name, taken, profiles.get(name), agreement.get(name)) for name, taken in measured.items()]
-    rows += [Row(name, None, reason=reason) for name, reason in reasons.items()]
-    return Table(subject.name, subject.size, batch, tuple(rows), derived)
-
-
-def prepared(network: nn.Module, size: int) -> Prepared:
-    """Return the network's forward graph, ready to be differentiated."""
-    return prepare(forward_graph(network, size), constants=constants_of(network))
+    return Table(subject.name, subject.size, batch, derived, taken, profiles, agreement, reasons)
 
 
 def made_up(size: int, batch: int, classes: int) -> Feeds:
@@ -95,10 +86,15 @@ def our_agreement(run: Bound, expected: Norms) -> float:
         Disagreement: it is more than `BOUND`.
     """
     run()
-    found = float(np.abs(np.sqrt(run.outputs()["weight_square"].astype(np.float64)) / expected - 1).max())
+    found = difference(np.sqrt(run.outputs()["weight_square"].astype(np.float64)), expected)
     if not found <= BOUND:
         raise Disagreement(f"the norms differ from torch's by {found:.1e}")
     return found
+
+
+def difference(norms: Norms, expected: Norms) -> float:
+    """Return the largest relative difference."""
+    return float(np.abs(norms / expected - 1).max())
 
 
 def running_peers(network: nn.Module, ready: Prepared, feeds: Feeds) -> tuple[dict[str, PeerRun], dict[str, str]]:
@@ -108,8 +104,8 @@ def running_peers(network: nn.Module, ready: Prepared, feeds: Feeds) -> tuple[di
     network = network.to(device)
     named: dict[str, Peer] = {
         "torch forward": peers.torch_forward,
-        "torch forward + backward": peers.torch_backward,
-        REFERENCE_PEER: peers.functorch,
+        BACKWARD: peers.torch_backward,
+        VMAP: peers.functorch,
         "BackPACK BatchL2Grad": peers.backpack,
         "Opacus, normalization frozen": peers.opacus,
         "onnx-ad, input gradient alone": lambda *_: peers.onnx_ad(differentiate(ready, ["logits"]), feeds["input"]),
@@ -119,7 +115,7 @@ def running_peers(network: nn.Module, ready: Prepared, feeds: Feeds) -> tuple[di
         try:
             run = peer(network, images, labels)
             run()
-            runs[name] = partial(synchronized, run) if device == "cuda" and "onnx" not in name else run
+            runs[name] = run
         except Exception as error:  # whatever a peer raises is its row
             reasons[name] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:140]}"
     return runs, reasons
@@ -127,22 +123,14 @@ def running_peers(network: nn.Module, ready: Prepared, feeds: Feeds) -> tuple[di
 
 def agreement_of_peers(runs: dict[str, PeerRun], reasons: dict[str, str]) -> dict[str, float]:
     """Return the largest relative difference of peers' norms to vmap(grad); one that is wrong becomes a reason."""
-    if REFERENCE_PEER not in runs:
-        return {}
-    expected, found = runs[REFERENCE_PEER](), {}
-    for name in [name for name in runs if name.startswith(("BackPACK", "Opacus"))]:
-        norms = runs[name]()
-        assert norms is not None
-        assert expected is not None
-        found[name] = float(np.abs(norms / expected - 1).max())
+    found: dict[str, float] = {}
+    expected = runs[VMAP]() if VMAP in runs else None
+    for name in list(runs):
+        norms = runs[name]() if name.startswith(("BackPACK", "Opacus")) else None
+        if norms is None or expected is None:
+            continue
+        found[name] = difference(norms, expected)
         if not found[name] <= BOUND:
             reasons[name] = f"its norms differ from vmap(grad) by {found.pop(name):.1e}"
             del runs[name]
     return found
-
-
-def synchronized(run: PeerRun) -> Norms | None:
-    """Run until the GPU is done."""
-    result = run()
-    torch.cuda.synchronize()
-    return result

@@ -50,26 +50,25 @@ class Expectation:
     utilization: float
 
 
-def expected(rate: float, run: RunTime, states: int | None = None) -> Expectation:
+def expected(rate: float, run: RunTime) -> Expectation:
     """Return the exact means for one slot that `rate` images per second reach (Poisson), by the chain of run ends.
 
     A cycle begins when a run ends with n images waiting. n = 0: the slot idles 1/rate, then runs the one
     image that came. Otherwise it runs b = min(n, largest). Poisson(rate · T(b)) arrive meanwhile. Little's
-    law turns the images present, integrated over a cycle, into the latency. The chain is cut at
-    `states`, chosen so that what is cut off is below 1e-9 of the probability.
+    law turns the images present, integrated over a cycle, into the latency. The chain is cut where what
+    is cut off is below 1e-9 of the probability.
 
     Raises:
         Overloaded: `rate` is the capacity or above.
     """
     if rate >= run.capacity:
         raise Overloaded(f"{rate:.1f} images/s arrive, {run.capacity:.1f} can be served")
-    count = states or 4 * run.largest + 64
-    while True:
-        transition, duration, present, batch = _cycles(rate, run, count)
+    states, cut_off = 4 * run.largest + 64, 1.0
+    while cut_off >= 1e-9:
+        transition, duration, present, batch = _cycles(rate, run, states)
         stationary = _stationary(transition)
-        if stationary[-max(1, count // 8) :].sum() < 1e-9 or states is not None:
-            break
-        count *= 2
+        cut_off = stationary[-max(1, states // 8) :].sum()
+        states *= 2
     cycle = float(stationary @ duration)
     idle = float(stationary[0]) / rate
     return Expectation(

@@ -1,8 +1,9 @@
-"""The capacity of one replica."""
+"""The capacity of one replica, and the loss of one of two."""
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -12,11 +13,13 @@ from pathlib import Path
 from bench.harness.client import Reply
 from bench.harness.load import closed_loop
 from bench.harness.proxy import balancer
-from bench.harness.server import Server, service
+from bench.harness.server import Server, service, services
 from bench.scaling.queueing import RunTime
 
 CLIENTS = 32
+CLIENTS_OF_TWO = 16
 PLANNED_BATCH = 32
+ONE_SLOT = ("--run-threads", "1", "--decode-threads", "1")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,13 @@ def measure(bundles: Path, request: bytes, seconds: float) -> Capacity:
         with balancer([replica.port]) as proxy:
             _, balanced = saturated(proxy, request, seconds / 2)
     return Capacity(len(os.sched_getaffinity(0)), rate, processor, balanced, len(request))
+
+
+def kill_one(bundles: Path, request: bytes, seconds: float) -> list[Reply]:
+    """Send SIGKILL to one of two replicas in the middle of a load, and return what its clients saw."""
+    with services(2, bundles, *ONE_SLOT) as pair, balancer([replica.port for replica in pair]) as proxy:
+        threading.Timer(seconds / 2, pair[0].process.kill).start()
+        return closed_loop(proxy.port, [request], CLIENTS_OF_TWO, seconds)
 
 
 def saturated(server: Server, request: bytes, seconds: float) -> tuple[int, float]:
