@@ -63,14 +63,8 @@ def row(name: str, kind: str, live: LiveGradients) -> str:
     outside = [layer.baseline.outside_share for layer in live.layers() if layer.baseline is not None]
     layers = float(np.mean([share > LAYER_SHARE for share in outside]))
     distance = live.distance
-    fired = [
-        alert
-        for alert, fires in (
-            ("unfamiliar images", distance is not None and distance > UNFAMILIAR),
-            ("unlike itself", layers > MODEL_SHARE),
-        )
-        if fires
-    ]
+    fired = ["unfamiliar images"] if distance is not None and distance > UNFAMILIAR else []
+    fired += ["unlike itself"] if layers > MODEL_SHARE else []
     shown = "–" if distance is None else f"{distance:.2f}"
     return f"{name} | {kind} | {shown} | {layers:.0%} | {', '.join(fired) or 'none'}"
 

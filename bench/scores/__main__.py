@@ -46,18 +46,12 @@ def main(arguments: Sequence[str]) -> int:
 def measure(bundle: Path, data: Path, images: int, train_images: int) -> str:
     """Return both tables for one bundle."""
     model = OfflineModel(bundle, Runtime("auto"))
-    names = model.bundle.labels
-    known, classes = load(data / "test", names, images, model)
-    train, _ = load(data / "train", names, train_images, model)
+    known, classes = load(data / "test", images, model)
+    train, _ = load(data / "train", train_images, model)
     train_features = asyncio.run(model.run("forward", train))["features"]
     accuracy = np.mean(asyncio.run(model.run("forward", known))["logits"].argmax(axis=1) == classes)
-    return "\n\n".join(
-        [
-            f"## {model.bundle.name} ({accuracy:.1%} of these test images right)",
-            foreign.section(model, known, train_features),
-            labels.section(model, bundle, known, classes),
-        ]
-    )
+    title = f"## {model.bundle.name} ({accuracy:.1%} of these test images right)"
+    return "\n\n".join([title, foreign.section(model, known, train_features), labels.section(model, known, classes)])
 
 
 if __name__ == "__main__":
