@@ -13,19 +13,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from bench.harness.page import add_options, publish, table
 from bench.harness.paths import DOCS, ROOT, SHIPPED
 from service.bundles.reference import read_reference
+from service.contract.arrays import Pixels
 from service.contract.runtime import Runtime
 from service.diagnostics.baseline import LAYER_SHARE, MODEL_SHARE
 from service.diagnostics.measurement import measure_gradients
 from service.monitoring.live import LiveGradients
 from service.offline.model import OfflineModel
-
-Pixels = NDArray[np.uint8]
 
 COMMAND = "python -m bench.unlike"
 UNFAMILIAR = 1.3

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from bench.harness.paths import ROOT, SHIPPED
+from bench.harness.paths import SHIPPED
+from export.importing.command import import_bundle
+from export.importing.flags.options import ImportOptions
 from service.contract.bundle_schema import BUNDLE_FILE
 
 WEIGHTS = "weights.bin"
@@ -89,12 +90,9 @@ def enlarged(folder: Path, side: int, model: str = "resnet56", name: str = "larg
     for dimension in net.graph.input[0].type.tensor_type.shape.dim[2:]:
         dimension.dim_value = side
     description = json.loads((SHIPPED / model / BUNDLE_FILE).read_text())
-    folder.mkdir(parents=True, exist_ok=True)
-    source, labels = folder.parent / f"{name}.onnx", folder.parent / f"{name}.txt"
-    onnx.save(net, str(source))
-    labels.write_text("\n".join(description["labels"]))
-    command = [sys.executable, "-m", "export", "onnx", str(source), "--output", "logits", "--labels", str(labels)]
-    for flag in ("mean", "std"):
-        command += [f"--{flag}", ",".join(map(str, description["input"][flag]))]
-    subprocess.run([*command, "--name", name, "--out", str(folder)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    mean, std = (tuple(description["input"][key]) for key in ("mean", "std"))
+    options = ImportOptions(tuple(description["labels"]), mean, std, output="logits")
+    with tempfile.TemporaryDirectory() as scratch:
+        onnx.save(net, str(Path(scratch) / "large.onnx"))
+        import_bundle(Path(scratch) / "large.onnx", name, options, folder)
     return folder / name

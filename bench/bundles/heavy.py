@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -31,24 +32,23 @@ def write(folder: Path, name: str = "heavy") -> Path:
 
 def network() -> onnx.ModelProto:
     random = np.random.default_rng(0)
-    nodes, weights, last, channels = [], [], "image", 3
-    for layer in range(LAYERS):
-        shape = (CHANNELS, channels, 3, 3)
-        weight = random.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape).astype(np.float32)
-        weights.append(numpy_helper.from_array(weight, f"w{layer}"))
-        nodes += [
-            helper.make_node("Conv", [last, f"w{layer}"], [f"c{layer}"], pads=[1, 1, 1, 1]),
-            helper.make_node("Relu", [f"c{layer}"], [f"r{layer}"]),
-        ]
-        last, channels = f"r{layer}", CHANNELS
-    head = random.normal(0, 0.1, (CHANNELS, CLASSES)).astype(np.float32)
-    weights.append(numpy_helper.from_array(head, "head"))
-    nodes += [
-        helper.make_node("GlobalAveragePool", [last], ["pooled"]),
-        helper.make_node("Flatten", ["pooled"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "head"], ["logits"]),
-    ]
+    nodes: list[onnx.NodeProto] = []
+    weights: list[onnx.TensorProto] = []
+
+    def add(operator: str, *inputs: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(operator, inputs, [f"t{len(nodes)}"], **attributes))
+        return f"t{len(nodes) - 1}"
+
+    def drawn(shape: tuple[int, ...], spread: float) -> str:
+        weights.append(numpy_helper.from_array(random.normal(0, spread, shape).astype(np.float32), f"w{len(weights)}"))
+        return f"w{len(weights) - 1}"
+
+    last = "image"
+    for channels in (3, *[CHANNELS] * (LAYERS - 1)):
+        kernel = drawn((CHANNELS, channels, 3, 3), np.sqrt(2 / (9 * channels)))
+        last = add("Relu", add("Conv", last, kernel, pads=[1, 1, 1, 1]))
+    last = add("MatMul", add("Flatten", add("GlobalAveragePool", last)), drawn((CHANNELS, CLASSES), 0.1))
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])
-    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", CLASSES])
+    logits = helper.make_tensor_value_info(last, TensorProto.FLOAT, ["batch", CLASSES])
     graph = helper.make_graph(nodes, "heavy", [image], [logits], weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

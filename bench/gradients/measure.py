@@ -11,7 +11,6 @@ from torch import nn
 
 from bench.gradients import peers
 from bench.gradients.agreement import Disagreement, reference_norms
-from bench.gradients.networks import Subject
 from bench.gradients.peers import Norms, Peer, PeerRun
 from bench.gradients.runs import Bound, Feeds, Run, interleaved, kernels, on_gpu, torch_device
 from bench.gradients.tables import BACKWARD, VMAP, Table
@@ -28,37 +27,38 @@ PROFILED_SHARE = 0.25
 """Share of a table's seconds that its four profiles may take."""
 
 
-def measure(subject: Subject, batch: int, seconds: float) -> Table:
-    """Measure every row for one network at one batch, timed for about `seconds`.
+def measure(name: str, network: nn.Module, size: int, batch: int, seconds: float) -> Table:
+    """Measure every row for one network on pictures of `size` × `size` pixels, timed for about `seconds`.
 
     Raises:
         Disagreement: our norms are not torch's.
     """
-    network = subject.build()
     start = time.process_time()
-    ready = prepare(forward_graph(network, subject.size), constants=constants_of(network))
-    models: dict[str, onnx.ModelProto] = {name: differentiate(ready, name) for name in GRAPHS}
+    ready = prepare(forward_graph(network, size), constants=constants_of(network))
+    models: dict[str, onnx.ModelProto] = {graph: differentiate(ready, graph) for graph in GRAPHS}
     derived = time.process_time() - start
     models = {"forward": differentiate(ready, ["logits"]), **models}
-    feeds = made_up(subject.size, batch, ready.classes)
-    given = {name: {"input": feeds["input"]} if name == "forward" else feeds for name in models}
+    feeds = made_up(size, batch, ready.classes)
+    given = {graph: {"input": feeds["input"]} if graph == "forward" else feeds for graph in models}
 
-    bound = {name: Bound(model, given[name]) for name, model in models.items()}
+    bound = {graph: Bound(model, given[graph]) for graph, model in models.items()}
     agreement = {}
-    for name in ("weight_norms", "batch_norms"):
-        agreement[name] = our_agreement(bound[name], reference_norms(network, ready, models[name], feeds))
+    for graph in ("weight_norms", "batch_norms"):
+        agreement[graph] = our_agreement(bound[graph], reference_norms(network, ready, models[graph], feeds))
     others, reasons = running_peers(network, ready, feeds)
     agreement |= agreement_of_peers(others, reasons)
     runs: dict[str, Run] = dict(bound)
     if batch > CHUNK:
-        runs |= {f"{name}{IN_CHUNKS}": in_chunks(models[name], feeds) for name in ("activation_norms", "weight_norms")}
+        runs |= {
+            f"{graph}{IN_CHUNKS}": in_chunks(models[graph], feeds) for graph in ("activation_norms", "weight_norms")
+        }
     taken = interleaved({**runs, **others}, seconds)
     profiles = {}
     if not on_gpu():
-        for name, model in models.items():
-            repetitions = max(5, min(60, int(seconds * PROFILED_SHARE / len(models) / taken[name])))
-            profiles[name] = kernels(model, given[name], repetitions)
-    return Table(subject.name, subject.size, batch, derived, taken, profiles, agreement, reasons)
+        for graph, model in models.items():
+            repetitions = max(5, min(60, int(seconds * PROFILED_SHARE / len(models) / taken[graph])))
+            profiles[graph] = kernels(model, given[graph], repetitions)
+    return Table(name, size, batch, derived, taken, profiles, agreement, reasons)
 
 
 def made_up(size: int, batch: int, classes: int) -> Feeds:

@@ -19,7 +19,7 @@ import psutil
 
 from bench.bundles import heavy
 from bench.harness.client import Reply, post
-from bench.harness.load import closed_loop, open_loop
+from bench.harness.load import closed_loop, open_loop, throughput
 from bench.harness.proxy import balancer
 from bench.harness.server import Server, services
 from bench.scaling.queueing import RunTime, expected, simulate
@@ -75,9 +75,8 @@ def run_time(replica: Server, request: bytes, seconds: float) -> RunTime:
     """Return T(b): T(1) by one client that pauses between requests, the time per image by saturated runs."""
     alone = require_success(closed_loop(replica.port, [request], 1, seconds / 2, pause=PAUSE))
     single = fmean(served(reply) for reply in alone)
-    before = time.monotonic()
     saturated = require_success(closed_loop(replica.port, [request], 4 * LARGEST, seconds / 2))
-    per_image = min(single, (time.monotonic() - before) / len(saturated))
+    per_image = min(single, 1 / throughput(saturated))
     return RunTime(setup=single - per_image, per_image=per_image, largest=LARGEST)
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.harness.client import Reply
-from bench.harness.load import closed_loop
+from bench.harness.load import closed_loop, throughput
 from bench.harness.proxy import balancer
 from bench.harness.server import Server, service, services
 from bench.scaling.queueing import RunTime
@@ -44,9 +43,7 @@ def measure(bundles: Path, request: bytes, seconds: float) -> Capacity:
     """Saturate one replica, directly and behind nginx."""
     with service(bundles) as replica:
         closed_loop(replica.port, [request], 8, min(2.0, seconds))
-        began = time.monotonic()
-        images, processor = saturated(replica, request, seconds)
-        rate = images / (time.monotonic() - began)
+        rate, processor = saturated(replica, request, seconds)
         with balancer([replica.port]) as proxy:
             _, balanced = saturated(proxy, request, seconds / 2)
     return Capacity(len(os.sched_getaffinity(0)), rate, processor, balanced, len(request))
@@ -59,11 +56,11 @@ def kill_one(bundles: Path, request: bytes, seconds: float) -> list[Reply]:
         return closed_loop(proxy.port, [request], CLIENTS_OF_TWO, seconds)
 
 
-def saturated(server: Server, request: bytes, seconds: float) -> tuple[int, float]:
-    """Return how many requests were answered, and the CPU seconds of each."""
+def saturated(server: Server, request: bytes, seconds: float) -> tuple[float, float]:
+    """Return answers per second, and the CPU seconds of each."""
     before = server.processor_seconds()
     replies = require_success(closed_loop(server.port, [request], CLIENTS, seconds))
-    return len(replies), (server.processor_seconds() - before) / len(replies)
+    return throughput(replies), (server.processor_seconds() - before) / len(replies)
 
 
 def require_success(replies: Sequence[Reply]) -> Sequence[Reply]:

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.harness.page import table
-from bench.scores.images import Pixels, foreign_images
+from bench.scores.images import foreign_images
 from service.bundles.reference import read_reference
+from service.contract.arrays import Pixels
 from service.contract.loss import probabilities
 from service.diagnostics import scores
 from service.offline.model import OfflineModel

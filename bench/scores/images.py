@@ -1,29 +1,13 @@
-"""Labelled photographs, and pictures that are none of the classes."""
+"""Pictures that are none of the classes."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from service.images.preprocess import decode
-from service.offline.model import OfflineModel, class_indices, labelled_files
-
-Pixels = NDArray[np.uint8]
-Classes = NDArray[np.int64]
+from service.contract.arrays import Pixels
 
 SIZE = 32
-
-
-def load(folder: Path, count: int, model: OfflineModel) -> tuple[Pixels, Classes]:
-    """Read `count` labelled pictures spread over `folder`: uint8 [n, h, w, 3] and classes int64 [n]."""
-    labels = model.bundle.labels
-    files = [file for file in labelled_files(folder, labels) if file.label is not None]
-    chosen = [files[row] for row in np.linspace(0, len(files) - 1, min(count, len(files))).astype(int)]
-    pixels = np.stack([decode((folder / file.path).read_bytes(), model.bundle.input) for file in chosen])
-    return pixels, class_indices(chosen, labels)
 
 
 def foreign_images(known: Pixels, seed: int = 0) -> dict[str, Pixels]:

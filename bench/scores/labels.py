@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.harness.page import table
-from bench.scores.images import Classes, Pixels
+from service.contract.arrays import Pixels
 from service.contract.loss import probabilities
 from service.diagnostics import scores
 from service.offline import diagnose
 from service.offline.model import OfflineModel
 
 Floats = NDArray[np.floating]
+Classes = NDArray[np.int64]
 
 FLIP_SHARE = 0.05
 FLIP_SEEDS = 3
