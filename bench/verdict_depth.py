@@ -9,7 +9,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -33,19 +32,12 @@ DEPTHS = (8, 14, 20, 26, 32, 44, 56)
 IMAGES = 24
 
 
-class Measured(NamedTuple):
-    """How the gradient of one network grows over depth, and its verdicts."""
+def measure(family: str, depth: int, seed: int, images: Images) -> tuple[float, float, str, float, str]:
+    """Measure one network.
 
-    first_over_last: float
-    """Gradient of the first layers over that of the last."""
-    factor_per_layer: float
-    state: str
-    exponent: float
-    """Spectral exponent of the input gradient along a path."""
-    shattering: str
-
-
-def measure(family: str, depth: int, seed: int, images: Images) -> Measured:
+    Returns the gradient of the first layers over that of the last, the same as a factor per layer, the verdict, the
+    spectral exponent of the input gradient along a path, and the verdict on shattering.
+    """
     torch.manual_seed(seed)
     network = calibrate(convolutional(family, depth, "batch"), torch.from_numpy(images))
     found = diagnosis_of(*exported(network), images, np.arange(len(images)) % CLASSES)
@@ -54,7 +46,7 @@ def measure(family: str, depth: int, seed: int, images: Images) -> Measured:
     profile = profile_of(evidence_of(found))
     assert profile is not None
     growth = 10**profile.first_over_last, float(10**-profile.slope)
-    return Measured(*growth, found.verdict.state, path.spectral_exponent, shattering.judge_path(path).state)
+    return *growth, found.verdict.state, path.spectral_exponent, shattering.judge_path(path).state
 
 
 def evidence_of(found: Diagnosis) -> Evidence:
@@ -66,22 +58,9 @@ def evidence_of(found: Diagnosis) -> Evidence:
 
 
 def interval(values: Sequence[float], digits: str) -> str:
+    """Return the least and the greatest value, once if they look the same."""
     low, high = (format(value, digits) for value in (min(values), max(values)))
     return low if low == high else f"{low} to {high}"
-
-
-def row(name: str, measured: Sequence[Measured]) -> str:
-    """Return the figures of the seeds of one depth, as intervals."""
-    first_over_last, factor_per_layer, states, exponents, shattered = zip(*measured, strict=True)
-    cells = (
-        name,
-        interval(first_over_last, ".3g"),
-        interval(factor_per_layer, ".2f"),
-        counted(states),
-        interval(exponents, ".2f"),
-        counted(shattered),
-    )
-    return " | ".join(cells)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -97,8 +76,10 @@ def main(arguments: Sequence[str]) -> int:
     rows = []
     for family in options.families:
         for depth in options.depths:
-            measured = [measure(family, depth, seed, images) for seed in range(options.seeds)]
-            rows.append(row(f"{family} {depth}", measured))
+            networks = [measure(family, depth, seed, images) for seed in range(options.seeds)]
+            growth, per_layer, states, exponents, shattered = zip(*networks, strict=True)
+            cells = (interval(growth, ".3g"), interval(per_layer, ".2f"), counted(states), interval(exponents, ".2f"))
+            rows.append(" | ".join([f"{family} {depth}", *cells, counted(shattered)]))
             print(rows[-1], flush=True)
     introduction = f"Made by `{' '.join([COMMAND, *arguments])}`: {options.seeds} untrained networks of each depth."
     header = "network with BatchNorm | first layers over last | per layer | verdict | spectral exponent | shattering"

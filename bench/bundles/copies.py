@@ -1,4 +1,4 @@
-"""Copies of the shipped bundles with something changed."""
+"""Copies of the shipped bundles with something changed, and bundles of networks that are made here."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from service.contract.bundle_schema import BUNDLE_FILE
 WEIGHTS = "weights.bin"
 
 
-def describe(bundle: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change a bundle's description in place."""
+def describe(bundle: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """Change a bundle's description in place, and return the bundle."""
     document = json.loads((bundle / BUNDLE_FILE).read_text())
     change(document)
     (bundle / BUNDLE_FILE).write_text(json.dumps(document))
+    return bundle
 
 
 def rename(bundle: Path) -> Path:
     """Make a copied bundle call itself as its folder is called."""
-    describe(bundle, lambda document: document.update(name=bundle.name))
-    return bundle
+    return describe(bundle, lambda document: document.update(name=bundle.name))
 
 
 def sign(bundle: Path, file: str) -> None:
@@ -57,16 +57,13 @@ def distinct(bundle: Path, target: Path, number: int) -> Path:
 
 def with_labels_reversed(bundle: Path, target: Path) -> Path:
     """Copy `bundle` with its list of labels backwards, so that every answer is another label."""
-    shutil.copytree(bundle, target)
-    describe(target, lambda document: document["labels"].reverse())
-    return target
+    return describe(shutil.copytree(bundle, target), lambda document: document["labels"].reverse())
 
 
 def resizing(folder: Path, model: str, name: str, resize: int = 256) -> Path:
     """Copy `model` to one that resizes a picture's shorter side to `resize` pixels before it crops."""
-    target: Path = shutil.copytree(SHIPPED / model, folder / name)
-    describe(target, lambda document: document["input"].update(resize=resize))
-    return rename(target)
+    target = shutil.copytree(SHIPPED / model, folder / name)
+    return rename(describe(target, lambda document: document["input"].update(resize=resize)))
 
 
 def install(source: Path, target: Path) -> None:
@@ -92,7 +89,13 @@ def enlarged(folder: Path, side: int, model: str = "resnet56", name: str = "larg
     description = json.loads((SHIPPED / model / BUNDLE_FILE).read_text())
     mean, std = (tuple(description["input"][key]) for key in ("mean", "std"))
     options = ImportOptions(tuple(description["labels"]), mean, std, output="logits")
+    return imported(net, name, options, folder)
+
+
+def imported(net: onnx.ModelProto, name: str, options: ImportOptions, folder: Path) -> Path:
+    """Import a network as a stranger's file would be, into the bundle `folder/name`."""
     with tempfile.TemporaryDirectory() as scratch:
-        onnx.save(net, str(Path(scratch) / "large.onnx"))
-        import_bundle(Path(scratch) / "large.onnx", name, options, folder)
+        file = Path(scratch) / f"{name}.onnx"
+        onnx.save(net, str(file))
+        import_bundle(file, name, options, folder)
     return folder / name

@@ -6,7 +6,6 @@ time as the replicas whose waiting is looked at.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.importing.command import import_bundle
+from bench.bundles.copies import imported
 from export.importing.flags.options import ImportOptions
 
 CHANNELS, SIDE, LAYERS, CLASSES = 64, 48, 8, 10
 
 
-def write(folder: Path, name: str = "heavy") -> Path:
-    """Write the bundle `folder/name`: 8 convolutions of 64 channels at 48×48, 0.6 G multiply-adds, random weights."""
+def write(folder: Path) -> Path:
+    """Write the bundle `folder/heavy`: 8 convolutions of 64 channels at 48×48, 0.6 G multiply-adds, random weights."""
     labels = tuple(f"class {number}" for number in range(CLASSES))
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / f"{name}.onnx"
-        onnx.save(network(), str(file))
-        import_bundle(file, name, ImportOptions(labels=labels, mean=(0.5,) * 3, std=(0.25,) * 3), folder)
-    return folder / name
+    return imported(network(), "heavy", ImportOptions(labels, mean=(0.5,) * 3, std=(0.25,) * 3), folder)
 
 
 def network() -> onnx.ModelProto:

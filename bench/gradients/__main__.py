@@ -37,15 +37,14 @@ PEERS = {"BackPACK": "backpack-for-pytorch", "Opacus": "opacus", "onnx-ad": "onn
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.gradients", description=__doc__)
     parser.add_argument("--seconds", type=float, default=40.0, help="of timing per table (default: %(default)s)")
-    parser.add_argument("--only", nargs="*", help="names of networks")
+    parser.add_argument("--only", nargs="*", choices=SUBJECTS, default=list(SUBJECTS), help="names of networks")
     parser.add_argument("--batches", nargs="*", type=int, help="instead of each network's own")
     add_options(parser, DOCS / "performance.md")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     measured = []
-    for name, (build, size, batches) in SUBJECTS.items():
-        if options.only and name not in options.only:
-            continue
+    for name in options.only:
+        build, size, batches = SUBJECTS[name]
         for batch in options.batches or batches:
             measured.append(measure(name, build(), size, batch, options.seconds))
             print(tables.markdown(measured[-1]), flush=True)

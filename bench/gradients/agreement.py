@@ -47,8 +47,7 @@ def reference_norms(
         if isinstance(module, nn.ReLU):
             module.inplace = False
             module.register_forward_hook(partial(take_side, in_order))
-    weights = dict(double.named_parameters())
-    own = [weights[f"{layer.name}.weight"] for layer in prepared.layers]
+    own = [double.get_parameter(f"{layer.name}.weight") for layer in prepared.layers]
     rows = []
     for n in range(len(images)):
         scores = double(torch.from_numpy(images[n : n + 1]).double())

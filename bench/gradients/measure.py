@@ -22,7 +22,6 @@ GRAPHS: tuple[GraphName, ...] = ("activation_norms", "weight_norms", "batch_norm
 BOUND = 1e-4
 """Largest relative difference of norms that is rounding."""
 CHUNK = 8
-IN_CHUNKS = ", in chunks of 8"
 PROFILED_SHARE = 0.25
 """Share of a table's seconds that its four profiles may take."""
 
@@ -44,14 +43,14 @@ def measure(name: str, network: nn.Module, size: int, batch: int, seconds: float
     bound = {graph: Bound(model, given[graph]) for graph, model in models.items()}
     agreement = {}
     for graph in ("weight_norms", "batch_norms"):
-        agreement[graph] = our_agreement(bound[graph], reference_norms(network, ready, models[graph], feeds))
-    others, reasons = running_peers(network, ready, feeds)
-    agreement |= agreement_of_peers(others, reasons)
+        bound[graph]()
+        norms = np.sqrt(bound[graph].outputs()["weight_square"].astype(np.float64))
+        agreement[graph] = difference(norms, reference_norms(network, ready, models[graph], feeds))
+    others, reasons = running_peers(network, ready, feeds, agreement)
     runs: dict[str, Run] = dict(bound)
     if batch > CHUNK:
-        runs |= {
-            f"{graph}{IN_CHUNKS}": in_chunks(models[graph], feeds) for graph in ("activation_norms", "weight_norms")
-        }
+        for graph in ("activation_norms", "weight_norms"):
+            runs[f"{graph}, in chunks of {CHUNK}"] = in_chunks(models[graph], feeds)
     taken = interleaved({**runs, **others}, seconds)
     profiles = {}
     if not on_gpu():
@@ -79,26 +78,25 @@ def in_chunks(model: onnx.ModelProto, feeds: Feeds) -> Run:
     return run
 
 
-def our_agreement(run: Bound, expected: Norms) -> float:
-    """Return the largest relative difference of the norms of one of our graphs to `expected`.
+def difference(norms: Norms, expected: Norms) -> float:
+    """Return the largest relative difference.
 
     Raises:
         Disagreement: it is more than `BOUND`.
     """
-    run()
-    found = difference(np.sqrt(run.outputs()["weight_square"].astype(np.float64)), expected)
+    found = float(np.abs(norms / expected - 1).max())
     if not found <= BOUND:
         raise Disagreement(f"the norms differ from torch's by {found:.1e}")
     return found
 
 
-def difference(norms: Norms, expected: Norms) -> float:
-    """Return the largest relative difference."""
-    return float(np.abs(norms / expected - 1).max())
+def running_peers(
+    network: nn.Module, ready: Prepared, feeds: Feeds, agreement: dict[str, float]
+) -> tuple[dict[str, PeerRun], dict[str, str]]:
+    """Return the runs of the peers, and the reasons of those that do not run or whose norms are not vmap(grad)'s.
 
-
-def running_peers(network: nn.Module, ready: Prepared, feeds: Feeds) -> tuple[dict[str, PeerRun], dict[str, str]]:
-    """Return the runs of the peers that run, and the reasons of those that do not."""
+    How far the norms of the others agree with vmap(grad)'s is added to `agreement`.
+    """
     device = torch_device()
     images, labels = (torch.from_numpy(feeds[name]).to(device) for name in ("input", "label"))
     network = network.to(device)
@@ -110,27 +108,18 @@ def running_peers(network: nn.Module, ready: Prepared, feeds: Feeds) -> tuple[di
         "Opacus, normalization frozen": peers.opacus,
         "onnx-ad, input gradient alone": lambda *_: peers.onnx_ad(differentiate(ready, ["logits"]), feeds["input"]),
     }
-    runs, reasons = {}, {}
+    runs: dict[str, PeerRun] = {}
+    reasons: dict[str, str] = {}
+    expected: Norms | None = None
     for name, peer in named.items():
         try:
             run = peer(network, images, labels)
-            run()
+            norms = run()
+            if name == VMAP:
+                expected = norms
+            elif norms is not None and expected is not None:
+                agreement[name] = difference(norms, expected)
             runs[name] = run
         except Exception as error:  # whatever a peer raises is its row
             reasons[name] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:140]}"
     return runs, reasons
-
-
-def agreement_of_peers(runs: dict[str, PeerRun], reasons: dict[str, str]) -> dict[str, float]:
-    """Return the largest relative difference of peers' norms to vmap(grad); one that is wrong becomes a reason."""
-    found: dict[str, float] = {}
-    expected = runs[VMAP]() if VMAP in runs else None
-    for name in list(runs):
-        norms = runs[name]() if name.startswith(("BackPACK", "Opacus")) else None
-        if norms is None or expected is None:
-            continue
-        found[name] = difference(norms, expected)
-        if not found[name] <= BOUND:
-            reasons[name] = f"its norms differ from vmap(grad) by {found.pop(name):.1e}"
-            del runs[name]
-    return found

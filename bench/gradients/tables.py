@@ -107,12 +107,10 @@ def targets(measured: Sequence[Table]) -> str:
 def profile(measured: Table) -> str:
     """Return where the time of the weight norms goes."""
     kernels = measured.kernels["weight_norms"]
-    rest = 0.0
+    large = [kind for kind in kernels.kinds if kind[2] >= SMALLEST_SHARE * kernels.total]
+    rest = kernels.total - sum(seconds for _, _, seconds in large)
     rows = []
-    for operator, nodes, seconds in kernels.kinds:
-        if seconds < SMALLEST_SHARE * kernels.total:
-            rest += seconds
-            continue
+    for operator, nodes, seconds in large:
         name = f"{operator} (arithmetic)" if operator in ARITHMETIC else operator
         rows.append(f"{name} | {nodes} | {seconds * 1e3:.2f} | {seconds / kernels.total:.0%}")
     rows.append(f"all others | | {rest * 1e3:.2f} | {rest / kernels.total:.0%}")

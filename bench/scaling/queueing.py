@@ -97,22 +97,15 @@ def _cycles(rate: float, run: RunTime, states: int) -> tuple[Floats, Floats, Flo
 def _poisson(mean: float, terms: int) -> Floats:
     """Return the probabilities of 0 … terms − 1 arrivals."""
     order = np.arange(terms)
-    logarithms = order * np.log(mean) - mean - np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, terms)))])
-    result: Floats = np.exp(logarithms)
-    return result
+    logarithms: Floats = order * np.log(mean) - mean - np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, terms)))])
+    return np.exp(logarithms)
 
 
 def _stationary(transition: Floats) -> Floats:
     """Return π with π P = π and Σ π = 1; the redundant last equation is replaced by the sum."""
     equations = transition.T - np.eye(len(transition))
     equations[-1] = 1
-    right = np.zeros(len(transition))
-    right[-1] = 1
-    result: Floats = np.linalg.solve(equations, right).astype(np.float64)
-    return result
-
-
-Dispatch = Literal["random", "round robin"]
+    return np.linalg.solve(equations, np.eye(len(transition))[-1]).astype(np.float64)
 
 
 def simulate(
@@ -121,7 +114,7 @@ def simulate(
     *,
     slots: int = 1,
     replicas: int = 1,
-    dispatch: Dispatch = "random",
+    dispatch: Literal["random", "round robin"] = "random",
     images: int = 100_000,
     seed: int = 0,
 ) -> Floats:
@@ -175,10 +168,7 @@ def highest_load(run: RunTime, slots: int, deadline: float, quantile: float = 0.
     while high - low > 0.01:
         middle = (low + high) / 2
         latency = simulate(middle * capacity, run, slots=slots, images=images)
-        if np.quantile(latency, quantile) <= deadline:
-            low = middle
-        else:
-            high = middle
+        low, high = (middle, high) if np.quantile(latency, quantile) <= deadline else (low, middle)
     return low
 
 

@@ -13,11 +13,9 @@ from bench.harness.client import Reply
 from bench.harness.load import closed_loop, throughput
 from bench.harness.proxy import balancer
 from bench.harness.server import Server, service, services
-from bench.scaling.queueing import RunTime
 
 CLIENTS = 32
 CLIENTS_OF_TWO = 16
-PLANNED_BATCH = 32
 ONE_SLOT = ("--run-threads", "1", "--decode-threads", "1")
 
 
@@ -33,10 +31,6 @@ class Capacity:
     balancer_seconds: float
     """CPU seconds of nginx per request."""
     request_bytes: int
-
-    def run_time(self) -> RunTime:
-        """Return T(b) with each image at its whole CPU cost, so that the event loop's part is charged to the runs."""
-        return RunTime(setup=0.0, per_image=self.processor_seconds, largest=PLANNED_BATCH)
 
 
 def measure(bundles: Path, request: bytes, seconds: float) -> Capacity:

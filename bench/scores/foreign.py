@@ -59,9 +59,8 @@ def neighbour_distance(features: Floats, train_features: Floats) -> Floats:
     unit, train = (
         rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in (features, train_features)
     )
-    similarity = unit @ train.T
-    result: Floats = -np.partition(similarity, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS]
-    return result
+    similarity: Floats = unit @ train.T
+    return -np.partition(similarity, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS]
 
 
 def auroc(known: Floats, foreign: Floats) -> float:

@@ -32,8 +32,7 @@ def grating(random: np.random.Generator) -> Pixels:
         wave += np.sin(2 * np.pi * frequency * (np.cos(angle) * x + np.sin(angle) * y) + phase)
     first, second = random.uniform(0, 255, 3), random.uniform(0, 255, 3)
     share = (wave[..., None] + 2) / 4
-    result: Pixels = (first * share + second * (1 - share)).astype(np.uint8)
-    return result
+    return (first * share + second * (1 - share)).astype(np.uint8)
 
 
 def digit(random: np.random.Generator) -> Pixels:
