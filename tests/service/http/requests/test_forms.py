@@ -44,7 +44,7 @@ def test_a_file_that_is_empty_is_said_to_be(client: httpx.Client) -> None:
 def test_a_picture_without_a_files_name_is_known_by_its_field_or_its_type(client: httpx.Client) -> None:
     for part in (("images", (None, RED)), ("image[1]", (None, RED)), ("photo", (None, RED, "image/png"))):
         assert labels_of(client.post("/predict", files=[part])) == ["red"]
-    assert "is no image" in refusal(client.post("/predict", files={"images": (None, B64.encode())}), 415)
+    assert "is not an image" in refusal(client.post("/predict", files={"images": (None, B64.encode())}), 415)
 
 
 def test_options_stand_beside_files_and_may_be_files_themselves(client: httpx.Client) -> None:
