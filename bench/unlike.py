@@ -6,16 +6,14 @@ made of them here. It takes seconds.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from bench.harness.page import add_options, publish, table
+from bench.harness.page import made_by, parser_of, publish, table
 from bench.harness.paths import DOCS, ROOT, SHIPPED
 from service.bundles.reference import read_reference
 from service.contract.arrays import Pixels
@@ -72,13 +70,12 @@ def photographs_in(folder: Path, height: int, width: int) -> Pixels:
     return np.stack([np.asarray(Image.open(file).convert("RGB").resize((width, height))) for file in files])
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+def main() -> None:
+    parser = parser_of(COMMAND, __doc__, DOCS / "monitoring.md")
     parser.add_argument("--bundles", type=Path, default=SHIPPED)
     parser.add_argument("--models", nargs="+", default=["resnet20", "plain20", "resnet56"])
     parser.add_argument("--images", type=Path, default=ROOT / "service" / "static" / "samples")
-    add_options(parser, DOCS / "monitoring.md")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     runtime = Runtime("cpu")
     rows = []
     for name in options.models:
@@ -89,13 +86,12 @@ def main(arguments: Sequence[str]) -> int:
             print(rows[-1], flush=True)
     rule = f"*unlike itself* when in over {MODEL_SHARE:.0%} of the layers over {LAYER_SHARE:.0%} of the images"
     introduction = (
-        f"Made by `{' '.join([COMMAND, *arguments])}`. *Unfamiliar images* fires above a distance of {UNFAMILIAR},\n"
+        f"{made_by(COMMAND)}. *Unfamiliar images* fires above a distance of {UNFAMILIAR},\n"
         f"{rule} are outside their range."
     )
     figures = table("model | live images | distance | layers outside | alerts", rows)
     publish(options, COMMAND, f"{introduction}\n\n{figures}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

@@ -5,15 +5,13 @@ Minutes on two cores; `--depths 8 20 --seeds 1` is a short form.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from bench.harness.page import add_options, publish, table
+from bench.harness.page import made_by, parser_of, publish, table
 from bench.harness.paths import DOCS, PHOTOGRAPHS
 from bench.verdicts.corpus import CLASSES, calibrate, convolutional, photographs
 from bench.verdicts.judging import Images, diagnosis_of, exported
@@ -63,14 +61,13 @@ def interval(values: Sequence[float], digits: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+def main() -> None:
+    parser = parser_of(COMMAND, __doc__, DOCS / "verdicts.md")
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=FAMILIES)
     parser.add_argument("--depths", type=int, nargs="+", default=DEPTHS)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--images", type=Path, default=PHOTOGRAPHS)
-    add_options(parser, DOCS / "verdicts.md")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     torch.set_num_threads(1)
     images = photographs(options.images)[:IMAGES]
     rows = []
@@ -81,11 +78,10 @@ def main(arguments: Sequence[str]) -> int:
             cells = (interval(growth, ".3g"), interval(per_layer, ".2f"), counted(states), interval(exponents, ".2f"))
             rows.append(" | ".join([f"{family} {depth}", *cells, counted(shattered)]))
             print(rows[-1], flush=True)
-    introduction = f"Made by `{' '.join([COMMAND, *arguments])}`: {options.seeds} untrained networks of each depth."
+    introduction = f"{made_by(COMMAND)}: {options.seeds} untrained networks of each depth."
     header = "network with BatchNorm | first layers over last | per layer | verdict | spectral exponent | shattering"
     publish(options, COMMAND, f"{introduction}\n\n{table(header, rows)}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

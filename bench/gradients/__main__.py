@@ -6,9 +6,6 @@ timed, the norms are compared with torch in float64. All of it takes about ten m
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
 from functools import partial
 from importlib import metadata
 
@@ -20,7 +17,7 @@ from bench.gradients import tables
 from bench.gradients.measure import measure
 from bench.gradients.runs import torch_device
 from bench.harness.machine import machine
-from bench.harness.page import add_options, publish
+from bench.harness.page import parser_of, publish
 from bench.harness.paths import DOCS
 
 COMMAND = "make bench-gradients"
@@ -34,13 +31,12 @@ PEERS = {"BackPACK": "backpack-for-pytorch", "Opacus": "opacus", "onnx-ad": "onn
 """The packages that we compare with, and their names on PyPI."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.gradients", description=__doc__)
+def main() -> None:
+    parser = parser_of("python -m bench.gradients", __doc__, DOCS / "performance.md")
     parser.add_argument("--seconds", type=float, default=40.0, help="of timing per table (default: %(default)s)")
     parser.add_argument("--only", nargs="*", choices=SUBJECTS, default=list(SUBJECTS), help="names of networks")
     parser.add_argument("--batches", nargs="*", type=int, help="instead of each network's own")
-    add_options(parser, DOCS / "performance.md")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     torch.set_num_threads(1)
     measured = []
     for name in options.only:
@@ -49,7 +45,6 @@ def main(arguments: Sequence[str]) -> int:
             measured.append(measure(name, build(), size, batch, options.seconds))
             print(tables.markdown(measured[-1]), flush=True)
     publish(options, COMMAND, tables.section(conditions(), measured))
-    return 0
 
 
 def conditions() -> str:
@@ -67,4 +62,4 @@ def conditions() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

@@ -6,14 +6,22 @@ A section stands between `<!-- begin: COMMAND -->` and `<!-- end: COMMAND -->`, 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 
-def add_options(parser: argparse.ArgumentParser, page: Path) -> None:
-    """Add `--page` and `--print`, which say what becomes of a command's section."""
+def parser_of(command: str, description: str | None, page: Path) -> argparse.ArgumentParser:
+    """Return a command's parser with `--page` and `--print`, which say what becomes of its section."""
+    parser = argparse.ArgumentParser(prog=command, description=description)
     parser.add_argument("--page", type=Path, default=page, help=f"page that is written (default: docs/{page.name})")
     parser.add_argument("--print", action="store_true", help="leave the page alone")
+    return parser
+
+
+def made_by(command: str) -> str:
+    """Return in words which command with which arguments this process runs."""
+    return f"Made by `{' '.join([command, *sys.argv[1:]])}`"
 
 
 def publish(options: argparse.Namespace, command: str, text: str) -> None:

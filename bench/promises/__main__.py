@@ -6,7 +6,6 @@ sections as they are; `--quick` shows in a fraction of the time that everything 
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 import time
@@ -14,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bench.harness.figures import Figure
 from bench.harness.machine import conditions
-from bench.harness.page import add_options, marks, publish, replace_section, table
+from bench.harness.page import marks, parser_of, publish, replace_section, table
 from bench.harness.paths import DOCS
 from bench.promises import (
     backward,
@@ -47,12 +46,11 @@ VERDICTS = {True: "yes", False: "**no**", None: ""}
 QUICK = 0.05
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.promises", description=__doc__)
+def main() -> int:
+    parser = parser_of("python -m bench.promises", __doc__, DOCS / "promises.md")
     parser.add_argument("--only", nargs="+", type=int, choices=MEASURES, default=list(MEASURES), metavar="NUMBER")
     parser.add_argument("--quick", action="store_true", help="measure as little as there is")
-    add_options(parser, DOCS / "promises.md")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     kept = True
     for number in options.only:
         print(f"## {number}\n", flush=True)
@@ -98,4 +96,4 @@ def summary(page: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

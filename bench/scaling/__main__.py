@@ -6,14 +6,13 @@ those of a shipped model.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench.harness.client import post
 from bench.harness.machine import machine
-from bench.harness.page import add_options, publish, table
+from bench.harness.page import parser_of, publish, table
 from bench.harness.paths import CAT, DOCS, SHIPPED
 from bench.scaling.comparison import Row, compare
 from bench.scaling.queueing import RunTime, highest_load, plan
@@ -28,8 +27,8 @@ QUIET = 0.1
 """Share of the processors that other work may have before the section warns of it."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.scaling", description=__doc__)
+def main() -> int:
+    parser = parser_of("python -m bench.scaling", __doc__, DOCS / "scaling.md")
     parser.add_argument("--bundles", type=Path, default=SHIPPED)
     parser.add_argument("--model", default="resnet20")
     parser.add_argument("--image", type=Path, default=CAT)
@@ -38,8 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--deadline", type=float, default=0.05, help="seconds that 99 %% must meet")
     parser.add_argument("--highest-load", type=float, default=0.7, help="that is planned for (default: %(default)s)")
     parser.add_argument("--cpu-hour-price", type=float, default=0.04, help="an assumption, not a quotation")
-    add_options(parser, DOCS / "scaling.md")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     image = options.image.read_bytes()
     request = post(f"/predict?model={options.model}", image)
     replica = measure(options.bundles, request, options.seconds)
@@ -118,4 +116,4 @@ def planned(replica: Capacity, load: float, price: float) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.harness.page import add_options, publish
+from bench.harness.page import parser_of, publish
 from bench.harness.paths import DOCS, SHIPPED
 from bench.scores import foreign, labels
 from service.bundles.disk import BundleRefused
@@ -23,15 +21,14 @@ from service.offline.model import OfflineModel, class_indices, labelled_files
 COMMAND = "make bench-scores"
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.scores", description=__doc__)
+def main() -> None:
+    parser = parser_of("python -m bench.scores", __doc__, DOCS / "scores.md")
     parser.add_argument("--data", type=Path, required=True, help="folder with train/<label>/… and test/<label>/…")
     parser.add_argument("--bundles", type=Path, default=SHIPPED)
     parser.add_argument("--names", nargs="*", help="of the bundles (default: all but those made to be sick)")
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--train-images", type=int, default=3000)
-    add_options(parser, DOCS / "scores.md")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     every = sorted(path.parent.name for path in options.bundles.glob("*/bundle.json"))
     names = options.names or [name for name in every if "sigmoid" not in name and "exploding" not in name]
     parts = [f"Measured on {options.images} test images."]
@@ -42,7 +39,6 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{name}: {error}", file=sys.stderr)
         print(name, flush=True)
     publish(options, COMMAND, "\n\n".join(parts))
-    return 0
 
 
 def measure(bundle: Path, data: Path, images: int, train_images: int) -> str:
@@ -66,4 +62,4 @@ def load(folder: Path, count: int, model: OfflineModel) -> tuple[Pixels, NDArray
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

@@ -8,13 +8,10 @@ a machine with nothing else to do. `--seconds 1 --print` is a quick look.
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
-from bench.harness.page import add_options, publish
+from bench.harness.page import parser_of, publish
 from bench.harness.paths import DOCS
 from bench.serving.measure import measure
 from bench.serving.report import COMMAND, report
@@ -22,13 +19,12 @@ from bench.serving.servers import SERVERS
 from bench.serving.subjects import SUBJECTS
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.serving", description=__doc__)
+def main() -> None:
+    parser = parser_of("python -m bench.serving", __doc__, DOCS / "performance.md")
     parser.add_argument("--seconds", type=float, default=7.0, help="of each measurement (default: %(default)s)")
     parser.add_argument("--subjects", nargs="*", choices=SUBJECTS, default=list(SUBJECTS))
     parser.add_argument("--only", nargs="*", help="names of servers")
-    add_options(parser, DOCS / "performance.md")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     chosen = [server for server in SERVERS if not options.only or server.name in options.only]
     with tempfile.TemporaryDirectory() as folder:
         measured = []
@@ -37,8 +33,7 @@ def main(arguments: Sequence[str]) -> int:
             scratch.mkdir()
             measured.append(measure(SUBJECTS[name](scratch, options.seconds), chosen, scratch))
     publish(options, COMMAND, report(measured))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import sys
-from collections.abc import Sequence
 
 import torch
 
-from bench.harness.page import add_options, publish
+from bench.harness.page import made_by, parser_of, publish
 from bench.harness.paths import DOCS, PHOTOGRAPHS
 from bench.verdicts.corpus import cases, photographs
 from bench.verdicts.judging import judge_case, judge_shipped
@@ -21,13 +18,12 @@ COMMAND = "python -m bench.verdicts"
 IMAGES = 24
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+def main() -> None:
+    parser = parser_of(COMMAND, __doc__, DOCS / "verdicts.md")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--deepest", type=int, default=110)
     parser.add_argument("--kinds", type=int, help="judge the first so many kinds only")
-    add_options(parser, DOCS / "verdicts.md")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     torch.set_num_threads(1)
     images = photographs(PHOTOGRAPHS)[:IMAGES]
     judged = list(judge_shipped(images))
@@ -40,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     right = sum(one.state == one.truth for one in judged)
     made = f"{len(judged)} networks (the trained bundles, and {options.seeds} of each untrained kind)"
     parts = [
-        f"Made by `{' '.join([COMMAND, *arguments])}`: {made}, {len(images)} photographs.",
+        f"{made_by(COMMAND)}: {made}, {len(images)} photographs.",
         error_rates(judged),
         f"The state (the worst finding) is the truth for {right} of {len(judged)} networks.",
         "### Each kind",
@@ -50,8 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         shattering_table(images, options.deepest),
     ]
     publish(options, COMMAND, "\n\n".join(parts))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from bench.harness.page import add_options, publish
+from bench.harness.page import parser_of, publish
 from bench.harness.paths import DOCS, SHIPPED
 from tests.soak.play import soak
 from tests.soak.report import COMMAND, WHOLE, report
@@ -15,14 +13,13 @@ from tests.soak.report import COMMAND, WHOLE, report
 ALONE = "Nothing else was running on purpose."
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+def main() -> int:
+    parser = parser_of(COMMAND, __doc__, DOCS / "reliability.md")
     parser.add_argument("--requests", type=int, default=WHOLE)
     parser.add_argument("--bundles", type=Path, default=SHIPPED)
     parser.add_argument("--beside", default=ALONE, help="a sentence for the report: what else the machine was doing")
     parser.add_argument("--quick", action="store_true", help="store fewer answers at the start, and do not warm up")
-    add_options(parser, DOCS / "reliability.md")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     pictures = 1 if options.quick else None
     log = soak(options.requests, options.bundles, most_pictures=pictures, warm_up=not options.quick)
     publish(options, COMMAND, report(log, options.beside))
@@ -30,4 +27,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
