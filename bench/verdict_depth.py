@@ -6,14 +6,14 @@ Minutes on two cores; `--depths 8 20 --seeds 1` is a short form.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from bench.bundles.networks import settled
 from bench.harness.page import made_by, parser_of, publish, table
-from bench.harness.paths import DOCS, PHOTOGRAPHS
-from bench.verdicts.corpus import CLASSES, calibrate, convolutional, photographs
+from bench.harness.paths import DOCS
+from bench.verdicts.corpus import CLASSES, convolutional, photographs
 from bench.verdicts.judging import Images, diagnosis_of, exported
 from bench.verdicts.report import counted
 from bench.verdicts.shattered import shattering_of
@@ -27,7 +27,6 @@ from service.diagnostics.verdicts.verdict import profile_of
 COMMAND = "python -m bench.verdict_depth"
 FAMILIES = ("plain", "residual")
 DEPTHS = (8, 14, 20, 26, 32, 44, 56)
-IMAGES = 24
 
 
 def measure(family: str, depth: int, seed: int, images: Images) -> tuple[float, float, str, float, str]:
@@ -37,7 +36,7 @@ def measure(family: str, depth: int, seed: int, images: Images) -> tuple[float, 
     spectral exponent of the input gradient along a path, and the verdict on shattering.
     """
     torch.manual_seed(seed)
-    network = calibrate(convolutional(family, depth, "batch"), torch.from_numpy(images))
+    network = settled(convolutional(family, depth, "batch"), torch.from_numpy(images))
     found = diagnosis_of(*exported(network), images, np.arange(len(images)) % CLASSES)
     prepared = prepare(forward_graph(network, images.shape[-1]), constants=constants_of(network))
     path = shattering_of(differentiate(prepared, "input_gradient"), images)
@@ -66,10 +65,9 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=FAMILIES)
     parser.add_argument("--depths", type=int, nargs="+", default=DEPTHS)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--images", type=Path, default=PHOTOGRAPHS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    images = photographs(options.images)[:IMAGES]
+    images = photographs()
     rows = []
     for family in options.families:
         for depth in options.depths:

@@ -18,8 +18,8 @@ Module = TypeVar("Module", bound=nn.Module)
 def settled(network: Module, images: torch.Tensor) -> Module:
     """Return `network` in evaluation mode, with exactly the statistics of `images` in every BatchNorm.
 
-    Running averages of a few passes leave activations that grow from layer to layer; the logits then saturate
-    the softmax, and torch's p − onehot cancels in float32.
+    A BatchNorm that has seen no images is the identity. Running averages of a few passes leave activations that
+    grow from layer to layer; the logits then saturate the softmax, and torch's p − onehot cancels in float32.
     """
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):

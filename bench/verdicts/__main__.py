@@ -7,7 +7,7 @@ import itertools
 import torch
 
 from bench.harness.page import made_by, parser_of, publish
-from bench.harness.paths import DOCS, PHOTOGRAPHS
+from bench.harness.paths import DOCS
 from bench.verdicts.corpus import cases, photographs
 from bench.verdicts.judging import judge_case, judge_shipped
 from bench.verdicts.report import each_kind, error_rates
@@ -15,7 +15,6 @@ from bench.verdicts.shattered import shattering_table
 from service.diagnostics.shattering import POINTS
 
 COMMAND = "python -m bench.verdicts"
-IMAGES = 24
 
 
 def main() -> None:
@@ -25,7 +24,7 @@ def main() -> None:
     parser.add_argument("--kinds", type=int, help="judge the first so many kinds only")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    images = photographs(PHOTOGRAPHS)[:IMAGES]
+    images = photographs()
     judged = list(judge_shipped(images))
     for seed in range(options.seeds):
         for case in itertools.islice(cases(options.deepest), options.kinds):

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,12 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from bench.bundles.networks import settled
+from bench.harness.paths import PHOTOGRAPHS
 from models.networks.network import Architecture, Network
 
 CLASSES = 10
 SIZE = 32
 WIDTH = 32
+IMAGES = 24
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 
 
@@ -145,13 +145,9 @@ def _convolutional_cases(deepest: int) -> Iterator[Case]:
     yield Case("plain 20, sigmoid", "vanishing", partial(convolutional, "plain", 20, "none", activation="sigmoid"))
 
 
-def photographs(folder: Path) -> NDArray[np.float32]:
-    """Read every picture in `folder` at 32 × 32, normalised: float32 [n, 3, 32, 32]."""
-    files = sorted(path for path in folder.iterdir() if path.suffix in {".jpg", ".png", ".webp"})
+def photographs() -> NDArray[np.float32]:
+    """Read the first test photographs at 32 × 32, normalised: float32 [24, 3, 32, 32]."""
+    files = sorted(path for path in PHOTOGRAPHS.iterdir() if path.suffix in {".jpg", ".png", ".webp"})[:IMAGES]
     pixels = np.stack([np.asarray(Image.open(path).convert("RGB").resize((SIZE, SIZE))) for path in files])
     tensor = (pixels / 255 - np.array(MEAN)) / np.array(STD)
     return np.ascontiguousarray(tensor.transpose(0, 3, 1, 2), dtype=np.float32)
-
-
-calibrate = settled
-"""Statistics of real images for every BatchNorm: with mean 0 and variance 1 it would be the identity."""

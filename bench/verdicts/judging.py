@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from bench.bundles.networks import settled
 from bench.harness.paths import SHIPPED
-from bench.verdicts.corpus import CLASSES, MEAN, SIZE, STD, Case, calibrate
+from bench.verdicts.corpus import CLASSES, MEAN, SIZE, STD, Case
 from export.gradient import OPSET, differentiate, prepare
 from export.running.runs import in_onnxruntime
 from export.trained.forward import constants_of, forward_graph
@@ -55,7 +56,7 @@ class Judged:
 def judge_case(case: Case, seed: int, images: Images) -> Judged:
     """Judge one network of the corpus."""
     torch.manual_seed(seed)
-    network = calibrate(case.build(), torch.from_numpy(images))
+    network = settled(case.build(), torch.from_numpy(images))
     labels = np.arange(len(images)) % CLASSES
     found = diagnosis_of(*exported(network), images, labels)
     dead = max((layer.dead_fraction or 0.0 for layer in found.layers), default=0.0)

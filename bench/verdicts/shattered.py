@@ -9,8 +9,9 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
+from bench.bundles.networks import settled
 from bench.harness.page import table
-from bench.verdicts.corpus import SIZE, calibrate, convolutional
+from bench.verdicts.corpus import SIZE, convolutional
 from bench.verdicts.judging import Images, shipped_bundles
 from export.gradient import differentiate, prepare
 from export.running.runs import in_onnxruntime
@@ -35,7 +36,7 @@ def shattering_of(graph: onnx.ModelProto, images: Images) -> shattering.PathMeas
 def untrained_path(family: str, depth: int, images: Images) -> shattering.PathMeasures:
     """Analyse the path in He et al.'s network with BatchNorm at initialization."""
     torch.manual_seed(0)
-    network = calibrate(convolutional(family, depth, "batch"), torch.from_numpy(images))
+    network = settled(convolutional(family, depth, "batch"), torch.from_numpy(images))
     prepared = prepare(forward_graph(network, SIZE), constants=constants_of(network))
     return shattering_of(differentiate(prepared, "input_gradient"), images)
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from bench.verdicts.corpus import photographs
 from bench.verdicts.shattered import untrained_path
 from service.diagnostics import shattering
 
-IMAGES = photographs(Path(__file__).parents[2] / "images")[:24]
+IMAGES = photographs()
 
 
 @pytest.mark.slow

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
@@ -15,7 +13,7 @@ from torch.nn import functional
 from bench.verdicts.corpus import CLASSES, SIZE, chain, photographs, with_dead_units
 from bench.verdicts.judging import bundle_of, diagnosis_of
 
-IMAGES = photographs(Path(__file__).parents[2] / "images")[:16]
+IMAGES = photographs()[:16]
 LABELS = np.arange(len(IMAGES)) % CLASSES
 
 SICK = {

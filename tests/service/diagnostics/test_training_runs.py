@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench.verdicts.corpus import calibrate, convolutional
+from bench.bundles.networks import settled
+from bench.verdicts.corpus import convolutional
 from bench.verdicts.judging import bundle_of, diagnosis_of
 from bench.verdicts.shattered import untrained_path
 from export.phenomena.shipped import network as in_torch
@@ -96,7 +97,7 @@ def test_a_shipped_residual_network_trained_on_in_torch_is_healthy_to_both(name:
 @pytest.mark.parametrize(("family", "shattered"), [("plain", True), ("residual", False)])
 def test_autograd_in_torch_finds_the_same_shattering(family: str, shattered: bool) -> None:
     torch.manual_seed(0)
-    network = calibrate(convolutional(family, 56, "batch"), torch.from_numpy(IMAGES))
+    network = settled(convolutional(family, 56, "batch"), torch.from_numpy(IMAGES))
     path = torch.from_numpy(shattering.straight_path(IMAGES[3], IMAGES[11], shattering.POINTS)).requires_grad_()
     labels = torch.zeros(len(path), dtype=torch.int64)
     torch.autograd.backward(functional.cross_entropy(network(path), labels, reduction="sum"))
