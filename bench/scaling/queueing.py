@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import poisson
 
 Floats = NDArray[np.float64]
 
@@ -89,16 +90,9 @@ def _cycles(rate: float, run: RunTime, states: int) -> tuple[Floats, Floats, Flo
     transition = np.zeros((states, states))
     for state in waiting:
         left = int(at_start[state] - batch[state])
-        transition[state, left:] = _poisson(rate * seconds[state], states - left)
+        transition[state, left:] = poisson.pmf(np.arange(states - left), rate * seconds[state])
         transition[state, -1] += max(0.0, 1 - transition[state].sum())
     return transition, idle + seconds, present, batch
-
-
-def _poisson(mean: float, terms: int) -> Floats:
-    """Return the probabilities of 0 … terms − 1 arrivals."""
-    order = np.arange(terms)
-    logarithms: Floats = order * np.log(mean) - mean - np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, terms)))])
-    return np.exp(logarithms)
 
 
 def _stationary(transition: Floats) -> Floats:

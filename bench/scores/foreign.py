@@ -6,6 +6,7 @@ import asyncio
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import mannwhitneyu
 
 from bench.harness.page import table
 from bench.scores.images import foreign_images
@@ -65,10 +66,7 @@ def neighbour_distance(features: Floats, train_features: Floats) -> Floats:
 
 def auroc(known: Floats, foreign: Floats) -> float:
     """Return the chance that a known image has the higher score; ties count half."""
-    both = np.concatenate([known, foreign])
-    _, inverse, counts = np.unique(both, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    return float((ranks[: len(known)].sum() - len(known) * (len(known) + 1) / 2) / (len(known) * len(foreign)))
+    return float(mannwhitneyu(known, foreign).statistic) / (len(known) * len(foreign))
 
 
 def fpr95(known: Floats, foreign: Floats) -> float:
