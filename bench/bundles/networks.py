@@ -11,6 +11,7 @@ from export.coverage.families import torchvision_models
 from models.networks.network import Network, architecture
 
 RESNET50_SIZE = 224
+HEAVY_SIZE = 48
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -42,3 +43,12 @@ def catalogue(name: str) -> nn.Module:
     """Return a network of our own, settled on noise."""
     torch.manual_seed(0)
     return settled(Network(architecture(name)), torch.randn(64, 3, 32, 32))
+
+
+def heavy() -> nn.Module:
+    """Return eight convolutions of 64 channels; at 48×48 pixels they make 0.6 G multiply-adds."""
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    for channels in (3, *[64] * 7):
+        layers += [nn.Conv2d(channels, 64, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))

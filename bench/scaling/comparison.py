@@ -1,7 +1,7 @@
 """The queueing model beside two real replicas behind a real nginx.
 
 The load generator, nginx and the replicas share the machine's cores. So that this does not disturb what is
-compared, the model is checked on a classifier of many milliseconds per image (`bench/bundles/heavy.py`).
+compared, the model is checked on a classifier of many milliseconds per image (`heavy` in `bench/bundles/networks.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from statistics import fmean
 import numpy as np
 import psutil
 
-from bench.bundles import heavy
+from bench.bundles.untrained import write_heavy
+from bench.harness.apart import call_apart
 from bench.harness.client import Reply, post
 from bench.harness.load import closed_loop, open_loop, throughput
 from bench.harness.proxy import balancer
@@ -61,7 +62,8 @@ def compare(image: bytes, seconds: float) -> tuple[RunTime, float, list[Row]]:
     mean seconds that client, nginx and network add to an image that finds nobody before it.
     """
     with tempfile.TemporaryDirectory() as folder:
-        request = post(f"/predict?model={heavy.write(Path(folder)).name}", image)
+        call_apart(write_heavy, folder)
+        request = post("/predict?model=heavy", image)
         with services(2, Path(folder), *FIXED_BATCH) as pair, balancer([each.port for each in pair]) as proxy:
             for replica in pair:
                 closed_loop(replica.port, [request], 4, min(2.0, seconds))

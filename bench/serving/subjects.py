@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from bench.harness.paths import PHOTOGRAPHS, ROOT, SHIPPED
+from bench.bundles.untrained import write_resnet50
+from bench.harness.apart import call_apart
+from bench.harness.paths import PHOTOGRAPHS, SHIPPED
 
 CLEAR = 1e-3
 """Least relative distance of the two best logits that rounding cannot turn around."""
@@ -60,8 +60,7 @@ def small(scratch: Path, seconds: float) -> Subject:
 def large(scratch: Path, seconds: float) -> Subject:
     """Return torchvision's ResNet-50 with random weights, on the test photographs enlarged to 500×375."""
     bundle = scratch / "bundles" / "resnet50"
-    command = [sys.executable, "-m", "bench.bundles.resnet50", "--out", str(bundle.parent)]
-    subprocess.run(command, check=True, cwd=ROOT, stdout=sys.stderr)
+    call_apart(write_resnet50, str(bundle.parent))
     return Subject(
         name="resnet50",
         title="ResNet-50 with random weights, 224×224 from 500×375 JPEG photographs of 30 kB",
