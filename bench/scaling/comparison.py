@@ -1,7 +1,7 @@
 """The queueing model beside two real replicas behind a real nginx.
 
 The load generator, nginx and the replicas share the machine's cores. So that this does not disturb what is
-compared, the model is checked on a classifier of many milliseconds per image (`heavy` in `bench/bundles/networks.py`).
+compared, the model is checked on a classifier of many milliseconds per image (`bench/bundles/networks.py`).
 """
 
 from __future__ import annotations

@@ -34,27 +34,22 @@ class ServerUnderTest:
     command: tuple[str, ...]
     body: str
     path: str = "/predict"
-    one_run_at_a_time: bool = False
-    """It calls the runtime from one thread only, so that only a run of several threads uses all cores."""
+    runs_side_by_side: bool = False
+    """A peer that makes several runs at once, of one thread each; those of the other peers have several threads."""
     requirements: tuple[str, ...] = ()
     """Packages of its own environment; without any it runs in the one in which the bench itself runs."""
 
 
 SERVERS = (
     ServerUnderTest("Contraflow", ("-m", "service", "--http-port", "{port}", "--log-level", "warning"), "raw"),
-    ServerUnderTest("FastAPI, tutorial style", ("-m", "bench.serving.peers.tutorial_fastapi"), "raw"),
     ServerUnderTest(
-        "LitServe",
-        ("-m", "bench.serving.peers.litserve_server"),
-        "json",
-        one_run_at_a_time=True,
-        requirements=("litserve",),
+        "FastAPI, tutorial style", ("-m", "bench.serving.peers.tutorial_fastapi"), "raw", runs_side_by_side=True
     ),
+    ServerUnderTest("LitServe", ("-m", "bench.serving.peers.litserve_server"), "json", requirements=("litserve",)),
     ServerUnderTest(
         "BentoML",
         ("-m", "bentoml", "serve", "bench.serving.peers.bentoml_service:ImageService", "--port", "{port}"),
         "json list",
-        one_run_at_a_time=True,
         requirements=("bentoml",),
     ),
     ServerUnderTest(
@@ -62,16 +57,9 @@ SERVERS = (
         ("-c", "from mlserver.cli import main; main()", "start", "{folder}"),
         "v2",
         path="/v2/models/bench/infer",
-        one_run_at_a_time=True,
         requirements=("mlserver",),
     ),
-    ServerUnderTest(
-        "Ray Serve",
-        ("-m", "bench.serving.peers.ray_deployment"),
-        "raw",
-        one_run_at_a_time=True,
-        requirements=("ray[serve]",),
-    ),
+    ServerUnderTest("Ray Serve", ("-m", "bench.serving.peers.ray_deployment"), "raw", requirements=("ray[serve]",)),
 )
 
 HTTP_ALONE = ServerUnderTest("HTTP alone, answers looked up", ("-m", "bench.serving.peers.looked_up"), "raw")
@@ -102,7 +90,7 @@ def python_of(server: ServerUnderTest) -> Path:
 def started(under_test: ServerUnderTest, bundle: Path, images: Path, peer_threads: int = 1) -> Iterator[Server]:
     """Run a server, from when it answers the first of `images` (JSON: [[file, expected label], …]) with 200.
 
-    `peer_threads` is the number of threads of a run in a server that runs one batch at a time.
+    `peer_threads` is the number of threads of a run in a peer that runs one batch at a time.
 
     Raises:
         RuntimeError: it does not install, or does not answer in time.
@@ -123,7 +111,7 @@ def started(under_test: ServerUnderTest, bundle: Path, images: Path, peer_thread
             "BENCH_BUNDLE": str(bundle),
             "BENCH_PORT": str(port),
             "BENCH_IMAGES": str(images),
-            "BENCH_THREADS": str(peer_threads if under_test.one_run_at_a_time else 1),
+            "BENCH_THREADS": str(1 if under_test.runs_side_by_side else peer_threads),
             "CONTRAFLOW_BUNDLES": str(bundle.parent),
             "CONTRAFLOW_DEFAULT_MODEL": bundle.name,
             "BENTOML_DO_NOT_TRACK": "true",
