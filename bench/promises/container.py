@@ -17,6 +17,7 @@ from bench.harness.figures import Figure, at_least, at_most
 from bench.harness.load import closed_loop, throughput
 from bench.harness.paths import CAT, SHIPPED
 from bench.harness.server import Server, service
+from service.machine.control_group import own_group
 
 GROUPS = Path("/sys/fs/cgroup")
 PERIOD = 100_000
@@ -90,13 +91,12 @@ def join(group: Path) -> None:
 
 def quota_group() -> tuple[Path | None, Path]:
     """Make a control group with the quota of one CPU, if one can be made; return it and this process's own group."""
-    version_2 = (GROUPS / "cgroup.controllers").exists()
-    home = own_group(GROUPS if version_2 else GROUPS / "cpu", "" if version_2 else "cpu")
-    group = home / f"bench-promises-{os.getpid()}"
-    if version_2:
-        limits = {"cpu.max": f"{PERIOD} {PERIOD}"}
+    if (GROUPS / "cgroup.controllers").exists():  # version 2
+        controller, limits = "", {"cpu.max": f"{PERIOD} {PERIOD}"}
     else:
-        limits = {"cpu.cfs_period_us": str(PERIOD), "cpu.cfs_quota_us": str(PERIOD)}
+        controller, limits = "cpu", {"cpu.cfs_period_us": str(PERIOD), "cpu.cfs_quota_us": str(PERIOD)}
+    home = GROUPS / controller / (own_group(Path("/"), controller) or "").lstrip("/")
+    group = home / f"bench-promises-{os.getpid()}"
     try:
         group.mkdir()
         for name, limit in limits.items():
@@ -106,12 +106,3 @@ def quota_group() -> tuple[Path | None, Path]:
             group.rmdir()
         return None, home
     return group, home
-
-
-def own_group(mount: Path, controller: str) -> Path:
-    """Return the folder of the control group that this process is in."""
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controller in controllers.split(","):
-            return mount / path.lstrip("/")
-    return mount
