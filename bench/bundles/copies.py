@@ -60,10 +60,10 @@ def with_labels_reversed(bundle: Path, target: Path) -> Path:
     return describe(shutil.copytree(bundle, target), lambda document: document["labels"].reverse())
 
 
-def resizing(folder: Path, model: str, name: str, resize: int = 256) -> Path:
-    """Copy `model` to one that resizes a picture's shorter side to `resize` pixels before it crops."""
+def resizing(folder: Path, model: str, name: str) -> Path:
+    """Copy `model` to one that resizes a picture's shorter side to 256 pixels before it crops."""
     target = shutil.copytree(SHIPPED / model, folder / name)
-    return rename(describe(target, lambda document: document["input"].update(resize=resize)))
+    return rename(describe(target, lambda document: document["input"].update(resize=256)))
 
 
 def install(source: Path, target: Path) -> None:
@@ -76,26 +76,25 @@ def install(source: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def enlarged(folder: Path, side: int, model: str = "resnet56", name: str = "large") -> Path:
-    """Write into `folder` a bundle of `model` for pictures of `side` × `side` pixels, gradients included.
+def enlarged(folder: Path, side: int) -> None:
+    """Write the bundle `folder/large`: resnet56 for pictures of `side` × `side` pixels, gradients included.
 
     The network is the shipped one: convolutions and a global average take any size. 64 × 64 pixels are
     four times the work of 32 × 32.
     """
-    net = onnx.load(str(SHIPPED / model / "forward.onnx"))
+    net = onnx.load(str(SHIPPED / "resnet56" / "forward.onnx"))
     del net.graph.value_info[:]
     for dimension in net.graph.input[0].type.tensor_type.shape.dim[2:]:
         dimension.dim_value = side
-    description = json.loads((SHIPPED / model / BUNDLE_FILE).read_text())
+    description = json.loads((SHIPPED / "resnet56" / BUNDLE_FILE).read_text())
     mean, std = (tuple(description["input"][key]) for key in ("mean", "std"))
     options = ImportOptions(tuple(description["labels"]), mean, std, output="logits")
-    return imported(net, name, options, folder)
+    imported(net, "large", options, folder)
 
 
-def imported(net: onnx.ModelProto, name: str, options: ImportOptions, folder: Path) -> Path:
+def imported(net: onnx.ModelProto, name: str, options: ImportOptions, folder: Path) -> None:
     """Import a network as a stranger's file would be, into the bundle `folder/name`."""
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / f"{name}.onnx"
         onnx.save(net, str(file))
         import_bundle(file, name, options, folder)
-    return folder / name

@@ -59,7 +59,8 @@ def nginx(port: int, sites: str) -> Iterator[Server]:
         configuration = Path(folder) / "nginx.conf"
         configuration.write_text(CONFIGURATION.format(folder=folder, sites=sites), encoding="utf-8")
         command = ["nginx", "-c", str(configuration), "-p", folder]
-        with running(command, port, _answers) as server:
+        url = f"http://127.0.0.1:{port}/"
+        with running(command, port, lambda _: httpx.get(url, timeout=30).status_code > 0) as server:
             yield server
 
 
@@ -70,7 +71,3 @@ def balancer(ports: Sequence[int]) -> Iterator[Server]:
     servers = "\n".join(f"        server 127.0.0.1:{number} max_fails=1 fail_timeout=2s;" for number in ports)
     with nginx(port, BALANCER.format(port=port, servers=servers)) as server:
         yield server
-
-
-def _answers(port: int) -> bool:
-    return httpx.get(f"http://127.0.0.1:{port}/", timeout=30).status_code > 0

@@ -40,14 +40,14 @@ def measure(scale: float = 1.0) -> Iterator[Figure]:
 async def leave_queue(port: int) -> list[Figure]:
     before = Metrics(port)
     blocker = await ask(port, "large")
-    await until(lambda: Metrics(port).total(RUNS_IN_PROGRESS) == 1)
+    await until(port, RUNS_IN_PROGRESS, 1)
     clients = [await ask(port, "resnet20") for _ in range(QUEUED)]
-    await until(lambda: Metrics(port).total(QUEUED_IMAGES) == QUEUED)
+    await until(port, QUEUED_IMAGES, QUEUED)
     for number, client in enumerate(clients[:GONE]):
         WAYS[number % len(WAYS)](client)
     stayed = [*clients[GONE:], blocker]
     answers = [await client.answer() for client in stayed]
-    await until(lambda: Metrics(port).total(RUNS_IN_PROGRESS) == 0)
+    await until(port, RUNS_IN_PROGRESS, 0)
     after = Metrics(port)
     for client in (*clients, blocker):
         client.close(reset=True)
@@ -68,10 +68,10 @@ async def leave_run(port: int) -> list[Figure]:
     await client.answer()
     whole = time.monotonic() - began
     await client.send(request_for("large"))
-    await until(lambda: Metrics(port).total(RUNS_IN_PROGRESS) == 1)
+    await until(port, RUNS_IN_PROGRESS, 1)
     client.close(reset=True)
     gone = time.monotonic()
-    await until(lambda: Metrics(port).total(RUNS_IN_PROGRESS) == 0)
+    await until(port, RUNS_IN_PROGRESS, 0)
     rest = time.monotonic() - gone
     stopped = Metrics(port).total("contraflow_runs_stopped_total")
     went_on = f"a run of {1e3 * whole:.0f} ms went on after its client had gone for"
@@ -89,6 +89,6 @@ def request_for(model: str) -> bytes:
     return post(f"/predict?model={model}", CAT.read_bytes())
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for `condition` without holding up the clients."""
-    await asyncio.to_thread(wait_until, condition)
+async def until(port: int, metric: str, value: int) -> None:
+    """Wait until a metric has this value, without holding up the clients."""
+    await asyncio.to_thread(wait_until, lambda: Metrics(port).total(metric) == value)

@@ -25,10 +25,9 @@ CONNECTIONS = 800
 
 def measure(scale: float = 1.0) -> Iterator[Figure]:
     """Measure the capacity by a closed loop, then ask for four times as much."""
-    with tempfile.TemporaryDirectory() as temporary:
-        bundles = Path(temporary) / "bundles"
-        enlarged(bundles, SIDE)
-        with service(bundles) as server:
+    with tempfile.TemporaryDirectory() as bundles:
+        enlarged(Path(bundles), SIDE)
+        with service(Path(bundles)) as server:
             yield from overload(server, scale)
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from bench.bundles.untrained import write_resnet50
 from bench.harness.apart import call_apart
 from bench.harness.paths import PHOTOGRAPHS, SHIPPED
+from bench.serving.classifier import Classifier
 
 CLEAR = 1e-3
 """Least relative distance of the two best logits that rounding cannot turn around."""
@@ -82,8 +83,6 @@ SUBJECTS: dict[str, Callable[[Path, float], Subject]] = {"resnet20": small, "res
 def write_expected(subject: Subject, listing: Path) -> None:
     """Write [[file, label], …] to `listing`: the photographs whose label is clear, by the bound's classifier."""
     os.environ["BENCH_BUNDLE"] = str(subject.bundle)
-    from bench.serving.classifier import Classifier
-
     classifier = Classifier()
     entries = []
     for file in subject.photographs:

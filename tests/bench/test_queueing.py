@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.scaling.queueing import Overloaded, RunTime, expected, highest_load, plan, simulate
+from bench.scaling.queueing import RunTime, expected, highest_load, plan, simulate
 
 BATCHES = RunTime(setup=0.002, per_image=0.001, largest=16)
 
@@ -62,7 +62,7 @@ def test_an_even_spread_over_replicas_waits_less_than_a_random_one() -> None:
 
 
 def test_more_than_can_be_served_is_refused_by_name() -> None:
-    with pytest.raises(Overloaded, match=r"888\.9 can be served"):
+    with pytest.raises(ValueError, match=r"888\.9 can be served"):
         expected(900, BATCHES)
 
 
