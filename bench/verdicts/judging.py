@@ -19,7 +19,7 @@ from bench.verdicts.corpus import CLASSES, MEAN, SIZE, STD, Case, calibrate
 from export.gradient import OPSET, differentiate, prepare
 from export.running.runs import in_onnxruntime
 from export.trained.forward import constants_of, forward_graph
-from export.writing.bundle import read_bundle
+from export.writing.bundle import read_bundle_and_graphs
 from service.contract.bundle_schema import Architecture, Bundle, Graph, GraphName, InputSpec
 from service.contract.norms import measure
 from service.diagnostics.gradients import Diagnosis, diagnose
@@ -68,7 +68,7 @@ def judge_shipped(folder: Path, images: Images) -> Iterator[Judged]:
     Debugger's rules have no torch run to look at here; the service's own account of them is taken.
     """
     for directory in sorted(path.parent for path in folder.glob("*/bundle.json")):
-        bundle, graphs = read_bundle(directory)
+        bundle, graphs = read_bundle_and_graphs(directory)
         if bundle.input.height != SIZE or bundle.input.mean is None or bundle.input.std is None:
             continue
         truth = "vanishing" if "sigmoid" in bundle.name else "exploding" if "exploding" in bundle.name else "healthy"

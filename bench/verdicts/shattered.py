@@ -16,7 +16,7 @@ from bench.verdicts.judging import Images
 from export.gradient import differentiate, prepare
 from export.running.runs import in_onnxruntime
 from export.trained.forward import constants_of, forward_graph
-from export.writing.bundle import read_bundle
+from export.writing.bundle import read_bundle_and_graphs
 from service.contract.norms import measure
 from service.diagnostics import shattering
 
@@ -51,7 +51,7 @@ def shattering_table(bundles: Path, images: Images, deepest: int) -> str:
         if depth <= deepest
     }
     for directory in sorted(path.parent for path in bundles.glob("*/bundle.json")):
-        bundle, graphs = read_bundle(directory)
+        bundle, graphs = read_bundle_and_graphs(directory)
         if bundle.input.height == SIZE:
             found[f"trained {bundle.name}"] = shattering_of(graphs["input_gradient"], images)
     rows = [
