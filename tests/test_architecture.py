@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 FLOORS: dict[str, tuple[frozenset[str], ...]] = {}
-"""For a folder of code: its rooms by floor, the lowest first."""
+"""Folder of code → its rooms by floor, the lowest first."""
 
 
 def floors(*lowest_first: str) -> tuple[frozenset[str], ...]:

@@ -24,7 +24,7 @@ LONGEST_DIAGNOSTICS_WAIT = 1.0
 """Seconds after which a diagnosis gets a turn even while predictions keep coming."""
 
 KEPT_FREE = 1.0
-"""For this many seconds after a prediction, one slot is kept free of diagnostics."""
+"""Seconds after a prediction during which one slot is kept free of diagnostics."""
 
 MARGIN = 1.5
 """Factor on predicted waits, so that accepted requests meet their deadline.

@@ -95,7 +95,7 @@ class ClientConnection(RequestReader):
 
     @property
     def gone(self) -> bool:
-        """True once it is closed and everything written; it is still listed until the loop's next turn."""
+        """True once it is closed and everything is written, even if asyncio has not yet called `connection_lost`."""
         return self.transport.is_closing() and not self.transport.get_write_buffer_size()
 
     def end(self, reason: CutOff) -> None:
