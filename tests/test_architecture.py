@@ -7,6 +7,7 @@ only from lower floors of its own folder. What is not in the tables below fails.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -176,6 +177,29 @@ def test_no_folder_holds_more_than_about_a_dozen_files(folder: str) -> None:
     folders = {file.parent for file in sources(folder)}
     counts = {place.relative_to(ROOT): sum(f.name != "__init__.py" for f in place.glob("*.py")) for place in folders}
     assert {place: count for place, count in counts.items() if count > MOST_FILES} == {}
+
+
+ROOMS_TO_LIST = sorted(
+    str(file.parent.relative_to(ROOT))
+    for top in ("service", "export", "models")
+    for file in (ROOT / top).rglob("__init__.py")
+    if len(list(file.parent.glob("*.py"))) > 2
+)
+"""Folders of at least two files of code."""
+
+
+@pytest.mark.parametrize("folder", ROOMS_TO_LIST)
+def test_a_room_says_what_each_of_its_files_is(folder: str) -> None:
+    """Each line of the list in `__init__.py` is a name, or several with commas, then spaces and what it is."""
+    text = ast.get_docstring(ast.parse((ROOT / folder / "__init__.py").read_text())) or ""
+    listed = {
+        name.removesuffix("/")
+        for names in re.findall(r"^([\w/]+(?:, [\w/]+)*) {2,}\S", text, flags=re.MULTILINE)
+        for name in names.split(", ")
+    }
+    there = rooms_of(folder)
+    assert there <= listed
+    assert {name for name in listed - there if not (ROOT / folder / name).is_dir()} == set()
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:
