@@ -15,7 +15,7 @@ from export.trained.forward import RunError, constants_of, forward_graph
 from export.trained.rewrite import rebuilt, restore_stored_weights
 from export.writing.bundle import read_bundle_and_graphs
 
-BUNDLES = Path(__file__).parents[2] / "models" / "bundles"
+BUNDLES = Path(__file__).parents[3] / "models" / "bundles"
 
 
 @pytest.mark.parametrize("name", ["resnet20", "plain20-relu"])
