@@ -245,6 +245,17 @@ def test_the_bench_takes_from_the_tests_only_the_hostile_inputs() -> None:
     assert not offences
 
 
+def test_no_test_module_imports_another() -> None:
+    """Parts that several test modules need lie in files beside them."""
+    offences = {
+        f"{file.relative_to(ROOT)} imports {name}"
+        for file in sources("tests")
+        for name in imports(file)
+        if name.startswith("tests.") and ".test_" in name
+    }
+    assert not offences
+
+
 def test_what_both_share_imports_nothing_else_of_the_service() -> None:
     offences = {
         f"{file.relative_to(ROOT)} imports {name}"

@@ -16,7 +16,7 @@ from bench.verdicts.shattered import untrained_path
 from export.phenomena.shipped import network as in_torch
 from export.writing.bundle import read_bundle_and_graphs
 from service.diagnostics import shattering
-from tests.service.diagnostics.test_sick_networks import IMAGES, LABELS, SICK, as_onnx
+from tests.service.diagnostics.sick_networks import IMAGES, LABELS, SICK, as_onnx
 
 BUNDLES = Path(__file__).parents[3] / "models" / "bundles"
 STEPS = 8

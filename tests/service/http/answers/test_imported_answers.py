@@ -17,7 +17,7 @@ from export.writing.bundle import read_bundle_and_graphs
 from service.contract.bundle_schema import InputSpec
 from service.images.preprocess import normalise
 from tests.export.importing.answer.endings import FROM_NUMBERS, READ_OFF
-from tests.export.importing.answer.test_answers import session, shares, slopes, weights_of
+from tests.export.importing.answer.references import session, shares, slopes, weights_of
 from tests.export.importing.graphs import classifier, options, saved
 from tests.service.live_server import LiveServer, running
 
