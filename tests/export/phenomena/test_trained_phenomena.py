@@ -28,7 +28,7 @@ from service.contract.bundle_schema import Bundle
 
 ROOT = Path(__file__).parents[3]
 BUNDLES = ROOT / "models" / "bundles"
-SAMPLES = ROOT / "tests" / "images"
+SAMPLES = ROOT / "tests" / "photographs"
 
 
 @pytest.fixture(autouse=True, scope="module")

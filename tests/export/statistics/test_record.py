@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 def photographs(times: int) -> Split:
     """Repeat two photographs of each class `times` times, class by class."""
-    files = [ROOT / "tests" / "images" / f"{label}{number}.jpg" for label in LABELS for number in ("", "2")]
+    files = [ROOT / "tests" / "photographs" / f"{label}{number}.jpg" for label in LABELS for number in ("", "2")]
     images = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files]).repeat(times, axis=0)
     return Split(images, np.repeat(np.arange(10), 2 * times), ("",) * len(images))
 

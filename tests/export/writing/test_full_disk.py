@@ -60,7 +60,7 @@ def test_a_record_that_does_not_fit_leaves_the_bundle_as_it_was(tmp_path: Path) 
     for split in ("train", "test"):
         for label in LABELS:
             (tmp_path / "data" / split / label).mkdir(parents=True)
-            shutil.copy(ROOT / "tests" / "images" / f"{label}.jpg", tmp_path / "data" / split / label)
+            shutil.copy(ROOT / "tests" / "photographs" / f"{label}.jpg", tmp_path / "data" / split / label)
     held = contents(tmp_path / "bundles")
     bundle = tmp_path / "bundles" / "resnet20"
     done = export("record", str(bundle), "--data", str(tmp_path / "data"), size=100_000)

@@ -11,7 +11,7 @@ from torch import nn
 
 from bench.verdicts.corpus import CLASSES, SIZE, chain, photographs, with_dead_units
 
-IMAGES = photographs(Path(__file__).parents[2] / "images")[:16]
+IMAGES = photographs(Path(__file__).parents[2] / "photographs")[:16]
 LABELS = np.arange(len(IMAGES)) % CLASSES
 
 SICK = {

@@ -10,7 +10,7 @@ from bench.verdicts.corpus import photographs
 from bench.verdicts.shattered import untrained_path
 from service.diagnostics import shattering
 
-IMAGES = photographs(Path(__file__).parents[2] / "images")[:24]
+IMAGES = photographs(Path(__file__).parents[2] / "photographs")[:24]
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
     for name in NAMES:
         label = "ship" if name == "truck" else name
         (tmp_path / "data" / label).mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / "tests" / "images" / f"{name}.jpg", tmp_path / "data" / label / f"{name}.jpg")
+        shutil.copy(ROOT / "tests" / "photographs" / f"{name}.jpg", tmp_path / "data" / label / f"{name}.jpg")
     (tmp_path / "data" / "cat" / "broken.jpg").write_bytes(b"\xff\xd8\xffnothing")
     return tmp_path
 
@@ -55,7 +55,7 @@ def test_the_report_counts_what_each_class_is_taken_for(folder: Path) -> None:
 
 def test_thumbnails_show_what_the_model_sees(tmp_path: Path) -> None:
     spec = read_bundle(BUNDLE).bundle.input
-    photograph = (ROOT / "tests" / "images" / "cat.jpg").read_bytes()
+    photograph = (ROOT / "tests" / "photographs" / "cat.jpg").read_bytes()
     (tmp_path / "whole.jpg").write_bytes(photograph)
     (tmp_path / "without_end.jpg").write_bytes(photograph[:-2])
     assert report.thumbnail(tmp_path / "without_end.jpg", spec) == report.thumbnail(tmp_path / "whole.jpg", spec) != ""
