@@ -6,10 +6,11 @@ kernels for Conv, the pools, Add, Mul, Sum, Concat and a few activations, and us
 operands come from one. The rules know nothing of this: they emit what the formula says, and each pass here
 replaces one operator that they emit by others that stay in the blocks.
 
-    transposed_convolution   ConvTranspose → Conv, with the phases of a stride interleaved behind it
-    sums                     Sum → Add, what all terms do last done once; Expand → and a pool into the blocks
-    masks                    Where(y > 0, dy, 0) of a Relu → Mul by a step of y
-    position_sums            ReduceSum over positions → GlobalAveragePool, several of them at once
+passes                   the walk over the nodes, and the table of the rewrites below
+transposed_convolution   ConvTranspose → Conv, with the phases of a stride interleaved behind it
+sums                     Sum → Add, what all terms do last done once; Expand → and a pool into the blocks
+masks                    Where(y > 0, dy, 0) of a Relu → Mul by a step of y
+position_sums            ReduceSum over positions → GlobalAveragePool, several of them at once
 """
 
 from export.gradient.layout import masks, position_sums, sums, transposed_convolution
