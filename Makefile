@@ -117,7 +117,7 @@ container-report: $(DEV)/installed  ## the same, with its findings: docs/deploym
 	$(DEV)/bin/python -m tests.container.report build/container.xml
 
 soak: $(DEV)/installed  ## a million mixed requests, swaps and failures on the way: docs/reliability.md
-	$(DEV)/bin/python -m bench.soak
+	$(DEV)/bin/python -m tests.soak
 
 clean:  ## remove the environments, the caches and what was built; data and training runs stay
 	rm -rf .venv-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
