@@ -194,7 +194,7 @@ def test_a_room_says_what_each_of_its_files_is(folder: str) -> None:
     text = ast.get_docstring(ast.parse((ROOT / folder / "__init__.py").read_text())) or ""
     listed = {
         name.removesuffix("/")
-        for names in re.findall(r"^([\w/]+(?:, [\w/]+)*) {2,}\S", text, flags=re.MULTILINE)
+        for names in re.findall(r"^ *([\w/]+(?:, [\w/]+)*) {2,}\S", text, flags=re.MULTILINE)
         for name in names.split(", ")
     }
     there = rooms_of(folder)
