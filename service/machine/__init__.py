@@ -1,4 +1,4 @@
-"""What the machine grants this process, and how the process uses it: processors, memory, descriptors, connections.
+"""Processors, memory, descriptors and connections: how much the machine grants this process, and how it is used.
 
 control_group   files of this process's control group
 cpu_limit       CPUs that the process may use

@@ -1,4 +1,4 @@
-"""What the service reports about itself while it runs.
+"""Metrics of the running service, and the gradients of a sample of its live predictions.
 
 metrics    counts and states, for Prometheus
 sampling   runs a share of the live predictions backwards

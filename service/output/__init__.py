@@ -1,4 +1,4 @@
-"""What the process writes: lines for people, log lines, whole files. Imports nothing else of the project.
+"""Everything that the process writes: lines for people, log lines, whole files. Imports nothing else of the project.
 
 console         a command's exit status, and the line that says what went wrong
 logs            log lines, as text or JSON
