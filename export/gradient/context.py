@@ -18,6 +18,7 @@ from export.gradient.shared import copied
 from export.graph.graph import Graph, N, Node, Shape, live_nodes, to_model
 from export.graph.lower import lower, opset_of
 from export.graph.names import INPUT, LOGITS
+from service.contract.outputs import ROWS
 
 
 class Build:
@@ -46,7 +47,8 @@ class Build:
     @cached_property
     def planner(self) -> Planner:
         """How the norms of every layer's weight gradient are computed."""
-        return Planner(self.g, self.gradients.uses, batch="batch_square" in self.wanted)
+        batch = any(not ROWS[name].has_samples for name in self.wanted)
+        return Planner(self.g, self.gradients.uses, batch=batch)
 
     def by_sample(self, tensor: str) -> tuple[str, Shape]:
         """A forward tensor and its shape, with a copy for every sample where all share it."""

@@ -66,6 +66,13 @@ class InputSpec(Schema):
     apply_exif_orientation: bool = True
     reduced_jpeg_decoding: bool = False
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of one sample of the tensor `input`, in its layout."""
+        if self.layout == "nchw":
+            return (self.channels, self.height, self.width)
+        return (self.height, self.width, self.channels)
+
 
 class Architecture(Schema):
     """Kind of network; `depth` counts the weighted layers."""

@@ -33,7 +33,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from service.contract.bundle_schema import GraphName
+from service.contract.bundle_schema import Bundle, GraphName
 
 Axis = Literal["N", "K", "L", "B", "P", "C", "D", "image"]
 """Samples, labels, layers, layers with a bias, other parameters, rectified channels, features; an image's own axes."""
@@ -61,6 +61,38 @@ class Output:
     kind: Literal["square", "gradient", "value"] = "value"
     offered_as: str | None = None
     verified: Literal["absolute", "entry", "whole"] | None = None
+
+    @property
+    def has_samples(self) -> bool:
+        """True if its first axis is the samples; False if it belongs to the batch as a whole."""
+        return self.shape is None or self.shape[0] == "N"
+
+    def shape_in(self, bundle: Bundle, samples: int) -> tuple[int, ...] | None:
+        """Return its shape in the graphs of a bundle; None where it differs from layer to layer."""
+        if self.shape is None:
+            return None
+        return tuple(size for axis in self.shape for size in axis_sizes(axis, bundle, samples))
+
+
+def axis_sizes(axis: Axis, bundle: Bundle, samples: int) -> tuple[int, ...]:
+    """Return the size of an axis in the graphs of a bundle; "image" stands for three axes."""
+    match axis:
+        case "N":
+            return (samples,)
+        case "K":
+            return (len(bundle.labels),)
+        case "L":
+            return (len(bundle.layers),)
+        case "B":
+            return (sum(layer.bias for layer in bundle.layers),)
+        case "P":
+            return (len(bundle.other_parameters),)
+        case "C":
+            return (sum(layer.channels for layer in bundle.layers),)
+        case "D":
+            return (bundle.features or 0,)
+        case "image":
+            return bundle.input.image_shape
 
 
 NORMS: Final[tuple[GraphName, ...]] = ("weight_norms", "batch_norms")
@@ -91,6 +123,15 @@ OUTPUTS: Final = (
 """Every output, in the order in which a graph gives them."""
 
 
+ROWS: Final = {output.name: output for output in OUTPUTS}
+"""Name of an output → its row of the table."""
+
+
 def outputs_of(graph: GraphName) -> tuple[str, ...]:
     """Return the names of a graph's outputs, in order."""
     return tuple(output.name for output in OUTPUTS if graph in output.graphs)
+
+
+def mixes_samples(graph: GraphName) -> bool:
+    """Tell whether an output of the graph belongs to the batch as a whole, so that its batches must not be cut."""
+    return any(graph in output.graphs and not output.has_samples for output in OUTPUTS)
