@@ -67,11 +67,11 @@ class Output:
         """True if its first axis is the samples; False if it belongs to the batch as a whole."""
         return self.shape is None or self.shape[0] == "N"
 
-    def shape_in(self, bundle: Bundle, samples: int) -> tuple[int, ...] | None:
-        """Return its shape in the graphs of a bundle; None where it differs from layer to layer."""
+    def shape_in(self, bundle: Bundle, samples: int) -> tuple[int, ...]:
+        """Return its shape in the graphs of a bundle; ValueError where that differs from layer to layer."""
         if self.shape is None:
-            return None
-        return tuple(size for axis in self.shape for size in axis_sizes(axis, bundle, samples))
+            raise ValueError(f"{self.name} has another shape for every layer")
+        return tuple([size for axis in self.shape for size in axis_sizes(axis, bundle, samples)])
 
 
 def axis_sizes(axis: Axis, bundle: Bundle, samples: int) -> tuple[int, ...]:
