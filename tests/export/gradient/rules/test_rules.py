@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from export.gradient.rules import registry
-from export.graph.decompose import REWRITES
+from export.standard.decompose import REWRITES
 from tests.export.gradient.cases.case import Case
 from tests.export.gradient.cases.table import TABLE
 from tests.export.gradient.rules.runner import (
