@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING, Literal
 
 from export.graph.errors import UnsupportedOperator
 from export.graph.graph import Node
+from export.standard.decompose import REWRITES
 
 if TYPE_CHECKING:
     from export.gradient.rules.factors import Alternatives, Factors
@@ -109,8 +110,8 @@ def no_gradient(*operators: str) -> None:
 
 
 def known_operators() -> tuple[str, ...]:
-    """Every operator with a rule, or known to carry no gradient, by name."""
-    return tuple(sorted({*_gradients, *_without}))
+    """Every operator with a rule, rewritten as ones with a rule, or known to carry no gradient, by name."""
+    return tuple(sorted({*_gradients, *_without, *REWRITES}))
 
 
 def operators_with_rules() -> tuple[str, ...]:

@@ -38,6 +38,10 @@ def test_every_rule_has_a_case() -> None:
     assert {case.operator for case in TABLE} >= {*registry.operators_with_rules(), *REWRITES}
 
 
+def test_the_advice_names_what_is_rewritten_too() -> None:
+    assert set(REWRITES) <= set(registry.known_operators())
+
+
 def test_every_operator_with_weights_has_its_norm_checked() -> None:
     with_weights = {case.operator for case in TABLE if any(isinstance(entry, np.ndarray) for entry in case.operands)}
     assert with_weights >= {operator for operator in registry.operators_with_rules() if registry.has_weight(operator)}
