@@ -87,9 +87,7 @@ class Build:
         """Return the finished graph, with only the nodes that `outputs` need."""
         seconds = self.g.extra_outputs
         forward = [replace(node, outputs=seconds.get(node.name, node.outputs)) for node in self.graph.nodes]
-        live = live_nodes([*forward, *self.g.nodes], outputs)
-        given = {id(node) for node in forward}  # not by name, which a file may choose like one of ours
-        emitted = laid_out(self.g, [node for node in live if id(node) not in given])
+        emitted = laid_out(self.g, live_nodes(self.g.nodes, outputs))
         live = live_nodes([*forward, *emitted], outputs)
         unread = {name for _, name in seconds.values()}.difference(name for node in live for name in node.inputs)
         live = [replace(n, outputs=n.outputs[:1]) if unread.intersection(n.outputs) else n for n in live]
