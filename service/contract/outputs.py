@@ -21,11 +21,14 @@ and C the sum of `Layer.channels`, the outputs are:
 
 To add an output, write
 
-    1. its line above and its row below,
+    1. its line above and its row below; a new axis goes into `Axis` and `axis_sizes`,
     2. the function that emits it, in `export/gradient/norm_outputs.py` or `forward_outputs.py`,
     3. if it is verified, what torch says of it, in `_as_served` of `export/verification/verify.py`.
 
-The open protocol, the norms, the names that files may not take, and the verification of a bundle read this table.
+The open protocol, the norms, the names that files may not take, the trial of a new bundle's graphs and their
+verification read this table. A bundle that was exported before lacks the output: `bundle.json` lists what its graphs
+give, and the service offers no more. `python -m export rewrite` derives the graphs of trained bundles again; an
+imported model is imported again.
 """
 
 from __future__ import annotations
