@@ -13,19 +13,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from bench.harness.page import add_options, publish, table
 from bench.harness.paths import DOCS, ROOT, SHIPPED
 from service.bundles.reference import read_reference
+from service.contract.arrays import Pixels
 from service.contract.runtime import Runtime
 from service.diagnostics.baseline import LAYER_SHARE, MODEL_SHARE
 from service.diagnostics.measurement import measure_gradients
 from service.monitoring.live import LiveGradients
 from service.offline.model import OfflineModel
-
-Pixels = NDArray[np.uint8]
 
 COMMAND = "python -m bench.unlike"
 UNFAMILIAR = 1.3
@@ -63,14 +61,8 @@ def row(name: str, kind: str, live: LiveGradients) -> str:
     outside = [layer.baseline.outside_share for layer in live.layers() if layer.baseline is not None]
     layers = float(np.mean([share > LAYER_SHARE for share in outside]))
     distance = live.distance
-    fired = [
-        alert
-        for alert, fires in (
-            ("unfamiliar images", distance is not None and distance > UNFAMILIAR),
-            ("unlike itself", layers > MODEL_SHARE),
-        )
-        if fires
-    ]
+    fired = ["unfamiliar images"] if distance is not None and distance > UNFAMILIAR else []
+    fired += ["unlike itself"] if layers > MODEL_SHARE else []
     shown = "–" if distance is None else f"{distance:.2f}"
     return f"{name} | {kind} | {shown} | {layers:.0%} | {', '.join(fired) or 'none'}"
 

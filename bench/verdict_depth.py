@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,69 +32,35 @@ DEPTHS = (8, 14, 20, 26, 32, 44, 56)
 IMAGES = 24
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One network: how its gradient grows over depth, and its verdicts."""
+def measure(family: str, depth: int, seed: int, images: Images) -> tuple[float, float, str, float, str]:
+    """Measure one network.
 
-    first_over_last: float
-    """Gradient of the first layers over that of the last."""
-    per_layer: float
-    """The same as a factor per layer."""
-    state: str
-    exponent: float
-    """Spectral exponent of the input gradient along a path."""
-    shattering: str
-
-
-def measure(family: str, depth: int, seed: int, images: Images) -> Measured:
+    Returns the gradient of the first layers over that of the last, the same as a factor per layer, the verdict, the
+    spectral exponent of the input gradient along a path, and the verdict on shattering.
+    """
     torch.manual_seed(seed)
-    network = convolutional(family, depth, "batch")
-    calibrate(network, torch.from_numpy(images))
-    labels = np.arange(len(images)) % CLASSES
-    found = diagnosis_of(*exported(network), images, labels)
+    network = calibrate(convolutional(family, depth, "batch"), torch.from_numpy(images))
+    found = diagnosis_of(*exported(network), images, np.arange(len(images)) % CLASSES)
     prepared = prepare(forward_graph(network, images.shape[-1]), constants=constants_of(network))
     path = shattering_of(differentiate(prepared, "input_gradient"), images)
     profile = profile_of(evidence_of(found))
     assert profile is not None
-    return Measured(
-        10**profile.first_over_last,
-        float(10**-profile.slope),
-        found.verdict.state,
-        path.spectral_exponent,
-        shattering.judge_path(path).state,
-    )
+    growth = 10**profile.first_over_last, float(10**-profile.slope)
+    return *growth, found.verdict.state, path.spectral_exponent, shattering.judge_path(path).state
 
 
 def evidence_of(found: Diagnosis) -> Evidence:
+    """Return the gradients alone, without activations and without what Debugger's rules look at."""
     relative = np.array([layer.relative_gradient_norm for layer in found.layers], np.float64).T
+    names, depths = [layer.name for layer in found.layers], [layer.depth for layer in found.layers]
     unknown = np.full(len(found.layers), np.nan)
-    return Evidence(
-        names=[layer.name for layer in found.layers],
-        depths=[layer.depth for layer in found.layers],
-        relative=relative,
-        saturated=np.zeros(len(relative), bool),
-        dead_fraction=unknown,
-        dead_images=0,
-        mean_gradient=unknown,
-    )
+    return Evidence(names, depths, relative, np.zeros(len(relative), bool), unknown, 0, unknown)
 
 
-def row(family: str, depth: int, measured: Sequence[Measured]) -> str:
-    """Return the figures of the seeds of one depth, as intervals."""
-
-    def interval(values: Sequence[float], digits: str) -> str:
-        low, high = (format(value, digits) for value in (min(values), max(values)))
-        return low if low == high else f"{low} to {high}"
-
-    cells = (
-        f"{family} {depth}",
-        interval([one.first_over_last for one in measured], ".3g"),
-        interval([one.per_layer for one in measured], ".2f"),
-        counted(one.state for one in measured),
-        interval([one.exponent for one in measured], ".2f"),
-        counted(one.shattering for one in measured),
-    )
-    return " | ".join(cells)
+def interval(values: Sequence[float], digits: str) -> str:
+    """Return the least and the greatest value, once if they look the same."""
+    low, high = (format(value, digits) for value in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -111,7 +76,10 @@ def main(arguments: Sequence[str]) -> int:
     rows = []
     for family in options.families:
         for depth in options.depths:
-            rows.append(row(family, depth, [measure(family, depth, seed, images) for seed in range(options.seeds)]))
+            networks = [measure(family, depth, seed, images) for seed in range(options.seeds)]
+            growth, per_layer, states, exponents, shattered = zip(*networks, strict=True)
+            cells = (interval(growth, ".3g"), interval(per_layer, ".2f"), counted(states), interval(exponents, ".2f"))
+            rows.append(" | ".join([f"{family} {depth}", *cells, counted(shattered)]))
             print(rows[-1], flush=True)
     introduction = f"Made by `{' '.join([COMMAND, *arguments])}`: {options.seeds} untrained networks of each depth."
     header = "network with BatchNorm | first layers over last | per layer | verdict | spectral exponent | shattering"

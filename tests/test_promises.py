@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.harness.figures import Figure, at_least, at_most, exactly
 from bench.harness.page import marks
 from bench.promises.__main__ import COMMAND, MEASURES, figures_table, section_of, summary
-from bench.promises.figures import Figure, at_least, at_most, exactly
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "promises.md").read_text()

@@ -1,12 +1,11 @@
-"""Copies of the shipped bundles with something changed."""
+"""Copies of the shipped bundles with something changed, and bundles of networks that are made here."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,23 +13,25 @@ from typing import Any
 import numpy as np
 import onnx
 
-from bench.harness.paths import ROOT, SHIPPED
+from bench.harness.paths import SHIPPED
+from export.importing.command import import_bundle
+from export.importing.flags.options import ImportOptions
 from service.contract.bundle_schema import BUNDLE_FILE
 
 WEIGHTS = "weights.bin"
 
 
-def describe(bundle: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change a bundle's description in place."""
+def describe(bundle: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """Change a bundle's description in place, and return the bundle."""
     document = json.loads((bundle / BUNDLE_FILE).read_text())
     change(document)
     (bundle / BUNDLE_FILE).write_text(json.dumps(document))
+    return bundle
 
 
 def rename(bundle: Path) -> Path:
     """Make a copied bundle call itself as its folder is called."""
-    describe(bundle, lambda document: document.update(name=bundle.name))
-    return bundle
+    return describe(bundle, lambda document: document.update(name=bundle.name))
 
 
 def sign(bundle: Path, file: str) -> None:
@@ -56,16 +57,13 @@ def distinct(bundle: Path, target: Path, number: int) -> Path:
 
 def with_labels_reversed(bundle: Path, target: Path) -> Path:
     """Copy `bundle` with its list of labels backwards, so that every answer is another label."""
-    shutil.copytree(bundle, target)
-    describe(target, lambda document: document["labels"].reverse())
-    return target
+    return describe(shutil.copytree(bundle, target), lambda document: document["labels"].reverse())
 
 
 def resizing(folder: Path, model: str, name: str, resize: int = 256) -> Path:
     """Copy `model` to one that resizes a picture's shorter side to `resize` pixels before it crops."""
-    target: Path = shutil.copytree(SHIPPED / model, folder / name)
-    describe(target, lambda document: document["input"].update(resize=resize))
-    return rename(target)
+    target = shutil.copytree(SHIPPED / model, folder / name)
+    return rename(describe(target, lambda document: document["input"].update(resize=resize)))
 
 
 def install(source: Path, target: Path) -> None:
@@ -89,12 +87,15 @@ def enlarged(folder: Path, side: int, model: str = "resnet56", name: str = "larg
     for dimension in net.graph.input[0].type.tensor_type.shape.dim[2:]:
         dimension.dim_value = side
     description = json.loads((SHIPPED / model / BUNDLE_FILE).read_text())
-    folder.mkdir(parents=True, exist_ok=True)
-    source, labels = folder.parent / f"{name}.onnx", folder.parent / f"{name}.txt"
-    onnx.save(net, str(source))
-    labels.write_text("\n".join(description["labels"]))
-    command = [sys.executable, "-m", "export", "onnx", str(source), "--output", "logits", "--labels", str(labels)]
-    for flag in ("mean", "std"):
-        command += [f"--{flag}", ",".join(map(str, description["input"][flag]))]
-    subprocess.run([*command, "--name", name, "--out", str(folder)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    mean, std = (tuple(description["input"][key]) for key in ("mean", "std"))
+    options = ImportOptions(tuple(description["labels"]), mean, std, output="logits")
+    return imported(net, name, options, folder)
+
+
+def imported(net: onnx.ModelProto, name: str, options: ImportOptions, folder: Path) -> Path:
+    """Import a network as a stranger's file would be, into the bundle `folder/name`."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / f"{name}.onnx"
+        onnx.save(net, str(file))
+        import_bundle(file, name, options, folder)
     return folder / name

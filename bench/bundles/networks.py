@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from export.coverage.families import torchvision_models
+from models.networks.network import Network, architecture
 
 RESNET50_SIZE = 224
 
@@ -35,3 +36,9 @@ def resnet50(images: int) -> nn.Module:
     torch.manual_seed(0)
     network: nn.Module = torchvision_models().resnet50(weights=None)
     return settled(network, torch.randn(images, 3, RESNET50_SIZE, RESNET50_SIZE))
+
+
+def catalogue(name: str) -> nn.Module:
+    """Return a network of our own, settled on noise."""
+    torch.manual_seed(0)
+    return settled(Network(architecture(name)), torch.randn(64, 3, 32, 32))

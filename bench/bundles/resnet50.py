@@ -7,13 +7,12 @@ be. It is made in a process of its own, so that torch's memory goes with it.
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 
 import torch
 
+from bench.bundles.copies import imported
 from bench.bundles.networks import RESNET50_SIZE, resnet50
-from export.importing.command import import_bundle
 from export.importing.flags.options import ImportOptions
 
 OPTIONS = ImportOptions(
@@ -29,19 +28,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of bundles")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "resnet50.onnx"
-        torch.onnx.export(
-            resnet50(images=8),
-            (torch.zeros(2, 3, RESNET50_SIZE, RESNET50_SIZE),),
-            str(file),
-            dynamo=True,
-            input_names=["input"],
-            output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("N")},),
-            verbose=False,
-        )
-        import_bundle(file, "resnet50", OPTIONS, options.out)
+    program = torch.onnx.export(
+        resnet50(images=8),
+        (torch.zeros(2, 3, RESNET50_SIZE, RESNET50_SIZE),),
+        dynamo=True,
+        input_names=["input"],
+        output_names=["logits"],
+        dynamic_shapes=({0: torch.export.Dim("N")},),
+        verbose=False,
+    )
+    assert program is not None
+    imported(program.model_proto, "resnet50", OPTIONS, options.out)
 
 
 if __name__ == "__main__":

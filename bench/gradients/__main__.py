@@ -9,20 +9,27 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib import metadata
 
 import onnxruntime
 import torch
 
+from bench.bundles.networks import RESNET50_SIZE, catalogue, resnet50
 from bench.gradients import tables
 from bench.gradients.measure import measure
-from bench.gradients.networks import SUBJECTS
 from bench.gradients.runs import torch_device
 from bench.harness.machine import machine
 from bench.harness.page import add_options, publish
 from bench.harness.paths import DOCS
 
 COMMAND = "make bench-gradients"
+SUBJECTS = {
+    "resnet20": (partial(catalogue, "resnet20"), 32, (1, 8, 32)),
+    "resnet56": (partial(catalogue, "resnet56"), 32, (1, 8, 32)),
+    "resnet50": (partial(resnet50, images=4), RESNET50_SIZE, (1, 4)),
+}
+"""Networks to measure: what builds them, the size of their images, and at which batches."""
 PEERS = {"BackPACK": "backpack-for-pytorch", "Opacus": "opacus", "onnx-ad": "onnx-ad"}
 """The packages that we compare with, and their names on PyPI."""
 
@@ -30,17 +37,16 @@ PEERS = {"BackPACK": "backpack-for-pytorch", "Opacus": "opacus", "onnx-ad": "onn
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.gradients", description=__doc__)
     parser.add_argument("--seconds", type=float, default=40.0, help="of timing per table (default: %(default)s)")
-    parser.add_argument("--only", nargs="*", help="names of networks")
+    parser.add_argument("--only", nargs="*", choices=SUBJECTS, default=list(SUBJECTS), help="names of networks")
     parser.add_argument("--batches", nargs="*", type=int, help="instead of each network's own")
     add_options(parser, DOCS / "performance.md")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     measured = []
-    for subject in SUBJECTS:
-        if options.only and subject.name not in options.only:
-            continue
-        for batch in options.batches or subject.batches:
-            measured.append(measure(subject, batch, options.seconds))
+    for name in options.only:
+        build, size, batches = SUBJECTS[name]
+        for batch in options.batches or batches:
+            measured.append(measure(name, build(), size, batch, options.seconds))
             print(tables.markdown(measured[-1]), flush=True)
     publish(options, COMMAND, tables.section(conditions(), measured))
     return 0

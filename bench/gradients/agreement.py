@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,12 +42,15 @@ def reference_norms(
     double = copy.deepcopy(network).cpu().double()
     images, labels = feeds["input"], feeds["label"]
     sides = rectifier_sides(prepared, model, feeds)
-    weights = dict(double.named_parameters())
-    own = [weights[f"{layer.name}.weight"] for layer in prepared.layers]
+    in_order = (side[n : n + 1] for n in range(len(images)) for side in sides)
+    for module in double.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
+            module.register_forward_hook(partial(take_side, in_order))
+    own = [double.get_parameter(f"{layer.name}.weight") for layer in prepared.layers]
     rows = []
     for n in range(len(images)):
-        with _on_sides(double, (side[n : n + 1] for side in sides)):
-            scores = double(torch.from_numpy(images[n : n + 1]).double())
+        scores = double(torch.from_numpy(images[n : n + 1]).double())
         loss = functional.cross_entropy(scores, torch.from_numpy(labels[n : n + 1]))
         rows.append([float(gradient.norm()) for gradient in torch.autograd.grad(loss, own)])
     return np.array(rows)
@@ -66,26 +70,10 @@ def rectifier_sides(prepared: Prepared, model: onnx.ModelProto, feeds: Mapping[s
     return [torch.from_numpy(value > 0) for value in session(watched).run(outputs, dict(feeds))]
 
 
-class _on_sides:  # noqa: N801
-    """A context in which every nn.ReLU multiplies by its given side, in the order of the calls."""
-
-    def __init__(self, network: nn.Module, sides: Iterator[Tensor]) -> None:
-        self._network, self._sides = network, sides
-        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
-
-    def __enter__(self) -> None:
-        for module in self._network.modules():
-            if isinstance(module, nn.ReLU):
-                module.inplace = False
-                self._hooks.append(module.register_forward_hook(self._take))
-
-    def __exit__(self, *error: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def _take(self, module: nn.Module, arguments: tuple[Tensor], output: Tensor) -> Tensor:
-        (x,), side = arguments, next(self._sides)
-        wrong = ((x > 0) != side) & (x.abs() > ROUNDING * x.abs().max())
-        if wrong.any():
-            raise Disagreement(f"{int(wrong.sum())} rectifiers of one layer are on the wrong side of their kink")
-        return x * side
+def take_side(sides: Iterator[Tensor], module: nn.Module, arguments: tuple[Tensor], output: Tensor) -> Tensor:
+    """Replace a rectifier's output by its input times the next of `sides`."""
+    (x,), side = arguments, next(sides)
+    wrong = ((x > 0) != side) & (x.abs() > ROUNDING * x.abs().max())
+    if wrong.any():
+        raise Disagreement(f"{int(wrong.sum())} rectifiers of one layer are on the wrong side of their kink")
+    return x * side

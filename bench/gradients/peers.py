@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,25 @@ def layer_weights(network: nn.Module) -> dict[str, nn.Parameter]:
     return {name: weight for name, weight in network.named_parameters() if weight.ndim >= 2}
 
 
+def on_host(norms: Iterable[Tensor]) -> Norms:
+    """Return the layers' norms [n] as one array [n, layers]."""
+    result: Norms = torch.stack(list(norms), 1).cpu().numpy()
+    return result
+
+
+def finish(images: Tensor) -> None:
+    """Wait for the GPU, if it is in use."""
+    if images.is_cuda:
+        torch.cuda.synchronize()
+
+
 def torch_forward(network: nn.Module, images: Tensor, labels: Tensor) -> PeerRun:
     """Eager inference by torch."""
 
     def run() -> None:
         with torch.no_grad():
             network(images)
+        finish(images)
 
     return run
 
@@ -47,6 +60,7 @@ def torch_backward(network: nn.Module, images: Tensor, labels: Tensor) -> PeerRu
 
     def run() -> None:
         torch.autograd.grad(functional.cross_entropy(network(images), labels, reduction="sum"), parameters)
+        finish(images)
 
     return run
 
@@ -65,7 +79,7 @@ def functorch(network: nn.Module, images: Tensor, labels: Tensor) -> PeerRun:
 
     def run() -> Norms:
         gradients = per_sample(parameters, images, labels)
-        return torch.stack([gradients[name].flatten(1).norm(dim=1) for name in names], 1).cpu().numpy()
+        return on_host(gradients[name].flatten(1).norm(dim=1) for name in names)
 
     return run
 
@@ -87,7 +101,7 @@ def backpack(network: nn.Module, images: Tensor, labels: Tensor) -> PeerRun:
         extended.zero_grad()
         with package.backpack(BatchL2Grad()):
             loss(extended(images), labels).backward()
-        return torch.stack([weight.batch_l2.sqrt() for weight in weights], 1).cpu().numpy()
+        return on_host(weight.batch_l2.sqrt() for weight in weights)
 
     return run
 
@@ -110,7 +124,7 @@ def opacus(network: nn.Module, images: Tensor, labels: Tensor) -> PeerRun:
     def run() -> Norms:
         sampled.zero_grad()
         functional.cross_entropy(sampled(images), labels, reduction="sum").backward()  # type: ignore[no-untyped-call]
-        return torch.stack([weight.grad_sample.flatten(1).norm(dim=1) for weight in weights], 1).cpu().numpy()
+        return on_host(weight.grad_sample.flatten(1).norm(dim=1) for weight in weights)
 
     return run
 

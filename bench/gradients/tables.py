@@ -14,45 +14,30 @@ SMALLEST_SHARE = 0.005
 
 
 @dataclass(frozen=True)
-class Row:
-    """One run, or the reason why there is none."""
-
-    name: str
-    seconds: float | None
-    kernels: Kernels | None = None
-    disagreement: float | None = None
-    """Largest relative difference of its norms to the reference."""
-    reason: str = ""
-
-
-@dataclass(frozen=True)
 class Table:
-    """All rows of one network at one batch."""
+    """All runs of one network at one batch; the dictionaries go by the names of the runs."""
 
     network: str
     size: int
     batch: int
-    rows: tuple[Row, ...]
     derived: float
     """Seconds to make the gradient graphs."""
-
-    def seconds(self, name: str) -> float | None:
-        """Return the seconds of a run, None if it does not run."""
-        return next((row.seconds for row in self.rows if row.name == name), None)
+    seconds: dict[str, float]
+    kernels: dict[str, Kernels]
+    disagreement: dict[str, float]
+    """Largest relative difference of a run's norms to the reference."""
+    reasons: dict[str, str]
+    """Why a run is missing."""
 
     def fastest(self, name: str) -> float | None:
         """Return the seconds of a run, whole or in chunks."""
-        return min((row.seconds for row in self.rows if row.seconds and row.name.split(",")[0] == name), default=None)
-
-    def kernels(self, name: str) -> Kernels | None:
-        """Return the profile of a run."""
-        return next((row.kernels for row in self.rows if row.name == name), None)
+        return min((taken for run, taken in self.seconds.items() if run.split(",")[0] == name), default=None)
 
 
 def section(conditions: str, measured: Sequence[Table]) -> str:
     """Return everything that `make bench-gradients` writes."""
     parts = [conditions, *map(markdown, measured), targets(measured)]
-    profiled = next((one for one in measured if one.kernels("weight_norms") and one.batch == 8), None)
+    profiled = next((one for one in measured if "weight_norms" in one.kernels and one.batch == 8), None)
     if profiled:
         parts.append(profile(profiled))
     return "\n\n".join(parts)
@@ -60,25 +45,23 @@ def section(conditions: str, measured: Sequence[Table]) -> str:
 
 def markdown(measured: Table) -> str:
     """Return one table: ratios to the forward run, to its arithmetic, and to torch."""
-    forward, backward, vmap = (measured.seconds(name) for name in ("forward", BACKWARD, VMAP))
-    assert forward is not None
-    forward_kernels = measured.kernels("forward")
+    forward = measured.seconds["forward"]
+    totals = {name: kernels.total for name, kernels in measured.kernels.items()}
     rows = []
-    for row in measured.rows:
-        if row.seconds is None:
-            rows.append(f"{row.name} | does not run: {row.reason.replace('|', '/')} | | | | | ")
-            continue
-        kernels = row.kernels
+    for name, taken in measured.seconds.items():
+        kernels, disagreement = measured.kernels.get(name), measured.disagreement.get(name)
         cells = (
-            row.name,
-            f"{row.seconds / forward:.2f}",
-            f"{kernels.total / forward_kernels.total:.2f}" if kernels and forward_kernels else "",
-            f"{kernels.total / kernels.arithmetic:.2f}" if kernels else "",
-            f"{row.seconds / backward:.2f}" if backward else "",
-            f"{row.seconds / vmap:.2f}" if vmap else "",
-            f"{row.disagreement:.0e}" if row.disagreement is not None else "",
+            name,
+            ratio(taken, forward),
+            ratio(totals.get(name), totals.get("forward")),
+            ratio(kernels.total, kernels.arithmetic) if kernels else "",
+            ratio(taken, measured.seconds.get(BACKWARD)),
+            ratio(taken, measured.seconds.get(VMAP)),
+            "" if disagreement is None else f"{disagreement:.0e}",
         )
         rows.append(" | ".join(cells))
+    for name, reason in measured.reasons.items():
+        rows.append(f"{name} | does not run: {reason.replace('|', '/')} | | | | | ")
     header = (
         "run | × forward | kernels × forward's | kernels ÷ arithmetic | ÷ torch forward + backward | ÷ vmap(grad) "
         "| norms agree within"
@@ -104,15 +87,18 @@ def targets(measured: Sequence[Table]) -> str:
     for one in measured:
         if one.batch == 1:
             continue
-        taken, forward = one.fastest("weight_norms"), one.seconds("forward")
+        forward, weights = one.seconds["forward"], one.fastest("weight_norms")
+        over_arithmetic = [
+            ratio(one.kernels[name].total, one.kernels[name].arithmetic, bound) if name in one.kernels else ""
+            for name, bound in (("activation_norms", 1.15), ("weight_norms", 1.25))
+        ]
         cells = (
             f"{one.network}, {one.batch}",
-            over_arithmetic(one.kernels("activation_norms"), 1.15),
-            over_arithmetic(one.kernels("weight_norms"), 1.25),
-            against(taken, one.seconds(BACKWARD), 0.65),
-            against(taken, one.seconds(VMAP), 0.25),
-            against(one.fastest("activation_norms"), forward, 2.2),
-            against(taken, forward, 3.0),
+            *over_arithmetic,
+            ratio(weights, one.seconds.get(BACKWARD), 0.65),
+            ratio(weights, one.seconds.get(VMAP), 0.25),
+            ratio(one.fastest("activation_norms"), forward, 2.2),
+            ratio(weights, forward, 3.0),
         )
         rows.append(" | ".join(cells))
     return "#### Against the targets\n\n" + table(header, rows)
@@ -120,14 +106,11 @@ def targets(measured: Sequence[Table]) -> str:
 
 def profile(measured: Table) -> str:
     """Return where the time of the weight norms goes."""
-    kernels = measured.kernels("weight_norms")
-    assert kernels is not None
-    rest = 0.0
+    kernels = measured.kernels["weight_norms"]
+    large = [kind for kind in kernels.kinds if kind[2] >= SMALLEST_SHARE * kernels.total]
+    rest = kernels.total - sum(seconds for _, _, seconds in large)
     rows = []
-    for operator, nodes, seconds in kernels.kinds:
-        if seconds < SMALLEST_SHARE * kernels.total:
-            rest += seconds
-            continue
+    for operator, nodes, seconds in large:
         name = f"{operator} (arithmetic)" if operator in ARITHMETIC else operator
         rows.append(f"{name} | {nodes} | {seconds * 1e3:.2f} | {seconds / kernels.total:.0%}")
     rows.append(f"all others | | {rest * 1e3:.2f} | {rest / kernels.total:.0%}")
@@ -136,14 +119,10 @@ def profile(measured: Table) -> str:
     return f"{title}\n\n" + table("kernel | nodes | ms | share", rows)
 
 
-def over_arithmetic(kernels: Kernels | None, bound: float) -> str:
-    """Return what a run's kernels take over their arithmetic, and whether it keeps the bound."""
-    return against(kernels.total, kernels.arithmetic, bound) if kernels else ""
-
-
-def against(value: float | None, reference: float | None, bound: float) -> str:
-    """Return the ratio, and whether it keeps the bound; nothing if it was not measured."""
+def ratio(value: float | None, reference: float | None, bound: float | None = None) -> str:
+    """Return the ratio, and whether it keeps the bound if there is one; nothing if it was not measured."""
     if value is None or reference is None:
         return ""
-    ratio = value / reference
-    return f"{ratio:.2f} {'reached' if ratio <= bound else '**not reached**'}"
+    found = value / reference
+    kept = "" if bound is None else " reached" if found <= bound else " **not reached**"
+    return f"{found:.2f}{kept}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -35,17 +34,9 @@ class Server:
         self.ready_seconds = 0.0
         """Seconds from the start to the first answer that counts as ready."""
 
-    def _family(self) -> list[psutil.Process]:
-        return [self.root, *self.root.children(recursive=True)]
-
     def processor_seconds(self) -> float:
         """Return user and system time so far."""
-        total = 0.0
-        for process in self._family():
-            with suppress(psutil.NoSuchProcess):
-                times = process.cpu_times()
-                total += times.user + times.system
-        return total
+        return self._sum(lambda process: sum(process.cpu_times()[:2]))
 
     def resident_bytes(self) -> int:
         """Return the resident memory of the first process."""
@@ -53,15 +44,14 @@ class Server:
 
     def proportional_megabytes(self) -> float:
         """Return the proportional set size in MB: shared pages are counted once."""
-        total = 0
-        for process in self._family():
-            with suppress(psutil.NoSuchProcess):
-                total += process.memory_full_info().pss
-        return total / 1e6
+        return self._sum(lambda process: process.memory_full_info().pss) / 1e6
 
-    def terminate(self) -> None:
-        """Send SIGTERM."""
-        self.process.send_signal(signal.SIGTERM)
+    def _sum(self, figure: Callable[[psutil.Process], float]) -> float:
+        total = 0.0
+        for process in (self.root, *self.root.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                total += figure(process)
+        return total
 
 
 def free_port() -> int:

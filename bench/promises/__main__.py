@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from bench.harness.figures import Figure
 from bench.harness.machine import conditions
 from bench.harness.page import add_options, marks, publish, replace_section, table
 from bench.harness.paths import DOCS
@@ -28,7 +29,6 @@ from bench.promises import (
     restart,
     versions,
 )
-from bench.promises.figures import Figure
 
 COMMAND = "make bench-promises"
 MEASURES: dict[int, tuple[Callable[[float], Iterator[Figure]], ...]] = {

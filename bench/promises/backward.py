@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.harness.client import Reply, post
+from bench.harness.figures import Figure, at_most, exactly
 from bench.harness.load import closed_loop, open_loop, percentile, throughput
 from bench.harness.paths import CAT, SHIPPED
 from bench.harness.readings import Metrics
 from bench.harness.server import service
-from bench.promises.figures import Figure, at_most, exactly
 
 EVERY = 20
 ROUNDS, SECONDS = 6, 4.0

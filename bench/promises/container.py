@@ -7,15 +7,16 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from bench.bundles.copies import install
 from bench.harness.client import post
+from bench.harness.figures import Figure, at_least, at_most
 from bench.harness.load import closed_loop, throughput
 from bench.harness.paths import CAT, SHIPPED
 from bench.harness.server import Server, service
-from bench.promises.figures import Figure, at_least, at_most
 
 GROUPS = Path("/sys/fs/cgroup")
 PERIOD = 100_000
@@ -68,28 +69,23 @@ def limited(bundles: Path, *flags: str) -> Iterator[tuple[Server, str]]:
     """Run the service under the limit, and yield it with the limit in words; the load generator is not under it."""
     with ExitStack() as stack:
         group, home = quota_group()
-        if group is not None:
+        if group is None:
+            usual = os.sched_getaffinity(0)
+            enter, leave = partial(os.sched_setaffinity, 0, {min(usual)}), partial(os.sched_setaffinity, 0, usual)
+        else:
             stack.callback(group.rmdir)
-        with this_process_in(group, home):
+            enter, leave = partial(join, group), partial(join, home)
+        enter()  # what this process starts is under its limit, and stays there
+        try:
             server = stack.enter_context(service(bundles, *flags))
+        finally:
+            leave()
         yield server, "affinity to one CPU" if group is None else f"quota of one CPU of {os.cpu_count()}, {group}"
 
 
-@contextmanager
-def this_process_in(group: Path | None, home: Path) -> Iterator[None]:
-    """Put this process into `group`, or on one CPU, so that what it starts meanwhile is there too; then back."""
-    if group is None:
-        before = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {min(before)})
-    else:
-        (group / "cgroup.procs").write_text(str(os.getpid()))
-    try:
-        yield
-    finally:
-        if group is None:
-            os.sched_setaffinity(0, before)
-        else:
-            (home / "cgroup.procs").write_text(str(os.getpid()))
+def join(group: Path) -> None:
+    """Put this process into a control group."""
+    (group / "cgroup.procs").write_text(str(os.getpid()))
 
 
 def quota_group() -> tuple[Path | None, Path]:
@@ -97,20 +93,17 @@ def quota_group() -> tuple[Path | None, Path]:
     version_2 = (GROUPS / "cgroup.controllers").exists()
     home = own_group(GROUPS if version_2 else GROUPS / "cpu", "" if version_2 else "cpu")
     group = home / f"bench-promises-{os.getpid()}"
-    limits = (
-        {"cpu.max": f"{PERIOD} {PERIOD}"}
-        if version_2
-        else {"cpu.cfs_period_us": str(PERIOD), "cpu.cfs_quota_us": str(PERIOD)}
-    )
+    if version_2:
+        limits = {"cpu.max": f"{PERIOD} {PERIOD}"}
+    else:
+        limits = {"cpu.cfs_period_us": str(PERIOD), "cpu.cfs_quota_us": str(PERIOD)}
     try:
         group.mkdir()
-    except OSError:
-        return None, home
-    try:
         for name, limit in limits.items():
             (group / name).write_text(limit)
     except OSError:
-        group.rmdir()
+        with suppress(OSError):
+            group.rmdir()
         return None, home
     return group, home
 

@@ -6,13 +6,13 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bench.harness.client import Client, post, run
+from bench.harness.figures import Figure, exactly
 from bench.harness.paths import CAT, SHIPPED
 from bench.harness.readings import IMAGES_RUN, REQUESTS, Metrics, get, wait_until
 from bench.harness.server import service
-from bench.promises.figures import Figure, exactly
 
 LATENCY, STAGES = "contraflow_request_duration_seconds", "contraflow_request_stage_seconds"
 BATCHES = "contraflow_batch_size"
@@ -20,14 +20,6 @@ OUTCOMES = ("answered", "refused", "cancelled", "failed")
 READ_BY_US = ("/metrics", "/v2/models/stats")
 """Routes whose requests are this measurement's own readings."""
 ALL, CLIENTS = 3000, 8
-
-
-@dataclass
-class Seen:
-    """Requests as the clients saw them, by outcome, and the images that must have been run for them."""
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    images: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,26 +68,21 @@ def measure(scale: float = 1.0) -> Iterator[Figure]:
 def agreement(port: int, among: Sequence[Kind], requests: int, clients: int, seed: int = 0) -> Iterator[Figure]:
     """Play requests drawn at random, and compare /metrics and the statistics with what the clients saw."""
     before, counted = Metrics(port), statistics(port)
-    seen = run(play(port, among, requests, clients, random.Random(seed)))
-    wait_until(lambda: grown(before, Metrics(port)) >= seen.outcomes.total())
+    outcomes, images = run(play(port, among, requests, clients, random.Random(seed)))
+    wait_until(lambda: grown(before, Metrics(port)) >= outcomes.total())
     after = Metrics(port)
     by_outcome = {outcome: grown(before, after, outcome=outcome) for outcome in OUTCOMES}
     for outcome, count in by_outcome.items():
-        yield exactly(f"requests {outcome}: /metrics beside the client's log", count, seen.outcomes[outcome])
+        yield exactly(f"requests {outcome}: /metrics beside the client's log", count, outcomes[outcome])
     rest = grown(before, after) - sum(by_outcome.values())
     yield exactly("requests − answered − refused − cancelled − failed", rest, 0)
     ran, in_batches = (round(after.grown_since(before, name)) for name in (IMAGES_RUN, f"{BATCHES}_sum"))
-    yield exactly("images run: /metrics beside the client's log", ran, seen.images)
+    yield exactly("images run: /metrics beside the client's log", ran, images)
     yield exactly("images run beside Σ batch size", ran, in_batches)
     yield exactly("images run beside the statistics under /v2", ran, statistics(port) - counted)
     latency, stages = (after.grown_since(before, f"{name}_sum") for name in (LATENCY, STAGES))
-    apart = abs(latency - stages)
-    yield Figure(
-        "Σ latency − Σ (queue + decode + run + serialize)",
-        f"{apart:.1e} s",
-        "0 to rounding",
-        apart < 1e-9 * max(1.0, latency),
-    )
+    apart, what = abs(latency - stages), "Σ latency − Σ (queue + decode + run + serialize)"
+    yield Figure(what, f"{apart:.1e} s", "0 to rounding", apart < 1e-9 * max(1.0, latency))
 
 
 def grown(before: Metrics, after: Metrics, **labels: str) -> int:
@@ -109,19 +96,24 @@ def statistics(port: int) -> int:
     return sum(entry["inference_count"] for entry in get(port, "/v2/models/stats")["model_stats"])
 
 
-async def play(port: int, among: Sequence[Kind], requests: int, clients: int, generator: random.Random) -> Seen:
-    seen = Seen()
+async def play(
+    port: int, among: Sequence[Kind], requests: int, clients: int, generator: random.Random
+) -> tuple[Counter[str], int]:
+    """Return the requests as the clients saw them, by outcome, and the images that must have been run for them."""
+    outcomes: Counter[str] = Counter()
+    images = 0
     left = iter(range(requests))
 
     async def client() -> None:
+        nonlocal images
         for _ in left:
             kind = generator.choice(among)
             outcome = await ask(port, kind)
-            seen.outcomes[outcome if outcome == kind.outcome else f"{outcome} in place of {kind.outcome}"] += 1
-            seen.images += kind.images
+            outcomes[outcome if outcome == kind.outcome else f"{outcome} in place of {kind.outcome}"] += 1
+            images += kind.images
 
     await asyncio.gather(*[client() for _ in range(clients)])
-    return seen
+    return outcomes, images
 
 
 async def ask(port: int, kind: Kind) -> str:

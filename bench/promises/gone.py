@@ -10,10 +10,10 @@ from pathlib import Path
 
 from bench.bundles.copies import enlarged, install
 from bench.harness.client import Client, post, run
+from bench.harness.figures import Figure, at_most, exactly
 from bench.harness.paths import CAT, SHIPPED
 from bench.harness.readings import IMAGES_RUN, REQUESTS, RUNS_IN_PROGRESS, Metrics, wait_until
 from bench.harness.server import service
-from bench.promises.figures import Figure, at_most, exactly
 
 SIDE = 448
 """Pixels of a side: half a second and more for each picture."""

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from bench.bundles.copies import resizing
 from bench.harness.client import post
+from bench.harness.figures import Figure, at_least, at_most, exactly
 from bench.harness.load import Traffic
 from bench.harness.paths import CAT, SHIPPED
 from bench.harness.server import Server, service
-from bench.promises.figures import Figure, at_least, at_most, exactly
 from tests.attacks import FAMILIES
 from tests.attacks.wire import Attack, Target, answer_to, status_of
 
@@ -41,9 +41,6 @@ class Cost:
     """MiB at the peak, over the size before."""
     health: float
     """Milliseconds of the slowest health check meanwhile."""
-
-    def memory_beyond_decoding(self, pixels: int) -> float:
-        return self.memory - (BYTES_PER_PIXEL * pixels / 2**20 if self.attack.decodes else 0.0)
 
 
 def measure(scale: float = 1.0) -> Iterator[Figure]:
@@ -96,7 +93,8 @@ def judged(costs: dict[str, list[Cost]], pixels: int) -> Iterator[Figure]:
     yield at_least("attacks", len(every), 60)
     wrong = [f"{cost.attack.name}: {cost.status}" for cost in every if cost.status not in cost.attack.statuses]
     yield Figure("with another answer than theirs", "; ".join(wrong) or "none", "none", not wrong)
-    beyond = max(cost.memory_beyond_decoding(pixels) for cost in every)
+    for_decoding = BYTES_PER_PIXEL * pixels / 2**20
+    beyond = max(cost.memory - (for_decoding if cost.attack.decodes else 0.0) for cost in every)
     yield at_most("most memory beyond decoding", beyond, MEMORY_LIMIT, "MiB")
     decoding = max((cost.memory for cost in every if cost.attack.decodes), default=0.0)
     per_pixel = decoding * 2**20 / pixels

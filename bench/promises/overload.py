@@ -8,10 +8,10 @@ from pathlib import Path
 
 from bench.bundles.copies import enlarged
 from bench.harness.client import Reply, post
+from bench.harness.figures import Figure, at_least, at_most, exactly
 from bench.harness.load import closed_loop, open_loop, percentile, throughput
 from bench.harness.paths import CAT
 from bench.harness.server import Server, service
-from bench.promises.figures import Figure, at_least, at_most, exactly
 
 SIDE = 96
 DEADLINE = 1.0

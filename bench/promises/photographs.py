@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -15,17 +14,17 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.harness.paths import PHOTOGRAPHS, SHIPPED
+from bench.harness.figures import Figure, at_most, exactly
+from bench.harness.paths import SHIPPED
 from bench.harness.server import service
-from bench.promises.figures import Figure, at_most, exactly
+from bench.serving.subjects import plain_photographs
 
-SIZE = (32, 32)
 TOLERANCE = 1e-5
 
 
 def measure(scale: float = 1.0) -> Iterator[Figure]:
     """Send every test photograph of the training's size to every bundle, in two protocols."""
-    files = [path for path in sorted(PHOTOGRAPHS.iterdir()) if path.suffix in (".jpg", ".png") and is_plain(path)]
+    files = plain_photographs(".jpg", ".png")
     files = files[: max(2, round(len(files) * scale))]
     bundles = sorted(path.name for path in SHIPPED.iterdir() if path.is_dir())
     apart = {"/predict": 0.0, "open protocol": 0.0}
@@ -43,16 +42,10 @@ def measure(scale: float = 1.0) -> Iterator[Figure]:
         yield at_most(f"largest difference of a probability, {protocol}", difference, TOLERANCE)
 
 
-def is_plain(path: Path) -> bool:
-    """Return whether a picture needs neither resizing nor turning."""
-    with Image.open(path) as image:
-        return image.size == SIZE and image.mode == "RGB" and not image.getexif()
-
-
 def trained_pipeline(bundle: Path, files: Sequence[Path]) -> NDArray[np.float32]:
     """Return probabilities [n, K]: decoded and normalised as the training does it, then the forward graph."""
     recipe = json.loads((bundle / "bundle.json").read_text())["input"]
-    pixels = np.stack([np.asarray(Image.open(io.BytesIO(file.read_bytes())).convert("RGB")) for file in files])
+    pixels = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
     batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     batch = (batch - torch.tensor(recipe["mean"]).view(3, 1, 1)) / torch.tensor(recipe["std"]).view(3, 1, 1)
     session = onnxruntime.InferenceSession(str(bundle / "forward.onnx"), providers=["CPUExecutionProvider"])

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import psutil
 
 from bench.harness.client import post
+from bench.harness.figures import Figure, exactly
 from bench.harness.load import closed_loop
 from bench.harness.paths import CAT, ROOT, SHIPPED
 from bench.harness.readings import Metrics, get
 from bench.harness.server import service, service_command
-from bench.promises.figures import Figure, exactly
 
 CUDA = "CUDAExecutionProvider"
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from bench.bundles.copies import distinct
 from bench.harness.client import Reply, post
+from bench.harness.figures import Figure, exactly
 from bench.harness.load import Traffic, closed_loop
 from bench.harness.paths import CAT, SHIPPED
 from bench.harness.readings import says_ready
 from bench.harness.server import service
-from bench.promises.figures import Figure, exactly
 
 BUNDLES = 50
 CLIENTS = 4
@@ -42,7 +42,7 @@ def measure(scale: float = 1.0) -> Iterator[Figure]:
             memory = new.resident_bytes()
             first = closed_loop(new.port, requests, len(names), 0.0)  # every model at once, before anything else
             traffic.port = new.port
-            old.terminate()
+            old.process.terminate()
             status = old.process.wait(60)
             time.sleep(AFTERWARDS)
             traffic.stop()

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from bench.bundles.copies import digest_of, install, with_labels_reversed
 from bench.harness.client import BROKEN, Reply, post
+from bench.harness.figures import Figure, exactly
 from bench.harness.load import Traffic
 from bench.harness.paths import CAT, SHIPPED
 from bench.harness.readings import get, wait_until
 from bench.harness.server import Server, service
-from bench.promises.figures import Figure, exactly
 
 RELOADS = 100
 CLIENTS = 4
@@ -41,7 +41,7 @@ def played(server: Server, target: Path, variants: Sequence[Path], reloads: int)
         for number in range(1, reloads + 1):
             replace(target, variants[number % 2], server.port)
         reloaded = len(traffic.replies)
-        server.terminate()
+        server.process.terminate()
         signalled = time.monotonic()
         status = server.process.wait(DRAIN + 30)
         ended = time.monotonic() - signalled

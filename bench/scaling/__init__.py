@@ -1,7 +1,6 @@
 """One replica, two behind a balancer, and the plan for any load: docs/scaling.md.
 
-capacity      one replica at saturation
+replicas      one replica at saturation, and one of two that is killed
 comparison    the queueing model beside two real replicas
-failure       one of two replicas is killed
 queueing      the model itself, and the plan that follows from it
 """

@@ -12,22 +12,22 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import psutil
 
 from bench.bundles import heavy
 from bench.harness.client import Reply, post
-from bench.harness.load import closed_loop, open_loop
+from bench.harness.load import closed_loop, open_loop, throughput
 from bench.harness.proxy import balancer
 from bench.harness.server import Server, services
-from bench.scaling.capacity import require_success
 from bench.scaling.queueing import RunTime, expected, simulate
+from bench.scaling.replicas import ONE_SLOT, require_success
 
 LARGEST = 8
 LOADS = (0.2, 0.4, 0.6)
 STRETCHES = 10
-ONE_SLOT = ("--run-threads", "1", "--decode-threads", "1")
 FIXED_BATCH = (*ONE_SLOT, "--max-batch", str(LARGEST), "--warm-up", "false")
 """One slot whose largest batch is known beforehand, not what the warm-up happens to measure."""
 PAUSE = 0.03
@@ -54,18 +54,12 @@ class Row:
     """Share that anything else had; where it is large, the row says little."""
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two replicas of one slot. The model is told T(b) and the rate, nothing else."""
+def compare(image: bytes, seconds: float) -> tuple[RunTime, float, list[Row]]:
+    """Send Poisson arrivals to two replicas of one slot behind nginx, each request to either at random.
 
-    run: RunTime
-    around: float
-    """Mean seconds that client, nginx and network add to an image that finds nobody before it."""
-    rows: tuple[Row, ...]
-
-
-def compare(image: bytes, seconds: float) -> Comparison:
-    """Send Poisson arrivals to two replicas behind nginx, each request to either at random."""
+    Returns T(b) and the rows, for which the model is told T(b) and the rate and nothing else, and between them the
+    mean seconds that client, nginx and network add to an image that finds nobody before it.
+    """
     with tempfile.TemporaryDirectory() as folder:
         request = post(f"/predict?model={heavy.write(Path(folder)).name}", image)
         with services(2, Path(folder), *FIXED_BATCH) as pair, balancer([each.port for each in pair]) as proxy:
@@ -73,18 +67,16 @@ def compare(image: bytes, seconds: float) -> Comparison:
                 closed_loop(replica.port, [request], 4, min(2.0, seconds))
             run = run_time(pair[0], request, seconds)
             alone = require_success(closed_loop(proxy.port, [request], 1, seconds / 2, pause=PAUSE))
-            around = float(np.mean([reply.seconds - served(reply) for reply in alone]))
-            rows = [row(load, run, pair, proxy, request, 3 * seconds) for load in LOADS]
-    return Comparison(run, around, tuple(rows))
+            around = fmean(reply.seconds - served(reply) for reply in alone)
+            return run, around, [row(load, run, pair, proxy, request, 3 * seconds) for load in LOADS]
 
 
 def run_time(replica: Server, request: bytes, seconds: float) -> RunTime:
     """Return T(b): T(1) by one client that pauses between requests, the time per image by saturated runs."""
     alone = require_success(closed_loop(replica.port, [request], 1, seconds / 2, pause=PAUSE))
-    single = float(np.mean([served(reply) for reply in alone]))
-    before = time.monotonic()
+    single = fmean(served(reply) for reply in alone)
     saturated = require_success(closed_loop(replica.port, [request], 4 * LARGEST, seconds / 2))
-    per_image = min(single, (time.monotonic() - before) / len(saturated))
+    per_image = min(single, 1 / throughput(saturated))
     return RunTime(setup=single - per_image, per_image=per_image, largest=LARGEST)
 
 
@@ -107,7 +99,7 @@ def row(load: float, run: RunTime, pair: Sequence[Server], proxy: Server, reques
         error=float(means.std(ddof=1) / np.sqrt(len(means))),
         model=expected(rate / len(pair), run).latency,
         simulated=float(simulate(rate, run, replicas=len(pair)).mean()),
-        whole=float(np.mean([reply.seconds for reply in replies])),
+        whole=fmean(reply.seconds for reply in replies),
         busy=used / available,
         others=max(0.0, machine_used - used) / available,
     )

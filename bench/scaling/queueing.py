@@ -50,26 +50,25 @@ class Expectation:
     utilization: float
 
 
-def expected(rate: float, run: RunTime, states: int | None = None) -> Expectation:
+def expected(rate: float, run: RunTime) -> Expectation:
     """Return the exact means for one slot that `rate` images per second reach (Poisson), by the chain of run ends.
 
     A cycle begins when a run ends with n images waiting. n = 0: the slot idles 1/rate, then runs the one
     image that came. Otherwise it runs b = min(n, largest). Poisson(rate · T(b)) arrive meanwhile. Little's
-    law turns the images present, integrated over a cycle, into the latency. The chain is cut at
-    `states`, chosen so that what is cut off is below 1e-9 of the probability.
+    law turns the images present, integrated over a cycle, into the latency. The chain is cut where what
+    is cut off is below 1e-9 of the probability.
 
     Raises:
         Overloaded: `rate` is the capacity or above.
     """
     if rate >= run.capacity:
         raise Overloaded(f"{rate:.1f} images/s arrive, {run.capacity:.1f} can be served")
-    count = states or 4 * run.largest + 64
-    while True:
-        transition, duration, present, batch = _cycles(rate, run, count)
+    states, cut_off = 4 * run.largest + 64, 1.0
+    while cut_off >= 1e-9:
+        transition, duration, present, batch = _cycles(rate, run, states)
         stationary = _stationary(transition)
-        if stationary[-max(1, count // 8) :].sum() < 1e-9 or states is not None:
-            break
-        count *= 2
+        cut_off = stationary[-max(1, states // 8) :].sum()
+        states *= 2
     cycle = float(stationary @ duration)
     idle = float(stationary[0]) / rate
     return Expectation(
@@ -98,22 +97,15 @@ def _cycles(rate: float, run: RunTime, states: int) -> tuple[Floats, Floats, Flo
 def _poisson(mean: float, terms: int) -> Floats:
     """Return the probabilities of 0 … terms − 1 arrivals."""
     order = np.arange(terms)
-    logarithms = order * np.log(mean) - mean - np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, terms)))])
-    result: Floats = np.exp(logarithms)
-    return result
+    logarithms: Floats = order * np.log(mean) - mean - np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, terms)))])
+    return np.exp(logarithms)
 
 
 def _stationary(transition: Floats) -> Floats:
     """Return π with π P = π and Σ π = 1; the redundant last equation is replaced by the sum."""
     equations = transition.T - np.eye(len(transition))
     equations[-1] = 1
-    right = np.zeros(len(transition))
-    right[-1] = 1
-    result: Floats = np.linalg.solve(equations, right).astype(np.float64)
-    return result
-
-
-Dispatch = Literal["random", "round robin"]
+    return np.linalg.solve(equations, np.eye(len(transition))[-1]).astype(np.float64)
 
 
 def simulate(
@@ -122,7 +114,7 @@ def simulate(
     *,
     slots: int = 1,
     replicas: int = 1,
-    dispatch: Dispatch = "random",
+    dispatch: Literal["random", "round robin"] = "random",
     images: int = 100_000,
     seed: int = 0,
 ) -> Floats:
@@ -176,10 +168,7 @@ def highest_load(run: RunTime, slots: int, deadline: float, quantile: float = 0.
     while high - low > 0.01:
         middle = (low + high) / 2
         latency = simulate(middle * capacity, run, slots=slots, images=images)
-        if np.quantile(latency, quantile) <= deadline:
-            low = middle
-        else:
-            high = middle
+        low, high = (middle, high) if np.quantile(latency, quantile) <= deadline else (low, middle)
     return low
 
 

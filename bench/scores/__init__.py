@@ -1,6 +1,6 @@
 """The worth of each score: docs/scores.md.
 
-images    labelled photographs, and pictures that are none of the classes
+images    pictures that are none of the classes
 foreign   foreign images told from known ones
 labels    flipped labels found again
 """

@@ -9,14 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.harness.page import add_options, publish
 from bench.harness.paths import DOCS, SHIPPED
 from bench.scores import foreign, labels
-from bench.scores.images import load
 from service.bundles.disk import BundleRefused
+from service.contract.arrays import Pixels
 from service.contract.runtime import Runtime
-from service.offline.model import OfflineModel
+from service.images.preprocess import decode
+from service.offline.model import OfflineModel, class_indices, labelled_files
 
 COMMAND = "make bench-scores"
 
@@ -46,18 +48,21 @@ def main(arguments: Sequence[str]) -> int:
 def measure(bundle: Path, data: Path, images: int, train_images: int) -> str:
     """Return both tables for one bundle."""
     model = OfflineModel(bundle, Runtime("auto"))
-    names = model.bundle.labels
-    known, classes = load(data / "test", names, images, model)
-    train, _ = load(data / "train", names, train_images, model)
+    known, classes = load(data / "test", images, model)
+    train, _ = load(data / "train", train_images, model)
     train_features = asyncio.run(model.run("forward", train))["features"]
     accuracy = np.mean(asyncio.run(model.run("forward", known))["logits"].argmax(axis=1) == classes)
-    return "\n\n".join(
-        [
-            f"## {model.bundle.name} ({accuracy:.1%} of these test images right)",
-            foreign.section(model, known, train_features),
-            labels.section(model, bundle, known, classes),
-        ]
-    )
+    title = f"## {model.bundle.name} ({accuracy:.1%} of these test images right)"
+    return "\n\n".join([title, foreign.section(model, known, train_features), labels.section(model, known, classes)])
+
+
+def load(folder: Path, count: int, model: OfflineModel) -> tuple[Pixels, NDArray[np.int64]]:
+    """Read `count` labelled pictures spread over `folder`: uint8 [n, h, w, 3] and classes int64 [n]."""
+    labels = model.bundle.labels
+    files = [file for file in labelled_files(folder, labels) if file.label is not None]
+    chosen = [files[row] for row in np.linspace(0, len(files) - 1, min(count, len(files))).astype(int)]
+    pixels = np.stack([decode((folder / file.path).read_bytes(), model.bundle.input) for file in chosen])
+    return pixels, class_indices(chosen, labels)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.harness.page import table
-from bench.scores.images import Pixels, foreign_images
+from bench.scores.images import foreign_images
 from service.bundles.reference import read_reference
+from service.contract.arrays import Pixels
 from service.contract.loss import probabilities
 from service.diagnostics import scores
 from service.offline.model import OfflineModel
@@ -26,24 +26,17 @@ def section(model: OfflineModel, known: Pixels, train_features: Floats) -> str:
     familiar = familiarity(model, known, train_features)
     kinds = foreign_images(known[:: max(1, len(known) // FOREIGN)][:FOREIGN])
     strange = {kind: familiarity(model, pixels, train_features) for kind, pixels in kinds.items()}
-    areas = {name: {kind: auroc(own, strange[kind][name]) for kind in kinds} for name, own in familiar.items()}
+    areas = {
+        kind: {name: auroc(own, scored[name]) for name, own in familiar.items()} for kind, scored in strange.items()
+    }
     rows = []
     for name, own in familiar.items():
-        cells = [f"{100 * areas[name][kind]:.1f} / {100 * fpr95(own, strange[kind][name]):.1f}" for kind in kinds]
-        rows.append(" | ".join([name, *cells, f"{100 * float(np.mean(list(areas[name].values()))):.1f}"]))
-    best = [f"{kind}: {best_at(kind, areas)}" for kind in kinds]
-    return "\n\n".join(
-        [
-            "Foreign images: AUROC / FPR95, in per cent.",
-            table(" | ".join(["score", *kinds, "mean AUROC"]), rows),
-            f"Best by AUROC: {'; '.join(best)}.",
-        ]
-    )
-
-
-def best_at(kind: str, areas: Mapping[str, Mapping[str, float]]) -> str:
-    """Return the score that tells one kind of foreign images best."""
-    return max(areas, key=lambda name: areas[name][kind])
+        cells = [f"{100 * areas[kind][name]:.1f} / {100 * fpr95(own, strange[kind][name]):.1f}" for kind in kinds]
+        mean = np.mean([areas[kind][name] for kind in kinds])
+        rows.append(" | ".join([name, *cells, f"{100 * mean:.1f}"]))
+    best = "; ".join(f"{kind}: {max(each, key=each.__getitem__)}" for kind, each in areas.items())
+    header = " | ".join(["score", *kinds, "mean AUROC"])
+    return f"Foreign images: AUROC / FPR95, in per cent.\n\n{table(header, rows)}\n\nBest by AUROC: {best}."
 
 
 def familiarity(model: OfflineModel, pixels: Pixels, train_features: Floats) -> dict[str, Floats]:
@@ -66,9 +59,8 @@ def neighbour_distance(features: Floats, train_features: Floats) -> Floats:
     unit, train = (
         rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in (features, train_features)
     )
-    similarity = unit @ train.T
-    result: Floats = -np.partition(similarity, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS]
-    return result
+    similarity: Floats = unit @ train.T
+    return -np.partition(similarity, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS]
 
 
 def auroc(known: Floats, foreign: Floats) -> float:

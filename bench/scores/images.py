@@ -1,28 +1,13 @@
-"""Labelled photographs, and pictures that are none of the classes."""
+"""Pictures that are none of the classes."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from service.images.preprocess import decode
-from service.offline.model import OfflineModel, labelled_files
-
-Pixels = NDArray[np.uint8]
-Classes = NDArray[np.int64]
+from service.contract.arrays import Pixels
 
 SIZE = 32
-
-
-def load(folder: Path, labels: tuple[str, ...], count: int, model: OfflineModel) -> tuple[Pixels, Classes]:
-    """Read `count` labelled pictures spread over `folder`: uint8 [n, h, w, 3] and classes int64 [n]."""
-    files = [file for file in labelled_files(folder, labels) if file.label is not None]
-    chosen = [files[row] for row in np.linspace(0, len(files) - 1, min(count, len(files))).astype(int)]
-    pixels = np.stack([decode((folder / file.path).read_bytes(), model.bundle.input) for file in chosen])
-    return pixels, np.array([labels.index(str(file.label)) for file in chosen])
 
 
 def foreign_images(known: Pixels, seed: int = 0) -> dict[str, Pixels]:
@@ -47,8 +32,7 @@ def grating(random: np.random.Generator) -> Pixels:
         wave += np.sin(2 * np.pi * frequency * (np.cos(angle) * x + np.sin(angle) * y) + phase)
     first, second = random.uniform(0, 255, 3), random.uniform(0, 255, 3)
     share = (wave[..., None] + 2) / 4
-    result: Pixels = (first * share + second * (1 - share)).astype(np.uint8)
-    return result
+    return (first * share + second * (1 - share)).astype(np.uint8)
 
 
 def digit(random: np.random.Generator) -> Pixels:

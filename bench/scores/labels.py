@@ -14,28 +14,28 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.harness.page import table
-from bench.scores.images import Classes, Pixels
+from service.contract.arrays import Pixels
 from service.contract.loss import probabilities
 from service.diagnostics import scores
 from service.offline import diagnose
 from service.offline.model import OfflineModel
 
 Floats = NDArray[np.floating]
+Classes = NDArray[np.int64]
 
 FLIP_SHARE = 0.05
 FLIP_SEEDS = 3
 
 
-def section(model: OfflineModel, bundle: Path, pixels: Pixels, classes: Classes) -> str:
+def section(model: OfflineModel, pixels: Pixels, classes: Classes) -> str:
     """Return the recall of each score over several draws, and what the first page of the report shows."""
-    names = model.bundle.labels
     found: dict[str, list[float]] = {}
     for seed in range(FLIP_SEEDS):
-        wrong, chosen = flipped(classes, len(names), seed)
+        wrong, chosen = flipped(classes, len(model.bundle.labels), seed)
         for name, suspect in suspicion(model, pixels, wrong).items():
             found.setdefault(name, []).append(recall(suspect, chosen))
     count = round(FLIP_SHARE * len(pixels))
-    page, shown = on_the_first_page(bundle, pixels, classes, names)
+    page, shown = on_the_first_page(model, pixels, classes)
     rows = [f"{name} | {np.mean(each):.1%} | {min(each):.1%} | {max(each):.1%}" for name, each in found.items()]
     return "\n\n".join(
         [
@@ -81,22 +81,19 @@ def recall(suspect: Floats, chosen: Classes) -> float:
     return float(np.isin(chosen, top).mean())
 
 
-def on_the_first_page(
-    bundle: Path, pixels: Pixels, labels: Classes, names: tuple[str, ...], seed: int = 0
-) -> tuple[int, int]:
+def on_the_first_page(model: OfflineModel, pixels: Pixels, labels: Classes) -> tuple[int, int]:
     """Return how many flipped images are among the suspected label errors of the HTML report, and how many it has."""
-    wrong, chosen = flipped(labels, len(names), seed)
+    names = model.bundle.labels
+    wrong, chosen = flipped(labels, len(names), seed=0)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
+        data, report = Path(temporary) / "data", Path(temporary) / "report.html"
         for index, (image, label) in enumerate(zip(pixels, wrong, strict=True)):
-            (folder / "data" / names[label]).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(folder / "data" / names[label] / f"{index:05}.png")
-        arguments = ["--bundle", bundle, "--data", folder / "data", "--out", folder / "report.html"]
+            (data / names[label]).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(data / names[label] / f"{index:05}.png")
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            status = diagnose.main([str(argument) for argument in arguments])
-        if status:
-            raise RuntimeError("diagnose failed")
-        report = (folder / "report.html").read_text()
-    section = report.split("<h2>Suspected label errors</h2>")[1].split("<h2>")[0]
+            arguments = ("--bundle", model.stored.directory, "--data", data, "--out", report)
+            if diagnose.main(list(map(str, arguments))):
+                raise RuntimeError("diagnose failed")
+        section = report.read_text().split("<h2>Suspected label errors</h2>")[1].split("<h2>")[0]
     shown = {int(number) for number in re.findall(r"/(\d{5})\.png", section)}
     return len(shown & set(chosen.tolist())), len(shown)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bench.serving.classifier import Classifier
+from bench.serving.results import Bound
 from service.contract.bundle_schema import Bundle
 from service.images.preprocess import decode, normalise
 
@@ -34,8 +33,13 @@ def service_loop() -> Loop:
     return lambda images: classifier.predict(normalise(np.stack([decode(image, spec) for image in images]), spec))
 
 
-def measure(make: Callable[[], Loop], images: list[bytes], batch: int, threads: int, seconds: float) -> dict[str, Any]:
-    """Run `threads` loops side by side: images per second and per CPU-second, and the median time of a batch."""
+DECODERS = {"pillow": pillow_loop, "service": service_loop}
+
+
+def measure(
+    make: Callable[[], Loop], images: list[bytes], batch: int, threads: int, seconds: float
+) -> tuple[float, float, float]:
+    """Run `threads` loops side by side: images per second, per CPU-second, and the median ms of a batch."""
     loops = [make() for _ in range(threads)]
     for loop in loops:
         loop(images[:batch])
@@ -61,30 +65,13 @@ def measure(make: Callable[[], Loop], images: list[bytes], batch: int, threads: 
         worker.join()
     elapsed, used = time.perf_counter() - began, time.process_time() - cpu
     total = sum(counts)
-    return {
-        "batch": batch,
-        "rate": total / elapsed,
-        "per_cpu_second": total / used,
-        "p50_ms": 1e3 * float(np.median(seconds_each)),
-    }
+    return total / elapsed, total / used, 1e3 * float(np.median(seconds_each))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--decoder", choices=("pillow", "service"), required=True)
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--batches", type=int, nargs="+", required=True)
-    parser.add_argument("--seconds", type=float, required=True, help="of each batch size")
-    options = parser.parse_args()
-    images = [Path(file).read_bytes() for file, _ in json.loads(options.images.read_text())]
-    make = pillow_loop if options.decoder == "pillow" else service_loop
-    alone = measure(make, images, 1, 1, options.seconds)
-    rows = [measure(make, images, batch, options.threads, options.seconds) for batch in options.batches]
-    best = max(rows, key=lambda row: row["per_cpu_second"])
-    shown = {name: best[name] for name in ("batch", "rate", "per_cpu_second")}
-    json.dump({**shown, "alone_ms": alone["p50_ms"]}, sys.stdout)
-
-
-if __name__ == "__main__":
-    main()
+def at_best_batch(decoder: str, images: str, batches: list[int], seconds: float) -> dict[str, float]:
+    """Return the fields of the `Bound` with as many threads as CPUs, after `seconds` at each of `batches`."""
+    known = [Path(file).read_bytes() for file, _ in json.loads(Path(images).read_text())]
+    make, threads = DECODERS[decoder], os.cpu_count() or 1
+    *_, alone_ms = measure(make, known, 1, 1, seconds)
+    found = [Bound(batch, *measure(make, known, batch, threads, seconds)[:2], alone_ms) for batch in batches]
+    return asdict(max(found, key=lambda bound: bound.per_cpu_second))

@@ -1,18 +1,12 @@
-"""The load generator, as a process of its own, so that the server's CPU time is the server's alone.
-
-A closed loop whose every answer is checked; the result is printed as JSON.
-"""
+"""The load generator: a closed loop whose every answer is checked."""
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
 import re
-import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +14,6 @@ import numpy as np
 
 from bench.harness.client import Reply, post
 from bench.harness.load import Traffic, lasting
-
-
-@dataclass(frozen=True)
-class Result:
-    """One run of the generator."""
-
-    right: int
-    wrong: int
-    """Answers that are not the right one, and requests that were not answered."""
-    seconds: float
-    p50: float
-    """Median time to a right answer in milliseconds."""
-    p99: float
-    own_cpu: float
-    """The generator's own CPU time in µs per request."""
 
 
 class CheckedTraffic(Traffic):
@@ -55,15 +34,19 @@ class CheckedTraffic(Traffic):
 
 def load(
     port: int, requests: Sequence[bytes], check: Callable[[int, bytes], bool], connections: int, seconds: float
-) -> Result:
-    """Load a server for `seconds`; `check` judges an answer by the position of its request among `requests`."""
+) -> dict[str, float]:
+    """Load a server for `seconds`, and return the figures of one run, as `Row.results` has them.
+
+    `check` judges an answer by the position of its request among `requests`.
+    """
     traffic = CheckedTraffic(port, requests, connections, check)
     began, own = time.perf_counter(), time.process_time()
     traffic.play(lasting(seconds))
     elapsed, own = time.perf_counter() - began, time.process_time() - own
     p50, p99 = np.percentile(np.array(traffic.right or [np.nan]) * 1e3, [50, 99])
-    asked = max(1, len(traffic.right) + traffic.wrong)
-    return Result(len(traffic.right), traffic.wrong, elapsed, float(p50), float(p99), 1e6 * own / asked)
+    right, wrong = len(traffic.right), traffic.wrong
+    figures = {"right": right, "wrong": wrong, "rate": right / elapsed, "p50": float(p50), "p99": float(p99)}
+    return {**figures, "own_cpu": 1e6 * own / max(1, right + wrong)}
 
 
 def first_label_is(labels: Sequence[str]) -> Callable[[int, bytes], bool]:
@@ -78,43 +61,30 @@ def first_label_is(labels: Sequence[str]) -> Callable[[int, bytes], bool]:
     return check
 
 
-def as_text(image: bytes) -> str:
-    return base64.b64encode(image).decode()
+def as_json(document: Callable[[str], Any]) -> tuple[str, Callable[[bytes], bytes]]:
+    return "application/json", lambda image: json.dumps(document(base64.b64encode(image).decode())).encode()
 
 
-def as_tensor(image: bytes) -> dict[str, Any]:
-    """Return an infer request of the open protocol."""
+def infer_request(image: str) -> dict[str, Any]:
+    """Return a request of the open protocol."""
     described = {"name": "image", "shape": [1], "datatype": "BYTES", "parameters": {"content_type": "base64"}}
-    return {"inputs": [{**described, "data": [as_text(image)]}]}
+    return {"inputs": [{**described, "data": [image]}]}
 
 
-JSON = "application/json"
 BODIES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "raw": ("application/octet-stream", lambda image: image),
-    "json": (JSON, lambda image: json.dumps({"image": as_text(image)}).encode()),
-    "json list": (JSON, lambda image: json.dumps({"image": [as_text(image)]}).encode()),
-    "v2": (JSON, lambda image: json.dumps(as_tensor(image)).encode()),
+    "json": as_json(lambda image: {"image": image}),
+    "json list": as_json(lambda image: {"image": [image]}),
+    "v2": as_json(infer_request),
 }
 """Content type and body of an image, for each kind of server."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--path", required=True)
-    parser.add_argument("--body", choices=BODIES, required=True)
-    parser.add_argument("--connections", type=int, required=True)
-    parser.add_argument("--seconds", type=float, required=True)
-    parser.add_argument("--images", type=Path, required=True, help="JSON: [[file, expected label], …]")
-    options = parser.parse_args()
-    images: list[tuple[str, str]] = json.loads(options.images.read_text())
-    content_type, encode = BODIES[options.body]
-    requests = [
-        post(options.path, encode(Path(file).read_bytes()), f"Content-Type: {content_type}") for file, _ in images
-    ]
-    check = first_label_is([label for _, label in images])
-    json.dump(asdict(load(options.port, requests, check, options.connections, options.seconds)), sys.stdout)
-
-
-if __name__ == "__main__":
-    main()
+def load_with_images(
+    port: int, path: str, body: str, images: str, connections: int, seconds: float
+) -> dict[str, float]:
+    """Load a server with the photographs that the file `images` lists."""
+    listed: list[tuple[str, str]] = json.loads(Path(images).read_text())
+    content_type, encode = BODIES[body]
+    requests = [post(path, encode(Path(file).read_bytes()), f"Content-Type: {content_type}") for file, _ in listed]
+    return load(port, requests, first_label_is([label for _, label in listed]), connections, seconds)

@@ -6,8 +6,6 @@ Each line is the process's proportional set size in MB after the stage.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
-from functools import partial
 
 import psutil
 
@@ -25,20 +23,6 @@ IMPORTS = (
 )
 
 
-def stages() -> Iterator[tuple[str, Callable[[], object]]]:
-    """Yield the stages in their order: a name, and what is done."""
-    yield "Python, and this script", lambda: None
-    for name, modules in IMPORTS:
-        yield name, partial(import_all, modules)
-    yield "one model (resnet20), loaded and warm", load_one_model
-
-
-def import_all(modules: tuple[str, ...]) -> None:
-    """Import `modules`."""
-    for module in modules:
-        importlib.import_module(module)
-
-
 def load_one_model() -> None:
     """Load a model as the service does at its start."""
     from service.bundles.disk import read_bundle
@@ -54,11 +38,20 @@ def load_one_model() -> None:
 def main() -> None:
     process = psutil.Process()
     before = 0.0
-    for name, act in stages():
-        act()
+
+    def show(stage: str) -> None:
+        nonlocal before
         now = process.memory_full_info().pss / 1e6
-        print(f"{now:7.1f}  {now - before:+6.1f}  {name}")
+        print(f"{now:7.1f}  {now - before:+6.1f}  {stage}")
         before = now
+
+    show("Python, and this script")
+    for name, modules in IMPORTS:
+        for module in modules:
+            importlib.import_module(module)
+        show(name)
+    load_one_model()
+    show("one model (resnet20), loaded and warm")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.harness.figures import Figure
 from bench.harness.machine import machine
 from bench.harness.page import table
 from bench.serving.results import COMPARED, Measured, Row
@@ -13,7 +14,6 @@ COMMAND = "make bench-serving"
 
 
 def report(measured: Sequence[Measured]) -> str:
-    """Return the section."""
     parts = [f"Measured on {machine()}."]
     for one in measured:
         judged = targets(one)
@@ -21,7 +21,7 @@ def report(measured: Sequence[Measured]) -> str:
             f"### {one.subject.title}",
             f"{one.subject.seconds:g} s for each number of connections.",
             servers(one),
-            *([table("target | measured | aim | verdict", [target.row() for target in judged])] if judged else []),
+            *([table("target | measured | aim | verdict", map(target_row, judged))] if judged else []),
             *(profile(one) if one.profile else []),
             f"Load average at the end: {one.load_average:.1f}.",
         ]
@@ -52,6 +52,11 @@ def server(row: Row, connections: Sequence[int]) -> str:
         f"{row.name} | {rates} | {per_second(at['per_cpu_second'])} | {row.results[1]['p50']:.2f} | {at['p99']:.1f} "
         f"| {wrong} | {row.memory_mb:.0f} | {row.ready_seconds:.2f}"
     )
+
+
+def target_row(target: Figure) -> str:
+    verdict = "reached" if target.kept else "**not reached**"
+    return f"{target.what} | {target.value} | {target.promised} | {verdict}"
 
 
 def profile(measured: Measured) -> tuple[str, str]:

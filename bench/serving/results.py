@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from bench.serving.subjects import Subject
 
@@ -13,17 +12,23 @@ COMPARED = 32
 
 @dataclass
 class Row:
-    """One server: results by number of connections, or the reason why there are none."""
+    """One server: results by number of connections, or the reason why there are none.
+
+    Each result has `right` answers and `wrong` ones (or none at all), `rate` of right answers per second and
+    `per_cpu_second` of the server, `p50` and `p99` of their times in milliseconds, and `own_cpu` of the load
+    generator in µs per request. Ours also has its ratios `of_pillow` and `of_decoder` to the bounds per
+    CPU-second, and `over_ms`, its p50 over the bound's.
+    """
 
     name: str
-    results: dict[int, dict[str, Any]] = field(default_factory=dict)
+    results: dict[int, dict[str, float]] = field(default_factory=dict)
     ready_seconds: float = 0.0
     memory_mb: float = 0.0
     reason: str = ""
 
     def most(self, figure: str) -> float:
         """Return the largest of a figure over all numbers of connections."""
-        return max(float(result[figure]) for result in self.results.values())
+        return max(result[figure] for result in self.results.values())
 
 
 @dataclass(frozen=True)

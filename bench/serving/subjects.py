@@ -46,7 +46,7 @@ def small(scratch: Path, seconds: float) -> Subject:
         name="resnet20",
         title="resnet20, 32×32 JPEG photographs of 1 kB",
         bundle=SHIPPED / "resnet20",
-        photographs=_photographs((32, 32)),
+        photographs=plain_photographs(".jpg"),
         connections=(1, 8, 32, 128),
         seconds=seconds,
         batches=(1, 2, 4, 8, 16, 32),
@@ -66,7 +66,7 @@ def large(scratch: Path, seconds: float) -> Subject:
         name="resnet50",
         title="ResNet-50 with random weights, 224×224 from 500×375 JPEG photographs of 30 kB",
         bundle=bundle,
-        photographs=_enlarged(_photographs((32, 32)), scratch / "photographs", (500, 375)),
+        photographs=_enlarged(plain_photographs(".jpg"), scratch / "photographs", (500, 375)),
         connections=(1, 8, 32),
         seconds=1.5 * seconds,
         batches=(1, 2, 4, 8),
@@ -97,12 +97,14 @@ def write_expected(subject: Subject, listing: Path) -> None:
     listing.write_text(json.dumps(entries))
 
 
-def _photographs(size: tuple[int, int]) -> tuple[Path, ...]:
+def plain_photographs(*suffixes: str) -> tuple[Path, ...]:
+    """Return the test photographs that a net for 32×32 pixels takes as they are."""
     found = []
-    for file in sorted(PHOTOGRAPHS.glob("*.jpg")):
-        with Image.open(file) as image:
-            if image.size == size and not image.getexif():
-                found.append(file)
+    for file in sorted(PHOTOGRAPHS.iterdir()):
+        if file.suffix in suffixes:
+            with Image.open(file) as image:
+                if image.size == (32, 32) and image.mode == "RGB" and not image.getexif():
+                    found.append(file)
     return tuple(found)
 
 

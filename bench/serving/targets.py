@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from bench.harness.figures import Figure, at_least, at_most
 from bench.serving.results import COMPARED, Measured, Row
 
 OURS = "Contraflow"
 PER_SECOND = "per server-CPU-second, × the bound"
 
 
-@dataclass(frozen=True)
-class Target:
-    """A figure beside what it should be."""
-
-    what: str
-    value: float
-    aim: float
-    unit: str = ""
-    at_least: bool = False
-
-    @property
-    def reached(self) -> bool:
-        return self.value >= self.aim if self.at_least else self.value <= self.aim
-
-    def row(self) -> str:
-        """Return the target as a row of a table."""
-        sign = "≥" if self.at_least else "≤"
-        verdict = "reached" if self.reached else "**not reached**"
-        return f"{self.what} | {self.value:.2f}{self.unit} | {sign} {self.aim:.2f}{self.unit} | {verdict}"
-
-
-def targets(measured: Measured) -> list[Target]:
+def targets(measured: Measured) -> list[Figure]:
     """Judge each target; there is none to judge without our own row."""
     rows = {row.name: row for row in measured.rows if row.results}
     ours = rows.pop(OURS, None)
@@ -43,27 +21,27 @@ def targets(measured: Measured) -> list[Target]:
     return found + (beside_peers(measured, ours, list(rows.values())) if rows else [])
 
 
-def beside_bounds(measured: Measured, ours: Row) -> list[Target]:
+def beside_bounds(measured: Measured, ours: Row) -> list[Figure]:
     http = max(result["per_cpu_second"] for result in measured.http_alone.results.values())
     left = f"with the decoder in use; HTTP alone leaves {1 / (1 + measured.decoder.per_cpu_second / http):.2f}"
     aim = measured.subject.decoder_target
     return [
-        Target(f"{PER_SECOND} with Pillow", ours.most("of_pillow"), 0.95, at_least=True),
-        Target(f"{PER_SECOND} {left}", ours.most("of_decoder"), aim, at_least=True),
+        at_least(f"{PER_SECOND} with Pillow", ours.most("of_pillow"), 0.95),
+        at_least(f"{PER_SECOND} {left}", ours.most("of_decoder"), aim),
     ]
 
 
-def alone(measured: Measured, ours: Row) -> list[Target]:
+def alone(measured: Measured, ours: Row) -> list[Figure]:
     http = f"HTTP alone takes {measured.http_alone.results[1]['p50']:.2f} ms"
     over = ours.results[1]["over_ms"]
     return [
-        Target(f"one connection, p50 over the bound at batch 1; {http}", over, 0.3, " ms"),
-        Target("start to ready", ours.ready_seconds, 2.0, " s"),
-        Target("memory with all shipped bundles", ours.memory_mb, 150.0, " MB"),
+        at_most(f"one connection, p50 over the bound at batch 1; {http}", over, 0.3, "ms"),
+        at_most("start to ready", ours.ready_seconds, 2.0, "s"),
+        at_most("memory with all shipped bundles", ours.memory_mb, 150.0, "MB"),
     ]
 
 
-def beside_peers(measured: Measured, ours: Row, peers: list[Row]) -> list[Target]:
+def beside_peers(measured: Measured, ours: Row, peers: list[Row]) -> list[Figure]:
     fastest = max(peers, key=lambda row: row.results[COMPARED]["rate"])
     steadiest = min(peers, key=lambda row: row.results[COMPARED]["p99"])
     smallest = min(peers, key=lambda row: row.memory_mb)
@@ -74,15 +52,15 @@ def beside_peers(measured: Measured, ours: Row, peers: list[Row]) -> list[Target
     one_bundle = f"memory with this bundle alone, below every peer's ({smallest.name})"
     slowest = steadiest.results[COMPARED]["p99"]
     return [
-        Target(f"requests/s, × the best peer's ({fastest.name}); {possible}", at["rate"] / best, aim, at_least=True),
-        Target(f"p99 below every peer's ({steadiest.name})", at["p99"], slowest, " ms"),
-        Target(one_bundle, measured.memory_alone, smallest.memory_mb, " MB"),
+        at_least(f"requests/s, × the best peer's ({fastest.name}); {possible}", at["rate"] / best, aim),
+        at_most(f"p99 below every peer's ({steadiest.name})", at["p99"], slowest, "ms"),
+        at_most(one_bundle, measured.memory_alone, smallest.memory_mb, "MB"),
     ]
 
 
 def ceiling(measured: Measured, ours: Row) -> float:
     """Return requests per second if the cores did nothing but the bound's work, HTTP, and the generator's part."""
     cores = measured.decoder.rate / measured.decoder.per_cpu_second
-    http = 1 / float(measured.http_alone.results[COMPARED]["per_cpu_second"])
-    generator = 1e-6 * float(ours.results[COMPARED]["own_cpu"])
+    http = 1 / measured.http_alone.results[COMPARED]["per_cpu_second"]
+    generator = 1e-6 * ours.results[COMPARED]["own_cpu"]
     return cores / (1 / measured.decoder.per_cpu_second + http + generator)

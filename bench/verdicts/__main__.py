@@ -6,12 +6,11 @@ import argparse
 import itertools
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
 from bench.harness.page import add_options, publish
-from bench.harness.paths import DOCS, PHOTOGRAPHS, SHIPPED
+from bench.harness.paths import DOCS, PHOTOGRAPHS
 from bench.verdicts.corpus import cases, photographs
 from bench.verdicts.judging import judge_case, judge_shipped
 from bench.verdicts.report import each_kind, error_rates
@@ -27,13 +26,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--deepest", type=int, default=110)
     parser.add_argument("--kinds", type=int, help="judge the first so many kinds only")
-    parser.add_argument("--images", type=Path, default=PHOTOGRAPHS)
-    parser.add_argument("--bundles", type=Path, default=SHIPPED)
     add_options(parser, DOCS / "verdicts.md")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    images = photographs(options.images)[:IMAGES]
-    judged = list(judge_shipped(options.bundles, images))
+    images = photographs(PHOTOGRAPHS)[:IMAGES]
+    judged = list(judge_shipped(images))
     for seed in range(options.seeds):
         for case in itertools.islice(cases(options.deepest), options.kinds):
             one = judge_case(case, seed, images)
@@ -50,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         each_kind(judged),
         "### Shattering",
         f"Input gradients at {POINTS} points between two photographs.",
-        shattering_table(options.bundles, images, options.deepest),
+        shattering_table(images, options.deepest),
     ]
     publish(options, COMMAND, "\n\n".join(parts))
     return 0

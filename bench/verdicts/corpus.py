@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,34 +45,31 @@ def chain(depth: int, activation: Callable[[], nn.Module], scale: float = 1.0, g
     """Return `depth` linear layers with an activation between them; He or Glorot initialization times `scale`."""
     initialize = nn.init.kaiming_normal_ if gain == "he" else nn.init.xavier_normal_
     layers: list[nn.Module] = [nn.Flatten()]
-    inputs = 3 * SIZE * SIZE
-    for index in range(depth):
-        last = index == depth - 1
-        linear = nn.Linear(inputs, CLASSES if last else WIDTH)
+    for inputs, outputs in sizes(depth):
+        linear = nn.Linear(inputs, outputs)
         initialize(linear.weight)
         nn.init.zeros_(linear.bias)
         linear.weight.data.mul_(scale)
-        layers += [linear] if last else [linear, activation()]
-        inputs = WIDTH
-    return nn.Sequential(*layers)
+        layers += [linear, activation()]
+    return nn.Sequential(*layers[:-1])
 
 
 def looks_linear(depth: int) -> nn.Sequential:
     """Return CReLU with mirrored weights [W, −W], linear at initialization (Balduzzi et al. 2017, section 5)."""
     layers: list[nn.Module] = [nn.Flatten()]
-    inputs = 3 * SIZE * SIZE
-    for index in range(depth):
-        last = index == depth - 1
-        first = index == 0
-        outputs = CLASSES if last else WIDTH
-        linear = nn.Linear(inputs if first else 2 * inputs, outputs)
+    for index, (inputs, outputs) in enumerate(sizes(depth)):
+        linear = nn.Linear(2 * inputs if index else inputs, outputs)
         half = torch.empty(outputs, inputs)
         nn.init.orthogonal_(half)
-        linear.weight.data = half if first else torch.cat([half, -half], dim=1)
+        linear.weight.data = torch.cat([half, -half], dim=1) if index else half
         nn.init.zeros_(linear.bias)
-        layers += [linear] if last else [linear, CReLU()]
-        inputs = WIDTH
-    return nn.Sequential(*layers)
+        layers += [linear, CReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def sizes(depth: int) -> Iterator[tuple[int, int]]:
+    """Return inputs and outputs of each layer of a chain."""
+    return itertools.pairwise([3 * SIZE * SIZE, *[WIDTH] * (depth - 1), CLASSES])
 
 
 def convolutional(family: str, depth: int, normalization: str, activation: str = "relu", scale: float = 1.0) -> Network:
@@ -142,11 +140,8 @@ def _convolutional_cases(deepest: int) -> Iterator[Case]:
     for truth, family, depth, normalization, scale in untrained:
         if depth <= deepest:
             name = f"{family} {depth}, {'BatchNorm' if normalization == 'batch' else 'no normalization'}"
-            yield Case(
-                name + (f", He × {scale:g}" if scale != 1 else ""),
-                truth,
-                partial(convolutional, family, depth, normalization, scale=scale),
-            )
+            name += f", He × {scale:g}" if scale != 1 else ""
+            yield Case(name, truth, partial(convolutional, family, depth, normalization, scale=scale))
     yield Case("plain 20, sigmoid", "vanishing", partial(convolutional, "plain", 20, "none", activation="sigmoid"))
 
 

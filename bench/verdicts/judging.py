@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,12 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from bench.harness.paths import SHIPPED
 from bench.verdicts.corpus import CLASSES, MEAN, SIZE, STD, Case, calibrate
 from export.gradient import OPSET, differentiate, prepare
 from export.running.runs import in_onnxruntime
 from export.trained.forward import constants_of, forward_graph
-from export.writing.bundle import read_bundle
+from export.writing.bundle import read_bundle_and_graphs
 from service.contract.bundle_schema import Architecture, Bundle, Graph, GraphName, InputSpec
 from service.contract.norms import measure
 from service.diagnostics.gradients import Diagnosis, diagnose
@@ -62,22 +62,29 @@ def judge_case(case: Case, seed: int, images: Images) -> Judged:
     return judged(case.name, case.truth, case.also, found, debugger_findings(network, images, labels, dead))
 
 
-def judge_shipped(folder: Path, images: Images) -> Iterator[Judged]:
+def judge_shipped(images: Images) -> Iterator[Judged]:
     """Judge the trained bundles, whose names say if they were made to be sick.
 
     Debugger's rules have no torch run to look at here; the service's own account of them is taken.
     """
-    for directory in sorted(path.parent for path in folder.glob("*/bundle.json")):
-        bundle, graphs = read_bundle(directory)
-        if bundle.input.height != SIZE or bundle.input.mean is None or bundle.input.std is None:
-            continue
+    for bundle, graphs in shipped_bundles():
         truth = "vanishing" if "sigmoid" in bundle.name else "exploding" if "exploding" in bundle.name else "healthy"
+        assert bundle.input.mean is not None
+        assert bundle.input.std is not None
         pixels = images * planes(STD) + planes(MEAN)
         own = ((pixels - planes(bundle.input.mean)) / planes(bundle.input.std)).astype(np.float32)
         found = diagnosis_of(bundle, graphs, own, np.full(len(images), -1))
         rules = {rule.rule for rule in found.verdict.debugger if rule.fires}
         fired = frozenset(finding for finding, rule in DEBUGGER_RULE_FOR.items() if rule in rules)
         yield judged(f"trained {bundle.name}", truth, frozenset(), found, fired)
+
+
+def shipped_bundles() -> Iterator[tuple[Bundle, Graphs]]:
+    """Yield the shipped bundles for images of `SIZE`."""
+    for file in sorted(SHIPPED.glob("*/bundle.json")):
+        bundle, graphs = read_bundle_and_graphs(file.parent)
+        if bundle.input.height == SIZE:
+            yield bundle, graphs
 
 
 def planes(values: tuple[float, ...]) -> NDArray[np.float64]:

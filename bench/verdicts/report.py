@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Literal
+
+from scipy.stats import binomtest
 
 from bench.harness.page import table
 from bench.verdicts.judging import DEBUGGER_RULE_FOR, Judged
 
 FINDINGS = ("exploding", "vanishing", "dead", "imbalanced")
-NORMAL_95 = 1.96
-"""The 97.5 % quantile of the normal distribution."""
 
 
 def error_rates(judged: Sequence[Judged]) -> str:
     """Return one row for each finding: how often it is wrong, and how often Debugger's rule is."""
     rows = []
     for finding in FINDINGS:
-        ours = [rate(*pair) for pair in errors(judged, finding, "found")]
+        ours = errors(judged, finding, "found")
         rule = DEBUGGER_RULE_FOR.get(finding)
-        theirs = [rate(*pair) for pair in errors(judged, finding, "debugger")] if rule else ["–", "–"]
+        theirs = errors(judged, finding, "debugger") if rule else ["–", "–"]
         rows.append(" | ".join([finding, *ours, rule or "none", *theirs]))
     return table("finding | false alarms | misses | Debugger's rule | its false alarms | its misses", rows)
 
@@ -37,30 +36,17 @@ def each_kind(judged: Sequence[Judged]) -> str:
     return table(header, rows)
 
 
-def errors(
-    judged: Sequence[Judged], finding: str, by: Literal["found", "debugger"]
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return ((false alarms, networks without the sickness), (misses, networks with it)), by us or by Debugger."""
-    without = [one for one in judged if one.truth != finding and finding not in one.also]
-    having = [one for one in judged if one.truth == finding]
-    alarms = sum(finding in getattr(one, by) for one in without)
-    missed = sum(finding not in getattr(one, by) for one in having)
-    return (alarms, len(without)), (missed, len(having))
+def errors(judged: Sequence[Judged], finding: str, by: Literal["found", "debugger"]) -> list[str]:
+    """Return the rates of false alarms and of misses, by us or by Debugger."""
+    without = [finding in getattr(one, by) for one in judged if one.truth != finding and finding not in one.also]
+    having = [finding in getattr(one, by) for one in judged if one.truth == finding]
+    return [rate(sum(without), len(without)), rate(len(having) - sum(having), len(having))]
 
 
 def rate(count: int, total: int) -> str:
-    low, high = wilson(count, total)
+    """Return a share with its 95 % interval (Wilson 1927)."""
+    low, high = binomtest(count, total).proportion_ci(method="wilson") if total else (0.0, 1.0)
     return f"{count} of {total} ({low:.1%} to {high:.1%})"
-
-
-def wilson(count: int, total: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson 1927)."""
-    if not total:
-        return 0.0, 1.0
-    share, square = count / total, NORMAL_95**2
-    middle = (share + square / (2 * total)) / (1 + square / total)
-    reach = NORMAL_95 * math.sqrt(share * (1 - share) / total + square / (4 * total**2)) / (1 + square / total)
-    return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
 def counted(values: Iterable[str]) -> str:

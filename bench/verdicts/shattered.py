@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,10 @@ from numpy.typing import NDArray
 
 from bench.harness.page import table
 from bench.verdicts.corpus import SIZE, calibrate, convolutional
-from bench.verdicts.judging import Images
+from bench.verdicts.judging import Images, shipped_bundles
 from export.gradient import differentiate, prepare
 from export.running.runs import in_onnxruntime
 from export.trained.forward import constants_of, forward_graph
-from export.writing.bundle import read_bundle
 from service.contract.norms import measure
 from service.diagnostics import shattering
 
@@ -25,24 +23,24 @@ ENDS = (3, 11)
 """The two photographs, by their position."""
 
 
-def shattering_of(graph: onnx.ModelProto, images: Images, points: int = shattering.POINTS) -> shattering.PathMeasures:
+def shattering_of(graph: onnx.ModelProto, images: Images) -> shattering.PathMeasures:
     """Analyse the path by a graph that gives the input gradient."""
     run = in_onnxruntime(graph)
-    path = shattering.straight_path(images[ENDS[0]], images[ENDS[1]], points)
-    feeds: dict[str, NDArray[Any]] = {"input": path, "label": np.zeros(points, np.int64)}
-    outputs = measure(lambda scale: run({**feeds, "cotangent_scale": scale}), points)
+    path = shattering.straight_path(images[ENDS[0]], images[ENDS[1]], shattering.POINTS)
+    feeds: dict[str, NDArray[Any]] = {"input": path, "label": np.zeros(len(path), np.int64)}
+    outputs = measure(lambda scale: run({**feeds, "cotangent_scale": scale}), len(path))
     return shattering.analyse(outputs["input_gradient"].astype(np.float64))
 
 
-def untrained_path(family: str, depth: int, images: Images, points: int = shattering.POINTS) -> shattering.PathMeasures:
+def untrained_path(family: str, depth: int, images: Images) -> shattering.PathMeasures:
     """Analyse the path in He et al.'s network with BatchNorm at initialization."""
     torch.manual_seed(0)
     network = calibrate(convolutional(family, depth, "batch"), torch.from_numpy(images))
     prepared = prepare(forward_graph(network, SIZE), constants=constants_of(network))
-    return shattering_of(differentiate(prepared, "input_gradient"), images, points)
+    return shattering_of(differentiate(prepared, "input_gradient"), images)
 
 
-def shattering_table(bundles: Path, images: Images, deepest: int) -> str:
+def shattering_table(images: Images, deepest: int) -> str:
     """Return spectral exponents of untrained networks with BatchNorm and of the trained bundles."""
     found = {
         f"untrained {family} {depth}": untrained_path(family, depth, images)
@@ -50,10 +48,8 @@ def shattering_table(bundles: Path, images: Images, deepest: int) -> str:
         for depth in DEPTHS
         if depth <= deepest
     }
-    for directory in sorted(path.parent for path in bundles.glob("*/bundle.json")):
-        bundle, graphs = read_bundle(directory)
-        if bundle.input.height == SIZE:
-            found[f"trained {bundle.name}"] = shattering_of(graphs["input_gradient"], images)
+    for bundle, graphs in shipped_bundles():
+        found[f"trained {bundle.name}"] = shattering_of(graphs["input_gradient"], images)
     rows = [
         f"{name} | {path.spectral_exponent:.2f} | {path.autocorrelation.mean[1]:.2f} "
         f"| {shattering.judge_path(path).state}"

@@ -17,7 +17,7 @@ from service.contract.runtime import RunCancelled, RunHandle
 from service.engine.ledger import Ledger
 from service.engine.scheduler import Scheduler
 from service.engine.tickets import Batch, Ticket
-from service.errors import RETRY_AFTER, NotReady, RunFailed
+from service.errors import NotReady, RunFailed
 from service.images.limits import MAX_PIXELS
 from service.images.preprocess import decode, normalise
 
@@ -115,7 +115,7 @@ def _failure(error: Exception) -> Exception:
 def _run(graph: ServedGraph, members: list[tuple[Ticket, Array]], handle: RunHandle) -> None:
     session = graph.session
     if session is None:
-        raise NotReady(f"The graph {graph.name} of {graph.model} was unloaded.", retry_after=RETRY_AFTER)
+        raise NotReady(f"The graph {graph.name} of {graph.model} was unloaded.")
     tensor = _tensor(graph, [images for _, images in members])
     feeds: dict[str, Array] = {"input": tensor}
     if "label" in session.inputs:

@@ -15,7 +15,7 @@ import pytest
 from bench.harness.paths import DOCS, PHOTOGRAPHS, ROOT, SHIPPED
 
 NAMING = (ROOT / "Makefile", ROOT / "README.md", *sorted(DOCS.rglob("*.md")))
-COMMAND = re.compile(r"python -m ((?:bench|export|models)[.\w]*)((?:[^`\n\\>]|\\\n)*)")
+COMMAND = re.compile(r"python -m ((?:bench|export|models|tests\.soak)[.\w]*)((?:[^`\n\\>]|\\\n)*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 WITH_VERBS = ("export", "models")
 
@@ -38,7 +38,6 @@ SMALLEST = {
     ),
     "bench.serving": Run("--seconds 0.2 --subjects resnet20 --only Contraflow --page {docs}/performance.md", slow=True),
     "bench.serving.memory": Run(""),
-    "bench.soak": Run("--quick --requests 200 --page {docs}/reliability.md", slow=True),
     "bench.unlike": Run("--models resnet20 --page {docs}/monitoring.md"),
     "bench.verdict_depth": Run("--families plain --depths 8 --seeds 1 --page {docs}/verdicts.md", slow=True),
     "bench.verdicts": Run("--seeds 1 --deepest 8 --kinds 2 --page {docs}/verdicts.md", slow=True),
@@ -57,6 +56,7 @@ SMALLEST = {
     "models train": Run(
         "--model plain20 --data {data} --out {scratch}/plain20 --cautionary --epochs 1 --batch-size 8", slow=True
     ),
+    "tests.soak": Run("--quick --requests 200 --page {docs}/reliability.md", slow=True),
 }
 
 

@@ -13,9 +13,9 @@ from bench.harness.paths import DOCS
 from bench.scaling import __main__ as scaling
 from bench.scores import __main__ as scores
 from bench.serving import report as serving
-from bench.soak import report as soak
 from bench.verdicts import __main__ as verdicts
 from tests.container import report as container
+from tests.soak import report as soak
 
 PAGES = {
     container.COMMAND: "deployment.md",

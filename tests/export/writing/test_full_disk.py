@@ -17,7 +17,7 @@ import pytest
 from export.writing.bundle import replaced_whole
 from tests.export.importing.graphs import classifier, saved
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 FULL = "cannot be written: File too large"
 

@@ -9,10 +9,10 @@ import pytest
 
 from bench.harness.client import BROKEN
 from bench.harness.paths import SHIPPED
-from bench.soak.answers import alike
-from bench.soak.log import MEMORY_COUNTS_FROM, Log
-from bench.soak.play import soak
-from bench.soak.requests import Kind
+from tests.soak.answers import alike
+from tests.soak.log import MEMORY_COUNTS_FROM, Log
+from tests.soak.play import soak
+from tests.soak.requests import Kind
 
 
 @pytest.mark.skipif(not (SHIPPED / "resnet20").exists(), reason="no trained bundles in this checkout")

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from bench.harness.machine import machine
 from bench.harness.page import table
-from bench.soak.log import GROWTH_LIMIT, Log
-from bench.soak.play import CONNECTIONS
+from tests.soak.log import GROWTH_LIMIT, Log
+from tests.soak.play import CONNECTIONS
 
-COMMAND = "python -m bench.soak"
+COMMAND = "python -m tests.soak"
 WHOLE = 1_000_000
 
 

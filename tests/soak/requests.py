@@ -13,8 +13,8 @@ from PIL import Image
 
 from bench.harness.client import BROKEN, post
 from bench.harness.paths import PHOTOGRAPHS
-from bench.soak.folder import FRAGILE, GUEST, SWAPPED
-from bench.soak.manners import Manner
+from tests.soak.folder import FRAGILE, GUEST, SWAPPED
+from tests.soak.manners import Manner
 
 FEW = ("cat", "ship", "frog")
 """Pictures that diagnostics are asked about: their answers are long, and all are stored."""

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.harness.client import Client, run
-from bench.soak.answers import StoredAnswers
-from bench.soak.folder import GUEST, SWAPPED, Folder
-from bench.soak.log import Log
-from bench.soak.manners import ask
-from bench.soak.requests import Kind, kinds
-from bench.soak.server import ServerUnderTest, serving
+from tests.soak.answers import StoredAnswers
+from tests.soak.folder import GUEST, SWAPPED, Folder
+from tests.soak.log import Log
+from tests.soak.manners import ask
+from tests.soak.requests import Kind, kinds
+from tests.soak.server import ServerUnderTest, serving
 
 CONNECTIONS = 16
 REQUESTS_PER_ROUND = 10_000

@@ -12,7 +12,7 @@ from export.statistics.evaluate import evaluate
 from models.training.data import DataError, Split
 from service.contract.bundle_schema import Bundle
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 RESNET20 = ROOT / "models/bundles/resnet20"
 LABELS = Bundle.model_validate_json((RESNET20 / "bundle.json").read_text()).labels
 

@@ -15,7 +15,7 @@ from models.training.data import DataError, Split
 from service.bundles.disk import read_bundle
 from service.contract.bundle_schema import Bundle
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 

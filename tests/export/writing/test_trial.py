@@ -17,7 +17,7 @@ from export.gradient import differentiate, prepare
 from export.graph.errors import UnsupportedGraph
 from export.importing import ImportedModel, import_classifier
 from export.importing.command import bundle_of, write_what_runs
-from export.writing.bundle import read_bundle
+from export.writing.bundle import read_bundle_and_graphs
 from export.writing.trial import Trial
 from service.contract.bundle_schema import Bundle, GraphName
 from service.contract.outputs import GRAPHS
@@ -89,7 +89,7 @@ def test_a_graph_that_does_not_run_is_left_out_and_named(imported: ImportedModel
     (note,) = set(written.notes) - set(bundle.notes)
     assert note.startswith(f"the graph {name} is left out: {words}")
     assert "\n" not in note
-    stored, present = read_bundle(tmp_path / "stranger")
+    stored, present = read_bundle_and_graphs(tmp_path / "stranger")
     assert set(stored.graphs) == set(present) == set(written.graphs)
     assert f"{name}.onnx" not in stored.sha256
 

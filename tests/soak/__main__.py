@@ -1,4 +1,4 @@
-"""`python -m bench.soak`: about half an hour on two free cores for the million; `--requests 20000` is a short form."""
+"""`python -m tests.soak`: about half an hour on two free cores for the million; `--requests 20000` is a short form."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bench.harness.page import add_options, publish
 from bench.harness.paths import DOCS, SHIPPED
-from bench.soak.play import soak
-from bench.soak.report import COMMAND, WHOLE, report
+from tests.soak.play import soak
+from tests.soak.report import COMMAND, WHOLE, report
 
 ALONE = "Nothing else was running on purpose."
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bench.soak.manners import GIVEN_UP
-from bench.soak.requests import Kind
+from tests.soak.manners import GIVEN_UP
+from tests.soak.requests import Kind
 
 MEMORY_COUNTS_FROM = 50_000
 """Memory is judged from so many requests on: before, threads and graphs still take what they need once."""
