@@ -28,7 +28,7 @@ from export.gradient.build import differentiate
 from export.gradient.prepare import Prepared, prepare
 from export.graph.errors import GradientError, InvalidModel, UnsupportedGraph, UnsupportedOperator
 from export.graph.graph import OPSET
-from export.graph.precision import to_float64
+from export.standard.precision import to_float64
 
 __all__ = [
     "OPSET",

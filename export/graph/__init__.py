@@ -5,8 +5,6 @@ emitter     adds nodes behind a graph
 names       keeps a file's names and the engine's apart
 branches    graphs inside nodes, as the branches of an `If`
 edits       edits of a model's proto that leave its function unchanged
-decompose   operators rewritten as others
 lower       the oldest opset at which a graph means the same
-precision   the same graph in double precision
 errors      errors about a graph
 """

@@ -6,6 +6,8 @@ input `input` and one output `logits` [N, classes].
 cleaning    the first passes over any model, in their order
 opset       converts to the engine's opset
 inference   leaves training mode
+decompose   rewrites operators as others
 order       sorts nodes that a writer left unsorted
 ends        gives the model its standard input and output
+precision   the same model in double precision
 """

@@ -28,10 +28,7 @@ DIRECTIONS = 3
 
 def noise(bundle: Bundle, seed: int = 0) -> np.ndarray:
     """Draw `IMAGES` inputs for a bundle's graphs: float32, standard normal, in the layout of its input."""
-    spec = bundle.input
-    sizes = (spec.channels, spec.height, spec.width)
-    shape = sizes if spec.layout == "nchw" else (*sizes[1:], sizes[0])
-    return np.random.default_rng(seed).normal(size=(IMAGES, *shape)).astype(np.float32)
+    return np.random.default_rng(seed).normal(size=(IMAGES, *bundle.input.image_shape)).astype(np.float32)
 
 
 def recheck(folder: Path) -> tuple[ParityCheck, ...]:

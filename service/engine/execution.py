@@ -153,14 +153,12 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _hand_out(outputs: dict[str, Array], tickets: list[Ticket]) -> None:
-    """Give each ticket its rows; quantities of the batch as a whole (`batch_…`) stay whole."""
+    """Give each ticket its rows. A graph in which samples mix runs for one ticket at a time, which gets everything."""
     if len(tickets) == 1:
         tickets[0].outcome = outputs
         return
-    whole = {name: value for name, value in outputs.items() if name.startswith("batch_")}
-    shared = [(name, value) for name, value in outputs.items() if name not in whole]
     start = 0
     for ticket in tickets:
         rows = slice(start, start + ticket.count)
-        ticket.outcome = {name: value[rows] for name, value in shared} | whole
+        ticket.outcome = {name: value[rows] for name, value in outputs.items()}
         start = rows.stop
