@@ -35,7 +35,7 @@ LABEL org.opencontainers.image.title="contraflow" \
       org.opencontainers.image.description="An image classifier served in both directions: predictions and per-layer gradient norms" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# The default model is one of the shipped bundles: whoever mounts others sets it too (to nothing: the first by name).
+# The default model is a shipped bundle. Set it too when you mount others; empty means the first by name.
 # Two malloc arenas: threads that decode and run would otherwise each keep an arena of their own.
 # ONNX Runtime's official wheels send usage events to their makers unless told not to; nothing leaves this container.
 ENV PATH=/opt/contraflow/bin:$PATH \

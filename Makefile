@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 HOST ?= 127.0.0.1
 PORT ?= 8000
 BUNDLES ?= models/bundles
-# The default of the shipped bundles; of other bundles it is the first by name, unless DEFAULT_MODEL says which.
+# Model of requests that name none: resnet20 where the shipped bundles are served, elsewhere the first bundle by name.
 DEFAULT_MODEL ?= $(if $(filter models/bundles,$(BUNDLES:/=)),resnet20)
 ACCELERATOR ?= $(shell test "$$(uname -sm)" = "Linux x86_64" && test -e /proc/driver/nvidia/version && echo gpu || echo cpu)
 DATA ?= data
@@ -40,7 +40,7 @@ $(BENCH)/installed: pyproject.toml constraints.txt
 	$(BENCH)/bin/pip install $(PIP_FLAGS) --editable '.[$(ACCELERATOR),export,train,bench]'
 	@touch $@
 
-serve: $(SERVE)/installed  ## serve the bundles in BUNDLES (and of them DEFAULT_MODEL) on HOST:PORT
+serve: $(SERVE)/installed  ## serve the bundles in BUNDLES on HOST:PORT; DEFAULT_MODEL answers requests that name none
 	@exec $(SERVE)/bin/python -m service --host $(HOST) --http-port $(PORT) --bundles $(BUNDLES) \
 	    $(if $(DEFAULT_MODEL),--default-model $(DEFAULT_MODEL))
 

@@ -1,1 +1,20 @@
-"""The inference service: HTTP, batching, ONNX Runtime, diagnostics. Imports neither torch nor `models` nor `export`."""
+"""The inference service: HTTP, batching, ONNX Runtime, diagnostics. Imports neither torch nor `models` nor `export`.
+
+__main__       the command line: serve, `check`, `diagnose`
+app            puts the service together
+settings       every setting: name, default, limits, meaning
+errors         every error of a request, with its status
+http/          from the socket to the endpoints, and back
+monitoring/    metrics, and the gradients of a sample of live predictions
+offline/       `check` and `diagnose`, without a server
+engine/        runs graphs for requests
+diagnostics/   from the outputs of graphs to the answers of `/diagnostics/…`
+bundles/       bundles of a folder, loaded and kept in step with it
+images/        from image files to the numbers that a network reads
+contract/      shared with `export`: bundles, their graphs and what these give
+output/        what the process writes
+machine/       what the machine grants the process
+static/        the pages, their scripts and styles
+"""
+
+__version__ = "0.1.0"

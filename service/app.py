@@ -18,7 +18,7 @@ from service.http.calls.addresses import Addresses
 from service.http.calls.deadlines import Deadlines
 from service.http.calls.gateway import Gateway
 from service.http.calls.lifecycle import Lifecycle
-from service.http.calls.service import Service
+from service.http.calls.service_parts import ServiceParts
 from service.http.requests.bodies import BodyReader
 from service.http.routes import diagnostics, health, metrics, models, open_inference, pages, predict
 from service.http.routes.openapi_document import OpenApiDocument, operation_id
@@ -94,7 +94,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
     root = APIRouter(lifespan=lifespan, generate_unique_id_function=operation_id)
     for router in ROUTERS:
         root.include_router(router)
-    service = Service(
+    service = ServiceParts(
         settings=settings,
         lifecycle=Lifecycle(),
         registry=registry,

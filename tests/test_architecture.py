@@ -7,6 +7,7 @@ only from lower floors of its own folder. What is not in the tables below fails.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 FLOORS: dict[str, tuple[frozenset[str], ...]] = {}
-"""For a folder of code: its rooms by floor, the lowest first."""
+"""Folder of code → its rooms by floor, the lowest first."""
 
 
 def floors(*lowest_first: str) -> tuple[frozenset[str], ...]:
@@ -178,6 +179,29 @@ def test_no_folder_holds_more_than_about_a_dozen_files(folder: str) -> None:
     assert {place: count for place, count in counts.items() if count > MOST_FILES} == {}
 
 
+ROOMS_TO_LIST = sorted(
+    str(file.parent.relative_to(ROOT))
+    for top in ("service", "export", "models")
+    for file in (ROOT / top).rglob("__init__.py")
+    if len(list(file.parent.glob("*.py"))) > 2
+)
+"""Folders of at least two files of code."""
+
+
+@pytest.mark.parametrize("folder", ROOMS_TO_LIST)
+def test_a_room_says_what_each_of_its_files_is(folder: str) -> None:
+    """Each line of the list in `__init__.py` is a name, or several with commas, then spaces and what it is."""
+    text = ast.get_docstring(ast.parse((ROOT / folder / "__init__.py").read_text())) or ""
+    listed = {
+        name.removesuffix("/")
+        for names in re.findall(r"^ *([\w/]+(?:, [\w/]+)*) {2,}\S", text, flags=re.MULTILINE)
+        for name in names.split(", ")
+    }
+    there = rooms_of(folder)
+    assert there <= listed
+    assert {name for name in listed - there if not (ROOT / folder / name).is_dir()} == set()
+
+
 def test_no_files_import_each_other_in_a_circle() -> None:
     files = {module_of(file): file for folder in ("service", "export", "models", "bench") for file in sources(folder)}
     graph = {
@@ -217,6 +241,17 @@ def test_the_bench_takes_from_the_tests_only_the_hostile_inputs() -> None:
         for file in sources("bench")
         for name in imports(file)
         if name.split(".")[0] == "tests" and not name.startswith("tests.attacks")
+    }
+    assert not offences
+
+
+def test_no_test_module_imports_another() -> None:
+    """Parts that several test modules need lie in files beside them."""
+    offences = {
+        f"{file.relative_to(ROOT)} imports {name}"
+        for file in sources("tests")
+        for name in imports(file)
+        if name.startswith("tests.") and ".test_" in name
     }
     assert not offences
 

@@ -7,5 +7,5 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 SHIPPED = ROOT / "models" / "bundles"
-PHOTOGRAPHS = ROOT / "tests" / "images"
+PHOTOGRAPHS = ROOT / "tests" / "photographs"
 CAT = PHOTOGRAPHS / "cat.jpg"

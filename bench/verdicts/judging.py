@@ -20,7 +20,7 @@ from bench.verdicts.corpus import CLASSES, MEAN, SIZE, STD, Case
 from export.gradient import OPSET, differentiate, prepare
 from export.running.runs import in_onnxruntime
 from export.trained.forward import constants_of, forward_graph
-from export.writing.bundle import read_bundle
+from export.writing.bundle import read_bundle_and_graphs
 from service.contract.bundle_schema import Architecture, Bundle, Graph, GraphName, InputSpec
 from service.contract.norms import measure
 from service.diagnostics.gradients import Diagnosis, diagnose
@@ -83,7 +83,7 @@ def judge_shipped(images: Images) -> Iterator[Judged]:
 def shipped_bundles() -> Iterator[tuple[Bundle, Graphs]]:
     """Yield the shipped bundles for images of `SIZE`."""
     for file in sorted(SHIPPED.glob("*/bundle.json")):
-        bundle, graphs = read_bundle(file.parent)
+        bundle, graphs = read_bundle_and_graphs(file.parent)
         if bundle.input.height == SIZE:
             yield bundle, graphs
 

@@ -3,13 +3,18 @@
 prepared = prepare(onnx.load("classifier.onnx"))
 graph = differentiate(prepared, "weight_norms")
 
-prepare.py, simplify.py, shared.py    bring a classifier's forward graph into shape
-rules/                                one rule per operator; `registry.py` says how to add one
-backward.py                           the loop that applies them
-norms/                                decides how each layer's norms are computed, and emits that
-forward_outputs.py, norm_outputs.py   emit the outputs that `service/contract/outputs.py` lists
-layout/                               fits what was emitted to ONNX Runtime
-context.py, build.py                  put a graph together
+prepare           a classifier's forward graph, its layers, and its backward pass
+simplify          simplifies the forward graph
+shared            tensors that are the same for all samples
+backward          the loop that applies the rules
+rules/            one rule per operator; `registry` says how to add one
+norms/            decides how each layer's norms are computed, and emits that
+layout/           fits what was emitted to ONNX Runtime
+build             gradient graphs, one for every set of outputs
+context           a gradient graph under construction
+outputs           which function emits each output of `service.contract.outputs`
+forward_outputs   outputs that need no backward pass
+norm_outputs      norms and the input gradient
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from export.gradient.build import differentiate
 from export.gradient.prepare import Prepared, prepare
 from export.graph.errors import GradientError, InvalidModel, UnsupportedGraph, UnsupportedOperator
 from export.graph.graph import OPSET
-from export.graph.precision import to_float64
+from export.standard.precision import to_float64
 
 __all__ = [
     "OPSET",

@@ -18,6 +18,7 @@ from export.gradient.shared import copied
 from export.graph.graph import Graph, N, Node, Shape, live_nodes, to_model
 from export.graph.lower import lower, opset_of
 from export.graph.names import INPUT, LOGITS
+from service.contract.outputs import ROWS
 
 
 class Build:
@@ -46,7 +47,8 @@ class Build:
     @cached_property
     def planner(self) -> Planner:
         """How the norms of every layer's weight gradient are computed."""
-        return Planner(self.g, self.gradients.uses, batch="batch_square" in self.wanted)
+        batch = any(not ROWS[name].has_samples for name in self.wanted)
+        return Planner(self.g, self.gradients.uses, batch=batch)
 
     def by_sample(self, tensor: str) -> tuple[str, Shape]:
         """A forward tensor and its shape, with a copy for every sample where all share it."""
@@ -85,9 +87,7 @@ class Build:
         """Return the finished graph, with only the nodes that `outputs` need."""
         seconds = self.g.extra_outputs
         forward = [replace(node, outputs=seconds.get(node.name, node.outputs)) for node in self.graph.nodes]
-        live = live_nodes([*forward, *self.g.nodes], outputs)
-        given = {id(node) for node in forward}  # not by name, which a file may choose like one of ours
-        emitted = laid_out(self.g, [node for node in live if id(node) not in given])
+        emitted = laid_out(self.g, live_nodes(self.g.nodes, outputs))
         live = live_nodes([*forward, *emitted], outputs)
         unread = {name for _, name in seconds.values()}.difference(name for node in live for name in node.inputs)
         live = [replace(n, outputs=n.outputs[:1]) if unread.intersection(n.outputs) else n for n in live]

@@ -18,26 +18,6 @@ from export.gradient.rules import registry
 from export.graph.emitter import Emitter
 from export.graph.graph import Array, Batch, Graph, N, Node, Shape, static
 
-ROWS = {
-    "Gemm", "Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization", "AveragePool",
-    "GlobalAveragePool", "Resize",
-}  # fmt: skip
-"""Operators that read rows along the first axis, N·s₀ of them. Only the first operand is copied for each sample."""
-ENTRYWISE = {
-    "Relu", "Sigmoid", "Tanh", "LeakyRelu", "Elu", "Selu", "Clip", "HardSigmoid", "HardSwish", "Softplus", "Softsign",
-    "Mish", "Gelu", "Neg", "Abs", "Reciprocal", "Sqrt", "Exp", "Log", "Erf", "Sin", "Cos", "Identity", "Cast",
-    "Reshape", "Flatten", "Squeeze", "Unsqueeze",
-}  # fmt: skip
-"""Operators whose rules name no axis; nothing is changed for the copies."""
-ALIGNED = {"Add", "Mul", "Sub", "Div", "Sum", "Mean", "Max", "Min", "Where", "Expand", "MatMul"}
-"""Operators that align their operands from the last axis on; copies get axes of 1 behind the samples' axis."""
-ALONG_AN_AXIS = {"Gather", "Softmax", "LogSoftmax", "LayerNormalization", "LpNormalization", "Concat"}
-"""Operators with an attribute `axis`, which grows by one."""
-MOVED = {"Transpose", "Slice", "ReduceMean", "ReduceSum", "Pad"}
-"""Operators that name axes in another way."""
-JUNCTIONS = {"Add", "Mul", "Sub", "Div", "Sum", "Mean", "Max", "Min", "Where", "Expand", "Tile"}
-"""Operators at which a shared tensor may meet one of the image; its gradient is summed sample by sample there."""
-
 
 def keep_trained_chains(graph: Graph) -> None:
     """Put back folded nodes through which trained constants act on the image; add their tensors to `graph.shared`.
@@ -80,15 +60,16 @@ def folded_parameters(graph: Graph) -> list[str]:
 
 def per_sample(g: Emitter, node: Node) -> Node:
     """Return the node of a shared tensor as it would be if every sample had a copy of its operands."""
-    if node.operator in ROWS:
+    copies_as = registry.copies(node.operator)
+    if copies_as == "rows":
         copies = (copied(g, node.inputs[0], rows=True), *node.inputs[1:])
         return replace(node, inputs=copies, outputs=(copied(g, node.outputs[0], rows=True),))
     rank = len(g.shape(node.outputs[0]))
-    moved = _moved(g, node) if node.operator in ALONG_AN_AXIS | MOVED else node
+    moved = _moved(g, node) if copies_as in ("axis", "axes") else node
     if node.operator == "MatMul":
         rank = max(len(g.shape(name)) for name in node.inputs)
     copies = tuple(
-        copied(g, name, rank=rank if node.operator in ALIGNED else None) if _has_copies(g, moved, index) else name
+        copied(g, name, rank=rank if copies_as == "aligned" else None) if _has_copies(g, moved, index) else name
         for index, name in enumerate(moved.inputs)
     )
     return replace(moved, inputs=copies, outputs=(copied(g, node.outputs[0]),))
@@ -128,7 +109,10 @@ def _is_computed(graph: Graph, name: str) -> bool:
 
 
 def _is_junction(reader: Node, name: str) -> bool:
-    return reader.operator in JUNCTIONS and (reader.operator not in ("Expand", "Tile") or reader.inputs[0] == name)
+    """Tell whether a shared tensor may meet one of the image here: its gradient is summed sample by sample."""
+    if reader.operator in ("Expand", "Tile"):
+        return reader.inputs[0] == name
+    return registry.copies(reader.operator) == "aligned" and reader.operator != "MatMul"
 
 
 def _chain(graph: Graph, name: str) -> list[Node]:
@@ -156,11 +140,12 @@ def _chain(graph: Graph, name: str) -> list[Node]:
 
 
 def _is_known(graph: Graph, node: Node) -> bool:
-    if node.operator not in ROWS | ENTRYWISE | ALIGNED | ALONG_AN_AXIS | MOVED or len(node.outputs) > 1:
+    copies_as = registry.copies(node.operator)
+    if copies_as is None or len(node.outputs) > 1:
         return False
     if node.operator == "MatMul" and not _is_plain_product(graph, node):
         return False
-    fixed = node.inputs[1:] if node.operator in (ROWS | {"LayerNormalization"}) else ()
+    fixed = node.inputs[1:] if copies_as == "rows" or node.operator == "LayerNormalization" else ()
     return all(not name or name in graph.origin or name not in graph.derivation for name in fixed)
 
 
@@ -188,13 +173,14 @@ def _has_copies(g: Emitter, node: Node, index: int) -> bool:
         return True
     if node.operator == "MatMul":
         return name != weight_operand(g.graph, node)
-    return node.operator == "Concat" or (index == 0 and node.operator in ENTRYWISE | ALONG_AN_AXIS | MOVED)
+    first = index == 0 and registry.copies(node.operator) in ("entrywise", "axis", "axes")
+    return first or node.operator == "Concat"
 
 
 def _moved(g: Emitter, node: Node) -> Node:
     """Return the node with every axis that it names greater by one."""
     rank = len(g.shape(node.inputs[0]))
-    if node.operator in ALONG_AN_AXIS:
+    if registry.copies(node.operator) == "axis":
         default = 0 if node.operator == "Gather" else -1
         axis = int(node.attribute("axis", default)) % rank + 1
         return replace(node, attributes={**node.attributes, "axis": axis})

@@ -290,5 +290,5 @@ class Emitter:
 
 
 def _key(operator: str, operands: tuple[str, ...], outputs: int, attributes: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What makes two nodes compute the same."""
+    """Return a key that is equal for nodes that compute the same."""
     return operator, operands, outputs, repr(sorted(attributes.items()))

@@ -1,4 +1,12 @@
-"""Import of ONNX image classifiers that we did not write, without torch."""
+"""Import of ONNX image classifiers that we did not write, without torch.
+
+command      `python -m export onnx`
+classifier   from a file and its flags to a model in plain form
+flags/       what the owner of a file says about it
+file/        reading the file, and finding its image input
+weights/     which constants were trained, and what an exporter did to them
+answer/      what the file's scores mean
+"""
 
 from __future__ import annotations
 

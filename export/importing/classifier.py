@@ -108,11 +108,9 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
 
 def _folded(model: ModelProto, spec: InputSpec, labels: tuple[str, ...]) -> Graph:
     """Return the folded graph, its number of classes checked against the labels."""
-    sizes = (spec.channels, spec.height, spec.width)
-    image = sizes if spec.layout == "nchw" else (*sizes[1:], sizes[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # constants may overflow; the engine deals with them
-        graph = fold(model, image)
+        graph = fold(model, spec.image_shape)
     classes = class_count(graph, graph.output)
     if classes == 1 and len(labels) != 2:
         raise OptionMismatch(f"--labels names {len(labels)} classes; the model has one score, which is for two")

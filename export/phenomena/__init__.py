@@ -1,1 +1,8 @@
-"""Sections 4, 5, 7 and 8 of docs/phenomena.md: the phenomena, measured on the shipped bundles."""
+"""Sections 4, 5, 7 and 8 of docs/phenomena.md: the phenomena, measured on the shipped bundles.
+
+command            `python -m export phenomena`
+options            its options
+shipped            reads bundles, networks and photographs
+image_shattering   section 7
+features           section 8
+"""

@@ -2,4 +2,12 @@
 
 That form has one opset, no local functions, no training mode, names that clash with none of the engine's, one
 input `input` and one output `logits` [N, classes].
+
+cleaning    the first passes over any model, in their order
+opset       converts to the engine's opset
+inference   leaves training mode
+decompose   rewrites operators as others
+order       sorts nodes that a writer left unsorted
+ends        gives the model its standard input and output
+precision   the same model in double precision
 """

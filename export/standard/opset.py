@@ -8,16 +8,16 @@ from __future__ import annotations
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, helper, inliner, shape_inference, version_converter
 
-from export.graph.decompose import decompose
 from export.graph.errors import InvalidModel, UnsupportedGraph
 from export.graph.graph import IR_VERSION, OPSET, STANDARD
+from export.standard.decompose import decompose
 
 OLDEST_OPSET = 7
 FIRST_WITH_RESIZE_MODES = 11
 
 
 def at_our_opset(model: ModelProto) -> ModelProto:
-    """Return `model`, which has no local functions, at the engine's opset and decomposed (`graph.decompose`).
+    """Return `model`, which has no local functions, at the engine's opset and decomposed (`decompose`).
 
     Raises InvalidModel where it names no opset, UnsupportedGraph where its opset is unknown or cannot be converted.
     """

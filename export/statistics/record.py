@@ -17,7 +17,7 @@ import onnx
 from export.statistics.baseline import baseline, reference_statistics
 from export.statistics.evaluate import in_classes_of, normalized
 from export.statistics.separability import separability
-from export.writing.bundle import read_bundle, replaced_whole, write_description
+from export.writing.bundle import read_bundle_and_graphs, replaced_whole, write_description
 from models.training.data import Split
 from service.contract.bundle_schema import Baseline, Bundle, GraphName, InputSpec, Layer, Separability
 from service.contract.reference import REFERENCE_FILE
@@ -58,7 +58,7 @@ def record(folder: Path, labels: tuple[str, ...], split: Split) -> Bundle:
         DataError: the images have other labels or another size than the bundle.
         OSError: the bundle cannot be written; it is unchanged.
     """
-    bundle, graphs = read_bundle(folder)
+    bundle, graphs = read_bundle_and_graphs(folder)
     renumbered = in_classes_of(bundle, labels, split)
     gradient_baseline, separable, files = measured(graphs, bundle.layers, bundle.input, renumbered)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}

@@ -19,7 +19,7 @@ from service.contract.bundle_schema import Layer, Separability
 GRID: Final = 2
 BATCH_SIZE: Final = 32
 LEAST_PER_CLASS: Final = 4
-"""With fewer images of a class, its mean says nothing."""
+"""Images that a class needs for its mean to say anything."""
 
 
 def separability(

@@ -16,7 +16,7 @@ from export.tracing.walk import Walk
 from export.tracing.windows import with_windows_inside
 
 BATCHES = (2, 3)
-REWRITES = (as_gather, taken_branch, with_windows_inside)
+WALK_REWRITES = (as_gather, taken_branch, with_windows_inside)
 
 
 def fold(model: ModelProto, image_shape: Sequence[int]) -> Graph:
@@ -24,7 +24,7 @@ def fold(model: ModelProto, image_shape: Sequence[int]) -> Graph:
 
     Raises UnsupportedGraph or UnsupportedOperator where a shape depends on more than the batch.
     """
-    return Walk(model, image_shape, BATCHES, REWRITES).run(nodes_of(model.graph))
+    return Walk(model, image_shape, BATCHES, WALK_REWRITES).run(nodes_of(model.graph))
 
 
 def emit_batch_arithmetic(graph: Graph) -> None:

@@ -29,7 +29,7 @@ from onnx import ModelProto, numpy_helper
 from export.graph.errors import UnsupportedOperator
 from export.graph.graph import Array, Batch, Node, batch_axis, nodes_of
 from export.graph.names import OWN
-from export.tracing.folding import REWRITES, emit_batch_arithmetic
+from export.tracing.folding import WALK_REWRITES, emit_batch_arithmetic
 from export.tracing.trace import Trace
 from export.tracing.walk import Walk
 
@@ -60,7 +60,7 @@ def free_batch(model: ModelProto, batch: int) -> ModelProto:
     Raises UnsupportedOperator or UnsupportedGraph where the samples cannot be told apart.
     """
     sizes = [dimension.dim_value for dimension in model.graph.input[0].type.tensor_type.shape.dim]
-    walk = _BakedWalk(model, sizes[1:], (batch, FREE_FACTOR * batch), (_unbaked, *REWRITES))
+    walk = _BakedWalk(model, sizes[1:], (batch, FREE_FACTOR * batch), (_unbaked, *WALK_REWRITES))
     graph = walk.run(nodes_of(model.graph))
     emit_batch_arithmetic(graph)
     freed = ModelProto()

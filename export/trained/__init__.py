@@ -1,1 +1,6 @@
-"""Bundles of the networks trained in `models`: exported from a training run, and rewritten after the engine changed."""
+"""Bundles of the networks trained in `models`.
+
+export_run   `python -m export bundle`: a training run becomes a verified bundle
+forward      reads a run, and exports its network
+rewrite      `python -m export rewrite`: derives the gradient graphs again
+"""

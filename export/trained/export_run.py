@@ -16,7 +16,7 @@ from export.statistics.record import measured, npz, spread
 from export.trained.forward import TrainedRun, constants_of, forward_graph, read_run
 from export.verification.recheck import noise
 from export.verification.verify import verify
-from export.writing.bundle import opset_of, read_bundle, write_bundle
+from export.writing.bundle import opset_of, read_bundle_and_graphs, write_bundle
 from models.training.data import DataSet
 from service.contract.bundle_schema import (
     Architecture,
@@ -89,7 +89,7 @@ def verify_run(run_folder: Path, bundle_folder: Path) -> tuple[ParityCheck, ...]
         ParityError: a bound is missed.
     """
     run = read_run(run_folder)
-    bundle, graphs = read_bundle(bundle_folder)
+    bundle, graphs = read_bundle_and_graphs(bundle_folder)
     forward = forward_graph(run.network, bundle.input.height)
     return verify(run.network, forward, constants_of(run.network), graphs, noise(bundle))
 

@@ -17,7 +17,7 @@ from export.gradient import Prepared, prepare
 from export.trained.export_run import NORMALIZATION_FILE, all_graphs
 from export.trained.forward import RunError, constants_of, forward_graph
 from export.verification.verify import verify
-from export.writing.bundle import WEIGHTS_FILE, opset_of, read_bundle, write_bundle
+from export.writing.bundle import WEIGHTS_FILE, opset_of, read_bundle_and_graphs, write_bundle
 from models.networks.network import Architecture, Network
 from service.contract.bundle_schema import BUNDLE_FILE, Bundle
 
@@ -32,7 +32,7 @@ def rewrite(folder: Path, images: np.ndarray) -> Bundle:
         RunError: the bundle was imported, or `normalization.npz` lacks a parameter.
         ParityError: a graph disagrees with torch; nothing is written.
     """
-    bundle, stored = read_bundle(folder)
+    bundle, stored = read_bundle_and_graphs(folder)
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in stored["forward"].graph.initializer}
     network = rebuilt(bundle, weights, folder)
     forward, constants = forward_graph(network, bundle.input.height), constants_of(network)

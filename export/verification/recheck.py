@@ -15,7 +15,7 @@ import onnx
 from export.gradient import Prepared, differentiate, prepare, to_float64
 from export.running.runs import Run, in_float64, in_onnxruntime
 from export.verification.parity import LOGIT_BOUND, NORM_BOUND, relative_difference
-from export.writing.bundle import read_bundle
+from export.writing.bundle import read_bundle_and_graphs
 from service.contract.bundle_schema import Bundle, ParityCheck
 from service.contract.loss import losses
 from service.contract.norms import measure
@@ -28,15 +28,12 @@ DIRECTIONS = 3
 
 def noise(bundle: Bundle, seed: int = 0) -> np.ndarray:
     """Draw `IMAGES` inputs for a bundle's graphs: float32, standard normal, in the layout of its input."""
-    spec = bundle.input
-    sizes = (spec.channels, spec.height, spec.width)
-    shape = sizes if spec.layout == "nchw" else (*sizes[1:], sizes[0])
-    return np.random.default_rng(seed).normal(size=(IMAGES, *shape)).astype(np.float32)
+    return np.random.default_rng(seed).normal(size=(IMAGES, *bundle.input.image_shape)).astype(np.float32)
 
 
 def recheck(folder: Path) -> tuple[ParityCheck, ...]:
     """Verify the bundle in `folder` on noise; a check that misses its bound is returned, not raised."""
-    bundle, graphs = read_bundle(folder)
+    bundle, graphs = read_bundle_and_graphs(folder)
     images = noise(bundle)
     constants = _unnamed_weights(bundle, graphs["forward"])
     double = prepare(to_float64(_logits_only(graphs["forward"])), constants=constants, logits=True)

@@ -125,7 +125,7 @@ def read_description(folder: Path) -> Bundle:
     return Bundle.model_validate_json((folder / BUNDLE_FILE).read_text())
 
 
-def read_bundle(folder: Path) -> tuple[Bundle, dict[GraphName, onnx.ModelProto]]:
+def read_bundle_and_graphs(folder: Path) -> tuple[Bundle, dict[GraphName, onnx.ModelProto]]:
     """Read a bundle and its graphs with their weights, to verify or rewrite it; digests are not checked."""
     bundle = read_description(folder)
     return bundle, {name: onnx.load(folder / graph.file) for name, graph in bundle.graphs.items()}

@@ -2,7 +2,7 @@
 
 A valid graph can load and still fail: a Reshape that fits one batch size only, a kernel that ONNX Runtime
 lacks for these types, a fusion that breaks. So each graph is opened from disk with the service's options
-and run at two batch sizes, and its outputs must have the shapes that `service.contract.bundle_schema` gives.
+and run at two batch sizes, and its outputs must have the shapes that `service.contract.outputs` gives.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from export.graph.errors import one_line
 from export.graph.names import MAP
 from export.writing.bundle import WEIGHTS_FILE, WeightFile, with_external_weights
 from service.contract.bundle_schema import Bundle, GraphName
+from service.contract.outputs import ROWS
 from service.contract.runtime import RunHandle, Runtime, Session, zeros_for
 
 BATCHES = (1, 3)
@@ -57,15 +58,16 @@ class Trial:
                 outputs = session.run(zeros_for(session, batch), RunHandle(quiet=True))
             except Exception as error:
                 return f"it does not run at batch {batch}: {one_line(error)}"
-            wanted = shapes(self._bundle, batch)
             for output, value in outputs.items():
-                if output.startswith(MAP):  # a map's channels and size depend on its layer
-                    fits = value.ndim == 4 and len(value) == batch
-                else:
-                    fits = value.shape == wanted[output]
-                if not fits:
+                if not self._fits(output, value.shape, batch):
                     return f"at batch {batch} its {output} has shape {list(value.shape)}"
         return None
+
+    def _fits(self, output: str, shape: tuple[int, ...], batch: int) -> bool:
+        """Tell whether an output of this shape is in the table of outputs; a map's size depends on its layer."""
+        if output.startswith(MAP):
+            return len(shape) == 4 and shape[0] == batch
+        return output in ROWS and shape == ROWS[output].shape_in(self._bundle, batch)
 
     def logits(self, images: NDArray[np.float32], batch: int) -> np.ndarray:
         """Return the forward graph's logits [M, K] of the tensor `input` [M, …], `batch` samples at a time."""
@@ -75,23 +77,3 @@ class Trial:
     @cached_property
     def _forward(self) -> Session:
         return self.open("forward")
-
-
-def shapes(bundle: Bundle, batch: int) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every output of `service.contract.bundle_schema`, except maps, at this batch size."""
-    spec, layers = bundle.input, len(bundle.layers)
-    image = (spec.channels, spec.height, spec.width)
-    columns = {
-        "logits": len(bundle.labels),
-        "features": bundle.features or 0,
-        "bias_square": sum(layer.bias for layer in bundle.layers),
-        "other_square": len(bundle.other_parameters),
-        "channel_peak": sum(layer.channels for layer in bundle.layers),
-    }
-    columns |= dict.fromkeys(("activation_square", "weight_square", "scaled_square"), layers)
-    columns |= dict.fromkeys(("activation_mean", "activation_variance", "activation_zero_share"), layers)
-    return {
-        **{name: (batch, width) for name, width in columns.items()},
-        "batch_square": (layers,),
-        "input_gradient": (batch, *(image if spec.layout == "nchw" else (*image[1:], image[0]))),
-    }

@@ -1,1 +1,7 @@
-"""Labelled images, recipes and the training loop."""
+"""Labelled images, recipes and the training loop.
+
+data           labelled images, read into memory
+augmentation   random crops and flips, and normalisation
+recipe         every number that decides how a network is trained
+train          the training loop, which resumes
+"""

@@ -38,7 +38,7 @@ ANOTHER_DEVICE = "another file system without a bundle is there now, as after an
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is known of one bundle's folder since it was last read."""
+    """State of one bundle's folder when it was last read, and what came of it."""
 
     fingerprint: Fingerprint
     model: ServedModel | None

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from service.bundles.disk import StoredBundle
 from service.contract.bundle_schema import Bundle, GraphName, InputSpec
+from service.contract.outputs import mixes_samples
 from service.contract.runtime import Session
 from service.errors import InvalidParameter, NotReady, ServiceError, UnknownModel
 
@@ -33,7 +34,7 @@ class ServedGraph:
         self.name: GraphName = name
         self.spec = spec
         self.diagnostic = name != "forward"
-        self.exclusive = name == "batch_norms"
+        self.exclusive = mixes_samples(name)
         """True if samples mix in it: requests must not share a run, and one request must not be cut into several."""
         self.session: Session | None = None
         self.state: GraphState = "unloaded"

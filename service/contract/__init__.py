@@ -1,1 +1,12 @@
-"""What `export` and the service share: what a bundle is, how its graphs are run, what their outputs mean."""
+"""The contract between `export` and the service: what a bundle is, how its graphs are run, what their outputs mean.
+
+bundle_schema   `bundle.json`: the description of a bundle
+outputs         the table of what graphs give
+runtime         sessions of ONNX Runtime, and the processor they run on
+loss            the loss that is differentiated, and its gradient at the logits
+norms           from a graph's squared norms to norms that neither underflow nor overflow
+dead_channels   channels that are zero on every image
+reference       `reference.npz`: statistics of the training images
+arrays          names for array types in signatures
+errors          the shape of every error that a client is told about
+"""

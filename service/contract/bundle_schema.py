@@ -6,8 +6,8 @@
                                               graph, and those of the others that can run
                      reference.npz            statistics that scores need, if they could be fitted
 
-The first axis of every input and output is the free axis N (samples), except for batch_square; all other axes are
-static. The graphs take:
+The first axis of every input and output is the free axis N (samples), except for outputs that belong to the batch as
+a whole; all other axes are static. The graphs take:
 
     input            float32 [N, channels, height, width]   preprocessed ([N, h, w, c] for layout nhwc)
     label            int64   [N]      class of the loss; -1 takes the predicted class
@@ -26,14 +26,16 @@ from pydantic import BaseModel, ConfigDict, Field
 BUNDLE_FILE: Final = "bundle.json"
 
 GraphName = Literal[
-    "forward",  # input → logits, and features where there are any
-    "activation_norms",  # input, label, cotangent_scale → logits, activation_square
-    "weight_norms",  # … → and weight_square, scaled_square, bias_square, other_square, features
-    "batch_norms",  # … → and batch_square
-    "input_gradient",  # input, label, cotangent_scale → logits, input_gradient
-    "activations",  # input → logits, activation_mean, …_variance, …_zero_share, channel_peak
-    "feature_maps",  # input → logits, one map per layer
+    "forward",
+    "activation_norms",
+    "weight_norms",
+    "batch_norms",
+    "input_gradient",
+    "activations",
+    "feature_maps",
 ]
+"""A set of outputs, which `outputs.py` lists. Only the norms and the input gradient take `label` and
+`cotangent_scale` beside `input`."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -65,6 +67,13 @@ class InputSpec(Schema):
     scale: Finite = 1.0
     apply_exif_orientation: bool = True
     reduced_jpeg_decoding: bool = False
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of one sample of the tensor `input`, in its layout."""
+        if self.layout == "nchw":
+            return (self.channels, self.height, self.width)
+        return (self.height, self.width, self.channels)
 
 
 class Architecture(Schema):

@@ -18,16 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.arrays import Array, Float64
-from service.contract.outputs import OUTPUTS
+from service.contract.outputs import OUTPUTS, Output
 
 Outputs = dict[str, Array]
 Run = Callable[[NDArray[np.float32]], Mapping[str, Array]]
 """Runs one graph on a fixed batch with the given `cotangent_scale`, float32 [N]."""
 
-NORM_OF_SQUARE: Final = {
-    output.name: output.offered_as for output in OUTPUTS if output.kind == "square" and output.offered_as
-}
-"""Name of a graph output → name of the norm that is made of it."""
+SCALED: Final = {output.name: output for output in OUTPUTS if output.kind != "value" and output.offered_as}
+"""The outputs that depend on the scale, by name."""
 
 LARGER_SCALES: Final = (2.0**50, 2.0**100)
 SMALLER_SCALES: Final = (2.0**-50, 2.0**-100)
@@ -39,54 +37,51 @@ def measure(run: Run, samples: int) -> Outputs:
     """Measure the norms of a batch in as many runs as its smallest and largest gradients need.
 
     Args:
-        run: executes the graph; the outputs in `NORM_OF_SQUARE` and `input_gradient` depend on the scale.
+        run: executes the graph; the outputs in `SCALED` depend on the scale.
         samples: N, the size of the batch.
 
     Returns:
-        Norms in float64 under the names of `NORM_OF_SQUARE` ([N, L]; `batch_gradient_norm` is [L], of the mean
-        loss), `input_gradient` in float64, and every other output as it came. A norm of 0 was 0 at scale 2¹⁰⁰ too;
-        what is not finite at scale 2⁻¹⁰⁰ stays NaN or infinite.
+        The outputs in `SCALED` in float64, under the names that the service gives them and in the shapes of the
+        table: norms in place of squares, gradients as they are. Those without an axis of samples are of the mean
+        loss. Every other output as it came. A norm of 0 was 0 at scale 2¹⁰⁰ too; what is not finite at scale 2⁻¹⁰⁰
+        stays NaN or infinite.
     """
-    first = dict(run(np.ones(samples, np.float32)))
-    squares = [name for name in NORM_OF_SQUARE if name in first]
-    common = "batch_square" in first
-    merged = {name: _Merged(first[name], one_row=name == "batch_square") for name in squares}
-    if "input_gradient" in first:
-        merged["input_gradient"] = _Merged(_square_of_rows(first["input_gradient"]))
-    gradient = first["input_gradient"].astype(np.float64) if "input_gradient" in first else None
+    first = run(np.ones(samples, np.float32))
+    measured = {name: _Measured(SCALED[name], value) for name, value in first.items() if name in SCALED}
+    common = not all(one.output.has_samples for one in measured.values())
 
-    for scales, needs in ((LARGER_SCALES, _Merged.too_small), (SMALLER_SCALES, _Merged.too_large)):
+    for scales, needs in ((LARGER_SCALES, _Measured.too_small), (SMALLER_SCALES, _Measured.too_large)):
         for scale in scales:
-            wanting = _samples_that_need(merged.values(), needs, samples)
+            wanting = _samples_that_need(measured.values(), needs, samples)
             if not wanting.any():
                 break
             if common:  # the batch gradient adds up all samples, so they must have the same scale
                 wanting[:] = True
             again = run(np.where(wanting, scale, 1.0).astype(np.float32))
-            if gradient is not None:
-                taken = merged["input_gradient"].take(_square_of_rows(again["input_gradient"]), scale, wanting)
-                gradient[taken[:, 0]] = again["input_gradient"][taken[:, 0]].astype(np.float64) / scale
-            for name in squares:
-                merged[name].take(again[name], scale, wanting)
+            for name, one in measured.items():
+                one.take(again[name], scale, wanting)
 
-    results: Outputs = {name: value for name, value in first.items() if name not in merged}
-    for name in squares:
-        results[NORM_OF_SQUARE[name]] = merged[name].norms()
-    if common:
-        # The graph sums the losses of the batch; the norm is of their mean.
-        results["batch_gradient_norm"] = results["batch_gradient_norm"][0] / samples
-    if gradient is not None:
-        results["input_gradient"] = gradient
+    results: Outputs = {name: value for name, value in first.items() if name not in measured}
+    for one in measured.values():
+        # The graph sums the losses of the batch; what belongs to the batch is reported for their mean.
+        results[one.name] = one.result() if one.output.has_samples else one.result() / samples
     return results
 
 
-class _Merged:
-    """The best measurement so far of one output: squares [N, L], and the scale at which each was measured."""
+class _Measured:
+    """The best measurement so far of one output.
 
-    def __init__(self, square: Array, *, one_row: bool = False) -> None:
-        self._square = np.atleast_2d(square).astype(np.float64)
+    `_square` is what must be in range: the squares of a square, the square of each row of a gradient. It is
+    [rows, columns], with one row for every sample, or a single row for what belongs to the batch. `_scale` has the
+    scale at which each was measured.
+    """
+
+    def __init__(self, output: Output, value: Array) -> None:
+        self.output, self.name = output, output.offered_as or output.name
+        self._shape = value.shape
+        self._square = self._squares(value)
         self._scale = np.ones_like(self._square)
-        self._one_row = one_row
+        self._gradient = self._rows(value).astype(np.float64) if output.kind == "gradient" else None
 
     def too_small(self) -> NDArray[np.bool_]:
         return self._square < LEAST_ACCURATE_SQUARE
@@ -94,42 +89,49 @@ class _Merged:
     def too_large(self) -> NDArray[np.bool_]:
         return ~np.isfinite(self._square)
 
-    def take(self, square: Array, scale: float, wanting: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Replace values that were out of range by those of a run at `scale`, in the rows of `wanting` samples.
+    def take(self, value: Array, scale: float, wanting: NDArray[np.bool_]) -> None:
+        """Replace what was out of range by the values of a run at `scale`, in the rows of `wanting` samples.
 
-        A value that is not finite in the new run replaces nothing.
-
-        Returns:
-            Which values were replaced, [N, L].
+        What is not finite in the new run replaces nothing.
         """
-        square = np.atleast_2d(square).astype(np.float64)
-        rows = np.ones((1, 1), bool) if self._one_row else wanting[:, None]
+        square = self._squares(value)
+        rows = wanting[:, None] if self.output.has_samples else np.ones((1, 1), bool)
         out_of_range = self.too_small() if scale > 1 else self.too_large()
         taken: NDArray[np.bool_] = rows & out_of_range & np.isfinite(square)
         self._square = np.where(taken, square, self._square)
         self._scale = np.where(taken, scale, self._scale)
-        return taken
+        if self._gradient is not None:
+            replaced = taken[:, 0]
+            self._gradient[replaced] = self._rows(value)[replaced].astype(np.float64) / scale
 
-    def norms(self) -> Float64:
-        norms: Float64 = np.sqrt(self._square) / self._scale
-        return norms
+    def result(self) -> Float64:
+        """Return the norms, or the gradient, in the output's own shape."""
+        result: Float64 = np.sqrt(self._square) / self._scale if self._gradient is None else self._gradient
+        return result.reshape(self._shape)
+
+    def _rows(self, value: Array) -> Array:
+        return value.reshape(len(value) if self.output.has_samples else 1, -1)
+
+    def _squares(self, value: Array) -> Float64:
+        rows = self._rows(value)
+        return (_square_of_rows(rows) if self.output.kind == "gradient" else rows).astype(np.float64)
 
 
 def _samples_that_need(
-    merged: Iterable[_Merged], needs: Callable[[_Merged], NDArray[np.bool_]], samples: int
+    measured: Iterable[_Measured], needs: Callable[[_Measured], NDArray[np.bool_]], samples: int
 ) -> NDArray[np.bool_]:
     wanting = np.zeros(samples, bool)
-    for one in merged:
+    for one in measured:
         wanting |= needs(one).any(axis=1)
     return wanting
 
 
-def _square_of_rows(gradient: Array) -> NDArray[np.float32]:
-    """Return ‖row‖² of each row, [N, 1].
+def _square_of_rows(rows: Array) -> NDArray[np.float32]:
+    """Return ‖row‖² of each row, [rows, 1].
 
     In float32, as a graph would have formed it: this number decides whether the gradient was in range.
     """
-    rows = gradient.reshape(len(gradient), -1).astype(np.float32)
+    rows = rows.astype(np.float32)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         square: NDArray[np.float32] = np.sum(rows * rows, axis=1, keepdims=True)
     return square

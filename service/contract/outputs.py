@@ -21,11 +21,14 @@ and C the sum of `Layer.channels`, the outputs are:
 
 To add an output, write
 
-    1. its line above and its row below,
+    1. its line above and its row below; a new axis goes into `Axis` and `axis_sizes`,
     2. the function that emits it, in `export/gradient/norm_outputs.py` or `forward_outputs.py`,
     3. if it is verified, what torch says of it, in `_as_served` of `export/verification/verify.py`.
 
-The open protocol, the norms, the names that files may not take, and the verification of a bundle read this table.
+The open protocol, the norms, the names that files may not take, the trial of a new bundle's graphs and their
+verification read this table. A bundle that was exported before lacks the output: `bundle.json` lists what its graphs
+give, and the service offers no more. `python -m export rewrite` derives the graphs of trained bundles again; an
+imported model is imported again.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from service.contract.bundle_schema import GraphName
+from service.contract.bundle_schema import Bundle, GraphName
 
 Axis = Literal["N", "K", "L", "B", "P", "C", "D", "image"]
 """Samples, labels, layers, layers with a bias, other parameters, rectified channels, features; an image's own axes."""
@@ -61,6 +64,38 @@ class Output:
     kind: Literal["square", "gradient", "value"] = "value"
     offered_as: str | None = None
     verified: Literal["absolute", "entry", "whole"] | None = None
+
+    @property
+    def has_samples(self) -> bool:
+        """True if its first axis is the samples; False if it belongs to the batch as a whole."""
+        return self.shape is None or self.shape[0] == "N"
+
+    def shape_in(self, bundle: Bundle, samples: int) -> tuple[int, ...]:
+        """Return its shape in the graphs of a bundle; ValueError where that differs from layer to layer."""
+        if self.shape is None:
+            raise ValueError(f"{self.name} has another shape for every layer")
+        return tuple([size for axis in self.shape for size in axis_sizes(axis, bundle, samples)])
+
+
+def axis_sizes(axis: Axis, bundle: Bundle, samples: int) -> tuple[int, ...]:
+    """Return the size of an axis in the graphs of a bundle; "image" stands for three axes."""
+    match axis:
+        case "N":
+            return (samples,)
+        case "K":
+            return (len(bundle.labels),)
+        case "L":
+            return (len(bundle.layers),)
+        case "B":
+            return (sum(layer.bias for layer in bundle.layers),)
+        case "P":
+            return (len(bundle.other_parameters),)
+        case "C":
+            return (sum(layer.channels for layer in bundle.layers),)
+        case "D":
+            return (bundle.features or 0,)
+        case "image":
+            return bundle.input.image_shape
 
 
 NORMS: Final[tuple[GraphName, ...]] = ("weight_norms", "batch_norms")
@@ -91,6 +126,15 @@ OUTPUTS: Final = (
 """Every output, in the order in which a graph gives them."""
 
 
+ROWS: Final = {output.name: output for output in OUTPUTS}
+"""Name of an output → its row of the table."""
+
+
 def outputs_of(graph: GraphName) -> tuple[str, ...]:
     """Return the names of a graph's outputs, in order."""
     return tuple(output.name for output in OUTPUTS if graph in output.graphs)
+
+
+def mixes_samples(graph: GraphName) -> bool:
+    """Tell whether an output of the graph belongs to the batch as a whole, so that its batches must not be cut."""
+    return any(graph in output.graphs and not output.has_samples for output in OUTPUTS)

@@ -1,10 +1,15 @@
 """From the outputs of graphs to the answers of `/diagnostics/…`. Plain numpy: nothing here knows HTTP or the engine.
 
-measurement    which graphs a diagnosis runs
-gradients      norms and verdict by layer, with the help of `baseline` and `noise`
-compare        the same images through several models
-scores, shattering, features    the other diagnoses; `pictures` makes PNGs of arrays
-verdicts/      the rules that decide whether gradients are healthy
-schemas/       the answers as JSON
-drawing/       the answers as SVG
+measurement   which graphs a diagnosis runs
+gradients     norms and verdict by layer
+baseline      those norms beside the quantiles of the training images
+noise         gradient noise scale
+compare       the same images through several models
+scores        how foreign an image is, and how hard or mislabelled
+shattering    gradients along the path between two images
+features      what each layer sees in an image
+pictures      PNGs of arrays
+verdicts/     rules that decide whether gradients are healthy
+schemas/      the answers as JSON
+drawing/      the answers as SVG
 """

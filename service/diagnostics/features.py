@@ -1,4 +1,4 @@
-"""What each layer sees in an image: statistics, and its strongest channels as pictures."""
+"""Features of an image, layer by layer: statistics, and the strongest channels as pictures."""
 
 from __future__ import annotations
 

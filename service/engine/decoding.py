@@ -12,7 +12,7 @@ import numpy as np
 from service.contract.arrays import Pixels
 from service.contract.bundle_schema import InputSpec
 from service.engine.request_context import RequestContext
-from service.errors import RETRY_AFTER, QueueFull
+from service.errors import QueueFull
 from service.images.files import pixel_count
 from service.images.preprocess import decode
 
@@ -55,7 +55,7 @@ class DecodePool:
             ServiceError: the request is given up.
         """
         if self.waiting + len(images) > self._max_waiting:
-            raise QueueFull(f"{self.waiting} images are waiting to be decoded.", retry_after=RETRY_AFTER)
+            raise QueueFull(f"{self.waiting} images are waiting to be decoded.")
         self.waiting += len(images)
         request.account("queue")
         loop = asyncio.get_running_loop()

@@ -24,7 +24,7 @@ from service.engine.ledger import Ledger
 from service.engine.request_context import RequestContext
 from service.engine.scheduler import Scheduler
 from service.engine.tickets import Job, Outcome, Ticket
-from service.errors import RETRY_AFTER, InternalError, QueueFull, ServiceError, ShuttingDown
+from service.errors import InternalError, QueueFull, ServiceError, ShuttingDown
 from service.machine.priority import give_way
 
 SHORT_RUN = 0.003
@@ -122,7 +122,7 @@ class Engine:
             ServiceError: refused (queue, deadline); `on_outcome` is not called then.
         """
         if self._stopping:
-            raise ShuttingDown("The service is shutting down.", retry_after=RETRY_AFTER)
+            raise ShuttingDown("The service is shutting down.")
         job = Job(graph, images, labels, on_outcome, request)
         tickets = job.tickets
         try:
@@ -170,11 +170,9 @@ class Engine:
     def _check_room_for(self, images: int) -> None:
         waiting = self.scheduler.waiting_images + self._waiting_for_graphs
         if waiting + images > self.scheduler.max_images:
-            raise QueueFull(
-                f"{waiting} images are waiting; the limit is {self.scheduler.max_images}.", retry_after=RETRY_AFTER
-            )
+            raise QueueFull(f"{waiting} images are waiting; the limit is {self.scheduler.max_images}.")
         if self._stopping:
-            raise ShuttingDown("The service is shutting down.", retry_after=RETRY_AFTER)
+            raise ShuttingDown("The service is shutting down.")
 
     def _loading_of(self, model: ServedModel, graph: ServedGraph) -> asyncio.Future[None]:
         """Return the one loading of a graph that all its requests wait for."""

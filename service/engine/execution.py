@@ -17,7 +17,7 @@ from service.contract.runtime import RunCancelled, RunHandle
 from service.engine.ledger import Ledger
 from service.engine.scheduler import Scheduler
 from service.engine.tickets import Batch, Ticket
-from service.errors import RETRY_AFTER, NotReady, RunFailed
+from service.errors import NotReady, RunFailed
 from service.images.limits import MAX_PIXELS
 from service.images.preprocess import decode, normalise
 
@@ -115,7 +115,7 @@ def _failure(error: Exception) -> Exception:
 def _run(graph: ServedGraph, members: list[tuple[Ticket, Array]], handle: RunHandle) -> None:
     session = graph.session
     if session is None:
-        raise NotReady(f"The graph {graph.name} of {graph.model} was unloaded.", retry_after=RETRY_AFTER)
+        raise NotReady(f"The graph {graph.name} of {graph.model} was unloaded.")
     tensor = _tensor(graph, [images for _, images in members])
     feeds: dict[str, Array] = {"input": tensor}
     if "label" in session.inputs:
@@ -153,14 +153,12 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _hand_out(outputs: dict[str, Array], tickets: list[Ticket]) -> None:
-    """Give each ticket its rows; quantities of the batch as a whole (`batch_…`) stay whole."""
+    """Give each ticket its rows. A graph in which samples mix runs for one ticket at a time, which gets everything."""
     if len(tickets) == 1:
         tickets[0].outcome = outputs
         return
-    whole = {name: value for name, value in outputs.items() if name.startswith("batch_")}
-    shared = [(name, value) for name, value in outputs.items() if name not in whole]
     start = 0
     for ticket in tickets:
         rows = slice(start, start + ticket.count)
-        ticket.outcome = {name: value[rows] for name, value in shared} | whole
+        ticket.outcome = {name: value[rows] for name, value in outputs.items()}
         start = rows.stop

@@ -18,13 +18,13 @@ from collections.abc import Sequence
 
 from service.bundles.registry import ServedGraph
 from service.engine.tickets import Batch, Ticket
-from service.errors import RETRY_AFTER, QueueFull, TooBusy
+from service.errors import QueueFull, TooBusy
 
 LONGEST_DIAGNOSTICS_WAIT = 1.0
 """Seconds after which a diagnosis gets a turn even while predictions keep coming."""
 
 KEPT_FREE = 1.0
-"""For this many seconds after a prediction, one slot is kept free of diagnostics."""
+"""Seconds after a prediction during which one slot is kept free of diagnostics."""
 
 MARGIN = 1.5
 """Factor on predicted waits, so that accepted requests meet their deadline.
@@ -75,7 +75,7 @@ class Scheduler:
         with self._changed:
             now = time.monotonic()
             if tickets[0].background and not self._is_idle():
-                raise QueueFull("The service is busy.", retry_after=RETRY_AFTER)
+                raise QueueFull("The service is busy.")
             if self.waiting_images + images > self.max_images:
                 raise QueueFull(
                     f"{self.waiting_images} images are waiting; the limit is {self.max_images}.",

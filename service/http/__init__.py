@@ -1,1 +1,11 @@
-"""HTTP: from the socket to the endpoints, and back."""
+"""HTTP: from the socket to the endpoints, and back.
+
+server            uvicorn with our connection, and a graceful shutdown
+starting          why the service cannot start, with the setting to change
+connection/       a client's connection
+routes/           the endpoints
+open_inference/   the Open Inference Protocol
+calls/            a request as a call of an endpoint
+requests/         heads, bodies, and the images and options in them
+answers/          answers as bytes
+"""

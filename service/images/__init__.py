@@ -2,15 +2,15 @@
 
 A file is measured before anything of it is decoded: a few kilobytes can say what costs a decoder minutes or gigabytes.
 
-    preprocess     decode an image for a bundle, and normalise its pixels
-    files          format and size by the file's header
-    jpeg           structure of a JPEG
-    containers     structure of PNG, GIF, WEBP and TIFF files
-    avif, av1      what an AVIF makes its decoder hold: by the boxes of the file, and by the AV1 streams in them
-    colours        conversion to RGB of 8 bits
-    resampling     resize and crop
-    limits         how large and how fragmented a file may be
-    errors         why an image is refused
+preprocess     decode an image for a bundle, and normalise its pixels
+files          format and size by the file's header
+jpeg           structure of a JPEG
+containers     structure of PNG, GIF, WEBP and TIFF files
+avif, av1      what an AVIF makes its decoder hold: by the boxes of the file, and by the AV1 streams in them
+colours        conversion to RGB of 8 bits
+resampling     resize and crop
+limits         how large and how fragmented a file may be
+errors         why an image is refused
 
 `export` uses these files too.
 """

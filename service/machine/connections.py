@@ -37,7 +37,7 @@ class Waiting(Protocol):
 
     @property
     def gone(self) -> bool:
-        """True once it is closed with nothing left to be read; it is still in the list for a moment."""
+        """True once it is closed and everything is written, even if it has not been taken off the list yet."""
 
     def end(self, reason: CutOff) -> None:
         """Close it."""

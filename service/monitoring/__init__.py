@@ -1,1 +1,6 @@
-"""What the service reports about itself while it runs: metrics, and the gradients of a sample of live predictions."""
+"""Metrics of the running service, and the gradients of a sample of its live predictions.
+
+metrics    counts and states, for Prometheus
+sampling   runs a share of the live predictions backwards
+live       their gradients beside those of the training images
+"""

@@ -17,7 +17,7 @@ from service.diagnostics.schemas.gradients import LayerBaseline
 from service.diagnostics.scores import layer_norm_distance
 
 SampleOutcome = Literal["measured", "dropped", "failed"]
-"""What became of an image that was drawn."""
+"""Fate of an image that was drawn for measurement."""
 
 WINDOW: Final = 256
 """Number of images that the numbers are computed from."""

@@ -27,6 +27,7 @@ from service.contract.reference import ReferenceStatistics
 from service.contract.runtime import ProviderUnavailable, Runtime
 from service.diagnostics.gradients import relative_norms
 from service.diagnostics.scores import score
+from service.errors import NotReady
 from service.images.errors import ImageError
 from service.offline.model import CHUNK, LabelledFile, OfflineModel, class_indices, decoded, labelled_files
 from service.offline.report import render
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
             report = render(table, options.data, model).encode()
             with replaced_file(options.out) as stream:
                 stream.write(report)
-    except (BundleRefused, ProviderUnavailable, ValueError, OSError) as error:
+    except (BundleRefused, NotReady, ProviderUnavailable, ValueError, OSError) as error:
         complain(str(error))
         return 2
     print(options.out)

@@ -14,6 +14,7 @@ from service.bundles.disk import BundleRefused, StoredBundle, read_bundle
 from service.contract.arrays import Array, Pixels
 from service.contract.bundle_schema import GraphName
 from service.contract.norms import measure
+from service.contract.outputs import mixes_samples
 from service.contract.runtime import Runtime, Session
 from service.images.errors import ImageError
 from service.images.preprocess import decode, normalise
@@ -37,8 +38,7 @@ class OfflineModel:
 
     async def run(self, graph: GraphName, images: Array, labels: NDArray[np.int64] | None = None) -> dict[str, Array]:
         """Run `graph` in chunks on pixels, uint8 [n, h, w, c], and return all outputs: the engine's numbers exactly."""
-        # The batch gradient adds up all samples, so its graph takes them in one run.
-        chunk = len(images) if graph == "batch_norms" else CHUNK
+        chunk = len(images) if mixes_samples(graph) else CHUNK
         parts = [
             self._run_chunk(graph, images[start : start + chunk], None if labels is None else labels[start:][:chunk])
             for start in range(0, len(images), chunk)

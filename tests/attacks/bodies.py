@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from tests.attacks.wire import CLOSE, Attack, Target, head, post, raw
 
 CHUNKED = "Transfer-Encoding: chunked"
-PIECE = 2**16
+CHUNK_BYTES = 2**16
 
 
 def chunk(data: bytes) -> bytes:
@@ -24,8 +24,8 @@ def garbage_up_to_the_limit(target: Target) -> Iterable[bytes]:
 
 def chunks_over_limit(target: Target) -> Iterable[bytes]:
     yield head("/predict", CHUNKED)
-    for _ in range(target.body // PIECE + 2):
-        yield chunk(bytes(PIECE))
+    for _ in range(target.body // CHUNK_BYTES + 2):
+        yield chunk(bytes(CHUNK_BYTES))
 
 
 def many_small_chunks(target: Target) -> Iterable[bytes]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import subprocess
-import tomllib
 from pathlib import Path
 
 import pytest
 
 from deploy.image.dependencies import requirements
 from deploy.image.trim import trim
+from service import __version__
 from tests.programs import program
 
 ROOT = Path(__file__).parents[2]
@@ -95,8 +95,7 @@ def test_trimming_removes_tests_and_leaves_the_package(tmp_path: Path) -> None:
 
 
 def test_the_image_is_labelled_with_the_version_of_the_project() -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    assert f"ARG VERSION={version}" in stage("runtime")
+    assert f"ARG VERSION={__version__}" in stage("runtime")
 
 
 def hadolint(path: Path) -> str:

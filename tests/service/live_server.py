@@ -16,7 +16,7 @@ import httpx
 from PIL import Image
 
 from service.app import create_app
-from service.http.calls.service import Service
+from service.http.calls.service_parts import ServiceParts
 from service.http.connection.client_connection import ClientConnection
 from service.http.server import HttpServer, listen
 from service.settings import Settings
@@ -25,7 +25,7 @@ from service.settings import Settings
 class LiveServer:
     """A running service: its address to send requests to, and its parts to look at."""
 
-    def __init__(self, server: HttpServer, state: Service, host: str, port: int) -> None:
+    def __init__(self, server: HttpServer, state: ServiceParts, host: str, port: int) -> None:
         self.server = server
         self.state = state
         self.host, self.port = host, port

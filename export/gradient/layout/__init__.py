@@ -6,10 +6,12 @@ kernels for Conv, the pools, Add, Mul, Sum, Concat and a few activations, and us
 operands come from one. The rules know nothing of this: they emit what the formula says, and each pass here
 replaces one operator that they emit by others that stay in the blocks.
 
-    transposed_convolution   ConvTranspose → Conv, with the phases of a stride interleaved behind it
-    sums                     Sum → Add, what all terms do last done once; Expand → and a pool into the blocks
-    masks                    Where(y > 0, dy, 0) of a Relu → Mul by a step of y
-    position_sums            ReduceSum over positions → GlobalAveragePool, several of them at once
+    passes                   The walk over the emitted nodes, and the table of the rewrites below.
+    transposed_convolution   A ConvTranspose becomes a Conv; with a stride, its phases are interleaved afterwards.
+    sums                     A Sum becomes Adds. If all its terms end with the same rearrangement, that is done once,
+                             after the sum. An Expand gets a pool of one position behind it, which enters the blocks.
+    masks                    Where(y > 0, dy, 0) of a Relu becomes the product of dy and a step function of y.
+    position_sums            A ReduceSum over the positions of a map becomes a GlobalAveragePool times their number.
 """
 
 from export.gradient.layout import masks, position_sums, sums, transposed_convolution

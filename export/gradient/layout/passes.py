@@ -24,8 +24,10 @@ class Movement:
 class Layout:
     """One walk over the emitted nodes in their order; `g` holds the nodes that come out.
 
-    `made` has the node behind every tensor that was kept as it is, `moved` the movement behind a tensor that
-    one made last, and `position_means` those that `position_sums` put in place of a sum.
+    - `made`: the emitted node of every tensor, by the tensor's name.
+    - `moved`: the movement whose result a tensor is, for every tensor that is one.
+    - `position_means`: for every sum over positions that became a mean, the mean's tensor, its channels and the
+      number of positions.
     """
 
     def __init__(self, g: Emitter) -> None:

@@ -117,7 +117,10 @@ def beta_over_gamma(graph: Graph, layer: WeightedLayer) -> Array:
 
 
 def kept_output(graph: Graph, layer: WeightedLayer) -> str:
-    """The output z, or its rectified form where nothing else reads z: the same wherever a cotangent arrives."""
+    """Return the tensor of the layer's output z that the forward pass keeps for dz·z.
+
+    Where a rectifier alone reads z, that is the rectifier's output: where it differs from z, dz is 0.
+    """
     readers = graph.consumers().get(layer.output, [])
     if len(readers) == 1 and is_rectifier(graph, readers[0]):
         return readers[0].outputs[0]

@@ -3,7 +3,7 @@
 How to add an operator
     1. In `rules/<kind>/` write one function, called after the operator in snake case:
 
-           @gradient("Mul", broadcasts=True)
+           @gradient("Mul", broadcasts=True, copies="aligned")
            def mul(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
                a, b = node.inputs
                return g.mul(dy, b), g.mul(dy, a)
@@ -22,6 +22,8 @@ How to add an operator
        `g.constant_operand(node, i)` is the array of an operand that must be constant,
        `raise g.refusal(node, reason, advice)` refuses narrowly and by name.
        Samples must never mix, not even as 0·NaN: select with `Where`, never sum over the batch.
+       `copies` says how the operator acts on a tensor that all samples share (see `Copies`);
+       without it a trained constant that only such operators lead to gets no gradient, and a note.
     2. An operator that has a layer's weight gets a second function directly beneath, `@weight_factors(...)`, which
        returns the two `Factors` whose product is the per-sample weight gradient. How the norms are computed
        from them is decided in `export.gradient.norms.planner`.
@@ -35,10 +37,11 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from export.graph.errors import UnsupportedOperator
 from export.graph.graph import Node
+from export.standard.decompose import REWRITES
 
 if TYPE_CHECKING:
     from export.gradient.rules.factors import Alternatives, Factors
@@ -47,16 +50,28 @@ if TYPE_CHECKING:
 Rule = Callable[..., "Sequence[Cotangent]"]
 FactorsRule = Callable[["Emitter", Node, str], "Factors | Alternatives"]
 
+Copies = Literal["entrywise", "aligned", "axis", "axes", "rows"]
+"""What an operator needs where each sample has its own copy of a tensor, along a new first axis (`shared.py`):
+
+entrywise   nothing: the rule names no axis
+aligned     axes of 1 behind the samples' axis, because operands are aligned from the last axis on
+axis        its attribute `axis` greater by one
+axes        axes that it names in another way greater by one; `shared.py` knows how
+rows        the copies as rows of the first axis, N·s₀ of them; only the first operand has copies
+"""
+
 _gradients: dict[str, Rule] = {}
+_copies: dict[str, Copies] = {}
 _broadcasts: set[str] = set()
 _factors: dict[str, FactorsRule] = {}
 _without: set[str] = set()
 
 
-def gradient(*operators: str, broadcasts: bool = False) -> Callable[[Rule], Rule]:
+def gradient(*operators: str, broadcasts: bool = False, copies: Copies | None = None) -> Callable[[Rule], Rule]:
     """Register a rule; ValueError where the operator already has one.
 
     `broadcasts`: the operands are broadcast, and gradients come in the output's shape.
+    `copies`: how it acts on tensors that all samples share; None where it has no gradient of them.
     """
 
     def register(rule: Rule) -> Rule:
@@ -66,6 +81,8 @@ def gradient(*operators: str, broadcasts: bool = False) -> Callable[[Rule], Rule
             _gradients[operator] = rule
             if broadcasts:
                 _broadcasts.add(operator)
+            if copies is not None:
+                _copies[operator] = copies
         return rule
 
     return register
@@ -93,8 +110,8 @@ def no_gradient(*operators: str) -> None:
 
 
 def known_operators() -> tuple[str, ...]:
-    """Every operator with a rule, or known to carry no gradient, by name."""
-    return tuple(sorted({*_gradients, *_without}))
+    """Every operator with a rule, rewritten as ones with a rule, or known to carry no gradient, by name."""
+    return tuple(sorted({*_gradients, *_without, *REWRITES}))
 
 
 def operators_with_rules() -> tuple[str, ...]:
@@ -131,6 +148,11 @@ def gradient_rule(node: Node) -> Rule:
 def broadcasts(operator: str) -> bool:
     """True where the operator's gradients come in the shape of its output."""
     return operator in _broadcasts
+
+
+def copies(operator: str) -> Copies | None:
+    """Return what the operator needs where samples have copies of a tensor; None where it has no gradient there."""
+    return _copies.get(operator)
 
 
 def _cotangents(rule: Rule) -> float:

@@ -1,1 +1,6 @@
-"""The constants of a file: which were trained, how they are called, and what an exporter did to them."""
+"""The constants of a file: which were trained, how they are called, and what an exporter did to them.
+
+naming          tells weights from other constants, and names them
+integers        weights stored as 8-bit integers
+normalization   BatchNormalization that was folded into convolutions
+"""

@@ -1,4 +1,11 @@
-"""JSON schemas of the answers of `/diagnostics/…`, one file per endpoint.
+"""JSON schemas of the answers of `/diagnostics/…`.
+
+base         fields that all answers have in common
+gradients    gradients and comparison
+verdict      the verdict within them
+shattering   shattering
+scores       scores
+features     features
 
 A list "one per sample" is in the order of the images sent.
 """

@@ -1,4 +1,4 @@
-"""What the answers of all diagnostics have in common."""
+"""Fields that the answers of all diagnostics have in common."""
 
 from __future__ import annotations
 

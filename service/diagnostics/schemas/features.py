@@ -17,7 +17,7 @@ class Channel(DiagnosticSchema):
 
 
 class LayerFeatures(DiagnosticSchema):
-    """What one layer sees in one image."""
+    """Statistics of one layer on one image, and its strongest channels."""
 
     name: str
     depth: int

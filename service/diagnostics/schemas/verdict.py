@@ -24,7 +24,7 @@ class Finding(DiagnosticSchema):
 
 
 class DebuggerRule(DiagnosticSchema):
-    """What a rule of Amazon SageMaker Debugger says of the same numbers, at its documented default."""
+    """Result of a rule of Amazon SageMaker Debugger on the same numbers, at its documented default."""
 
     rule: str
     fires: bool

@@ -17,7 +17,7 @@ from service.engine.request_context import RequestContext
 from service.errors import ClientGone, MalformedRequest
 from service.http.answers.responses import CLOSE, Answer, RawHeaders, error_answer
 from service.http.calls.exchange import Exchange
-from service.http.calls.service import Service
+from service.http.calls.service_parts import ServiceParts
 from service.http.requests.bodies import HeldBytes
 from service.http.requests.heads import values_of
 
@@ -35,7 +35,7 @@ class Call(HTTPConnection[Any]):
     Only the event loop's thread touches it.
     """
 
-    def __init__(self, scope: Scope, exchange: Exchange, service: Service) -> None:
+    def __init__(self, scope: Scope, exchange: Exchange, service: ServiceParts) -> None:
         self.scope = scope
         self.exchange = exchange
         self.service = service
@@ -83,7 +83,7 @@ class Call(HTTPConnection[Any]):
         deadlines, given = self.service.deadlines, self.fields.get(b"x-deadline-ms")
         seconds = deadlines.usual if given is None else min(_seconds(given), deadlines.usual)
         deadlines.start(self.context, seconds)
-        self.exchange.on_lost = self.lost
+        self.exchange.on_lost = self.give_up
 
     async def decode_body(self) -> None:
         """Replace the body by its content, without its content coding.
@@ -96,7 +96,7 @@ class Call(HTTPConnection[Any]):
             codings = b", ".join(values_of(self.scope["headers"], b"content-encoding"))
             self.body = await self.service.bodies.decoded(self.body, codings, self._held)
 
-    def lost(self) -> None:
+    def give_up(self) -> None:
         """Give up everything that is under way for a client that has gone."""
         if self._client_gone is not None:
             self._client_gone.set()

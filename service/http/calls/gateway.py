@@ -21,13 +21,13 @@ from service.engine.request_context import RequestContext
 from service.http.answers.responses import Answer
 from service.http.calls.call import Call, Endpoint
 from service.http.calls.exchange import EXCHANGE, Exchange
-from service.http.calls.service import Service
+from service.http.calls.service_parts import ServiceParts
 
 
 class Gateway:
     """The application that the server runs."""
 
-    def __init__(self, service: Service, root: Router) -> None:
+    def __init__(self, service: ServiceParts, root: Router) -> None:
         """`root` answers the server's lifespan messages."""
         self.service = service
         self.root = root
@@ -72,7 +72,7 @@ async def _read_and_begin(call: Call, receive: Receive) -> Answer | Response:
     await call.read_body(receive)
     call.start()
     if call.exchange.lost:
-        call.lost()
+        call.give_up()
     return await _decode_and_begin(call)
 
 

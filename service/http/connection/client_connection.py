@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from service.engine.request_context import new_request_id
-from service.errors import RETRY_AFTER, ServiceError, SlowRequest, TooManyConnections
+from service.errors import ServiceError, SlowRequest, TooManyConnections
 from service.http.answers.responses import CLOSE, error_answer
 from service.http.calls.exchange import EXCHANGE
 from service.http.calls.gateway import Gateway
@@ -51,7 +51,7 @@ class ClientConnection(RequestReader):
             if len(others) > self.shared.most_with_refused:
                 self.end("too-many-connections")
             else:
-                self.refuse(TooManyConnections(f"{self.shared.most} connections are in use.", retry_after=RETRY_AFTER))
+                self.refuse(TooManyConnections(f"{self.shared.most} connections are in use."))
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -95,7 +95,7 @@ class ClientConnection(RequestReader):
 
     @property
     def gone(self) -> bool:
-        """True once it is closed and everything written; it is still listed until the loop's next turn."""
+        """True once it is closed and everything is written, even if asyncio has not yet called `connection_lost`."""
         return self.transport.is_closing() and not self.transport.get_write_buffer_size()
 
     def end(self, reason: CutOff) -> None:

@@ -26,7 +26,7 @@ log = logging.getLogger("contraflow.http")
 MOST_CHUNKS = 2**14
 """Chunks that one body may have: enough for the largest in chunks of 1 KiB, and little work if all have one byte."""
 
-PIECE = 2**14
+PARSED_PIECE = 2**14
 """Bytes parsed at a time; they can hold hundreds of the smallest requests."""
 
 MOST_PIPELINED = 16
@@ -87,7 +87,7 @@ class RequestReader(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.discards_input or self.transport.is_closing():
             return
-        if len(data) <= PIECE and not self._ahead and len(self.pipeline) < MOST_PIPELINED:
+        if len(data) <= PARSED_PIECE and not self._ahead and len(self.pipeline) < MOST_PIPELINED:
             self._take(data)
         else:
             self._ahead += data
@@ -121,8 +121,8 @@ class RequestReader(HttpToolsProtocol):
                 self.loop.call_soon(self._take_ahead)
                 self._parsing_planned = True
                 break
-            piece = bytes(self._ahead[:PIECE])
-            del self._ahead[:PIECE]
+            piece = bytes(self._ahead[:PARSED_PIECE])
+            del self._ahead[:PARSED_PIECE]
             self._take(piece)
         if len(self._ahead) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
@@ -130,7 +130,7 @@ class RequestReader(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def _parse(self, data: bytes) -> ServiceError | None:
-        """Parse at most a `PIECE`; return the error after which nothing can be read, if there is one."""
+        """Parse at most `PARSED_PIECE` bytes; return the error after which nothing can be read, if there is one."""
         self._bytes_since_head += len(data)
         if self._in_request_line or not self._in_message:
             end = data.find(b"\n")
@@ -178,7 +178,7 @@ class RequestReader(HttpToolsProtocol):
             ServiceError: the head is refused; this stops the parser.
         """
         # The count is of bytes fed to the parser, so it may be off by what else is in this piece: count exactly.
-        if self._bytes_since_head + PIECE > self.max_head_bytes and self._head_bytes() > self.max_head_bytes:
+        if self._bytes_since_head + PARSED_PIECE > self.max_head_bytes and self._head_bytes() > self.max_head_bytes:
             raise self._head_too_large()
         self.head_since = None
         self._bytes_since_head = 0

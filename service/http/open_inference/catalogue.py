@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from service.contract.bundle_schema import Bundle, GraphName
-from service.contract.outputs import OUTPUTS, Axis
+from service.contract.outputs import OUTPUTS, Output
 from service.errors import MalformedRequest, TooLarge
 
 IMAGE, LABEL, INPUT = "image", "label", "input"
+
+OFFERED: Final = {
+    output.offered_as: output for output in OUTPUTS if output.offered_as and output.shape and output.name != "logits"
+}
+"""Outputs of gradient graphs by the names that the protocol gives them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,30 +45,19 @@ class Catalogue:
     """
 
     def __init__(self, bundle: Bundle) -> None:
-        spec = bundle.input
-        sizes = (spec.channels, spec.height, spec.width)
-        image_shape = sizes if spec.layout == "nchw" else (*sizes[1:], sizes[0])
-        self.input = TensorSpec(INPUT, "FP32", (-1, *image_shape))
+        self.input = TensorSpec(INPUT, "FP32", (-1, *bundle.input.image_shape))
         self.image = TensorSpec(IMAGE, "BYTES", (-1,))
         self.label = TensorSpec(LABEL, "INT64", (-1,))
-        sizes_of: dict[Axis, tuple[int, ...]] = {
-            "N": (-1,),
-            "K": (len(bundle.labels),),
-            "L": (len(bundle.layers),),
-            "B": (sum(layer.bias for layer in bundle.layers),),
-            "P": (len(bundle.other_parameters),),
-            "image": image_shape,
-        }
         self.forward = tuple(TensorSpec(name, "FP32", (-1, len(bundle.labels))) for name in ("logits", "probabilities"))
-        self._graph: dict[str, GraphName] = {}
+        self._offered: dict[str, Output] = {}
+        self._graphs = bundle.graphs
         gradients = []
-        for output in OUTPUTS:
-            graph = output.graphs[0]  # the cheapest that gives it
-            if output.offered_as and output.shape and output.name != "logits" and graph in bundle.graphs:
-                shape = tuple(size for axis in output.shape for size in sizes_of[axis])
+        for name, output in OFFERED.items():
+            # A bundle that was exported before an output was added to the table has graphs without it.
+            if self._gives(output.graphs[0], output):
                 datatype = "FP32" if output.kind == "value" else "FP64"
-                gradients.append(TensorSpec(output.offered_as, datatype, shape))
-                self._graph[output.offered_as] = graph
+                gradients.append(TensorSpec(name, datatype, output.shape_in(bundle, -1)))
+                self._offered[name] = output
         self.gradients = tuple(gradients)
 
     @property
@@ -101,15 +95,21 @@ class Catalogue:
         Raises:
             MalformedRequest: an output that this model does not have.
         """
-        wanted: set[GraphName] = set()
+        graphs: set[GraphName] = set()
+        wanted = []
         for name in names:
             if name in ("logits", "probabilities"):
-                wanted.add("forward")
-            elif name in self._graph:
-                wanted.add(self._graph[name])
+                graphs.add("forward")
+            elif name in self._offered:
+                wanted.append(self._offered[name])
             else:
                 known = ", ".join(tensor.name for tensor in self.outputs)
                 raise MalformedRequest(f"There is no output {name[:64]!r}; the model gives {known}.")
-        if "weight_norms" in wanted:
-            wanted.discard("activation_norms")
-        return sorted(wanted)
+        graphs.update(output.graphs[0] for output in wanted)
+        of_activations = (output for output in wanted if output.graphs[0] == "activation_norms")
+        if "weight_norms" in graphs and all(self._gives("weight_norms", output) for output in of_activations):
+            graphs.discard("activation_norms")
+        return sorted(graphs)
+
+    def _gives(self, graph: GraphName, output: Output) -> bool:
+        return graph in self._graphs and output.name in self._graphs[graph].outputs

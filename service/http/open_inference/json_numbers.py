@@ -16,7 +16,8 @@ from service.errors import MalformedRequest
 KEY = re.compile(rb'"data"\s*:\s*(?=\[)')
 LONG_LIST = 2**14
 """Lists of at least this many bytes are taken out."""
-PIECE = 2**16
+NUMBERS_PIECE = 2**16
+"""Bytes of a list that are read at a time, at least; a piece ends at a comma."""
 FLAT = bytes.maketrans(b"[]", b"  ")
 
 
@@ -62,14 +63,14 @@ def pieces_of(text: bytes) -> Iterator[list[object]]:
     flat = text.translate(FLAT)
     start = 0
     while start < len(flat):
-        comma = flat.find(b",", start + PIECE)
+        comma = flat.find(b",", start + NUMBERS_PIECE)
         end = len(flat) if comma < 0 else comma
         yield _read(flat[start:end])
         start = end + 1
 
 
 def _read(piece: bytes) -> list[object]:
-    if len(piece) > 2 * PIECE and not piece.isspace():
+    if len(piece) > 2 * NUMBERS_PIECE and not piece.isspace():
         raise MalformedRequest("A number in the JSON body is too long.")
     try:
         values: list[object] = json.loads(b"[%s]" % piece)

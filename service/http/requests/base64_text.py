@@ -9,7 +9,7 @@ from io import BytesIO
 
 from service.errors import MalformedRequest
 
-PIECE = 2**20
+BASE64_PIECE = 2**20
 """Characters decoded at a time, so that a large image does not hold the interpreter for long."""
 
 _DATA_URL = re.compile(r"\s{0,64}data:([^,]{0,200}),", re.IGNORECASE)
@@ -44,14 +44,14 @@ def from_base64(text: str) -> bytes:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    for start in range(0, len(text), PIECE):
-        yield text[start : start + PIECE]
+    for start in range(0, len(text), BASE64_PIECE):
+        yield text[start : start + BASE64_PIECE]
 
 
 def _pieces_of_url(text: str, start: int) -> Iterator[str]:
     """Return pieces with their percent codes decoded; none is cut in two."""
     while start < len(text):
-        end = start + PIECE
+        end = start + BASE64_PIECE
         end += text.rfind("%", end - 2, end) + 3 - end if "%" in text[end - 2 : end] else 0
         piece = text[start:end]
         for code, character in _PERCENT_CODES.items():

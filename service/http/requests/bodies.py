@@ -9,7 +9,7 @@ from io import BytesIO
 
 from starlette.types import Message, Receive
 
-from service.errors import RETRY_AFTER, ClientGone, QueueFull, SlowRequest, TooLarge
+from service.errors import ClientGone, QueueFull, SlowRequest, TooLarge
 from service.http.requests.content_coding import coding_of, decoded
 
 LINGER = 2.0
@@ -129,7 +129,7 @@ class BodyReader:
 
     def _hold(self, held: HeldBytes, size: int) -> None:
         if self._held + size > self._max_held:
-            raise QueueFull("Too many large bodies are being read.", retry_after=RETRY_AFTER)
+            raise QueueFull("Too many large bodies are being read.")
         self._held += size
         held.size += size
 

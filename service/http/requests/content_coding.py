@@ -9,9 +9,11 @@ from service.errors import MalformedRequest, TooLarge, UnsupportedCoding
 from service.http.answers.header_fields import members
 from service.http.answers.negotiation import CODINGS
 
-PIECE = 2**20
-"""Bytes that are decoded at a time, at most."""
-INPUT_PIECE = 2**16
+DECODED_PIECE = 2**20
+"""Bytes that the decoder returns at a time, at most."""
+ENCODED_PIECE = 2**16
+"""Bytes that are given to the decoder at a time."""
+
 MOST_MEMBERS = 1000
 """Members that one gzip body may have: enough for the largest in blocks of 64 KiB, and little work if all are empty."""
 GZIP_SIGNATURE = b"\x1f\x8b"
@@ -33,7 +35,7 @@ def coding_of(content_encoding: str) -> str | None:
 
 
 def decoded(body: bytes, coding: str) -> Iterator[bytes]:
-    """Return the content, at most `PIECE` bytes at a time.
+    """Return the content, at most `DECODED_PIECE` bytes at a time.
 
     A gzip body may have several members. A deflate body has the wrapping of zlib, as RFC 9110 says, or none: some
     clients send that.
@@ -48,10 +50,10 @@ def decoded(body: bytes, coding: str) -> Iterator[bytes]:
         while not reader.eof:
             given = reader.unconsumed_tail
             if not given:
-                given = body[position : position + INPUT_PIECE]
+                given = body[position : position + ENCODED_PIECE]
                 position += len(given)
             try:
-                piece = reader.decompress(given, PIECE)
+                piece = reader.decompress(given, DECODED_PIECE)
             except zlib.error:
                 raise MalformedRequest(f"The body is not {coding}, as its content encoding says.") from None
             if piece:

@@ -17,7 +17,7 @@ from service.errors import MalformedRequest, TooLarge
 from service.http.answers.header_fields import parameters
 from service.http.requests.base64_text import from_base64
 
-PIECE = 2**20
+SEARCHED_PIECE = 2**20
 """Bytes searched at a time, so that a large body does not hold the interpreter for long."""
 
 MOST_QUOTED_PRINTABLE = 2**20
@@ -56,8 +56,8 @@ def parts_of(body: bytes, boundary: bytes, most: int) -> Iterator[Part]:
     content = BytesIO()
     try:
         with _Parser(boundary, max_segment_count=most, header_charset="latin-1") as parser:
-            for start in range(0, len(body), PIECE):
-                for event in parser.parse(body[start : start + PIECE]):
+            for start in range(0, len(body), SEARCHED_PIECE):
+                for event in parser.parse(body[start : start + SEARCHED_PIECE]):
                     if isinstance(event, MultipartSegment):
                         head, content = event, BytesIO()
                     elif event is not None:

@@ -1,1 +1,13 @@
-"""The endpoints, one file per group of addresses. Each file has a `router` that `service.app` lists."""
+"""The endpoints, one file per group of addresses. Each has a `router`, which `service.app` lists.
+
+predict             `POST /predict`
+diagnostics         `POST /diagnostics/…`
+models              `GET /models…`
+health              `GET /health/…`
+metrics             `GET /metrics`
+open_inference      `/v2/…`
+pages               `/`, `/docs`, `/redoc` and their files
+submissions         reads a call's model, images and options
+diagnosis_options   options of `/diagnostics/…`
+openapi_document    the OpenAPI document
+"""

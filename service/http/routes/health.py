@@ -9,7 +9,7 @@ from fastapi import APIRouter
 
 from service.bundles.loading import Loader
 from service.bundles.registry import Registry
-from service.errors import RETRY_AFTER, LoaderEnded, NotReady, ShuttingDown, Unavailable, problem
+from service.errors import LoaderEnded, NotReady, ShuttingDown, Unavailable, problem
 from service.http.answers.openapi import PLAIN_ERRORS
 from service.http.answers.responses import PROBLEM, Answer, json_answer, to_json
 from service.http.answers.schemas import Liveness, Readiness
@@ -48,7 +48,7 @@ async def ready(call: Call) -> Answer:
 def check_alive(loader: Loader) -> None:
     """Raise `LoaderEnded` if the folder of bundles is not watched any more, so that the service is restarted."""
     if loader.failure is not None:
-        raise LoaderEnded(loader.failure, retry_after=RETRY_AFTER)
+        raise LoaderEnded(loader.failure)
 
 
 def may_know_models(call: Call) -> bool:
@@ -59,12 +59,12 @@ def may_know_models(call: Call) -> bool:
 def unreadiness(registry: Registry, lifecycle: Lifecycle, when: ReadyWhen, *, names: bool) -> Unavailable | None:
     """Return why no requests should be sent here, with or without names of models; None if they should."""
     if lifecycle.draining:
-        return ShuttingDown("The service is shutting down.", retry_after=RETRY_AFTER)
+        return ShuttingDown("The service is shutting down.")
     reason = _what_is_missing(registry, when)
     if reason is None:
         return None
     in_words, in_words_with_names = reason
-    return NotReady(in_words_with_names if names else in_words, retry_after=RETRY_AFTER)
+    return NotReady(in_words_with_names if names else in_words)
 
 
 def _what_is_missing(registry: Registry, when: ReadyWhen) -> tuple[str, str] | None:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.routing import BaseRoute
 
+from service import __version__
 from service.bundles.registry import Registry
 from service.http.answers.openapi import (
     A_MODEL,
@@ -75,7 +76,7 @@ class OpenApiDocument:
     """The document of one service, made on its first use."""
 
     def __init__(self, routes: Sequence[BaseRoute], registry: Registry, *, needs_key: bool) -> None:
-        """With `needs_key`, examples name no models: anyone may read the document, without a key too."""
+        """`needs_key`: callers need API keys. Anyone may read the document, so its examples then name no models."""
         self._routes = routes
         self._registry = registry
         self._needs_key = needs_key
@@ -90,7 +91,7 @@ class OpenApiDocument:
         return filled
 
     def _put_together(self) -> Json:
-        document: Json = get_openapi(title="Contraflow", version="0.1.0", routes=self._routes, servers=SERVERS)
+        document: Json = get_openapi(title="Contraflow", version=__version__, routes=self._routes, servers=SERVERS)
         components = document["components"]
         schemas = models_json_schema(
             [(model, "serialization") for model in BESIDES], ref_template="#/components/schemas/{model}"

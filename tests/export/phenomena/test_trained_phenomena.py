@@ -28,7 +28,7 @@ from service.contract.bundle_schema import Bundle
 
 ROOT = Path(__file__).parents[3]
 BUNDLES = ROOT / "models" / "bundles"
-SAMPLES = ROOT / "tests" / "images"
+SAMPLES = ROOT / "tests" / "photographs"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -132,7 +132,7 @@ def test_probes_separate_classes_as_far_as_they_are_apart() -> None:
 
 
 def test_probes_are_judged_on_photographs_that_did_not_fit_them() -> None:
-    """With more features than photographs, a probe tested on its own training photographs would be perfect on noise."""
+    """A probe with more features than photographs fits even noise: test it on others than it was trained on."""
     generator = np.random.default_rng(0)
     classes = np.tile(np.arange(4), 30)
     measured = separation("noise", generator.normal(size=(120, 300)), classes, np.arange(120) < 60)

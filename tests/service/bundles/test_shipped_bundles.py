@@ -14,7 +14,7 @@ from tests.service.live_server import best_label, running
 
 ROOT = Path(__file__).parents[3]
 BUNDLES = ROOT / "models" / "bundles"
-PHOTOGRAPHS = ROOT / "tests" / "images"
+PHOTOGRAPHS = ROOT / "tests" / "photographs"
 
 pytestmark = pytest.mark.skipif(not (BUNDLES / "resnet20").exists(), reason="no trained bundles in this checkout")
 

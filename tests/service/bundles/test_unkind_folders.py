@@ -202,7 +202,7 @@ def test_a_file_that_gives_an_input_output_error_is_no_refusal(tmp_path: Path) -
 def test_a_file_that_cannot_be_read_for_a_request_is_a_503_and_asked_for_again(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "models" / "bundles" / "resnet20", tmp_path / "resnet20")
     reference = tmp_path / "resnet20" / "reference.npz"
-    image = (ROOT / "tests" / "images" / "ship.jpg").read_bytes()
+    image = (ROOT / "tests" / "photographs" / "ship.jpg").read_bytes()
     with running(tmp_path, warm_up=False) as server, server.client() as client:
         content = reference.read_bytes()
         reference.unlink()

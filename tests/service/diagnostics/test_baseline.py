@@ -17,7 +17,7 @@ from tests.service.live_server import running
 
 ROOT = Path(__file__).parents[3]
 BUNDLES = ROOT / "models" / "bundles"
-CAT = (ROOT / "tests" / "images" / "cat.jpg").read_bytes()
+CAT = (ROOT / "tests" / "photographs" / "cat.jpg").read_bytes()
 RESNET20 = Bundle.model_validate_json((BUNDLES / "resnet20" / "bundle.json").read_text())
 
 

@@ -21,7 +21,7 @@ from service.diagnostics.verdicts.verdict import Thresholds
 from tests.service.live_server import LiveServer, running, wait_until
 
 ROOT = Path(__file__).parents[3]
-PHOTOGRAPHS = ROOT / "tests" / "images"
+PHOTOGRAPHS = ROOT / "tests" / "photographs"
 CAT = (PHOTOGRAPHS / "cat.jpg").read_bytes()
 NAMES = ("cat", "dog", "ship", "truck")
 

@@ -15,9 +15,9 @@ from bench.verdicts.corpus import convolutional
 from bench.verdicts.judging import bundle_of, diagnosis_of
 from bench.verdicts.shattered import untrained_path
 from export.phenomena.shipped import network as in_torch
-from export.writing.bundle import read_bundle
+from export.writing.bundle import read_bundle_and_graphs
 from service.diagnostics import shattering
-from tests.service.diagnostics.test_sick_networks import IMAGES, LABELS, SICK, as_onnx
+from tests.service.diagnostics.sick_networks import IMAGES, LABELS, SICK, as_onnx
 
 BUNDLES = Path(__file__).parents[3] / "models" / "bundles"
 STEPS = 8
@@ -87,7 +87,7 @@ def test_a_training_run_in_torch_and_the_service_come_to_the_same_conclusion(tru
 
 @pytest.mark.parametrize("name", ["resnet20", pytest.param("resnet56", marks=pytest.mark.slow)])
 def test_a_shipped_residual_network_trained_on_in_torch_is_healthy_to_both(name: str) -> None:
-    bundle, graphs = read_bundle(BUNDLES / name)
+    bundle, graphs = read_bundle_and_graphs(BUNDLES / name)
     assert diagnosis_of(bundle, graphs, IMAGES, LABELS).verdict.state == "healthy"
     network = in_torch(BUNDLES, bundle).train()
     assert conclusion_of_a_training_run(network, IMAGES, LABELS, 2) == "healthy"

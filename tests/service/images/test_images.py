@@ -23,7 +23,7 @@ from tests.service.live_server import picture
 
 Pixels = NDArray[np.uint8]
 
-PHOTOGRAPHS = Path(__file__).parents[2] / "images"
+PHOTOGRAPHS = Path(__file__).parents[2] / "photographs"
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])

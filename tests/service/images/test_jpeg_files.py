@@ -110,7 +110,7 @@ def test_scans_within_metadata_are_no_scans() -> None:
 
 
 def test_every_photograph_keeps_to_the_limit_of_scans() -> None:
-    for path in (Path(__file__).parents[2] / "images").glob("*.jpg"):
+    for path in (Path(__file__).parents[2] / "photographs").glob("*.jpg"):
         check_scans(path.read_bytes())
 
 

@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from service.bundles.disk import read_bundle
+from service.contract.runtime import Runtime
 from service.offline import check, diagnose, report
+from service.offline.model import OfflineModel
 
 ROOT = Path(__file__).parents[3]
 BUNDLE = ROOT / "models" / "bundles" / "resnet20"
@@ -25,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
     for name in NAMES:
         label = "ship" if name == "truck" else name
         (tmp_path / "data" / label).mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / "tests" / "images" / f"{name}.jpg", tmp_path / "data" / label / f"{name}.jpg")
+        shutil.copy(ROOT / "tests" / "photographs" / f"{name}.jpg", tmp_path / "data" / label / f"{name}.jpg")
     (tmp_path / "data" / "cat" / "broken.jpg").write_bytes(b"\xff\xd8\xffnothing")
     return tmp_path
 
@@ -53,7 +55,7 @@ def test_the_report_counts_what_each_class_is_taken_for(folder: Path) -> None:
 
 def test_thumbnails_show_what_the_model_sees(tmp_path: Path) -> None:
     spec = read_bundle(BUNDLE).bundle.input
-    photograph = (ROOT / "tests" / "images" / "cat.jpg").read_bytes()
+    photograph = (ROOT / "tests" / "photographs" / "cat.jpg").read_bytes()
     (tmp_path / "whole.jpg").write_bytes(photograph)
     (tmp_path / "without_end.jpg").write_bytes(photograph[:-2])
     assert report.thumbnail(tmp_path / "without_end.jpg", spec) == report.thumbnail(tmp_path / "whole.jpg", spec) != ""
@@ -96,6 +98,21 @@ def test_a_table_of_another_folder_is_not_continued(folder: Path, capsys: pytest
     (folder / "data" / "bird" / "aaa.jpg").write_bytes((folder / "data" / "bird" / "bird.jpg").read_bytes())
     assert run(folder, "report.csv") == 2
     assert "another folder" in capsys.readouterr().err
+
+
+def test_a_bundle_that_is_replaced_during_the_run_is_an_error_in_words(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(BUNDLE, folder / "resnet20")
+
+    def replaced_after_opening(directory: Path, runtime: Runtime) -> OfflineModel:
+        model = OfflineModel(directory, runtime)
+        (copy / "reference.npz").write_bytes(b"those of the next bundle")
+        return model
+
+    monkeypatch.setattr(diagnose, "OfflineModel", replaced_after_opening)
+    assert run(folder, "report.csv", "--bundle", str(copy)) == 2
+    assert capsys.readouterr().err.strip().endswith("The bundle of resnet20 is being replaced.")
 
 
 def test_a_healthy_bundle_passes_the_check_and_a_vanishing_one_fails(capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,7 +44,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     (folder / "cat").mkdir()
     for number in range(CHUNK + 4):
-        shutil.copy(ROOT / "tests" / "images" / "cat.jpg", folder / "cat" / f"{number:03}.jpg")
+        shutil.copy(ROOT / "tests" / "photographs" / "cat.jpg", folder / "cat" / f"{number:03}.jpg")
     return folder
 
 

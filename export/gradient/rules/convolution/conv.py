@@ -13,7 +13,7 @@ from export.graph.emitter import Cotangent, Emitter, PerSample
 from export.graph.graph import Node
 
 
-@gradient("Conv")
+@gradient("Conv", copies="rows")
 def conv(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """y = W ∗ x + b: dx = Wᵀ ∗ dy, db = Σ dy over the positions; dW has its factors below."""
     place, groups = _geometry(g, node)

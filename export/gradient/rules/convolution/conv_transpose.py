@@ -16,7 +16,7 @@ from export.graph.emitter import Cotangent, Emitter, PerSample
 from export.graph.graph import N, Node, static
 
 
-@gradient("ConvTranspose")
+@gradient("ConvTranspose", copies="rows")
 def conv_transpose(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """dx = W ∗ dy with the same strides and pads, db = Σ dy over the positions; dW has its factors below."""
     place, groups = _geometry(g, node)

@@ -12,14 +12,14 @@ from export.graph.emitter import Cotangent, Emitter, PerSample
 from export.graph.graph import Array, Batch, Dimension, Node, batch_axis, keep_clear_of_samples, static
 
 
-@gradient("Transpose")
+@gradient("Transpose", copies="axes")
 def transpose(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     rank = len(g.shape(node.inputs[0]))
     order = node.attribute("perm") or list(range(rank))[::-1]
     return (g.transpose(dy, [int(axis) for axis in np.argsort(order)]),)
 
 
-@gradient("Concat")
+@gradient("Concat", copies="axis")
 def concat(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """Every operand gets its own stretch of dy."""
     if len(node.inputs) == 1:
@@ -43,7 +43,7 @@ def split(g: Emitter, node: Node, *dys: str | None) -> Sequence[Cotangent]:
     return dx, *([None] * (len(node.inputs) - 1))
 
 
-@gradient("Slice")
+@gradient("Slice", copies="axes")
 def slice_(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """dx has dy where the slice read and zeros elsewhere; steps may be negative."""
     shape = g.shape(node.inputs[0])
@@ -68,7 +68,7 @@ def slice_(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return pad_all(g, dx, before, after), *([None] * (len(node.inputs) - 1))
 
 
-@gradient("Gather")
+@gradient("Gather", copies="axis")
 def gather(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """dx has the entries of dy added up where the constant index read them."""
     shape = g.shape(node.inputs[0])
@@ -82,7 +82,7 @@ def gather(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return scatter_along_axis(g, dy, rank, axis, index.reshape(-1) % size, size), None
 
 
-@gradient("Pad")
+@gradient("Pad", copies="axes")
 def pad(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """dx is the part of dy that came from the operand; reflected, repeated and wrapped entries add up there."""
     shape = g.shape(node.inputs[0])
@@ -155,7 +155,7 @@ def space_to_depth(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (g.op("DepthToSpace", dy, blocksize=node.attribute("blocksize"), mode="DCR"),)
 
 
-@gradient("Cast")
+@gradient("Cast", copies="entrywise")
 def cast(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """dx is dy between floats of one precision; integers and conditions carry no gradient."""
     source, target = (g.graph.dtypes[name] for name in (node.inputs[0], node.outputs[0]))

@@ -15,7 +15,7 @@ from export.graph.graph import Array, Batch, Node
 DEFAULT_CUBIC_COEFFICIENT = -0.75
 
 
-@gradient("Resize")
+@gradient("Resize", copies="rows")
 def resize(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """Nearest, linear and cubic interpolation in every coordinate mode but tf_crop_and_resize."""
     if node.attribute("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":

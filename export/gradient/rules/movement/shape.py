@@ -11,16 +11,16 @@ from export.graph.graph import Node
 no_gradient("Shape", "Size", "ArgMax", "ArgMin", "ConstantOfShape")
 
 
-@gradient("Identity")
+@gradient("Identity", copies="entrywise")
 def identity(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (dy,)
 
 
-@gradient("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+@gradient("Reshape", "Flatten", "Squeeze", "Unsqueeze", copies="entrywise")
 def reshape(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return g.reshape(dy, g.shape(node.inputs[0])), *([None] * (len(node.inputs) - 1))
 
 
-@gradient("Expand", broadcasts=True)
+@gradient("Expand", broadcasts=True, copies="aligned")
 def expand(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return dy, None

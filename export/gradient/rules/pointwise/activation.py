@@ -10,26 +10,26 @@ from export.graph.emitter import Cotangent, Emitter, PerSample
 from export.graph.graph import Node, keep_clear_of_samples, static
 
 
-@gradient("Relu")
+@gradient("Relu", copies="entrywise")
 def relu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """dx is dy where y > 0, else 0; that is read off the output, so that the runtime can still fuse Conv and Relu."""
     return (g.op("Where", _above(g, node.outputs[0], 0.0), dy, g.scalar(0.0)),)
 
 
-@gradient("Sigmoid")
+@gradient("Sigmoid", copies="entrywise")
 def sigmoid(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """σ' = e/(1 + e)²; σ·(1 − σ) says the same but cancels to 0 where the unit saturates."""
     return (g.mul(dy, _logistic_slope(g, node.inputs[0])),)
 
 
-@gradient("Tanh")
+@gradient("Tanh", copies="entrywise")
 def tanh(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """tanh' = 4·σ'(2x); 1 − tanh² says the same but cancels to 0 where the unit saturates."""
     slope = _logistic_slope(g, g.mul(node.inputs[0], g.scalar(2.0)))
     return (g.mul(dy, g.mul(slope, g.scalar(4.0))),)
 
 
-@gradient("LeakyRelu")
+@gradient("LeakyRelu", copies="entrywise")
 def leaky_relu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """y' is 1 above 0, α elsewhere."""
     return (_piecewise(g, node, dy, g.mul(dy, g.scalar(node.attribute("alpha", 0.01)))),)
@@ -54,14 +54,14 @@ def thresholded_relu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (g.op("Where", above, dy, g.scalar(0.0)),)
 
 
-@gradient("Elu")
+@gradient("Elu", copies="entrywise")
 def elu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """y' is α·eˣ below 0, 1 above; y + α says the same but cancels to 0 where the unit saturates."""
     slope = g.mul(g.op("Exp", node.inputs[0]), g.scalar(node.attribute("alpha", 1.0)))
     return (_piecewise(g, node, dy, g.mul(dy, slope)),)
 
 
-@gradient("Selu")
+@gradient("Selu", copies="entrywise")
 def selu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """y' is γ above 0, γ·α·eˣ below."""
     alpha = node.attribute("alpha", 1.67326319217681884765625)
@@ -71,7 +71,7 @@ def selu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (_piecewise(g, node, scaled, g.mul(scaled, slope)),)
 
 
-@gradient("Clip")
+@gradient("Clip", copies="entrywise")
 def clip(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """y' is 1 strictly between the bounds, as for torch's ReLU6; read off the output, so that the runtime can fuse."""
     y = node.outputs[0]
@@ -83,7 +83,7 @@ def clip(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return dy, *([None] * (len(node.inputs) - 1))
 
 
-@gradient("HardSigmoid")
+@gradient("HardSigmoid", copies="entrywise")
 def hard_sigmoid(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """y' is α where 0 < y < 1, 0 elsewhere."""
     y = node.outputs[0]
@@ -91,7 +91,7 @@ def hard_sigmoid(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (g.op("Where", inside, g.mul(dy, g.scalar(node.attribute("alpha", 0.2))), g.scalar(0.0)),)
 
 
-@gradient("HardSwish")
+@gradient("HardSwish", copies="entrywise")
 def hard_swish(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """y = x·clip(x/6 + ½, 0, 1): y' is x/3 + ½ where |x| < 3, and 0 or 1 beyond."""
     x = node.inputs[0]
@@ -101,7 +101,7 @@ def hard_swish(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (g.mul(dy, g.op("Where", inside, slope, beyond)),)
 
 
-@gradient("Softplus")
+@gradient("Softplus", copies="entrywise")
 def softplus(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """y = ln(1 + eˣ): y' = σ(x), which ONNX Runtime's own Sigmoid gives to two digits only at −12."""
     x = node.inputs[0]
@@ -110,14 +110,14 @@ def softplus(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (g.mul(dy, sigma),)
 
 
-@gradient("Softsign")
+@gradient("Softsign", copies="entrywise")
 def softsign(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """y = x/(1 + |x|): y' = 1/(1 + |x|)²."""
     base = g.add(g.op("Abs", node.inputs[0]), g.scalar(1.0))
     return (g.op("Div", dy, g.mul(base, base)),)
 
 
-@gradient("Mish")
+@gradient("Mish", copies="entrywise")
 def mish(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """y = x·t with t = tanh(ln(1 + eˣ)): y' = t + x·σ(x)·(1 − t²)."""
     x = node.inputs[0]
@@ -126,7 +126,7 @@ def mish(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (g.mul(dy, g.add(t, g.mul(x, g.mul(g.op("Sigmoid", x), bend)))),)
 
 
-@gradient("Gelu")
+@gradient("Gelu", copies="entrywise")
 def gelu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """y = x·Φ(x): y' = Φ + x·φ.
 
@@ -145,7 +145,7 @@ def gelu(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (g.mul(dy, g.add(cumulative, g.mul(x, density))),)
 
 
-@gradient("Softmax")
+@gradient("Softmax", copies="axis")
 def softmax(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """dx = y·(dy − Σ y·dy), Σ along the axis.
 
@@ -160,7 +160,7 @@ def softmax(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (g.mul(y, g.op("Sub", dy, g.reduce_sum(g.mul(y, dy), (axis,), keepdims=True))),)
 
 
-@gradient("LogSoftmax")
+@gradient("LogSoftmax", copies="axis")
 def log_softmax(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """dx = dy − softmax(x)·Σ dy."""
     axis = node.attribute("axis", -1) % len(g.shape(node.outputs[0]))

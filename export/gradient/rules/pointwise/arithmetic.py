@@ -11,35 +11,35 @@ from export.graph.emitter import Cotangent, Emitter
 from export.graph.graph import Array, Node
 
 
-@gradient("Add", broadcasts=True)
+@gradient("Add", broadcasts=True, copies="aligned")
 def add(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return dy, dy
 
 
-@gradient("Mul", broadcasts=True)
+@gradient("Mul", broadcasts=True, copies="aligned")
 def mul(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     a, b = node.inputs
     return g.mul(dy, b), g.mul(dy, a)
 
 
-@gradient("Sub", broadcasts=True)
+@gradient("Sub", broadcasts=True, copies="aligned")
 def sub(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return dy, g.op("Neg", dy)
 
 
-@gradient("Div", broadcasts=True)
+@gradient("Div", broadcasts=True, copies="aligned")
 def div(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """y = a/b: da = dy/b, db = −y·dy/b."""
     da = g.op("Div", dy, node.inputs[1])
     return da, g.op("Neg", g.mul(node.outputs[0], da))
 
 
-@gradient("Sum", broadcasts=True)
+@gradient("Sum", broadcasts=True, copies="aligned")
 def sum_(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (dy,) * len(node.inputs)
 
 
-@gradient("Mean", broadcasts=True)
+@gradient("Mean", broadcasts=True, copies="aligned")
 def mean(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (g.mul(dy, g.scalar(1.0 / len(node.inputs))),) * len(node.inputs)
 
@@ -68,7 +68,7 @@ def _power_slope(g: Emitter, dy: str, a: str, exponent: Array) -> str:
     return g.mul(factor, g.op("Pow", a, g.constant(np.where(exponent == 0, 1.0, exponent - 1.0))))
 
 
-@gradient("Max", "Min", broadcasts=True)
+@gradient("Max", "Min", broadcasts=True, copies="aligned")
 def extremum(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """The operands that attain the extremum share the cotangent equally, as in torch."""
     attained = [g.op("Equal", name, node.outputs[0]) for name in node.inputs]
@@ -81,7 +81,7 @@ def extremum(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return tuple(g.op("Where", mask, dy, g.scalar(0.0)) for mask in attained)
 
 
-@gradient("Where", broadcasts=True)
+@gradient("Where", broadcasts=True, copies="aligned")
 def where(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     condition, zero = node.inputs[0], g.scalar(0.0)
     return None, g.op("Where", condition, dy, zero), g.op("Where", condition, zero, dy)

@@ -12,41 +12,41 @@ from export.graph.graph import Node
 no_gradient("Sign", "Floor", "Ceil", "Round")
 
 
-@gradient("Neg")
+@gradient("Neg", copies="entrywise")
 def neg(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (g.op("Neg", dy),)
 
 
-@gradient("Abs")
+@gradient("Abs", copies="entrywise")
 def abs_(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """|x|' = sign x, 0 at 0."""
     return (g.mul(dy, g.op("Sign", node.inputs[0])),)
 
 
-@gradient("Reciprocal")
+@gradient("Reciprocal", copies="entrywise")
 def reciprocal(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """(1/x)' = −y²."""
     y = node.outputs[0]
     return (g.op("Neg", g.mul(dy, g.mul(y, y))),)
 
 
-@gradient("Sqrt")
+@gradient("Sqrt", copies="entrywise")
 def sqrt(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """(√x)' = 1/(2·y)."""
     return (g.op("Div", g.mul(dy, g.scalar(0.5)), node.outputs[0]),)
 
 
-@gradient("Exp")
+@gradient("Exp", copies="entrywise")
 def exp(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (g.mul(dy, node.outputs[0]),)
 
 
-@gradient("Log")
+@gradient("Log", copies="entrywise")
 def log(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (g.op("Div", dy, node.inputs[0]),)
 
 
-@gradient("Erf")
+@gradient("Erf", copies="entrywise")
 def erf(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """erf' = 2/√π·exp(−x²)."""
     x = node.inputs[0]
@@ -54,11 +54,11 @@ def erf(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (g.mul(dy, slope),)
 
 
-@gradient("Sin")
+@gradient("Sin", copies="entrywise")
 def sin(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (g.mul(dy, g.op("Cos", node.inputs[0])),)
 
 
-@gradient("Cos")
+@gradient("Cos", copies="entrywise")
 def cos(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (g.op("Neg", g.mul(dy, g.op("Sin", node.inputs[0]))),)

@@ -1,4 +1,8 @@
-"""Matrix products and Einsum."""
+"""Matrix products, also as Einsum writes them.
+
+linear   MatMul, Gemm and the factors of their weights
+einsum   Einsum
+"""
 
 from export.gradient.rules.products import einsum, linear
 

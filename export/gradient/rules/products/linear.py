@@ -12,7 +12,7 @@ from export.graph.emitter import Cotangent, Emitter, PerSample
 from export.graph.graph import N, Node, Shape, keep_clear_of_samples, per_sample_size, static
 
 
-@gradient("Gemm")
+@gradient("Gemm", copies="rows")
 def gemm(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """Y = α·A·B' + β·C, with constant B and C; B' is B or its transpose."""
     b = node.inputs[1]
@@ -39,7 +39,7 @@ def gemm_factors(g: Emitter, node: Node, dy: str) -> Factors:
     return _factors(g, a, g.shape(a), left, g.shape(node.outputs[0]), arrangement, inputs)
 
 
-@gradient("MatMul")
+@gradient("MatMul", copies="aligned")
 def matmul(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """dA = dY·Bᵀ, dB = Aᵀ·dY, summed over the axes along which an operand was repeated."""
     a, b = node.inputs

@@ -12,7 +12,7 @@ from export.graph.emitter import Cotangent, Emitter, PerSample
 from export.graph.graph import Array, N, Node, Shape, keep_clear_of_samples, static
 
 
-@gradient("BatchNormalization")
+@gradient("BatchNormalization", copies="rows")
 def batch_normalization(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """y = γ·(x − μ)/σ + β with constant μ and σ: samples do not mix."""
     if node.attribute("training_mode", 0):
@@ -30,7 +30,7 @@ def batch_normalization(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return g.mul(dy, column(gamma * inverse_sigma)), PerSample(dgamma), PerSample(dbeta), None, None
 
 
-@gradient("InstanceNormalization")
+@gradient("InstanceNormalization", copies="rows")
 def instance_normalization(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """y = γ·x̂ + β with x̂ standardized over the positions of each channel of a sample."""
     shape = g.shape(node.inputs[0])
@@ -45,7 +45,7 @@ def instance_normalization(g: Emitter, node: Node, dy: str) -> Sequence[Cotangen
     )
 
 
-@gradient("LayerNormalization", broadcasts=True)
+@gradient("LayerNormalization", broadcasts=True, copies="axis")
 def layer_normalization(g: Emitter, node: Node, dy: str, *others: str | None) -> Sequence[Cotangent]:
     """y = γ·x̂ + β with x̂ standardized over the axes from `axis` to the last; γ and β are broadcast."""
     if any(others):
@@ -58,7 +58,7 @@ def layer_normalization(g: Emitter, node: Node, dy: str, *others: str | None) ->
     return (dx, g.mul(dy, normalized), dy)[: len(node.inputs)]
 
 
-@gradient("LpNormalization")
+@gradient("LpNormalization", copies="axis")
 def lp_normalization(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """y = x/‖x‖ along one axis: dx = (dy − s·Σ dy·y)/‖x‖, s = y for p = 2 and sign x for p = 1; 0 where x is."""
     x, y, shape = node.inputs[0], node.outputs[0], g.shape(node.inputs[0])

@@ -13,14 +13,14 @@ from export.graph.emitter import Cotangent, Emitter
 from export.graph.graph import Array, Batch, N, Node, static
 
 
-@gradient("GlobalAveragePool")
+@gradient("GlobalAveragePool", copies="rows")
 def global_average_pool(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     shape = g.shape(node.inputs[0])
     dx = g.mul(dy, g.scalar(1.0 / math.prod(static(shape[2:]))))
     return (g.repeat(dx, shape),)
 
 
-@gradient("ReduceMean")
+@gradient("ReduceMean", copies="axes")
 def reduce_mean(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     shape = g.shape(node.inputs[0])
     axes = reduced_axes(g, node)
@@ -31,7 +31,7 @@ def reduce_mean(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return dy, *([None] * (len(node.inputs) - 1))
 
 
-@gradient("AveragePool")
+@gradient("AveragePool", copies="rows")
 def average_pool(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """Averaging windows is a product with one constant matrix per axis; dx takes their transposes."""
     x_shape, y_shape = g.shape(node.inputs[0]), g.shape(node.outputs[0])

@@ -10,7 +10,7 @@ from export.graph.emitter import Cotangent, Emitter
 from export.graph.graph import Node, keep_clear_of_samples
 
 
-@gradient("ReduceSum")
+@gradient("ReduceSum", copies="axes")
 def reduce_sum(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return _only_first(node, g.repeat(_kept(g, node, dy), g.shape(node.inputs[0])))
 

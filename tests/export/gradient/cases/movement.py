@@ -20,6 +20,8 @@ def _linear(mode: str, factors: np.ndarray) -> Case:
 
 
 REDUCTION = [
+    case("ReduceMean", (3, 4, 5), "x", ints(2, 3), keepdims=0),
+    case("ReduceMean", (3, 4, 5), "x", ints(-1), keepdims=1),
     case("ReduceSum", (3, 4, 5), "x", ints(2, 3), keepdims=0),
     case("ReduceSum", (3, 4), "x", ints(-1)),
     case("ReduceSum", (3, 4), "x", None, noop_with_empty_axes=1, note="no axes"),
@@ -36,6 +38,12 @@ REDUCTION = [
 ]
 
 MOVEMENT = [
+    case("Identity", (3, 4)),
+    case("Reshape", (3, 4), "x", ints(-1, 2, 6)),
+    case("Flatten", (3, 4), axis=1),
+    case("Squeeze", (3, 1, 4), "x", ints(2)),
+    case("Unsqueeze", (3, 4), "x", ints(1, 3)),
+    case("Expand", (3, 1), "x", ints(1, 3, 4)),
     case("Transpose", (3, 4, 2), perm=[0, 3, 1, 2]),
     case("Transpose", (3, 4, 2), perm=[0, 2, 3, 1]),
     case("Concat", (3, 4), "x", "u", axis=1),
@@ -72,12 +80,6 @@ MOVEMENT = [
     case("SpaceToDepth", (2, 4, 6), blocksize=2),
     case("Cast", (3, 4), to=1),
     case("Dropout", (3, 4)),
-    case("Einsum", (3, 4), "x", w(4, 5), equation="bij,jk->bik"),
-    case("Einsum", (3, 4), "x", "u", equation="bij,bkj->bik"),
-    case("Einsum", (3, 4), "x", w(3), equation="...ij,i->...j"),
-    case("Einsum", (3, 4), w(2, 3), "x", "u", equation="hi,bij,bij->bjh", note="three operands"),
-    case("Einsum", (3, 4), "x", equation="bij->bji"),
-    case("Einsum", (3, 4), "x", w(4, 5), equation="bij,jk", note="implicit result"),
 ]
 
 RESIZE = [

@@ -1,10 +1,12 @@
-"""Normalization by statistics of the sample itself."""
+"""Normalization by stored statistics, and by those of the sample itself."""
 
 from __future__ import annotations
 
 from tests.export.gradient.cases.case import Case, case, w
 
-SAMPLE_NORMALIZATION: list[Case] = [
+NORMALIZATION: list[Case] = [
+    case("BatchNormalization", (3, 4, 5), "x", w(3), w(3), w(3), w(3, seed=1, low=0.5, high=2.0), epsilon=1e-3),
+    case("BatchNormalization", (3,), "x", w(3), w(3), w(3), w(3, seed=1, low=0.5, high=2.0), note="no positions"),
     case("InstanceNormalization", (3, 4, 5), "x", w(3), w(3), epsilon=1e-2),
     case("InstanceNormalization", (3, 6), "x", w(3), w(3), note="one axis"),
     case("GroupNormalization", (6, 2, 3), "x", w(2), w(2), num_groups=2),

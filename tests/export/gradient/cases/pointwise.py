@@ -8,6 +8,12 @@ POSITIVE = (0.3, 2.0)
 SATURATED = (-30.0, 30.0)
 
 ARITHMETIC = [
+    case("Add", (3, 4), "x", "u"),
+    case("Add", (3, 4), "x", w(3, 1)),
+    case("Add", (3, 4), w(1, 1, 4), "x"),
+    case("Mul", (3, 4), "x", "u"),
+    case("Mul", (3, 4), "x", w(1, 4)),
+    case("Mul", (3, 4), "x", "x", note="squared"),
     case("Sub", (3, 4), "x", "u"),
     case("Sub", (3, 4), w(4), "x", note="from a vector"),
     case("Div", (3, 4), "x", "u"),
@@ -42,6 +48,9 @@ FUNCTIONS = [
 ]
 
 ACTIVATIONS = [
+    case("Relu", (3, 4)),
+    case("Sigmoid", (3, 4)),
+    case("Tanh", (3, 4)),
     case("LeakyRelu", (3, 4)),
     case("LeakyRelu", (3, 4), alpha=0.3),
     case("PRelu", (3, 4), "x", w(3, 1)),

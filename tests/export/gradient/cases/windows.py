@@ -1,10 +1,22 @@
-"""Pools and transposed convolutions."""
+"""Convolutions, transposed convolutions and pools."""
 
 from __future__ import annotations
 
 from tests.export.gradient.cases.case import Case, case, ints, w
 
 POOLS = [
+    case("GlobalAveragePool", (3, 4, 5)),
+    case("AveragePool", (2, 6, 6), kernel_shape=[2, 2], strides=[2, 2]),
+    case("AveragePool", (2, 7, 6), kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 0, 1]),
+    case("AveragePool", (2, 7, 6), kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], count_include_pad=1),
+    case("AveragePool", (2, 7, 8), kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),
+    case("AveragePool", (2, 9), kernel_shape=[3], strides=[2], note="one axis"),
+    case("MaxPool", (2, 6, 6), kernel_shape=[2, 2], strides=[2, 2]),
+    case("MaxPool", (2, 7, 7), kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], note="overlapping"),
+    case("MaxPool", (2, 5, 5), kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1], note="stride 1"),
+    case("MaxPool", (2, 7, 8), kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1),
+    case("MaxPool", (2, 8, 8), kernel_shape=[2, 2], strides=[2, 2], dilations=[2, 2]),
+    case("MaxPool", (2, 9), kernel_shape=[3], strides=[2], note="one axis"),
     case("GlobalMaxPool", (3, 4, 5)),
     case("GlobalMaxPool", (3, 7), note="one axis"),
     case("MaxPool", (2, 8, 7), kernel_shape=[3, 3], strides=[2, 2], pads=[0, 1, 1, 0], ceil_mode=1),
@@ -34,6 +46,23 @@ CONV_TRANSPOSE = [
 ]  # fmt: skip
 
 CONVOLUTIONS = [
+    case("Conv", (3, 6, 7), "x", w(4, 3, 3, 3), w(4), pads=[1, 1, 1, 1]),
+    case("Conv", (3, 6, 7), "x", w(4, 3, 1, 1), note="pointwise"),
+    case("Conv", (3, 6, 7), "x", w(4, 3, 1, 1), w(4), strides=[2, 2], note="pointwise"),
+    case("Conv", (3, 8, 8), "x", w(4, 3, 3, 3), strides=[2, 2], pads=[1, 1, 1, 1], note="even size"),
+    case("Conv", (3, 7, 9), "x", w(4, 3, 3, 3), strides=[2, 2], pads=[1, 1, 1, 1], note="odd size"),
+    case("Conv", (2, 9, 8), "x", w(3, 2, 3, 2), strides=[3, 2], pads=[0, 1, 2, 0], note="asymmetric pads"),
+    case("Conv", (2, 9, 8), "x", w(3, 2, 3, 3), dilations=[2, 1], pads=[2, 0, 1, 2]),
+    case("Conv", (2, 9, 9), "x", w(3, 2, 3, 3), dilations=[2, 2], strides=[2, 3], pads=[1, 2, 2, 1]),
+    case("Conv", (4, 6, 6), "x", w(6, 2, 3, 3), w(6), group=2, pads=[1, 1, 1, 1]),
+    case("Conv", (4, 7, 6), "x", w(4, 1, 3, 3), group=4, pads=[1, 1, 1, 1], note="depthwise"),
+    case("Conv", (4, 7, 6), "x", w(8, 1, 3, 3), group=4, strides=[2, 2], pads=[1, 1, 1, 1], note="depthwise"),
+    case("Conv", (2, 7, 7), "x", w(3, 2, 5, 5), strides=[2, 2], auto_pad="SAME_UPPER"),
+    case("Conv", (2, 6, 7), "x", w(3, 2, 3, 3), strides=[2, 2], auto_pad="SAME_LOWER"),
+    case("Conv", (2, 6, 7), "x", w(3, 2, 3, 3), auto_pad="VALID"),
+    case("Conv", (2, 5, 5), "x", w(3, 2, 2, 2), pads=[2, 2, 2, 2], note="padded beyond the kernel"),
+    case("Conv", (2, 11, 11), "x", w(3, 2, 3, 3), strides=[4, 4], pads=[1, 1, 1, 1], note="stride beyond the kernel"),
+    case("Conv", (3, 13), "x", w(4, 3, 5), w(4), strides=[2], pads=[2, 1], note="one axis"),
     case("Conv", (2, 4, 4, 5), "x", w(3, 2, 2, 3, 2), w(3), strides=[1, 2, 2], pads=[0, 1, 0, 1, 1, 0]),
     case("Conv", (4, 9), "x", w(4, 1, 3), group=4, dilations=[2], pads=[2, 2], note="depthwise, one axis"),
     case("Conv", (2, 5, 6), "x", w(3, 2, 1, 3), strides=[2, 1], pads=[0, 1, 0, 1], note="a row"),

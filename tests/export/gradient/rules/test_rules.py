@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from export.gradient.rules import registry
-from export.graph.decompose import REWRITES
+from export.standard.decompose import REWRITES
 from tests.export.gradient.cases.case import Case
 from tests.export.gradient.cases.table import TABLE
 from tests.export.gradient.rules.runner import (
@@ -36,6 +36,10 @@ def test_a_sample_is_the_same_alone_and_beside_nan(case: Case) -> None:
 
 def test_every_rule_has_a_case() -> None:
     assert {case.operator for case in TABLE} >= {*registry.operators_with_rules(), *REWRITES}
+
+
+def test_the_advice_names_what_is_rewritten_too() -> None:
+    assert set(REWRITES) <= set(registry.known_operators())
 
 
 def test_every_operator_with_weights_has_its_norm_checked() -> None:

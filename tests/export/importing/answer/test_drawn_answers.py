@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 
 from tests.export.importing.answer.endings import Ending, floats, ints, number
-from tests.export.importing.answer.test_answers import answers, bundled, session, shares, slopes, softmax
+from tests.export.importing.answer.references import answers, bundled, session, shares, slopes, softmax
 from tests.export.importing.graphs import images, node
 
 Array = NDArray[Any]

@@ -16,7 +16,7 @@ from export.importing.command import import_bundle
 from service.contract.bundle_schema import Bundle
 from service.images.preprocess import normalise
 from tests.export.importing.answer.endings import READ_OFF, SOFTMAX, Ending, floats, number
-from tests.export.importing.answer.test_answers import answers, bundled, session, softmax
+from tests.export.importing.answer.references import answers, bundled, session, softmax
 from tests.export.importing.graphs import body, classifier, images, node, options, saved, weights
 
 Array = NDArray[Any]

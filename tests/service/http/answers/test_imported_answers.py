@@ -13,11 +13,11 @@ from PIL import Image
 
 from export.importing import import_classifier
 from export.importing.command import bundle_of, import_bundle, write_what_runs
-from export.writing.bundle import read_bundle
+from export.writing.bundle import read_bundle_and_graphs
 from service.contract.bundle_schema import InputSpec
 from service.images.preprocess import normalise
 from tests.export.importing.answer.endings import FROM_NUMBERS, READ_OFF
-from tests.export.importing.answer.test_answers import session, shares, slopes, weights_of
+from tests.export.importing.answer.references import session, shares, slopes, weights_of
 from tests.export.importing.graphs import classifier, options, saved
 from tests.service.live_server import LiveServer, running
 
@@ -50,7 +50,7 @@ def with_a_graph_left_out(folder: Path) -> None:
     """Write `partial`, a bundle whose graph for weight norms does not run."""
     imported = import_classifier(saved(classifier(), folder), options())
     bundle = bundle_of(imported, "partial", folder / "bundles")
-    _, graphs = read_bundle(folder / "bundles/partial")
+    _, graphs = read_bundle_and_graphs(folder / "bundles/partial")
     broken = ModelProto.FromString(graphs["weight_norms"].SerializeToString())
     broken.graph.node[0].op_type = "Smelu"
     write_what_runs(bundle, {**graphs, "weight_norms": broken}, imported.reference, folder / "bundles/partial")

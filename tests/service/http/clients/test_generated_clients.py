@@ -21,7 +21,7 @@ from tests.programs import needs
 from tests.service.live_server import LiveServer, running
 
 REPOSITORY = Path(__file__).parents[4]
-SHIP = REPOSITORY / "tests" / "images" / "ship.jpg"
+SHIP = REPOSITORY / "tests" / "photographs" / "ship.jpg"
 KEY = "open sesame"
 PACKAGES = ("openapi-typescript@7.13.0", "typescript@5.9.3")
 

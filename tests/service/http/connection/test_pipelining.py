@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
-from service.http.connection.request_reader import MOST_PIPELINED, PIECE
+from service.http.connection.request_reader import MOST_PIPELINED, PARSED_PIECE
 from tests.service.live_server import LiveServer, picture, running, wait_until
 from tests.service.raw_http import CLOSE, RawAnswer, chunked, get, head, post, read_answers, talk
 from tests.service.tiny_bundles import write_bundle
@@ -120,7 +120,7 @@ def test_little_is_held_of_what_is_sent_ahead_of_its_turn(server: LiveServer, se
         assert protocol.cycle is not None
         held = len(protocol._ahead) + len(protocol.cycle.body)
         assert held < 2 * (HIGH_WATER_LIMIT + PACKET)
-        assert len(protocol.pipeline) < MOST_PIPELINED + PIECE / len(TINY) + 1
+        assert len(protocol.pipeline) < MOST_PIPELINED + PARSED_PIECE / len(TINY) + 1
 
 
 PACKET = 2**18

@@ -19,4 +19,4 @@ def server() -> Iterator[LiveServer]:
 
 @pytest.fixture(scope="session")
 def photograph() -> bytes:
-    return (ROOT / "tests" / "images" / "cat.jpg").read_bytes()
+    return (ROOT / "tests" / "photographs" / "cat.jpg").read_bytes()

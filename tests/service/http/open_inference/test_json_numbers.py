@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import MalformedRequest, ServiceError
-from service.http.open_inference.json_numbers import LONG_LIST, PIECE, pieces_of, take_out_lists
+from service.http.open_inference.json_numbers import LONG_LIST, NUMBERS_PIECE, pieces_of, take_out_lists
 from service.http.open_inference.requests import read_request
 
 
@@ -37,7 +37,7 @@ def test_a_long_tensor_is_what_was_sent(datatype: str, nested: bool, fields: dic
     sent = (np.random.default_rng(0).normal(size=(7, 3, 40, 41)) * 100).astype(kind)
     body = document(sent.tolist() if nested else sent.ravel().tolist(), list(sent.shape), datatype, **fields)
     assert len(take_out_lists(body)[1]) == 1
-    assert len(body) > 2 * PIECE
+    assert len(body) > 2 * NUMBERS_PIECE
     np.testing.assert_array_equal(read(body), sent)
 
 
@@ -58,8 +58,8 @@ ZEROS = "0," * LONG_LIST
     "data",
     [
         f"[{ZEROS}]", f"[{ZEROS},0]", f"[{ZEROS}0", f"{ZEROS}0]", f"[[{ZEROS}0]", f"[{ZEROS}x]", f"[{ZEROS}0 0]",
-        f"[{ZEROS}01]", f"[{ZEROS}+1]", f"[{ZEROS}[0][0]]", f"[{ZEROS}{'9' * 3 * PIECE}]", f"[{ZEROS}1.]",
-        f"[{ZEROS}null]", f"[{' ' * 4 * PIECE}]",
+        f"[{ZEROS}01]", f"[{ZEROS}+1]", f"[{ZEROS}[0][0]]", f"[{ZEROS}{'9' * 3 * NUMBERS_PIECE}]", f"[{ZEROS}1.]",
+        f"[{ZEROS}null]", f"[{' ' * 4 * NUMBERS_PIECE}]",
     ],
 )  # fmt: skip
 def test_what_is_no_list_of_numbers_is_refused(data: str) -> None:

@@ -89,7 +89,7 @@ def _wait_until_ready(address: str, service: subprocess.Popen[bytes], log: Path)
 
 def _load_diagnostics(address: str) -> None:
     """Load the graphs for diagnostics beforehand: waiting for them is not what is tested here."""
-    image = (REPOSITORY / "tests" / "images" / "cat.jpg").read_bytes()
+    image = (REPOSITORY / "tests" / "photographs" / "cat.jpg").read_bytes()
     with urllib.request.urlopen(f"{address}models", timeout=PATIENCE_SECONDS) as response:
         models = [model["name"] for model in json.load(response)["models"]]
     for model in models:

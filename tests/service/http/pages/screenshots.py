@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, FloatRect, Page, sync_playwright
 
 from tests.programs import chromium
 
-IMAGES = Path(__file__).resolve().parents[3] / "images"
+IMAGES = Path(__file__).resolve().parents[3] / "photographs"
 
 
 def main(address: str, folder: Path) -> None:

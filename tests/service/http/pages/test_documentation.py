@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.pages
 
 REPOSITORY = Path(__file__).resolve().parents[4]
-PICTURE = REPOSITORY / "tests" / "images" / "ship.jpg"
+PICTURE = REPOSITORY / "tests" / "photographs" / "ship.jpg"
 PATIENCE_MS = 60_000
 KEY = "open sesame"
 REDOCS_LOGO = "https://cdn.redoc.ly/redoc/logo-mini.svg"

@@ -19,7 +19,7 @@ from tests.service.http.pages.conftest import PATIENCE_SECONDS, REPOSITORY, Visi
 pytestmark = pytest.mark.pages
 expect.set_options(timeout=1000 * PATIENCE_SECONDS)
 
-IMAGES = REPOSITORY / "tests" / "images"
+IMAGES = REPOSITORY / "tests" / "photographs"
 PREDICTIONS = re.compile(r"/predict\?")
 PHONE = ViewportSize(width=360, height=740)
 

@@ -45,7 +45,7 @@ def test_pieces_and_padding_do_not_matter(data: bytes, piece: int, padded: bool,
     lines = "\n".join(text[i : i + line] for i in range(0, len(text), line))
     percent = "data:;base64," + text.replace("+", "%2b").replace("/", "%2F").replace("=", "%3D")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base64_text, "PIECE", piece)
+        patch.setattr(base64_text, "BASE64_PIECE", piece)
         assert from_base64(text) == from_base64(lines) == from_base64(percent) == data
 
 
@@ -58,7 +58,7 @@ SPOILED = [
 @pytest.mark.parametrize("text", SPOILED)
 @pytest.mark.parametrize("piece", [1, 2, 3, 4, 5, 2**20])
 def test_what_is_spoiled_is_refused(text: str, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base64_text, "PIECE", piece)
+    monkeypatch.setattr(base64_text, "BASE64_PIECE", piece)
     with pytest.raises(MalformedRequest, match="not valid base64"):
         from_base64(text)
 

@@ -21,7 +21,7 @@ from PIL import Image
 from service.errors import ServiceError
 from service.http.answers.negotiation import preferred_coding, prefers
 from service.http.open_inference.requests import InferRequest, read_request
-from service.http.requests.content_coding import PIECE, coding_of, decoded
+from service.http.requests.content_coding import DECODED_PIECE, coding_of, decoded
 from service.http.requests.forms import Form, Limits, read_form
 from service.http.requests.submission import read_query
 from service.images.errors import ImageError
@@ -135,7 +135,7 @@ def test_a_coded_body_is_decoded_or_refused(
 ) -> None:
     pieces = outcome(lambda: list(decoded(spoiled(code(content), edits), coding)))
     if isinstance(pieces, list):
-        assert all(0 < len(piece) <= PIECE for piece in pieces)
+        assert all(0 < len(piece) <= DECODED_PIECE for piece in pieces)
         right = code is (gzip.compress if coding == "gzip" else zlib.compress)
         assert not right or edits or b"".join(pieces) == content
 

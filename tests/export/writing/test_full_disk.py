@@ -17,7 +17,7 @@ import pytest
 from export.writing.bundle import replaced_whole
 from tests.export.importing.graphs import classifier, saved
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 FULL = "cannot be written: File too large"
 
@@ -60,7 +60,7 @@ def test_a_record_that_does_not_fit_leaves_the_bundle_as_it_was(tmp_path: Path) 
     for split in ("train", "test"):
         for label in LABELS:
             (tmp_path / "data" / split / label).mkdir(parents=True)
-            shutil.copy(ROOT / "tests" / "images" / f"{label}.jpg", tmp_path / "data" / split / label)
+            shutil.copy(ROOT / "tests" / "photographs" / f"{label}.jpg", tmp_path / "data" / split / label)
     held = contents(tmp_path / "bundles")
     bundle = tmp_path / "bundles" / "resnet20"
     done = export("record", str(bundle), "--data", str(tmp_path / "data"), size=100_000)

@@ -13,15 +13,15 @@ from onnx import numpy_helper
 from export.gradient import differentiate, prepare
 from export.trained.forward import RunError, constants_of, forward_graph
 from export.trained.rewrite import rebuilt, restore_stored_weights
-from export.writing.bundle import read_bundle
+from export.writing.bundle import read_bundle_and_graphs
 
-BUNDLES = Path(__file__).parents[2] / "models" / "bundles"
+BUNDLES = Path(__file__).parents[3] / "models" / "bundles"
 
 
 @pytest.mark.parametrize("name", ["resnet20", "plain20-relu"])
 def test_a_shipped_network_is_rebuilt_with_its_weights_to_the_bit(name: str) -> None:
     folder = BUNDLES / name
-    bundle, graphs = read_bundle(folder)
+    bundle, graphs = read_bundle_and_graphs(folder)
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graphs["forward"].graph.initializer}
     network = rebuilt(bundle, weights, folder)
     images = np.random.default_rng(0).normal(size=(2, 3, 32, 32)).astype(np.float32)
@@ -39,7 +39,7 @@ def test_a_shipped_network_is_rebuilt_with_its_weights_to_the_bit(name: str) -> 
 
 
 def test_a_bundle_without_its_normalization_is_refused(tmp_path: Path) -> None:
-    bundle, graphs = read_bundle(BUNDLES / "resnet20")
+    bundle, graphs = read_bundle_and_graphs(BUNDLES / "resnet20")
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graphs["forward"].graph.initializer}
     with pytest.raises(RunError, match="does not hold stem_norm"):
         rebuilt(bundle, weights, tmp_path)

@@ -12,7 +12,7 @@ from export.statistics.evaluate import evaluate
 from models.training.data import DataError, Split
 from service.contract.bundle_schema import Bundle
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 RESNET20 = ROOT / "models/bundles/resnet20"
 LABELS = Bundle.model_validate_json((RESNET20 / "bundle.json").read_text()).labels
 
@@ -21,7 +21,7 @@ LABELS = Bundle.model_validate_json((RESNET20 / "bundle.json").read_text()).labe
 def photographs() -> Split:
     """Two photographs of every class, in the order of the bundle's labels."""
     names = tuple(f"{label}{number}.jpg" for label in LABELS for number in ("", "2"))
-    images = [np.asarray(Image.open(ROOT / "tests/images" / name).convert("RGB")) for name in names]
+    images = [np.asarray(Image.open(ROOT / "tests/photographs" / name).convert("RGB")) for name in names]
     return Split(np.stack(images), np.repeat(np.arange(len(LABELS)), 2), names)
 
 

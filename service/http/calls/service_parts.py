@@ -25,7 +25,7 @@ from service.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
+class ServiceParts:
     """Made by `create_app`; nothing in it is replaced while the service runs."""
 
     settings: Settings

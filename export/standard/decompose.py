@@ -1,4 +1,4 @@
-"""Operators that are rewritten as others before anything else, because double precision or CUDA lacks them.
+"""Operators that are rewritten as others, because double precision or CUDA lacks them.
 
 Celu                 α·Elu(x/α)
 GroupNormalization   InstanceNormalization of groups, as opset 18 defines it: scale and shift per group

@@ -8,7 +8,7 @@ import pytest
 
 from export.trained.export_run import NORMALIZATION_FILE, export_run, verify_run
 from export.verification.parity import ParityError
-from export.writing.bundle import read_bundle, write_bundle
+from export.writing.bundle import read_bundle_and_graphs, write_bundle
 from models.networks.network import architecture
 from models.training.recipe import Recipe
 from models.training.train import Training
@@ -30,7 +30,7 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_becomes_a_bundle_whose_every_output_agrees_with_torch(exported: Path) -> None:
-    bundle, graphs = read_bundle(exported)
+    bundle, graphs = read_bundle_and_graphs(exported)
     assert len(bundle.layers) == 8
     assert bundle.training is not None
     assert bundle.training.data_set == "squares"
@@ -42,7 +42,7 @@ def test_a_run_becomes_a_bundle_whose_every_output_agrees_with_torch(exported: P
 
 
 def test_a_bundle_with_another_weight_than_its_run_is_found_out(run: Path, exported: Path, tmp_path: Path) -> None:
-    bundle, graphs = read_bundle(exported)
+    bundle, graphs = read_bundle_and_graphs(exported)
     for model in graphs.values():
         for tensor in model.graph.initializer:
             if tensor.name == "classifier.weight":

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from service.contract import norms
 from service.contract.loss import logit_gradients, loss_labels, losses
 from service.contract.norms import measure
+from service.contract.outputs import Output
 
 Array = NDArray[Any]
 
@@ -81,6 +83,29 @@ def test_an_input_gradient_below_float32_squares_comes_back_in_float64() -> None
         return {"input_gradient": (gradient * scale[:, None, None, None]).astype(np.float32)}
 
     assert measure(run, 2)["input_gradient"] == pytest.approx(gradient, rel=1e-6)
+
+
+def test_a_square_of_the_sample_alone_is_measured_sample_by_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Output("total_square", ("weight_norms",), ("N",), "square", "total_gradient_norm")
+    monkeypatch.setitem(norms.SCALED, row.name, row)
+    gradient = np.array([1e-30, 1.0, 1e30])
+
+    def run(scale: Array) -> Mapping[str, Array]:
+        with np.errstate(over="ignore", under="ignore"):
+            return {"total_square": (gradient.astype(np.float32) * scale) ** 2}
+
+    found = measure(run, 3)["total_gradient_norm"]
+    assert found.shape == (3,)
+    assert found == pytest.approx(gradient, rel=1e-6)
+    assert found[1] == 1.0
+
+
+def test_any_gradient_of_the_table_is_measured_as_the_input_gradient_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Output("feature_gradient", ("input_gradient",), ("N", "D"), "gradient", "feature_gradient")
+    monkeypatch.setitem(norms.SCALED, row.name, row)
+    gradient = np.array([[1e-30, 3e-30], [1.0, 2.0]])
+    found = measure(lambda scale: {"feature_gradient": (gradient * scale[:, None]).astype(np.float32)}, 2)
+    assert found["feature_gradient"] == pytest.approx(gradient, rel=1e-6)
 
 
 def test_a_confident_loss_keeps_its_digits() -> None:

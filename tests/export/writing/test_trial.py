@@ -17,7 +17,7 @@ from export.gradient import differentiate, prepare
 from export.graph.errors import UnsupportedGraph
 from export.importing import ImportedModel, import_classifier
 from export.importing.command import bundle_of, write_what_runs
-from export.writing.bundle import read_bundle
+from export.writing.bundle import read_bundle_and_graphs
 from export.writing.trial import Trial
 from service.contract.bundle_schema import Bundle, GraphName
 from service.contract.outputs import GRAPHS
@@ -38,18 +38,18 @@ def whole(imported: ImportedModel, folder: Path) -> tuple[Bundle, dict[GraphName
     return bundle, {name: differentiate(ready, name) for name in GRAPHS}
 
 
-def reshaped(shape: list[int]) -> Spoil:
-    """Send the last output through a Reshape to this shape."""
+def reshaped(name: str, shape: list[int]) -> Spoil:
+    """Send the output `name` through a Reshape to this shape."""
 
     def spoil(model: ModelProto) -> None:
         graph = model.graph
-        name = graph.output[-1].name
         for entry in graph.node:
             for index, output in enumerate(entry.output):
                 entry.output[index] = "spoiled" if output == name else output
         graph.initializer.append(numpy_helper.from_array(np.array(shape, dtype=np.int64), "shape"))
         graph.node.append(helper.make_node("Reshape", ["spoiled", "shape"], [name]))
-        graph.output[-1].type.tensor_type.ClearField("shape")
+        (spoiled,) = (output for output in graph.output if output.name == name)
+        spoiled.type.tensor_type.ClearField("shape")
 
     return spoil
 
@@ -60,9 +60,13 @@ def without_a_kernel(model: ModelProto) -> None:
 
 
 FAULTS: dict[str, tuple[GraphName, Spoil, str]] = {
-    "one batch only": ("input_gradient", reshaped([1, 3, 6, 6]), "it does not run at batch 3: "),
-    "samples in columns": ("weight_norms", reshaped([5, -1]), "at batch 1 its features has shape [5, 1]"),
-    "rows of no sample": ("activations", reshaped([1, -1]), "at batch 3 its channel_peak has shape [1, 15]"),
+    "one batch only": ("input_gradient", reshaped("input_gradient", [1, 3, 6, 6]), "it does not run at batch 3: "),
+    "samples in columns": ("weight_norms", reshaped("features", [5, -1]), "at batch 1 its features has shape [5, 1]"),
+    "rows of no sample": (
+        "activations",
+        reshaped("channel_peak", [1, -1]),
+        "at batch 3 its channel_peak has shape [1, 15]",
+    ),
     "unknown operator": ("feature_maps", without_a_kernel, "it does not load: "),
 }
 
@@ -85,14 +89,14 @@ def test_a_graph_that_does_not_run_is_left_out_and_named(imported: ImportedModel
     (note,) = set(written.notes) - set(bundle.notes)
     assert note.startswith(f"the graph {name} is left out: {words}")
     assert "\n" not in note
-    stored, present = read_bundle(tmp_path / "stranger")
+    stored, present = read_bundle_and_graphs(tmp_path / "stranger")
     assert set(stored.graphs) == set(present) == set(written.graphs)
     assert f"{name}.onnx" not in stored.sha256
 
 
 def test_without_a_forward_graph_nothing_is_written(imported: ImportedModel, tmp_path: Path) -> None:
     bundle, graphs = whole(imported, tmp_path)
-    reshaped([1, -1])(graphs["forward"])
+    reshaped("features", [1, -1])(graphs["forward"])
     with pytest.raises(UnsupportedGraph, match="the forward graph cannot be served: at batch 3 its features"):
         write_what_runs(bundle, graphs, imported.reference, tmp_path / "other")
     assert not (tmp_path / "other").exists()
@@ -118,7 +122,7 @@ def test_rows_that_the_file_leaves_open_are_not_compared(imported: ImportedModel
 
 def test_a_bundle_without_norms_is_told_so_by_check(imported: ImportedModel, tmp_path: Path) -> None:
     bundle, graphs = whole(imported, tmp_path)
-    reshaped([5, -1])(graphs["weight_norms"])
+    reshaped("features", [5, -1])(graphs["weight_norms"])
     write_what_runs(bundle, graphs, imported.reference, tmp_path / "stranger")
     for verb in (["check", str(tmp_path / "stranger")], ["diagnose", "--bundle", str(tmp_path / "stranger")]):
         more: list[Any] = ["--data", str(tmp_path), "--out", str(tmp_path / "r.html")] if verb[0] == "diagnose" else []

@@ -15,7 +15,7 @@ from models.training.data import DataError, Split
 from service.bundles.disk import read_bundle
 from service.contract.bundle_schema import Bundle
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 def photographs(times: int) -> Split:
     """Repeat two photographs of each class `times` times, class by class."""
-    files = [ROOT / "tests" / "images" / f"{label}{number}.jpg" for label in LABELS for number in ("", "2")]
+    files = [ROOT / "tests" / "photographs" / f"{label}{number}.jpg" for label in LABELS for number in ("", "2")]
     images = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files]).repeat(times, axis=0)
     return Split(images, np.repeat(np.arange(10), 2 * times), ("",) * len(images))
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.graph.decompose import decompose
+from export.standard.decompose import decompose
 
 
 def to_float64(model: onnx.ModelProto) -> onnx.ModelProto:
