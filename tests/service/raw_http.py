@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
-from tests.service.live_server import LiveServer
+from tests.service.live_server import LiveServer, wait_until
 
 CLOSE = "Connection: close"
 
@@ -96,3 +97,18 @@ def parse(received: bytes) -> list[RawAnswer]:
             answers.append(RawAnswer(status, headers, rest[:length]))
         received = rest[length:]
     return answers
+
+
+@contextmanager
+def small_buffers(server: LiveServer) -> Iterator[tuple[socket.socket, Any]]:
+    """A connection with small socket buffers, and the server's side of it."""
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(30)
+        connection.connect((server.host, server.port))
+        port = connection.getsockname()[1]
+        wait_until(lambda: server.connection_from(port) is not None)
+        protocol = server.connection_from(port)
+        assert protocol is not None
+        protocol.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        yield connection, protocol

@@ -51,7 +51,7 @@ Rule = Callable[..., "Sequence[Cotangent]"]
 FactorsRule = Callable[["Emitter", Node, str], "Factors | Alternatives"]
 
 Copies = Literal["entrywise", "aligned", "axis", "axes", "rows"]
-"""What an operator needs where each sample has its own copy of a tensor, along a new first axis (`shared.py`):
+"""How a node changes where each sample has its own copy of a tensor, along a new first axis (`shared.py`):
 
 entrywise   nothing: the rule names no axis
 aligned     axes of 1 behind the samples' axis, because operands are aligned from the last axis on
@@ -163,7 +163,7 @@ def _cotangents(rule: Rule) -> float:
 
 
 def factors_rule(node: Node) -> FactorsRule:
-    """What gives the factors for a node with a layer's weight."""
+    """Return the function that gives the factors of a weight gradient, for a node that reads a layer's weight."""
     return _factors[node.operator]
 
 

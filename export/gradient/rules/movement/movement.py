@@ -105,7 +105,7 @@ def pad(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 
 def padded_index(size: int, before: int, after: int, mode: str) -> Array:
-    """For every entry of the padded axis, the entry of `size` that it copies, -1 for none. Negative pads crop."""
+    """Return which of `size` entries each entry of the padded axis copies; -1 for none. Negative pads crop."""
     position = np.arange(-before, size + after)
     if mode == "edge":
         return np.clip(position, 0, size - 1)

@@ -21,15 +21,13 @@ from export.gradient import OPSET, UnsupportedOperator, differentiate, prepare, 
 from export.running.reference import evaluate
 from service.contract.outputs import GRAPHS
 from tests.export.gradient.cases.case import w
-from tests.export.gradient.rules import runner
-from tests.export.gradient.rules.oracles import directional_derivative, numerical_gradient
+from tests.export.gradient.networks.central_differences import assert_float32_agrees, exact_norms, feeds
 from tests.export.gradient.rules.runner import runtime
 
 Place = Literal["outermost", "between", "innermost"]
 
 BATCH, CLASSES = 3, 4
 LABEL = np.array([0, 3, 1])
-OUTPUTS = (*runner.OUTPUTS, "activation_square")
 PLACES: dict[Place, list[int]] = {"outermost": [0, 1, 2], "between": [1, 0, 2], "innermost": [1, 2, 0]}
 few = settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
@@ -164,37 +162,13 @@ def assert_right(steps: Step, a: int, b: int, place: Place) -> None:
     single = network(steps, a, b, place)
     model = to_float64(single)
     ready, image = prepare(model), image_of(model)
-    exact = evaluate(differentiate(ready, OUTPUTS), feeds(image))
-
-    direction = np.random.default_rng(2).normal(size=image.shape)
-    projected = (exact["input_gradient"] * direction).reshape(BATCH, -1).sum(axis=1)
-    np.testing.assert_allclose(projected, directional_derivative(model, image, LABEL, direction), rtol=1e-6, atol=1e-9)
-
-    def gradient(parameter: str) -> np.ndarray:
-        return numerical_gradient(model, parameter, image, LABEL).reshape(BATCH, -1)
-
-    for column, layer in enumerate(ready.layers):
-        found = gradient(f"{layer.name}.weight")
-        np.testing.assert_allclose(exact["weight_square"][:, column], np.square(found).sum(1), rtol=1e-5, atol=1e-15)
-        np.testing.assert_allclose(exact["batch_square"][column], np.square(found.sum(0)).sum(), rtol=1e-5, atol=1e-15)
-    for column, layer in enumerate(layer for layer in ready.layers if layer.bias):
-        squares = np.square(gradient(f"{layer.name[:-1]}2.weight")).sum(1)
-        np.testing.assert_allclose(exact["bias_square"][:, column], squares, rtol=1e-5, atol=1e-15)
-    for column, other in enumerate(ready.other_parameters):
-        squares = np.square(gradient(other.name)).sum(1)
-        np.testing.assert_allclose(exact["other_square"][:, column], squares, rtol=1e-5, atol=1e-15)
+    weights = [f"{layer.name}.weight" for layer in ready.layers]
+    biases = [f"{layer.name[:-1]}2.weight" for layer in ready.layers if layer.bias]
+    exact = exact_norms(model, ready, image, LABEL, weights, biases)
     listed = len(ready.layers) + len(ready.other_parameters) + sum(layer.bias for layer in ready.layers)
     statistics = 2 * any(operator == "BatchNormalization" for operator, _, _ in steps.operators)
     assert listed == sum(tensor.name.endswith(".weight") for tensor in model.graph.initializer) - statistics
-
-    session = runtime(differentiate(prepare(single), OUTPUTS))
-    for output, value in zip(OUTPUTS, session.run(OUTPUTS, feeds(image.astype(np.float32))), strict=True):
-        scale = np.abs(exact[output]).max(initial=0)
-        np.testing.assert_allclose(value, exact[output], rtol=2e-4, atol=1e-5 * scale + 1e-12, err_msg=output)
-
-
-def feeds(image: np.ndarray) -> dict[str, np.ndarray]:
-    return {"input": image, "label": LABEL[: len(image)], "cotangent_scale": np.ones(len(image), image.dtype)}
+    assert_float32_agrees(prepare(single), image, LABEL, exact)
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -220,8 +194,8 @@ def test_every_graph_answers_by_sample(steps: Step, place: Place) -> None:
         session = runtime(differentiate(ready, graph))
         names = [output.name for output in session.get_outputs()]
         inputs = {value.name for value in session.get_inputs()}
-        beside = session.run(names, {key: value for key, value in feeds(image).items() if key in inputs})
-        alone = session.run(names, {key: value for key, value in feeds(image[:1]).items() if key in inputs})
+        beside = session.run(names, {key: value for key, value in feeds(image, LABEL).items() if key in inputs})
+        alone = session.run(names, {key: value for key, value in feeds(image[:1], LABEL).items() if key in inputs})
         for name, one, several in zip(names, alone, beside, strict=True):
             if name == "batch_square":
                 continue

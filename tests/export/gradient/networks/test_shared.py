@@ -15,16 +15,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from export.gradient import OPSET, Prepared, differentiate, prepare, to_float64
-from export.running.reference import evaluate
 from service.contract.outputs import GRAPHS
 from tests.export.gradient.cases.case import ints, w
-from tests.export.gradient.rules import runner
-from tests.export.gradient.rules.oracles import directional_derivative, numerical_gradient
+from tests.export.gradient.networks.central_differences import assert_float32_agrees, exact_norms, feeds
 from tests.export.gradient.rules.runner import runtime
 
 TOKENS, CLASSES, BATCH = 4, 3, 3
 LABEL = np.array([0, 2, 1])
-OUTPUTS = (*runner.OUTPUTS, "activation_square")
 POSITIONS = w(TOKENS * TOKENS, 2, seed=9)
 GRID = w(1, 2, TOKENS, TOKENS, seed=9)
 PAIRS = np.arange(TOKENS)[:, None] - np.arange(TOKENS) + TOKENS - 1
@@ -187,42 +184,18 @@ def listed(ready: Prepared) -> set[str]:
     return {layer.source for layer in ready.weighted} | {other.name for other in ready.other_parameters} | biases
 
 
-def feeds(image: np.ndarray) -> dict[str, np.ndarray]:
-    return {"input": image, "label": LABEL[: len(image)], "cotangent_scale": np.ones(len(image), image.dtype)}
-
-
 @pytest.mark.parametrize("chain", CHAINS, ids=str)
 def test_weights_that_act_on_constants_have_the_gradient_of_what_they_add(chain: Chain) -> None:
     single, constants = network(chain)
     model = to_float64(single)
     ready = prepare(model, constants=constants)
     image = np.random.default_rng(1).normal(size=(BATCH, TOKENS, TOKENS))
-    exact = evaluate(differentiate(ready, OUTPUTS), feeds(image))
-    direction = np.random.default_rng(2).normal(size=image.shape)
-    projected = (exact["input_gradient"] * direction).reshape(BATCH, -1).sum(axis=1)
-    np.testing.assert_allclose(projected, directional_derivative(model, image, LABEL, direction), rtol=1e-6, atol=1e-9)
-
-    def gradient(parameter: str) -> np.ndarray:
-        return numerical_gradient(model, parameter, image, LABEL).reshape(BATCH, -1)
-
     if chain.name not in FOLDED:
         assert listed(ready) == trained(model, constants)
-    for column, layer in enumerate(ready.weighted):
-        found = gradient(layer.source)
-        np.testing.assert_allclose(exact["weight_square"][:, column], np.square(found).sum(1), rtol=1e-5, atol=1e-15)
-        np.testing.assert_allclose(exact["batch_square"][column], np.square(found.sum(0)).sum(), rtol=1e-5, atol=1e-15)
+    weights = [layer.source for layer in ready.weighted]
     biases = [layer.bias for layer in ready.weighted if layer.bias]
-    for column, bias in enumerate(biases):
-        squares = np.square(gradient(bias)).sum(1)
-        np.testing.assert_allclose(exact["bias_square"][:, column], squares, rtol=1e-5, atol=1e-15)
-    for column, other in enumerate(ready.other_parameters):
-        squares = np.square(gradient(other.name)).sum(1)
-        np.testing.assert_allclose(exact["other_square"][:, column], squares, rtol=1e-5, atol=1e-15)
-
-    session = runtime(differentiate(prepare(single, constants=constants), OUTPUTS))
-    for output, value in zip(OUTPUTS, session.run(OUTPUTS, feeds(image.astype(np.float32))), strict=True):
-        scale = np.abs(exact[output]).max(initial=0)
-        np.testing.assert_allclose(value, exact[output], rtol=2e-4, atol=1e-5 * scale + 1e-12, err_msg=output)
+    exact = exact_norms(model, ready, image, LABEL, weights, biases)
+    assert_float32_agrees(prepare(single, constants=constants), image, LABEL, exact)
 
 
 @pytest.mark.parametrize("chain", CHAINS, ids=str)
@@ -236,8 +209,8 @@ def test_every_graph_answers_by_sample(chain: Chain) -> None:
         session = runtime(differentiate(ready, graph))
         names = [output.name for output in session.get_outputs()]
         inputs = {value.name for value in session.get_inputs()}
-        beside = session.run(names, {key: value for key, value in feeds(image).items() if key in inputs})
-        alone = session.run(names, {key: value for key, value in feeds(image[:1]).items() if key in inputs})
+        beside = session.run(names, {key: value for key, value in feeds(image, LABEL).items() if key in inputs})
+        alone = session.run(names, {key: value for key, value in feeds(image[:1], LABEL).items() if key in inputs})
         for name, one, several in zip(names, alone, beside, strict=True):
             if name != "batch_square":
                 assert (len(one), len(several)) == (1, BATCH)

@@ -4,31 +4,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.service.live_server import LiveServer, running, wait_until
-from tests.service.raw_http import CLOSE, get
+from tests.service.live_server import running, wait_until
+from tests.service.raw_http import CLOSE, get, small_buffers
 from tests.service.tiny_bundles import write_bundle
-
-
-@contextmanager
-def small_buffers(server: LiveServer) -> Iterator[tuple[socket.socket, Any]]:
-    """A connection with small socket buffers, and the server's side of it."""
-    with socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.settimeout(30)
-        connection.connect((server.host, server.port))
-        port = connection.getsockname()[1]
-        wait_until(lambda: server.connection_from(port) is not None)
-        protocol = server.connection_from(port)
-        assert protocol is not None
-        protocol.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        yield connection, protocol
 
 
 def drain(connection: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""What a model offers is what its own stored graphs give, also where they are older than the table of outputs."""
+"""A model offers the outputs that its own stored graphs have, even if the table of outputs lists more by now."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.service.live_server import LiveServer, best_label, picture, running, wait_until
+from tests.service.raw_http import small_buffers
 from tests.service.tiny_bundles import write_bundle
 
 RED = picture("red")
@@ -94,14 +95,7 @@ def test_thousands_of_pipelined_requests_are_answered_each_whether_good_or_bad(s
 
 def test_answers_do_not_pile_up_for_a_client_that_does_not_read_them(server: LiveServer) -> None:
     one = HEAD.replace(b"/predict", b"/predict?top_k=0") + b"Content-Length: %d\r\n\r\n" % len(RED) + RED
-    with socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.connect((server.host, server.port))
-        port = connection.getsockname()[1]
-        wait_until(lambda: server.connection_from(port) is not None)
-        protocol = server.connection_from(port)
-        assert protocol is not None
-        protocol.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    with small_buffers(server) as (connection, protocol):
         connection.setblocking(False)
         end = time.monotonic() + 0.4  # less than the server waits for the rest of a head
         while time.monotonic() < end:
