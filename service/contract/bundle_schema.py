@@ -39,6 +39,7 @@ GraphName = Literal[
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0)]
+Byte = Annotated[int, Field(ge=0, le=255)]
 
 
 class Schema(BaseModel):
@@ -50,9 +51,19 @@ class Schema(BaseModel):
 class InputSpec(Schema):
     """How a decoded RGB image becomes the tensor `input`.
 
-    The image is resized and cropped as torchvision's `Resize` and `CenterCrop` do with PIL images: `resize` is the
-    length of the shorter side, and None resizes straight to height × width. Then, per channel and with pixels in
-    0…255: value = ((pixel / 255) - mean) / std · scale. `mean` and `std` are for RGB, whatever `channel_order` is.
+    First the picture is resized, with Pillow's filter `interpolation`, in one of four ways:
+
+        resize None                    straight to height × width
+        resize (h, w)                  straight to h × w
+        resize s, resize_side shorter  its shorter side becomes s, and the ratio is kept (torchvision's `Resize`)
+        resize s, resize_side longer   its longer side becomes s, and the ratio is kept (a letterbox)
+
+    Then height × width is cut out of its middle, and what lies outside the picture is filled with the colour `fill`.
+    Where an odd number of pixels is cut off, `crop_rounding` says where the crop begins: "even" rounds the half to the
+    even number (torchvision, timm), "down" rounds it down (transformers). Last, per channel and with pixels in 0…255:
+    value = ((pixel / 255) - mean) / std · scale. `mean`, `std` and `fill` are for RGB, whatever `channel_order` is.
+
+    `antialias` False samples the picture at points, as OpenCV and TensorFlow do, where Pillow averages an area.
     """
 
     height: PositiveInt
@@ -60,8 +71,12 @@ class InputSpec(Schema):
     channels: Literal[1, 3] = 3
     channel_order: Literal["rgb", "bgr"] = "rgb"
     layout: Literal["nchw", "nhwc"] = "nchw"
-    resize: PositiveInt | None = None
-    interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
+    resize: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
+    resize_side: Literal["shorter", "longer"] = "shorter"
+    crop_rounding: Literal["even", "down"] = "even"
+    fill: tuple[Byte, Byte, Byte] = (0, 0, 0)
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] = "bilinear"
+    antialias: bool = True
     mean: tuple[Finite, ...]
     std: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...]
     scale: Finite = 1.0

@@ -161,7 +161,8 @@ def _least_decoded_size(height: int, width: int, spec: InputSpec) -> tuple[int, 
     """
     if not spec.reduced_jpeg_decoding:
         return 0, 0
-    least = 2 * (spec.resize or max(spec.height, spec.width))
+    wanted = spec.resize or (spec.height, spec.width)
+    least = 2 * (wanted if isinstance(wanted, int) else max(wanted))
     return (least, least) if min(height, width) > least else (0, 0)
 
 

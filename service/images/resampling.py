@@ -28,6 +28,9 @@ _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+    "hamming": Image.Resampling.HAMMING,
 }
 _WEIGHT_BITS = 22
 _STEPS = 2**16
@@ -58,10 +61,12 @@ def fit(pixels: Pixels, spec: InputSpec) -> Pixels:
 
 
 def resized_size(width: int, height: int, spec: InputSpec) -> tuple[int, int]:
-    """Return width and height after `Resize`: the shorter side becomes `spec.resize`, the longer is rounded down."""
+    """Return width and height after the resize; the side that `spec.resize` does not give is rounded down."""
     if spec.resize is None:
         return spec.width, spec.height
-    if width <= height:
+    if isinstance(spec.resize, tuple):
+        return spec.resize[1], spec.resize[0]
+    if (width <= height) == (spec.resize_side == "shorter"):
         return spec.resize, max(1, int(spec.resize * height / width))
     return max(1, int(spec.resize * width / height)), spec.resize
 

@@ -43,6 +43,7 @@ def as_torchvision(pixels: Pixels, given: InputSpec) -> Pixels:
     if given.resize is None:
         cropped = np.asarray(image.resize((given.width, given.height), method))
     else:
+        assert isinstance(given.resize, int)
         cropped = torchvision_reference(image, given.resize, crop, method)
     return cropped if cropped.ndim == 3 else cropped[..., None]
 
