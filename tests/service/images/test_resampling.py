@@ -19,15 +19,16 @@ from PIL import Image
 from service.contract.bundle_schema import InputSpec
 from service.images import resampling
 from service.images.errors import ImageTooLarge
+from service.images.geometry import resized_size
 from service.images.preprocess import decode
-from service.images.resampling import fit, resized_size
+from service.images.resampling import fit
 from tests.service.images.pictures import spec, torchvision_reference
 
 Pixels = NDArray[np.uint8]
-Interpolation = Literal["nearest", "bilinear", "bicubic"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 
 ROOT = Path(__file__).parents[3]
-INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "bilinear", "bicubic")
+INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 
 
 def noise(height: int, width: int, seed: int, channels: int = 3, extreme: bool = False) -> Pixels:
@@ -66,7 +67,7 @@ def test_the_part_alone_has_the_pixels_of_the_whole(
 ) -> None:  # fmt: skip
     height, width = (int(short * ratio), short) if upright else (short, int(short * ratio))
     given_spec = spec(*crop, resize=short + larger, interpolation=interpolation)
-    resized = resized_size(width, height, given_spec)
+    resized = resized_size(height, width, given_spec)
     assume(max(height * width, crop[0] * crop[1]) < resized[0] * resized[1] < 2**22)
     pixels = noise(height, width, seed, channels, extreme)
     with pytest.MonkeyPatch.context() as context:
@@ -83,7 +84,7 @@ LONG = [(10_000, 1), (1, 10_000), (60_001, 7), (3, 29_983), (65_535, 2)]
 def test_long_pictures_have_torchvisions_pixels(size: tuple[int, int], interpolation: Interpolation) -> None:
     given_spec = spec(14, 20, resize=17, interpolation=interpolation)
     pixels = noise(*size, seed=1)
-    resized = math.prod(resized_size(size[1], size[0], given_spec))
+    resized = math.prod(resized_size(*size, given_spec))
     assert resized > max(resampling.PLENTY, math.prod(size))
     np.testing.assert_array_equal(fit(pixels, given_spec), as_torchvision(pixels, given_spec))
     buffer = io.BytesIO()
@@ -95,7 +96,7 @@ def test_long_pictures_have_torchvisions_pixels(size: tuple[int, int], interpola
 def test_a_picture_whose_crop_is_wider_than_it_is_put_on_black(interpolation: Interpolation) -> None:
     given_spec = spec(31, 64, resize=24, interpolation=interpolation)
     pixels = noise(30_000, 2, seed=3)
-    assert np.prod(resized_size(2, 30_000, given_spec)) > resampling.PLENTY
+    assert np.prod(resized_size(30_000, 2, given_spec)) > resampling.PLENTY
     kept = fit(pixels, given_spec)
     np.testing.assert_array_equal(kept, as_torchvision(pixels, given_spec))
     assert not kept[:, :20].any()
