@@ -35,7 +35,7 @@ FLOORS["service"] = floors(
     "diagnostics engine",
     "monitoring offline",
     "http",
-    "app",
+    "app client",
     "__main__",
 )
 FLOORS["service/diagnostics"] = floors(
@@ -44,6 +44,7 @@ FLOORS["service/diagnostics"] = floors(
     "baseline compare noise pictures shattering",
     "features gradients",
     "measurement scores",
+    "answer",
 )
 FLOORS["service/http"] = floors(
     "answers", "requests", "calls", "open_inference", "routes", "connection", "starting", "server"
