@@ -1,4 +1,7 @@
-"""`python -m service`: reads the settings, starts the server, and logs what it serves and on which processor."""
+"""`python -m service`: reads the settings, starts the server, and logs what it serves and on which processor.
+
+Each function imports what it needs only when it runs, so that a package that is missing is named in one line.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from types import ModuleType
 
-from service.app import create_app
-from service.contract.runtime import CPU, ProviderUnavailable
-from service.http.server import HttpServer, listen
-from service.http.starting import StartError, check_bundles_folder
-from service.machine.descriptors import raise_limit
-from service.machine.memory import bound_fragmentation
 from service.output.console import complain, ended_in_words
 from service.output.logs import set_up_logging
 from service.settings import Settings, SettingsError, read_settings
@@ -27,23 +23,36 @@ COMMANDS = ("check", "diagnose")
 """Commands that run without a server: modules of `service.offline`."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Serve until told to stop, or run one of `COMMANDS`; return the exit status."""
+def main(arguments: Sequence[str], program: str = "python -m service") -> int:
+    """Run one of `COMMANDS`, or serve; return the exit status. `program` is what was typed before the arguments."""
     if arguments and arguments[0] in COMMANDS:
-        command: ModuleType = import_module(f"service.offline.{arguments[0]}")
-        return ended_in_words(lambda: int(command.main(arguments[1:])))
-    return ended_in_words(lambda: start(arguments))
+        return run(arguments[0], arguments[1:], f"{program} {arguments[0]}")
+    return run("serve", arguments, program)
 
 
-def start(arguments: Sequence[str]) -> int:
+def run(verb: str, arguments: Sequence[str], program: str) -> int:
+    """Run `serve` until told to stop, or one of `COMMANDS`; `program` is what was typed for the verb."""
+    if verb == "serve":
+        return ended_in_words(lambda: start(arguments, program))
+    return ended_in_words(lambda: int(import_module(f"service.offline.{verb}").main(arguments, program)))
+
+
+def start(arguments: Sequence[str], program: str) -> int:
     """Read the settings and serve; return 2, with the reason in one line, if that cannot be done."""
     try:
-        settings, warnings = read_settings(os.environ, arguments)
+        settings, warnings = read_settings(os.environ, arguments, program)
+    except SettingsError as error:
+        complain(str(error))
+        return 2
+    from service.contract.runtime import ProviderUnavailable
+    from service.http.starting import StartError
+
+    try:
         set_up_logging(settings.log_level, settings.log_format)
         for warning in warnings:
             log.warning("%s", warning)
         return serve(settings)
-    except (SettingsError, StartError, ProviderUnavailable, OSError) as error:
+    except (StartError, ProviderUnavailable, OSError) as error:
         complain(str(error))
         return 2
 
@@ -54,6 +63,13 @@ def serve(settings: Settings) -> int:
     Raises:
         StartError, ProviderUnavailable: the service cannot start with these settings.
     """
+    from service.app import create_app
+    from service.contract.runtime import CPU
+    from service.http.server import HttpServer, listen
+    from service.http.starting import check_bundles_folder
+    from service.machine.descriptors import raise_limit
+    from service.machine.memory import bound_fragmentation
+
     check_bundles_folder(settings.bundles)
     bound_fragmentation()
     raise_limit()

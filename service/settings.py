@@ -180,15 +180,19 @@ def within_memory(settings: Settings, limit: int | None) -> Settings:
     return settings.model_copy(update={"max_body_bytes_in_flight": bodies, "max_decoding_pixels": max(1, pixels)})
 
 
-def read_settings(environment: Mapping[str, str], arguments: Sequence[str] = ()) -> tuple[Settings, list[str]]:
+def read_settings(
+    environment: Mapping[str, str], arguments: Sequence[str] = (), program: str = "python -m service"
+) -> tuple[Settings, list[str]]:
     """Read the settings from `CONTRAFLOW_*` variables and flags; return them with the warnings to log.
+
+    `program` is what was typed before the flags; usage and errors begin with it.
 
     Raises:
         SettingsError: a variable is unknown, a value is not allowed, or two values contradict each other.
         SystemExit: raised by argparse for an unknown flag and for `--help`.
     """
     values, warnings = _from_environment(environment)
-    values.update(_from_flags(arguments))
+    values.update(_from_flags(arguments, program))
     try:
         settings = Settings(**values)
     except ValidationError as error:
@@ -243,10 +247,8 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}; --help lists the flags\n")
 
 
-def _from_flags(arguments: Sequence[str]) -> dict[str, Any]:
-    parser = _Parser(
-        prog="python -m service", description="Serve the bundles of a folder over HTTP.", allow_abbrev=False
-    )
+def _from_flags(arguments: Sequence[str], program: str) -> dict[str, Any]:
+    parser = _Parser(prog=program, description="Serve the bundles of a folder over HTTP.", allow_abbrev=False)
     for name, field in Settings.model_fields.items():
         text = f"{field.description} (default: {field.default}; {PREFIX}{name.upper()})".replace("%", "%%")
         parser.add_argument("--" + name.replace("_", "-"), dest=name, default=argparse.SUPPRESS, help=text, metavar="…")

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from onnx import ModelProto
 
@@ -19,15 +19,14 @@ from export.importing.flags.labels import read_labels
 from export.importing.flags.options import ImportOptions
 from export.writing.bundle import folder_beside, opset_of, write_bundle
 from service.contract.bundle_schema import Architecture, Bundle, GraphName, ParityCheck
+from service.output.extras import how_to_install
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add the verb `onnx` to the command line of `python -m export`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "onnx",
-        help="an ONNX image classifier of any producer → bundle",
-        description="Differentiate an ONNX image classifier and write it as a bundle. Mean and std apply to "
-        "RGB in [0, 1]; a fixed batch size is made free.",
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb `onnx`."""
+    parser.description = (
+        "Differentiate an ONNX image classifier and write it as a bundle. Mean and std apply to RGB in [0, 1]; "
+        "a fixed batch size is made free."
     )
     parser.add_argument("model", type=Path, help="the .onnx file")
     parser.add_argument("--name", required=True, help="of the bundle")
@@ -48,7 +47,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--resize", type=_positive, help="shorter side before the crop (default: straight to the size)")
     parser.add_argument("--crop", type=_positive, help="centre crop; must be the model's own size")
     parser.add_argument("--output", help="the tensor of scores, where the model has several outputs")
-    return parser
 
 
 def run(options: argparse.Namespace) -> int:
@@ -93,9 +91,7 @@ def import_bundle(
     if not name or not all(c.isalnum() or c in "._-" for c in name) or not name[0].isalnum() or len(name) > 64:
         raise OptionMismatch(f"--name {name!r}: up to 64 letters, digits, '.', '_' and '-', a letter or digit first")
     if find_spec("onnxruntime") is None:
-        raise RuntimeMissing(
-            "every graph is run before it is written, and ONNX Runtime is not installed: pip install '.[export,cpu]'"
-        )
+        raise RuntimeMissing(f"every graph is run before it is written, and {how_to_install('onnxruntime')}")
     imported = import_classifier(path, options)
     with faults_of(path):
         return bundle_of(imported, name, bundles, parity)

@@ -1,4 +1,4 @@
-"""`python -m service check BUNDLE`: is this model healthy? Meant for pipelines.
+"""Is this model healthy? The verb `check`, meant for pipelines.
 
 Prints the verdict in words. The exit status is 0 if the model is healthy, 1 if there is a finding or no verdict is
 possible, and 2 if the bundle or the images cannot be used.
@@ -27,9 +27,9 @@ SHIPPED_IMAGES: Final = Path(__file__).parents[1] / "static" / "samples"
 DEFAULT_IMAGES: Final = 64
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], program: str = "python -m service check") -> int:
     """Measure the model and print the verdict; return the exit status."""
-    options = parser().parse_args(arguments)
+    options = parser(program).parse_args(arguments)
     try:
         thresholds = Thresholds().overridden(dict(options.threshold))
         model = OfflineModel(options.bundle, Runtime(options.execution_provider))
@@ -48,8 +48,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if diagnosis.verdict.state == "healthy" else 1
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m service check", description=__doc__)
+def parser(program: str) -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog=program, description=__doc__)
     top.add_argument("bundle", type=Path, help="folder with bundle.json")
     top.add_argument(
         "--data",

@@ -1,4 +1,4 @@
-"""`python -m service diagnose`: scores a whole folder of images into a CSV table, and makes an HTML report of it.
+"""Score a whole folder of images into a CSV table, and make an HTML report of it: the verb `diagnose`.
 
 The rows are written as they are measured, so that a run that was stopped continues where it was, and memory does not
 grow with the folder. `--shard I/N` takes the I-th of N consecutive parts. The tables of all parts, joined by
@@ -36,9 +36,9 @@ from service.output.console import complain
 from service.output.whole_files import replaced_file
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], program: str = "python -m service diagnose") -> int:
     """Measure what is missing or merge tables, then write the report; return the exit status."""
-    options = parser().parse_args(arguments)
+    options = parser(program).parse_args(arguments)
     table = options.out.with_suffix(".csv")
     try:
         model = OfflineModel(options.bundle, Runtime(options.execution_provider))
@@ -59,8 +59,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m service diagnose", description=__doc__)
+def parser(program: str) -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog=program, description=__doc__)
     top.add_argument("--bundle", type=Path, required=True)
     top.add_argument("--data", type=Path, required=True, help="images, one folder per label")
     top.add_argument("--out", type=Path, required=True, help="report.csv or report.html (with report.csv beside it)")
