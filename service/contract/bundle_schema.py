@@ -58,6 +58,9 @@ class InputSpec(Schema):
         resize s, resize_side shorter  its shorter side becomes s, and the ratio is kept (torchvision's `Resize`)
         resize s, resize_side longer   its longer side becomes s, and the ratio is kept (a letterbox)
 
+    The other side is rounded as `resize_rounding` says: "down" (torchvision, transformers), or to the "nearest" number,
+    of two the even one (PaddleClas, timm's `border`, letterboxes).
+
     Then height × width is cut out of its middle, and what lies outside the picture is filled with the colour `fill`.
     Where an odd number of pixels is cut off, `crop_rounding` says where the crop begins: "even" rounds the half to the
     even number (torchvision, timm), "down" rounds it down (transformers). Last, per channel and with pixels in 0…255:
@@ -73,6 +76,7 @@ class InputSpec(Schema):
     layout: Literal["nchw", "nhwc"] = "nchw"
     resize: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
     resize_side: Literal["shorter", "longer"] = "shorter"
+    resize_rounding: Literal["down", "nearest"] = "down"
     crop_rounding: Literal["even", "down"] = "even"
     fill: tuple[Byte, Byte, Byte] = (0, 0, 0)
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] = "bilinear"
@@ -213,5 +217,6 @@ class Bundle(Schema):
     baseline: Baseline | None = None
     separability: Separability | None = None
     parity: tuple[ParityCheck, ...] = ()
+    provenance: dict[str, str] = Field(default={}, description="what an import settled → the value, and its source")
     notes: tuple[str, ...] = Field(default=(), description="what a reader of the norms must know")
     sha256: dict[str, str] = Field(description="file name → digest, for every other file of the bundle")

@@ -61,14 +61,19 @@ def fit(pixels: Pixels, spec: InputSpec) -> Pixels:
 
 
 def resized_size(width: int, height: int, spec: InputSpec) -> tuple[int, int]:
-    """Return width and height after the resize; the side that `spec.resize` does not give is rounded down."""
+    """Return width and height after the resize; the side that `spec.resize` does not give is rounded as it says."""
     if spec.resize is None:
         return spec.width, spec.height
     if isinstance(spec.resize, tuple):
         return spec.resize[1], spec.resize[0]
     if (width <= height) == (spec.resize_side == "shorter"):
-        return spec.resize, max(1, int(spec.resize * height / width))
-    return max(1, int(spec.resize * width / height)), spec.resize
+        return spec.resize, _rounded(height, spec.resize, width, spec)
+    return _rounded(width, spec.resize, height, spec), spec.resize
+
+
+def _rounded(side: int, resized: int, other: int, spec: InputSpec) -> int:
+    """Return a side of a picture whose `other` side becomes `resized`."""
+    return max(1, int(resized * side / other) if spec.resize_rounding == "down" else round(resized / other * side))
 
 
 def as_array(image: Image.Image) -> Pixels:
