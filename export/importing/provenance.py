@@ -45,13 +45,15 @@ def _channels(spec: InputSpec) -> str:
 
 
 def _resize(spec: InputSpec) -> str:
+    sides = spec.resize if isinstance(spec.resize, tuple) else (spec.resize or 0,) * 2
     if spec.resize is None:
         return f"stretched to {spec.height} x {spec.width}"
-    if isinstance(spec.resize, tuple):
-        return f"stretched to {spec.resize[0]} x {spec.resize[1]}, then the middle"
+    said = f"{spec.resize}" if isinstance(spec.resize, int) else f"{sides[0]} x {sides[1]}"
     if spec.resize_side == "longer":
-        return f"the longer side to {spec.resize}, then padded with {','.join(map(str, spec.fill))}"
-    return f"the shorter side to {spec.resize}, then the middle"
+        return f"the longer side to {said}, then padded with {','.join(map(str, spec.fill))}"
+    if spec.resize_side is None and isinstance(spec.resize, tuple):
+        return f"stretched to {said}, then the middle"
+    return f"the shorter side to {said}, then the middle"
 
 
 def _interpolation(spec: InputSpec) -> str:

@@ -22,6 +22,11 @@ GEOMETRY = ("resize", "crop_fraction", "resize_side", "resize_rounding", "crop_r
 """Fields that belong together: they are taken from one source only, the first that states `resize_side`."""
 NORMALIZATION = ("mean", "std", "scale")
 DEFAULT = "the default"
+FLAGS = {
+    "crop_fraction": "crop-fraction", "resize_side": "resize", "resize_rounding": "letterbox",
+    "antialias": "no-antialias",
+}  # fmt: skip
+"""Field of `ImportOptions` → the flag that states it, where that is called otherwise."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ def _question(found: FoundModel, missing: list[str], *, asks_for_pixels: bool) -
 
 def flag_statements(given: Mapping[str, Any], preset: str | None, preset_fields: Mapping[str, Any]) -> Statements:
     """Return the statements of flags, by field, over those of a preset."""
-    flags = {name: Stated(value, f"--{name.replace('_', '-')}") for name, value in given.items() if value is not None}
+    flags = {name: Stated(value, f"--{FLAGS.get(name, name)}") for name, value in given.items()}
     chosen = {name: Stated(value, f"--preprocessing {preset}") for name, value in preset_fields.items()}
     if {"mean", "std"} <= set(flags) and "scale" not in flags:
         chosen.pop("scale", None)

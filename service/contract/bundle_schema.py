@@ -19,9 +19,9 @@ Their outputs are in `outputs.py`. `export` writes bundles by this schema and th
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 BUNDLE_FILE: Final = "bundle.json"
 
@@ -51,22 +51,28 @@ class Schema(BaseModel):
 class InputSpec(Schema):
     """How a decoded RGB image becomes the tensor `input`.
 
-    First the picture is resized, with Pillow's filter `interpolation`, in one of four ways:
+    First the picture is resized:
 
-        resize None                    straight to height × width
-        resize (h, w)                  straight to h × w
-        resize s, resize_side shorter  its shorter side becomes s, and the ratio is kept (torchvision's `Resize`)
-        resize s, resize_side longer   its longer side becomes s, and the ratio is kept (a letterbox)
+        resize None                         straight to height × width
+        resize (h, w)                       straight to h × w
+        resize (h, w), resize_side shorter  the ratio is kept, and the picture covers h × w
+        resize (h, w), resize_side longer   the ratio is kept, and the picture fits into h × w (a letterbox)
+        resize s                            as (s, s), resize_side shorter unless it says longer
 
-    The other side is rounded as `resize_rounding` says: "down" (torchvision, transformers), or to the "nearest" number,
-    of two the even one (PaddleClas, timm's `border`, letterboxes).
+    Where the ratio is kept, `resize_rounding` makes whole numbers of the sides: "down" rounds down (torchvision,
+    transformers), "even" rounds to the nearest, a half to the even number (timm's `ResizeKeepRatio`).
 
-    Then height × width is cut out of its middle, and what lies outside the picture is filled with the colour `fill`.
-    Where an odd number of pixels is cut off, `crop_rounding` says where the crop begins: "even" rounds the half to the
-    even number (torchvision, timm), "down" rounds it down (transformers). Last, per channel and with pixels in 0…255:
-    value = ((pixel / 255) - mean) / std · scale. `mean`, `std` and `fill` are for RGB, whatever `channel_order` is.
+    The pixels are Pillow's with its filter `interpolation`, which averages an area where it shrinks. `antialias` False
+    samples the picture at points instead, as OpenCV, TensorFlow and torch's `interpolate` do; "nearest" always does.
 
-    `antialias` False samples the picture at points, as OpenCV and TensorFlow do, where Pillow averages an area.
+    Then height × width is cut out of the middle, and what lies outside the picture gets the colour `fill`. Where an odd
+    number of pixels is cut off, `crop_rounding` says where the crop begins: "even" rounds the half to the even number
+    (torchvision, timm), "down" rounds it down (transformers). Where an odd number of pixels is missing,
+    `padding_rounding` says how many are put above and left: half of them, rounded "down" (torchvision, timm,
+    transformers on tensors) or "up" (transformers on arrays).
+
+    Last, per channel and with pixels in 0…255: value = ((pixel / 255) - mean) / std · scale. `mean`, `std` and `fill`
+    are for RGB, whatever `channel_order` is; a grey picture's fill is the grey that Pillow makes of the colour.
     """
 
     height: PositiveInt
@@ -75,9 +81,10 @@ class InputSpec(Schema):
     channel_order: Literal["rgb", "bgr"] = "rgb"
     layout: Literal["nchw", "nhwc"] = "nchw"
     resize: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
-    resize_side: Literal["shorter", "longer"] = "shorter"
-    resize_rounding: Literal["down", "nearest"] = "down"
+    resize_side: Literal["shorter", "longer"] | None = None
+    resize_rounding: Literal["down", "even"] = "down"
     crop_rounding: Literal["even", "down"] = "even"
+    padding_rounding: Literal["down", "up"] = "down"
     fill: tuple[Byte, Byte, Byte] = (0, 0, 0)
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] = "bilinear"
     antialias: bool = True
@@ -86,6 +93,12 @@ class InputSpec(Schema):
     scale: Finite = 1.0
     apply_exif_orientation: bool = True
     reduced_jpeg_decoding: bool = False
+
+    @model_validator(mode="after")
+    def _points_have_a_meaning(self) -> Self:
+        if not self.antialias and self.interpolation not in ("nearest", "bilinear", "bicubic"):
+            raise ValueError(f"{self.interpolation} averages areas, so it cannot be had with antialias false")
+        return self
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -172,7 +172,7 @@ def _spec(
             channel_order=options.channels,
             layout=layout,
             resize=resize_before_crop(options, height, width),
-            resize_side="longer" if options.resize_side == "longer" else "shorter",
+            resize_side=options.resize_side,
             resize_rounding=options.resize_rounding,
             crop_rounding=options.crop_rounding,
             fill=options.fill,

@@ -65,7 +65,7 @@ def _add_geometry(group: Any) -> None:
 
 
 def stated_by_flags(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the value of each field of `ImportOptions` that a flag states; None for the others.
+    """Return the value of each field of `ImportOptions` that a flag states.
 
     Raises OptionMismatch where the file of labels is unfit, or flags contradict each other.
     """
@@ -74,14 +74,16 @@ def stated_by_flags(options: argparse.Namespace) -> dict[str, Any]:
     if options.letterbox and isinstance(options.resize, tuple):
         raise OptionMismatch("--letterbox keeps the ratio of the sides, so --resize must be one number")
     names = ("mean", "std", "size", "scale", "channels", "layout", "resize", "crop_fraction", "crop", "output")
-    given = {name: getattr(options, name) for name in names}
-    given["interpolation"] = options.interpolation
-    given["antialias"] = False if options.no_antialias else None
-    given["labels"] = read_labels(options.labels) if options.labels else None
+    values = {name: getattr(options, name) for name in (*names, "interpolation")}
+    given = {name: value for name, value in values.items() if value is not None}
+    if options.no_antialias:
+        given["antialias"] = False
+    if options.labels is not None:
+        given["labels"] = read_labels(options.labels)
     if options.letterbox:
-        given |= {"resize_side": "longer", "fill": options.fill or (0, 0, 0), "resize_rounding": "nearest"}
+        given |= {"resize_side": "longer", "fill": options.fill or (0, 0, 0), "resize_rounding": "even"}
     elif options.resize is not None or options.crop_fraction is not None:
-        given["resize_side"] = "both" if isinstance(options.resize, tuple) else "shorter"
+        given["resize_side"] = None if isinstance(options.resize, tuple) else "shorter"
     return given
 
 

@@ -8,17 +8,16 @@ from typing import Literal
 Layout = Literal["nchw", "nhwc"]
 ChannelOrder = Literal["rgb", "bgr"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
-ResizeSide = Literal["shorter", "longer", "both"]
+ResizeSide = Literal["shorter", "longer"]
 
 
 @dataclass(frozen=True)
 class ImportOptions:
     """The owner's statements about a file. Mean and std apply to RGB in [0, 1]; sizes are (height, width).
 
-    `resize` says to what the picture is resized before its middle is cut out; where it is None, `crop_fraction` says
-    it by the share of the resized picture that the crop keeps. `resize_side` says which side that is: "both"
-    stretches the picture. With neither, the picture goes straight to the model's size, or with "longer" into a
-    square of it. `labels` None calls the classes by what the file says, else by their numbers.
+    `resize`, `resize_side` and `resize_rounding` are those of `InputSpec`. Where `resize` is None, `crop_fraction`
+    says it: the crop keeps that share of each side of the size that the picture is resized to. With neither, that is
+    the model's size. `labels` None calls the classes by what the file says, else by their numbers.
     """
 
     labels: tuple[str, ...] | None
@@ -32,8 +31,8 @@ class ImportOptions:
     crop: int | None = None
     output: str | None = None
     crop_fraction: float | None = None
-    resize_side: ResizeSide = "shorter"
-    resize_rounding: Literal["down", "nearest"] = "down"
+    resize_side: ResizeSide | None = None
+    resize_rounding: Literal["down", "even"] = "down"
     crop_rounding: Literal["even", "down"] = "even"
     fill: tuple[int, int, int] = (0, 0, 0)
     interpolation: Interpolation = "bilinear"

@@ -13,7 +13,7 @@ CLIP_MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD: Final = (0.26862954, 0.26130258, 0.27577711)
 HALF: Final = (0.5, 0.5, 0.5)
 
-_STRAIGHT: Final[dict[str, Any]] = {"resize_side": "both", "interpolation": "bilinear"}
+_STRAIGHT: Final[dict[str, Any]] = {"resize_side": None, "interpolation": "bilinear"}
 _PLAIN: Final[dict[str, Any]] = {"channels": "rgb", "scale": 1.0}
 
 PRESETS: Final[dict[str, dict[str, Any]]] = {

@@ -48,5 +48,5 @@ def said_by_custom_vision(
         said.statements |= said_by_image_metadata(source, where).statements
     if not any(key in source for key in (PIXEL_FORMAT, PIXEL_RANGE) for source in (texts, metadata)):
         said.state("Custom Vision's ONNX sample", channels="rgb", mean=(0.0,), std=(1.0,), scale=1.0)
-    said.state("Custom Vision's ONNX sample", resize_side="both", interpolation="bicubic")
+    said.state("Custom Vision's ONNX sample", resize_side=None, interpolation="bicubic")
     return said

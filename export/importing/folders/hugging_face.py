@@ -109,11 +109,11 @@ def _geometry(values: dict[str, Any], processor: Processor) -> Resize:
         )
     if isinstance(size, int):
         return _to_shorter(size, crop if isinstance(crop, tuple) else (size, size))
-    return {"size": crop, "resize": size, "resize_side": "both"} if isinstance(crop, tuple) else _stretched(*size)
+    return {"size": crop, "resize": size, "resize_side": None} if isinstance(crop, tuple) else _stretched(*size)
 
 
 def _stretched(height: int, width: int) -> Resize:
-    return {"size": (height, width), "resize_side": "both"}
+    return {"size": (height, width), "resize_side": None}
 
 
 def _to_shorter(side: int, crop: tuple[int, int]) -> Resize:

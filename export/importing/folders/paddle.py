@@ -18,7 +18,7 @@ INFERENCE = "inference.yml"
 FRACTION = re.compile(r"\s*([\d.]+(?:[eE]-?\d+)?)\s*(?:/\s*([\d.]+)\s*)?")
 NUMBERED_LINE = re.compile(r"\d+\s+(.*)")
 HARMLESS = {"ToCHWImage", "KeepKeys", "ToCHW"}
-CV2_FILTERS = {None: "bilinear", "bilinear": "bilinear", "linear": "bilinear"}
+CV2_FILTERS = {None: "bilinear", "bilinear": "bilinear", "linear": "bilinear", "bicubic": "bicubic"}
 PILLOW_FILTERS = ("nearest", "bilinear", "bicubic", "box", "lanczos", "hamming")
 INSTEAD = "say the preprocessing by flags, or with --preprocessing"
 
@@ -76,11 +76,11 @@ def _resized(given: dict[str, Any]) -> dict[str, Any]:
     filter_ = CV2_FILTERS.get(named) if backend == "cv2" else (named or "bilinear")
     if filter_ not in PILLOW_FILTERS or backend not in ("cv2", "pil"):
         raise OptionMismatch(f"{where}: interpolation {named!r} of {backend} cannot be said by a bundle; {INSTEAD}")
-    how = {"interpolation": filter_, "antialias": backend == "pil", "resize_rounding": "nearest"}
+    how = {"interpolation": filter_, "antialias": backend == "pil", "resize_rounding": "even"}
     if given.get("resize_short"):
         return {"resize": whole(given["resize_short"], where), "resize_side": "shorter", **how}
     width, height = _pair(given.get("size"), where)
-    return {"resize": (height, width), "resize_side": "both", **how}
+    return {"resize": (height, width), "resize_side": None, **how}
 
 
 def _normalized(given: dict[str, Any], source: str, order: str) -> dict[str, Any]:

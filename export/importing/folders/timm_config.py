@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from export.importing.flags.errors import OptionMismatch
+from export.importing.flags.options import ResizeSide
 from export.importing.flags.presets import IMAGENET_MEAN, IMAGENET_STD
 from export.importing.folders.stated import FileFacts, Said, numbers, whole
 
 CONFIG = "config.json"
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
-CROP_MODES = {"center": "shorter", "squash": "both", "border": "longer"}
+CROP_MODES: dict[str, ResizeSide | None] = {"center": "shorter", "squash": None, "border": "longer"}
+"""Which side the size is that the picture is resized to, crop_pct being the share that the crop keeps of it."""
 
 
 def timm_config(config: dict[str, Any]) -> dict[str, Any] | None:
@@ -47,10 +49,12 @@ def said_by_timm(config: dict[str, Any], cfg: dict[str, Any], facts: FileFacts) 
     if share <= 0:
         raise OptionMismatch(f"{CONFIG}: crop_pct is {crop!r}, but a share above 0 is needed")
     said.state(crop_source, crop_fraction=share)
-    said.state(mode_source, resize_side=CROP_MODES[mode])
+    # timm takes torchvision's Resize, which rounds down, for squares of the shorter side alone.
+    rounding = "down" if mode == "center" and size[0] == size[1] else "even"
+    said.state(mode_source, resize_side=CROP_MODES[mode], resize_rounding=rounding)
     if mode == "border":
         bytes_ = [min(255, max(0, round(255 * shade))) for shade in (mean * 3 if len(mean) == 1 else mean)]
-        said.state(mode_source, fill=tuple(bytes_), resize_rounding="nearest")
+        said.state(mode_source, fill=tuple(bytes_))
     interpolation, interpolation_source = value("interpolation", "bicubic")
     if interpolation not in INTERPOLATIONS:
         raise OptionMismatch(f"{CONFIG}: interpolation is {interpolation!r}; say one of Pillow's with --interpolation")

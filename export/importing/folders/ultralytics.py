@@ -40,7 +40,7 @@ def said_by_ultralytics(metadata: Mapping[str, str]) -> Said:
     said.state(
         "Ultralytics' classify_transforms",
         resize=size[0] if is_square else size,
-        resize_side="shorter" if is_square else "both",
+        resize_side="shorter" if is_square else None,
         interpolation="bilinear",
         mean=(0.0,),
         std=(1.0,),

@@ -37,7 +37,9 @@ CASES: dict[str, dict[str, Any]] = {
     "plain pixels": {"image_processor_type": "ViTImageProcessor", "do_normalize": False},
     "pixels of 0…255": {"image_processor_type": "ViTImageProcessor", "do_normalize": False, "do_rescale": False},
     "mean of 0…255": {"image_processor_type": "ViTImageProcessor", **BYTES},
-    "another factor": {"image_processor_type": "ViTImageProcessor", "rescale_factor": 1 / 127.5, "image_mean": [1, 1, 1]},
+    "another factor": {
+        "image_processor_type": "ViTImageProcessor", "rescale_factor": 1 / 127.5, "image_mean": [1, 1, 1],
+    },
     "a factor as it is written": {"image_processor_type": "ViTImageProcessor", "rescale_factor": 0.00392156862745098},
     "CLIP of one number": {"feature_extractor_type": "CLIPFeatureExtractor", "size": 128, "crop_size": 112},
     "CLIP with an odd crop": {"image_processor_type": "CLIPImageProcessor", "size": 128, "crop_size": 97},
@@ -157,7 +159,7 @@ def test_what_a_bundle_cannot_say_is_refused(tmp_path: Path, given: dict[str, An
     folder = folder_with(tmp_path, {"config.json": LABELS, "preprocessor_config.json": given})
     with pytest.raises(OptionMismatch, match=words):
         resolved(folder)
-    told = {"mean": (0.5,), "std": (0.5,), "size": (8, 8), "resize_side": "both", "interpolation": "bilinear"}
+    told = {"mean": (0.5,), "std": (0.5,), "size": (8, 8), "resize_side": None, "interpolation": "bilinear"}
     assert words in " ".join(resolved(folder, **told).notes)
 
 
@@ -166,7 +168,7 @@ def test_a_size_that_contradicts_the_file_is_refused_and_a_flag_settles_it(tmp_p
     files = {"config.json": LABELS, "preprocessor_config.json": given}
     folder = folder_with(tmp_path, files, network((48, 48)))
     with pytest.raises(
-        OptionMismatch, match="states pictures of 32 x 32, but model.onnx is fixed to 48 x 48.*--size 48,48"
+        OptionMismatch, match=r"states pictures of 32 x 32, but model.onnx is fixed to 48 x 48.*--size 48,48"
     ):
         resolved(folder)
     assert spec_of(folder, size=(48, 48)).resize is None
