@@ -70,7 +70,9 @@ FLOORS["export/gradient"] = floors(
     "forward_outputs norm_outputs",
     "build",
 )
-FLOORS["export/importing"] = floors("flags", "file answer weights", "classifier", "command")
+FLOORS["export/importing"] = floors(
+    "flags", "answer file folders weights", "classifier resolving", "provenance", "command"
+)
 FLOORS["models"] = floors("networks", "training", "phenomena", "__main__")
 
 FORBIDDEN = {

@@ -89,7 +89,7 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
         notes.append(f"the file was exported for batches of {batch}; the batch axis was made free")
 
     # Both ends: what the scores mean decides which tensor is `logits`.
-    graph = _folded(model, spec, options.labels)
+    graph, labels = _folded(model, spec, options.labels)
     images = probes(spec, bytes_only=image.integers)
     added = Appended(model)
     answer = judge(own_scores(file, images), graph.output, Logarithms(graph, added, RULES), added)
@@ -100,20 +100,22 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
         model=with_standard_ends(model, graph.input, answer.logits, is_flat=is_flat),
         constants=tuple(dict.fromkeys((*untrained(model), *added.constants))),
         input=spec,
-        labels=options.labels,
+        labels=labels,
         notes=tuple(notes),
         reference=Reference(images, answer.probabilities, max(TOLERANCE, unrounded.tolerance)),
     )
 
 
-def _folded(model: ModelProto, spec: InputSpec, labels: tuple[str, ...]) -> Graph:
-    """Return the folded graph, its number of classes checked against the labels."""
+def _folded(model: ModelProto, spec: InputSpec, labels: tuple[str, ...] | None) -> tuple[Graph, tuple[str, ...]]:
+    """Return the folded graph, and the labels: checked against its number of classes, or numbers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # constants may overflow; the engine deals with them
         graph = fold(model, spec.image_shape)
     classes = class_count(graph, graph.output)
+    if labels is None:
+        return graph, tuple(map(str, range(max(2, classes))))
     if classes == 1 and len(labels) != 2:
         raise OptionMismatch(f"--labels names {len(labels)} classes; the model has one score, which is for two")
     if classes > 1 and len(labels) != classes:
         raise OptionMismatch(f"--labels names {len(labels)} classes; the model has {classes}")
-    return graph
+    return graph, labels

@@ -230,5 +230,6 @@ class Bundle(Schema):
     baseline: Baseline | None = None
     separability: Separability | None = None
     parity: tuple[ParityCheck, ...] = ()
+    provenance: dict[str, str] = Field(default={}, description="what an import settled → the value, and its source")
     notes: tuple[str, ...] = Field(default=(), description="what a reader of the norms must know")
     sha256: dict[str, str] = Field(description="file name → digest, for every other file of the bundle")
