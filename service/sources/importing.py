@@ -26,8 +26,6 @@ ENGINE: Final = ("export", "service/contract", "service/images")
 """What an import is made by."""
 STILL_IMPORTING: Final = 10.0
 """Seconds between two signs of life."""
-BESIDE_SERVING: Final = 10
-"""How much an import gives way to a service that runs (see `nice`)."""
 MOST_WORDS: Final = 1000
 """Most characters of a reason for a refusal."""
 
@@ -83,7 +81,10 @@ def name_of(path: Path) -> str:
 
 
 class ImportProcess:
-    """One import at a time; `stop` ends the present one and refuses all others."""
+    """One import at a time; `stop` ends the present one and refuses all others.
+
+    A process has the priority of the thread that begins it, so that one begun by the loader gives way to requests.
+    """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         """`say` gets the lines that the import prints, and a sign of life now and then."""
@@ -91,8 +92,6 @@ class ImportProcess:
         self._process: subprocess.Popen[str] | None = None
         self._one_at_a_time = threading.Lock()
         self._stopped = threading.Event()
-        self.gives_way = False
-        """True once a service runs whose requests come first."""
 
     def stop(self) -> None:
         self._stopped.set()
@@ -143,9 +142,6 @@ class ImportProcess:
             raise ImportInterrupted(f"the import cannot be begun: {error.strerror}") from error
         self._process = process
         try:
-            if self.gives_way:
-                with contextlib.suppress(OSError, AttributeError):  # not every system has it
-                    os.setpriority(os.PRIO_PROCESS, process.pid, BESIDE_SERVING)
             if self._stopped.is_set():
                 process.kill()
             began = time.monotonic()

@@ -21,8 +21,7 @@ MOST_ENTRIES: Final = 20_000
 """Entries of a folder that are looked at; beyond them it is somebody's home and no model."""
 WEIGHTS: Final = frozenset({".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".h5", ".keras", ".pb", ".tflite"})
 EXPORT_FIRST: Final = (
-    "export the network to ONNX first: "
-    "torch.onnx.export(network.eval(), torch.zeros(1, 3, 224, 224), 'model.onnx', dynamo=True)"
+    "export the network to ONNX first: torch.onnx.export(network.eval(), (torch.zeros(1, 3, 224, 224),), 'model.onnx')"
 )
 
 

@@ -52,7 +52,6 @@ def open_sources(
         raise SourceError("; ".join(refusals))
     for refusal in refusals:
         say(f"refused: {refusal}")
-    process.gives_way = True
     return sources
 
 
