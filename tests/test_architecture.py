@@ -32,7 +32,7 @@ FLOORS["service"] = floors(
     "contract",
     "errors images",
     "bundles settings",
-    "diagnostics engine",
+    "diagnostics engine sources",
     "monitoring offline",
     "http",
     "app client",
