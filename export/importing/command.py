@@ -47,7 +47,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--layout", choices=("nchw", "nhwc"), help="default: where the axis of 1 or 3 channels is")
     parser.add_argument("--resize", type=_positive, help="shorter side before the crop (default: straight to the size)")
     parser.add_argument("--crop", type=_positive, help="centre crop; must be the model's own size")
-    parser.add_argument("--output", help="the tensor of scores, where the model has several outputs")
+    parser.add_argument("--output", help="the tensor of scores, where it is not plain which output holds them")
     return parser
 
 

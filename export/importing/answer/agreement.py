@@ -13,7 +13,7 @@ from onnx import ModelProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from export.graph.errors import UnsupportedGraph, one_line
-from export.importing.answer.judgement import softmax
+from export.importing.answer.meaning import softmax
 from export.tracing.freeing import ADVICE
 
 Evaluator = Callable[[NDArray[Any]], NDArray[Any]]

@@ -12,7 +12,7 @@ Layout = Literal["nchw", "nhwc"]
 class ImportOptions:
     """The owner's statements about a file. Mean and std apply to RGB in [0, 1]; sizes are (height, width)."""
 
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     size: tuple[int, int] | None = None

@@ -76,6 +76,29 @@ def test_logits_and_logarithms_of_probabilities_are_taken_as_logits(tmp_path: Pa
     assert any("taken for logits" in note for note in bundle.notes) == (name == "rectified")
 
 
+@pytest.mark.parametrize(("factor", "called"), [(-1.0, "−ln"), (1 / np.log(2), "log₂"), (1 / np.log(10), "log₁₀")])
+def test_logarithms_of_another_sign_or_base_are_recognised(tmp_path: Path, factor: float, called: str) -> None:
+    scaled = [node("LogSoftmax", ["scores"], ["l"]), node("Mul", ["l", "factor"], ["out"])]
+    bundle = gives_its_own_answer(
+        Ending(scaled, {"factor": number(factor)}), tmp_path, lambda rows: shares(np.exp(rows / factor))
+    )
+    assert any(f"answers {called} of" in note for note in bundle.notes)
+
+
+@pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax"])
+@pytest.mark.parametrize("form", ["reshaped", "joined"])
+def test_several_questions_at_once_are_refused(tmp_path: Path, operator: str, form: str) -> None:
+    if form == "reshaped":
+        nodes = [node("Reshape", ["scores", "parts"], ["s"]), node(operator, ["s"], ["p"], axis=2)]
+        nodes.append(node("Flatten", ["p"], ["out"]))
+    else:
+        nodes = [node("Split", ["scores"], ["s", "t"], axis=1, num_outputs=2)]
+        nodes += [node(operator, ["s"], ["p"], axis=1), node(operator, ["t"], ["q"], axis=1)]
+        nodes.append(node("Concat", ["p", "q"], ["out"], axis=1))
+    with pytest.raises(UnsupportedGraph, match=r"2 questions at once.*perhaps 's'"):
+        bundled(Ending(nodes, {"parts": np.array([-1, 2, 2])}), tmp_path)
+
+
 SHARP = 8.0
 """Scores so large that many probabilities are 0 and 1 in float32, but exponentials do not overflow."""
 
