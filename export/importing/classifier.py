@@ -32,7 +32,7 @@ from export.standard.cleaning import cleaned
 from export.standard.ends import class_count, with_standard_ends
 from export.tracing.folding import fold
 from export.tracing.freeing import baked_batch, free_batch
-from service.contract.bundle_schema import InputSpec
+from service.contract.bundle_schema import InputSpec, LabelKindName
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class ImportedModel:
     constants: tuple[str, ...]
     input: InputSpec
     labels: tuple[str, ...]
+    label_kind: LabelKindName
     notes: tuple[str, ...]
     reference: Reference | None = None
 
@@ -97,7 +98,7 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     notes += label_notes
     images = probes(spec, bytes_only=image.integers)
     added = Appended(model)
-    answer = judge(own_scores(file, images), graph.output, Logarithms(graph, added, RULES), added)
+    answer = judge(own_scores(file, images), graph.output, Logarithms(graph, added, RULES), added, options.labels_are)
     notes += [answer.note] if answer.note else []
     is_flat = len(graph.shapes.get(answer.logits, ())) == 2
     model = keep_only(added.to(model), answer.logits)
@@ -106,8 +107,9 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
         constants=tuple(dict.fromkeys((*untrained(model), *added.constants))),
         input=spec,
         labels=labels,
+        label_kind=answer.label_kind,
         notes=tuple(notes),
-        reference=Reference(images, answer.probabilities, max(TOLERANCE, unrounded.tolerance)),
+        reference=Reference(images, answer.probabilities, max(TOLERANCE, unrounded.tolerance), answer.label_kind),
     )
 
 

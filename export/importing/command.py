@@ -18,7 +18,7 @@ from export.importing.flags.errors import OptionMismatch, RuntimeMissing, faults
 from export.importing.flags.labels import read_labels
 from export.importing.flags.options import ImportOptions
 from export.writing.bundle import folder_beside, opset_of, write_bundle
-from service.contract.bundle_schema import Architecture, Bundle, GraphName, ParityCheck
+from service.contract.bundle_schema import Architecture, Bundle, GraphName, LabelKindName, ParityCheck
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -48,6 +48,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--resize", type=_positive, help="shorter side before the crop (default: straight to the size)")
     parser.add_argument("--crop", type=_positive, help="centre crop; must be the model's own size")
     parser.add_argument("--output", help="the tensor of scores, where it is not plain which output holds them")
+    parser.add_argument(
+        "--labels-are",
+        choices=get_args(LabelKindName),
+        help="independent: an image has any number of the labels (default: as the file's last operators say, "
+        "else exclusive)",
+    )
     return parser
 
 
@@ -76,6 +82,7 @@ def import_options(options: argparse.Namespace) -> ImportOptions:
         resize=options.resize,
         crop=options.crop,
         output=options.output,
+        labels_are=options.labels_are,
     )
 
 
@@ -107,12 +114,13 @@ def bundle_of(imported: ImportedModel, name: str, bundles: Path, parity: tuple[P
     A graph that does not run is left out, and a note says so. Raises UnsupportedGraph where the
     forward graph does not run, or answers otherwise than the file.
     """
-    prepared = prepare(imported.model, constants=imported.constants, logits=True)
+    prepared = prepare(imported.model, constants=imported.constants, logits=True, label_kind=imported.label_kind)
     names: tuple[GraphName, ...] = get_args(GraphName)
     graphs = {graph: differentiate(prepared, graph) for graph in names}
     bundle = Bundle(
         name=name,
         labels=imported.labels,
+        label_kind=imported.label_kind,
         input=imported.input,
         architecture=Architecture(family="imported", depth=max((layer.depth for layer in prepared.layers), default=1)),
         layers=prepared.layers,

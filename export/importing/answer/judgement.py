@@ -9,7 +9,7 @@ values on the probes do:
     never negative, with the same sum for every image   probabilities, times that sum (1, or 100 for percent)
     never negative, with a changing sum, computed       probabilities that are to be divided by their sum, such as
       from exponentials and the like                      a part of a Softmax or weighted classes
-    several Sigmoids                                    labels that do not exclude each other: refused
+    several Sigmoids                                    labels that do not exclude each other (`independent.py`)
     as many sums of 1 as Softmaxes stand side by side   several questions at once: refused
     −ln of numbers that sum to 1, or log₂, log₁₀        those logarithms, times what makes them ln
     anything else                                       logits
@@ -26,9 +26,12 @@ from numpy.typing import NDArray
 
 from export.graph.errors import UnsupportedGraph
 from export.importing.answer.appended import Appended
-from export.importing.answer.logarithms import FACTORS, MOVED, PASSED, SMALLEST, Logarithms
+from export.importing.answer.independent import as_stated, has_labels_of_their_own, of_sigmoids
+from export.importing.answer.logarithms import MOVED, PASSED, SMALLEST, Logarithms
 from export.importing.answer.meaning import ROUNDING, Judgement, shares, softmax
 from export.importing.answer.single import of_one_score
+from export.importing.flags.errors import OptionMismatch
+from service.contract.bundle_schema import LabelKindName
 
 ROUNDING_OF_SUM = 1e-5  # error of a sum of 1 in float32
 UNIT_TOLERANCE = 1e-3  # error of a sum of 1 in half precision, or of a thousand clipped classes
@@ -47,10 +50,18 @@ LOGARITHMS = {-1.0: "−ln", float(np.log(2)): "log₂", float(np.log(10)): "log
 """What makes a logarithm of probabilities their ln when it is multiplied by it, and how it is called."""
 
 
-def judge(scores: NDArray[Any], output: str, logarithms: Logarithms, added: Appended) -> Judgement:
+def judge(
+    scores: NDArray[Any],
+    output: str,
+    logarithms: Logarithms,
+    added: Appended,
+    stated: LabelKindName | None = None,
+) -> Judgement:
     """Judge the tensor `output`, which had the values `scores` [M, K] on the probes, and add its logits to `added`.
 
-    Raises UnsupportedGraph for several Sigmoids, and where no answer is finite.
+    `stated` is the kind of labels that the file's owner states.
+    Raises UnsupportedGraph for several questions at once and where no answer is finite, OptionMismatch where the graph
+    contradicts what is stated.
     """
     output, rows = logarithms.unshaped(output), scores.astype(np.float64)
     rows[np.isnan(rows).any(axis=1) | np.isposinf(rows).any(axis=1)] = np.nan
@@ -58,20 +69,26 @@ def judge(scores: NDArray[Any], output: str, logarithms: Logarithms, added: Appe
     if not len(known):
         raise UnsupportedGraph("the file's own answer is NaN or infinite whatever the picture")
     if rows.shape[1] == 1:
+        if stated == "independent":
+            raise OptionMismatch("--labels-are independent: the model has one score, which is for two classes")
         return of_one_score(rows, output, logarithms, added)
+    if stated == "independent":
+        return as_stated(rows, output, logarithms)
     _refuse_several_questions(output, known, logarithms)
     behind = logarithms.scores(output)
     positive = bool((known >= -ROUNDING * np.abs(known).max(axis=1, keepdims=True)).all())
-    last = logarithms.behind(output, PASSED | MOVED | FACTORS | {"Clip"})
-    with_own_labels = last is not None and last.operator in ("Sigmoid", "HardSigmoid")
-    if positive and _of_one_sum(known) and not (with_own_labels and _spread(known) < TOLD_APART):
+    own_labels = has_labels_of_their_own(output, logarithms)
+    if positive and _of_one_sum(known) and not (own_labels and _spread(known) < TOLD_APART):
         if behind is None:
             return Judgement(logarithms.floored(output), shares(rows), FLOORED)
         return Judgement(behind, shares(rows), None if logarithms.is_plain(output) else GIVEN)
-    if last is not None and with_own_labels:
-        raise UnsupportedGraph(
-            f"the model ends in {last.operator} (node {last.name!r}), not in scores of exclusive classes; "
-            f"name the tensor of logits with --output (here perhaps {last.inputs[0]!r})"
+    sigmoids = of_sigmoids(rows, output, logarithms)
+    if sigmoids is not None and stated is None:
+        return sigmoids
+    if sigmoids is not None:
+        raise OptionMismatch(
+            "--labels-are exclusive: the model ends in a sigmoid for every label, whose probabilities do not sum to 1; "
+            "name the tensor of logits with --output"
         )
     if positive and behind is not None:
         return Judgement(behind, shares(rows), DIVIDED)
@@ -79,7 +96,8 @@ def judge(scores: NDArray[Any], output: str, logarithms: Logarithms, added: Appe
     if factor is not None:
         note = f"the file answers {LOGARITHMS[factor]} of probabilities: /predict returns the probabilities"
         return Judgement(added.op("Mul", output, added.constant(factor)), softmax(factor * rows), note)
-    if last is not None and last.operator == "Tanh" and last.outputs[0] == logarithms.unshaped(output):
+    last = logarithms.behind(output, {"Identity"})
+    if last is not None and last.operator == "Tanh":
         return Judgement(output, softmax(rows), BOUNDED)
     return Judgement(logarithms.logits(output) or output, softmax(rows), LOGITS if positive else None)
 

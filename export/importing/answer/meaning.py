@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.contract.bundle_schema import LabelKindName
+
 ROUNDING = 1e-6  # sums and differences of probabilities may exceed 1 or fall below 0 by this
 
 
@@ -19,11 +21,13 @@ class Judgement:
     - `probabilities`: what `/predict` must answer to the M probes, float64 [M, K]; NaN in rows where the file's own
       answer is not finite.
     - `note`: for whoever reads the norms.
+    - `label_kind`: whether an image has one of the classes or any number of the labels.
     """
 
     logits: str
     probabilities: NDArray[np.float64]
     note: str | None
+    label_kind: LabelKindName = "exclusive"
 
 
 def shares(rows: NDArray[Any]) -> NDArray[np.float64]:

@@ -50,7 +50,7 @@ def of_one_score(rows: NDArray[Any], output: str, logarithms: Logarithms, added:
         opposite = added.op("Neg", added.op("Softplus", added.op("Neg", inner.inputs[0])))
         pair = _side_by_side((opposite, output), added)
         return Judgement(pair, np.hstack([1 - np.exp(rows), np.exp(rows)]), LOGARITHM)
-    source, factor = _unscaled(output, logarithms)
+    source, factor = unscaled(output, logarithms)
     if source != output and (
         logarithms.at_most_one(source) or (np.isclose(factor, 100) and _are_probabilities(rows / factor))
     ):
@@ -83,7 +83,7 @@ def _are_probabilities(rows: NDArray[Any]) -> bool:
     return bool(np.nanmin(rows) >= -ROUNDING and np.nanmax(rows) <= 1 + ROUNDING)
 
 
-def _unscaled(tensor: str, logarithms: Logarithms) -> tuple[str, float]:
+def unscaled(tensor: str, logarithms: Logarithms) -> tuple[str, float]:
     """Return the tensor that positive numbers of the graph multiply or divide into `tensor`, and their product."""
     factor, constants = 1.0, logarithms.graph.constants
     while (node := logarithms.producers.get(tensor)) is not None and node.operator in PASSED | SHAPED | FACTORS:

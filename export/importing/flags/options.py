@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from service.contract.bundle_schema import LabelKindName
+
 Layout = Literal["nchw", "nhwc"]
 
 
@@ -22,6 +24,7 @@ class ImportOptions:
     resize: int | None = None
     crop: int | None = None
     output: str | None = None
+    labels_are: LabelKindName | None = None
 
     def with_scale(self, scale: float) -> ImportOptions:
         """Return the same options for a network that wants its pixels times `scale`."""

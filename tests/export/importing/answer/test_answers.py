@@ -162,30 +162,6 @@ def test_before_opset_13_a_softmax_runs_over_all_axes_behind_its_own(tmp_path: P
     assert np.allclose(found[0]["weight_square"], found[1]["weight_square"], rtol=1e-5)
 
 
-def test_two_probabilities_that_have_labels_of_their_own_are_refused(tmp_path: Path) -> None:
-    for count, ending in enumerate(
-        (
-            [node("Sigmoid", ["scores"], ["out"], "last")],
-            [node("HardSigmoid", ["scores"], ["out"], "last")],
-            [node("Sigmoid", ["scores"], ["p"], "last"), node("Clip", ["p", "low"], ["out"])],
-            [node("Sigmoid", ["scores"], ["p"], "last"), node("Mul", ["p", "hundred"], ["out"])],
-            [node("Sigmoid", ["scores"], ["p"], "last"), node("Mul", ["hundred", "p"], ["out"])],
-        )
-    ):
-        folder = tmp_path / str(count)
-        folder.mkdir()
-        with pytest.raises(UnsupportedGraph, match=r"ends in (Hard)?Sigmoid \(node 'last'\).*perhaps 'scores'"):
-            bundled(Ending(ending, {"low": number(0), "hundred": number(100)}), folder)
-
-
-def test_probabilities_of_labels_of_their_own_are_refused_though_the_pictures_tell_nothing(tmp_path: Path) -> None:
-    """One class fires on everything: the sum is 1 by chance."""
-    sure = np.array([-50, 50, -50, -50], np.float32)
-    ending = Ending([node("Add", ["scores", "sure"], ["s"]), node("Sigmoid", ["s"], ["out"])], {"sure": sure})
-    with pytest.raises(UnsupportedGraph, match="ends in Sigmoid"):
-        bundled(ending, tmp_path)
-
-
 def test_sigmoids_that_sum_to_one_are_probabilities(tmp_path: Path) -> None:
     mirrored = [ONE_SCORE, node("Mul", ["score", "signs"], ["both"]), node("Sigmoid", ["both"], ["out"])]
     ending = Ending(mirrored, {"one": ONE, "signs": np.array([[-1, 1]], np.float32)}, labels=2)
