@@ -155,15 +155,16 @@ def space_to_depth(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (g.op("DepthToSpace", dy, blocksize=node.attribute("blocksize"), mode="DCR"),)
 
 
-@gradient("Cast", copies="entrywise")
+@gradient("Cast", "CastLike", copies="entrywise")
 def cast(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """dx is dy between floats of one precision; integers and conditions carry no gradient."""
     source, target = (g.graph.dtypes[name] for name in (node.inputs[0], node.outputs[0]))
+    without = (None,) * (len(node.inputs) - 1)
     if not np.issubdtype(source, np.floating) or not np.issubdtype(target, np.floating):
-        return (None,)
+        return None, *without
     if source != target:
         raise g.refusal(node, f"it changes the precision from {source} to {target}", "export in float32 throughout")
-    return (dy,)
+    return dy, *without
 
 
 @gradient("Dropout")

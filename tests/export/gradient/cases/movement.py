@@ -79,6 +79,7 @@ MOVEMENT = [
     case("DepthToSpace", (8, 2, 3), blocksize=2, mode="CRD"),
     case("SpaceToDepth", (2, 4, 6), blocksize=2),
     case("Cast", (3, 4), to=1),
+    case("CastLike", (3, 4), "x", "u"),
     case("Dropout", (3, 4)),
 ]
 
