@@ -10,7 +10,7 @@ Comparisons with ONNX Runtime and with central differences found these faults (o
     ConvTranspose    fails with groups
     Pad              fails with negative pads
     GatherElements   fails along more than 64 entries
-    Erf, Gelu        are rounded to float32
+    Erf, Gelu, GridSample, AffineGrid are rounded to float32
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
+
+from export.running.sampling import AffineGrid, GridSample
 
 Outputs = tuple[np.ndarray, ...]
 
@@ -244,4 +246,5 @@ class GatherElements(OpRun):
 
 CORRECTED: list[type[OpRun]] = [
     MaxPool, GlobalMaxPool, GlobalLpPool, LRN, LpNormalization, ConvTranspose, Pad, Erf, Gelu, GatherElements,
+    GridSample, AffineGrid,
 ]  # fmt: skip

@@ -137,7 +137,10 @@ def gradient_rule(node: Node) -> Rule:
     if node.operator in _without:
         return lambda g, node, *dys: (None,) * len(node.inputs)
     if node.operator not in _gradients:
-        unknown = "there is no gradient rule for this operator", f"replace it by one of {', '.join(known_operators())}"
+        unknown = (
+            "there is no gradient rule for this operator",
+            "name an earlier tensor as output, or export without it",
+        )
         raise UnsupportedOperator(node.operator, node.name, *_refusals.get(node.operator, unknown))
     if len(node.outputs) > _cotangents(_gradients[node.operator]):
         raise UnsupportedOperator(

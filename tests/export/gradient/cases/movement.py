@@ -126,4 +126,28 @@ RESIZE = [
     case("Resize", (2, 4, 5), "x", None, scales(1, 1, 2, 2), mode="cubic", exclude_outside=1, cubic_coeff_a=-0.5),
 ]
 
-MOVING: list[Case] = [*REDUCTION, *MOVEMENT, *INDEXING, *RESIZE]
+GRID = computed("Reshape", computed("Mul", "u", w(low=2, high=2)), ints(0, 2, 3, 2))
+COUNT = computed("Shape", "x", start=0, end=1)
+"""[N, 2, 3, 2] within about 1.3 to 2.6."""
+
+
+def _sampled(**attributes: int | str) -> Case:
+    """A grid that reaches beyond the image on all sides."""
+    return case("GridSample", (2, 2, 3), "x", computed("Sub", GRID, w(low=2, high=2)), **attributes)
+
+
+SAMPLING = [
+    _sampled(),
+    _sampled(align_corners=1),
+    _sampled(padding_mode="border"),
+    _sampled(padding_mode="reflection"),
+    _sampled(padding_mode="reflection", align_corners=1),
+    _sampled(mode="nearest"),
+    _sampled(mode="nearest", padding_mode="reflection", align_corners=1),
+    case("GridSample", (2, 2, 3), "u", computed("Reshape", computed("Mul", "x", w(low=3, high=3)), ints(0, 3, 2, 2)),
+         padding_mode="reflection", note="far beyond"),
+    case("AffineGrid", (2, 3), "x", computed("Concat", COUNT, ints(1, 2, 3), axis=0)),
+    case("AffineGrid", (2, 3), "x", computed("Concat", COUNT, ints(1, 3, 2), axis=0), align_corners=1),
+]  # fmt: skip
+
+MOVING: list[Case] = [*REDUCTION, *MOVEMENT, *INDEXING, *RESIZE, *SAMPLING]
