@@ -157,7 +157,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _import_options(parser: argparse.ArgumentParser) -> None:
-    from export.importing.command import add_options
+    from export.importing.flags.arguments import add_options
 
     add_options(parser)
 

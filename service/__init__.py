@@ -10,7 +10,8 @@ monitoring/    metrics, and the gradients of a sample of live predictions
 offline/       `check` and `diagnose`, without a server
 engine/        runs graphs for requests
 diagnostics/   from the outputs of graphs to the answers of `/diagnostics/…`
-bundles/       bundles of a folder, loaded and kept in step with it
+sources/       what is served: folders of bundles, bundles, and models that are imported beforehand
+bundles/       bundles, loaded and kept in step with their sources
 images/        from image files to the numbers that a network reads
 contract/      shared with `export`: bundles, their graphs and what these give
 output/        what the process writes

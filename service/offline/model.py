@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +22,7 @@ from service.engine.execution import with_predictions
 from service.errors import InvalidParameter
 from service.images.errors import ImageError
 from service.images.preprocess import decode, normalise
+from service.sources.opening import bundle_at
 
 CHUNK: Final = 32
 """Images per run."""
@@ -61,6 +64,15 @@ class OfflineModel:
         if graph not in self._sessions:
             self._sessions[graph] = self.runtime.open(self.stored.directory / self.bundle.graphs[graph].file)
         return self._sessions[graph]
+
+
+def model_at(path: Path, import_flags: Sequence[str]) -> Path:
+    """Return the folder of the bundle at a path, imported first if need be; what the import says goes to stderr.
+
+    Raises:
+        SourceError: there is none, or more than one.
+    """
+    return bundle_at(path, import_flags, os.environ, lambda line: print(line, file=sys.stderr, flush=True))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pytest
 
 from export.__main__ import with_negative_values
 from export.importing import OptionMismatch
-from export.importing.command import add_options
+from export.importing.flags.arguments import add_options
 from export.importing.flags.pixels import pixel_statistics
 from service.contract.bundle_schema import InputSpec
 from service.images.preprocess import normalise
