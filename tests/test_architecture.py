@@ -69,7 +69,7 @@ FLOORS["export/gradient"] = floors(
     "forward_outputs norm_outputs",
     "build",
 )
-FLOORS["export/importing"] = floors("flags", "file answer weights", "classifier", "command")
+FLOORS["export/importing"] = floors("flags", "file answer weights", "types", "classifier", "command")
 FLOORS["models"] = floors("networks", "training", "phenomena", "__main__")
 
 FORBIDDEN = {

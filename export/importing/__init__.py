@@ -5,6 +5,7 @@ classifier   from a file and its flags to a model in plain form
 flags/       what the owner of a file says about it
 file/        reading the file, and finding its image input
 weights/     which constants were trained, and what an exporter did to them
+types/       the types of number a file computes in, and the float32 network that it is taken for
 answer/      what the file's scores mean
 """
 

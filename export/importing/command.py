@@ -110,6 +110,8 @@ def bundle_of(imported: ImportedModel, name: str, bundles: Path, parity: tuple[P
     prepared = prepare(imported.model, constants=imported.constants, logits=True)
     names: tuple[GraphName, ...] = get_args(GraphName)
     graphs = {graph: differentiate(prepared, graph) for graph in names}
+    if imported.quantized is not None:
+        graphs["forward"] = imported.quantized.forward
     bundle = Bundle(
         name=name,
         labels=imported.labels,
@@ -122,16 +124,20 @@ def bundle_of(imported: ImportedModel, name: str, bundles: Path, parity: tuple[P
         opset=opset_of(graphs),
         producer="contraflow",
         parity=parity,
+        quantized=imported.quantized.record if imported.quantized else None,
         notes=(*imported.notes, *prepared.notes),
         sha256={},
     )
-    return write_what_runs(bundle, graphs, imported.reference, bundles / name)
+    return write_what_runs(bundle, graphs, imported.references, bundles / name)
 
 
 def write_what_runs(
-    bundle: Bundle, graphs: Mapping[GraphName, ModelProto], reference: Reference | None, destination: Path
+    bundle: Bundle,
+    graphs: Mapping[GraphName, ModelProto],
+    references: Mapping[GraphName, Reference],
+    destination: Path,
 ) -> Bundle:
-    """Try every graph, compare the forward graph's answer with the file's, and write the bundle of those that run.
+    """Try every graph, compare those of `references` with them, and write the bundle of those that run.
 
     Raises UnsupportedGraph as `bundle_of` does.
     """
@@ -142,9 +148,9 @@ def write_what_runs(
         failures = trial.failures()
         if reason := failures.get("forward"):
             raise UnsupportedGraph(f"the forward graph cannot be served: {reason}")
-        if reference is not None:
+        for graph in references.keys() - failures.keys():
             for batch in BATCHES:
-                reference.require(trial.logits(reference.images, batch), batch)
+                references[graph].require(trial.logits(references[graph].images, batch, graph), batch)
     left_out = tuple(f"the graph {graph} is left out: {reason}" for graph, reason in failures.items())
     bundle = bundle.model_copy(update={"notes": (*bundle.notes, *left_out)})
     return write_bundle(bundle, {key: graphs[key] for key in graphs if key not in failures}, destination)

@@ -5,7 +5,6 @@ probes            images on which the file is tried
 judgement         logits, or probabilities of some form
 logarithms        logits from probabilities
 logarithm_rules   ln y, for each operator that makes y
-rounding          answers that a file rounds at its end
 appended          nodes added behind the file's graph
 agreement         compares with the file's own answer
 """
