@@ -101,7 +101,7 @@ def test_a_model_that_is_refused_keeps_no_other_from_being_served(tmp_path: Path
     broken.write_bytes(b"")
     with served(tmp_path / "cache", bundle, broken, *import_flags(tmp_path)) as server:
         assert predicted(server) == "red"
-        refused = {str(broken): "not an ONNX file: it seems to be an empty file"}
+        refused = {str(broken): "not an ONNX model: it seems to be an empty file"}
         assert server.models()["refused"] == refused
         answer = server.client.post("/predict", params={"model": "broken"}, content=RED)
         assert (answer.status_code, "an empty file" in answer.json()["detail"]) == (404, True)
