@@ -155,7 +155,6 @@ class Follower:
         except BundleUnreadable as error:
             return self._put_off(fingerprint, known, str(error))
         except BundleRefused as error:
-            log.error("bundle %s is refused: %s", self._shown(place), error)
             return _Known(fingerprint, served, refusal=str(error))
         except Exception as error:  # whatever is wrong with it must not keep the others from being served
             if known is None or known.unavailable is None:
@@ -204,12 +203,12 @@ class Follower:
                 continue
             key = (known.model.name, known.model.version)
             if key in models:
-                shown, reason = self._shown(place), f"{key[0]} version {key[1]} is there twice"
-                refused[shown] = reason
-                if self._registry.refused.get(shown) != reason:
-                    log.error("bundle %s is refused: %s", shown, reason)
+                refused[self._shown(place)] = f"{key[0]} version {key[1]} is there twice"
             else:
                 models[key] = known.model
+        for shown, reason in refused.items():
+            if self._registry.refused.get(shown) != reason:
+                log.error("%s is refused: %s", self._in_words(shown), reason)
         importing = [self._shown(place) for place in look.importing]
         self._registry.replace(models.values(), refused, self._unavailable(all_known, look), importing)
 

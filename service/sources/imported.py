@@ -155,8 +155,6 @@ class ImportedModel:
         except ImportRefused as error:
             if self._inputs.state() == state:
                 self.refusal, self.interruption, self._finished = str(error), None, state
-                stays = "; the state before stays in service" if self.bundle is not None else ""
-                log.error("%s is refused: %s%s", self.path, error, stays)
             return
         except ImportInterrupted as error:
             self._put_off(str(error))
