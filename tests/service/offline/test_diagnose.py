@@ -19,7 +19,7 @@ from tests.service.sources.served_process import import_flags, write_model
 
 ROOT = Path(__file__).parents[3]
 BUNDLE = ROOT / "models" / "bundles" / "resnet20"
-PICTURES = ROOT / "tests" / "photographs"
+PICTURES = ROOT / "service" / "static" / "samples"
 NAMES = ("cat", "dog", "ship", "truck", "bird", "horse")
 
 
