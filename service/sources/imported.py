@@ -10,7 +10,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -73,23 +73,19 @@ class ImportedModel:
         self.interruption: str | None = None
         """Why the present state of the files could not be imported, for a reason that may pass."""
 
-    def bring_up(self) -> None:
-        """Import the present state, or find it in the cache; return when `bundle`, `refusal` or `interruption` says so.
+    @property
+    def failure(self) -> str | None:
+        """Why the present state of the files is not served; None if it is, or is being imported."""
+        return self.refusal or self.interruption
 
-        Raises:
-            OSError: a file cannot be read.
-        """
-        began = time.monotonic()
-        while self._finished is None and self.interruption is None:
-            state = self._inputs.state()
-            changed = max(mark[3] for mark in state) / 1e9
-            if self._is_settled(state) or abs(time.time() - changed) > LONG_AGO:
-                self._import(state)
-                continue
-            if time.monotonic() - began > LONG_AGO:
-                log.info("%s: waiting until its files no longer change", self.path)
-                began = time.monotonic()
-            time.sleep(SETTLED_AFTER)
+    def begin(self) -> None:
+        """Begin to import the present state in the background, or to find it in the cache."""
+        self._work_on(self._import_settled)
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Return when `bundle`, `refusal` or `interruption` says how the import ended, or after so many seconds."""
+        if self._thread is not None:
+            self._thread.join(seconds)
 
     def look(self, *, was_found: bool) -> Look:
         """Return the bundle that was imported last; begin an import in the background where the files have changed."""
@@ -97,13 +93,8 @@ class ImportedModel:
         if self.bundle is not None and not (self.bundle / BUNDLE_FILE).exists():
             self._finished = None  # somebody has emptied the cache
         is_new = state != self._finished
-        if self._thread is not None and not self._thread.is_alive():
-            self._thread = None
-        if self._thread is None and self._is_settled(state) and is_new and time.monotonic() >= self._retry_at:
-            self._thread = threading.Thread(
-                target=self._import_in_background, args=(state,), name="import", daemon=True
-            )
-            self._thread.start()
+        if not self._is_at_work() and self._is_settled(state) and is_new and time.monotonic() >= self._retry_at:
+            self._work_on(lambda: self._import(state))
         look = Look()
         if self.bundle is not None:
             self._note_use(self.bundle)
@@ -112,6 +103,8 @@ class ImportedModel:
             )  # an entry never changes
         if self.refusal is not None:
             look.refused[self.path] = self.refusal
+        elif self.bundle is None and self.interruption is None:
+            look.importing.add(self.path)
         if self.interruption is not None:
             look.unreadable[self.path] = self.interruption
         return look
@@ -128,16 +121,32 @@ class ImportedModel:
             self._seen = (state, now)
         return now - self._seen[1] >= SETTLED_AFTER
 
-    def _import_in_background(self, state: State) -> None:
+    def _is_at_work(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _work_on(self, task: Callable[[], None]) -> None:
+        self._thread = threading.Thread(target=self._work, args=(task,), name="import", daemon=True)
+        self._thread.start()
+
+    def _work(self, task: Callable[[], None]) -> None:
+        """Run a task in a thread, which must not end without a word."""
         try:
-            self._import(state)
-        except Exception as error:  # the thread must not end without a word, nor try again at once
-            reason = system_reason(error) if isinstance(error, OSError) else type(error).__name__
+            task()
+        except OSError as error:
+            self._put_off(f"it cannot be imported: {system_reason(error)}")
+        except Exception as error:
             log.exception("%s cannot be imported", self.path)
-            self._put_off(f"it cannot be imported: {reason}")
-        if self.refusal is not None and self._finished == state:
-            stays = "; the state before stays in service" if self.bundle is not None else ""
-            log.error("%s is refused: %s%s", self.path, self.refusal, stays)
+            self._put_off(f"it cannot be imported: {type(error).__name__}")
+
+    def _import_settled(self) -> None:
+        """Import the files as soon as they no longer change."""
+        while self._finished is None and self.interruption is None:
+            state = self._inputs.state()
+            changed = max(mark[3] for mark in state) / 1e9
+            if self._is_settled(state) or abs(time.time() - changed) > LONG_AGO:
+                self._import(state)
+                continue
+            time.sleep(SETTLED_AFTER)
 
     def _import(self, state: State) -> None:
         """Import the files, or find them in the cache; if they change meanwhile, nothing has happened."""
