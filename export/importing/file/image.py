@@ -184,7 +184,8 @@ def _spec(
         )
     except ValidationError as error:
         first = error.errors()[0]
-        raise OptionMismatch(f"--{first['loc'][0]}: {first['msg']}") from error
+        where = f"--{first['loc'][0]}: " if first["loc"] else ""
+        raise OptionMismatch(f"{where}{first['msg'].removeprefix('Value error, ')}") from error
     return spec, notes
 
 
