@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from onnx import ModelProto
 
@@ -16,7 +16,7 @@ from export.graph.errors import UnsupportedGraph
 from export.importing.answer.agreement import Reference
 from export.importing.classifier import ImportedModel, import_classifier
 from export.importing.file.reading import parsed
-from export.importing.flags.arguments import add_arguments, stated_by_flags
+from export.importing.flags.arguments import stated_by_flags
 from export.importing.flags.errors import OptionMismatch, RuntimeMissing, faults_of
 from export.importing.flags.options import ImportOptions
 from export.importing.flags.presets import PRESETS
@@ -27,13 +27,7 @@ from export.importing.resolving import flag_statements, resolve
 from export.writing.bundle import folder_beside, opset_of, write_bundle
 from export.writing.placing import FIRST, Place, place_of
 from service.contract.bundle_schema import Architecture, Bundle, GraphName, ParityCheck
-
-
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add the verb `onnx` to the command line of `python -m export`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser("onnx", help="an ONNX image classifier → bundle")
-    add_arguments(parser)
-    return parser
+from service.output.extras import how_to_install
 
 
 def run(options: argparse.Namespace) -> int:
@@ -84,9 +78,7 @@ def fit(said: str | None, found: FoundModel) -> str:
 def require_runtime() -> None:
     """Raise RuntimeMissing where ONNX Runtime is not installed."""
     if find_spec("onnxruntime") is None:
-        raise RuntimeMissing(
-            "every graph is run before it is written, and ONNX Runtime is not installed: pip install '.[export,cpu]'"
-        )
+        raise RuntimeMissing(f"every graph is run before it is written, and {how_to_install('onnxruntime')}")
 
 
 def import_bundle(

@@ -18,7 +18,7 @@ counts before what the folder says, and that before the file's own metadata. Wha
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the path and all flags."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     meanings = "\n".join(f"  {name:<10} {meaning}" for name, meaning in MEANINGS.items())

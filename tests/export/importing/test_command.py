@@ -146,7 +146,7 @@ def test_without_onnx_runtime_one_line_says_what_to_install(tmp_path: Path) -> N
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "pip install '.[export,cpu]'" in done.stderr
+    assert "pip install 'contraflow[cpu]'" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
