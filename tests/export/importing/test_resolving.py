@@ -14,10 +14,9 @@ from PIL import Image
 
 from export.__main__ import main, with_negative_values
 from export.importing import OptionMismatch
-from export.importing.command import add_parser
 from export.importing.file.image import image_input
 from export.importing.file.reading import parsed
-from export.importing.flags.arguments import stated_by_flags
+from export.importing.flags.arguments import add_options, stated_by_flags
 from export.importing.flags.presets import MEANINGS, PRESETS
 from export.importing.folders.finding import find_models
 from export.importing.folders.stated import facts_of
@@ -32,7 +31,8 @@ FILES = {"config.json": {"id2label": dict(enumerate(CLASSES))}, "preprocessor_co
 
 def told(path: Path, *words: str) -> Resolved:
     """What is resolved from a path and the words of a command line."""
-    parser = add_parser(argparse.ArgumentParser().add_subparsers())
+    parser = argparse.ArgumentParser()
+    add_options(parser)
     options = parser.parse_args(with_negative_values([str(path), *words]))
     flags = flag_statements(stated_by_flags(options), options.preprocessing, PRESETS.get(options.preprocessing, {}))
     found = find_models(path)[0]
