@@ -113,13 +113,14 @@ def bundle_of(
     forward graph does not run, or answers otherwise than the file.
     """
     place = place or Place(bundles / name, FIRST)
-    prepared = prepare(imported.model, constants=imported.constants, logits=True)
+    prepared = prepare(imported.model, constants=imported.constants, logits=True, label_kind=imported.label_kind)
     names: tuple[GraphName, ...] = get_args(GraphName)
     graphs = {graph: differentiate(prepared, graph) for graph in names}
     bundle = Bundle(
         name=name,
         version=place.version,
         labels=imported.labels,
+        label_kind=imported.label_kind,
         input=imported.input,
         architecture=Architecture(family="imported", depth=max((layer.depth for layer in prepared.layers), default=1)),
         layers=prepared.layers,

@@ -24,7 +24,7 @@ NORMALIZATION = ("mean", "std", "scale")
 DEFAULT = "the default"
 FLAGS = {
     "crop_fraction": "crop-fraction", "resize_side": "resize", "resize_rounding": "letterbox",
-    "antialias": "no-antialias",
+    "antialias": "no-antialias", "labels_are": "labels-are",
 }  # fmt: skip
 """Field of `ImportOptions` → the flag that states it, where that is called otherwise."""
 

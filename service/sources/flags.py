@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Final
 
 VALUED: Final = frozenset(
-    {"name", "labels", "mean", "std", "size", "scale", "channels", "layout", "resize", "crop", "output"}
+    "name file output labels labels-are preprocessing mean std scale channels layout size resize crop-fraction crop fill "
+    "interpolation".split()
 )
 """Flags with a value. A test compares them with those that the import takes."""
-SWITCHES: Final[frozenset[str]] = frozenset()
+SWITCHES: Final = frozenset({"letterbox", "no-antialias"})
 """Flags without one."""
 
 

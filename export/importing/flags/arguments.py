@@ -10,6 +10,7 @@ from export.importing.flags.errors import OptionMismatch
 from export.importing.flags.labels import read_labels
 from export.importing.flags.options import Interpolation
 from export.importing.flags.presets import MEANINGS, PRESETS
+from service.contract.bundle_schema import LabelKindName
 
 DESCRIPTION = """\
 Differentiate an ONNX image classifier and write it as a bundle. PATH is an .onnx file or a model folder: of
@@ -33,6 +34,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     bundle.add_argument("--file", help="which .onnx file of the folder, where it holds several")
     bundle.add_argument("--output", help="the tensor of scores, where the model has several outputs")
     bundle.add_argument("--labels", type=Path, help="one class a line, in the model's order (or JSON)")
+    bundle.add_argument(
+        "--labels-are",
+        choices=get_args(LabelKindName),
+        help="independent: an image has any number of the labels (default: as the file's last operators say, "
+        "else exclusive)",
+    )
     _add_pixels(parser.add_argument_group("pixels"))
     _add_geometry(parser.add_argument_group("resize and crop"))
 
@@ -73,7 +80,19 @@ def stated_by_flags(options: argparse.Namespace) -> dict[str, Any]:
         raise OptionMismatch("--fill: only --letterbox pads")
     if options.letterbox and isinstance(options.resize, tuple):
         raise OptionMismatch("--letterbox keeps the ratio of the sides, so --resize must be one number")
-    names = ("mean", "std", "size", "scale", "channels", "layout", "resize", "crop_fraction", "crop", "output")
+    names = (
+        "mean",
+        "std",
+        "size",
+        "scale",
+        "channels",
+        "layout",
+        "resize",
+        "crop_fraction",
+        "crop",
+        "output",
+        "labels_are",
+    )
     values = {name: getattr(options, name) for name in (*names, "interpolation")}
     given = {name: value for name, value in values.items() if value is not None}
     if options.no_antialias:

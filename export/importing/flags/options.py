@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from service.contract.bundle_schema import LabelKindName
+
 Layout = Literal["nchw", "nhwc"]
 ChannelOrder = Literal["rgb", "bgr"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
@@ -37,6 +39,7 @@ class ImportOptions:
     fill: tuple[int, int, int] = (0, 0, 0)
     interpolation: Interpolation = "bilinear"
     antialias: bool = True
+    labels_are: LabelKindName | None = None
 
     def with_scale(self, scale: float) -> ImportOptions:
         """Return the same options for a network that wants its pixels times `scale`."""

@@ -97,7 +97,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "an empty folder": (lambda folder: folder, "there is no .onnx file in it"),
     "a Git LFS pointer": (a_pointer, "a Git LFS pointer"),
     "no outputs": (lambda folder: saved(classifier(outputs=[]), folder), "the model declares no outputs"),
-    "two outputs": (lambda folder: saved(classifier(outputs=["scores", "flat"]), folder), "with --output: scores"),
+    "two outputs": (lambda folder: saved(classifier(outputs=["y", "r"]), folder), "with --output: y (["),
 }
 
 
