@@ -52,6 +52,44 @@ def test_a_file_that_says_it_all_needs_no_flag(tmp_path: Path) -> None:
     assert record(tmp_path / "bundles/best")["labels"] == list(CLASSES)
 
 
+TIMM = {
+    "architecture": "resnet",
+    "pretrained_cfg": {"input_size": [3, 12, 12], "crop_pct": 1.0},
+    "label_names": CLASSES,
+}
+PADDLE = """
+PreProcess: {transform_ops: [ResizeImage: {resize_short: 14}, CropImage: {size: 12}, NormalizeImage: {order: ''}]}
+PostProcess: {Topk: {topk: 5, label_list: [ant, bee, cat, dog]}}
+"""
+CUSTOM_VISION = {"labels.txt": "\n".join(CLASSES), "cvexport.manifest": {"ExporterVersion": "2.1"}}
+BGR = {"Image.BitmapPixelFormat": "Bgr8", "Image.NominalPixelRange": "NominalRange_0_255"}
+KINDS: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, Any]]] = {
+    "timm": ({"config.json": TIMM}, {}, {"resize": 12, "interpolation": "bicubic"}),
+    "PaddlePaddle": ({"inference.yml": PADDLE}, {}, {"resize": 14, "antialias": False, "resize_rounding": "even"}),
+    "Custom Vision": (CUSTOM_VISION, BGR, {"channel_order": "bgr", "scale": 255.0, "interpolation": "bicubic"}),
+    "ONNX's own metadata": ({"labels.txt": "\n".join(CLASSES)}, BGR, {"channel_order": "bgr", "scale": 255.0}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_folder_becomes_a_bundle_without_a_flag(tmp_path: Path, kind: str) -> None:
+    files, metadata, expected = KINDS[kind]
+    folder = folder_with(tmp_path / "net", files, network((12, 12), metadata))
+    assert imports(folder, tmp_path / "bundles") == 0
+    bundle = record(tmp_path / "bundles/net")
+    assert bundle["labels"] == list(CLASSES)
+    assert {name: bundle["input"][name] for name in expected} == expected
+    assert read_bundle(tmp_path / "bundles/net").bundle.provenance == bundle["provenance"]
+
+
+def test_labels_of_a_folder_that_fit_another_model_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {**VIT, "config.json": {"id2label": {"0": "a", "1": "b"}, "problem_type": "single_label_classification"}}
+    assert imports(folder_with(tmp_path / "net", files, network((12, 12))), tmp_path / "bundles") == 2
+    assert "the labels name 2 classes; the model has 4" in capsys.readouterr().err
+
+
 def test_without_labels_classes_are_called_by_number_and_that_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
