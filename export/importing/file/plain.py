@@ -7,6 +7,7 @@ from onnx import AttributeProto, ModelProto, TensorProto
 from export.graph.edits import keep_only
 from export.graph.errors import UnsupportedGraph, UnsupportedOperator
 from export.graph.graph import STANDARD
+from export.importing.file.ml_operators import with_standard_operators
 from export.standard.fusions import in_their_own_domain, is_fusion
 from export.standard.opset import at_our_opset, inlined, opset_of
 
@@ -35,7 +36,7 @@ def standardize(model: ModelProto, output: str) -> ModelProto:
     element types other than float32 and for opsets out of range.
     """
     opset_of(model)  # refuses an unknown opset first, whatever else is wrong
-    model = in_their_own_domain(keep_only(inlined(model), output))
+    model = in_their_own_domain(keep_only(with_standard_operators(inlined(model)), output))
     _refuse_foreign(model)
     _refuse_types(model)
     return keep_only(at_our_opset(model), output)
