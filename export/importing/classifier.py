@@ -22,6 +22,7 @@ from export.importing.answer.scores import refuse_decisions, require_computed
 from export.importing.file.image import image_input, with_open_sizes
 from export.importing.file.plain import standardize
 from export.importing.file.reading import read_model
+from export.importing.file.unit_axis import without_unit_axis
 from export.importing.flags.errors import faults_of
 from export.importing.flags.labels import fitting_labels
 from export.importing.flags.options import ImportOptions
@@ -29,7 +30,7 @@ from export.importing.weights.integers import with_float_weights
 from export.importing.weights.naming import name_weights, untrained, weights_as_initializers
 from export.importing.weights.normalization import folded_normalization
 from export.standard.cleaning import cleaned
-from export.standard.ends import class_count, with_standard_ends
+from export.standard.ends import class_count, leading_axes, with_standard_ends
 from export.tracing.folding import fold
 from export.tracing.freeing import baked_batch, free_batch
 from service.contract.bundle_schema import InputSpec, LabelKindName
@@ -73,6 +74,7 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     output = head.output
     require_computed(model, output)
     model, training_notes = cleaned(model, contract=False)
+    model, axis_notes = without_unit_axis(model)
     file = with_open_sizes(keep_only(model, output))
 
     # Plain terms: one opset, float32, weights under their names, an image as input.
@@ -83,7 +85,15 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     image = image_input(model, options)
     model, spec = image.model, image.spec
     notes = [f"imported from {path.name}" + (f", written by {producer}" if producer else "")]
-    notes += [*head.notes, *training_notes, *image.notes, *dequantized, *unrounded.notes, *folded_normalization(file)]
+    notes += [
+        *head.notes,
+        *training_notes,
+        *axis_notes,
+        *image.notes,
+        *dequantized,
+        *unrounded.notes,
+        *folded_normalization(file),
+    ]
 
     # A batch that any number of samples fits.
     batch = baked_batch(model)
@@ -100,10 +110,10 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     added = Appended(model)
     answer = judge(own_scores(file, images), graph.output, Logarithms(graph, added, RULES), added, options.labels_are)
     notes += [answer.note] if answer.note else []
-    is_flat = len(graph.shapes.get(answer.logits, ())) == 2
+    lead = leading_axes(graph.shapes.get(answer.logits, ()))
     model = keep_only(added.to(model), answer.logits)
     return ImportedModel(
-        model=with_standard_ends(model, graph.input, answer.logits, is_flat=is_flat),
+        model=with_standard_ends(model, graph.input, answer.logits, lead),
         constants=tuple(dict.fromkeys((*untrained(model), *added.constants))),
         input=spec,
         labels=labels,
