@@ -11,6 +11,7 @@ a whole; all other axes are static. The graphs take:
 
     input            float32 [N, channels, height, width]   preprocessed ([N, h, w, c] for layout nhwc)
     label            int64   [N]      class of the loss; -1 takes the predicted class
+                     int64   [N, K]   where labels are independent: 1 applies, 0 does not, -1 as predicted
     cotangent_scale  float32 [N]      factor of dL/dlogits, a power of two; every square comes out
                                       multiplied by its square, every gradient by the factor itself
 
@@ -36,6 +37,10 @@ GraphName = Literal[
 ]
 """A set of outputs, which `outputs.py` lists. Only the norms and the input gradient take `label` and
 `cotangent_scale` beside `input`."""
+
+LabelKindName = Literal["exclusive", "independent"]
+"""Exclusive: an image has one class, by softmax and cross-entropy. Independent: it has any number of the labels, each
+by its own sigmoid and binary cross-entropy, which are summed."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -218,6 +223,7 @@ class Bundle(Schema):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     version: str = Field(default="1", pattern=r"^[0-9]{1,9}$")
     labels: tuple[str, ...] = Field(min_length=2)
+    label_kind: LabelKindName = "exclusive"
     input: InputSpec
     architecture: Architecture
     layers: tuple[Layer, ...]
@@ -230,5 +236,6 @@ class Bundle(Schema):
     baseline: Baseline | None = None
     separability: Separability | None = None
     parity: tuple[ParityCheck, ...] = ()
+    provenance: dict[str, str] = Field(default={}, description="what an import settled → the value, and its source")
     notes: tuple[str, ...] = Field(default=(), description="what a reader of the norms must know")
     sha256: dict[str, str] = Field(description="file name → digest, for every other file of the bundle")

@@ -7,6 +7,8 @@ from onnx import AttributeProto, ModelProto, TensorProto
 from export.graph.edits import keep_only
 from export.graph.errors import UnsupportedGraph, UnsupportedOperator
 from export.graph.graph import STANDARD
+from export.importing.file.ml_operators import with_standard_operators
+from export.standard.fusions import in_their_own_domain, is_fusion
 from export.standard.opset import at_our_opset, inlined, opset_of
 
 INTEGER_OPERATORS = {
@@ -18,6 +20,8 @@ INTEGER_OPERATORS = {
     "ConvInteger",
     "MatMulInteger",
 }
+OF_ONE_PROCESSOR = {"com.microsoft.nchwc", "com.ms.internal.nhwc"}
+"""Domains of operators that read images and weights in blocks, as wide as the processor's registers."""
 REFUSED_TYPES = {
     TensorProto.FLOAT16: "float16",
     TensorProto.BFLOAT16: "bfloat16",
@@ -32,7 +36,7 @@ def standardize(model: ModelProto, output: str) -> ModelProto:
     element types other than float32 and for opsets out of range.
     """
     opset_of(model)  # refuses an unknown opset first, whatever else is wrong
-    model = keep_only(inlined(model), output)
+    model = in_their_own_domain(keep_only(with_standard_operators(inlined(model)), output))
     _refuse_foreign(model)
     _refuse_types(model)
     return keep_only(at_our_opset(model), output)
@@ -41,7 +45,14 @@ def standardize(model: ModelProto, output: str) -> ModelProto:
 def _refuse_foreign(model: ModelProto) -> None:
     """Raise UnsupportedOperator for operators outside the standard domain and for quantized ones."""
     for node in model.graph.node:
-        if node.domain not in STANDARD:
+        if node.domain in OF_ONE_PROCESSOR:
+            raise UnsupportedOperator(
+                f"{node.domain}::{node.op_type}",
+                node.name or node.output[0],
+                "ONNX Runtime optimized the file for the processor of the machine that saved it",
+                "import the file it was made from, or save it at optimization level 'extended' or lower",
+            )
+        if node.domain not in STANDARD and not is_fusion(node):
             raise UnsupportedOperator(
                 f"{node.domain}::{node.op_type}",
                 node.name or node.output[0],

@@ -94,10 +94,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "float16": (in_half_precision, "only float32 graphs are differentiated"),
     "int8": (in_bytes, "QuantizeLinear (node 'q8'): int8"),
     "any size": (lambda folder: saved(classifier(image=("N", 3, "H", "W")), folder), "--size HEIGHT,WIDTH"),
-    "a folder": (lambda folder: folder, "a folder; name the .onnx file in it"),
+    "an empty folder": (lambda folder: folder, "there is no .onnx file in it"),
     "a Git LFS pointer": (a_pointer, "a Git LFS pointer"),
     "no outputs": (lambda folder: saved(classifier(outputs=[]), folder), "the model declares no outputs"),
-    "two outputs": (lambda folder: saved(classifier(outputs=["scores", "flat"]), folder), "with --output: scores"),
+    "two outputs": (lambda folder: saved(classifier(outputs=["y", "r"]), folder), "with --output: y (["),
 }
 
 
@@ -146,7 +146,7 @@ def test_without_onnx_runtime_one_line_says_what_to_install(tmp_path: Path) -> N
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "pip install '.[export,cpu]'" in done.stderr
+    assert "pip install 'contraflow[cpu]'" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
