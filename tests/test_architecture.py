@@ -71,7 +71,7 @@ FLOORS["export/gradient"] = floors(
     "build",
 )
 FLOORS["export/importing"] = floors(
-    "flags", "answer file folders weights", "classifier resolving", "provenance", "command"
+    "flags", "answer file folders weights", "types", "classifier resolving", "provenance", "command"
 )
 FLOORS["models"] = floors("networks", "training", "phenomena", "__main__")
 

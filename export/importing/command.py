@@ -116,6 +116,8 @@ def bundle_of(
     prepared = prepare(imported.model, constants=imported.constants, logits=True, label_kind=imported.label_kind)
     names: tuple[GraphName, ...] = get_args(GraphName)
     graphs = {graph: differentiate(prepared, graph) for graph in names}
+    if imported.quantized is not None:
+        graphs["forward"] = imported.quantized.forward
     bundle = Bundle(
         name=name,
         version=place.version,
@@ -131,18 +133,22 @@ def bundle_of(
         producer="contraflow",
         parity=parity,
         provenance=dict(provenance or {}),
+        quantized=imported.quantized.record if imported.quantized else None,
         notes=(*imported.notes, *prepared.notes),
         sha256={},
     )
-    written = write_what_runs(bundle, graphs, imported.reference, place.folder)
+    written = write_what_runs(bundle, graphs, imported.references, place.folder)
     place.clear_superseded()
     return written
 
 
 def write_what_runs(
-    bundle: Bundle, graphs: Mapping[GraphName, ModelProto], reference: Reference | None, destination: Path
+    bundle: Bundle,
+    graphs: Mapping[GraphName, ModelProto],
+    references: Mapping[GraphName, Reference],
+    destination: Path,
 ) -> Bundle:
-    """Try every graph, compare the forward graph's answer with the file's, and write the bundle of those that run.
+    """Try every graph, compare those of `references` with them, and write the bundle of those that run.
 
     Raises UnsupportedGraph as `bundle_of` does.
     """
@@ -153,9 +159,9 @@ def write_what_runs(
         failures = trial.failures()
         if reason := failures.get("forward"):
             raise UnsupportedGraph(f"the forward graph cannot be served: {reason}")
-        if reference is not None:
+        for graph in references.keys() - failures.keys():
             for batch in BATCHES:
-                reference.require(trial.logits(reference.images, batch), batch)
+                references[graph].require(trial.logits(references[graph].images, batch, graph), batch)
     left_out = tuple(f"the graph {graph} is left out: {reason}" for graph, reason in failures.items())
     bundle = bundle.model_copy(update={"notes": (*bundle.notes, *left_out)})
     return write_bundle(bundle, {key: graphs[key] for key in graphs if key not in failures}, destination)

@@ -207,6 +207,18 @@ class Baseline(Schema):
     dead_fraction: dict[str, float] = Field(description="layer → fraction of channels that are zero on all the images")
 
 
+class Quantization(Schema):
+    """A file of 8-bit integers: the forward graph is the file's own, and all other graphs are of the float network.
+
+    That network is the file's without rounding, and gradients pass straight through rounding. Differences are in
+    the probabilities that the two give test pictures.
+    """
+
+    probability_difference: Finite = Field(description="the largest")
+    other_class: int = Field(ge=0, description="pictures for which the two predict another class")
+    images: PositiveInt = Field(description="pictures on which it was measured")
+
+
 class Separability(Schema):
     """Share of labelled images whose output of a layer is nearest to the mean of their own class, by layer."""
 
@@ -235,6 +247,7 @@ class Bundle(Schema):
     training: TrainingRecord | None = None
     baseline: Baseline | None = None
     separability: Separability | None = None
+    quantized: Quantization | None = None
     parity: tuple[ParityCheck, ...] = ()
     provenance: dict[str, str] = Field(default={}, description="what an import settled → the value, and its source")
     notes: tuple[str, ...] = Field(default=(), description="what a reader of the norms must know")

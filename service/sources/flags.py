@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-VALUED: Final = frozenset(
-    "name file output labels labels-are preprocessing mean std scale channels layout size resize crop-fraction crop fill "
-    "interpolation".split()
-)
+VALUED: Final = frozenset({
+    "name", "file", "output", "labels", "labels-are", "preprocessing", "mean", "std", "scale", "channels", "layout",
+    "size", "resize", "crop-fraction", "crop", "fill", "interpolation",
+})  # fmt: skip
 """Flags with a value. A test compares them with those that the import takes."""
 SWITCHES: Final = frozenset({"letterbox", "no-antialias"})
 """Flags without one."""
