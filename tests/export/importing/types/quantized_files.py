@@ -177,9 +177,8 @@ def dequantized(path: Path, name: str) -> dict[str, torch.Tensor]:
                 candidates += [floats, floats.T] if value.ndim == 2 else [floats]
         distance, target, nearest = min(
             (
-                (float(np.abs(parameter.numpy() - form).max()), target, form)
-                for target, parameter in network(name).named_parameters(remove_duplicate=False)
-                for parameter in [parameter.detach()]
+                (float(np.abs(parameter.detach().numpy() - form).max()), target, form)
+                for target, parameter in network(name).named_parameters()
                 for form in candidates
                 if form.shape == tuple(parameter.shape)
             ),

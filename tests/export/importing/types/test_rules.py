@@ -23,9 +23,9 @@ from tests.export.importing.graphs import body, classifier, images, node, option
 
 Array = NDArray[Any]
 MICROSOFT = "com.microsoft"
-IMAGE = {"s": np.array(4 / 255, np.float32), "z": np.array(128, np.uint8)}
+IMAGE: dict[str, Array] = {"s": np.array(4 / 255, np.float32), "z": np.array(128, np.uint8)}
 """Step and nought of the image, which the graphs take as integers of −2…2."""
-RESULT = {"rs": np.array(6.3 / 255, np.float32), "rz": np.array(120, np.uint8)}
+RESULT: dict[str, Array] = {"rs": np.array(6.3 / 255, np.float32), "rz": np.array(120, np.uint8)}
 X, Y = ("q", "s", "z"), ("rs", "rz")
 ROUND_IMAGE = node("QuantizeLinear", ["image", "s", "z"], ["q"])
 FLOAT_AGAIN = node("DequantizeLinear", ["i", *Y], ["x"])
@@ -129,7 +129,7 @@ def test_a_relu6_that_the_quantizer_left_out_is_there_again(tmp_path: Path) -> N
     ]
     inside = body()
     nodes = [inside[0], *nodes, *inside[2:]]
-    step = {"step": np.array(6 / 255, np.float32), "nought": np.array(0, np.uint8)}
+    step: dict[str, Array] = {"step": np.array(6 / 255, np.float32), "nought": np.array(0, np.uint8)}
     bundle = imported(classifier(nodes, constants=step), tmp_path)
     assert bundle.layers[0].rectifier == "Clip"
     limited = body()
@@ -149,7 +149,8 @@ def in_blocks(bits: int, noughts: bool) -> tuple[ModelProto, Array]:
     stored = draw.integers(0, 2**bits, (columns, 1, size), dtype=np.uint8)
     steps = draw.uniform(0.05, 0.1, (columns, 1)).astype(np.float32)
     places = 8 // bits
-    packed = sum(stored[..., at::places] << (bits * at) for at in range(places)).astype(np.uint8)
+    parts = [stored[..., at::places] << (bits * at) for at in range(places)]
+    packed = np.sum(parts, axis=0).astype(np.uint8)
     constants = {"blocks": packed, "steps": steps}
     nought = np.full((columns, 1, 1), 2 ** (bits - 1))
     inputs = ["flat", "blocks", "steps"]
