@@ -2,6 +2,7 @@
 
 __main__       the command line: serve, `check`, `diagnose`
 app            puts the service together
+client/        one interface in Python to a bundle in this process and to a running service
 settings       every setting: name, default, limits, meaning
 errors         every error of a request, with its status
 http/          from the socket to the endpoints, and back

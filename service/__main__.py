@@ -1,4 +1,7 @@
-"""`python -m service`: reads the settings, starts the server, and logs what it serves and on which processor."""
+"""`python -m service`: reads the settings, starts the server, and logs what it serves and on which processor.
+
+Each function imports what it needs only when it runs, so that a package that is missing is named in one line.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from types import ModuleType
 
-from service.app import create_app
-from service.contract.runtime import CPU, ProviderUnavailable
-from service.http.server import HttpServer, listen
-from service.http.starting import StartError
-from service.machine.descriptors import raise_limit
-from service.machine.memory import bound_fragmentation
 from service.output.console import complain, ended_in_words
 from service.output.logs import set_up_logging
 from service.settings import DEFAULT_BUNDLES, Settings, SettingsError, names_of_setting, read_settings
@@ -31,24 +27,37 @@ COMMANDS = ("check", "diagnose")
 """Commands that run without a server: modules of `service.offline`."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Serve until told to stop, or run one of `COMMANDS`; return the exit status."""
+def main(arguments: Sequence[str], program: str = "python -m service") -> int:
+    """Run one of `COMMANDS`, or serve; return the exit status. `program` is what was typed before the arguments."""
     if arguments and arguments[0] in COMMANDS:
-        command: ModuleType = import_module(f"service.offline.{arguments[0]}")
-        return ended_in_words(lambda: int(command.main(arguments[1:])))
-    return ended_in_words(lambda: start(arguments))
+        return run(arguments[0], arguments[1:], f"{program} {arguments[0]}")
+    return run("serve", arguments, program)
 
 
-def start(arguments: Sequence[str]) -> int:
+def run(verb: str, arguments: Sequence[str], program: str) -> int:
+    """Run `serve` until told to stop, or one of `COMMANDS`; `program` is what was typed for the verb."""
+    if verb == "serve":
+        return ended_in_words(lambda: start(arguments, program))
+    return ended_in_words(lambda: int(import_module(f"service.offline.{verb}").main(arguments, program)))
+
+
+def start(arguments: Sequence[str], program: str) -> int:
     """Read the settings and serve; return 2, with the reason in one line, if that cannot be done."""
     try:
         words, import_flags = split_flags(arguments)
-        settings, warnings = read_settings(os.environ, words)
+        settings, warnings = read_settings(os.environ, words, program)
+    except (IncompleteFlag, SettingsError) as error:
+        complain(str(error))
+        return 2
+    from service.contract.runtime import ProviderUnavailable
+    from service.http.starting import StartError
+
+    try:
         set_up_logging(settings.log_level, settings.log_format)
         for warning in warnings:
             log.warning("%s", warning)
         return serve(settings, import_flags)
-    except (IncompleteFlag, SettingsError, SourceError, StartError, ProviderUnavailable, OSError) as error:
+    except (SourceError, StartError, ProviderUnavailable, OSError) as error:
         complain(str(error))
         return 2
 
@@ -59,6 +68,12 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
     Raises:
         SourceError, StartError, ProviderUnavailable: the service cannot start with these settings.
     """
+    from service.app import create_app
+    from service.contract.runtime import CPU
+    from service.http.server import HttpServer, listen
+    from service.machine.descriptors import raise_limit
+    from service.machine.memory import bound_fragmentation
+
     if settings.bundles == DEFAULT_BUNDLES and not os.path.lexists(DEFAULT_BUNDLES[0]):
         raise SourceError(
             f"there is nothing to serve: name an .onnx file, the folder of a model, a bundle or a folder of bundles, "

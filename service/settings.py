@@ -199,15 +199,19 @@ def within_memory(settings: Settings, limit: int | None) -> Settings:
     return settings.model_copy(update={"max_body_bytes_in_flight": bodies, "max_decoding_pixels": max(1, pixels)})
 
 
-def read_settings(environment: Mapping[str, str], arguments: Sequence[str] = ()) -> tuple[Settings, list[str]]:
+def read_settings(
+    environment: Mapping[str, str], arguments: Sequence[str] = (), program: str = "python -m service"
+) -> tuple[Settings, list[str]]:
     """Read the settings from `CONTRAFLOW_*` variables and flags; return them with the warnings to log.
+
+    `program` is what was typed before the flags; usage and errors begin with it.
 
     Raises:
         SettingsError: a variable is unknown, a value is not allowed, or two values contradict each other.
         SystemExit: raised by argparse for an unknown flag and for `--help`.
     """
     values, warnings = _from_environment(environment)
-    values.update(_from_flags(arguments))
+    values.update(_from_flags(arguments, program))
     try:
         settings = Settings(**values)
     except ValidationError as error:
@@ -262,9 +266,9 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}; --help lists the flags\n")
 
 
-def _from_flags(arguments: Sequence[str]) -> dict[str, Any]:
+def _from_flags(arguments: Sequence[str], program: str) -> dict[str, Any]:
     parser = _Parser(
-        prog="python -m service",
+        prog=program,
         usage="%(prog)s [PATH …] [flags]",
         description="Serve image classifiers over HTTP. PATH is a folder of bundles, a bundle, an .onnx file, or the "
         "folder of a model. What is no bundle is imported; the flags of `python -m export onnx` (--labels, --mean …) "

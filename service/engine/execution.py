@@ -125,10 +125,15 @@ def _run(graph: ServedGraph, members: list[tuple[Ticket, Array]], handle: RunHan
             lambda scale: session.run({**feeds, "cotangent_scale": scale}, handle), len(tensor)
         )
     else:
-        outputs = session.run(feeds, handle)
-        outputs["probabilities"] = softmax(outputs["logits"])
-        outputs["ranking"] = (-outputs["logits"]).argsort(axis=1, kind="stable")
+        outputs = with_predictions(session.run(feeds, handle))
     _hand_out(outputs, [ticket for ticket, _ in members])
+
+
+def with_predictions(outputs: dict[str, Array]) -> dict[str, Array]:
+    """Add `probabilities` [n, K] and `ranking`, the classes by their probability, int64 [n, K]."""
+    outputs["probabilities"] = softmax(outputs["logits"])
+    outputs["ranking"] = (-outputs["logits"]).argsort(axis=1, kind="stable")
+    return outputs
 
 
 def _tensor(graph: ServedGraph, parts: list[Array]) -> NDArray[np.float32]:

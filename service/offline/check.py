@@ -1,4 +1,4 @@
-"""`python -m service check PATH`: is this model healthy? Meant for pipelines.
+"""Is this model healthy? The verb `check`, meant for pipelines.
 
 PATH is a bundle, an .onnx file or the folder of a model; what is no bundle is imported. Prints the verdict in words.
 The exit status is 0 if the model is healthy, 1 if there is a finding or no verdict is possible, and 2 if the model or
@@ -30,11 +30,11 @@ SHIPPED_IMAGES: Final = Path(__file__).parents[1] / "static" / "samples"
 DEFAULT_IMAGES: Final = 64
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], program: str = "python -m service check") -> int:
     """Measure the model and print the verdict; return the exit status."""
     try:
         words, import_flags = split_flags(arguments)
-        options = parser().parse_args(words)
+        options = parser(program).parse_args(words)
         thresholds = Thresholds().overridden(dict(options.threshold))
         if not options.data.is_dir():
             raise ValueError(f"{options.data}: no such folder")
@@ -52,8 +52,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if diagnosis.verdict.state == "healthy" else 1
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m service check", description=__doc__)
+def parser(program: str) -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog=program, description=__doc__)
     top.add_argument(
         "path",
         type=Path,

@@ -1,4 +1,4 @@
-"""`python -m service diagnose`: scores a whole folder of images into a CSV table, and makes an HTML report of it.
+"""Score a whole folder of images into a CSV table, and make an HTML report of it: the verb `diagnose`.
 
 The rows are written as they are measured, so that a run that was stopped continues where it was, and memory does not
 grow with the folder. `--shard I/N` takes the I-th of N consecutive parts. The tables of all parts, joined by
@@ -38,11 +38,11 @@ from service.sources.flags import IncompleteFlag, split_flags
 from service.sources.kinds import SourceError
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], program: str = "python -m service diagnose") -> int:
     """Measure what is missing or merge tables, then write the report; return the exit status."""
     try:
         words, import_flags = split_flags(arguments)
-        options = parser().parse_args(words)
+        options = parser(program).parse_args(words)
         table = options.out.with_suffix(".csv")
         model = OfflineModel(model_at(options.bundle, import_flags), Runtime(options.execution_provider))
         if options.merge:
@@ -64,8 +64,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m service diagnose", description=__doc__)
+def parser(program: str) -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog=program, description=__doc__)
     top.add_argument(
         "--bundle",
         type=Path,

@@ -18,6 +18,8 @@ from service.contract.bundle_schema import GraphName
 from service.contract.norms import measure
 from service.contract.outputs import mixes_samples
 from service.contract.runtime import Runtime, Session
+from service.engine.execution import with_predictions
+from service.errors import InvalidParameter
 from service.images.errors import ImageError
 from service.images.preprocess import decode, normalise
 from service.sources.opening import bundle_at
@@ -30,13 +32,13 @@ IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".b
 class OfflineModel:
     """One bundle and the sessions of its graphs, each opened on its first use."""
 
-    def __init__(self, directory: Path, runtime: Runtime) -> None:
-        """Read the bundle; raise `BundleRefused` if that fails, or if it lacks the graph that every diagnosis needs."""
+    def __init__(self, directory: Path, runtime: Runtime, needed: GraphName = "weight_norms") -> None:
+        """Read the bundle; raise `BundleRefused` if that fails, or if it lacks the graph that is `needed`."""
         self.stored: StoredBundle = read_bundle(directory)
         self.bundle = self.stored.bundle
-        if "weight_norms" not in self.bundle.graphs:
-            raise BundleRefused("it has no graph weight_norms, and nothing can be diagnosed; its notes say why")
-        self._runtime = runtime
+        if needed not in self.bundle.graphs:
+            raise BundleRefused(f"it has no graph {needed}, and nothing can be diagnosed; its notes say why")
+        self.runtime = runtime
         self._sessions: dict[GraphName, Session] = {}
 
     async def run(self, graph: GraphName, images: Array, labels: NDArray[np.int64] | None = None) -> dict[str, Array]:
@@ -52,13 +54,15 @@ class OfflineModel:
         session = self._session(graph)
         feeds: dict[str, Array] = {"input": normalise(images, self.bundle.input)}
         if "cotangent_scale" not in session.inputs:
-            return session.run(feeds)
+            return with_predictions(session.run(feeds))
         feeds["label"] = np.full(len(images), -1, np.int64) if labels is None else labels
         return measure(lambda scale: session.run({**feeds, "cotangent_scale": scale}), len(images))
 
     def _session(self, graph: GraphName) -> Session:
+        if graph not in self.bundle.graphs:
+            raise InvalidParameter(f"The bundle of {self.bundle.name} has no graph {graph}.")
         if graph not in self._sessions:
-            self._sessions[graph] = self._runtime.open(self.stored.directory / self.bundle.graphs[graph].file)
+            self._sessions[graph] = self.runtime.open(self.stored.directory / self.bundle.graphs[graph].file)
         return self._sessions[graph]
 
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-VALUED: Final = frozenset(
-    {"name", "labels", "mean", "std", "size", "scale", "channels", "layout", "resize", "crop", "output"}
-)
+VALUED: Final = frozenset({
+    "name", "file", "output", "labels", "labels-are", "preprocessing", "mean", "std", "scale", "channels", "layout",
+    "size", "resize", "crop-fraction", "crop", "fill", "interpolation",
+})  # fmt: skip
 """Flags with a value. A test compares them with those that the import takes."""
-SWITCHES: Final[frozenset[str]] = frozenset()
+SWITCHES: Final = frozenset({"letterbox", "no-antialias"})
 """Flags without one."""
 
 

@@ -13,8 +13,9 @@ from onnx import ModelProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from export.graph.errors import UnsupportedGraph, one_line
-from export.importing.answer.judgement import softmax
 from export.tracing.freeing import ADVICE
+from service.contract.bundle_schema import LabelKindName
+from service.contract.label_kinds import kind_called
 
 Evaluator = Callable[[NDArray[Any]], NDArray[Any]]
 
@@ -28,21 +29,23 @@ class Reference:
     """The file's own answer: `probabilities` float64 [M, K] of `images`, the bundle's `input` [M, …].
 
     Rows of NaN belong to images for which the file has no finite answer. `tolerance` is the largest difference that
-    the file's own rounding of its probabilities explains, at least 1e-4.
+    the file's own rounding of its probabilities explains, at least 1e-4. `label_kind` says what makes probabilities
+    of logits.
     """
 
     images: NDArray[np.float32]
     probabilities: NDArray[np.float64]
     tolerance: float = TOLERANCE
+    label_kind: LabelKindName = "exclusive"
 
     def require(self, logits: NDArray[Any], batch: int) -> None:
-        """Compare softmax(`logits`) [M, K] of all images with the file's own answer.
+        """Compare the probabilities of `logits` [M, K] of all images with the file's own answer.
 
         Raises UnsupportedGraph where they differ.
         """
         known = ~np.isnan(self.probabilities).any(axis=1)
         rows = logits[known].astype(np.float64)
-        difference = np.abs(softmax(rows) - self.probabilities[known]).max(axis=1)
+        difference = np.abs(kind_called(self.label_kind).probabilities(rows) - self.probabilities[known]).max(axis=1)
         largest = np.abs(np.where(np.isfinite(rows), rows, 0)).max(axis=1)
         if not (difference <= self.tolerance * np.maximum(1.0, largest / ORDINARY_LOGIT)).all():
             raise UnsupportedGraph(
@@ -51,9 +54,10 @@ class Reference:
             )
 
 
-def evaluator(model: ModelProto) -> Evaluator:
+def evaluator(model: ModelProto, *, as_served: bool = False) -> Evaluator:
     """Return the graph as a function of its input, run by ONNX Runtime, else by onnx's reference evaluator.
 
+    With `as_served` ONNX Runtime optimizes it as far as the service has it do, which changes how integers are computed.
     The evaluator is used where ONNX Runtime is not installed or lacks an operator. Raises whatever either raises
     for a graph that does not run.
     """
@@ -64,7 +68,8 @@ def evaluator(model: ModelProto) -> Evaluator:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        level = onnxruntime.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_ENABLE_ALL if as_served else level.ORT_ENABLE_BASIC
         try:
             session = onnxruntime.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
@@ -78,7 +83,7 @@ def evaluator(model: ModelProto) -> Evaluator:
     return lambda images: np.asarray(next(iter(reference.run(None, {name: images}))))
 
 
-def own_scores(file: ModelProto, images: NDArray[np.float32]) -> NDArray[np.float64]:
+def own_scores(file: ModelProto, images: NDArray[np.float32], *, as_served: bool = False) -> NDArray[np.float64]:
     """Return the file's own scores [M, K] of `images`, run at the batch it was exported for, else one by one.
 
     Raises UnsupportedGraph where it does not run.
@@ -87,9 +92,9 @@ def own_scores(file: ModelProto, images: NDArray[np.float32]) -> NDArray[np.floa
     batch = max(1, tensor.shape.dim[0].dim_value) if tensor.shape.dim else 1
     rows = np.arange(-(-len(images) // batch) * batch) % len(images)
     element = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
-    given = np.rint(images).astype(element) if np.issubdtype(element, np.integer) else images
+    given = (np.rint(images) if np.issubdtype(element, np.integer) else images).astype(element)
     try:
-        answer = evaluator(file)
+        answer = evaluator(file, as_served=as_served)
         parts = [answer(given[rows[start : start + batch]]) for start in range(0, len(rows), batch)]
     except Exception as error:
         raise UnsupportedGraph(f"the file itself does not run ({one_line(error)})") from error

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from argparse import Action
+from argparse import Action, ArgumentParser
 
 import pytest
 
-from export.__main__ import parser
+from export.importing.flags.arguments import add_options
 from service.settings import Settings
 from service.sources.flags import SWITCHES, VALUED, IncompleteFlag, names_of, split_flags
 
-OURS = {"help", "out"}
+OURS = {"help", "out", "version", "replace"}
 """Flags of the import whose value is not the user's choice here."""
 
 
 def flags_of_the_import() -> dict[str, Action]:
-    (verbs,) = (action for action in parser()._actions if action.dest == "verb")
-    assert isinstance(verbs.choices, dict)
-    actions = (action for action in verbs.choices["onnx"]._actions if action.option_strings)
+    parser = ArgumentParser()
+    add_options(parser)
+    actions = (action for action in parser._actions if action.option_strings)
     return {action.option_strings[-1].removeprefix("--"): action for action in actions}
 
 

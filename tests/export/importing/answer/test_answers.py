@@ -76,6 +76,29 @@ def test_logits_and_logarithms_of_probabilities_are_taken_as_logits(tmp_path: Pa
     assert any("taken for logits" in note for note in bundle.notes) == (name == "rectified")
 
 
+@pytest.mark.parametrize(("factor", "called"), [(-1.0, "−ln"), (1 / np.log(2), "log₂"), (1 / np.log(10), "log₁₀")])
+def test_logarithms_of_another_sign_or_base_are_recognised(tmp_path: Path, factor: float, called: str) -> None:
+    scaled = [node("LogSoftmax", ["scores"], ["l"]), node("Mul", ["l", "factor"], ["out"])]
+    bundle = gives_its_own_answer(
+        Ending(scaled, {"factor": number(factor)}), tmp_path, lambda rows: shares(np.exp(rows / factor))
+    )
+    assert any(f"answers {called} of" in note for note in bundle.notes)
+
+
+@pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax"])
+@pytest.mark.parametrize("form", ["reshaped", "joined"])
+def test_several_questions_at_once_are_refused(tmp_path: Path, operator: str, form: str) -> None:
+    if form == "reshaped":
+        nodes = [node("Reshape", ["scores", "parts"], ["s"]), node(operator, ["s"], ["p"], axis=2)]
+        nodes.append(node("Flatten", ["p"], ["out"]))
+    else:
+        nodes = [node("Split", ["scores"], ["s", "t"], axis=1, num_outputs=2)]
+        nodes += [node(operator, ["s"], ["p"], axis=1), node(operator, ["t"], ["q"], axis=1)]
+        nodes.append(node("Concat", ["p", "q"], ["out"], axis=1))
+    with pytest.raises(UnsupportedGraph, match=r"2 questions at once.*perhaps 's'"):
+        bundled(Ending(nodes, {"parts": np.array([-1, 2, 2])}), tmp_path)
+
+
 SHARP = 8.0
 """Scores so large that many probabilities are 0 and 1 in float32, but exponentials do not overflow."""
 
@@ -137,30 +160,6 @@ def test_before_opset_13_a_softmax_runs_over_all_axes_behind_its_own(tmp_path: P
         found.append(answers(folder, "weight_norms", images(3)))
     assert np.allclose(found[0]["logits"], found[1]["logits"], atol=1e-6)
     assert np.allclose(found[0]["weight_square"], found[1]["weight_square"], rtol=1e-5)
-
-
-def test_two_probabilities_that_have_labels_of_their_own_are_refused(tmp_path: Path) -> None:
-    for count, ending in enumerate(
-        (
-            [node("Sigmoid", ["scores"], ["out"], "last")],
-            [node("HardSigmoid", ["scores"], ["out"], "last")],
-            [node("Sigmoid", ["scores"], ["p"], "last"), node("Clip", ["p", "low"], ["out"])],
-            [node("Sigmoid", ["scores"], ["p"], "last"), node("Mul", ["p", "hundred"], ["out"])],
-            [node("Sigmoid", ["scores"], ["p"], "last"), node("Mul", ["hundred", "p"], ["out"])],
-        )
-    ):
-        folder = tmp_path / str(count)
-        folder.mkdir()
-        with pytest.raises(UnsupportedGraph, match=r"ends in (Hard)?Sigmoid \(node 'last'\).*perhaps 'scores'"):
-            bundled(Ending(ending, {"low": number(0), "hundred": number(100)}), folder)
-
-
-def test_probabilities_of_labels_of_their_own_are_refused_though_the_pictures_tell_nothing(tmp_path: Path) -> None:
-    """One class fires on everything: the sum is 1 by chance."""
-    sure = np.array([-50, 50, -50, -50], np.float32)
-    ending = Ending([node("Add", ["scores", "sure"], ["s"]), node("Sigmoid", ["s"], ["out"])], {"sure": sure})
-    with pytest.raises(UnsupportedGraph, match="ends in Sigmoid"):
-        bundled(ending, tmp_path)
 
 
 def test_sigmoids_that_sum_to_one_are_probabilities(tmp_path: Path) -> None:
