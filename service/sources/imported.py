@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -26,7 +27,6 @@ from service.sources.importing import (
     ImportRefused,
     check_importer,
     engine_version,
-    name_of,
 )
 from service.sources.inputs import Inputs, State
 
@@ -36,6 +36,8 @@ SETTLED_AFTER: Final = 0.5
 """Seconds in which no file may change before an import begins, because a file that is being copied is half a file."""
 LONG_AGO: Final = 2.0
 """Seconds after which a file that was last changed then is taken for settled at the first look."""
+NAMING_PARTS: Final = 3
+"""Last names of a path that a model may be called by: models--owner--name/snapshots/<commit>, name/onnx."""
 TOUCHED_EVERY: Final = 3600.0
 """Seconds between two notes in the cache that an entry is in use."""
 
@@ -66,8 +68,8 @@ class ImportedModel:
         """Imports in a row that were ended from outside."""
         self._retry_at = 0.0
         self._touched_at = 0.0
-        self.bundle: Path | None = None
-        """Folder of the bundle that was imported last."""
+        self.bundles: tuple[Path, ...] = ()
+        """Folders of what was imported last: one bundle, or the versions of one, the lowest first."""
         self.refusal: str | None = None
         """Why the present state of the files is refused."""
         self.interruption: str | None = None
@@ -90,20 +92,20 @@ class ImportedModel:
     def look(self, *, was_found: bool) -> Look:
         """Return the bundle that was imported last; begin an import in the background where the files have changed."""
         state = self._inputs.state()
-        if self.bundle is not None and not (self.bundle / BUNDLE_FILE).exists():
+        if not all((bundle / BUNDLE_FILE).exists() for bundle in self.bundles):
             self._finished = None  # somebody has emptied the cache
         is_new = state != self._finished
         if not self._is_at_work() and self._is_settled(state) and is_new and time.monotonic() >= self._retry_at:
             self._work_on(lambda: self._import(state))
         look = Look()
-        if self.bundle is not None:
-            self._note_use(self.bundle)
-            look.bundles[self.path] = FoundBundle(
-                self.bundle, ((str(self.bundle), 0, 0, 0, 0),)
-            )  # an entry never changes
+        self._note_use()
+        for bundle in self.bundles:
+            unchanging = ((str(bundle), 0, 0, 0, 0),)  # an entry of the cache is written once
+            place = self.path if len(self.bundles) == 1 else self.path / bundle.name
+            look.bundles[place] = FoundBundle(bundle, unchanging)
         if self.refusal is not None:
             look.refused[self.path] = self.refusal
-        elif self.bundle is None and self.interruption is None:
+        elif not self.bundles and self.interruption is None:
             look.importing.add(self.path)
         if self.interruption is not None:
             look.unreadable[self.path] = self.interruption
@@ -151,7 +153,7 @@ class ImportedModel:
     def _import(self, state: State) -> None:
         """Import the files, or find them in the cache; if they change meanwhile, nothing has happened."""
         try:
-            bundle = self._cache.find(self._key(state)) or self._imported(state)
+            bundles = self._cache.find(self._key(state)) or self._imported(state)
         except ImportRefused as error:
             if self._inputs.state() == state:
                 self.refusal, self.interruption, self._finished = str(error), None, state
@@ -159,19 +161,20 @@ class ImportedModel:
         except ImportInterrupted as error:
             self._put_off(str(error))
             return
-        if bundle is not None:
-            self.bundle, self.refusal, self.interruption = bundle, None, None
+        if bundles:
+            self.bundles, self.refusal, self.interruption = bundles, None, None
             self._finished, self._failures = state, 0
 
-    def _imported(self, state: State) -> Path | None:
-        """Run the import and keep what it makes; return None if the files have changed meanwhile."""
+    def _imported(self, state: State) -> tuple[Path, ...]:
+        """Run the import and keep what it makes; return nothing if the files have changed meanwhile."""
         key = self._key(state)
         with self._cache.part() as part:
             self._process.run(self.path, self._flags, part)
-            return self._cache.add(part, key) if self._inputs.state() == state else None
+            return self._cache.add(part, key) if self._inputs.state() == state else ()
 
     def _key(self, state: State) -> str:
-        parts = (engine_version(), name_of(self.path), self.path.name, *self._flags, self._inputs.digest(state))
+        names = Path(os.path.abspath(self.path)).parts[-NAMING_PARTS:]
+        parts = (engine_version(), *names, "", *self._flags, "", self._inputs.digest(state))
         return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()[:32]
 
     def _put_off(self, reason: str) -> None:
@@ -179,7 +182,8 @@ class ImportedModel:
         self._retry_at = time.monotonic() + pause_after(self._failures)
         self.interruption = reason
 
-    def _note_use(self, bundle: Path) -> None:
-        if time.monotonic() - self._touched_at > TOUCHED_EVERY:
+    def _note_use(self) -> None:
+        if self.bundles and time.monotonic() - self._touched_at > TOUCHED_EVERY:
             self._touched_at = time.monotonic()
-            self._cache.touch(bundle)
+            for bundle in self.bundles:
+                self._cache.touch(bundle.parent if len(self.bundles) == 1 else bundle.parents[1])

@@ -67,9 +67,9 @@ def bundle_at(path: Path, flags: Sequence[str], environment: Mapping[str, str], 
         model = ImportedModel(path, flags, ImportCache(users_cache(environment), say), ImportProcess(say))
         model.begin()
         model.wait()
-        if model.bundle is None:
+        if model.failure:
             raise SourceError(f"{path}: {model.failure}")
-        return model.bundle
+        return model.bundles[-1]
     if kind == "bundle":
         return list(look_at_bundle(path).bundles)[-1]
     found = list(look_at(path).bundles)

@@ -60,7 +60,7 @@ def test_half_a_file_is_not_damaged_for_ever(tmp_path: Path) -> None:
     model = imported(path)
     model.begin()
     model.wait()
-    assert model.bundle is None
+    assert model.bundles == ()
     assert model.refusal is not None
     assert "truncated" in model.refusal
     path.write_bytes(content)
@@ -72,8 +72,8 @@ def test_an_emptied_cache_is_filled_again(tmp_path: Path) -> None:
     model = imported(write_model(tmp_path / "net.onnx"))
     model.begin()
     model.wait()
-    assert model.bundle is not None
-    model.bundle.parent.rename(tmp_path / "away")
+    (bundle,) = model.bundles
+    bundle.parent.rename(tmp_path / "away")
     wait_until(lambda: found(model) and (found(model)[0] / "bundle.json").exists(), 60)
 
 
@@ -91,7 +91,7 @@ def test_an_import_that_is_killed_says_nothing_about_the_model(tmp_path: Path) -
     model.begin()
     model.wait()
     killer.join()
-    assert (model.bundle, model.refusal) == (None, None)
+    assert (model.bundles, model.refusal) == ((), None)
     assert model.interruption == "the import was ended by signal 9, perhaps for want of memory"
     assert model.look(was_found=False).unreadable == {model.path: model.interruption}
     wait_until(lambda: found(model), 60)  # it is tried again
@@ -161,7 +161,7 @@ def test_what_is_no_model_is_refused_with_advice_in_one_line(tmp_path: Path, nam
 
 def test_where_onnx_is_not_installed_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.sources.importing.find_spec", lambda name: None)
-    with pytest.raises(SourceError, match=r"net\.onnx is no bundle, and to import it needs onnx: pip install .*export"):
+    with pytest.raises(SourceError, match=r"net\.onnx has to be imported, but onnx .* pip install .*export"):
         check_importer(Path("net.onnx"))
 
 
