@@ -17,6 +17,7 @@ from typing import Final
 from service.bundles.folder import FoundBundle, Look
 from service.bundles.opening import pause_after
 from service.contract.bundle_schema import BUNDLE_FILE
+from service.contract.model_names import name_of
 from service.output.system_errors import system_reason
 from service.sources.cache import ImportCache
 from service.sources.flags import files_among
@@ -26,7 +27,6 @@ from service.sources.importing import (
     ImportRefused,
     check_importer,
     engine_version,
-    name_of,
 )
 from service.sources.inputs import Inputs, State
 

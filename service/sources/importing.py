@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from service.contract.model_names import name_of
 from service.output.printable import printable
 from service.sources.kinds import SourceError
 
@@ -28,9 +28,6 @@ STILL_IMPORTING: Final = 10.0
 """Seconds between two signs of life."""
 MOST_WORDS: Final = 1000
 """Most characters of a reason for a refusal."""
-
-GENERIC: Final = re.compile(r"model([._-].*)?|onnx|inference|saved_model|snapshots|[0-9]+|[0-9a-f]{40}", re.IGNORECASE)
-"""Names of files and folders that name no model."""
 
 
 class ImportRefused(Exception):
@@ -67,17 +64,6 @@ def engine_version() -> str:
         with contextlib.suppress(PackageNotFoundError):
             whole.update(f"{package} {version(package)}\n".encode())
     return whole.hexdigest()
-
-
-def name_of(path: Path) -> str:
-    """Return what to call the model at a path: the name of its file, or of the first folder above that says more."""
-    place = Path(os.path.abspath(path))
-    for name in (place.name if place.is_dir() else place.stem, *(folder.name for folder in place.parents)):
-        name = name.rpartition("--")[2]  # models--owner--name, in the cache of a hub
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-")[:64]
-        if name and not GENERIC.fullmatch(name):
-            return name
-    return "model"
 
 
 class ImportProcess:

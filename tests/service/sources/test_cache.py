@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from service.contract.model_names import name_of
 from service.sources.cache import KEPT_DAYS, ImportCache, users_cache
-from service.sources.importing import name_of
 from tests.service.tiny_bundles import write_bundle
 
 DAY = 86_400
