@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from fastapi import APIRouter
-from numpy.typing import NDArray
 
 from service.bundles.reference import read_reference
 from service.bundles.registry import ServedModel
@@ -17,7 +16,7 @@ from service.diagnostics import compare, features, scores, shattering
 from service.diagnostics.answer import answer_gradients, input_gradients
 from service.diagnostics.drawing.plots import plot
 from service.diagnostics.gradients import diagnose
-from service.diagnostics.measurement import RunGraph, measure_gradients
+from service.diagnostics.measurement import measure_gradients
 from service.diagnostics.schemas.base import DiagnosticSchema
 from service.diagnostics.schemas.features import Features, SampleFeatures
 from service.diagnostics.schemas.gradients import ComparedModel, Comparison, Gradients

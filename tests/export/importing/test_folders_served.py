@@ -178,7 +178,9 @@ def test_a_renamed_folder_is_told_its_name_in_one_sentence(tmp_path: Path) -> No
         (bundles / now).rename(bundles / renamed)
 
 
-def test_a_name_that_nothing_gives_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    onnx.save(network((12, 12), ULTRALYTICS), tmp_path / "日本.onnx")
-    assert imports(tmp_path / "日本.onnx", tmp_path / "bundles") == 2
-    assert "no name for the bundle can be made of it; say --name" in capsys.readouterr().err
+def test_a_file_whose_name_says_nothing_is_called_after_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "pets").mkdir()
+    for name in ("model.onnx", "日本.onnx"):
+        onnx.save(network((12, 12), ULTRALYTICS), tmp_path / "pets" / name)
+        assert imports(tmp_path / "pets" / name, tmp_path / "bundles", "--replace") == 0
+    assert versions(tmp_path / "bundles") == {"pets": "1"}

@@ -134,7 +134,7 @@ def test_the_help_says_what_each_preset_means(capsys: pytest.CaptureFixture[str]
 def of_keras(pixels: Any, mode: str) -> Any:
     """`keras.applications.imagenet_utils.preprocess_input` of float32 [h, w, 3]."""
     if mode == "caffe":
-        return pixels[..., ::-1] - np.float32([103.939, 116.779, 123.68])
+        return pixels[..., ::-1] - np.array([103.939, 116.779, 123.68], np.float32)
     return pixels / 127.5 - 1 if mode == "tf" else (pixels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
 
 

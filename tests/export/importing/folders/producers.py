@@ -82,7 +82,7 @@ def spec_of(path: Path, **flags: Any) -> InputSpec:
 
 def tensor(image: Image.Image, spec: InputSpec) -> NDArray[np.float32]:
     """The tensor that the service makes of a picture, [c, h, w]."""
-    made = normalise(decode(png(image), spec)[None], spec)[0]
+    made: NDArray[np.float32] = normalise(decode(png(image), spec)[None], spec)[0]
     return made if spec.layout == "nchw" else made.transpose(2, 0, 1)
 
 

@@ -12,9 +12,10 @@ import pytest
 from export.graph.errors import InvalidModel
 from export.importing import OptionMismatch
 from export.importing.file.reading import read_model
-from export.importing.folders.finding import find_models, fit_name
+from export.importing.folders.finding import find_models
 from tests.export.importing.folders.producers import CLASSES, folder_with, network, resolved
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CONFIG = """
 name: "pets"  # the model
 platform: "onnxruntime_onnx"
@@ -75,21 +76,13 @@ def test_the_config_of_optimum_s_inner_folder_lies_above(tmp_path: Path) -> None
     assert find_models(folder / "onnx")[0].name == "net"
 
 
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [("net", "net"), ("My net (v2)", "My-net-v2"), ("größe", "gr-e"), ("_x.", "x"), ("日本", ""), ("a" * 80, "a" * 64)],
-)
-def test_a_name_is_made_fit(text: str, name: str) -> None:
-    assert fit_name(text) == name
-
-
 # ── the cache of the Hugging Face hub ─────────────────────────────────────────────────────────────
 
 
 def hub_cache(folder: Path) -> Path:
     """A repository in the cache: every file of a snapshot is a link to a blob, the external data too."""
     repository = folder / "models--google--vit-tiny"
-    snapshot = repository / "snapshots" / "0123abc"
+    snapshot = repository / "snapshots" / COMMIT
     blobs = repository / "blobs"
     (snapshot / "onnx").mkdir(parents=True)
     blobs.mkdir()
@@ -102,11 +95,11 @@ def hub_cache(folder: Path) -> Path:
         file.rename(blobs / f"{number:040x}")
         file.symlink_to(blobs / f"{number:040x}")
     (repository / "refs").mkdir()
-    (repository / "refs/main").write_text("0123abc")
+    (repository / "refs/main").write_text(COMMIT)
     return repository
 
 
-@pytest.mark.parametrize("inside", [".", "snapshots/0123abc"])
+@pytest.mark.parametrize("inside", [".", f"snapshots/{COMMIT}"])
 def test_a_snapshot_of_the_hub_is_found_and_its_linked_weights_are_read(tmp_path: Path, inside: str) -> None:
     repository = hub_cache(tmp_path)
     found = find_models(repository / inside)[0]
@@ -117,7 +110,7 @@ def test_a_snapshot_of_the_hub_is_found_and_its_linked_weights_are_read(tmp_path
 
 def test_a_link_that_leads_elsewhere_is_still_refused(tmp_path: Path) -> None:
     repository = hub_cache(tmp_path)
-    data = repository / "snapshots/0123abc/onnx/model.onnx_data"
+    data = repository / f"snapshots/{COMMIT}/onnx/model.onnx_data"
     secret = tmp_path / "secret"
     secret.write_bytes(data.read_bytes())
     data.unlink()

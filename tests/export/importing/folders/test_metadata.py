@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from export.coverage.families import torchvision_models
 from numpy.typing import NDArray
 from PIL import Image
 
-from export.coverage.families import torchvision_models
 from export.importing import OptionMismatch
 from tests.export.importing.folders.producers import (
     CLASSES,
@@ -120,10 +120,10 @@ def test_a_range_or_gamma_that_no_bundle_can_say_is_refused(tmp_path: Path) -> N
 
 def sample(image: Image.Image, size: tuple[int, int], metadata: dict[str, str]) -> NDArray[np.float32]:
     """What Custom Vision's ONNX sample (onnx/classification/predict.py) makes of a picture."""
-    tensor_ = np.array(image.resize(size), np.float32).transpose(2, 0, 1)
+    tensor_: Any = np.array(image.resize(size), np.float32).transpose(2, 0, 1)
     if metadata.get("Image.BitmapPixelFormat") == "Bgr8":
         tensor_ = tensor_[[2, 1, 0]]
-    return tensor_ if metadata.get("Image.NominalPixelRange") == "NominalRange_0_255" else tensor_ / 255
+    return np.asarray(tensor_ if metadata.get("Image.NominalPixelRange") == "NominalRange_0_255" else tensor_ / 255)
 
 
 @pytest.mark.parametrize("metadata", [BGR_BYTES, {**BGR_BYTES, "Image.BitmapPixelFormat": "Rgb8"}, {}], ids=str)
