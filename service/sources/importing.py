@@ -49,7 +49,7 @@ def check_importer(path: Path) -> None:
     """
     if not (ROOT / "export" / "__main__.py").is_file():
         raise SourceError(
-            f"{path} is no bundle, and imports are not installed here: import it elsewhere (python -m export onnx), "
+            f"{path} is no bundle, and imports are not installed here: import it elsewhere (contraflow import), "
             "and serve the bundle"
         )
     if find_spec("onnx") is None:
