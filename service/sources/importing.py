@@ -47,7 +47,7 @@ def check_importer(path: Path) -> None:
     if not (ROOT / "export" / "__main__.py").is_file():
         raise SourceError(
             f"{path} has to be imported, but the package `export` is not here: import it elsewhere "
-            "(python -m export onnx), and serve the bundle"
+            "(contraflow import), and serve the bundle"
         )
     if find_spec("onnx") is None:
         raise SourceError(f"{path} has to be imported, but {how_to_install('onnx')}")

@@ -86,5 +86,5 @@ def _check_flags(flags: Sequence[str], models: Sequence[Path], paths: Sequence[P
         are = f"are {len(models)} to import" if models else "is nothing to import"
         raise SourceError(
             f"{names_of(flags)}: flags of one import, but there {are} ({what})"
-            + ("; import each by python -m export onnx" if models else "")
+            + ("; import each by `contraflow import`" if models else "")
         )
