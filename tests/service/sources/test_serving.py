@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
+from tests.export.importing.folders.producers import folder_with
+from tests.export.importing.graphs import SIZE
 from tests.service.live_server import best_label, picture, wait_until
-from tests.service.sources.served_process import ServedProcess, begin, import_flags, served, write_model
+from tests.service.sources.served_process import (
+    LABELS,
+    ServedProcess,
+    begin,
+    constant_winner,
+    import_flags,
+    served,
+    write_model,
+)
 from tests.service.tiny_bundles import write_bundle
 
 RED = picture("red")
@@ -83,6 +94,35 @@ def test_paths_of_different_kinds_are_served_at_once(tmp_path: Path) -> None:
         assert server.models()["unavailable"] == {str(other): "No such file or directory"}
         answer = server.client.post("/predict", params={"model": "unknown"}, content=RED)
         assert (answer.status_code, str(other) in answer.json()["detail"]) == (503, True)
+
+
+def test_folders_of_models_are_served_without_a_flag_and_followed(tmp_path: Path) -> None:
+    described = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3, "size": {"height": SIZE, "width": SIZE}}
+    described |= {"image_processor_type": "ViTImageProcessor"}
+    config = {"id2label": dict(enumerate(LABELS))}
+    model = constant_winner(1)
+    hub = folder_with(
+        tmp_path / "insects",
+        {"config.json": config, "preprocessor_config.json": described},
+        model,
+        at="onnx/model.onnx",
+    )
+    triton = tmp_path / "repository" / "densenet"
+    files = {"config.json": config, "preprocessor_config.json": described}
+    for version, winner in (("1", 2), ("3", 3)):
+        folder_with(triton, files, constant_winner(winner), at=f"{version}/model.onnx")
+    with served(tmp_path / "cache", hub, triton) as server:
+        assert set(server.digests()) == {"insects@1", "densenet@1", "densenet@3"}
+        answers = {name: predicted(server, name) for name in ("insects", "densenet", "densenet@1")}
+        assert answers == {"insects": "bee", "densenet": "dog", "densenet@1": "cat"}
+
+        (hub / "config.json").write_text(json.dumps({"id2label": dict(enumerate(("a", "b", "c", "d")))}))
+        wait_until(lambda: predicted(server, "insects") == "b", 30)
+
+        (hub / "preprocessor_config.json").write_text("{")
+        wait_until(lambda: server.models()["refused"], 30)
+        assert list(server.models()["refused"]) == [str(hub)]
+        assert predicted(server, "insects") == "b"
 
 
 def test_two_services_that_start_at_once_share_the_cache(tmp_path: Path) -> None:
