@@ -46,8 +46,8 @@ def check_importer(path: Path) -> None:
     """
     if not (ROOT / "export" / "__main__.py").is_file():
         raise SourceError(
-            f"{path} has to be imported, but the package `export` is not here: import it elsewhere "
-            "(python -m export onnx), and serve the bundle"
+            f"{path} is no bundle, and imports are not installed here: import it elsewhere (contraflow import), "
+            "and serve the bundle"
         )
     if find_spec("onnx") is None:
         raise SourceError(f"{path} has to be imported, but {how_to_install('onnx')}")
@@ -79,6 +79,10 @@ class ImportProcess:
         self._one_at_a_time = threading.Lock()
         self._stopped = threading.Event()
 
+    @property
+    def is_stopped(self) -> bool:
+        return self._stopped.is_set()
+
     def stop(self) -> None:
         self._stopped.set()
         process = self._process
@@ -102,7 +106,10 @@ class ImportProcess:
         if status < 0:
             raise ImportInterrupted(f"the import was ended by signal {-status}, perhaps for want of memory")
         if status != 0:
-            raise ImportRefused(_reason(errors, path, status))
+            reason = _reason(errors, path, status)
+            if reason.startswith(str(out)):
+                raise ImportInterrupted(f"the cache cannot be written: {reason.removeprefix(str(out))}")
+            raise ImportRefused(reason)
         for line in output.splitlines():
             if not line.startswith(str(out)):  # nobody needs the name of a folder that is going to be renamed
                 self._say(f"{path}: {printable(line.strip(), MOST_CHARACTERS)}")
