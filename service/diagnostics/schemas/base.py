@@ -17,10 +17,15 @@ class DiagnosticSchema(BaseModel):
 
 
 class AnsweredBy(DiagnosticSchema):
-    """The five fields that begin every answer of one model."""
+    """The fields that begin every answer of one model."""
 
     model: str
     version: str
     bundle: str = Field(description="first 12 hexadecimal digits of the sha256 of bundle.json")
     execution_provider: str
+    quantized: str | None = Field(
+        default=None,
+        description="only of an int8 model: that its float network answers, how far /predict is from that, and images "
+        "on which the two disagree",
+    )
     request_id: str

@@ -7,18 +7,16 @@ from typing import Final
 
 import numpy as np
 from fastapi import APIRouter
-from numpy.typing import NDArray
 
 from service.bundles.reference import read_reference
 from service.bundles.registry import ServedModel
 from service.contract.arrays import Array
-from service.contract.bundle_schema import GraphName
 from service.contract.loss import probabilities
 from service.diagnostics import compare, features, scores, shattering
 from service.diagnostics.answer import answer_gradients, input_gradients
 from service.diagnostics.drawing.plots import plot
 from service.diagnostics.gradients import diagnose
-from service.diagnostics.measurement import RunGraph, measure_gradients
+from service.diagnostics.measurement import measure_gradients
 from service.diagnostics.schemas.base import DiagnosticSchema
 from service.diagnostics.schemas.features import Features, SampleFeatures
 from service.diagnostics.schemas.gradients import ComparedModel, Comparison, Gradients
@@ -36,6 +34,7 @@ from service.http.answers.responses import JSON, Answer, identity
 from service.http.calls.call import Call
 from service.http.requests.submission import Submission
 from service.http.routes import diagnosis_options as options
+from service.http.routes.runs import identity_of_network, runner
 from service.http.routes.submissions import read_submission
 from service.images.preprocess import normalise
 
@@ -70,6 +69,8 @@ async def gradients(call: Call) -> Answer:
     labels, answered_by = submission.class_indices(model), identity(model, submission.request)
     run = runner(call, model)
     answer = await answer_gradients(run, model.bundle, answered_by, pixels, labels, submission.include, thresholds)
+    members = await identity_of_network(call, model, pixels, [sample.predicted_index for sample in answer.samples])
+    answer = answer.model_copy(update=members)
     return respond(call, submission, answer)
 
 
@@ -129,7 +130,7 @@ async def shattered_gradients(call: Call) -> Answer:
     outputs = await run("input_gradient", path, np.full(points, label))
     found = shattering.analyse(outputs["input_gradient"])
     answer = Shattering(
-        **identity(model, submission.request),
+        **identity(model, submission.request, float_network=True),
         label=model.bundle.labels[label],
         index=label,
         points=points,
@@ -162,9 +163,10 @@ async def image_scores(call: Call) -> Answer:
     predicted_norms: dict[str, Array] | None = norms
     if reference is not None and submission.given_labels:
         predicted_norms = await run("weight_norms", pixels)
+    samples = scores.score(model.bundle, norms, labels, predicted_norms, reference)
     answer = Scores(
-        **identity(model, submission.request),
-        samples=scores.score(model.bundle, norms, labels, predicted_norms, reference),
+        **await identity_of_network(call, model, pixels, [sample.predicted_index for sample in samples]),
+        samples=samples,
         notes=[] if reference else ["layer_norm_distance is null: the bundle has no reference statistics."],
     )
     return respond(call, submission, answer)
@@ -191,7 +193,7 @@ async def layer_features(call: Call) -> Answer:
     saliencies = await input_gradients(run, model.bundle, pixels, labels)
     predicted = np.argmax(maps["logits"], axis=1)
     answer = Features(
-        **identity(model, submission.request),
+        **await identity_of_network(call, model, pixels, predicted),
         samples=[
             SampleFeatures(
                 predicted_label=model.bundle.labels[predicted[row]],
@@ -207,15 +209,6 @@ async def layer_features(call: Call) -> Answer:
 
 
 # ---------------------------------------------------------------- what they share
-
-
-def runner(call: Call, model: ServedModel) -> RunGraph:
-    """Return the `RunGraph` of `model` for this call."""
-
-    async def run(graph: GraphName, images: Array, labels: NDArray[np.int64] | None = None) -> dict[str, Array]:
-        return await call.service.engine.run(model, graph, images, labels, request=call.context)
-
-    return run
 
 
 def respond(call: Call, submission: Submission, found: DiagnosticSchema) -> Answer:
@@ -244,7 +237,7 @@ async def _compared_model(
     measured = await measure_gradients(run, model.bundle, pixels, submission.class_indices(model), submission.include)
     diagnosis = diagnose(model.bundle, measured, thresholds)
     return ComparedModel(
-        **identity(model, submission.request),
+        **await identity_of_network(call, model, pixels, [sample.predicted_index for sample in diagnosis.samples]),
         samples=diagnosis.samples,
         layers=diagnosis.layers,
         verdict=diagnosis.verdict,
