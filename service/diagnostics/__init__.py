@@ -2,6 +2,7 @@
 
 measurement   which graphs a diagnosis runs
 gradients     norms and verdict by layer
+losses        the loss of each image, and how it is classified
 baseline      those norms beside the quantiles of the training images
 noise         gradient noise scale
 compare       the same images through several models

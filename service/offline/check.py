@@ -20,7 +20,7 @@ from service.diagnostics.gradients import Diagnosis, diagnose
 from service.diagnostics.measurement import measure_gradients
 from service.diagnostics.verdicts.verdict import Thresholds, listed
 from service.images.errors import ImageError
-from service.offline.model import OfflineModel, class_indices, decoded, labelled_files
+from service.offline.model import OfflineModel, decoded, labelled_files, labels_of
 from service.output.console import complain
 
 SHIPPED_IMAGES: Final = Path(__file__).parents[1] / "static" / "samples"
@@ -98,7 +98,7 @@ async def examine(
     if not pairs:
         return None, 0
     pixels = np.stack([pixels for pixels, _ in pairs])
-    labels = class_indices([file for _, file in pairs], model.bundle.labels)
+    labels = labels_of([file for _, file in pairs], model.bundle)
     measured = await measure_gradients(model.run, model.bundle, pixels, labels)
     return diagnose(model.bundle, measured, thresholds), len(pairs)
 

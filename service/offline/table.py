@@ -26,6 +26,9 @@ NUMBERS: Final = (
 LAYER_PREFIX: Final = "r:"
 """Begins the names of the columns with scaled_gradient_norm / ‖dL/dlogits‖, one per layer."""
 
+LABELS_BETWEEN: Final = " | "
+"""Stands between the predicted labels of one image where labels are independent."""
+
 
 def columns(bundle: Bundle) -> list[str]:
     """Return the header of the table."""
@@ -37,6 +40,13 @@ def rows(table: Path) -> Iterator[Row]:
     """Yield the rows of a table."""
     with table.open(newline="", encoding="utf-8") as stream:
         yield from csv.DictReader(stream)
+
+
+def predicted_labels(row: Row, bundle: Bundle) -> list[str]:
+    """Return the labels that are predicted for an image: one class, or any number of independent labels."""
+    if bundle.label_kind == "exclusive":
+        return [row["predicted"]]
+    return row["predicted"].split(LABELS_BETWEEN) if row["predicted"] else []
 
 
 def append(table: Path, header: list[str], measured: list[dict[str, Any]]) -> None:
