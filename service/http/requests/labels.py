@@ -7,7 +7,7 @@ them for every image, as a list, as a text with commas, or by repeating `label`;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +93,7 @@ def as_label(value: Any) -> Label:
     return _single(value)
 
 
-def class_index(label: str | int | None, labels: Sequence[str]) -> int:
+def class_index(label: str | int | None, labels: Mapping[str, int]) -> int:
     """Return the class that a label means; −1 for None. Digits are an index unless a label has exactly that name.
 
     Raises:
@@ -103,7 +103,7 @@ def class_index(label: str | int | None, labels: Sequence[str]) -> int:
         return -1
     if isinstance(label, str):
         if label in labels:
-            return labels.index(label)
+            return labels[label]
         if not (label.isascii() and label.isdigit() and len(label) < 10):
             raise InvalidLabel(f"The model has no label {label[:64]!r}.")
         label = int(label)
@@ -119,31 +119,32 @@ def label_array(given: Sequence[Label], bundle: Bundle) -> NDArray[np.int64]:
         InvalidLabel: the model has no such label, or its classes exclude each other and several are given.
     """
     kind = kind_called(bundle.label_kind)
+    places = {name: index for index, name in enumerate(bundle.labels)}
     if kind is EXCLUSIVE:
-        return np.array([_class_of(label, bundle) for label in given], dtype=np.int64)
+        return np.array([_class_of(label, places, bundle.name) for label in given], dtype=np.int64)
     array = kind.none_given(len(given), len(bundle.labels))
     for row, label in zip(array, given, strict=True):
         if label is not None:
             row[:] = 0
-            row[[class_index(one, bundle.labels) for one in _set_of(label, bundle)]] = 1
+            row[[class_index(one, places) for one in _set_of(label, places)]] = 1
     return array
 
 
-def _class_of(label: Label, bundle: Bundle) -> int:
+def _class_of(label: Label, labels: Mapping[str, int], model: str) -> int:
     assert not isinstance(label, tuple), "spread() refuses sets for exclusive classes"
     try:
-        return class_index(label, bundle.labels)
+        return class_index(label, labels)
     except InvalidLabel as error:
         if isinstance(label, str) and "," in label:
-            raise InvalidLabel(f"{error.detail} {_KINDS['exclusive'].format(name=bundle.name)}") from None
+            raise InvalidLabel(f"{error.detail} {_KINDS['exclusive'].format(name=model)}") from None
         raise
 
 
-def _set_of(label: str | int | tuple[str | int, ...], bundle: Bundle) -> list[str | int]:
+def _set_of(label: str | int | tuple[str | int, ...], labels: Mapping[str, int]) -> list[str | int]:
     """Return the labels of a set; a text is one label if the model has one of that name, else divided at its commas."""
     if isinstance(label, tuple):
-        return [one for entry in label for one in _set_of(entry, bundle)]
-    if isinstance(label, int) or label in bundle.labels:
+        return [one for entry in label for one in _set_of(entry, labels)]
+    if isinstance(label, int) or label in labels:
         return [label]
     return [part.strip() for part in label.split(",") if part.strip()]
 
