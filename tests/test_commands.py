@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("service", "export", "models", "bench", "deploy", "tests")
+FOLDERS = ("contraflow", "service", "export", "models", "bench", "deploy", "tests")
 NAMING = sorted(
     [
         *ROOT.glob("*.md"),

@@ -8,5 +8,6 @@ evaluation   evaluates a single node
 samples      where the samples lie in a tensor
 branching    an `If` whose condition is known
 placing      reads and writes at constant places, as `Gather`
+transposing  an Einsum that only orders axes
 windows      pools whose last window begins beyond the image
 """

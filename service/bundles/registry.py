@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -149,6 +150,10 @@ class ServedModel:
             graph.retired = True
 
 
+ONLY_FOLDER: Final = "."
+"""Shown for the folder of bundles itself, where it is the only source; its bundles are shown by their names."""
+
+
 class Registry:
     """The served models by name and version. Replaced as a whole, so that every reader sees a consistent state."""
 
@@ -158,11 +163,13 @@ class Registry:
         self._models: Mapping[tuple[str, str], ServedModel] = {}
         self._newest: dict[str | None, ServedModel] = {}
         self.complete = False
-        """True once the folder of bundles has been read for the first time."""
+        """True once the sources of bundles have been looked at for the first time."""
+        self.sources: tuple[str, ...] = ()
+        """Paths that bundles come from, as they are shown; `ONLY_FOLDER` where it is one folder of bundles."""
         self.refused: Mapping[str, str] = {}
-        """Folder of a bundle whose present state is not served → why."""
+        """Place of a bundle whose present state is not served → why."""
         self.unavailable: Mapping[str, str] = {}
-        """Folder that could not be read or loaded for a reason that may pass → why; "." is that of all bundles.
+        """Place or source that could not be read or loaded for a reason that may pass → why.
 
         What was served from it before stays in service.
         """
@@ -258,25 +265,37 @@ class Registry:
             if model.version == version:
                 return model
         self._check_available(name, version)
-        for folder in (name, f"{name}/{version}"):
-            if folder in self.refused:
-                raise UnknownModel(f"The bundle {folder} is refused: {self.refused[folder]}.")
+        for place, reason in self.refused.items():
+            if _is_place_of(place, name, version):
+                raise UnknownModel(f"The bundle {place} is refused: {reason}.")
         if not versions:
             raise UnknownModel(f"There is no model {name[:64]!r}; served are {', '.join(self.names()) or 'none'}.")
         numbers = ", ".join(model.version for model in versions)
         raise UnknownModel(f"{name} has no version {(version or '')[:16]!r}; served are {numbers}.")
 
+    def unreadable_source(self) -> str | None:
+        """Return in a sentence which source cannot be read, and why; None if all can be."""
+        for source in self.sources:
+            if source in self.unavailable:
+                what = "The folder of bundles" if source == ONLY_FOLDER else source
+                return f"{what} cannot be read: {self.unavailable[source]}."
+        return None
+
     def _check_available(self, name: str, version: str | None) -> None:
         """Raise `NotReady` if it cannot be known whether there is such a model."""
         self._check_complete()
-        for folder, reason in self.unavailable.items():
-            versions_unknown = version is None and folder.startswith(f"{name}/")
-            if folder in (name, f"{name}/{version}", ".") or versions_unknown:
-                what = "The folder of bundles" if folder == "." else f"The bundle {folder}"
+        for place, reason in self.unavailable.items():
+            is_version = version is None and PurePosixPath(place).parent.name == name
+            if place in self.sources or is_version or _is_place_of(place, name, version):
+                what = "The folder of bundles" if place == ONLY_FOLDER else f"The bundle {place}"
                 raise NotReady(f"{what} is unavailable at the moment: {reason}.")
 
     def _check_complete(self) -> None:
         if not self.complete:
-            reason = self.unavailable.get(".")
-            told = f"The folder of bundles cannot be read: {reason}." if reason else "The bundles are still being read."
-            raise NotReady(told)
+            raise NotReady(self.unreadable_source() or "The bundles are still being read.")
+
+
+def _is_place_of(place: str, name: str, version: str | None) -> bool:
+    """Return whether a model of this name and version would be at a place: …/name, …/name/version or …/name.onnx."""
+    path = PurePosixPath(place)
+    return name in (path.name, path.name.removesuffix(".onnx")) or (path.parent.name, path.name) == (name, version)

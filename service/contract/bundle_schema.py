@@ -20,9 +20,9 @@ Their outputs are in `outputs.py`. `export` writes bundles by this schema and th
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 BUNDLE_FILE: Final = "bundle.json"
 
@@ -56,19 +56,28 @@ class Schema(BaseModel):
 class InputSpec(Schema):
     """How a decoded RGB image becomes the tensor `input`.
 
-    First the picture is resized, with Pillow's filter `interpolation`, in one of four ways:
+    First the picture is resized:
 
-        resize None                    straight to height × width
-        resize (h, w)                  straight to h × w
-        resize s, resize_side shorter  its shorter side becomes s, and the ratio is kept (torchvision's `Resize`)
-        resize s, resize_side longer   its longer side becomes s, and the ratio is kept (a letterbox)
+        resize None                         straight to height × width
+        resize (h, w)                       straight to h × w
+        resize (h, w), resize_side shorter  the ratio is kept, and the picture covers h × w
+        resize (h, w), resize_side longer   the ratio is kept, and the picture fits into h × w (a letterbox)
+        resize s                            as (s, s), resize_side shorter unless it says longer
 
-    Then height × width is cut out of its middle, and what lies outside the picture is filled with the colour `fill`.
-    Where an odd number of pixels is cut off, `crop_rounding` says where the crop begins: "even" rounds the half to the
-    even number (torchvision, timm), "down" rounds it down (transformers). Last, per channel and with pixels in 0…255:
-    value = ((pixel / 255) - mean) / std · scale. `mean`, `std` and `fill` are for RGB, whatever `channel_order` is.
+    Where the ratio is kept, `resize_rounding` makes whole numbers of the sides: "down" rounds down (torchvision,
+    transformers), "even" rounds to the nearest, a half to the even number (timm's `ResizeKeepRatio`).
 
-    `antialias` False samples the picture at points, as OpenCV and TensorFlow do, where Pillow averages an area.
+    The pixels are Pillow's with its filter `interpolation`, which averages an area where it shrinks. `antialias` False
+    samples the picture at points instead, as OpenCV, TensorFlow and torch's `interpolate` do; "nearest" always does.
+
+    Then height × width is cut out of the middle, and what lies outside the picture gets the colour `fill`. Where an odd
+    number of pixels is cut off, `crop_rounding` says where the crop begins: "even" rounds the half to the even number
+    (torchvision, timm), "down" rounds it down (transformers). Where an odd number of pixels is missing,
+    `padding_rounding` says how many are put above and left: half of them, rounded "down" (torchvision, timm,
+    transformers on tensors) or "up" (transformers on arrays).
+
+    Last, per channel and with pixels in 0…255: value = ((pixel / 255) - mean) / std · scale. `mean`, `std` and `fill`
+    are for RGB, whatever `channel_order` is; a grey picture's fill is the grey that Pillow makes of the colour.
     """
 
     height: PositiveInt
@@ -77,8 +86,10 @@ class InputSpec(Schema):
     channel_order: Literal["rgb", "bgr"] = "rgb"
     layout: Literal["nchw", "nhwc"] = "nchw"
     resize: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
-    resize_side: Literal["shorter", "longer"] = "shorter"
+    resize_side: Literal["shorter", "longer"] | None = None
+    resize_rounding: Literal["down", "even"] = "down"
     crop_rounding: Literal["even", "down"] = "even"
+    padding_rounding: Literal["down", "up"] = "down"
     fill: tuple[Byte, Byte, Byte] = (0, 0, 0)
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] = "bilinear"
     antialias: bool = True
@@ -87,6 +98,12 @@ class InputSpec(Schema):
     scale: Finite = 1.0
     apply_exif_orientation: bool = True
     reduced_jpeg_decoding: bool = False
+
+    @model_validator(mode="after")
+    def _points_have_a_meaning(self) -> Self:
+        if not self.antialias and self.interpolation not in ("nearest", "bilinear", "bicubic"):
+            raise ValueError(f"{self.interpolation} averages areas, so it cannot be had with antialias false")
+        return self
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -190,6 +207,18 @@ class Baseline(Schema):
     dead_fraction: dict[str, float] = Field(description="layer → fraction of channels that are zero on all the images")
 
 
+class Quantization(Schema):
+    """A file of 8-bit integers: the forward graph is the file's own, and all other graphs are of the float network.
+
+    That network is the file's without rounding, and gradients pass straight through rounding. Differences are in
+    the probabilities that the two give test pictures.
+    """
+
+    probability_difference: Finite = Field(description="the largest")
+    other_class: int = Field(ge=0, description="pictures for which the two predict another class")
+    images: PositiveInt = Field(description="pictures on which it was measured")
+
+
 class Separability(Schema):
     """Share of labelled images whose output of a layer is nearest to the mean of their own class, by layer."""
 
@@ -218,6 +247,8 @@ class Bundle(Schema):
     training: TrainingRecord | None = None
     baseline: Baseline | None = None
     separability: Separability | None = None
+    quantized: Quantization | None = None
     parity: tuple[ParityCheck, ...] = ()
+    provenance: dict[str, str] = Field(default={}, description="what an import settled → the value, and its source")
     notes: tuple[str, ...] = Field(default=(), description="what a reader of the norms must know")
     sha256: dict[str, str] = Field(description="file name → digest, for every other file of the bundle")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from service.bundles.registry import ServedGraph
 from service.contract.arrays import Array
+from service.contract.label_kinds import LabelKind
 from service.contract.norms import measure
 from service.contract.runtime import RunCancelled, RunHandle
 from service.engine.ledger import Ledger
@@ -127,10 +128,15 @@ def _run(graph: ServedGraph, members: list[tuple[Ticket, Array]], handle: RunHan
             lambda scale: session.run({**feeds, "cotangent_scale": scale}, handle), len(tensor)
         )
     else:
-        outputs = session.run(feeds, handle)
-        outputs["probabilities"] = graph.label_kind.served_probabilities(outputs["logits"])
-        outputs["ranking"] = (-outputs["logits"]).argsort(axis=1, kind="stable")
+        outputs = with_predictions(session.run(feeds, handle), graph.label_kind)
     _hand_out(outputs, [ticket for ticket, _ in members])
+
+
+def with_predictions(outputs: dict[str, Array], kind: LabelKind) -> dict[str, Array]:
+    """Add `probabilities` [n, K] and `ranking`, the classes by their probability, int64 [n, K]."""
+    outputs["probabilities"] = kind.served_probabilities(outputs["logits"])
+    outputs["ranking"] = (-outputs["logits"]).argsort(axis=1, kind="stable")
+    return outputs
 
 
 def _tensor(graph: ServedGraph, parts: list[Array]) -> NDArray[np.float32]:

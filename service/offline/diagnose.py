@@ -1,4 +1,4 @@
-"""`python -m service diagnose`: scores a whole folder of images into a CSV table, and makes an HTML report of it.
+"""Score a whole folder of images into a CSV table, and make an HTML report of it: the verb `diagnose`.
 
 The rows are written as they are measured, so that a run that was stopped continues where it was, and memory does not
 grow with the folder. `--shard I/N` takes the I-th of N consecutive parts. The tables of all parts, joined by
@@ -29,19 +29,22 @@ from service.diagnostics.schemas.scores import SampleLabelsScores, SampleScores
 from service.diagnostics.scores import score
 from service.errors import NotReady
 from service.images.errors import ImageError
-from service.offline.model import CHUNK, LabelledFile, OfflineModel, decoded, labelled_files, labels_of
+from service.offline.model import CHUNK, LabelledFile, OfflineModel, decoded, labelled_files, labels_of, model_at
 from service.offline.report import render
 from service.offline.table import LABELS_BETWEEN, LAYER_PREFIX, NUMBERS, append, columns, merge, rows_written
 from service.output.console import complain
 from service.output.whole_files import replaced_file
+from service.sources.flags import IncompleteFlag, split_flags
+from service.sources.kinds import SourceError
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], program: str = "python -m service diagnose") -> int:
     """Measure what is missing or merge tables, then write the report; return the exit status."""
-    options = parser().parse_args(arguments)
-    table = options.out.with_suffix(".csv")
     try:
-        model = OfflineModel(options.bundle, Runtime(options.execution_provider))
+        words, import_flags = split_flags(arguments)
+        options = parser(program).parse_args(words)
+        table = options.out.with_suffix(".csv")
+        model = OfflineModel(model_at(options.bundle, import_flags), Runtime(options.execution_provider))
         if options.merge:
             merge(options.merge, table)
         elif not options.data.is_dir():
@@ -52,16 +55,25 @@ def main(arguments: Sequence[str]) -> int:
             report = render(table, options.data, model).encode()
             with replaced_file(options.out) as stream:
                 stream.write(report)
-    except (BundleRefused, NotReady, ProviderUnavailable, ValueError, OSError) as error:
+    except (
+        BundleRefused, IncompleteFlag, NotReady, ProviderUnavailable, SourceError, ValueError, OSError
+    ) as error:  # fmt: skip
         complain(str(error))
         return 2
     print(options.out)
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m service diagnose", description=__doc__)
-    top.add_argument("--bundle", type=Path, required=True)
+def parser(program: str) -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog=program, description=__doc__)
+    top.add_argument(
+        "--bundle",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="a bundle, or what is imported first: an .onnx file or the folder of a model. The flags of "
+        "`python -m export onnx` (--labels, --mean …) are passed on to the import",
+    )
     top.add_argument("--data", type=Path, required=True, help="images, one folder per label")
     top.add_argument("--out", type=Path, required=True, help="report.csv or report.html (with report.csv beside it)")
     top.add_argument("--shard", type=read_shard, default=(1, 1), metavar="I/N", help="the I-th of N parts, from 1")

@@ -171,7 +171,7 @@ def test_kserve_gets_an_http_probe_a_cpu_limit_and_the_open_protocol() -> None:
     assert container["name"] == "kserve-container"
     assert container["readinessProbe"]["httpGet"] == {"path": "/v2/health/ready", "port": settings.http_port}
     assert container["ports"][0]["containerPort"] == settings.http_port
-    assert str(settings.bundles) == "/mnt/models"
+    assert list(map(str, settings.bundles)) == ["/mnt/models"]
     assert float(container["resources"]["limits"]["cpu"]) > 1
     model = service["spec"]["predictor"]["model"]
     assert model["runtime"] == runtime["metadata"]["name"]

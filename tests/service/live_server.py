@@ -52,7 +52,7 @@ def running(bundles: Path, *, loaded: bool = True, **settings: Any) -> Iterator[
 
     Unless `loaded` is false, every forward graph is ready or has failed when the context begins.
     """
-    chosen = Settings(bundles=bundles, http_port=0, **{"bundle_poll_seconds": 0, "run_threads": 1, **settings})
+    chosen = Settings(bundles=(bundles,), http_port=0, **{"bundle_poll_seconds": 0, "run_threads": 1, **settings})
     gateway = create_app(chosen)
     state = gateway.service
     listener = listen(chosen)

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from export.graph.errors import UnsupportedGraph
 from export.importing.flags.errors import OptionMismatch
+from export.importing.flags.geometry import resize_before_crop
 from export.importing.flags.options import ImportOptions, Layout
 from export.importing.flags.pixels import BYTES, pixel_statistics, written
 from service.contract.bundle_schema import InputSpec
@@ -162,10 +163,6 @@ def _spec(
     tensor: TypeProto.Tensor, layout: Layout, channels: Literal[1, 3], options: ImportOptions
 ) -> tuple[InputSpec, tuple[str, ...]]:
     height, width = (tensor.shape.dim[axis].dim_value for axis in SPATIAL_AXES[layout])
-    if options.crop is not None and (height, width) != (options.crop, options.crop):
-        raise OptionMismatch(f"--crop {options.crop}: the model takes images of {height} x {width}")
-    if options.resize is not None and options.resize < max(height, width):
-        raise OptionMismatch(f"--resize {options.resize}: nothing of {height} x {width} can be cropped from it")
     mean, std, notes = pixel_statistics(options.mean, options.std, options.scale, channels)
     try:
         spec = InputSpec(
@@ -174,7 +171,13 @@ def _spec(
             channels=channels,
             channel_order=options.channels,
             layout=layout,
-            resize=options.resize,
+            resize=resize_before_crop(options, height, width),
+            resize_side=options.resize_side,
+            resize_rounding=options.resize_rounding,
+            crop_rounding=options.crop_rounding,
+            fill=options.fill,
+            interpolation=options.interpolation,
+            antialias=options.antialias,
             mean=mean,
             std=std,
             scale=options.scale,

@@ -33,14 +33,15 @@ def read_model(path: Path) -> onnx.ModelProto:
     Raises InvalidModel where there is no such file, it is truncated or not ONNX, or weights are missing, outside the
     folder or not finite.
     """
-    model = _parse(path)
+    model = parsed(path)
     for tensor in _tensors(model):
         _load(tensor, path.parent)
         _require_finite(tensor)
     return model
 
 
-def _parse(path: Path) -> onnx.ModelProto:
+def parsed(path: Path) -> onnx.ModelProto:
+    """Read the model in `path` without its external data; raises InvalidModel as `read_model` does."""
     data = _content(path)
     model = onnx.ModelProto()
     try:

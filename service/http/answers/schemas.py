@@ -112,6 +112,7 @@ class ModelDescription(ModelSummary):
     parity: list[dict[str, Any]]
     opset: int
     producer: str
+    provenance: dict[str, str] = Field(description="of an imported model: value settled → what it is, and who says so")
     notes: list[str]
 
 

@@ -47,16 +47,16 @@ class GivenLabels:
         """True if a label, or the absence of all, is given for some image."""
         return any(label is not None for label in (*self.of_images, *self.of_all, *self.of_each))
 
-    def spread(self, bundle: Bundle) -> tuple[Label, ...]:
-        """Return what is said of each image.
+    def spread(self, kind: LabelKindName, model: str) -> tuple[Label, ...]:
+        """Return what is said of each image, to a model of that name with labels of that kind.
 
         Raises:
             InvalidLabel: neither one for all nor one for each, or a set where classes exclude each other.
         """
         images = len(self.of_images)
         if any(label is not None for label in self.of_images):
-            return self._checked(self.of_images, bundle)
-        if bundle.label_kind == "independent" and self.of_all:
+            return _checked(self.of_images, kind, model)
+        if kind == "independent" and self.of_all:
             return (_joined(self.of_all),) * images
         labels = (*self.of_all, *self.of_each)
         if not labels:
@@ -64,17 +64,9 @@ class GivenLabels:
         if len(labels) not in (1, images):
             raise InvalidLabel(
                 f"There are {len(labels)} labels for {images} images; give one for all or one for each. "
-                f"{_KINDS[bundle.label_kind].format(name=bundle.name)}"
+                f"{_KINDS[kind].format(name=model)}"
             )
-        return self._checked(labels * images if len(labels) == 1 else labels, bundle)
-
-    def _checked(self, labels: tuple[Label, ...], bundle: Bundle) -> tuple[Label, ...]:
-        """Return the labels; where classes exclude each other, an empty set is none, and no larger one is taken."""
-        if bundle.label_kind == "independent":
-            return labels
-        if any(isinstance(label, tuple) and label for label in labels):
-            raise InvalidLabel(_KINDS["exclusive"].format(name=bundle.name))
-        return tuple([label or None if isinstance(label, tuple) else label for label in labels])
+        return _checked(labels * images if len(labels) == 1 else labels, kind, model)
 
 
 def label_from_text(text: str) -> Label:
@@ -88,7 +80,7 @@ def as_label(value: Any) -> Label:
     Raises:
         InvalidLabel: neither a string nor an integer nor null, nor a list of strings and integers.
     """
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return tuple([one for entry in value if (one := _single(entry)) is not None])
     return _single(value)
 
@@ -128,6 +120,15 @@ def label_array(given: Sequence[Label], bundle: Bundle) -> NDArray[np.int64]:
             row[:] = 0
             row[[class_index(one, places) for one in _set_of(label, places)]] = 1
     return array
+
+
+def _checked(labels: tuple[Label, ...], kind: LabelKindName, model: str) -> tuple[Label, ...]:
+    """Return the labels; where classes exclude each other, an empty set is none, and no larger one is taken."""
+    if kind == "independent":
+        return labels
+    if any(isinstance(label, tuple) and label for label in labels):
+        raise InvalidLabel(_KINDS["exclusive"].format(name=model))
+    return tuple([label or None if isinstance(label, tuple) else label for label in labels])
 
 
 def _class_of(label: Label, labels: Mapping[str, int], model: str) -> int:

@@ -46,7 +46,7 @@ class Submission:
         self.images = form.images
         self.models = self._models(registry)
         self._given = self._labels(form)
-        self._given.spread(self.model.bundle)
+        self._spread(self.model)
         self.top_k = read_top_k(self.option("top_k"))
         self.include = read_include(self._field("include") or ",".join(query.get("include", ())))
 
@@ -75,7 +75,7 @@ class Submission:
         Raises:
             InvalidLabel: the model has no such label, or takes one label for an image and got several.
         """
-        return label_array(self._given.spread(model.bundle), model.bundle)
+        return label_array(self._spread(model), model.bundle)
 
     async def pixels(self, model: ServedModel) -> Pixels:
         """Return uint8 [n, h, w, c]: the images decoded for `model`.
@@ -84,6 +84,9 @@ class Submission:
             ImageError: an image cannot be decoded.
         """
         return await self._decode_pool.pixels(self.images, model.bundle.input, self.request)
+
+    def _spread(self, model: ServedModel) -> tuple[Label, ...]:
+        return self._given.spread(model.bundle.label_kind, model.bundle.name)
 
     def _field(self, name: str) -> Any:
         value = self._fields.get(name)

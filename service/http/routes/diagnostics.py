@@ -14,14 +14,15 @@ from service.bundles.registry import ServedModel
 from service.contract.arrays import Array
 from service.contract.bundle_schema import GraphName
 from service.contract.label_kinds import kind_called
-from service.diagnostics import compare, features, pictures, scores, shattering
+from service.diagnostics import compare, features, scores, shattering
+from service.diagnostics.answer import answer_gradients, input_gradients
 from service.diagnostics.drawing.plots import plot
-from service.diagnostics.gradients import Diagnosis, Measured, diagnose
+from service.diagnostics.gradients import diagnose
 from service.diagnostics.losses import label_sets
 from service.diagnostics.measurement import RunGraph, measure_gradients
 from service.diagnostics.schemas.base import DiagnosticSchema
 from service.diagnostics.schemas.features import Features
-from service.diagnostics.schemas.gradients import ComparedModel, Comparison, Gradients, InputGradient
+from service.diagnostics.schemas.gradients import ComparedModel, Comparison, Gradients
 from service.diagnostics.schemas.scores import Scores
 from service.diagnostics.schemas.shattering import Shattering
 from service.diagnostics.verdicts.verdict import Thresholds
@@ -68,14 +69,9 @@ async def gradients(call: Call) -> Answer:
     submission = await read_submission(call, names_of(options.GRADIENTS))
     model, thresholds = submission.model, options.read_thresholds(submission)
     pixels = await submission.pixels(model)
-    labels = submission.labels_for(model)
+    labels, answered_by = submission.labels_for(model), identity(model, submission.request)
     run = runner(call, model)
-    measured = await measure_gradients(run, model.bundle, pixels, labels, submission.include)
-    saliencies = None
-    if "input_gradient" in submission.include:
-        saliencies = await _input_gradients(run, model, pixels, labels)
-    diagnosis = diagnose(model.bundle, measured, thresholds)
-    answer = _gradients_answer(model, submission, diagnosis, measured, saliencies)
+    answer = await answer_gradients(run, model.bundle, answered_by, pixels, labels, submission.include, thresholds)
     return respond(call, submission, answer)
 
 
@@ -199,7 +195,7 @@ async def layer_features(call: Call) -> Answer:
     labels = submission.labels_for(model)
     run = runner(call, model)
     maps, activations = await asyncio.gather(run("feature_maps", pixels), run("activations", pixels))
-    saliencies = await _input_gradients(run, model, pixels, labels)
+    saliencies = await input_gradients(run, model.bundle, pixels, labels)
     layers = [features.layer_features(model.bundle, maps, activations, row, channels) for row in range(len(pixels))]
     answer = Features(
         **identity(model, submission.request),
@@ -254,26 +250,6 @@ def respond(call: Call, submission: Submission, found: DiagnosticSchema) -> Answ
     return Answer(200, [JSON, BY_ACCEPT], found.model_dump_json().encode())
 
 
-def _gradients_answer(
-    model: ServedModel,
-    submission: Submission,
-    diagnosis: Diagnosis,
-    measured: Measured,
-    saliencies: list[InputGradient] | None,
-) -> Gradients:
-    return Gradients(
-        **identity(model, submission.request),
-        samples=diagnosis.samples,
-        layers=diagnosis.layers,
-        other_parameters=diagnosis.other_parameters,
-        noise_scale=measured.total_noise,
-        input_gradients=saliencies,
-        unlike_itself=diagnosis.unlike_itself,
-        verdict=diagnosis.verdict,
-        notes=list(model.bundle.notes),
-    )
-
-
 async def _compared_model(
     call: Call, model: ServedModel, submission: Submission, thresholds: Thresholds
 ) -> ComparedModel:
@@ -287,10 +263,3 @@ async def _compared_model(
         layers=diagnosis.layers,
         verdict=diagnosis.verdict,
     )
-
-
-async def _input_gradients(
-    run: RunGraph, model: ServedModel, pixels: Array, labels: NDArray[np.int64]
-) -> list[InputGradient]:
-    gradient = (await run("input_gradient", pixels, labels))["input_gradient"]
-    return [pictures.saliency(one, model.bundle.input.layout) for one in gradient]

@@ -70,10 +70,10 @@ def unreadiness(registry: Registry, lifecycle: Lifecycle, when: ReadyWhen, *, na
 def _what_is_missing(registry: Registry, when: ReadyWhen) -> tuple[str, str] | None:
     """Return what is missing, in words without names of models and in words with them; None if nothing is."""
     if registry.default_name is None or not registry.complete:
-        folder = registry.unavailable.get(".")
-        reason = f" The folder of bundles cannot be read: {folder}." if folder else ""
-        state = "No model is served." if registry.complete or folder else "The bundles are still being read."
-        return state + reason, state + reason
+        unreadable = registry.unreadable_source()
+        state = "No model is served." if registry.complete or unreadable else "The bundles are still being read."
+        told = f"{state} {unreadable}" if unreadable else state
+        return told, told
     missing = registry.missing_default()
     if missing is not None:
         return "The default model is not served.", missing

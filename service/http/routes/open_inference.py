@@ -11,6 +11,7 @@ import numpy as np
 from fastapi import APIRouter
 from numpy.typing import NDArray
 
+from service import __version__
 from service.bundles.registry import ServedModel
 from service.contract.arrays import Array
 from service.contract.bundle_schema import Bundle, GraphName
@@ -68,8 +69,8 @@ def of_model(path: str, name: str, schema: type[schemas.Body], **more: Any) -> C
 
 @router.get("", response_model=schemas.ServerMetadata)
 async def server_metadata(_: Call) -> Answer:
-    """Name and extensions. `raw_encoded_image`: a body with header length 0 is one encoded image."""
-    return json_answer({"name": SERVER_NAME, "version": "2", "extensions": EXTENSIONS})
+    """Name, version and extensions. `raw_encoded_image`: a body with header length 0 is one encoded image."""
+    return json_answer({"name": SERVER_NAME, "version": __version__, "extensions": EXTENSIONS})
 
 
 @router.get("/health/live", response_model=schemas.ServerLive)

@@ -13,6 +13,7 @@ from fastapi import APIRouter
 
 from service.bundles.registry import ServedModel
 from service.contract.arrays import Array
+from service.contract.label_kinds import INDEPENDENT
 from service.contract.runtime import CPU
 from service.engine.tickets import Outcome
 from service.errors import InvalidParameter
@@ -28,8 +29,6 @@ from service.images.files import quick_pixel_count
 SMALL_IMAGE = 2**16
 """Pixels up to which a run slot decodes an image itself: that is cheaper than handing it over once more."""
 
-ONE_HALF = 0.5
-"""Probability above which an independent label is predicted."""
 LONGEST_CACHED_QUERY = 200
 
 REQUEST = image_request()
@@ -165,8 +164,7 @@ class AnswerWriter:
 
     def _predicted(self, row: list[float]) -> list[str]:
         """Return the independent labels whose probability is above one half, the most probable first."""
-        above = [index for index, probability in enumerate(row) if probability > ONE_HALF]
-        return [self._labels[index] for index in sorted(above, key=lambda index: -row[index])]
+        return [self._labels[index] for index in INDEPENDENT.above_one_half(row) or ()]
 
 
 def _telling(rows: list[list[float]], *, every: bool) -> list[float]:

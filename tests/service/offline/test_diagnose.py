@@ -131,4 +131,4 @@ def test_a_threshold_of_ones_own_decides_the_check(capsys: pytest.CaptureFixture
 
 def test_what_is_no_bundle_is_an_error_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check.main([str(tmp_path)]) == 2
-    assert "bundle.json" in capsys.readouterr().err
+    assert "holds no bundle" in capsys.readouterr().err

@@ -53,7 +53,7 @@ def with_a_graph_left_out(folder: Path) -> None:
     _, graphs = read_bundle_and_graphs(folder / "bundles/partial")
     broken = ModelProto.FromString(graphs["weight_norms"].SerializeToString())
     broken.graph.node[0].op_type = "Smelu"
-    write_what_runs(bundle, {**graphs, "weight_norms": broken}, imported.reference, folder / "bundles/partial")
+    write_what_runs(bundle, {**graphs, "weight_norms": broken}, imported.references, folder / "bundles/partial")
 
 
 @pytest.mark.parametrize("name", ENDINGS)

@@ -1,0 +1,139 @@
+"""Imported bundles on disk, kept by the content that they were made of.
+
+    <cache>/<key>/<name>/bundle.json      one imported bundle
+    <cache>/.importing.…/                 one that is being written
+
+An entry appears whole, by a rename, so that several processes may use one cache. Entries that nobody has used for
+`KEPT_DAYS` are removed when another one is added.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from service.bundles.disk import BundleRefused, read_bundle
+from service.contract.bundle_schema import BUNDLE_FILE
+from service.output.system_errors import system_reason
+
+KEPT_DAYS: Final = 30
+ABANDONED_AFTER: Final = 86_400.0
+"""Seconds after which what is being written is given up: its writer was killed."""
+PART: Final = ".importing."
+
+
+def users_cache(environment: Mapping[str, str]) -> Path:
+    """Return the folder of imported models: CONTRAFLOW_CACHE, else `contraflow` in the user's folder of caches."""
+    if named := environment.get("CONTRAFLOW_CACHE"):
+        return Path(named)
+    caches = environment.get("XDG_CACHE_HOME", "")
+    return Path(caches if os.path.isabs(caches) else os.path.expanduser("~/.cache")) / "contraflow"
+
+
+class ImportCache:
+    """A folder of imported bundles. Where it cannot be written, a temporary one is used beside it, until the end."""
+
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        """`say` is told once if a temporary folder is used."""
+        self._folders = [folder]
+        self._say = say
+
+    def find(self, key: str) -> Path | None:
+        """Return the folder of the bundle that is kept under `key`; None if there is none, or it is damaged."""
+        for folder in self._folders:
+            bundle = _bundle_in(folder / key)
+            if bundle is None:
+                continue
+            self.touch(bundle)
+            try:
+                read_bundle(bundle)
+            except BundleRefused:
+                with contextlib.suppress(OSError):
+                    _remove(folder / key)
+                continue
+            return bundle
+        return None
+
+    def touch(self, bundle: Path) -> None:
+        """Note that an entry is in use."""
+        with contextlib.suppress(OSError):  # a cache may be read-only
+            os.utime(bundle.parent)
+
+    @contextmanager
+    def part(self) -> Iterator[Path]:
+        """Give an empty folder to import into; it is removed when the block ends, unless it was added.
+
+        Raises:
+            OSError: no folder can be written, not even a temporary one.
+        """
+        part = self._new_part()
+        try:
+            yield part
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def add(self, part: Path, key: str) -> Path:
+        """Keep the one bundle in `part` under `key`, unless another process has done so meanwhile; return its folder.
+
+        Raises:
+            OSError: it cannot be kept.
+        """
+        entry = part.parent / key
+        try:
+            os.rename(part, entry)
+        except OSError:
+            if _bundle_in(entry) is None:
+                raise
+        self._prune(part.parent)
+        bundle = _bundle_in(entry)
+        if bundle is None:
+            raise OSError(None, "the import left no bundle")
+        return bundle
+
+    def _new_part(self) -> Path:
+        folder = self._folders[-1]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return Path(tempfile.mkdtemp(prefix=PART, dir=folder))
+        except OSError as error:
+            if len(self._folders) > 1:
+                raise
+            temporary = Path(tempfile.mkdtemp(prefix="contraflow-"))
+            atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+            self._folders.append(temporary)
+            self._say(
+                f"the cache {folder} cannot be written ({system_reason(error)}): "
+                f"imports are kept in {temporary} until the end"
+            )
+            return Path(tempfile.mkdtemp(prefix=PART, dir=temporary))
+
+    def _prune(self, folder: Path) -> None:
+        now = time.time()
+        for entry in list(folder.iterdir()):
+            with contextlib.suppress(OSError):  # another process may have removed it
+                age = now - entry.stat().st_mtime
+                limit = ABANDONED_AFTER if entry.name.startswith(".") else KEPT_DAYS * 86_400
+                is_ours = entry.name.startswith(PART) or _bundle_in(entry) is not None
+                if age > limit and is_ours:
+                    _remove(entry)
+
+
+def _bundle_in(entry: Path) -> Path | None:
+    """Return the folder of the only bundle of an entry."""
+    found = list(entry.glob(f"[!.]*/{BUNDLE_FILE}"))
+    return found[0].parent if len(found) == 1 else None
+
+
+def _remove(entry: Path) -> None:
+    """Remove an entry so that nobody finds half of it."""
+    away = entry.parent / f"{PART}{entry.name}.{os.getpid()}"
+    os.rename(entry, away)
+    shutil.rmtree(away, ignore_errors=True)

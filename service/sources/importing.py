@@ -1,0 +1,167 @@
+"""The process that imports: `python -m export onnx`, run beside the service, which imports neither it nor onnx."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from service.output.printable import printable
+from service.sources.kinds import SourceError
+
+ROOT: Final = Path(__file__).parents[2]
+"""Folder that the packages `service` and `export` lie in, side by side."""
+ENGINE: Final = ("export", "service/contract", "service/images")
+"""What an import is made by."""
+STILL_IMPORTING: Final = 10.0
+"""Seconds between two signs of life."""
+MOST_WORDS: Final = 1000
+"""Most characters of a reason for a refusal."""
+
+GENERIC: Final = re.compile(r"model([._-].*)?|onnx|inference|saved_model|snapshots|[0-9]+|[0-9a-f]{40}", re.IGNORECASE)
+"""Names of files and folders that name no model."""
+
+
+class ImportRefused(Exception):
+    """The import refused the model; the message is its sentence."""
+
+
+class ImportInterrupted(Exception):
+    """The import was ended from outside, so that nothing is known about the model."""
+
+
+def check_importer(path: Path) -> None:
+    """Check that models can be imported here.
+
+    Raises:
+        SourceError: the importing package or what it needs is not installed.
+    """
+    if not (ROOT / "export" / "__main__.py").is_file():
+        raise SourceError(
+            f"{path} is no bundle, and imports are not installed here: import it elsewhere (python -m export onnx), "
+            "and serve the bundle"
+        )
+    if find_spec("onnx") is None:
+        raise SourceError(f"{path} is no bundle, and to import it needs onnx: pip install 'contraflow[export,cpu]'")
+
+
+@cache
+def engine_version() -> str:
+    """Return a digest of the code that imports and of the libraries that it stands on: an upgrade imports again."""
+    whole = hashlib.sha256()
+    for folder in ENGINE:
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            whole.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes())
+    for package in ("onnx", "onnxruntime", "onnxruntime-gpu"):
+        with contextlib.suppress(PackageNotFoundError):
+            whole.update(f"{package} {version(package)}\n".encode())
+    return whole.hexdigest()
+
+
+def name_of(path: Path) -> str:
+    """Return what to call the model at a path: the name of its file, or of the first folder above that says more."""
+    place = Path(os.path.abspath(path))
+    for name in (place.name if place.is_dir() else place.stem, *(folder.name for folder in place.parents)):
+        name = name.rpartition("--")[2]  # models--owner--name, in the cache of a hub
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-")[:64]
+        if name and not GENERIC.fullmatch(name):
+            return name
+    return "model"
+
+
+class ImportProcess:
+    """One import at a time; `stop` ends the present one and refuses all others.
+
+    A process has the priority of the thread that begins it, so that one begun by the loader gives way to requests.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        """`say` gets the lines that the import prints, and a sign of life now and then."""
+        self._say = say
+        self._process: subprocess.Popen[str] | None = None
+        self._one_at_a_time = threading.Lock()
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        process = self._process
+        if process is not None:
+            with contextlib.suppress(OSError):
+                process.kill()
+
+    def run(self, path: Path, flags: Sequence[str], out: Path) -> None:
+        """Import the model at `path` into `out`.
+
+        Raises:
+            ImportRefused: it cannot be imported.
+            ImportInterrupted: the import was ended from outside, or could not be begun.
+        """
+        with self._one_at_a_time:
+            if self._stopped.is_set():
+                raise ImportInterrupted("the service ends")
+            began = time.monotonic()
+            self._say(f"{path}: importing")
+            output, errors, status = self._communicate(path, flags, out)
+        if status < 0:
+            raise ImportInterrupted(f"the import was ended by signal {-status}, perhaps for want of memory")
+        if status != 0:
+            raise ImportRefused(_reason(errors, path, status))
+        for line in output.splitlines()[1:]:  # the first line names the folder, which is nobody's business
+            self._say(f"{path}: {printable(line.strip(), MOST_WORDS)}")
+        self._say(f"{path}: imported in {time.monotonic() - began:.1f} s")
+
+    def _communicate(self, path: Path, flags: Sequence[str], out: Path) -> tuple[str, str, int]:
+        named = flags if any(flag.startswith("--name=") for flag in flags) else (*flags, f"--name={name_of(path)}")
+        # -P: a folder called `export` where the service was started is not ours.
+        command = [sys.executable, "-P", "-m", "export", "onnx", os.path.abspath(path), *named, "--out", str(out)]
+        places = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "PYTHONIOENCODING": "utf-8:replace"}
+        try:
+            process = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+            )
+        except OSError as error:
+            raise ImportInterrupted(f"the import cannot be begun: {error.strerror}") from error
+        self._process = process
+        try:
+            if self._stopped.is_set():
+                process.kill()
+            began = time.monotonic()
+            while True:
+                try:
+                    output, errors = process.communicate(timeout=STILL_IMPORTING)
+                    return output, errors, process.returncode
+                except subprocess.TimeoutExpired:
+                    self._say(f"{path}: still importing after {time.monotonic() - began:.0f} s")
+        finally:
+            if process.returncode is None:
+                process.kill()
+                process.wait()
+            self._process = None
+
+
+def _reason(errors: str, path: Path, status: int) -> str:
+    """Return the sentence with which an import refused a model, without the path, which is said anyway."""
+    lines = [line for line in errors.splitlines() if line.strip()]
+    sentences = [line.partition("error: ")[2] for line in lines if "error: " in line]
+    if not sentences:
+        return printable(f"the import ended with status {status}: {lines[-1] if lines else 'no word'}", MOST_WORDS)
+    return printable(sentences[-1].removeprefix(f"{os.path.abspath(path)}: "), MOST_WORDS)

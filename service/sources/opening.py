@@ -1,0 +1,98 @@
+"""The sources of all paths that are to be served; the one bundle at a path that is to be judged."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from service.bundles.folder import look_at, look_at_bundle
+from service.bundles.source import FolderSource, Source
+from service.output.printable import printable
+from service.output.system_errors import system_reason
+from service.sources.cache import ImportCache, users_cache
+from service.sources.flags import names_of
+from service.sources.imported import ImportedModel
+from service.sources.importing import ImportProcess
+from service.sources.kinds import Kind, SourceError, kind_of
+
+
+def open_sources(
+    paths: Sequence[Path], flags: Sequence[str], cache_folder: Path, say: Callable[[str], None]
+) -> list[Source]:
+    """Return a source for every path, each path once; what is to be imported has been imported when this returns.
+
+    A model that is refused keeps no other path from being served.
+
+    Raises:
+        SourceError: nothing can be served from a path, no path gives a model, or it is not clear what `flags` are for.
+    """
+    kinds: dict[Path, Kind] = {}
+    places: set[str] = set()
+    for path in paths:
+        kind, place = kind_of(path), os.path.realpath(path)
+        if place not in places:
+            kinds[path] = kind
+            places.add(place)
+    models = [path for path, kind in kinds.items() if kind == "model"]
+    _check_flags(flags, models, list(kinds))
+    cache, process = ImportCache(cache_folder, say), ImportProcess(say)
+    sources: list[Source] = []
+    refusals: list[str] = []
+    for path, kind in kinds.items():
+        if kind == "model":
+            model = ImportedModel(path, flags, cache, process)
+            reason = _brought_up(model)
+            if reason is not None:
+                refusals.append(f"{path}: {reason}")
+            sources.append(model)
+        else:
+            sources.append(FolderSource(path, is_collection=kind == "bundles"))
+    if len(refusals) == len(kinds):
+        raise SourceError("; ".join(refusals))
+    for refusal in refusals:
+        say(f"refused: {refusal}")
+    return sources
+
+
+def bundle_at(path: Path, flags: Sequence[str], environment: Mapping[str, str], say: Callable[[str], None]) -> Path:
+    """Return the folder of the one bundle at a path: itself, its highest version, the only one in it, or an import.
+
+    Raises:
+        SourceError: there is none, or more than one.
+    """
+    kind = kind_of(path)
+    _check_flags(flags, [path] if kind == "model" else [], [path])
+    if kind == "model":
+        model = ImportedModel(path, flags, ImportCache(users_cache(environment), say), ImportProcess(say))
+        reason = _brought_up(model)
+        if model.bundle is None:
+            raise SourceError(f"{path}: {reason}")
+        return model.bundle
+    if kind == "bundle":
+        return list(look_at_bundle(path).bundles)[-1]
+    found = list(look_at(path).bundles)
+    if len(found) != 1:
+        names = ", ".join(printable(place.relative_to(path).as_posix(), 40) for place in found[:4])
+        held = f"{len(found)} bundles ({names}{', …' if len(found) > 4 else ''}); name one" if found else "no bundle"
+        raise SourceError(f"{path} holds {held}")
+    return found[0]
+
+
+def _brought_up(model: ImportedModel) -> str | None:
+    """Import a model for the first time; return why there is none, or None if there is."""
+    try:
+        model.bring_up()
+    except OSError as error:
+        return f"it cannot be read: {system_reason(error)}"
+    return model.refusal or model.interruption
+
+
+def _check_flags(flags: Sequence[str], models: Sequence[Path], paths: Sequence[Path]) -> None:
+    if flags and len(models) != 1:
+        what = ", ".join(str(path) for path in models or paths)
+        are = f"are {len(models)} to import" if models else "is nothing to import"
+        raise SourceError(
+            f"{names_of(flags)}: flags of one import, but there {are} ({what})"
+            + ("; import each by python -m export onnx" if models else "")
+        )
