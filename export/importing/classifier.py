@@ -21,6 +21,7 @@ from export.importing.answer.scores import refuse_decisions, require_computed
 from export.importing.file.image import image_input, with_open_sizes
 from export.importing.file.plain import standardize
 from export.importing.file.reading import read_model
+from export.importing.file.unit_axis import without_unit_axis
 from export.importing.flags.errors import faults_of
 from export.importing.flags.labels import fitting_labels
 from export.importing.flags.options import ImportOptions
@@ -28,7 +29,7 @@ from export.importing.types.taken import Quantized, taken_for_float32
 from export.importing.weights.naming import name_weights, untrained, weights_as_initializers
 from export.importing.weights.normalization import folded_normalization
 from export.standard.cleaning import cleaned
-from export.standard.ends import class_count, with_standard_ends
+from export.standard.ends import class_count, leading_axes, with_standard_ends
 from export.tracing.folding import fold
 from export.tracing.freeing import baked_batch, free_batch
 from service.contract.bundle_schema import GraphName, InputSpec, LabelKindName
@@ -80,6 +81,7 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     output = head.output
     require_computed(model, output)
     model, training_notes = cleaned(model, contract=False)
+    model, axis_notes = without_unit_axis(model)
     file = with_open_sizes(keep_only(model, output))
 
     # Plain terms: one opset, float32, weights under their names, an image as input.
@@ -89,7 +91,8 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     image = image_input(model, options)
     model, spec = image.model, image.spec
     notes = [f"imported from {path.name}" + (f", written by {producer}" if producer else "")]
-    notes += [*head.notes, *training_notes, *image.notes, *taken.notes, *folded_normalization(taken.network)]
+    notes += [*head.notes, *training_notes, *axis_notes, *image.notes, *taken.notes]
+    notes += folded_normalization(taken.network)
 
     # A batch that any number of samples fits.
     batch = baked_batch(model)
@@ -108,9 +111,9 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     answer = judge(scores, graph.output, Logarithms(graph, added, RULES), added, options.labels_are)
     notes += [*taken.differences(scores, images), *([answer.note] if answer.note else [])]
     reference = Reference(images, answer.probabilities, label_kind=answer.label_kind)
-    is_flat = len(graph.shapes.get(answer.logits, ())) == 2
+    lead = leading_axes(graph.shapes.get(answer.logits, ()))
     model = keep_only(added.to(model), answer.logits)
-    plain = with_standard_ends(model, graph.input, answer.logits, is_flat=is_flat)
+    plain = with_standard_ends(model, graph.input, answer.logits, lead)
     return ImportedModel(
         model=plain,
         constants=tuple(dict.fromkeys((*untrained(model), *added.constants))),

@@ -66,10 +66,8 @@ def _import_one(found: FoundModel, flags: Statements, options: argparse.Namespac
 
 
 def fit(said: str | None, found: FoundModel) -> str:
-    """Return the name of the bundle; OptionMismatch where it is unfit, or must be said because the path gives none."""
+    """Return the name of the bundle: the one said, else that of the path; OptionMismatch where it is unfit."""
     name = found.name if said is None else said
-    if not name:
-        raise OptionMismatch(f"{found.file}: no name for the bundle can be made of it; say --name")
     if not all(c.isalnum() or c in "._-" for c in name) or not name[0].isalnum() or len(name) > 64:
         raise OptionMismatch(f"--name {name!r}: up to 64 letters, digits, '.', '_' and '-', a letter or digit first")
     return name

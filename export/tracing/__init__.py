@@ -9,5 +9,7 @@ samples      where the samples lie in a tensor
 branching    an `If` whose condition is known
 placing      reads and writes at constant places, as `Gather`
 transposing  an Einsum that only orders axes
+recurrence   RNN, GRU and LSTM, unrolled
+parts        the nodes that take the place of one
 windows      pools whose last window begins beyond the image
 """

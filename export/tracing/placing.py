@@ -11,11 +11,10 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from onnx import numpy_helper
 
 from export.graph.errors import UnsupportedOperator
 from export.graph.graph import Array, Batch, N, Node, Shape, static
-from export.graph.names import OWN
+from export.tracing.parts import Parts
 from export.tracing.walk import Walk
 
 
@@ -53,9 +52,9 @@ def _samples_apart(walk: Walk, node: Node) -> list[Node]:
         return []
     if within[0].min(initial=0) < 0 or within[0].max(initial=0) >= each:
         return []
-    parts = _Parts(node)
+    parts = Parts(node)
     samples = parts.reshaped(node.inputs[0], [-1, each, *static(walk.shape(node.inputs[0])[1:])])
-    index_name = parts.constant("within", within[0])
+    index_name = parts.constant(within[0])
     return [*parts.nodes, replace(node, inputs=(samples, index_name), attributes={**node.attributes, "axis": 1})]
 
 
@@ -65,9 +64,9 @@ def _read(walk: Walk, node: Node) -> list[Node]:
     if found is None:
         return []
     places, size, lead, rest = found
-    parts = _Parts(node)
+    parts = Parts(node)
     flat = parts.reshaped(node.inputs[0], [*lead, size, *rest])
-    index = parts.constant("places", places)
+    index = parts.constant(places)
     return [*parts.nodes, Node("Gather", (flat, index), node.outputs, {"axis": len(lead)}, node.name)]
 
 
@@ -85,12 +84,12 @@ def _written(walk: Walk, node: Node) -> list[Node]:
         )
     places, size, lead, rest = found
     axis = len(lead)
-    parts = _Parts(node)
+    parts = Parts(node)
     data = parts.reshaped(node.inputs[0], [*lead, size, *rest])
     updates = parts.reshaped(node.inputs[2], [*lead, places.size, *rest])
-    both = parts.add("Concat", (data, updates), axis=axis)
-    chosen = parts.add("Gather", (both, parts.constant("source", _sources(places, size))), axis=axis)
-    shape = parts.constant("shape", np.array(_target(walk.shape(node.inputs[0]))))
+    both = parts.add("Concat", data, updates, axis=axis)
+    chosen = parts.add("Gather", both, parts.constant(_sources(places, size)), axis=axis)
+    shape = parts.constant(np.array(_target(walk.shape(node.inputs[0]))))
     return [*parts.nodes, Node("Reshape", (chosen, shape), node.outputs, {}, node.name)]
 
 
@@ -138,25 +137,3 @@ def _sources(places: Array, size: int) -> Array:
     source = np.arange(size)
     source[places.reshape(-1)] = size + np.arange(places.size)
     return source
-
-
-class _Parts:
-    """The nodes that a rewritten node needs in front of it, named after it."""
-
-    def __init__(self, node: Node) -> None:
-        self._stem = node.name
-        self.nodes: list[Node] = []
-
-    def add(self, operator: str, inputs: tuple[str, ...], **attributes: int) -> str:
-        name = f"{self._stem}{OWN}{operator}_{len(self.nodes)}"
-        self.nodes.append(Node(operator, inputs, (name,), attributes, name))
-        return name
-
-    def constant(self, kind: str, value: Array) -> str:
-        name = f"{self._stem}{OWN}{kind}_{len(self.nodes)}"
-        array = numpy_helper.from_array(np.asarray(value, dtype=np.int64))
-        self.nodes.append(Node("Constant", (), (name,), {"value": array}, name))
-        return name
-
-    def reshaped(self, tensor: str, shape: list[int]) -> str:
-        return self.add("Reshape", (tensor, self.constant("target", np.array(shape, dtype=np.int64))))

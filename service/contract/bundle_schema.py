@@ -218,6 +218,29 @@ class Quantization(Schema):
     other_class: int = Field(ge=0, description="pictures for which the two predict another class")
     images: PositiveInt = Field(description="pictures on which it was measured")
 
+    @property
+    def of_forward(self) -> str:
+        """What an answer of the forward graph says."""
+        return (
+            "computed by the file's own int8 graph; gradients and diagnostics are of the float network that it stands "
+            f"for, {self._measured}"
+        )
+
+    @property
+    def of_network(self) -> str:
+        """What an answer of any other graph says."""
+        return (
+            "computed by the float network that the int8 file stands for, with rounding passed straight through; "
+            f"/predict runs the file's own graph, {self._measured}"
+        )
+
+    @property
+    def _measured(self) -> str:
+        return (
+            f"whose probabilities differ by up to {self.probability_difference:.2g} on {self.images} test pictures "
+            f"({self.other_class} of them classified otherwise)"
+        )
+
 
 class Separability(Schema):
     """Share of labelled images whose output of a layer is nearest to the mean of their own class, by layer."""

@@ -7,12 +7,11 @@ from typing import Final
 
 import numpy as np
 
+from service.diagnostics.schemas.base import predicted_names
 from service.diagnostics.schemas.gradients import (
     ComparedModel,
     LayerDifference,
     LayerGradients,
-    SampleLabelsLoss,
-    SampleLoss,
 )
 
 MOVED: Final = 0.3
@@ -45,12 +44,8 @@ def differences(models: Sequence[ComparedModel], moved: float = MOVED) -> list[L
 
 def predictions_differ(models: Sequence[ComparedModel]) -> list[int]:
     """Return the samples for which the models do not all predict the same."""
-    predicted = [[_predicted(sample) for sample in model.samples] for model in models]
+    predicted = [[frozenset(predicted_names(sample)) for sample in model.samples] for model in models]
     return [row for row, labels in enumerate(zip(*predicted, strict=True)) if len(set(labels)) > 1]
-
-
-def _predicted(sample: SampleLoss | SampleLabelsLoss) -> frozenset[str]:
-    return frozenset([sample.predicted_label] if isinstance(sample, SampleLoss) else sample.predicted_labels)
 
 
 def because(models: Sequence[ComparedModel], found: Sequence[LayerDifference]) -> str:

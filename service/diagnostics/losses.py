@@ -33,6 +33,13 @@ def predicted_sets(bundle: Bundle, logits: Array) -> list[tuple[list[str], list[
     return label_sets(bundle, INDEPENDENT.settled(logits, INDEPENDENT.none_given(*logits.shape)))
 
 
+def predicted_by(bundle: Bundle, logits: Array) -> list[list[str]]:
+    """Return the labels that logits [N, K] predict for each sample: one class, or those above one half."""
+    if kind_called(bundle.label_kind) is EXCLUSIVE:
+        return [[bundle.labels[index]] for index in np.argmax(logits, axis=1)]
+    return [names for names, _ in predicted_sets(bundle, logits)]
+
+
 def _of_classes(
     bundle: Bundle, logits: Array, labels: NDArray[np.int64], sizes: Float64, saturated: Sequence[bool]
 ) -> list[SampleLoss]:

@@ -118,6 +118,8 @@ def in_words(model: OfflineModel, diagnosis: Diagnosis, images: int, folder: Pat
     verdict = diagnosis.verdict
     name = f"{model.bundle.name}@{model.bundle.version} ({model.stored.digest})"
     lines = [f"{name}: {verdict.state}, on {images} images of {folder.name}", f"  {verdict.because}"]
+    if model.bundle.quantized is not None:
+        lines.append(f"  {model.bundle.quantized.of_network}")
     for finding in verdict.findings:
         lines.append(f"  {finding.finding}: {finding.rule}: {finding.value:.4g}, threshold {finding.threshold:.4g}")
         lines.append(f"    layers: {listed(finding.layers) or 'none'}   source: {finding.source}")

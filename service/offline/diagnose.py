@@ -25,6 +25,7 @@ from service.contract.arrays import Array
 from service.contract.reference import ReferenceStatistics
 from service.contract.runtime import ProviderUnavailable, Runtime
 from service.diagnostics.gradients import relative_norms
+from service.diagnostics.schemas.base import predicted_names
 from service.diagnostics.schemas.scores import SampleLabelsScores, SampleScores
 from service.diagnostics.scores import score
 from service.errors import NotReady
@@ -157,12 +158,8 @@ async def numbers_of(
         }
         written = {name: f"{value:.6g}" for name, value in found.items() if value is not None}
         layers = {LAYER_PREFIX + layer.name: f"{relative[row, i]:.6g}" for i, layer in enumerate(model.bundle.layers)}
-        rows.append({"predicted": _predicted(sample), **written, **layers})
+        rows.append({"predicted": LABELS_BETWEEN.join(predicted_names(sample)), **written, **layers})
     return rows
-
-
-def _predicted(sample: SampleScores | SampleLabelsScores) -> str:
-    return sample.predicted_label if isinstance(sample, SampleScores) else LABELS_BETWEEN.join(sample.predicted_labels)
 
 
 class Progress:

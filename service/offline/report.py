@@ -63,6 +63,7 @@ def render(table: Path, folder: Path, model: OfflineModel) -> str:
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         f"<p>{labelled} labelled, {wrong} of them predicted otherwise; {broken} could not be decoded.</p>",
+        f"<p>{html.escape(model.bundle.quantized.of_network)}</p>" if model.bundle.quantized else "",
         gallery(
             "Suspected label errors",
             "The least probable labels first: of the scores in docs/scores.md, this one finds label errors best.",

@@ -1,7 +1,7 @@
 """Imported bundles on disk, kept by the content that they were made of.
 
-    <cache>/<key>/<name>/bundle.json      one imported bundle
-    <cache>/.importing.…/                 one that is being written
+    <cache>/<key>/<name>/…           one import: a bundle, or the versions of one, as in a folder of bundles
+    <cache>/.importing.…/            one that is being written
 
 An entry appears whole, by a rename, so that several processes may use one cache. Entries that nobody has used for
 `KEPT_DAYS` are removed when another one is added.
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from service.bundles.disk import BundleRefused, read_bundle
-from service.contract.bundle_schema import BUNDLE_FILE
+from service.bundles.folder import look_at
 from service.output.system_errors import system_reason
 
 KEPT_DAYS: Final = 30
@@ -46,26 +46,27 @@ class ImportCache:
         self._folders = [folder]
         self._say = say
 
-    def find(self, key: str) -> Path | None:
-        """Return the folder of the bundle that is kept under `key`; None if there is none, or it is damaged."""
+    def find(self, key: str) -> tuple[Path, ...]:
+        """Return the bundles that are kept under `key`, by version; none if there are none, or one is damaged."""
         for folder in self._folders:
-            bundle = _bundle_in(folder / key)
-            if bundle is None:
+            bundles = _bundles_in(folder / key)
+            if not bundles:
                 continue
-            self.touch(bundle)
+            self.touch(folder / key)
             try:
-                read_bundle(bundle)
+                for bundle in bundles:
+                    read_bundle(bundle)
             except BundleRefused:
                 with contextlib.suppress(OSError):
                     _remove(folder / key)
                 continue
-            return bundle
-        return None
+            return bundles
+        return ()
 
-    def touch(self, bundle: Path) -> None:
+    def touch(self, entry: Path) -> None:
         """Note that an entry is in use."""
         with contextlib.suppress(OSError):  # a cache may be read-only
-            os.utime(bundle.parent)
+            os.utime(entry)
 
     @contextmanager
     def part(self) -> Iterator[Path]:
@@ -80,23 +81,20 @@ class ImportCache:
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
-    def add(self, part: Path, key: str) -> Path:
-        """Keep the one bundle in `part` under `key`, unless another process has done so meanwhile; return its folder.
+    def add(self, part: Path, key: str) -> tuple[Path, ...]:
+        """Keep the bundles in `part` under `key`, unless another process has done so meanwhile; return them.
 
         Raises:
-            OSError: it cannot be kept.
+            OSError: they cannot be kept.
         """
         entry = part.parent / key
         try:
             os.rename(part, entry)
         except OSError:
-            if _bundle_in(entry) is None:
+            if not _bundles_in(entry):
                 raise
         self._prune(part.parent)
-        bundle = _bundle_in(entry)
-        if bundle is None:
-            raise OSError(None, "the import left no bundle")
-        return bundle
+        return _bundles_in(entry)
 
     def _new_part(self) -> Path:
         folder = self._folders[-1]
@@ -121,15 +119,16 @@ class ImportCache:
             with contextlib.suppress(OSError):  # another process may have removed it
                 age = now - entry.stat().st_mtime
                 limit = ABANDONED_AFTER if entry.name.startswith(".") else KEPT_DAYS * 86_400
-                is_ours = entry.name.startswith(PART) or _bundle_in(entry) is not None
+                is_ours = entry.name.startswith(PART) or bool(_bundles_in(entry))
                 if age > limit and is_ours:
                     _remove(entry)
 
 
-def _bundle_in(entry: Path) -> Path | None:
-    """Return the folder of the only bundle of an entry."""
-    found = list(entry.glob(f"[!.]*/{BUNDLE_FILE}"))
-    return found[0].parent if len(found) == 1 else None
+def _bundles_in(entry: Path) -> tuple[Path, ...]:
+    try:
+        return tuple(look_at(entry).bundles)
+    except OSError:
+        return ()
 
 
 def _remove(entry: Path) -> None:

@@ -23,7 +23,7 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     """Return the words that are not for an import, and the import's flags, each with its value as --flag=value.
 
     Raises:
-        IncompleteFlag: the command line ends where a value is needed.
+        IncompleteFlag: the command line ends, or another flag follows, where a value is needed.
     """
     others: list[str] = []
     flags: list[str] = []
@@ -42,7 +42,7 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
 
 
 def _value(flag: str, word: str | None) -> str:
-    if word is None:
+    if word is None or word.startswith("--"):
         raise IncompleteFlag(f"argument {flag}: expected one argument")
     return word
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from service.output.extras import how_to_install
 from service.output.printable import printable
 from service.sources.kinds import SourceError
 
@@ -28,9 +28,6 @@ STILL_IMPORTING: Final = 10.0
 """Seconds between two signs of life."""
 MOST_WORDS: Final = 1000
 """Most characters of a reason for a refusal."""
-
-GENERIC: Final = re.compile(r"model([._-].*)?|onnx|inference|saved_model|snapshots|[0-9]+|[0-9a-f]{40}", re.IGNORECASE)
-"""Names of files and folders that name no model."""
 
 
 class ImportRefused(Exception):
@@ -49,11 +46,11 @@ def check_importer(path: Path) -> None:
     """
     if not (ROOT / "export" / "__main__.py").is_file():
         raise SourceError(
-            f"{path} is no bundle, and imports are not installed here: import it elsewhere (python -m export onnx), "
-            "and serve the bundle"
+            f"{path} has to be imported, but the package `export` is not here: import it elsewhere "
+            "(python -m export onnx), and serve the bundle"
         )
     if find_spec("onnx") is None:
-        raise SourceError(f"{path} is no bundle, and to import it needs onnx: pip install 'contraflow[export,cpu]'")
+        raise SourceError(f"{path} has to be imported, but {how_to_install('onnx')}")
 
 
 @cache
@@ -67,17 +64,6 @@ def engine_version() -> str:
         with contextlib.suppress(PackageNotFoundError):
             whole.update(f"{package} {version(package)}\n".encode())
     return whole.hexdigest()
-
-
-def name_of(path: Path) -> str:
-    """Return what to call the model at a path: the name of its file, or of the first folder above that says more."""
-    place = Path(os.path.abspath(path))
-    for name in (place.name if place.is_dir() else place.stem, *(folder.name for folder in place.parents)):
-        name = name.rpartition("--")[2]  # models--owner--name, in the cache of a hub
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-")[:64]
-        if name and not GENERIC.fullmatch(name):
-            return name
-    return "model"
 
 
 class ImportProcess:
@@ -117,14 +103,14 @@ class ImportProcess:
             raise ImportInterrupted(f"the import was ended by signal {-status}, perhaps for want of memory")
         if status != 0:
             raise ImportRefused(_reason(errors, path, status))
-        for line in output.splitlines()[1:]:  # the first line names the folder, which is nobody's business
-            self._say(f"{path}: {printable(line.strip(), MOST_WORDS)}")
+        for line in output.splitlines():
+            if not line.startswith(str(out)):  # nobody needs the name of a folder that is going to be renamed
+                self._say(f"{path}: {printable(line.strip(), MOST_WORDS)}")
         self._say(f"{path}: imported in {time.monotonic() - began:.1f} s")
 
     def _communicate(self, path: Path, flags: Sequence[str], out: Path) -> tuple[str, str, int]:
-        named = flags if any(flag.startswith("--name=") for flag in flags) else (*flags, f"--name={name_of(path)}")
         # -P: a folder called `export` where the service was started is not ours.
-        command = [sys.executable, "-P", "-m", "export", "onnx", os.path.abspath(path), *named, "--out", str(out)]
+        command = [sys.executable, "-P", "-m", "export", "onnx", os.path.abspath(path), *flags, "--out", str(out)]
         places = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "PYTHONIOENCODING": "utf-8:replace"}
         try:

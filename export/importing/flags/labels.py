@@ -56,7 +56,7 @@ def fitting_labels(
     if given:
         if len(given) != classes:
             has = "one score, which is for two" if scores == 1 else str(scores)
-            raise OptionMismatch(f"--labels names {len(given)} classes; the model has {has}")
+            raise OptionMismatch(f"the labels name {len(given)} classes; the model has {has}")
         differ = own is not None and len(own) == classes and tuple(own) != tuple(given)
         note = f"the file itself calls its classes otherwise: {', '.join((own or ())[:NAMED])}, …" if differ else None
         return tuple(given), (note,) if note else ()

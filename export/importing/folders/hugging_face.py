@@ -22,14 +22,17 @@ CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
 WARPED_FROM = 384  # ConvNeXT's processor stretches pictures to sizes from this on
 RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # Pillow's numbers
+LABEL_KINDS = {"single_label_classification": "exclusive", "multi_label_classification": "independent"}
 INSTEAD = "say the preprocessing by flags, or with --preprocessing"
 
 Resize = dict[str, Any]
 
 
 def said_by_config(config: dict[str, Any]) -> Said:
-    """Return the labels of a `config.json`."""
+    """Return the labels of a `config.json`, and whether they exclude each other where it says so."""
     said = Said()
+    if (kind := LABEL_KINDS.get(str(config.get("problem_type")))) is not None:
+        said.state(f"{CONFIG}: problem_type", labels_are=kind)
     labels = config.get("id2label")
     if isinstance(labels, dict) and labels:
         wanted = [str(number) for number in range(len(labels))]

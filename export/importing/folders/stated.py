@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto
 
 from export.importing.flags.errors import OptionMismatch
+from export.importing.flags.pixels import HOLDING_BYTES
 
 UNCHANGED = 1e-6
 """A factor that differs from 1 by less is 1: 0.00392157 is written for 1/255."""
@@ -77,7 +78,7 @@ def facts_of(path: Path, model: ModelProto) -> FileFacts:
         path=path,
         metadata={entry.key: entry.value for entry in model.metadata_props},
         image=(sizes[0], sizes[1], sizes[2], sizes[3]) if len(sizes) == 4 else None,
-        integers=len(inputs) == 1 and inputs[0].elem_type in (TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64),
+        integers=len(inputs) == 1 and inputs[0].elem_type in HOLDING_BYTES,
     )
 
 

@@ -8,6 +8,9 @@ import numpy as np
 
 from export.graph.graph import Array
 
+WHOLE = 1e-5
+"""Relative error of a limit that was written as a step in float32."""
+
 
 @dataclass(frozen=True)
 class Integers:
@@ -28,12 +31,17 @@ class Integers:
         """True where the whole tensor has one step."""
         return self.step.size == 1 and self.nought.size == 1
 
-    def limits(self) -> tuple[Array, Array]:
-        """Return the smallest and the largest number that integers of the nought's type stand for, float32."""
+    def own_limits(self) -> tuple[float | None, float | None]:
+        """Return the limits of these integers that a network has of its own: 0 below, a whole number above.
+
+        None stands for a limit that calibration found, which is the largest number it saw.
+        """
         info = np.iinfo(self.nought.dtype)
-        wide = self.nought.astype(np.float64)
-        low, high = ((end - wide) * self.step for end in (info.min, info.max))
-        return low.astype(np.float32), high.astype(np.float32)
+        low, high = ((end - self.nought.astype(np.float64)) * self.step for end in (info.min, info.max))
+        top = float(high.max()) if self.is_one_for_all else 0.0
+        whole = round(top)
+        is_own = whole > 0 and abs(top - whole) <= WHOLE * whole
+        return 0.0 if not low.any() else None, float(whole) if is_own else None
 
     def floats(self, stored: Array) -> Array:
         """Return the numbers that stored integers stand for, float32."""

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, helper
 
-from export.graph.names import OWN
 from export.importing.types.integers import Integers
 from export.importing.types.translation import Rule, Translation
 
@@ -25,9 +24,9 @@ def operands(net: Translation, node: NodeProto, *positions: int, axis: int = 0) 
 
 
 def finish(net: Translation, node: NodeProto, operator: str, inputs: Sequence[str], at: int, **attributes: Any) -> None:
-    """Add `operator` and limit its result to what the node's integers hold; `at` is the place of their step."""
+    """Add `operator` and let its result stand for the node's integers; `at` is the place of their step."""
     raw = net.emit(operator, inputs, net.own(node.output[0], "unlimited"), node.name, **attributes)
-    net.rounded(node, raw, node.output[0], net.stated(node, at, at + 1))
+    net.rounded(raw, node.output[0], net.stated(node, at, at + 1))
 
 
 def attributes_of(net: Translation, node: NodeProto) -> dict[str, Any]:
@@ -98,13 +97,6 @@ def softmax(net: Translation, node: NodeProto) -> None:
     finish(net, node, "Softmax", operands(net, node, 0), 3, axis=given.get("axis", -1))
 
 
-def reduce_mean(net: Translation, node: NodeProto) -> None:
-    """QLinearReduceMean(x, …, step, nought) → ReduceMean, whose axes are an operand."""
-    given = attributes_of(net, node)
-    axes = net.constant(np.array(given["axes"], np.int64), f"{node.output[0]}{OWN}axes")
-    finish(net, node, "ReduceMean", [*operands(net, node, 0), axes], 3, keepdims=given.get("keepdims", 1))
-
-
 def concat(net: Translation, node: NodeProto) -> None:
     """QLinearConcat(step, nought, x₁, …, x₂, …) → Concat."""
     inputs = operands(net, node, *range(2, len(node.input), 3))
@@ -127,7 +119,6 @@ RULES: dict[str, Rule] = {
     "QLinearLeakyRelu": of_one("LeakyRelu"),
     "QLinearSigmoid": of_one("Sigmoid"),
     "QLinearSoftmax": softmax,
-    "QLinearReduceMean": reduce_mean,
     "QLinearConcat": concat,
     "QLinearWhere": where,
 }

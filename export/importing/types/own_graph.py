@@ -48,7 +48,10 @@ class OwnGraph:
         added: list[NodeProto] = []
         constants: dict[str, TensorProto] = {}
         self._follow(tensor, have, made, stored, added, constants)
-        graph.node.extend(added)
+        again = {name for node in added for name in node.output}
+        own = [node for node in self.model.graph.node if not again.intersection(node.output)]
+        del graph.node[:]
+        graph.node.extend([*own, *added])
         graph.initializer.extend(constants.values())
         return keep_only(copy, tensor)
 

@@ -26,7 +26,7 @@ FLOAT_TYPES = {TensorProto.FLOAT}
 
 
 def quantize_linear(net: Translation, node: NodeProto) -> None:
-    """Limit an activation to what its integers can hold; a constant is rounded as the file rounds it."""
+    """Pass an activation through; a constant is rounded as the file rounds it."""
     if node.input[0] in net.values:
         net.evaluate(node)
         return
@@ -34,7 +34,7 @@ def quantize_linear(net: Translation, node: NodeProto) -> None:
     stated = net.stated(node, 1, 2, _attribute(node, "axis", 1), helper.tensor_dtype_to_np_dtype(kind))
     if not np.issubdtype(stated.nought.dtype, np.integer):
         raise net.refusal(node, f"it rounds to {stated.nought.dtype}, and only integers are known here")
-    net.rounded(node, node.input[0], node.output[0], stated)
+    net.rounded(node.input[0], node.output[0], stated)
 
 
 def dequantize_linear(net: Translation, node: NodeProto) -> None:

@@ -51,6 +51,9 @@ def keep_apart(graph: GraphProto) -> set[str]:
                 node.input[index] = copy
         if (_target(node) == TensorProto.DOUBLE) if node.op_type == "Cast" else kept.intersection(node.input):
             kept.update(node.output)
+    read = {value.name for value in graph.output}.union(names_read(graph.node))
+    for tensor in [tensor for tensor in graph.initializer if tensor.name in stored and tensor.name not in read]:
+        graph.initializer.remove(tensor)
     nodes: list[NodeProto] = []
     cast: set[str] = set()
     inside = set(positions)

@@ -1,8 +1,9 @@
 """A graph of 8-bit integers, translated node by node into the float network that it stands for.
 
-Where the file rounds a tensor to integers, the float network limits it to what those integers can hold: rounding is
-passed straight through, and saturation is not, because quantizers leave out a Relu that saturation replaces. So the
-gradient is that of fake quantization in training (Jacob et al. 2018): 1 inside the limits, 0 outside.
+Where the file rounds a tensor to integers, the float network does nothing: rounding, and the limits that calibration
+found for it, are passed straight through. But quantizers leave out a Relu or a Clip whose limits those of the integers
+replace. So a lower limit of 0 is a Relu, and an upper one that is a whole number a Clip, such as ReLU6
+(`Integers.own_limits`).
 
 The float tensor that stands for the integer tensor `q` is called `q/~float`, unless the file itself has a name for it.
 """
@@ -181,28 +182,24 @@ class Translation:
             self.integers[name] = UNIT
         return self.integers[name]
 
-    def rounded(self, node: NodeProto, source: str, output: str, kept: Integers) -> None:
-        """Let the float tensor `source` stand for the integers `output`: limited to what they can hold."""
+    def rounded(self, source: str, output: str, kept: Integers) -> None:
+        """Let the float tensor `source` stand for the integers `output`, behind the Relu that their limits may be."""
         self.integers[output] = kept
         self.rounds |= output not in self._ending.behind_softmax
         twin = self.own(output, "float")
-        low, high = kept.limits()
-        slack = float(np.max(kept.step))  # rounding moves the ends by up to one step
-        least, most = self._bounds.get(source, (-np.inf, np.inf))
-        above, below = least >= float(np.max(low)) - slack, most <= float(np.min(high)) + slack
         if output in self._ending.rounded and self.readers[source] == 1:
             self._renamed[source] = twin  # what the file rounds keeps no name, so that nobody goes behind that
             return
-        if output in self._ending.rounded or (above and below):
+        least, most = self._bounds.get(source, (-np.inf, np.inf))
+        low, high = kept.own_limits()
+        if output in self._ending.rounded or ((low is None or least >= low) and (high is None or most <= high)):
             self.call(source, twin)
-            return
-        if not kept.is_one_for_all:
-            raise self.refusal(node, "it rounds an activation with another step for every channel")
-        limits = [
-            "" if reached else self.constant(limit.reshape(()), self.own(output, mark))
-            for limit, reached, mark in ((low, above, "low"), (high, below, "high"))
-        ]
-        self.emit("Clip", [source, *limits] if limits[1] else [source, limits[0]], twin)
+        elif high is None or most <= high:
+            self.emit("Relu", [source], twin)
+        else:
+            limits = [self.constant(np.float32(limit), self.own(output, mark)) if limit is not None else ""
+                      for limit, mark in ((low, "low"), (high, "high"))]  # fmt: skip
+            self.emit("Clip", [source, *limits], twin)
 
     def make_dynamic(self, name: str, value: Array) -> None:
         """Take a number that the file computes from the image for the constant `value`."""

@@ -40,6 +40,11 @@ def title_of(answer: JsonAnswer) -> str:
     return TITLES.get(state, "{}: " + state).format(answer["model"])
 
 
+def of_network(answer: JsonAnswer) -> str:
+    """Return what the answer of an int8 model says of the network it is about, with a space before it; else nothing."""
+    return f" {sentence(answer['quantized'])}" if answer.get("quantized") else ""
+
+
 def sentence(text: str) -> str:
     """Return `text` with a capital at its beginning and a full stop at its end."""
     text = text.strip()

@@ -12,6 +12,7 @@ from service.diagnostics.drawing.json_answers import (
     Families,
     JsonAnswer,
     as_float,
+    of_network,
     sentence,
     times,
     title_of,
@@ -35,7 +36,8 @@ def draw_gradients(answer: JsonAnswer, families: Families = NO_FAMILIES) -> str:
     images = f"{samples} images and the median" if samples > 1 else f"one image ({_labels_of(answer['samples'][0])})"
     drawing = Drawing(
         title_of(answer),
-        f"{sentence(answer['verdict']['because'])} Each layer's gradient of the loss for {images}.",
+        f"{sentence(answer['verdict']['because'])} Each layer's gradient of the loss for {images}."
+        + of_network(answer),
         720,
     )
     style = families.get(str(answer["model"]), "imported")
@@ -76,7 +78,8 @@ def draw_comparison(answer: JsonAnswer, families: Families = NO_FAMILIES) -> str
     drawing = Drawing(
         _contrast([(name, norms) for name, _, norms, _ in curves]),
         f"{answer.get('because', '')} Shown: the median norm of the activation gradient in each layer; "
-        "gradients run from the loss, right, to the input, left.",
+        "gradients run from the loss, right, to the input, left."
+        + "".join(f" {entry['model']}:{of_network(entry)}" for entry in answer["models"] if entry.get("quantized")),
         420,
     )
     top, bottom = drawing.top + 64, drawing.top + 350

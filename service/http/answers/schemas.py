@@ -21,6 +21,9 @@ class ModelAnswer(BaseModel):
     version: str
     bundle: str = Field(description="digest of the bundle that answered")
     execution_provider: str = Field(description="where it ran: CUDAExecutionProvider or CPUExecutionProvider")
+    quantized: str | SkipJsonSchema[None] = Field(
+        default=None, description="only of an int8 model: which network answered, and how far the other one is from it"
+    )
     request_id: str
 
 
@@ -109,6 +112,10 @@ class ModelDescription(ModelSummary):
     other_parameters: list[dict[str, Any]]
     training: dict[str, Any] | None
     baseline: dict[str, Any] | None
+    quantized: dict[str, Any] | None = Field(
+        description="of an int8 model, which predicts by the file's own graph while gradients are of the float network "
+        "it stands for: the measured difference between the two"
+    )
     parity: list[dict[str, Any]]
     opset: int
     producer: str

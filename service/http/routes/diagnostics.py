@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 from service.bundles.reference import read_reference
 from service.bundles.registry import ServedModel
 from service.contract.arrays import Array
-from service.contract.bundle_schema import GraphName
 from service.contract.label_kinds import kind_called
 from service.diagnostics import compare, features, scores, shattering
 from service.diagnostics.answer import answer_gradients, input_gradients
 from service.diagnostics.drawing.plots import plot
 from service.diagnostics.gradients import diagnose
 from service.diagnostics.losses import label_sets
-from service.diagnostics.measurement import RunGraph, measure_gradients
-from service.diagnostics.schemas.base import DiagnosticSchema
+from service.diagnostics.measurement import measure_gradients
+from service.diagnostics.schemas.base import DiagnosticSchema, predicted_names
 from service.diagnostics.schemas.features import Features
 from service.diagnostics.schemas.gradients import ComparedModel, Comparison, Gradients
 from service.diagnostics.schemas.scores import Scores
@@ -37,6 +36,7 @@ from service.http.answers.responses import JSON, Answer, identity
 from service.http.calls.call import Call
 from service.http.requests.submission import Submission
 from service.http.routes import diagnosis_options as options
+from service.http.routes.runs import identity_of_network, runner
 from service.http.routes.submissions import read_submission
 from service.images.preprocess import normalise
 
@@ -72,6 +72,8 @@ async def gradients(call: Call) -> Answer:
     labels, answered_by = submission.labels_for(model), identity(model, submission.request)
     run = runner(call, model)
     answer = await answer_gradients(run, model.bundle, answered_by, pixels, labels, submission.include, thresholds)
+    members = await identity_of_network(call, model, pixels, [predicted_names(sample) for sample in answer.samples])
+    answer = answer.model_copy(update=members)
     return respond(call, submission, answer)
 
 
@@ -137,7 +139,7 @@ async def shattered_gradients(call: Call) -> Answer:
     outputs = await run("input_gradient", path, labels)
     found = shattering.analyse(outputs["input_gradient"])
     answer = Shattering(
-        **identity(model, submission.request),
+        **identity(model, submission.request, float_network=True),
         **_labels_of(model, label),
         points=points,
         correlation=found.correlation.tolist(),
@@ -169,9 +171,10 @@ async def image_scores(call: Call) -> Answer:
     predicted_norms: dict[str, Array] | None = norms
     if reference is not None and submission.given_labels:
         predicted_norms = await run("weight_norms", pixels)
+    samples = scores.score(model.bundle, norms, labels, predicted_norms, reference)
     answer = Scores(
-        **identity(model, submission.request),
-        samples=scores.score(model.bundle, norms, labels, predicted_norms, reference),
+        **await identity_of_network(call, model, pixels, [predicted_names(sample) for sample in samples]),
+        samples=samples,
         notes=_notes_on_scores(model, has_reference=reference is not None),
     )
     return respond(call, submission, answer)
@@ -197,24 +200,16 @@ async def layer_features(call: Call) -> Answer:
     maps, activations = await asyncio.gather(run("feature_maps", pixels), run("activations", pixels))
     saliencies = await input_gradients(run, model.bundle, pixels, labels)
     layers = [features.layer_features(model.bundle, maps, activations, row, channels) for row in range(len(pixels))]
+    samples = features.sample_features(model.bundle, maps["logits"], layers, saliencies)
     answer = Features(
-        **identity(model, submission.request),
-        samples=features.sample_features(model.bundle, maps["logits"], layers, saliencies),
+        **await identity_of_network(call, model, pixels, [predicted_names(sample) for sample in samples]),
+        samples=samples,
         separability=features.separability_by_depth(model.bundle),
     )
     return respond(call, submission, answer)
 
 
 # ---------------------------------------------------------------- what they share
-
-
-def runner(call: Call, model: ServedModel) -> RunGraph:
-    """Return the `RunGraph` of `model` for this call."""
-
-    async def run(graph: GraphName, images: Array, labels: NDArray[np.int64] | None = None) -> dict[str, Array]:
-        return await call.service.engine.run(model, graph, images, labels, request=call.context)
-
-    return run
 
 
 def _labels_of(model: ServedModel, label: NDArray[np.int64]) -> dict[str, Any]:
@@ -258,7 +253,7 @@ async def _compared_model(
     measured = await measure_gradients(run, model.bundle, pixels, submission.labels_for(model), submission.include)
     diagnosis = diagnose(model.bundle, measured, thresholds)
     return ComparedModel(
-        **identity(model, submission.request),
+        **await identity_of_network(call, model, pixels, [predicted_names(sample) for sample in diagnosis.samples]),
         samples=diagnosis.samples,
         layers=diagnosis.layers,
         verdict=diagnosis.verdict,

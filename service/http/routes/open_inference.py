@@ -198,11 +198,14 @@ async def infer(call: Call) -> Answer:
     read = partial(read_request, call.body, call.headers.get(HEADER_LENGTH), check)
     asked = await asyncio.to_thread(read) if len(call.body) > LARGE_BODY else read()
     outputs = asked.outputs if asked.outputs is not None else _default_outputs(asked, catalogue)
-    tensors = await _run(call, model, asked, catalogue.graphs_for(output.name for output in outputs))
+    graphs = catalogue.graphs_for(output.name for output in outputs)
+    tensors = await _run(call, model, asked, graphs)
     values = [(output, _value(output, tensors, model)) for output in outputs]
-    identity = {"model_name": model.name, "model_version": model.version}
+    identity: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
     if asked.id is not None:
         identity["id"] = asked.id
+    if (record := model.bundle.quantized) is not None:
+        identity["parameters"] = {"quantized": record.of_forward if "forward" in graphs else record.of_network}
     accept_encoding = ", ".join(call.headers.getlist("accept-encoding"))
     write = partial(infer_answer, identity, values, accept_encoding)
     many = sum(value.size for _, value in values) > LARGE_ANSWER

@@ -94,7 +94,9 @@ def served(cache: Path, *arguments: str | Path) -> Iterator[ServedProcess]:
     with begin(cache, *arguments) as process:
         try:
             running = ServedProcess(process)
-            yield running
-            running.end()
+            try:
+                yield running
+            finally:
+                running.end()
         finally:
             process.kill()
