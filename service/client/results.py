@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from service.client.errors import ContraflowError
+from service.diagnostics.schemas.base import LABELS_BETWEEN
 from service.diagnostics.schemas.gradients import Gradients, SampleLabelsLoss, SampleLoss
-from service.offline.table import LABELS_BETWEEN
 
 if TYPE_CHECKING:
     import pandas

@@ -25,14 +25,14 @@ from service.contract.arrays import Array
 from service.contract.reference import ReferenceStatistics
 from service.contract.runtime import ProviderUnavailable, Runtime
 from service.diagnostics.gradients import relative_norms
-from service.diagnostics.schemas.base import predicted_names
+from service.diagnostics.schemas.base import LABELS_BETWEEN, predicted_names
 from service.diagnostics.schemas.scores import SampleLabelsScores, SampleScores
 from service.diagnostics.scores import score
 from service.errors import NotReady
 from service.images.errors import ImageError
 from service.offline.model import CHUNK, LabelledFile, OfflineModel, decoded, labelled_files, labels_of, model_at
 from service.offline.report import render
-from service.offline.table import LABELS_BETWEEN, LAYER_PREFIX, NUMBERS, append, columns, merge, rows_written
+from service.offline.table import LAYER_PREFIX, NUMBERS, append, columns, merge, rows_written
 from service.output.console import complain
 from service.output.whole_files import replaced_file
 from service.sources.flags import IncompleteFlag, split_flags

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from service.contract.bundle_schema import Bundle
+from service.diagnostics.schemas.base import LABELS_BETWEEN
 from service.offline.model import LabelledFile
 from service.output.system_errors import system_reason
 from service.output.whole_files import replaced_file
@@ -25,9 +26,6 @@ NUMBERS: Final = (
 )  # fmt: skip
 LAYER_PREFIX: Final = "r:"
 """Begins the names of the columns with scaled_gradient_norm / ‖dL/dlogits‖, one per layer."""
-
-LABELS_BETWEEN: Final = " | "
-"""Stands between the predicted labels of one image where labels are independent."""
 
 
 def columns(bundle: Bundle) -> list[str]:

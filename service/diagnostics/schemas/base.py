@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
@@ -14,6 +14,10 @@ class DiagnosticSchema(BaseModel):
     """An answer of `/diagnostics/…` or a part of one. Immutable."""
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
+
+
+LABELS_BETWEEN: Final = " | "
+"""Stands between the independent labels of one image in a table."""
 
 
 def predicted_names(sample: DiagnosticSchema) -> list[str]:
