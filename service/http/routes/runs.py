@@ -38,7 +38,7 @@ async def identity_of_network(
     (`predicted`, for each image) than `/predict` answers.
     """
     members = identity(model, call.context, float_network=True)
-    if model.bundle.quantized is not None:
+    if model.bundle.quantized is not None and model.bundle.quantized.rounded == "activations":
         own = predicted_by(model.bundle, (await runner(call, model)("forward", images))["logits"])
         other = [
             f"image {row}: {_quoted(mine)} by /predict, {_quoted(network)} by the float network"
