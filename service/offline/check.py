@@ -59,7 +59,7 @@ def parser(program: str) -> argparse.ArgumentParser:
         type=Path,
         metavar="PATH",
         help="a bundle, or what is imported first: an .onnx file or the folder of a model. The flags of "
-        "`python -m export onnx` (--labels, --mean …) are passed on to the import",
+        "`contraflow import` (--labels, --mean …) are passed on to the import",
     )
     top.add_argument(
         "--data",

@@ -72,7 +72,7 @@ def parser(program: str) -> argparse.ArgumentParser:
         required=True,
         metavar="PATH",
         help="a bundle, or what is imported first: an .onnx file or the folder of a model. The flags of "
-        "`python -m export onnx` (--labels, --mean …) are passed on to the import",
+        "`contraflow import` (--labels, --mean …) are passed on to the import",
     )
     top.add_argument("--data", type=Path, required=True, help="images, one folder per label")
     top.add_argument("--out", type=Path, required=True, help="report.csv or report.html (with report.csv beside it)")

@@ -37,7 +37,7 @@ async def identity_of_network(
     (`predicted`, one per image) than `/predict` answers.
     """
     members = identity(model, call.context, float_network=True)
-    if model.bundle.quantized is not None:
+    if model.bundle.quantized is not None and model.bundle.quantized.rounded == "activations":
         own = np.argmax((await runner(call, model)("forward", images))["logits"], axis=1)
         labels = model.bundle.labels
         other = [
