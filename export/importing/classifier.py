@@ -77,7 +77,7 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     # The file as it is: `file` is what its own answer is asked of later.
     model = read_model(path)
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
-    head = chosen_head(model, options.output, len(options.labels) if options.labels else None)
+    head = chosen_head(model, options.output, len(options.labels) if options.labels else None, options.labels_are)
     output = head.output
     require_computed(model, output)
     model, training_notes = cleaned(model, contract=False)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper, shape_inference
 
 from export.importing.flags.errors import OptionMismatch
+from service.contract.bundle_schema import LabelKindName
 
 FLOATS = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
 NAMES = {"logits", "logit", "scores", "probabilities", "probability", "probs", "prob", "output_probability"}
@@ -34,18 +35,24 @@ class Head:
     notes: tuple[str, ...] = ()
 
 
-def chosen_head(model: ModelProto, name: str | None, classes: int | None) -> Head:
+def chosen_head(model: ModelProto, name: str | None, classes: int | None, stated: LabelKindName | None = None) -> Head:
     """Return the tensor of scores: the one that `--output` names, else the only output that can hold them.
 
     Any tensor of the graph may be named, so that logits inside the graph can be reached. `classes` is the number of
-    labels where that is known.
-    Raises OptionMismatch where several outputs can hold the scores and none is named, or the name is unknown.
+    labels where that is known, `stated` the kind of labels that the file's owner states.
+    Raises OptionMismatch where several outputs can hold the scores and none is named, the name is unknown, or the file
+    makes sigmoids of what is named and nothing is stated.
     """
     outputs: list[str] = [value.name for value in model.graph.output]
     graph = _Outputs(model)
     if name is not None:
         if name not in outputs and name not in graph.producers:
             raise OptionMismatch(f"--output {name}: no such tensor; the model's outputs are {', '.join(outputs)}")
+        if stated is None and (sigmoids := graph.sigmoids_of(name)) is not None:
+            raise OptionMismatch(
+                f"--output {name}: the file makes sigmoids of it (the output {sigmoids!r}), so its labels seem to be "
+                "independent; say --labels-are independent, or exclusive"
+            )
         return graph.head(name, ())
     if not outputs:
         raise OptionMismatch("the model declares no outputs; name its tensor of scores with --output")
@@ -84,7 +91,9 @@ class _Outputs:
         tensors = [value.name for value in self.model.graph.output if self._may_hold_scores(value)]
         self._infer_shapes(tensors)
         rows = [name for name in tensors if self._is_row(name)]
-        last = {self._root(name): name for name in rows}  # of several forms of the same scores the last is taken
+        last: dict[str, str] = {}  # of several forms of the same scores the last is taken
+        for name in sorted(rows, key=lambda name: len(self._forms(name))):
+            last[self._root(name)] = name
         able = [name for name in rows if last[self._root(name)] == name]
         if not able:
             return None, "none of them is one row of scores for every image"
@@ -149,11 +158,30 @@ class _Outputs:
         sizes = [size for size in shape[1:] if isinstance(size, int)] if shape else []
         return max(sizes, default=1) if shape and len(sizes) == len(shape) - 1 else None
 
+    def sigmoids_of(self, name: str) -> str | None:
+        """Return an output that holds the sigmoids of several scores `name`; None where there is none."""
+        self._infer_shapes([name])
+        if self._row(name) in (None, 1):
+            return None
+        for value in self.model.graph.output:
+            forms = self._forms(value.name)
+            makers = [node.op_type for node in forms]
+            if "Sigmoid" in makers and any(node.input[0] == name for node in forms[makers.index("Sigmoid") :]):
+                return str(value.name)
+        return None
+
+    def _forms(self, name: str) -> list[NodeProto]:
+        """Return the nodes by which `name` is another form of the same scores, the last first."""
+        nodes: list[NodeProto] = []
+        while (node := self.producers.get(name)) is not None and (node.op_type in JUDGED or _is_ml(node, "ZipMap")):
+            nodes.append(node)
+            name = node.input[0]
+        return nodes
+
     def _root(self, name: str) -> str:
         """Return the tensor of which `name` is another form."""
-        while (node := self.producers.get(name)) is not None and (node.op_type in JUDGED or _is_ml(node, "ZipMap")):
-            name = node.input[0]
-        return name
+        forms = self._forms(name)
+        return str(forms[-1].input[0]) if forms else name
 
     def _decided(self) -> list[str]:
         """Return the tensors from which the outputs that are decisions are taken."""

@@ -112,6 +112,24 @@ def test_a_decision_names_the_tensor_that_it_is_taken_from(tmp_path: Path) -> No
         imported(AMBIGUOUS["features and a decision"][0], tmp_path)
 
 
+SIGMOIDS = node("Sigmoid", ["scores"], ["each"])
+
+
+@pytest.mark.parametrize("order", [("scores", "each"), ("each", "scores")])
+def test_sigmoids_beside_their_logits_tell_that_labels_are_independent(tmp_path: Path, order: tuple[str, str]) -> None:
+    found = imported(model(SIGMOIDS, outputs=dict.fromkeys(order, FLOAT)), tmp_path)
+    assert found.label_kind == "independent"
+    assert np.allclose(logits(found), scores(), atol=1e-5)
+
+
+def test_logits_that_the_file_makes_sigmoids_of_are_not_taken_for_exclusive_ones_in_silence(tmp_path: Path) -> None:
+    made = model(SIGMOIDS, outputs={"each": FLOAT})
+    with pytest.raises(OptionMismatch, match=r"makes sigmoids of it .*--labels-are independent, or exclusive"):
+        imported(made, tmp_path, output="scores")
+    assert imported(made, tmp_path, output="scores", labels_are="exclusive").label_kind == "exclusive"
+    assert imported(made, tmp_path, output="scores", labels_are="independent").label_kind == "independent"
+
+
 def zipped(**attributes: Any) -> ModelProto:
     """`label` and `probabilities`, as converters of scikit-learn and Azure Custom Vision write them."""
     zip_map = node("ZipMap", ["p"], ["probabilities"], "zip", domain=ML, **attributes)
