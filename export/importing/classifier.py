@@ -86,8 +86,8 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
 
     # Plain terms: one opset, float32, weights under their names, an image as input.
     taken = taken_for_float32(file, output)
-    model = weights_as_initializers(standardize(name_weights(taken.network), output))
-    refuse_decisions(model, output)
+    model = weights_as_initializers(standardize(name_weights(taken.network), taken.output))
+    refuse_decisions(model, taken.output)
     image = image_input(model, options)
     model, spec = image.model, image.spec
     notes = [f"imported from {path.name}" + (f", written by {producer}" if producer else "")]

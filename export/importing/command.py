@@ -114,7 +114,7 @@ def bundle_of(
     prepared = prepare(imported.model, constants=imported.constants, logits=True, label_kind=imported.label_kind)
     names: tuple[GraphName, ...] = get_args(GraphName)
     graphs = {graph: differentiate(prepared, graph) for graph in names}
-    if imported.quantized is not None:
+    if imported.quantized is not None and imported.quantized.forward is not None:
         graphs["forward"] = imported.quantized.forward
     bundle = Bundle(
         name=name,

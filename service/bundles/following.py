@@ -195,7 +195,7 @@ class Follower:
 
     def _publish(self, all_known: dict[Path, _Known], look: Look) -> None:
         models: dict[tuple[str, str], ServedModel] = {}
-        refused = {self._shown(place): printable(reason) for place, reason in look.refused.items()}
+        refused = {self._shown(place): reason for place, reason in look.refused.items()}
         for place, known in all_known.items():
             if known.refusal is not None:
                 refused[self._shown(place)] = known.refusal

@@ -210,10 +210,12 @@ class Baseline(Schema):
 class Quantization(Schema):
     """A file of 8-bit integers: the forward graph is the file's own, and all other graphs are of the float network.
 
-    That network is the file's without rounding, and gradients pass straight through rounding. Differences are in
-    the probabilities that the two give test pictures.
+    That network is the file's without rounding, and gradients pass straight through rounding. Where only weights are
+    integers, the forward graph is of the float network too. Differences are between the probabilities that the file
+    and the float network give test pictures.
     """
 
+    rounded: Literal["weights", "activations"] = Field(description="activations: weights too, in most files")
     probability_difference: Finite = Field(description="the largest")
     other_class: int = Field(ge=0, description="pictures for which the two predict another class")
     images: PositiveInt = Field(description="pictures on which it was measured")
@@ -221,6 +223,8 @@ class Quantization(Schema):
     @property
     def of_forward(self) -> str:
         """What an answer of the forward graph says."""
+        if self.rounded == "weights":
+            return self.of_network
         return (
             "computed by the file's own int8 graph; gradients and diagnostics are of the float network that it stands "
             f"for, {self._measured}"
@@ -229,6 +233,11 @@ class Quantization(Schema):
     @property
     def of_network(self) -> str:
         """What an answer of any other graph says."""
+        if self.rounded == "weights":
+            return (
+                "the file stores its weights as integers and computes with floats: so does this model, for predictions "
+                f"and gradients alike; the file is one {self._measured}"
+            )
         return (
             "computed by the float network that the int8 file stands for, with rounding passed straight through; "
             f"/predict runs the file's own graph, {self._measured}"

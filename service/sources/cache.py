@@ -30,20 +30,25 @@ ABANDONED_AFTER: Final = 86_400.0
 PART: Final = ".importing."
 
 
-def users_cache(environment: Mapping[str, str]) -> Path:
-    """Return the folder of imported models: CONTRAFLOW_CACHE, else `contraflow` in the user's folder of caches."""
+def users_cache(environment: Mapping[str, str]) -> Path | None:
+    """Return the folder of imported models: CONTRAFLOW_CACHE, else `contraflow` in the user's folder of caches.
+
+    None where the user has no home.
+    """
     if named := environment.get("CONTRAFLOW_CACHE"):
         return Path(named)
     caches = environment.get("XDG_CACHE_HOME", "")
-    return Path(caches if os.path.isabs(caches) else os.path.expanduser("~/.cache")) / "contraflow"
+    folder = Path(caches if os.path.isabs(caches) else os.path.expanduser("~/.cache")) / "contraflow"
+    return folder if folder.is_absolute() else None
 
 
 class ImportCache:
     """A folder of imported bundles. Where it cannot be written, a temporary one is used beside it, until the end."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path | None, say: Callable[[str], None]) -> None:
         """`say` is told once if a temporary folder is used."""
-        self._folders = [folder]
+        self._folders = [] if folder is None else [folder]
+        self._temporary: Path | None = None
         self._say = say
 
     def find(self, key: str) -> tuple[Path, ...]:
@@ -97,21 +102,19 @@ class ImportCache:
         return _bundles_in(entry)
 
     def _new_part(self) -> Path:
-        folder = self._folders[-1]
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            return Path(tempfile.mkdtemp(prefix=PART, dir=folder))
-        except OSError as error:
-            if len(self._folders) > 1:
-                raise
-            temporary = Path(tempfile.mkdtemp(prefix="contraflow-"))
-            atexit.register(shutil.rmtree, temporary, ignore_errors=True)
-            self._folders.append(temporary)
-            self._say(
-                f"the cache {folder} cannot be written ({system_reason(error)}): "
-                f"imports are kept in {temporary} until the end"
-            )
-            return Path(tempfile.mkdtemp(prefix=PART, dir=temporary))
+        reason = "this user has no home"
+        if self._folders and self._temporary is None:
+            try:
+                self._folders[0].mkdir(parents=True, exist_ok=True)
+                return Path(tempfile.mkdtemp(prefix=PART, dir=self._folders[0]))
+            except OSError as error:
+                reason = f"{self._folders[0]}: {system_reason(error)}"
+        if self._temporary is None:
+            self._temporary = Path(tempfile.mkdtemp(prefix="contraflow-"))
+            atexit.register(shutil.rmtree, self._temporary, ignore_errors=True)
+            self._folders.append(self._temporary)
+            self._say(f"imports are kept in {self._temporary} until the end; the cache cannot be written: {reason}")
+        return Path(tempfile.mkdtemp(prefix=PART, dir=self._temporary))
 
     def _prune(self, folder: Path) -> None:
         now = time.time()

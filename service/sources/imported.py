@@ -142,7 +142,7 @@ class ImportedModel:
 
     def _import_settled(self) -> None:
         """Import the files as soon as they no longer change."""
-        while self._finished is None and self.interruption is None:
+        while self._finished is None and self.interruption is None and not self._process.is_stopped:
             state = self._inputs.state()
             changed = max(mark[3] for mark in state) / 1e9
             if self._is_settled(state) or abs(time.time() - changed) > LONG_AGO:

@@ -26,8 +26,8 @@ ENGINE: Final = ("export", "service/contract", "service/images")
 """What an import is made by."""
 STILL_IMPORTING: Final = 10.0
 """Seconds between two signs of life."""
-MOST_WORDS: Final = 1000
-"""Most characters of a reason for a refusal."""
+MOST_CHARACTERS: Final = 2000
+"""Most characters of a line of the import; what is asked for is listed with all its presets."""
 
 
 class ImportRefused(Exception):
@@ -79,6 +79,10 @@ class ImportProcess:
         self._one_at_a_time = threading.Lock()
         self._stopped = threading.Event()
 
+    @property
+    def is_stopped(self) -> bool:
+        return self._stopped.is_set()
+
     def stop(self) -> None:
         self._stopped.set()
         process = self._process
@@ -102,10 +106,13 @@ class ImportProcess:
         if status < 0:
             raise ImportInterrupted(f"the import was ended by signal {-status}, perhaps for want of memory")
         if status != 0:
-            raise ImportRefused(_reason(errors, path, status))
+            reason = _reason(errors, path, status)
+            if reason.startswith(str(out)):
+                raise ImportInterrupted(f"the cache cannot be written: {reason.removeprefix(str(out))}")
+            raise ImportRefused(reason)
         for line in output.splitlines():
             if not line.startswith(str(out)):  # nobody needs the name of a folder that is going to be renamed
-                self._say(f"{path}: {printable(line.strip(), MOST_WORDS)}")
+                self._say(f"{path}: {printable(line.strip(), MOST_CHARACTERS)}")
         self._say(f"{path}: imported in {time.monotonic() - began:.1f} s")
 
     def _communicate(self, path: Path, flags: Sequence[str], out: Path) -> tuple[str, str, int]:
@@ -149,5 +156,5 @@ def _reason(errors: str, path: Path, status: int) -> str:
     lines = [line for line in errors.splitlines() if line.strip()]
     sentences = [line.partition("error: ")[2] for line in lines if "error: " in line]
     if not sentences:
-        return printable(f"the import ended with status {status}: {lines[-1] if lines else 'no word'}", MOST_WORDS)
-    return printable(sentences[-1].removeprefix(f"{os.path.abspath(path)}: "), MOST_WORDS)
+        return printable(f"the import ended with status {status}: {lines[-1] if lines else 'no word'}", MOST_CHARACTERS)
+    return printable(sentences[-1].removeprefix(f"{os.path.abspath(path)}: "), MOST_CHARACTERS)

@@ -23,7 +23,7 @@ says that it imports; an orchestrator might take a longer silence for a failure.
 
 
 def open_sources(
-    paths: Sequence[Path], flags: Sequence[str], cache_folder: Path, say: Callable[[str], None]
+    paths: Sequence[Path], flags: Sequence[str], cache_folder: Path | None, say: Callable[[str], None]
 ) -> list[Source]:
     """Return a source for every path, each path once.
 
@@ -35,7 +35,7 @@ def open_sources(
     """
     kinds: dict[Path, Kind] = {}
     places: set[str] = set()
-    for path in paths:
+    for path in map(_named, paths):
         kind, place = kind_of(path), os.path.realpath(path)
         if place not in places:
             kinds[path] = kind
@@ -44,11 +44,16 @@ def open_sources(
     _check_flags(flags, models, list(kinds))
     cache, process = ImportCache(cache_folder, say), ImportProcess(say)
     imported = {path: ImportedModel(path, flags, cache, process) for path in models}
-    for model in imported.values():
-        model.begin()
-    end = time.monotonic() + LONGEST_WAIT
-    for model in imported.values():
-        model.wait(max(0.0, end - time.monotonic()))
+    try:
+        for model in imported.values():
+            model.begin()
+        end = time.monotonic() + LONGEST_WAIT
+        for model in imported.values():
+            model.wait(max(0.0, end - time.monotonic()))
+    except KeyboardInterrupt:
+        for model in imported.values():
+            model.stop()
+        raise
     failures = [f"{path}: {reason}" for path, model in imported.items() if (reason := model.failure)]
     if len(failures) == len(kinds):
         raise SourceError("; ".join(failures))
@@ -61,12 +66,17 @@ def bundle_at(path: Path, flags: Sequence[str], environment: Mapping[str, str], 
     Raises:
         SourceError: there is none, or more than one.
     """
+    path = _named(path)
     kind = kind_of(path)
     _check_flags(flags, [path] if kind == "model" else [], [path])
     if kind == "model":
         model = ImportedModel(path, flags, ImportCache(users_cache(environment), say), ImportProcess(say))
         model.begin()
-        model.wait()
+        try:
+            model.wait()
+        except KeyboardInterrupt:
+            model.stop()
+            raise
         if model.failure:
             raise SourceError(f"{path}: {model.failure}")
         return model.bundles[-1]
@@ -78,6 +88,11 @@ def bundle_at(path: Path, flags: Sequence[str], environment: Mapping[str, str], 
         held = f"{len(found)} bundles ({names}{', …' if len(found) > 4 else ''}); name one" if found else "no bundle"
         raise SourceError(f"{path} holds {held}")
     return found[0]
+
+
+def _named(path: Path) -> Path:
+    """Return a path that ends in a name; "." and ".." are none, and a model may be called by it."""
+    return Path(os.path.abspath(path)) if path.name in ("", "..") else path
 
 
 def _check_flags(flags: Sequence[str], models: Sequence[Path], paths: Sequence[Path]) -> None:

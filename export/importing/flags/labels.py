@@ -29,7 +29,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
     Raises OptionMismatch, which names the lines at fault.
     """
-    text = _text(path)
+    text = text_of(path)
     entries = _from_json(path, text) if text.lstrip().startswith(("[", "{")) else None
     labels = _from_lines(text) if entries is None else entries
     unit, units = ("line", "lines") if entries is None else ("entry", "entries")
@@ -65,7 +65,7 @@ def fitting_labels(
     return tuple(map(str, range(classes))), (f"no labels are known: the {classes} classes are called by number",)
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:

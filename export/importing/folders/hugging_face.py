@@ -16,7 +16,7 @@ from typing import Any
 
 from export.importing.flags.errors import OptionMismatch
 from export.importing.folders.processors import PROCESSORS, Processor, processor_name
-from export.importing.folders.stated import Said, affine, numbers, whole
+from export.importing.folders.stated import Said, affine, numbers, shown, whole
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
@@ -83,7 +83,7 @@ def _refuse_what_cannot_be_said(values: dict[str, Any]) -> None:
         )
     size = values["size"]
     if isinstance(size, dict) and set(size) not in ({"height", "width"}, {"shortest_edge"}):
-        raise OptionMismatch(f"{PREPROCESSOR}: a bundle cannot say the size {size}; {INSTEAD}")
+        raise OptionMismatch(f"{PREPROCESSOR}: a bundle cannot say the size {shown(size)}; {INSTEAD}")
 
 
 def _geometry(values: dict[str, Any], processor: Processor) -> Resize:
@@ -125,7 +125,7 @@ def _to_shorter(side: int, crop: tuple[int, int]) -> Resize:
 
 def _fraction(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
-        raise OptionMismatch(f"{PREPROCESSOR}: crop_pct is {value!r}, but a share of 1 is needed")
+        raise OptionMismatch(f"{PREPROCESSOR}: crop_pct is {shown(value)}, but a share of 1 is needed")
     return float(value)
 
 
@@ -145,7 +145,7 @@ def _sides(value: Any, key: str, *, square: bool) -> int | tuple[int, int]:
 
 def _interpolation(number: Any) -> str:
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(RESAMPLING):
-        raise OptionMismatch(f"{PREPROCESSOR}: resample is {number!r}, which is none of Pillow's filters; {INSTEAD}")
+        raise OptionMismatch(f"{PREPROCESSOR}: resample is {shown(number)}, none of Pillow's filters; {INSTEAD}")
     return RESAMPLING[number]
 
 

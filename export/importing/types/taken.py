@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from onnx import ModelProto
 
 from export.graph.edits import keep_only
 from export.graph.graph import OPSET
+from export.graph.names import OWN
 from export.importing.answer.agreement import Reference, evaluator, own_scores
 from export.importing.answer.probes import pictures
 from export.importing.types.differences import rounding_note
@@ -28,14 +30,15 @@ BEFORE_ROUNDING = "the file rounds its answer to integers: it is taken before th
 
 @dataclass(frozen=True)
 class Quantized:
-    """A file that rounds activations to integers: its own graph, for predictions, and how far the float network is.
+    """A file of integers: its own graph, for predictions, and how far the float network is from it.
 
-    - `forward`: the file's graph, from `input` to `logits`.
+    - `forward`: the file's graph, from `input` to `logits`; None where only weights are integers, so that the float
+      network computes the same.
     - `record`: what the bundle says of the difference.
     - `network`: the answers of the float network, for the graphs that are derived from it.
     """
 
-    forward: ModelProto
+    forward: ModelProto | None
     record: Quantization
     network: Reference
 
@@ -46,15 +49,18 @@ class Taken:
 
     - `network`: computes in float32 throughout; gradients are derived from it.
     - `asked`: the file as far as it can be run in float32: what its scores are asked of. Its integers are its own.
+    - `output`: the network's tensor of scores.
     - `notes`: for whoever reads the norms.
     """
 
     network: ModelProto
+    output: str
     asked: ModelProto
     notes: tuple[str, ...]
     _file: ModelProto
     _types: tuple[str, ...]
-    _own: OwnGraph | None
+    _own: OwnGraph | None = None
+    _rounds: Literal["weights", "activations"] | None = None
 
     def scores(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the scores [M, K] that the file gives `images`, in float32 where it computes in other floats."""
@@ -72,16 +78,18 @@ class Taken:
         `logits` is a tensor of `network`, `plain` that network with our ends, `own` the file's answers to the probes,
         of which the first are pictures: only they are counted.
         """
-        if self._own is None:
+        if self._rounds is None:
             return None
-        classes = own.probabilities.shape[1]
-        forward = with_plain_ends(self._own.up_to(logits, network), spec.image_shape, classes)
+        forward = None
+        if self._own is not None:
+            forward = with_plain_ends(self._own.up_to(logits, network), spec.image_shape, own.probabilities.shape[1])
         seen = len(pictures(spec))
         found = kind_called(own.label_kind).probabilities(evaluator(plain)(own.images).astype(np.float64))
         difference = np.abs(found - own.probabilities)[:seen].max(axis=1)
         known = difference[~np.isnan(difference)]
         other = found[:seen].argmax(axis=1) != own.probabilities[:seen].argmax(axis=1)
         record = Quantization(
+            rounded=self._rounds,
             probability_difference=float(f"{known.max():.3g}"),
             other_class=int(other[~np.isnan(difference)].sum()),
             images=len(known),
@@ -96,13 +104,19 @@ def taken_for_float32(file: ModelProto, output: str) -> Taken:
     """
     wide = promoted(file)
     if not any(node.op_type in INTEGER_OPERATORS for node in wide.model.graph.node):
-        return Taken(wide.model, wide.model, (), file, wide.types, None)
+        return Taken(wide.model, output, wide.model, (), file, wide.types)
     model = at_our_opset(wide.model) if opset_of(wide.model) < OPSET else wide.model
     ending = ending_of(model, output)
     translation = Translation(model, RULES, ending)
-    network = keep_only(translation.run(), output)
+    network = translation.run()
+    answer = f"{output}{OWN}float" if output in translation.integers else output
+    network = keep_only(network, answer)
     own = OwnGraph(model, translation.integers, translation.unlike | ending.behind_softmax)
-    asked = own.up_to(output, network) if ending.behind_softmax else model
+    asked = own.up_to(answer, network) if ending.behind_softmax or answer != output else model
     notes = [DEQUANTIZED] if translation.dequantizes else []
     notes += [BEFORE_ROUNDING] if ending.behind_softmax else []
-    return Taken(network, asked, tuple(notes), file, wide.types, own if translation.rounds else None)
+    if translation.rounds:
+        return Taken(network, answer, asked, tuple(notes), file, wide.types, own, "activations")
+    return Taken(
+        network, answer, asked, tuple(notes), file, wide.types, None, "weights" if translation.dequantizes else None
+    )

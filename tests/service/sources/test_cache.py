@@ -84,15 +84,21 @@ def test_entries_that_nobody_uses_go_when_another_one_comes(tmp_path: Path) -> N
     assert sorted(os.listdir(tmp_path)) == ["new", "somebody's", "used", "young"]
 
 
-def test_a_cache_that_cannot_be_written_is_replaced_by_a_temporary_one_and_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("folder", "reason"), [("file/cache", r"file/cache: Not a directory"), (None, "this user has no home")]
+)
+def test_a_cache_that_cannot_be_written_is_replaced_by_a_temporary_one_and_said(
+    tmp_path: Path, folder: str | None, reason: str
+) -> None:
     (tmp_path / "file").write_text("")
     said: list[str] = []
-    cache = ImportCache(tmp_path / "file" / "cache", said.append)
+    cache = ImportCache(tmp_path / folder if folder else None, said.append)
     (bundle,) = kept(cache, "key")
     kept(cache, "second")
     assert cache.find("key") == (bundle,)
     assert len(said) == 1
-    assert "cannot be written (Not a directory): imports are kept in" in said[0]
+    assert said[0].startswith(f"imports are kept in {bundle.parents[1]} until the end")
+    assert said[0].endswith(reason)
     shutil.rmtree(bundle.parents[1])
 
 

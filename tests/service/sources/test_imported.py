@@ -14,10 +14,11 @@ import pytest
 
 from service.bundles.source import FolderSource, Source
 from service.sources.cache import ImportCache
+from service.sources.flags import split_flags
 from service.sources.imported import SETTLED_AFTER, ImportedModel
 from service.sources.importing import ImportInterrupted, ImportProcess, ImportRefused, check_importer
 from service.sources.kinds import SourceError
-from service.sources.opening import bundle_at
+from service.sources.opening import bundle_at, open_sources
 from tests.service.bundles.steps import predict
 from tests.service.live_server import best_label, picture, running, wait_until
 from tests.service.sources.served_process import import_flags, write_model
@@ -28,10 +29,13 @@ def silent(_: str) -> None:
     pass
 
 
+def flags_of(folder: Path) -> list[str]:
+    return list(split_flags(import_flags(folder))[1])
+
+
 def imported(path: Path, said: list[str] | None = None) -> ImportedModel:
     say = silent if said is None else said.append
-    flags = [f"{flag}={value}" for flag, value in zip(*[iter(import_flags(path.parent))] * 2, strict=True)]
-    return ImportedModel(path, flags, ImportCache(path.parent / "cache", say), ImportProcess(say))
+    return ImportedModel(path, flags_of(path.parent), ImportCache(path.parent / "cache", say), ImportProcess(say))
 
 
 def found(model: ImportedModel) -> list[Path]:
@@ -130,6 +134,20 @@ def test_a_service_of_one_model_that_is_being_imported_asks_for_patience(tmp_pat
         answer = predict(client)
         assert (answer.status_code, answer.json()["detail"]) == (503, told)
         wait_until(lambda: predict(client).status_code == 200, 60)  # although the settings say not to poll
+
+
+def test_a_cache_that_cannot_be_written_says_nothing_about_the_model(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ImportInterrupted, match=r"the cache cannot be written: .*Not a directory"):
+        ImportProcess(silent).run(write_model(tmp_path / "net.onnx"), flags_of(tmp_path), tmp_path / "file" / "out")
+
+
+def test_a_bundle_may_be_named_by_a_dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = write_bundle(tmp_path)
+    monkeypatch.chdir(bundle)
+    assert bundle_at(Path("."), [], {}, silent) == bundle
+    with running(tmp_path, sources=open_sources([Path(".")], [], None, silent)) as server, server.client() as client:
+        assert best_label(predict(client, "tiny")) == "red"
 
 
 def zipped(*names: str) -> bytes:

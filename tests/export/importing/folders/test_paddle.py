@@ -106,8 +106,8 @@ def test_labels_come_from_the_list_or_from_the_file_that_is_named(tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (inference([{"ResizeImage": {"resize_short": 9, "interpolation": "area"}}]), "'area' of cv2 cannot be said"),
-        (inference([{"ResizeImage": {"size": 9, "interpolation": "lanczos"}}]), "'lanczos' of cv2 cannot be said"),
+        (inference([{"ResizeImage": {"resize_short": 9, "interpolation": "area"}}]), "'area' of 'cv2' cannot be said"),
+        (inference([{"ResizeImage": {"size": 9, "interpolation": "lanczos"}}]), "'lanczos' of 'cv2' cannot be said"),
         (inference([{"RandFlipImage": {}}]), "the operator RandFlipImage is not known"),
         (inference([{"ResizeImage": {"size": "big"}}]), "ResizeImage is 'big'"),
         ("a: [", "it is no YAML"),

@@ -167,7 +167,9 @@ def in_blocks(bits: int, noughts: bool) -> tuple[ModelProto, Array]:
 def test_weights_in_blocks_are_the_floats_they_stand_for(tmp_path: Path, bits: int, noughts: bool) -> None:
     model, weight = in_blocks(bits, noughts)
     bundle = imported(model, tmp_path)
-    assert bundle.quantized is None, "activations are not rounded: the float network is the file's own"
+    assert bundle.quantized is not None
+    assert (bundle.quantized.rounded, bundle.quantized.other_class) == ("weights", 0)
+    assert bundle.quantized.probability_difference < 1e-4
     assert bundle.layers[1].weight_norm == pytest.approx(float(np.linalg.norm(weight)), rel=1e-6)
     own = session(model).run(None, {"image": images(3)})[0]
     assert np.allclose(softmax(answers(tmp_path, "forward", images(3))["logits"]), softmax(own), atol=1e-4)
@@ -222,3 +224,19 @@ def test_pixels_in_bytes_may_go_straight_into_the_integer_network(tmp_path: Path
     own = session(model).run(None, {"image": pixels})[0]
     assert np.allclose(answers(tmp_path, "forward", pixels.astype(np.float32))["logits"], own, atol=1e-5)
     onnx.checker.check_model(onnx.load(tmp_path / "stranger/forward.onnx"))
+
+
+@pytest.mark.parametrize("ends_in_softmax", [False, True])
+def test_an_answer_in_bytes_is_taken_for_the_numbers_it_stands_for(tmp_path: Path, ends_in_softmax: bool) -> None:
+    nodes = [*body(), node("Softmax", ["scores"], ["p"], axis=1)] if ends_in_softmax else body()
+    scale = 1 / 256 if ends_in_softmax else 8 / 255
+    last = {"step": np.array(scale, np.float32), "nought": np.array(0 if ends_in_softmax else 128, np.uint8)}
+    rounded = node("QuantizeLinear", ["p" if ends_in_softmax else "scores", "step", "nought"], ["bytes"])
+    model = classifier([*nodes, rounded], constants=last, outputs=["bytes"])
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.UINT8
+    imported(model, tmp_path)
+    own = session(model).run(None, {"image": images(3)})[0].astype(np.float32)
+    numbers = (own - last["nought"].astype(np.float32)) * last["step"]
+    expected = numbers if ends_in_softmax else softmax(numbers)
+    found = softmax(answers(tmp_path, "forward", images(3))["logits"])
+    assert np.allclose(found, expected, atol=1 / 128 if ends_in_softmax else 1e-5)

@@ -146,7 +146,7 @@ def test_a_plot_says_so_too(server: LiveServer) -> None:
 def test_the_model_s_description_has_the_measured_difference(server: LiveServer) -> None:
     with server.client() as client:
         found = client.get("/models/int8").json()["quantized"]
-        assert set(found) == {"probability_difference", "other_class", "images"}
+        assert set(found) == {"rounded", "probability_difference", "other_class", "images"}
         assert 0 < found["probability_difference"] < 1
         assert found["images"] >= 10
         assert client.get("/models/float").json()["quantized"] is None
