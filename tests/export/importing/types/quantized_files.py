@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from export.coverage.exporters import by_tracing, by_tracing_one_image
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import nn
 from torch.nn import functional
 
-from export.coverage.exporters import by_tracing, by_tracing_one_image
 from export.importing import ImportOptions
 
 with warnings.catch_warnings():
