@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -12,19 +13,21 @@ from onnx import ModelProto
 from export.graph.edits import keep_only
 from export.graph.graph import OPSET
 from export.graph.names import OWN
-from export.importing.answer.agreement import Reference, evaluator, own_scores
+from export.importing.answer.agreement import TOLERANCE, Reference, evaluator, own_scores
 from export.importing.answer.judgement import softmax
 from export.importing.answer.probes import pictures
 from export.importing.types.differences import rounding_note
 from export.importing.types.ending import ending_of
 from export.importing.types.floating import promoted
-from export.importing.types.own_graph import OwnGraph, with_plain_ends
+from export.importing.types.own_graph import OwnGraph, batch_of, mixes_samples, with_plain_ends
 from export.importing.types.rules import INTEGER_OPERATORS, RULES
 from export.importing.types.translation import Translation
 from export.standard.opset import at_our_opset, opset_of
 from service.contract.bundle_schema import InputSpec, Quantization
 
 DEQUANTIZED = "weights that the file stores as integers are taken as the floats they stand for"
+TRIED = 3
+"""Probes that are run in one batch to see whether a file's batch can be made free."""
 BEFORE_ROUNDING = "the file rounds its answer to integers: it is taken before that"
 
 
@@ -80,9 +83,7 @@ class Taken:
         """
         if self._rounds is None:
             return None
-        forward = None
-        if self._own is not None:
-            forward = with_plain_ends(self._own.up_to(logits, network), spec.image_shape, own.probabilities.shape[1])
+        forward = _batched(self._own.up_to(logits, network), spec, own) if self._own is not None else None
         seen = len(pictures(spec))
         found = softmax(evaluator(plain)(own.images).astype(np.float64))
         difference = np.abs(found - own.probabilities)[:seen].max(axis=1)
@@ -95,6 +96,26 @@ class Taken:
             images=len(known),
         )
         return Quantized(forward, record, Reference(own.images, found))
+
+
+def _batched(model: ModelProto, spec: InputSpec, own: Reference) -> ModelProto:
+    """Return the file's graph with our ends and a free batch: all samples at once if its answers are then its `own`."""
+    ends = partial(with_plain_ends, model, spec.image_shape, own.probabilities.shape[1])
+    if not mixes_samples(model):
+        free = ends(one_by_one=False)
+        if batch_of(model) is None or _answers(free, own):
+            return free
+    return ends(one_by_one=True)
+
+
+def _answers(model: ModelProto, own: Reference) -> bool:
+    """Tell whether a model gives the first probes, in one batch, the answers `own`."""
+    images, expected = own.images[:TRIED], own.probabilities[:TRIED]
+    try:
+        found = softmax(evaluator(model, as_served=True)(images).astype(np.float64))
+    except Exception:  # the batch is baked into the graph
+        return False
+    return found.shape == expected.shape and np.allclose(found, expected, rtol=0, atol=TOLERANCE, equal_nan=True)
 
 
 def taken_for_float32(file: ModelProto, output: str) -> Taken:
