@@ -10,20 +10,24 @@ RUN python -m venv --without-pip /opt/contraflow
 COPY pyproject.toml constraints.txt deploy/image/dependencies.py deploy/image/trim.py ./
 
 FROM builder AS cpu-dependencies
-RUN python dependencies.py cpu > requirements.txt \
+RUN python dependencies.py cpu export > requirements.txt \
     && pip --python /opt/contraflow/bin/python install --no-cache-dir --no-compile \
        --constraint constraints.txt --requirement requirements.txt \
     && python trim.py /opt/contraflow
 
 FROM builder AS gpu-dependencies
-RUN python dependencies.py gpu > requirements.txt \
+RUN python dependencies.py gpu export > requirements.txt \
     && pip --python /opt/contraflow/bin/python install --no-cache-dir --no-compile \
        --constraint constraints.txt --requirement requirements.txt \
     && python trim.py /opt/contraflow
 
 # Bytecode is compiled here because the root file system is read-only when the service runs.
 FROM builder AS application
+COPY contraflow /app/contraflow
 COPY service /app/service
+COPY export /app/export
+COPY models/__init__.py models/__main__.py /app/models/
+COPY models/training /app/models/training
 COPY deploy/image/healthcheck.py /app/
 RUN python -m compileall -q --invalidation-mode unchecked-hash /app
 
@@ -35,7 +39,6 @@ LABEL org.opencontainers.image.title="contraflow" \
       org.opencontainers.image.description="An image classifier served in both directions: predictions and per-layer gradient norms" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# The default model is a shipped bundle. Set it too when you mount others; empty means the first by name.
 # Two malloc arenas: threads that decode and run would otherwise each keep an arena of their own.
 # ONNX Runtime's official wheels send usage events to their makers unless told not to; nothing leaves this container.
 ENV PATH=/opt/contraflow/bin:$PATH \
@@ -45,15 +48,16 @@ ENV PATH=/opt/contraflow/bin:$PATH \
     ORT_DISABLE_TELEMETRY=1 \
     CONTRAFLOW_HOST=0.0.0.0 \
     CONTRAFLOW_HTTP_PORT=8000 \
-    CONTRAFLOW_BUNDLES=/bundles \
-    CONTRAFLOW_DEFAULT_MODEL=resnet20
+    CONTRAFLOW_BUNDLES=/bundles
 WORKDIR /app
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
     CMD ["python", "-I", "-S", "/app/healthcheck.py"]
-ENTRYPOINT ["python", "-m", "service"]
+# A verb and its arguments may follow: check, diagnose, import, … (`docker run contraflow:cpu --help`).
+ENTRYPOINT ["python", "-m", "contraflow"]
+CMD ["serve"]
 
 FROM runtime AS gpu
 COPY --from=gpu-dependencies /opt/contraflow /opt/contraflow

@@ -6,17 +6,40 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from export.graph.errors import GradientError
 from service.output.console import FAILED, complain, ended_in_words
+from service.output.verbs import list_or_refuse
 
 if TYPE_CHECKING:
     from service.contract.bundle_schema import Bundle
 
-Verb = Callable[[argparse.Namespace], int]
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb of the command line; its functions import what they need only when they run."""
+
+    summary: str
+    add_options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
 NEGATIVE_NUMBERS = re.compile(r"-[\d.]")
+
+
+def _bundle_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", type=Path, required=True, help="folder that `python -m models train` wrote")
+    parser.add_argument("--data", type=Path, required=True, help="data set that the network was trained on")
+    parser.add_argument("--name", help="name of the bundle (default: that of the run's folder)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("models/bundles"),
+        help="folder to write the bundle into (default: %(default)s)",
+    )
 
 
 def _bundle(options: argparse.Namespace) -> int:
@@ -32,6 +55,13 @@ def _bundle(options: argparse.Namespace) -> int:
     return 0
 
 
+def _record_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, help="folder of the bundle")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="data set with the bundle's labels; its train split is used"
+    )
+
+
 def _record(options: argparse.Namespace) -> int:
     from export.statistics.record import record
     from models.training.data import load
@@ -45,6 +75,13 @@ def _record(options: argparse.Namespace) -> int:
     return 0
 
 
+def _verify_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, help="folder of the bundle")
+    parser.add_argument(
+        "--run", type=Path, help="training run to compare with in torch (default: verify without torch)"
+    )
+
+
 def _verify(options: argparse.Namespace) -> int:
     from export.verification.recheck import in_lines, recheck
 
@@ -56,6 +93,11 @@ def _verify(options: argparse.Namespace) -> int:
         checks = recheck(options.bundle)
     print(in_lines(checks))
     return 0 if all(check.difference <= check.bound for check in checks) else 1
+
+
+def _rewrite_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundles", type=Path, nargs="+", help="folders of the bundles")
+    parser.add_argument("--data", type=Path, required=True, help="data set on whose test images to verify")
 
 
 def _rewrite(options: argparse.Namespace) -> int:
@@ -80,6 +122,14 @@ def _worst_norm(bundle: Bundle, precision: str) -> float:
     return max((check.difference for check in norms if check.precision == precision), default=0.0)
 
 
+def _evaluate_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
+    parser.add_argument("--data", type=Path, required=True, help="data set with the bundle's labels")
+    parser.add_argument(
+        "--split", choices=("test", "train"), default="test", help="images to use (default: %(default)s)"
+    )
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     from export.statistics.evaluate import evaluate
     from models.training.data import load
@@ -93,11 +143,23 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _list_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--bundles", type=Path, default=Path("models/bundles"), help="folder of bundles (default: %(default)s)"
+    )
+
+
 def _list(options: argparse.Namespace) -> int:
     from export.bundle_table import bundle_table
 
     print(bundle_table(options.bundles))
     return 0
+
+
+def _import_options(parser: argparse.ArgumentParser) -> None:
+    from export.importing.flags.arguments import add_options
+
+    add_options(parser)
 
 
 def _import(options: argparse.Namespace) -> int:
@@ -106,74 +168,32 @@ def _import(options: argparse.Namespace) -> int:
     return run(options)
 
 
+def _phenomena_options(parser: argparse.ArgumentParser) -> None:
+    from export.phenomena.options import add_options
+
+    add_options(parser)
+
+
 def _phenomena(options: argparse.Namespace) -> int:
     from export.phenomena.command import run
 
     return run(options)
 
 
-def parser() -> argparse.ArgumentParser:
-    """Build the command line; every verb has one function above, which imports what it needs only when it runs."""
-    top = argparse.ArgumentParser(prog="python -m export", description=__doc__)
-    verbs = top.add_subparsers(dest="verb", required=True)
-
-    bundle = verbs.add_parser("bundle", help="make a verified bundle of a finished training run")
-    bundle.add_argument("--run", type=Path, required=True, help="folder that `python -m models train` wrote")
-    bundle.add_argument("--data", type=Path, required=True, help="data set that the network was trained on")
-    bundle.add_argument("--name", help="name of the bundle (default: that of the run's folder)")
-    bundle.add_argument(
-        "--out",
-        type=Path,
-        default=Path("models/bundles"),
-        help="folder to write the bundle into (default: %(default)s)",
-    )
-    bundle.set_defaults(function=_bundle)
-
-    record = verbs.add_parser("record", help="measure a bundle's statistics on labelled images, and write them into it")
-    record.add_argument("bundle", type=Path, help="folder of the bundle")
-    record.add_argument(
-        "--data", type=Path, required=True, help="data set with the bundle's labels; its train split is used"
-    )
-    record.set_defaults(function=_record)
-
-    verify = verbs.add_parser("verify", help="verify a bundle as it lies on disk")
-    verify.add_argument("bundle", type=Path, help="folder of the bundle")
-    verify.add_argument(
-        "--run", type=Path, help="training run to compare with in torch (default: verify without torch)"
-    )
-    verify.set_defaults(function=_verify)
-
-    rewrite = verbs.add_parser(
-        "rewrite", help="derive the graphs of bundles of our own networks again, and verify them"
-    )
-    rewrite.add_argument("bundles", type=Path, nargs="+", help="folders of the bundles")
-    rewrite.add_argument("--data", type=Path, required=True, help="data set on whose test images to verify")
-    rewrite.set_defaults(function=_rewrite)
-
-    evaluate = verbs.add_parser("evaluate", help="measure a bundle's error rate on a data set, through ONNX Runtime")
-    evaluate.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
-    evaluate.add_argument("--data", type=Path, required=True, help="data set with the bundle's labels")
-    evaluate.add_argument(
-        "--split", choices=("test", "train"), default="test", help="images to use (default: %(default)s)"
-    )
-    evaluate.set_defaults(function=_evaluate)
-
-    from export.phenomena.options import add_options
-
-    phenomena = verbs.add_parser("phenomena", help="measure and draw docs/phenomena.md on the shipped bundles")
-    add_options(phenomena)
-    phenomena.set_defaults(function=_phenomena)
-
-    listing = verbs.add_parser("list", help="list a folder's bundles as a Markdown table")
-    listing.add_argument(
-        "--bundles", type=Path, default=Path("models/bundles"), help="folder of bundles (default: %(default)s)"
-    )
-    listing.set_defaults(function=_list)
-
-    from export.importing.command import add_parser
-
-    add_parser(verbs).set_defaults(function=_import)
-    return top
+VERBS: Final = {
+    "bundle": Verb("make a verified bundle of a finished training run", _bundle_options, _bundle),
+    "record": Verb(
+        "measure a bundle's statistics on labelled images, and write them into it", _record_options, _record
+    ),
+    "verify": Verb("verify a bundle as it lies on disk", _verify_options, _verify),
+    "rewrite": Verb(
+        "derive the graphs of bundles of our own networks again, and verify them", _rewrite_options, _rewrite
+    ),
+    "evaluate": Verb("measure a bundle's error rate on a data set, through ONNX Runtime", _evaluate_options, _evaluate),
+    "phenomena": Verb("measure and draw docs/phenomena.md on the shipped bundles", _phenomena_options, _phenomena),
+    "list": Verb("list a folder's bundles as a Markdown table", _list_options, _list),
+    "onnx": Verb("import an ONNX image classifier of any producer as a bundle", _import_options, _import),
+}
 
 
 def with_negative_values(arguments: Sequence[str]) -> list[str]:
@@ -188,13 +208,24 @@ def with_negative_values(arguments: Sequence[str]) -> list[str]:
     return joined
 
 
-def main(arguments: list[str] | None = None) -> int:
-    options = parser().parse_args(with_negative_values(sys.argv[1:] if arguments is None else arguments))
-    function: Verb = options.function
+def main(arguments: Sequence[str] | None = None, program: str = "python -m export") -> int:
+    """Run the verb that the arguments begin with; `program` is what was typed before them."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words and words[0] in VERBS:
+        return run(words[0], words[1:], f"{program} {words[0]}")
+    return list_or_refuse(program, __doc__, {name: verb.summary for name, verb in VERBS.items()}, words)
+
+
+def run(name: str, arguments: Sequence[str], program: str) -> int:
+    """Run one of `VERBS` and return the exit status; `program` is what was typed for the verb."""
+    verb = VERBS[name]
 
     def command() -> int:
+        parser = argparse.ArgumentParser(prog=program, description=verb.summary)
+        verb.add_options(parser)
+        options = parser.parse_args(with_negative_values(arguments))
         try:
-            return function(options)
+            return verb.run(options)
         except BrokenPipeError:
             raise
         except (GradientError, ValueError, OSError) as error:

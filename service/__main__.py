@@ -1,4 +1,7 @@
-"""`python -m service`: reads the settings, starts the server, and logs what it serves and on which processor."""
+"""`python -m service`: reads the settings, starts the server, and logs what it serves and on which processor.
+
+Each function imports what it needs only when it runs, so that a package that is missing is named in one line.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,14 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from types import ModuleType
 
-from service.app import create_app
-from service.contract.runtime import CPU, ProviderUnavailable
-from service.http.server import HttpServer, listen
-from service.http.starting import StartError, check_bundles_folder
-from service.machine.descriptors import raise_limit
-from service.machine.memory import bound_fragmentation
 from service.output.console import complain, ended_in_words
 from service.output.logs import set_up_logging
-from service.settings import Settings, SettingsError, read_settings
+from service.settings import DEFAULT_BUNDLES, Settings, SettingsError, names_of_setting, read_settings
+from service.sources.cache import users_cache
+from service.sources.flags import IncompleteFlag, split_flags
+from service.sources.kinds import SourceError
+from service.sources.opening import open_sources
 
 log = logging.getLogger("contraflow.server")
 
@@ -27,37 +27,63 @@ COMMANDS = ("check", "diagnose")
 """Commands that run without a server: modules of `service.offline`."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Serve until told to stop, or run one of `COMMANDS`; return the exit status."""
+def main(arguments: Sequence[str], program: str = "python -m service") -> int:
+    """Run one of `COMMANDS`, or serve; return the exit status. `program` is what was typed before the arguments."""
     if arguments and arguments[0] in COMMANDS:
-        command: ModuleType = import_module(f"service.offline.{arguments[0]}")
-        return ended_in_words(lambda: int(command.main(arguments[1:])))
-    return ended_in_words(lambda: start(arguments))
+        return run(arguments[0], arguments[1:], f"{program} {arguments[0]}")
+    return run("serve", arguments, program)
 
 
-def start(arguments: Sequence[str]) -> int:
+def run(verb: str, arguments: Sequence[str], program: str) -> int:
+    """Run `serve` until told to stop, or one of `COMMANDS`; `program` is what was typed for the verb."""
+    if verb == "serve":
+        return ended_in_words(lambda: start(arguments, program))
+    return ended_in_words(lambda: int(import_module(f"service.offline.{verb}").main(arguments, program)))
+
+
+def start(arguments: Sequence[str], program: str) -> int:
     """Read the settings and serve; return 2, with the reason in one line, if that cannot be done."""
     try:
-        settings, warnings = read_settings(os.environ, arguments)
+        words, import_flags = split_flags(arguments)
+        settings, warnings = read_settings(os.environ, words, program)
+    except (IncompleteFlag, SettingsError) as error:
+        complain(str(error))
+        return 2
+    from service.contract.runtime import ProviderUnavailable
+    from service.http.starting import StartError
+
+    try:
         set_up_logging(settings.log_level, settings.log_format)
         for warning in warnings:
             log.warning("%s", warning)
-        return serve(settings)
-    except (SettingsError, StartError, ProviderUnavailable, OSError) as error:
+        return serve(settings, import_flags)
+    except (SourceError, StartError, ProviderUnavailable, OSError) as error:
         complain(str(error))
         return 2
 
 
-def serve(settings: Settings) -> int:
-    """Listen, serve, and return when the last request is answered.
+def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
+    """Import what is no bundle, listen, serve, and return when the last request is answered.
 
     Raises:
-        StartError, ProviderUnavailable: the service cannot start with these settings.
+        SourceError, StartError, ProviderUnavailable: the service cannot start with these settings.
     """
-    check_bundles_folder(settings.bundles)
+    from service.app import create_app
+    from service.contract.runtime import CPU
+    from service.http.server import HttpServer, listen
+    from service.machine.descriptors import raise_limit
+    from service.machine.memory import bound_fragmentation
+
+    if settings.bundles == DEFAULT_BUNDLES and not os.path.lexists(DEFAULT_BUNDLES[0]):
+        raise SourceError(
+            f"there is nothing to serve: name an .onnx file, the folder of a model, a bundle or a folder of bundles, "
+            f"as an argument or by {names_of_setting('bundles')}; the default, {DEFAULT_BUNDLES[0]}, is not here"
+        )
+    cache = settings.cache or users_cache(os.environ)
+    sources = open_sources(settings.bundles, import_flags, cache, logging.getLogger("contraflow.import").info)
     bound_fragmentation()
     raise_limit()
-    gateway = create_app(settings)
+    gateway = create_app(settings, sources=sources)
     service = gateway.service
     runtime, connections = service.runtime, service.connections
     # What exists now stays. A full garbage collection that skips it takes microseconds instead of 25 ms.
@@ -69,7 +95,7 @@ def serve(settings: Settings) -> int:
         log.info("address: http://%s:%d", "localhost" if host in ("0.0.0.0", "::") else shown, port)
         report = log.info if runtime.provider != CPU or settings.execution_provider == "cpu" else log.warning
         report("execution provider: %s (%s)", runtime.provider, runtime.reason)
-        log.info("bundles: %s", settings.bundles.resolve())
+        log.info("sources: %s", ", ".join(os.path.abspath(path) for path in settings.bundles))
         if connections.most < settings.max_connections:
             log.warning("connections: %d at most, because of the limit of open files", connections.most)
         server = HttpServer(gateway)

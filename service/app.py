@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter
 
 from service.bundles.loading import Loader
 from service.bundles.registry import Registry
+from service.bundles.source import FolderSource, Source
 from service.contract.runtime import Runtime
 from service.engine.decoding import DecodePool
 from service.engine.engine import Engine
@@ -41,8 +42,10 @@ ROUTERS: tuple[APIRouter, ...] = (
 )
 
 
-def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
+def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequence[Source] | None = None) -> Gateway:
     """Make the service; the lifespan of the application that is returned loads the bundles and ends the threads.
+
+    Without `sources`, each path of `settings.bundles` is a folder of bundles.
 
     Raises:
         ProviderUnavailable: `settings.execution_provider` is cuda, and there is no CUDA.
@@ -53,7 +56,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> Gateway:
     ledger = Ledger()
     runtime = runtime or Runtime(settings.execution_provider)
     loader = Loader(
-        settings.bundles,
+        [FolderSource(path) for path in settings.bundles] if sources is None else sources,
         registry,
         runtime,
         max_batch=settings.max_batch,

@@ -9,6 +9,7 @@ These are ignored with a warning; every other unknown `CONTRAFLOW_*` is refused.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ ReadyWhen = Literal["all", "default"]
 MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}(?:@[0-9]{1,9})?")
 """Name of a bundle, with or without a version."""
 
+DEFAULT_BUNDLES = (Path("models/bundles"),)
+
 KEY_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -44,7 +47,16 @@ class Settings(BaseModel):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all")
     http_port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    bundles: Path = Field(default=Path("models/bundles"), description="folder of the bundles to serve")
+    bundles: tuple[Path, ...] = Field(
+        default=DEFAULT_BUNDLES,
+        min_length=1,
+        description="what to serve: folders of bundles, bundles, .onnx files, folders of models; `:` between several, "
+        "or as arguments without a flag",
+    )
+    cache: Path | None = Field(
+        default=None,
+        description="folder to keep imported models in; default: contraflow in the user's folder of caches",
+    )
     default_model: str | None = Field(
         default=None,
         description="model of requests that name none, as name or name@version, which must be served; "
@@ -146,10 +158,17 @@ class Settings(BaseModel):
 
     @field_validator("bundles", mode="before")
     @classmethod
-    def _some_folder(cls, value: Any) -> Any:
-        if value == "":
-            raise ValueError("a folder is needed")  # Path("") would be the working directory
+    def _split_paths(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = tuple(value.split(os.pathsep))
+        if "" in value:
+            raise ValueError("a path is needed")  # Path("") would be the working directory
         return value
+
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _no_empty_path(cls, value: Any) -> Any:
+        return value or None  # an empty variable counts as not set
 
     @field_validator("api_keys", mode="before")
     @classmethod
@@ -180,15 +199,19 @@ def within_memory(settings: Settings, limit: int | None) -> Settings:
     return settings.model_copy(update={"max_body_bytes_in_flight": bodies, "max_decoding_pixels": max(1, pixels)})
 
 
-def read_settings(environment: Mapping[str, str], arguments: Sequence[str] = ()) -> tuple[Settings, list[str]]:
+def read_settings(
+    environment: Mapping[str, str], arguments: Sequence[str] = (), program: str = "python -m service"
+) -> tuple[Settings, list[str]]:
     """Read the settings from `CONTRAFLOW_*` variables and flags; return them with the warnings to log.
+
+    `program` is what was typed before the flags; usage and errors begin with it.
 
     Raises:
         SettingsError: a variable is unknown, a value is not allowed, or two values contradict each other.
         SystemExit: raised by argparse for an unknown flag and for `--help`.
     """
     values, warnings = _from_environment(environment)
-    values.update(_from_flags(arguments))
+    values.update(_from_flags(arguments, program))
     try:
         settings = Settings(**values)
     except ValidationError as error:
@@ -243,14 +266,29 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}; --help lists the flags\n")
 
 
-def _from_flags(arguments: Sequence[str]) -> dict[str, Any]:
+def _from_flags(arguments: Sequence[str], program: str) -> dict[str, Any]:
     parser = _Parser(
-        prog="python -m service", description="Serve the bundles of a folder over HTTP.", allow_abbrev=False
+        prog=program,
+        usage="%(prog)s [PATH …] [flags]",
+        description="Serve image classifiers over HTTP. PATH is a folder of bundles, a bundle, an .onnx file, or the "
+        "folder of a model. What is no bundle is imported; the flags of `contraflow import` (--labels, --mean …) "
+        "are passed on to the import if there is one thing to import.",
+        allow_abbrev=False,
     )
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="what to serve; the same as --bundles PATH")
     for name, field in Settings.model_fields.items():
-        text = f"{field.description} (default: {field.default}; {PREFIX}{name.upper()})".replace("%", "%%")
+        text = f"{field.description} (default: {shown_default(name)}; {PREFIX}{name.upper()})".replace("%", "%%")
         parser.add_argument("--" + name.replace("_", "-"), dest=name, default=argparse.SUPPRESS, help=text, metavar="…")
-    return vars(parser.parse_args(arguments))
+    values = vars(parser.parse_intermixed_args(arguments))
+    if paths := values.pop("paths"):
+        values["bundles"] = (*paths, *values["bundles"].split(os.pathsep)) if "bundles" in values else tuple(paths)
+    return values
+
+
+def shown_default(name: str) -> str:
+    """Return the default of a setting as a user would write it."""
+    default = Settings.model_fields[name].default
+    return os.pathsep.join(map(str, default)) if isinstance(default, tuple) else "" if default is None else str(default)
 
 
 def variables() -> list[str]:

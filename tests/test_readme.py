@@ -10,16 +10,16 @@ from fastapi.routing import APIRoute
 
 from export.bundle_table import bundle_table
 from service.app import ROUTERS
-from service.settings import PREFIX, Settings
+from service.settings import PREFIX, Settings, shown_default
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
 def settings_row(name: str) -> str:
-    field = Settings.model_fields[name]
-    default = "" if field.default in (None, ()) else f"`{field.default}`"
-    return f"| `--{name.replace('_', '-')}` | `{PREFIX}{name.upper()}` | {default} | {field.description} |"
+    default = f"`{shown_default(name)}`" if shown_default(name) else ""
+    meaning = Settings.model_fields[name].description
+    return f"| `--{name.replace('_', '-')}` | `{PREFIX}{name.upper()}` | {default} | {meaning} |"
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)

@@ -37,9 +37,7 @@ class Classifier:
 
     def decode(self, data: bytes) -> Any:
         """Decode an image to float32 [3, h, w], resized and cropped as torchvision does."""
-        image = Image.open(io.BytesIO(data)).convert("RGB")
-        if image.size != self._size:
-            image = self._fitted(image)
+        image = self._fitted(Image.open(io.BytesIO(data)).convert("RGB"))
         pixels = np.asarray(image, dtype=np.float32) / 255
         return ((pixels - self._mean) / self._std).transpose(2, 0, 1)
 

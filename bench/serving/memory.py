@@ -28,11 +28,12 @@ def load_one_model() -> None:
     from service.bundles.disk import read_bundle
     from service.bundles.loading import Loader
     from service.bundles.registry import Registry, ServedModel
+    from service.bundles.source import FolderSource
     from service.contract.runtime import Runtime
 
     runtime = Runtime("cpu")
     model = ServedModel(read_bundle(SHIPPED / "resnet20"), runtime.provider)
-    Loader(SHIPPED, Registry(), runtime, max_batch=32).load_now(model, model.graph("forward"))
+    Loader([FolderSource(SHIPPED)], Registry(), runtime, max_batch=32).load_now(model, model.graph("forward"))
 
 
 def main() -> None:

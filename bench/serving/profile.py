@@ -106,7 +106,7 @@ def seconds_of(thread: threading.Thread) -> float:
 def profile(bundle: str, images: str, connections: int, seconds: float) -> dict[str, float]:
     """Return microseconds of CPU per request by part. It serves `bundle` in this process, and alters the service."""
     folder = Path(bundle)
-    settings = Settings(http_port=0, bundles=folder.parent, default_model=folder.name, drain_delay=0.0)
+    settings = Settings(http_port=0, bundles=(folder.parent,), default_model=folder.name, drain_delay=0.0)
     clocks = Clocks()
     clocks.put_around_parts()
     gateway = create_app(settings)

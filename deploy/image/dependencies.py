@@ -1,4 +1,4 @@
-"""Print the packages the service needs, one per line: `python dependencies.py cpu` (or `gpu`).
+"""Print the packages that some extras need, one per line: `python dependencies.py cpu export`.
 
 Read from pyproject.toml, so that the image's dependency layer changes only with that file and the constraints.
 """
@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 
-def requirements(pyproject: Path, extra: str) -> list[str]:
-    """Return the project's own dependencies and those of one extra."""
+def requirements(pyproject: Path, extras: Sequence[str]) -> list[str]:
+    """Return the project's own dependencies and those of some extras."""
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
-    return [*project["dependencies"], *project["optional-dependencies"][extra]]
+    return [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
 
 
 if __name__ == "__main__":
-    print("\n".join(requirements(Path("pyproject.toml"), sys.argv[1])))
+    print("\n".join(requirements(Path("pyproject.toml"), sys.argv[1:])))

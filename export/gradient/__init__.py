@@ -23,7 +23,8 @@ import export.gradient.rules.convolution
 import export.gradient.rules.movement
 import export.gradient.rules.pointwise
 import export.gradient.rules.products
-import export.gradient.rules.reduction  # noqa: F401  (these five fill the table of rules)
+import export.gradient.rules.reduction
+import export.gradient.rules.refusals  # noqa: F401  (these six fill the table of rules)
 from export.gradient.build import differentiate
 from export.gradient.prepare import Prepared, prepare
 from export.graph.errors import GradientError, InvalidModel, UnsupportedGraph, UnsupportedOperator

@@ -17,11 +17,27 @@ from service.contract.outputs import GRAPHS, outputs_of
 def differentiate(
     model: onnx.ModelProto | Prepared, outputs: Collection[str] | GraphName = "weight_norms"
 ) -> onnx.ModelProto:
-    """Return the ONNX graph that computes `outputs`, as `service.contract` defines them.
+    """Return the ONNX graph that computes `outputs` for a classifier from images to logits.
 
-    `outputs` is the name of a bundle's graph or any collection of tensor names ("map" stands for
-    all feature maps). Inputs are `input` and, unless only forward quantities are asked for,
-    `label` and `cotangent_scale`. Standard operators only, static shapes but the batch.
+    Args:
+        model: an ONNX model with one input, images float32 [N, channels, height, width] or [N, height, width,
+            channels] with N free or not, and one output, logits [N, K] (a Softmax at the end is taken off); names
+            are free.
+        outputs: the name of a bundle's graph, "weight_norms" above all, or any collection of the outputs that
+            `service.contract.outputs` lists with their shapes ("map" stands for all feature maps).
+
+    Returns:
+        A model of standard operators, whose shapes are static but for N. Its inputs are
+
+            input             float32, as the classifier's
+            label             int64 [N]     the class of each sample's loss; −1 for the predicted one
+            cotangent_scale   float32 [N]   what dL/dlogits is multiplied by: 1, unless gradients leave float32's range
+
+        the last two only where an output needs the backward pass. The outputs of "weight_norms" are `logits` [N, K],
+        `activation_square`, `weight_square` and `scaled_square` [N, L] for the L layers in forward order
+        (`prepare(model).layers`), `bias_square` [N, B] for those with a bias, and `other_square` [N, P] for other
+        trained constants: squared L2 norms of each sample's own gradient; and `features` [N, D], what the last
+        linear layer reads.
 
     Raises InvalidModel, UnsupportedGraph, UnsupportedOperator; ValueError for an unknown output.
     """

@@ -13,7 +13,7 @@ from onnx import helper
 from export.gradient import simplify
 from export.gradient.backward import Gradients, backward
 from export.gradient.norms.layers import WeightedLayer, describe, weight_operand, weighted_layers
-from export.gradient.rules.loss import LABEL, SCALE, cross_entropy_cotangent
+from export.gradient.rules.loss import LABEL, SCALE, label_shape, loss_cotangent
 from export.gradient.shared import folded_parameters, keep_trained_chains
 from export.graph.emitter import Emitter
 from export.graph.errors import UnsupportedGraph, UnsupportedOperator
@@ -23,7 +23,7 @@ from export.graph.names import INPUT, LOGITS, original, shown
 from export.standard.cleaning import cleaned
 from export.standard.ends import settled
 from export.standard.opset import at_our_opset
-from service.contract.bundle_schema import Layer, OtherParameter
+from service.contract.bundle_schema import LabelKindName, Layer, OtherParameter
 
 NAMED_IN_A_NOTE = 6
 
@@ -69,13 +69,19 @@ class Prepared:
         return to_model(self.graph, nodes, [INPUT], [LOGITS], name="forward", opset=opset_of(nodes))
 
 
-def prepare(model: onnx.ModelProto, *, constants: Collection[str] = (), logits: bool = False) -> Prepared:
+def prepare(
+    model: onnx.ModelProto,
+    *,
+    constants: Collection[str] = (),
+    logits: bool = False,
+    label_kind: LabelKindName = "exclusive",
+) -> Prepared:
     """Check, fold and simplify a classifier of one image input.
 
     The first axis of the input is the batch, free or fixed, and is made free; all others must be
     fixed. `constants` names initializers that are no parameters (an option-A shortcut's kernel).
     A final Softmax is removed, unless `logits` says that the output is logits whatever it ends in;
-    BatchNormalization is folded into the convolution before it.
+    BatchNormalization is folded into the convolution before it. `label_kind` decides the loss.
 
     Raises InvalidModel, UnsupportedGraph or UnsupportedOperator.
     """
@@ -89,7 +95,7 @@ def prepare(model: onnx.ModelProto, *, constants: Collection[str] = (), logits: 
     notes += simplify.fold_batch_norms(graph)
     if all(INPUT not in node.inputs for node in graph.nodes):
         raise UnsupportedGraph("the output does not depend on the image")
-    emitted, found = _walked_back(graph)
+    emitted, found = _walked_back(graph, label_kind)
     for known in (graph, emitted.graph):
         read = {name for node in (*known.nodes, *emitted.nodes) for name in node.inputs}
         known.constants = {name: value for name, value in known.constants.items() if name in read}
@@ -149,7 +155,7 @@ def _folded_note(names: list[str]) -> str:
     return f"constants are computed beforehand from {named}{more}: norms leave out the gradient that reaches these so"
 
 
-def _walked_back(graph: Graph) -> tuple[Emitter, Gradients]:
+def _walked_back(graph: Graph, label_kind: LabelKindName) -> tuple[Emitter, Gradients]:
     """Put trained chains back into `graph` and emit its backward pass.
 
     Where a rule refuses a node of such a chain, all chains stay folded. Raises UnsupportedOperator for any other node
@@ -159,21 +165,21 @@ def _walked_back(graph: Graph) -> tuple[Emitter, Gradients]:
     keep_trained_chains(graph)
     if graph.shared:
         try:
-            return _reverse(graph)
+            return _reverse(graph, label_kind)
         except UnsupportedOperator as error:
             if all(node.outputs[0] not in graph.shared for node in graph.nodes if node.name == error.node):
                 raise
             graph.nodes, graph.constants = nodes, constants
             graph.shared.clear()
-    return _reverse(graph)
+    return _reverse(graph, label_kind)
 
 
-def _reverse(graph: Graph) -> tuple[Emitter, Gradients]:
+def _reverse(graph: Graph, label_kind: LabelKindName) -> tuple[Emitter, Gradients]:
     g = Emitter(graph).fork()
-    g.graph.shapes |= {LABEL: (N,), SCALE: (N,)}
-    g.graph.dtypes |= {LABEL: np.dtype(np.int64), SCALE: graph.dtype}
     classes = static(graph.shape(LOGITS)[1:])[0]
-    return g, backward(g, LOGITS, cross_entropy_cotangent(g, classes))
+    g.graph.shapes |= {LABEL: label_shape(label_kind, classes), SCALE: (N,)}
+    g.graph.dtypes |= {LABEL: np.dtype(np.int64), SCALE: graph.dtype}
+    return g, backward(g, LOGITS, loss_cotangent(g, label_kind, classes))
 
 
 def _require_reached(found: Gradients, weighted: list[WeightedLayer]) -> None:

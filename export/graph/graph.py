@@ -222,7 +222,7 @@ def node_of(proto: onnx.NodeProto) -> Node:
 def _text(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode()
-    return list(value) if not isinstance(value, str) and hasattr(value, "__iter__") else value
+    return [_text(entry) for entry in value] if not isinstance(value, str) and hasattr(value, "__iter__") else value
 
 
 def to_model(

@@ -18,7 +18,11 @@ from export.graph.graph import OPSET, Graph, Node
 from export.graph.names import OWN
 
 RUNTIME_OPSET = 18
-NEWER_VALUES = {("Pad", "mode", "wrap"), ("Resize", "coordinate_transformation_mode", "half_pixel_symmetric")}
+NEWER_VALUES = {
+    ("Pad", "mode", "wrap"),
+    ("Resize", "coordinate_transformation_mode", "half_pixel_symmetric"),
+    ("GridSample", "mode", "linear"),
+}
 
 
 def lower(graph: Graph, nodes: Sequence[Node]) -> list[Node]:

@@ -2,6 +2,9 @@
 
 command      `python -m export onnx`
 classifier   from a file and its flags to a model in plain form
+provenance   what was settled, in words, and where it came from
+resolving    flags, folder and file → the options of an import
+folders/     what the files around a model and its metadata say
 flags/       what the owner of a file says about it
 file/        reading the file, and finding its image input
 weights/     which constants were trained, and what an exporter did to them

@@ -15,21 +15,24 @@ from export.importing.answer.appended import Appended
 from export.importing.answer.judgement import judge
 from export.importing.answer.logarithm_rules import RULES
 from export.importing.answer.logarithms import Logarithms
+from export.importing.answer.outputs import chosen_head
 from export.importing.answer.probes import probes
-from export.importing.answer.scores import chosen_output, refuse_decisions, require_computed
+from export.importing.answer.scores import refuse_decisions, require_computed
 from export.importing.file.image import image_input, with_open_sizes
 from export.importing.file.plain import standardize
 from export.importing.file.reading import read_model
-from export.importing.flags.errors import OptionMismatch, faults_of
+from export.importing.file.unit_axis import without_unit_axis
+from export.importing.flags.errors import faults_of
+from export.importing.flags.labels import fitting_labels
 from export.importing.flags.options import ImportOptions
 from export.importing.types.taken import Quantized, taken_for_float32
 from export.importing.weights.naming import name_weights, untrained, weights_as_initializers
 from export.importing.weights.normalization import folded_normalization
 from export.standard.cleaning import cleaned
-from export.standard.ends import class_count, with_standard_ends
+from export.standard.ends import class_count, leading_axes, with_standard_ends
 from export.tracing.folding import fold
 from export.tracing.freeing import baked_batch, free_batch
-from service.contract.bundle_schema import GraphName, InputSpec
+from service.contract.bundle_schema import GraphName, InputSpec, LabelKindName
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class ImportedModel:
     constants: tuple[str, ...]
     input: InputSpec
     labels: tuple[str, ...]
+    label_kind: LabelKindName
     notes: tuple[str, ...]
     reference: Reference | None = None
     quantized: Quantized | None = None
@@ -73,9 +77,11 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     # The file as it is: `file` is what its own answer is asked of later.
     model = read_model(path)
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
-    output = chosen_output(model, options.output)
+    head = chosen_head(model, options.output, len(options.labels) if options.labels else None)
+    output = head.output
     require_computed(model, output)
     model, training_notes = cleaned(model, contract=False)
+    model, axis_notes = without_unit_axis(model)
     file = with_open_sizes(keep_only(model, output))
 
     # Plain terms: one opset, float32, weights under their names, an image as input.
@@ -85,7 +91,8 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     image = image_input(model, options)
     model, spec = image.model, image.spec
     notes = [f"imported from {path.name}" + (f", written by {producer}" if producer else "")]
-    notes += [*training_notes, *image.notes, *taken.notes, *folded_normalization(taken.network)]
+    notes += [*head.notes, *training_notes, *axis_notes, *image.notes, *taken.notes]
+    notes += folded_normalization(taken.network)
 
     # A batch that any number of samples fits.
     batch = baked_batch(model)
@@ -95,35 +102,31 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
         notes.append(f"the file was exported for batches of {batch}; the batch axis was made free")
 
     # Both ends: what the scores mean decides which tensor is `logits`.
-    graph = _folded(model, spec, options.labels)
+    graph = _folded(model, spec)
+    labels, label_notes = fitting_labels(options.labels, head.labels, class_count(graph, graph.output))
+    notes += label_notes
     images = probes(spec, bytes_only=image.integers)
     added = Appended(model)
     scores = taken.scores(images)
-    answer = judge(scores, graph.output, Logarithms(graph, added, RULES), added)
+    answer = judge(scores, graph.output, Logarithms(graph, added, RULES), added, options.labels_are)
     notes += [*taken.differences(scores, images), *([answer.note] if answer.note else [])]
-    reference = Reference(images, answer.probabilities)
-    is_flat = len(graph.shapes.get(answer.logits, ())) == 2
+    reference = Reference(images, answer.probabilities, label_kind=answer.label_kind)
+    lead = leading_axes(graph.shapes.get(answer.logits, ()))
     model = keep_only(added.to(model), answer.logits)
-    plain = with_standard_ends(model, graph.input, answer.logits, is_flat=is_flat)
+    plain = with_standard_ends(model, graph.input, answer.logits, lead)
     return ImportedModel(
         model=plain,
         constants=tuple(dict.fromkeys((*untrained(model), *added.constants))),
         input=spec,
-        labels=options.labels,
+        labels=labels,
+        label_kind=answer.label_kind,
         notes=tuple(notes),
         reference=reference,
         quantized=taken.quantized(model, answer.logits, plain, spec, reference),
     )
 
 
-def _folded(model: ModelProto, spec: InputSpec, labels: tuple[str, ...]) -> Graph:
-    """Return the folded graph, its number of classes checked against the labels."""
+def _folded(model: ModelProto, spec: InputSpec) -> Graph:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # constants may overflow; the engine deals with them
-        graph = fold(model, spec.image_shape)
-    classes = class_count(graph, graph.output)
-    if classes == 1 and len(labels) != 2:
-        raise OptionMismatch(f"--labels names {len(labels)} classes; the model has one score, which is for two")
-    if classes > 1 and len(labels) != classes:
-        raise OptionMismatch(f"--labels names {len(labels)} classes; the model has {classes}")
-    return graph
+        return fold(model, spec.image_shape)

@@ -2,4 +2,5 @@
 
 runs        a graph as a function of its inputs
 reference   onnx's reference evaluator, with its faults mended
+sampling    GridSample and AffineGrid for it
 """

@@ -4,12 +4,13 @@ Comparisons with ONNX Runtime and with central differences found these faults (o
 
     MaxPool          `Indices` are wrong at stride 1
     GlobalMaxPool    reduces the wrong axes unless there are exactly two
+    GlobalLpPool     is absent
     LRN              runs over as many channels as there are samples; four axes only
     LpNormalization  leaves out the absolute value for p = 1
     ConvTranspose    fails with groups
     Pad              fails with negative pads
     GatherElements   fails along more than 64 entries
-    Erf, Gelu        are rounded to float32
+    Erf, Gelu, GridSample, AffineGrid are rounded to float32
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
+
+from export.running.sampling import AffineGrid, GridSample
 
 Outputs = tuple[np.ndarray, ...]
 
@@ -99,6 +102,13 @@ class GlobalMaxPool(OpRun):
 
     def _run(self, x: np.ndarray) -> Outputs:
         return (x.max(axis=tuple(range(2, x.ndim)), keepdims=True),)
+
+
+class GlobalLpPool(OpRun):
+    op_domain = ""
+
+    def _run(self, x: np.ndarray, p: int) -> Outputs:
+        return (((np.abs(x) ** p).sum(axis=tuple(range(2, x.ndim)), keepdims=True) ** (1 / p)).astype(x.dtype),)
 
 
 class LRN(OpRun):
@@ -235,5 +245,6 @@ class GatherElements(OpRun):
 
 
 CORRECTED: list[type[OpRun]] = [
-    MaxPool, GlobalMaxPool, LRN, LpNormalization, ConvTranspose, Pad, Erf, Gelu, GatherElements,
+    MaxPool, GlobalMaxPool, GlobalLpPool, LRN, LpNormalization, ConvTranspose, Pad, Erf, Gelu, GatherElements,
+    GridSample, AffineGrid,
 ]  # fmt: skip

@@ -7,6 +7,9 @@ cleaning    the first passes over any model, in their order
 opset       converts to the engine's opset
 inference   leaves training mode
 decompose   rewrites operators as others
+fusions     writes out what ONNX Runtime's optimizer fused
+attention   writes out the fused attention
+written     a node written out as others
 order       sorts nodes that a writer left unsorted
 ends        gives the model its standard input and output
 precision   the same model in double precision

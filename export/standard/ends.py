@@ -9,7 +9,7 @@ from onnx import ModelProto, helper
 
 from export.graph.edits import rename_tensors
 from export.graph.errors import UnsupportedGraph
-from export.graph.graph import Batch, Graph, N
+from export.graph.graph import Batch, Graph, N, Shape, batch_axis
 from export.graph.names import INPUT, LOGITS, original, renamed
 from export.tracing.folding import emit_batch_arithmetic, fold
 
@@ -27,26 +27,32 @@ def settled(model: ModelProto, image_shape: Sequence[int], *, logits: bool) -> t
         raise UnsupportedGraph(f"the output {original(output)!r} is one score; two classes or more are needed")
     if not np.issubdtype(graph.dtypes[output], np.floating):
         raise UnsupportedGraph(f"the output is {graph.dtypes[output]}, not logits; choose the classifier's output")
-    is_flat = len(graph.shape(output)) == 2
-    if (graph.input, output, is_flat) != (INPUT, LOGITS, True):
-        graph = fold(with_standard_ends(model, graph.input, output, is_flat=is_flat), image_shape)
+    lead = leading_axes(graph.shape(output))
+    if (graph.input, output, lead) != (INPUT, LOGITS, None):
+        graph = fold(with_standard_ends(model, graph.input, output, lead), image_shape)
     emit_batch_arithmetic(graph)
     return graph, notes
 
 
 def class_count(graph: Graph, output: str) -> int:
-    """Return the number of scores per sample in `output`, of shape [N, classes] with any axes of 1 beside.
+    """Return the number of scores per sample in `output`, of shape [N, classes] with any axes of 1 before or between.
 
     Raises UnsupportedGraph where the tensor has another shape.
     """
     shape = graph.shape(output)
-    sizes = [size for size in shape[1:] if isinstance(size, int)]
-    if not shape or shape[0] != N or len(sizes) != len(shape) - 1 or sum(size != 1 for size in sizes) > 1:
+    lead = batch_axis(shape) or 0
+    sizes = [size for size in shape[lead + 1 :] if isinstance(size, int)]
+    if not shape or shape[: lead + 1] != (*[1] * lead, N) or sum(size != 1 for size in sizes) > 1:
         described = ["N" if isinstance(size, Batch) else size for size in shape]
         raise UnsupportedGraph(
             f"the output {original(output)!r} has shape {described}, not [N, classes]: no classifier"
         )
     return max(sizes, default=1)
+
+
+def leading_axes(shape: Shape) -> int | None:
+    """Return how many axes of a tensor of scores come before the classes, None where it is [N, classes] already."""
+    return None if len(shape) == 2 and shape[0] == N else (batch_axis(shape) or 0) + 1
 
 
 def _before_softmax(graph: Graph) -> tuple[str, tuple[str, ...]]:
@@ -67,18 +73,18 @@ def _before_softmax(graph: Graph) -> tuple[str, tuple[str, ...]]:
     return output, tuple(notes)
 
 
-def with_standard_ends(model: ModelProto, image: str, logits: str, *, is_flat: bool) -> ModelProto:
+def with_standard_ends(model: ModelProto, image: str, logits: str, lead: int | None) -> ModelProto:
     """Return a copy whose input `image` is called `input` and whose tensor `logits` is the one output, `logits`.
 
-    Where that tensor is not flat, such as [N, classes, 1, 1], it is flattened to [N, classes].
+    Where that tensor is not flat, such as [N, classes, 1, 1], it is flattened behind its `lead` first axes.
     """
     copy = ModelProto()
     copy.CopyFrom(model)
     graph = copy.graph
     taken = {name for node in graph.node for name in (*node.input, *node.output)}
-    if not is_flat:
+    if lead is not None:
         flat = renamed(LOGITS, taken)
-        graph.node.append(helper.make_node("Flatten", [logits], [flat], "logits/flatten", axis=1))
+        graph.node.append(helper.make_node("Flatten", [logits], [flat], "logits/flatten", axis=lead))
         taken.add(flat)
         logits = flat
     names = {image: INPUT, logits: LOGITS}

@@ -11,6 +11,7 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, inliner, shape_infer
 from export.graph.errors import InvalidModel, UnsupportedGraph
 from export.graph.graph import IR_VERSION, OPSET, STANDARD
 from export.standard.decompose import decompose
+from export.standard.fusions import in_their_own_domain, without_fusions
 
 OLDEST_OPSET = 7
 FIRST_WITH_RESIZE_MODES = 11
@@ -22,11 +23,12 @@ def at_our_opset(model: ModelProto) -> ModelProto:
     Raises InvalidModel where it names no opset, UnsupportedGraph where its opset is unknown or cannot be converted.
     """
     version = opset_of(model)
+    model = in_their_own_domain(model)
     if version > OPSET:
         model = _expand_newer(model)
     if version != OPSET:
         model = _convert(model, version)
-    return decompose(model)
+    return decompose(without_fusions(model))
 
 
 def inlined(model: ModelProto) -> ModelProto:
@@ -57,13 +59,14 @@ def opset_of(model: ModelProto) -> int:
 
 def _expand_newer(model: ModelProto) -> ModelProto:
     """Replace operators that our opset lacks, or defines otherwise, by their definition in ONNX."""
-    newer = sorted({node.op_type for node in model.graph.node if not _means_the_same(node.op_type, opset_of(model))})
+    standard = {node.op_type for node in model.graph.node if node.domain in STANDARD}
+    newer = sorted(name for name in standard if not _means_the_same(name, opset_of(model)))
     if not newer:
         return model
     typed = ModelProto()
     typed.CopyFrom(model)
     for node in typed.graph.node:
-        if node.op_type in newer:
+        if node.op_type in newer and node.domain in STANDARD:
             _state_defaults(node, opset_of(model))
     for tensor in typed.graph.initializer:
         typed.graph.value_info.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))

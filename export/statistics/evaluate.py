@@ -45,8 +45,10 @@ def in_classes_of(bundle: Bundle, labels: tuple[str, ...], split: Split) -> Spli
     """Renumber the classes of a split, which stand for `labels`, as the bundle numbers its labels.
 
     Raises:
-        DataError: the images have other labels than the bundle.
+        DataError: the images have other labels than the bundle, or its labels are independent.
     """
+    if bundle.label_kind == "independent":
+        raise DataError(f"the labels of {bundle.name} are independent of each other; these images have one class each")
     if set(labels) != set(bundle.labels):
         raise DataError(f"the images are labelled {', '.join(labels[:5])} …, which are not the labels of {bundle.name}")
     return Split(split.images, np.array([bundle.labels.index(label) for label in labels])[split.classes], split.names)

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 @dataclass(frozen=True)
 class Truth:
-    """Logits, and gradients of the summed cross-entropy; dictionaries are keyed by torch's parameter names.
+    """Logits, and gradients of the summed loss; dictionaries are keyed by torch's parameter names.
 
     Args:
         values: the parameters themselves.
@@ -45,13 +45,15 @@ class Truth:
         return Truth(self.values, gradient, scaled, activation, {}, self.logits[:1], self.input_gradient[:1])
 
 
-def truth(network: nn.Module, images: Tensor, classes: Sequence[int], dtype: torch.dtype = torch.float64) -> Truth:
+def truth(
+    network: nn.Module, images: Tensor, labels: Sequence[int | Sequence[int]], dtype: torch.dtype = torch.float64
+) -> Truth:
     """Differentiate the loss of every sample in `dtype`.
 
     Args:
         network: its parameters are converted to `dtype` and back to float32, so they must be float32.
         images: float32 [n, c, h, w].
-        classes: one per sample.
+        labels: one class per sample, or for each of k independent labels 1 or 0.
     """
     network = network.to(dtype).eval()
     parameters = dict(network.named_parameters())
@@ -62,11 +64,11 @@ def truth(network: nn.Module, images: Tensor, classes: Sequence[int], dtype: tor
     activation: dict[str, list[float]] = {}
     total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
     logits, input_gradients = [], []
-    for image, label in zip(images, classes, strict=True):
+    for image, label in zip(images, labels, strict=True):
         x = image[None].detach().to(dtype).requires_grad_(True)
         with _FirstUses(names) as uses:
             scores = network(x)
-        loss = functional.cross_entropy(scores, torch.tensor([label]))
+        loss = loss_of(scores, label)
         found = torch.autograd.grad(loss, [*parameters.values(), x], allow_unused=True)
         for (name, parameter), dw in zip(parameters.items(), found, strict=False):
             dw = torch.zeros_like(parameter) if dw is None else dw
@@ -96,6 +98,14 @@ def truth(network: nn.Module, images: Tensor, classes: Sequence[int], dtype: tor
 def scaled_norm(weight: Tensor, gradient: Tensor) -> float:
     """√Σ_c (‖W_c‖·‖dW_c‖)² over output channels c, which stand first in torch's Conv and Linear weights."""
     return float((weight.detach().flatten(1).norm(dim=1) * gradient.flatten(1).norm(dim=1)).norm())
+
+
+def loss_of(scores: Tensor, label: int | Sequence[int]) -> Tensor:
+    """Return the loss of one sample, [1, k]: cross-entropy of a class, or summed binary cross-entropy of labels."""
+    if isinstance(label, int):
+        return functional.cross_entropy(scores, torch.tensor([label]))
+    applies = torch.tensor([label], dtype=scores.dtype)
+    return functional.binary_cross_entropy_with_logits(scores, applies, reduction="sum")
 
 
 class _FirstUses(TorchFunctionMode):

@@ -17,7 +17,7 @@ from export.running.runs import Run, in_float64, in_onnxruntime
 from export.verification.parity import LOGIT_BOUND, NORM_BOUND, relative_difference
 from export.writing.bundle import read_bundle_and_graphs
 from service.contract.bundle_schema import Bundle, ParityCheck
-from service.contract.loss import losses
+from service.contract.label_kinds import LabelKind, kind_called
 from service.contract.norms import measure
 
 IMAGES = 8
@@ -36,10 +36,12 @@ def recheck(folder: Path) -> tuple[ParityCheck, ...]:
     bundle, graphs = read_bundle_and_graphs(folder)
     images = noise(bundle)
     constants = _unnamed_weights(bundle, graphs["forward"])
-    double = prepare(to_float64(_logits_only(graphs["forward"])), constants=constants, logits=True)
-    classes = np.arange(len(images), dtype=np.int64) % len(bundle.labels)
-    found = _norms(in_onnxruntime(graphs["weight_norms"]), images, classes)
-    expected = _norms(in_float64(differentiate(double, "weight_norms")), images, classes)
+    double = prepare(
+        to_float64(_logits_only(graphs["forward"])), constants=constants, logits=True, label_kind=bundle.label_kind
+    )
+    kind, labels = kind_called(bundle.label_kind), _labels(bundle)
+    found = _norms(in_onnxruntime(graphs["weight_norms"]), images, labels)
+    expected = _norms(in_float64(differentiate(double, "weight_norms")), images, labels)
     largest = float(np.abs(expected["logits"]).max())
     reference = "derived anew from the stored forward graph, float64"
     return (
@@ -61,15 +63,23 @@ def recheck(folder: Path) -> tuple[ParityCheck, ...]:
             ),
             bound=NORM_BOUND["float32"],
         ),
-        _central_differences(double, images[:1], classes[:1]),
+        _central_differences(double, images[:1], labels[:1], kind),
     )
 
 
-def _norms(run: Run, images: np.ndarray, classes: np.ndarray) -> dict[str, np.ndarray]:
-    return measure(lambda scale: run({"input": images, "label": classes, "cotangent_scale": scale}), len(images))
+def _labels(bundle: Bundle) -> np.ndarray:
+    """Return labels of `IMAGES` losses: another class for each, or every second of independent labels."""
+    rows, classes = np.arange(IMAGES, dtype=np.int64), len(bundle.labels)
+    if bundle.label_kind == "exclusive":
+        return rows % classes
+    return (rows[:, None] + np.arange(classes, dtype=np.int64)) % 2
 
 
-def _central_differences(double: Prepared, image: np.ndarray, label: np.ndarray) -> ParityCheck:
+def _norms(run: Run, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    return measure(lambda scale: run({"input": images, "label": labels, "cotangent_scale": scale}), len(images))
+
+
+def _central_differences(double: Prepared, image: np.ndarray, label: np.ndarray, kind: LabelKind) -> ParityCheck:
     """Compare ⟨v, dL/dx⟩ with (L(x + hv) − L(x − hv)) / 2h along random directions v, relative to ‖v‖·‖dL/dx‖."""
     forward, backward = in_float64(double.forward), in_float64(differentiate(double, "input_gradient"))
     gradient = backward({"input": image, "label": label, "cotangent_scale": np.ones(1)})["input_gradient"]
@@ -77,7 +87,7 @@ def _central_differences(double: Prepared, image: np.ndarray, label: np.ndarray)
     for _ in range(DIRECTIONS):
         v = generator.normal(size=image.shape)
         ahead, behind = (
-            float(losses(forward({"input": image + sign * STEP * v})["logits"], label)[0]) for sign in (1, -1)
+            float(kind.losses(forward({"input": image + sign * STEP * v})["logits"], label)[0]) for sign in (1, -1)
         )
         projection = float((v * gradient).sum())
         largest = float(np.linalg.norm(v) * np.linalg.norm(gradient))

@@ -1,5 +1,6 @@
 """Writes a bundle to disk, after its graphs have been run as the service will run them.
 
 bundle   writes a bundle, and reads one back
+placing  the folder of a bundle, and what is there already
 trial    runs every graph before it is written
 """

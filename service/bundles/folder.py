@@ -28,22 +28,37 @@ Fingerprint = tuple[tuple[str, int, int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
+class FoundBundle:
+    """A directory with a `bundle.json`, and the state of its files."""
+
+    directory: Path
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
-    """Findings of one look at the folder."""
+    """Findings of one look, at one source of bundles or at several."""
 
-    device: int
-    """Number of the file system that the folder is on."""
-    bundles: dict[Path, Fingerprint] = field(default_factory=dict)
-    """Directories with a `bundle.json`, by name, then version."""
+    bundles: dict[Path, FoundBundle] = field(default_factory=dict)
+    """Place of a bundle → the bundle, by name, then version. The place is what people see: the bundle's own
+    directory, or the file that it was imported from."""
     unreadable: dict[Path, str] = field(default_factory=dict)
-    """Directories that may be or hold bundles but could not be looked at → why."""
+    """Places that may be or hold bundles but could not be looked at → why."""
+    refused: dict[Path, str] = field(default_factory=dict)
+    """Places whose present state makes no bundle → why; a bundle of an earlier state may be found there."""
 
-    def reason_unknown(self, directory: Path) -> str | None:
-        """Return why nothing is known of a directory: it, or the one above it, could not be looked at. Else None."""
-        for path in (directory, directory.parent):
-            if path in self.unreadable:
-                return self.unreadable[path]
-        return None
+    importing: set[Path] = field(default_factory=set)
+    """Places of models that are being imported for the first time."""
+
+    def reason_unknown(self, place: Path) -> str | None:
+        """Return why nothing is known of a place: it, or a folder above it, could not be looked at. Else None."""
+        return next((self.unreadable[path] for path in (place, *place.parents) if path in self.unreadable), None)
+
+    def add(self, other: Look) -> None:
+        self.bundles.update(other.bundles)
+        self.unreadable.update(other.unreadable)
+        self.refused.update(other.refused)
+        self.importing.update(other.importing)
 
 
 def look_at(folder: Path) -> Look:
@@ -52,7 +67,7 @@ def look_at(folder: Path) -> Look:
     Raises:
         OSError: the folder itself cannot be listed.
     """
-    look = Look(os.stat(folder).st_dev)
+    look = Look()
     for name in sorted(_names(folder)):
         entry = folder / name
         try:
@@ -65,9 +80,18 @@ def look_at(folder: Path) -> Look:
             if POSSIBLE_NAME.fullmatch(name):
                 look.unreadable[entry] = system_reason(error)
             continue
-        _look_at_bundle(entry, names, look)
-        for version in sorted((n for n in names if n.isascii() and n.isdecimal()), key=int):
-            _look_at_version(entry / version, look)
+        _look_at_versions(entry, names, look)
+    return look
+
+
+def look_at_bundle(directory: Path) -> Look:
+    """Find the one bundle in `directory`, or its versions.
+
+    Raises:
+        OSError: the directory itself cannot be listed.
+    """
+    look = Look()
+    _look_at_versions(directory, _names(directory), look)
     return look
 
 
@@ -86,6 +110,12 @@ def _is_directory(path: Path) -> bool:
         raise
 
 
+def _look_at_versions(directory: Path, names: list[str], look: Look) -> None:
+    _look_at_bundle(directory, names, look)
+    for version in sorted((n for n in names if n.isascii() and n.isdecimal()), key=int):
+        _look_at_version(directory / version, look)
+
+
 def _look_at_version(directory: Path, look: Look) -> None:
     try:
         if _is_directory(directory):
@@ -100,11 +130,11 @@ def _look_at_bundle(directory: Path, names: list[str], look: Look) -> None:
     if BUNDLE_FILE not in names:
         return
     try:
-        fingerprint = _fingerprint(directory, names)
+        state = _fingerprint(directory, names)
         # `os.path.exists` is False for every error. All errors but a missing target were raised above.
         if not os.path.exists(directory / BUNDLE_FILE) and os.path.islink(directory / BUNDLE_FILE):
             raise OSError(None, f"{BUNDLE_FILE}: {LEADS_NOWHERE}")
-        look.bundles[directory] = fingerprint
+        look.bundles[directory] = FoundBundle(directory, state)
     except OSError as error:
         look.unreadable[directory] = system_reason(error)
 

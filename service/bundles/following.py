@@ -1,4 +1,4 @@
-"""Keeps the registry of served models in step with the folder of bundles.
+"""Keeps the registry of served models in step with the sources of bundles.
 
 A changed bundle replaces the old one only when its new forward graph is ready. A bundle that is broken is refused,
 and its old state stays in service. Where the system did not let a bundle be read, or had no memory for it, its old
@@ -13,13 +13,15 @@ import gc
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from service.bundles.disk import BundleRefused, BundleUnreadable, read_bundle
-from service.bundles.folder import Fingerprint, Look, look_at
+from service.bundles.folder import Fingerprint, FoundBundle, Look
 from service.bundles.opening import GraphOpener, pause_after
-from service.bundles.registry import Registry, ServedModel
+from service.bundles.registry import ONLY_FOLDER, Registry, ServedModel
+from service.bundles.source import Source
 from service.contract.runtime import passing_reason
 from service.machine.memory import give_back
 from service.output.printable import printable
@@ -33,16 +35,17 @@ GONE_AFTER = 0.2
 Whoever replaces a bundle moves the old folder away and then the new one into its place. Between the two there is none.
 """
 
-ANOTHER_DEVICE = "another file system without a bundle is there now, as after an unmount"
+
+IMPORTING = "it is being imported"
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """State of one bundle's folder when it was last read, and what came of it."""
+    """State of one bundle when it was last read, and what came of it."""
 
     fingerprint: Fingerprint
     model: ServedModel | None
-    """Model that is served from the folder, perhaps from an earlier state of its files."""
+    """Model that is served from its place, perhaps from an earlier state of its files."""
     refusal: str | None = None
     unavailable: str | None = None
     failures: int = 0
@@ -51,21 +54,27 @@ class _Known:
     """Time of the next attempt, on the monotonic clock; None if there is to be none."""
 
 
-class FolderFollower:
-    """Looks at the folder and brings what it finds into service. Only one thread at a time does so."""
+class Follower:
+    """Looks at the sources and brings what it finds into service. Only one thread at a time does so."""
 
     def __init__(
-        self, folder: Path, registry: Registry, opener: GraphOpener, execution_provider: str, stop: threading.Event
+        self,
+        sources: Sequence[Source],
+        registry: Registry,
+        opener: GraphOpener,
+        execution_provider: str,
+        stop: threading.Event,
     ) -> None:
         """Once `stop` is set, a round ends after the graph that is being loaded."""
-        self._folder = folder
+        self._sources = tuple(sources)
+        self._only_folder = sources[0].path if len(sources) == 1 and sources[0].is_collection else None
         self._registry = registry
+        self._registry.sources = tuple(self._shown(source.path) for source in sources)
         self._opener = opener
         self._execution_provider = execution_provider
         self._stop = stop
         self._known: dict[Path, _Known] = {}
-        self._unreadable: dict[Path, str] = {}
-        self._device: int | None = None
+        self._last_look = Look()
         self._missing_default: str | None = None
         self._round = threading.Lock()
 
@@ -73,76 +82,83 @@ class FolderFollower:
         """Return when bundles are to be tried again, on the monotonic clock."""
         return [known.retry_at for known in self._known.values() if known.retry_at is not None]
 
+    def stop(self) -> None:
+        for source in self._sources:
+            source.stop()
+
     def refresh(self) -> None:
-        """Look at the folder once; return when the forward graph of every bundle in it is ready or failed."""
+        """Look at all sources once; return when the forward graph of every bundle in them is ready or failed."""
         with self._round:
-            try:
+            look = self._look()
+            removed = self._missing_from(look)
+            if removed and not self._stop.wait(GONE_AFTER):
                 look = self._look()
-                removed = self._missing_from(look)
-                if removed and not self._stop.wait(GONE_AFTER):
-                    look = self._look()
-                    removed &= self._missing_from(look)
-            except OSError as error:
-                self._unreadable = {self._folder: system_reason(error)}
-                unavailable = self._unavailable(self._known, self._unreadable)
+                removed &= self._missing_from(look)
+            if all(source.path in look.unreadable for source in self._sources):
+                self._last_look = look
+                unavailable = self._unavailable(self._known, look)
                 self._log_unavailable(unavailable)
                 self._registry.report_unavailable(unavailable)
                 return
-            self._device = look.device
             self._follow(look, removed)
 
     def _look(self) -> Look:
-        """Look at the folder; raise OSError if it cannot be listed, or if another file system has taken its place."""
-        look = look_at(self._folder)
-        if not look.bundles and self._known and look.device != self._device:
-            raise OSError(None, ANOTHER_DEVICE)
-        return look
+        """Look at all sources; one that cannot be looked at hides only its own bundles."""
+        merged = Look()
+        for source in self._sources:
+            was_found = any(place.is_relative_to(source.path) for place in self._known)
+            try:
+                merged.add(source.look(was_found=was_found))
+            except OSError as error:
+                merged.unreadable[source.path] = system_reason(error)
+        return merged
 
     def _missing_from(self, look: Look) -> set[Path]:
-        """Return the known bundles that are certainly no longer there."""
-        return {path for path in self._known.keys() - look.bundles.keys() if look.reason_unknown(path) is None}
+        """Return the places of known bundles that are certainly no longer there."""
+        return {place for place in self._known.keys() - look.bundles.keys() if look.reason_unknown(place) is None}
 
     def _follow(self, look: Look, removed: set[Path]) -> None:
         before, now = self._known, time.monotonic()
         after: dict[Path, _Known] = {}
-        for directory, fingerprint in look.bundles.items():
-            known = before.get(directory)
+        for place, found in look.bundles.items():
+            known = before.get(place)
             is_due = known is not None and known.retry_at is not None and now >= known.retry_at
-            if known is not None and known.fingerprint == fingerprint and not is_due:
-                after[directory] = known
+            if known is not None and known.fingerprint == found.fingerprint and not is_due:
+                after[place] = known
             else:
-                after[directory] = self._read(directory, fingerprint, known)
-        for directory, known in before.items():
-            if directory not in after and directory not in removed:
-                after[directory] = known
-        if after == before and look.unreadable == self._unreadable and self._registry.complete:
+                after[place] = self._read(place, found, known)
+        for place, known in before.items():
+            if place not in after and place not in removed:
+                after[place] = known
+        if after == before and look == self._last_look and self._registry.complete:
             return
         if not self._registry.complete:
             # A service that has just started says at once which models it is loading.
-            self._publish(after, look.unreadable)
+            self._publish(after, look)
             names = ", ".join(self._registry.names())
-            log.log(logging.INFO if names else logging.WARNING, "models: %s", names or f"none in {self._folder}")
+            where = "none yet in " if look.importing else "none in "
+            none = where + ", ".join(str(source.path) for source in self._sources)
+            log.log(logging.INFO if names else logging.WARNING, "models: %s", names or none)
         self._load_forward_graphs(before, after)
-        self._log_unavailable(self._unavailable(after, look.unreadable))
-        self._publish(after, look.unreadable)
+        self._log_unavailable(self._unavailable(after, look))
+        self._publish(after, look)
         # Only now: if this round fails, the next one must go through the same changes again.
-        self._known, self._unreadable = after, look.unreadable
+        self._known, self._last_look = after, look
         self._log_missing_default()
         self._retire(before)
 
-    def _read(self, directory: Path, fingerprint: Fingerprint, known: _Known | None) -> _Known:
+    def _read(self, place: Path, found: FoundBundle, known: _Known | None) -> _Known:
         """Read a bundle that is new or changed, or could not be read before."""
-        served = known.model if known else None
+        served, fingerprint = known.model if known else None, found.fingerprint
         try:
-            model = ServedModel(read_bundle(directory), self._execution_provider)
+            model = ServedModel(read_bundle(found.directory), self._execution_provider)
         except BundleUnreadable as error:
             return self._put_off(fingerprint, known, str(error))
         except BundleRefused as error:
-            log.error("bundle %s is refused: %s", self._shown(directory), error)
             return _Known(fingerprint, served, refusal=str(error))
         except Exception as error:  # whatever is wrong with it must not keep the others from being served
             if known is None or known.unavailable is None:
-                log.exception("bundle %s cannot be read", self._shown(directory))
+                log.exception("bundle %s cannot be read", self._shown(place))
             reason = passing_reason(error) or type(error).__name__
             return self._put_off(fingerprint, known, f"it cannot be read: {reason}")
         if served and served.digest == model.digest:
@@ -158,56 +174,61 @@ class FolderFollower:
 
     def _load_forward_graphs(self, before: dict[Path, _Known], after: dict[Path, _Known]) -> None:
         """Load what is new in `after`; where that fails, put back what was served before."""
-        pending = {path: known.model for path, known in after.items() if known.model and not known.model.ready}
+        pending = {place: known.model for place, known in after.items() if known.model and not known.model.ready}
         while pending and not self._stop.is_set():
             # Requests may ask for a model meanwhile, so the order is decided anew each time.
-            directory = min(pending, key=lambda path: self._loading_order(pending[path]))
-            model = pending.pop(directory)
+            place = min(pending, key=lambda place: self._loading_order(pending[place]))
+            model = pending.pop(place)
             graph = model.graphs["forward"]
             self._opener.load_now(model, graph)
             if graph.failure is None:
                 continue
-            fingerprint, old = after[directory].fingerprint, before.get(directory)
+            fingerprint, old = after[place].fingerprint, before.get(place)
             if graph.retry_at is None:
-                after[directory] = _Known(fingerprint, old.model if old else None, refusal=graph.failure)
+                after[place] = _Known(fingerprint, old.model if old else None, refusal=graph.failure)
             else:
-                after[directory] = self._put_off(fingerprint, old, graph.failure)
+                after[place] = self._put_off(fingerprint, old, graph.failure)
 
     def _loading_order(self, model: ServedModel) -> tuple[bool, bool]:
         """Return the key of sorting: models that requests wait for, then the default model, then the others."""
         return not model.graphs["forward"].asked_for, not self._registry.is_default(model)
 
-    def _publish(self, all_known: dict[Path, _Known], unreadable: dict[Path, str]) -> None:
+    def _publish(self, all_known: dict[Path, _Known], look: Look) -> None:
         models: dict[tuple[str, str], ServedModel] = {}
-        refused: dict[str, str] = {}
-        for directory, known in all_known.items():
+        refused = {self._shown(place): reason for place, reason in look.refused.items()}
+        for place, known in all_known.items():
             if known.refusal is not None:
-                refused[self._shown(directory)] = known.refusal
+                refused[self._shown(place)] = known.refusal
             if known.model is None:
                 continue
             key = (known.model.name, known.model.version)
             if key in models:
-                refused[self._shown(directory)] = f"{key[0]} version {key[1]} is there twice"
+                refused[self._shown(place)] = f"{key[0]} version {key[1]} is there twice"
             else:
                 models[key] = known.model
-        self._registry.replace(models.values(), refused, self._unavailable(all_known, unreadable))
+        for shown, reason in refused.items():
+            if self._registry.refused.get(shown) != reason:
+                log.error("%s is refused: %s", self._in_words(shown), reason)
+        importing = [self._shown(place) for place in look.importing]
+        self._registry.replace(models.values(), refused, self._unavailable(all_known, look), importing)
 
-    def _unavailable(self, all_known: dict[Path, _Known], unreadable: dict[Path, str]) -> dict[str, str]:
-        """Return the folders that could not be read or loaded for a reason that may pass, each with the reason."""
-        found = {self._shown(path): printable(reason) for path, reason in unreadable.items()}
-        for directory, known in all_known.items():
+    def _unavailable(self, all_known: dict[Path, _Known], look: Look) -> dict[str, str]:
+        """Return the places that could not be read or loaded for a reason that may pass, each with the reason."""
+        found = {self._shown(place): printable(reason) for place, reason in look.unreadable.items()}
+        found.update((self._shown(place), IMPORTING) for place in look.importing)
+        for place, known in all_known.items():
             if known.unavailable is not None:
-                found.setdefault(self._shown(directory), known.unavailable)
+                found.setdefault(self._shown(place), known.unavailable)
         return found
 
     def _log_unavailable(self, found: dict[str, str]) -> None:
         """Log what has become unavailable or available since the last time."""
         logged = self._registry.unavailable
         for name, reason in found.items():
-            if logged.get(name) != reason:
+            if reason not in (logged.get(name), IMPORTING):
                 log.warning("%s is unavailable, and is tried again: %s", self._in_words(name), reason)
-        for name in logged:
-            if name not in found:
+        for name, reason in logged.items():
+            if name not in found and reason != IMPORTING:
                 log.info("%s is available again", self._in_words(name))
 
     def _log_missing_default(self) -> None:
@@ -227,9 +248,12 @@ class FolderFollower:
         gc.collect()
         give_back()
 
-    def _shown(self, path: Path) -> str:
-        """Return a path within the folder as people see it; "." is the folder itself."""
-        return printable(path.relative_to(self._folder).as_posix())
+    def _shown(self, place: Path) -> str:
+        """Return a place as people see it: within the only folder, where `ONLY_FOLDER` is itself, or as a path."""
+        within = place if self._only_folder is None else place.relative_to(self._only_folder)
+        return printable(within.as_posix())
 
     def _in_words(self, shown: str) -> str:
-        return f"the folder {self._folder}" if shown == "." else f"bundle {shown}"
+        if shown == ONLY_FOLDER:
+            return f"the folder {self._only_folder}"
+        return shown if shown in self._registry.sources else f"bundle {shown}"

@@ -9,18 +9,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from pathlib import Path
+from collections.abc import Sequence
 
-from service.bundles.following import FolderFollower
+from service.bundles.following import Follower
 from service.bundles.opening import FIRST_PAUSE, GraphOpener
 from service.bundles.registry import Registry, ServedGraph, ServedModel
+from service.bundles.source import Source
 from service.contract.runtime import Runtime
 from service.machine.priority import give_way
 
 log = logging.getLogger("contraflow.bundles")
 
 LOOK_AGAIN = 2.0
-"""Seconds until the next look after a failure, if the folder is not looked at regularly anyway."""
+"""Seconds until the next look after a failure, if the sources are not looked at regularly anyway."""
 
 
 class Loader:
@@ -28,7 +29,7 @@ class Loader:
 
     def __init__(
         self,
-        folder: Path,
+        sources: Sequence[Source],
         registry: Registry,
         runtime: Runtime,
         *,
@@ -43,7 +44,7 @@ class Loader:
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._opener = GraphOpener(runtime, max_batch, warm_up=warm_up)
-        self._follower = FolderFollower(folder, registry, self._opener, runtime.provider, self._stop)
+        self._follower = Follower(sources, registry, self._opener, runtime.provider, self._stop)
         self._thread = threading.Thread(target=self._work, name="loader", daemon=True)
         self._ended_by: BaseException | None = None
         self.started = threading.Event()
@@ -57,6 +58,7 @@ class Loader:
         """End the thread after the graph that it is loading."""
         self._stop.set()
         self._wake.set()
+        self._follower.stop()
         self._thread.join()
 
     @property
@@ -67,7 +69,7 @@ class Loader:
         return f"The loader of bundles has ended: {type(self._ended_by).__name__}."
 
     def refresh(self) -> None:
-        """Look at the folder once; return when the forward graph of every bundle in it is ready or failed."""
+        """Look at the sources once; return when the forward graph of every bundle in them is ready or failed."""
         self._follower.refresh()
 
     def load_now(self, model: ServedModel, graph: ServedGraph) -> None:
@@ -104,7 +106,7 @@ class Loader:
                 next_look = time.monotonic()
 
     def _next_look(self) -> float | None:
-        """Return when to look at the folder again, on the monotonic clock; None: never."""
+        """Return when to look at the sources again, on the monotonic clock; None: never."""
         now = time.monotonic()
         times = [max(retry_at, now + FIRST_PAUSE) for retry_at in self._follower.retry_times()]
         if self._poll_seconds:

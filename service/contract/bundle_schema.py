@@ -11,6 +11,7 @@ a whole; all other axes are static. The graphs take:
 
     input            float32 [N, channels, height, width]   preprocessed ([N, h, w, c] for layout nhwc)
     label            int64   [N]      class of the loss; -1 takes the predicted class
+                     int64   [N, K]   where labels are independent: 1 applies, 0 does not, -1 as predicted
     cotangent_scale  float32 [N]      factor of dL/dlogits, a power of two; every square comes out
                                       multiplied by its square, every gradient by the factor itself
 
@@ -19,9 +20,9 @@ Their outputs are in `outputs.py`. `export` writes bundles by this schema and th
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 BUNDLE_FILE: Final = "bundle.json"
 
@@ -37,6 +38,10 @@ GraphName = Literal[
 """A set of outputs, which `outputs.py` lists. Only the norms and the input gradient take `label` and
 `cotangent_scale` beside `input`."""
 
+LabelKindName = Literal["exclusive", "independent"]
+"""Exclusive: an image has one class, by softmax and cross-entropy. Independent: it has any number of the labels, each
+by its own sigmoid and binary cross-entropy, which are summed."""
+
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0)]
 Byte = Annotated[int, Field(ge=0, le=255)]
@@ -51,19 +56,28 @@ class Schema(BaseModel):
 class InputSpec(Schema):
     """How a decoded RGB image becomes the tensor `input`.
 
-    First the picture is resized, with Pillow's filter `interpolation`, in one of four ways:
+    First the picture is resized:
 
-        resize None                    straight to height × width
-        resize (h, w)                  straight to h × w
-        resize s, resize_side shorter  its shorter side becomes s, and the ratio is kept (torchvision's `Resize`)
-        resize s, resize_side longer   its longer side becomes s, and the ratio is kept (a letterbox)
+        resize None                         straight to height × width
+        resize (h, w)                       straight to h × w
+        resize (h, w), resize_side shorter  the ratio is kept, and the picture covers h × w
+        resize (h, w), resize_side longer   the ratio is kept, and the picture fits into h × w (a letterbox)
+        resize s                            as (s, s), resize_side shorter unless it says longer
 
-    Then height × width is cut out of its middle, and what lies outside the picture is filled with the colour `fill`.
-    Where an odd number of pixels is cut off, `crop_rounding` says where the crop begins: "even" rounds the half to the
-    even number (torchvision, timm), "down" rounds it down (transformers). Last, per channel and with pixels in 0…255:
-    value = ((pixel / 255) - mean) / std · scale. `mean`, `std` and `fill` are for RGB, whatever `channel_order` is.
+    Where the ratio is kept, `resize_rounding` makes whole numbers of the sides: "down" rounds down (torchvision,
+    transformers), "even" rounds to the nearest, a half to the even number (timm's `ResizeKeepRatio`).
 
-    `antialias` False samples the picture at points, as OpenCV and TensorFlow do, where Pillow averages an area.
+    The pixels are Pillow's with its filter `interpolation`, which averages an area where it shrinks. `antialias` False
+    samples the picture at points instead, as OpenCV, TensorFlow and torch's `interpolate` do; "nearest" always does.
+
+    Then height × width is cut out of the middle, and what lies outside the picture gets the colour `fill`. Where an odd
+    number of pixels is cut off, `crop_rounding` says where the crop begins: "even" rounds the half to the even number
+    (torchvision, timm), "down" rounds it down (transformers). Where an odd number of pixels is missing,
+    `padding_rounding` says how many are put above and left: half of them, rounded "down" (torchvision, timm,
+    transformers on tensors) or "up" (transformers on arrays).
+
+    Last, per channel and with pixels in 0…255: value = ((pixel / 255) - mean) / std · scale. `mean`, `std` and `fill`
+    are for RGB, whatever `channel_order` is; a grey picture's fill is the grey that Pillow makes of the colour.
     """
 
     height: PositiveInt
@@ -72,8 +86,10 @@ class InputSpec(Schema):
     channel_order: Literal["rgb", "bgr"] = "rgb"
     layout: Literal["nchw", "nhwc"] = "nchw"
     resize: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
-    resize_side: Literal["shorter", "longer"] = "shorter"
+    resize_side: Literal["shorter", "longer"] | None = None
+    resize_rounding: Literal["down", "even"] = "down"
     crop_rounding: Literal["even", "down"] = "even"
+    padding_rounding: Literal["down", "up"] = "down"
     fill: tuple[Byte, Byte, Byte] = (0, 0, 0)
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] = "bilinear"
     antialias: bool = True
@@ -82,6 +98,12 @@ class InputSpec(Schema):
     scale: Finite = 1.0
     apply_exif_orientation: bool = True
     reduced_jpeg_decoding: bool = False
+
+    @model_validator(mode="after")
+    def _points_have_a_meaning(self) -> Self:
+        if not self.antialias and self.interpolation not in ("nearest", "bilinear", "bicubic"):
+            raise ValueError(f"{self.interpolation} averages areas, so it cannot be had with antialias false")
+        return self
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -245,6 +267,7 @@ class Bundle(Schema):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     version: str = Field(default="1", pattern=r"^[0-9]{1,9}$")
     labels: tuple[str, ...] = Field(min_length=2)
+    label_kind: LabelKindName = "exclusive"
     input: InputSpec
     architecture: Architecture
     layers: tuple[Layer, ...]
@@ -258,5 +281,6 @@ class Bundle(Schema):
     separability: Separability | None = None
     quantized: Quantization | None = None
     parity: tuple[ParityCheck, ...] = ()
+    provenance: dict[str, str] = Field(default={}, description="what an import settled → the value, and its source")
     notes: tuple[str, ...] = Field(default=(), description="what a reader of the norms must know")
     sha256: dict[str, str] = Field(description="file name → digest, for every other file of the bundle")

@@ -3,36 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
-from pathlib import Path
 
-from service.contract.bundle_schema import BUNDLE_FILE
 from service.output.system_errors import system_reason
 from service.settings import names_of_setting
 
 
 class StartError(Exception):
     """The reason why the service does not start, in one line for the person who started it."""
-
-
-def check_bundles_folder(folder: Path) -> None:
-    """Check the folder of bundles. An empty one is fine: bundles may be added later. A missing one was not mounted.
-
-    Raises:
-        StartError: there is no such folder, it cannot be read, or it is a bundle and not a folder of bundles.
-    """
-    setting = names_of_setting("bundles")
-    place = Path(os.path.abspath(folder))
-    try:
-        entries = os.listdir(folder)
-    except FileNotFoundError:
-        raise StartError(f"{setting}: there is no folder {place}") from None
-    except NotADirectoryError:
-        raise StartError(f"{setting}: {place} is a file, not a folder of bundles") from None
-    except (OSError, ValueError) as error:
-        raise StartError(f"{setting}: {place} cannot be read: {reason(error)}") from None
-    if BUNDLE_FILE in entries:
-        raise StartError(f"{setting}: {place} is itself a bundle; name the folder that it lies in: {place.parent}")
 
 
 def why_not_bound(error: OSError, host: str, port: int) -> str:

@@ -8,7 +8,9 @@ jpeg           structure of a JPEG
 containers     structure of PNG, GIF, WEBP and TIFF files
 avif, av1      what an AVIF makes its decoder hold: by the boxes of the file, and by the AV1 streams in them
 colours        conversion to RGB of 8 bits
-resampling     resize and crop
+geometry       sizes after the resize, and the part that the crop keeps
+resampling     resize, crop and padding, with Pillow's pixels
+points         resize without averaging
 limits         how large and how fragmented a file may be
 errors         why an image is refused
 

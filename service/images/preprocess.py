@@ -58,6 +58,7 @@ _ORIENTATIONS = {
     7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
     8: lambda a: a[:, ::-1].swapaxes(0, 1),
 }
+_FIRST_ON_ITS_SIDE = 5
 
 
 def decode(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -68,8 +69,8 @@ def decode(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Pixels
     Raises:
         ImageError: the file cannot be used; the subclass and the message say why.
     """
-    pixels = decode_whole(data, spec, max_pixels)
-    return pixels if pixels.shape == (spec.height, spec.width, spec.channels) else fit(pixels, spec)
+    pixels, size = _decoded(data, spec, max_pixels)
+    return fit(pixels, spec, size)
 
 
 def decode_whole(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -78,14 +79,19 @@ def decode_whole(data: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> 
     Raises:
         ImageError: as `decode`.
     """
+    return _decoded(data, spec, max_pixels)[0]
+
+
+def _decoded(data: bytes, spec: InputSpec, max_pixels: int) -> tuple[Pixels, tuple[int, int]]:
+    """Return the pixels, and the height and width that they would have if a JPEG were not decoded to a smaller size."""
     kind = known_format(data)
-    pixels = _decode_jpeg(data, spec, max_pixels) if kind == "JPEG" else None
-    if pixels is None:
-        pixel_count(data, max_pixels)
-        if kind == "JPEG" and (mended := _with_end_marker(data)) is not None:
-            return decode_whole(mended, spec, max_pixels)
-        pixels = _decode_by_pillow(data, kind, spec)
-    return pixels
+    if kind == "JPEG" and (decoded := _decode_jpeg(data, spec, max_pixels)) is not None:
+        return decoded
+    pixel_count(data, max_pixels)
+    if kind == "JPEG" and (mended := _with_end_marker(data)) is not None:
+        return _decoded(mended, spec, max_pixels)
+    pixels = _decode_by_pillow(data, kind, spec)
+    return pixels, pixels.shape[:2]
 
 
 def normalise(pixels: Pixels, spec: InputSpec) -> NDArray[np.float32]:
@@ -111,7 +117,7 @@ def _in_channel_order(values: tuple[float, ...], spec: InputSpec) -> NDArray[np.
     return np.array(values[::-1] if spec.channel_order == "bgr" else values, dtype=np.float32)
 
 
-def _decode_jpeg(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels | None:
+def _decode_jpeg(data: bytes, spec: InputSpec, max_pixels: int) -> tuple[Pixels, tuple[int, int]] | None:
     """Decode by libjpeg-turbo itself; None where Pillow has to decode, or to refuse an image that is too large."""
     # libjpeg-turbo keeps every segment that may hold a colour profile (APP2).
     if data.count(b"\xff\xe2") > MAX_PIECES:
@@ -121,7 +127,8 @@ def _decode_jpeg(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels | None
         height, width, colorspace, subsampling = simplejpeg.decode_jpeg_header(data)
         if (colorspace, subsampling) not in _EQUAL_SUBSAMPLINGS or int(height) * int(width) > max_pixels:
             return None
-        least_height, least_width = _least_decoded_size(int(height), int(width), spec)
+        size = int(height), int(width)
+        least_height, least_width = _least_decoded_size(*size, spec)
         pixels: Pixels = simplejpeg.decode_jpeg(
             data, "RGB" if spec.channels == 3 else "GRAY", min_height=least_height, min_width=least_width
         )
@@ -131,10 +138,11 @@ def _decode_jpeg(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels | None
         return None  # luma differs from the grey that Pillow computes from RGB
     if spec.apply_exif_orientation and EXIF in data:
         check_segments(data)  # Pillow reads the orientation, and lists all segments to find it
-        turn = _ORIENTATIONS.get(_orientation(data))
-        if turn is not None:
+        orientation = _orientation(data)
+        if (turn := _ORIENTATIONS.get(orientation)) is not None:
             pixels = np.ascontiguousarray(turn(pixels))
-    return pixels
+            size = size if orientation < _FIRST_ON_ITS_SIDE else size[::-1]
+    return pixels, size
 
 
 def _with_end_marker(data: bytes) -> bytes | None:
@@ -157,9 +165,10 @@ def _with_end_marker(data: bytes) -> bytes | None:
 def _least_decoded_size(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
     """Return the least height and width to decode at: twice the size wanted, so that resizing still averages.
 
-    (0, 0) stands for the full size. Both sides get the same bound, so that it holds for any orientation.
+    (0, 0) stands for the full size, which a picture that is sampled at points always has. Both sides get the same
+    bound, so that it holds for any orientation.
     """
-    if not spec.reduced_jpeg_decoding:
+    if not spec.reduced_jpeg_decoding or not spec.antialias:
         return 0, 0
     wanted = spec.resize or (spec.height, spec.width)
     least = 2 * (wanted if isinstance(wanted, int) else max(wanted))

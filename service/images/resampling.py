@@ -1,16 +1,17 @@
-"""torchvision's `Resize` and `CenterCrop` on PIL images, pixel for pixel, at a bounded cost whatever the shape.
+"""Resize, crop and padding of a picture, pixel for pixel as Pillow does them, at a bounded cost whatever its shape.
 
 Where the resized picture is not much larger than the original or the crop, Pillow resizes it and then it is cropped.
 A picture of extreme shape becomes far larger than both: 1 × 10,000 pixels, with 256 for the shorter side, become
 256 × 2,560,000. Of such a picture only the part that the crop keeps is computed, in this file and in Pillow's own
 arithmetic. Pillow can resize a box of a picture too, but it rounds the box to float32, which gives other pixels.
 
-Resizing keeps the ratio of the sides, so such a picture is enlarged along both. Pillow then resamples along the rows,
-rounds to 8 bits, and resamples along the columns of that.
+Only a resize that keeps the ratio and covers a size can do that, so such a picture is enlarged along both sides. Pillow
+then resamples along the rows, rounds to 8 bits, and resamples along the columns of that.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ from PIL import Image
 
 from service.contract.arrays import Array, Float64, Pixels
 from service.contract.bundle_schema import InputSpec
+from service.images.geometry import Side, covers, plan
+from service.images.points import sampled
 
 PLENTY = 2**21
 """Pixels that a resized picture may always have: both of Pillow's passes take 16 MiB, its weights no more than that."""
@@ -37,38 +40,27 @@ _STEPS = 2**16
 """Positions that `nearest` adds up at a time."""
 
 
-@dataclass(frozen=True)
-class Side:
-    """Plan for one side: `size` pixels are resized to `resized`, and the crop keeps `count` of them from `first` on."""
+def fit(pixels: Pixels, spec: InputSpec, own: tuple[int, int] | None = None) -> Pixels:
+    """Resize, crop and pad a picture: uint8 [h, w, c] → [spec.height, spec.width, c].
 
-    size: int
-    resized: int
-    first: int
-    count: int
-
-
-def fit(pixels: Pixels, spec: InputSpec) -> Pixels:
-    """Resize and crop a picture: uint8 [h, w, c] → [spec.height, spec.width, c]."""
+    Args:
+        pixels: the picture.
+        spec: what it shall become.
+        own: the picture's own height and width, if it was decoded to a smaller size.
+    """
     height, width = pixels.shape[:2]
-    resized_width, resized_height = resized_size(width, height, spec)
-    rows = _side(height, resized_height, spec.height)
-    columns = _side(width, resized_width, spec.width)
-    if resized_width * resized_height <= max(PLENTY, height * width, spec.height * spec.width):
-        kept = _whole_then_cropped(pixels, rows, columns, spec)
-    else:
+    if spec.resize is None and (height, width) == (spec.height, spec.width):
+        return pixels
+    rows, columns = plan((height, width), spec, own)
+    if (rows.resized, columns.resized) == (height, width):
+        kept = pixels[rows.first : rows.first + rows.count, columns.first : columns.first + columns.count]
+    elif not spec.antialias and spec.interpolation != "nearest":
+        kept = sampled(pixels, rows, columns, spec.interpolation)
+    elif covers(spec) and rows.resized * columns.resized > max(PLENTY, height * width, spec.height * spec.width):
         kept = enlarged_part(pixels, rows, columns, spec.interpolation)
-    return _padded(kept, spec)
-
-
-def resized_size(width: int, height: int, spec: InputSpec) -> tuple[int, int]:
-    """Return width and height after the resize; the side that `spec.resize` does not give is rounded down."""
-    if spec.resize is None:
-        return spec.width, spec.height
-    if isinstance(spec.resize, tuple):
-        return spec.resize[1], spec.resize[0]
-    if (width <= height) == (spec.resize_side == "shorter"):
-        return spec.resize, max(1, int(spec.resize * height / width))
-    return max(1, int(spec.resize * width / height)), spec.resize
+    else:
+        kept = _whole_then_cropped(pixels, rows, columns, spec.interpolation)
+    return _padded(kept, rows, columns, spec)
 
 
 def as_array(image: Image.Image) -> Pixels:
@@ -77,29 +69,23 @@ def as_array(image: Image.Image) -> Pixels:
     return array if array.ndim == 3 else array[..., None]
 
 
-def _side(size: int, resized: int, crop: int) -> Side:
-    if resized <= crop:
-        return Side(size, resized, 0, resized)
-    return Side(size, resized, round((resized - crop) / 2), crop)
-
-
-def _whole_then_cropped(pixels: Pixels, rows: Side, columns: Side, spec: InputSpec) -> Pixels:
+def _whole_then_cropped(pixels: Pixels, rows: Side, columns: Side, interpolation: str) -> Pixels:
     image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
-    if image.size != (columns.resized, rows.resized):
-        image = image.resize((columns.resized, rows.resized), _RESAMPLING[spec.interpolation])
+    image = image.resize((columns.resized, rows.resized), _RESAMPLING[interpolation])
     if image.size != (columns.count, rows.count):
         image = image.crop((columns.first, rows.first, columns.first + columns.count, rows.first + rows.count))
     return as_array(image)
 
 
-def _padded(kept: Pixels, spec: InputSpec) -> Pixels:
-    """Put black around a picture that is smaller than the crop; an odd pixel goes below and to the right."""
+def _padded(kept: Pixels, rows: Side, columns: Side, spec: InputSpec) -> Pixels:
+    """Put the colour `spec.fill` around a picture that is smaller than the crop."""
     height, width, channels = kept.shape
     if (height, width) == (spec.height, spec.width):
         return kept
-    ground = np.zeros((spec.height, spec.width, channels), np.uint8)
-    top, left = (spec.height - height) // 2, (spec.width - width) // 2
-    ground[top : top + height, left : left + width] = kept
+    colour = Image.new("RGB", (1, 1), spec.fill)
+    ground = np.empty((spec.height, spec.width, channels), np.uint8)
+    ground[:] = as_array(colour if channels == 3 else colour.convert("L"))[0, 0]
+    ground[rows.before : rows.before + height, columns.before : columns.before + width] = kept
     return ground
 
 
@@ -146,12 +132,16 @@ def _taps(side: Side, interpolation: str) -> Taps:
 
 
 def _weighted(pixels: Pixels, taps: Taps) -> Pixels:
-    """Resample along axis 0. The sums fit into 32 bits, as Pillow's do: no weight is larger than 1.2."""
+    """Resample along axis 0. The sums fit into 32 bits, as Pillow's do: no weights add up to 2."""
     sums = np.full((len(taps.places), *pixels.shape[1:]), 1 << (_WEIGHT_BITS - 1), np.int32)
     for places, weights in zip(taps.places.T, taps.weights.T, strict=True):
         sums += pixels[places].astype(np.int32) * weights[:, None, None]
     kept: Pixels = np.clip(sums >> _WEIGHT_BITS, 0, 255).astype(np.uint8)
     return kept
+
+
+def _box(distance: Float64) -> Float64:
+    return ((distance > -0.5) & (distance <= 0.5)).astype(np.float64)
 
 
 def _triangle(distance: Float64) -> Float64:
@@ -166,9 +156,33 @@ def _cubic(distance: Float64) -> Float64:
     return np.where(x < 1, near, np.where(x < 2, far, 0.0))
 
 
+def _hamming(distance: Float64) -> Float64:
+    x = np.abs(distance)
+    window = _sinc(x) * (0.54 + 0.46 * _cosine(x * math.pi))
+    return np.where(x < 1, window, 0.0)
+
+
+def _lanczos(distance: Float64) -> Float64:
+    within = (distance >= -3) & (distance < 3)
+    return np.where(within, _sinc(distance) * _sinc(distance / 3), 0.0)
+
+
+# The C library's, which Pillow uses; NumPy's own differ from them in the last bit.
+_sine = np.vectorize(math.sin, otypes=[np.float64])
+_cosine = np.vectorize(math.cos, otypes=[np.float64])
+
+
+def _sinc(x: Float64) -> Float64:
+    angle = x * math.pi
+    return np.where(x == 0, 1.0, _sine(angle) / np.where(x == 0, 1.0, angle))
+
+
 _KERNELS: dict[str, tuple[Callable[[Float64], Float64], float]] = {
+    "box": (_box, 0.5),
     "bilinear": (_triangle, 1.0),
+    "hamming": (_hamming, 1.0),
     "bicubic": (_cubic, 2.0),
+    "lanczos": (_lanczos, 3.0),
 }
 
 

@@ -1,7 +1,8 @@
-"""`python -m service check BUNDLE`: is this model healthy? Meant for pipelines.
+"""Is this model healthy? The verb `check`, meant for pipelines.
 
-Prints the verdict in words. The exit status is 0 if the model is healthy, 1 if there is a finding or no verdict is
-possible, and 2 if the bundle or the images cannot be used.
+PATH is a bundle, an .onnx file or the folder of a model; what is no bundle is imported. Prints the verdict in words.
+The exit status is 0 if the model is healthy, 1 if there is a finding or no verdict is possible, and 2 if the model or
+the images cannot be used.
 """
 
 from __future__ import annotations
@@ -20,37 +21,46 @@ from service.diagnostics.gradients import Diagnosis, diagnose
 from service.diagnostics.measurement import measure_gradients
 from service.diagnostics.verdicts.verdict import Thresholds, listed
 from service.images.errors import ImageError
-from service.offline.model import OfflineModel, class_indices, decoded, labelled_files
+from service.offline.model import OfflineModel, decoded, labelled_files, labels_of, model_at
 from service.output.console import complain
+from service.sources.flags import IncompleteFlag, split_flags
+from service.sources.kinds import SourceError
 
 SHIPPED_IMAGES: Final = Path(__file__).parents[1] / "static" / "samples"
 DEFAULT_IMAGES: Final = 64
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], program: str = "python -m service check") -> int:
     """Measure the model and print the verdict; return the exit status."""
-    options = parser().parse_args(arguments)
     try:
+        words, import_flags = split_flags(arguments)
+        options = parser(program).parse_args(words)
         thresholds = Thresholds().overridden(dict(options.threshold))
-        model = OfflineModel(options.bundle, Runtime(options.execution_provider))
         if not options.data.is_dir():
             raise ValueError(f"{options.data}: no such folder")
+        model = OfflineModel(model_at(options.path, import_flags), Runtime(options.execution_provider))
         diagnosis, images = asyncio.run(examine(model, options.data, options.images, thresholds))
         if diagnosis is None:
             raise ValueError(f"{options.data}: no image in it can be decoded")
     except (BundleRefused, ProviderUnavailable) as error:
-        complain(f"{options.bundle}: {error}")
+        complain(f"{options.path}: {error}")
         return 2
-    except (ValueError, OSError) as error:
+    except (IncompleteFlag, SourceError, ValueError, OSError) as error:
         complain(str(error))
         return 2
     print(in_words(model, diagnosis, images, options.data))
     return 0 if diagnosis.verdict.state == "healthy" else 1
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m service check", description=__doc__)
-    top.add_argument("bundle", type=Path, help="folder with bundle.json")
+def parser(program: str) -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog=program, description=__doc__)
+    top.add_argument(
+        "path",
+        type=Path,
+        metavar="PATH",
+        help="a bundle, or what is imported first: an .onnx file or the folder of a model. The flags of "
+        "`contraflow import` (--labels, --mean …) are passed on to the import",
+    )
     top.add_argument(
         "--data",
         type=Path,
@@ -98,7 +108,7 @@ async def examine(
     if not pairs:
         return None, 0
     pixels = np.stack([pixels for pixels, _ in pairs])
-    labels = class_indices([file for _, file in pairs], model.bundle.labels)
+    labels = labels_of([file for _, file in pairs], model.bundle)
     measured = await measure_gradients(model.run, model.bundle, pixels, labels)
     return diagnose(model.bundle, measured, thresholds), len(pairs)
 

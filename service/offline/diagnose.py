@@ -1,4 +1,4 @@
-"""`python -m service diagnose`: scores a whole folder of images into a CSV table, and makes an HTML report of it.
+"""Score a whole folder of images into a CSV table, and make an HTML report of it: the verb `diagnose`.
 
 The rows are written as they are measured, so that a run that was stopped continues where it was, and memory does not
 grow with the folder. `--shard I/N` takes the I-th of N consecutive parts. The tables of all parts, joined by
@@ -22,26 +22,30 @@ from numpy.typing import NDArray
 from service.bundles.disk import BundleRefused
 from service.bundles.reference import read_reference
 from service.contract.arrays import Array
-from service.contract.loss import logit_gradient_norms, loss_labels, losses, probabilities
 from service.contract.reference import ReferenceStatistics
 from service.contract.runtime import ProviderUnavailable, Runtime
 from service.diagnostics.gradients import relative_norms
+from service.diagnostics.schemas.base import LABELS_BETWEEN, predicted_names
+from service.diagnostics.schemas.scores import SampleLabelsScores, SampleScores
 from service.diagnostics.scores import score
 from service.errors import NotReady
 from service.images.errors import ImageError
-from service.offline.model import CHUNK, LabelledFile, OfflineModel, class_indices, decoded, labelled_files
+from service.offline.model import CHUNK, LabelledFile, OfflineModel, decoded, labelled_files, labels_of, model_at
 from service.offline.report import render
 from service.offline.table import LAYER_PREFIX, NUMBERS, append, columns, merge, rows_written
 from service.output.console import complain
 from service.output.whole_files import replaced_file
+from service.sources.flags import IncompleteFlag, split_flags
+from service.sources.kinds import SourceError
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], program: str = "python -m service diagnose") -> int:
     """Measure what is missing or merge tables, then write the report; return the exit status."""
-    options = parser().parse_args(arguments)
-    table = options.out.with_suffix(".csv")
     try:
-        model = OfflineModel(options.bundle, Runtime(options.execution_provider))
+        words, import_flags = split_flags(arguments)
+        options = parser(program).parse_args(words)
+        table = options.out.with_suffix(".csv")
+        model = OfflineModel(model_at(options.bundle, import_flags), Runtime(options.execution_provider))
         if options.merge:
             merge(options.merge, table)
         elif not options.data.is_dir():
@@ -52,16 +56,25 @@ def main(arguments: Sequence[str]) -> int:
             report = render(table, options.data, model).encode()
             with replaced_file(options.out) as stream:
                 stream.write(report)
-    except (BundleRefused, NotReady, ProviderUnavailable, ValueError, OSError) as error:
+    except (
+        BundleRefused, IncompleteFlag, NotReady, ProviderUnavailable, SourceError, ValueError, OSError
+    ) as error:  # fmt: skip
         complain(str(error))
         return 2
     print(options.out)
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m service diagnose", description=__doc__)
-    top.add_argument("--bundle", type=Path, required=True)
+def parser(program: str) -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog=program, description=__doc__)
+    top.add_argument(
+        "--bundle",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="a bundle, or what is imported first: an .onnx file or the folder of a model. The flags of "
+        "`contraflow import` (--labels, --mean …) are passed on to the import",
+    )
     top.add_argument("--data", type=Path, required=True, help="images, one folder per label")
     top.add_argument("--out", type=Path, required=True, help="report.csv or report.html (with report.csv beside it)")
     top.add_argument("--shard", type=read_shard, default=(1, 1), metavar="I/N", help="the I-th of N parts, from 1")
@@ -115,7 +128,7 @@ async def rows_of(
         else:
             pixels[position] = one
     if pixels:
-        labels = class_indices([files[position] for position in pixels], model.bundle.labels)
+        labels = labels_of([files[position] for position in pixels], model.bundle)
         measured = await numbers_of(model, np.stack(list(pixels.values())), labels, reference)
         for position, numbers in zip(pixels, measured, strict=True):
             rows[position] |= numbers
@@ -128,24 +141,24 @@ async def numbers_of(
     """Return scores, loss and relative norms of each image, with six digits."""
     norms = await model.run("weight_norms", pixels, labels)
     predicted_norms = norms
-    if reference is not None and (labels >= 0).any():
+    if reference is not None and model.kind.are_given(labels).any():
         predicted_norms = await model.run("weight_norms", pixels)
-    scored = score(model.bundle, norms, labels, predicted_norms, reference)
-    classes = loss_labels(norms["logits"], labels)
-    sizes = logit_gradient_norms(norms["logits"], classes)
+    scored: Sequence[SampleScores | SampleLabelsScores] = score(model.bundle, norms, labels, predicted_norms, reference)
+    settled = model.kind.settled(norms["logits"], labels)
+    sizes = model.kind.logit_gradient_norms(norms["logits"], settled)
     relative = relative_norms(norms["scaled_gradient_norm"], sizes)
-    loss, probability = losses(norms["logits"], classes), probabilities(norms["logits"])
+    loss, likelihood = model.kind.losses(norms["logits"], settled), model.kind.likelihoods(norms["logits"], settled)
     rows = []
     for row, sample in enumerate(scored):
         found = {
-            **sample.model_dump(include=set(NUMBERS)),
+            "probability": likelihood[row],
+            **sample.model_dump(include=set(NUMBERS), exclude_none=True),
             "loss": loss[row],
-            "probability": probability[row, classes[row]],
             "logit_gradient_norm": sizes[row],
         }
         written = {name: f"{value:.6g}" for name, value in found.items() if value is not None}
         layers = {LAYER_PREFIX + layer.name: f"{relative[row, i]:.6g}" for i, layer in enumerate(model.bundle.layers)}
-        rows.append({"predicted": sample.predicted_label, **written, **layers})
+        rows.append({"predicted": LABELS_BETWEEN.join(predicted_names(sample)), **written, **layers})
     return rows
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,12 +14,16 @@ from numpy.typing import NDArray
 
 from service.bundles.disk import BundleRefused, StoredBundle, read_bundle
 from service.contract.arrays import Array, Pixels
-from service.contract.bundle_schema import GraphName
+from service.contract.bundle_schema import Bundle, GraphName
+from service.contract.label_kinds import kind_called
 from service.contract.norms import measure
 from service.contract.outputs import mixes_samples
 from service.contract.runtime import Runtime, Session
+from service.engine.execution import with_predictions
+from service.errors import InvalidParameter
 from service.images.errors import ImageError
 from service.images.preprocess import decode, normalise
+from service.sources.opening import bundle_at
 
 CHUNK: Final = 32
 """Images per run."""
@@ -27,13 +33,14 @@ IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".b
 class OfflineModel:
     """One bundle and the sessions of its graphs, each opened on its first use."""
 
-    def __init__(self, directory: Path, runtime: Runtime) -> None:
-        """Read the bundle; raise `BundleRefused` if that fails, or if it lacks the graph that every diagnosis needs."""
+    def __init__(self, directory: Path, runtime: Runtime, needed: GraphName = "weight_norms") -> None:
+        """Read the bundle; raise `BundleRefused` if that fails, or if it lacks the graph that is `needed`."""
         self.stored: StoredBundle = read_bundle(directory)
         self.bundle = self.stored.bundle
-        if "weight_norms" not in self.bundle.graphs:
-            raise BundleRefused("it has no graph weight_norms, and nothing can be diagnosed; its notes say why")
-        self._runtime = runtime
+        if needed not in self.bundle.graphs:
+            raise BundleRefused(f"it has no graph {needed}, and nothing can be diagnosed; its notes say why")
+        self.kind = kind_called(self.bundle.label_kind)
+        self.runtime = runtime
         self._sessions: dict[GraphName, Session] = {}
 
     async def run(self, graph: GraphName, images: Array, labels: NDArray[np.int64] | None = None) -> dict[str, Array]:
@@ -49,14 +56,27 @@ class OfflineModel:
         session = self._session(graph)
         feeds: dict[str, Array] = {"input": normalise(images, self.bundle.input)}
         if "cotangent_scale" not in session.inputs:
-            return session.run(feeds)
-        feeds["label"] = np.full(len(images), -1, np.int64) if labels is None else labels
+            return with_predictions(session.run(feeds), self.kind)
+        if labels is None:
+            labels = self.kind.none_given(len(images), len(self.bundle.labels))
+        feeds["label"] = labels
         return measure(lambda scale: session.run({**feeds, "cotangent_scale": scale}), len(images))
 
     def _session(self, graph: GraphName) -> Session:
+        if graph not in self.bundle.graphs:
+            raise InvalidParameter(f"The bundle of {self.bundle.name} has no graph {graph}.")
         if graph not in self._sessions:
-            self._sessions[graph] = self._runtime.open(self.stored.directory / self.bundle.graphs[graph].file)
+            self._sessions[graph] = self.runtime.open(self.stored.directory / self.bundle.graphs[graph].file)
         return self._sessions[graph]
+
+
+def model_at(path: Path, import_flags: Sequence[str]) -> Path:
+    """Return the folder of the bundle at a path, imported first if need be; what the import says goes to stderr.
+
+    Raises:
+        SourceError: there is none, or more than one.
+    """
+    return bundle_at(path, import_flags, os.environ, lambda line: print(line, file=sys.stderr, flush=True))
 
 
 @dataclass(frozen=True)
@@ -73,9 +93,18 @@ def labelled_files(folder: Path, labels: tuple[str, ...]) -> list[LabelledFile]:
     return [LabelledFile(path.as_posix(), path.parent.name if path.parent.name in labels else None) for path in files]
 
 
-def class_indices(files: list[LabelledFile], labels: tuple[str, ...]) -> NDArray[np.int64]:
-    """Return the class of each file, int64 [n]; −1 for a file without a label."""
-    return np.array([-1 if file.label is None else labels.index(file.label) for file in files], np.int64)
+def labels_of(files: list[LabelledFile], bundle: Bundle) -> NDArray[np.int64]:
+    """Return the labels of each file as the bundle's graphs take them; −1 where nothing is known.
+
+    The folder of a file names one label that applies. Where labels are independent it says nothing of the others.
+    """
+    array = kind_called(bundle.label_kind).none_given(len(files), len(bundle.labels))
+    for row, file in enumerate(files):
+        if file.label is not None:
+            index = bundle.labels.index(file.label)
+            place, value = (row, index) if bundle.label_kind == "exclusive" else ((row, index), 1)
+            array[place] = value
+    return array
 
 
 def decoded(folder: Path, files: list[LabelledFile], model: OfflineModel) -> Iterator[Pixels | ImageError]:

@@ -1,8 +1,10 @@
 """Everything that the process writes: lines for people, log lines, whole files. Imports nothing else of the project.
 
 console         a command's exit status, and the line that says what went wrong
+extras          packages that only some verbs need, and how to install them
 logs            log lines, as text or JSON
 printable       makes strangers' text fit for logs, JSON and metrics
 system_errors   errors of the operating system, in words
+verbs           the verbs of a command line, listed
 whole_files     files written whole or not at all
 """

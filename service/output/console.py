@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from service.output.extras import how_to_install
 from service.output.system_errors import system_reason
 
 FAILED, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
@@ -29,6 +30,11 @@ def ended_in_words(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         complain("interrupted")
         return INTERRUPTED
+    except ModuleNotFoundError as error:
+        if (advice := how_to_install(error.name)) is None:
+            raise
+        complain(advice)
+        return FAILED
     except BrokenPipeError:
         _give_up_output()
         return PIPE_CLOSED

@@ -28,7 +28,8 @@ How to add an operator
        returns the two `Factors` whose product is the per-sample weight gradient. How the norms are computed
        from them is decided in `export.gradient.norms.planner`.
     3. Operators whose results carry no gradient: `no_gradient("ArgMax", …)`.
-    4. One line per attribute worth testing in `tests/export/gradient/cases/`; a test fails if a
+    4. Operators that are not differentiated, where a reason is known: `refuse("Det", …)` in `refusals.py`.
+    5. One line per attribute worth testing in `tests/export/gradient/cases/`; a test fails if a
        rule has no case.
 """
 
@@ -65,6 +66,7 @@ _copies: dict[str, Copies] = {}
 _broadcasts: set[str] = set()
 _factors: dict[str, FactorsRule] = {}
 _without: set[str] = set()
+_refusals: dict[str, tuple[str, str]] = {}
 
 
 def gradient(*operators: str, broadcasts: bool = False, copies: Copies | None = None) -> Callable[[Rule], Rule]:
@@ -109,6 +111,12 @@ def no_gradient(*operators: str) -> None:
         _without.add(operator)
 
 
+def refuse(*operators_reason_advice: str) -> None:
+    """Say of operators without a rule why there is none and what to do: names, then the reason, then the advice."""
+    *operators, reason, advice = operators_reason_advice
+    _refusals.update(dict.fromkeys(operators, (reason, advice)))
+
+
 def known_operators() -> tuple[str, ...]:
     """Every operator with a rule, rewritten as ones with a rule, or known to carry no gradient, by name."""
     return tuple(sorted({*_gradients, *_without, *REWRITES}))
@@ -129,12 +137,11 @@ def gradient_rule(node: Node) -> Rule:
     if node.operator in _without:
         return lambda g, node, *dys: (None,) * len(node.inputs)
     if node.operator not in _gradients:
-        raise UnsupportedOperator(
-            node.operator,
-            node.name,
+        unknown = (
             "there is no gradient rule for this operator",
-            f"replace it by supported ones ({', '.join(known_operators())})",
+            "name an earlier tensor as output, or export without it",
         )
+        raise UnsupportedOperator(node.operator, node.name, *_refusals.get(node.operator, unknown))
     if len(node.outputs) > _cotangents(_gradients[node.operator]):
         raise UnsupportedOperator(
             node.operator,

@@ -13,8 +13,9 @@ from onnx import ModelProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from export.graph.errors import UnsupportedGraph, one_line
-from export.importing.answer.judgement import softmax
 from export.tracing.freeing import ADVICE
+from service.contract.bundle_schema import LabelKindName
+from service.contract.label_kinds import kind_called
 
 Evaluator = Callable[[NDArray[Any]], NDArray[Any]]
 
@@ -28,21 +29,23 @@ class Reference:
     """The file's own answer: `probabilities` float64 [M, K] of `images`, the bundle's `input` [M, …].
 
     Rows of NaN belong to images for which the file has no finite answer. `tolerance` is the largest difference that
-    the file's own rounding of its probabilities explains, at least 1e-4.
+    the file's own rounding of its probabilities explains, at least 1e-4. `label_kind` says what makes probabilities
+    of logits.
     """
 
     images: NDArray[np.float32]
     probabilities: NDArray[np.float64]
     tolerance: float = TOLERANCE
+    label_kind: LabelKindName = "exclusive"
 
     def require(self, logits: NDArray[Any], batch: int) -> None:
-        """Compare softmax(`logits`) [M, K] of all images with the file's own answer.
+        """Compare the probabilities of `logits` [M, K] of all images with the file's own answer.
 
         Raises UnsupportedGraph where they differ.
         """
         known = ~np.isnan(self.probabilities).any(axis=1)
         rows = logits[known].astype(np.float64)
-        difference = np.abs(softmax(rows) - self.probabilities[known]).max(axis=1)
+        difference = np.abs(kind_called(self.label_kind).probabilities(rows) - self.probabilities[known]).max(axis=1)
         largest = np.abs(np.where(np.isfinite(rows), rows, 0)).max(axis=1)
         if not (difference <= self.tolerance * np.maximum(1.0, largest / ORDINARY_LOGIT)).all():
             raise UnsupportedGraph(

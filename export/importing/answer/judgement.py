@@ -9,15 +9,16 @@ values on the probes do:
     never negative, with the same sum for every image   probabilities, times that sum (1, or 100 for percent)
     never negative, with a changing sum, computed       probabilities that are to be divided by their sum, such as
       from exponentials and the like                      a part of a Softmax or weighted classes
-    several Sigmoids                                    labels that do not exclude each other: refused
-    one number in [0, 1]                                the probability of the second of two labels
-    one other number                                    the logit of the second of two labels
+    several Sigmoids                                    labels that do not exclude each other (`independent.py`)
+    as many sums of 1 as Softmaxes stand side by side   several questions at once: refused
+    −ln of numbers that sum to 1, or log₂, log₁₀        those logarithms, times what makes them ln
     anything else                                       logits
+
+`single.py` judges a file's one score, which is for two labels.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,17 @@ from numpy.typing import NDArray
 
 from export.graph.errors import UnsupportedGraph
 from export.importing.answer.appended import Appended
-from export.importing.answer.logarithms import FACTORS, MOVED, PASSED, SMALLEST, Logarithms
+from export.importing.answer.independent import as_stated, has_labels_of_their_own, of_sigmoids
+from export.importing.answer.logarithms import MOVED, PASSED, SMALLEST, Logarithms
+from export.importing.answer.meaning import ROUNDING, Judgement, shares, softmax
+from export.importing.answer.single import of_one_score
+from export.importing.flags.errors import OptionMismatch
+from service.contract.bundle_schema import LabelKindName
 
 ROUNDING_OF_SUM = 1e-5  # error of a sum of 1 in float32
 UNIT_TOLERANCE = 1e-3  # error of a sum of 1 in half precision, or of a thousand clipped classes
 SUM_TOLERANCE = 1e-4  # relative error of sums other than 1
 TOLD_APART = 1e-2  # scores that change by less between images do not show what they are
-ROUNDING = 1e-6  # sums and differences of probabilities may exceed 1 or fall below 0 by this
 
 GIVEN = "the file answers probabilities, not logits: /predict returns them, and gradients are those of −ln of them"
 FLOORED = f"{GIVEN} (of {SMALLEST:.1e} where they are smaller)"
@@ -40,29 +45,23 @@ DIVIDED = (
     "of the quotients"
 )
 LOGITS = "the file's scores are never negative, but their sum changes: they are taken for logits"
-ONE_PROBABILITY = "the file's one score is the probability of the second label"
-ONE_LOGIT = "the file's one score is taken for the logit of the second label: its probability is the score's sigmoid"
+BOUNDED = "the file's scores end in a Tanh, between −1 and 1: they are taken for logits"
+LOGARITHMS = {-1.0: "−ln", float(np.log(2)): "log₂", float(np.log(10)): "log₁₀", -float(np.log(10)): "−log₁₀"}
+"""What makes a logarithm of probabilities their ln when it is multiplied by it, and how it is called."""
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """The meaning that a file's scores were found to have.
-
-    - `logits`: the name of the tensor of logits, [N, K] once it is flattened.
-    - `probabilities`: what `/predict` must answer to the M probes, float64 [M, K]; NaN in rows where the file's own
-      answer is not finite.
-    - `note`: for whoever reads the norms.
-    """
-
-    logits: str
-    probabilities: NDArray[np.float64]
-    note: str | None
-
-
-def judge(scores: NDArray[Any], output: str, logarithms: Logarithms, added: Appended) -> Judgement:
+def judge(
+    scores: NDArray[Any],
+    output: str,
+    logarithms: Logarithms,
+    added: Appended,
+    stated: LabelKindName | None = None,
+) -> Judgement:
     """Judge the tensor `output`, which had the values `scores` [M, K] on the probes, and add its logits to `added`.
 
-    Raises UnsupportedGraph for several Sigmoids, and where no answer is finite.
+    `stated` is the kind of labels that the file's owner states.
+    Raises UnsupportedGraph for several questions at once and where no answer is finite, OptionMismatch where the graph
+    contradicts what is stated.
     """
     output, rows = logarithms.unshaped(output), scores.astype(np.float64)
     rows[np.isnan(rows).any(axis=1) | np.isposinf(rows).any(axis=1)] = np.nan
@@ -70,41 +69,68 @@ def judge(scores: NDArray[Any], output: str, logarithms: Logarithms, added: Appe
     if not len(known):
         raise UnsupportedGraph("the file's own answer is NaN or infinite whatever the picture")
     if rows.shape[1] == 1:
-        return _of_one_score(rows, known, output, logarithms, added)
+        if stated == "independent":
+            raise OptionMismatch("--labels-are independent: the model has one score, which is for two classes")
+        return of_one_score(rows, output, logarithms, added)
+    if stated == "independent":
+        return as_stated(rows, output, logarithms)
+    _refuse_several_questions(output, known, logarithms)
     behind = logarithms.scores(output)
     positive = bool((known >= -ROUNDING * np.abs(known).max(axis=1, keepdims=True)).all())
-    last = logarithms.behind(output, PASSED | MOVED | FACTORS | {"Clip"})
-    with_own_labels = last is not None and last.operator in ("Sigmoid", "HardSigmoid")
-    if positive and _of_one_sum(known) and not (with_own_labels and _spread(known) < TOLD_APART):
+    own_labels = has_labels_of_their_own(output, logarithms)
+    if positive and _of_one_sum(known) and not (own_labels and _spread(known) < TOLD_APART):
         if behind is None:
-            return Judgement(logarithms.floored(output), _shares(rows), FLOORED)
-        return Judgement(behind, _shares(rows), None if logarithms.is_plain(output) else GIVEN)
-    if last is not None and with_own_labels:
-        raise UnsupportedGraph(
-            f"the model ends in {last.operator} (node {last.name!r}), not in scores of exclusive classes; "
-            f"name the tensor of logits with --output (here perhaps {last.inputs[0]!r})"
+            return Judgement(logarithms.floored(output), shares(rows), FLOORED)
+        return Judgement(behind, shares(rows), None if logarithms.is_plain(output) else GIVEN)
+    sigmoids = of_sigmoids(rows, output, logarithms)
+    if sigmoids is not None and stated is None:
+        return sigmoids
+    if sigmoids is not None:
+        raise OptionMismatch(
+            "--labels-are exclusive: the model ends in a sigmoid for every label, whose probabilities do not sum to 1; "
+            "name the tensor of logits with --output"
         )
     if positive and behind is not None:
-        return Judgement(behind, _shares(rows), DIVIDED)
+        return Judgement(behind, shares(rows), DIVIDED)
+    factor = _factor_of_logarithms(known)
+    if factor is not None:
+        note = f"the file answers {LOGARITHMS[factor]} of probabilities: /predict returns the probabilities"
+        return Judgement(added.op("Mul", output, added.constant(factor)), softmax(factor * rows), note)
+    last = logarithms.behind(output, {"Identity"})
+    if last is not None and last.operator == "Tanh":
+        return Judgement(output, softmax(rows), BOUNDED)
     return Judgement(logarithms.logits(output) or output, softmax(rows), LOGITS if positive else None)
 
 
-def _of_one_score(
-    rows: NDArray[Any], known: NDArray[Any], output: str, logarithms: Logarithms, added: Appended
-) -> Judgement:
-    """Make logits [N, 2] of two labels: [ln(1 − p), ln p] from a probability p, [0, x] from a logit x."""
-    column = added.constant([-1, 1])
-    two = np.hstack([1 - rows, rows])
-    complement, own = logarithms.complement(output), logarithms.exact(output)
-    if complement is not None and own is not None:
-        columns = [added.op("Reshape", part, column) for part in (complement, own)]
-        return Judgement(added.op("Concat", *columns, axis=1), two, ONE_PROBABILITY)
-    score = added.op("Reshape", output, column)
-    if known.min() >= -ROUNDING and known.max() <= 1 + ROUNDING:
-        pair = added.op("Concat", added.op("Sub", added.constant(1.0), score), score, axis=1)
-        return Judgement(logarithms.floored(pair), _shares(two), ONE_PROBABILITY)
-    pair = added.op("Mul", score, added.constant([[0.0, 1.0]]))
-    return Judgement(pair, softmax(np.hstack([np.zeros_like(rows), rows])), ONE_LOGIT)
+def _refuse_several_questions(output: str, known: NDArray[Any], logarithms: Logarithms) -> None:
+    """Raise UnsupportedGraph where several Softmaxes side by side answer several questions about an image."""
+    last = logarithms.behind(output, PASSED | MOVED)
+    parts = last.inputs if last is not None and last.operator == "Concat" else [output]
+    makers = [maker for part in parts if (maker := logarithms.behind(part, PASSED | MOVED)) is not None]
+    operators = {maker.operator for maker in makers}
+    if (
+        len(makers) < len(parts)
+        or operators not in ({"Softmax"}, {"LogSoftmax"})
+        or not all(map(logarithms.is_within_samples, makers))
+    ):
+        return
+    with np.errstate(over="ignore"):
+        sums = (known if operators == {"Softmax"} else np.exp(known)).sum(axis=1)
+    count = round(float(sums.mean()))
+    if count > 1 and np.abs(sums - count).max() <= UNIT_TOLERANCE * count:
+        raise UnsupportedGraph(
+            f"the model answers {count} questions at once, by {count} Softmaxes side by side; name the tensor of one "
+            f"question's scores with --output (here perhaps {makers[0].inputs[0]!r})"
+        )
+
+
+def _factor_of_logarithms(known: NDArray[Any]) -> float | None:
+    """Return the factor of `LOGARITHMS` that makes scores ln of numbers that sum to 1; None where none does."""
+    if _spread(known) < TOLD_APART:
+        return None
+    with np.errstate(over="ignore"):
+        sums = {factor: np.exp(factor * known).sum(axis=1) for factor in LOGARITHMS}
+    return next((factor for factor, sum_ in sums.items() if np.abs(sum_ - 1).max() <= UNIT_TOLERANCE), None)
 
 
 def _of_one_sum(rows: NDArray[Any]) -> bool:
@@ -112,22 +138,12 @@ def _of_one_sum(rows: NDArray[Any]) -> bool:
     sums = rows.sum(axis=1)
     if sums.min() <= 0 or np.abs(sums - 1).max() <= ROUNDING_OF_SUM:
         return bool(sums.min() > 0)
-    is_unit = np.abs(sums - 1).max() <= UNIT_TOLERANCE
-    return bool(np.ptp(sums) <= min(UNIT_TOLERANCE if is_unit else SUM_TOLERANCE * sums.mean(), _spread(rows) / 100))
+    is_unit, spread = np.abs(sums - 1).max() <= UNIT_TOLERANCE, _spread(rows)
+    if not is_unit and spread == 0:
+        return False
+    return bool(np.ptp(sums) <= min(UNIT_TOLERANCE if is_unit else SUM_TOLERANCE * sums.mean(), spread / 100))
 
 
 def _spread(rows: NDArray[Any]) -> float:
     """Return the distance of scores from their mean over the images, summed over classes, where it is largest."""
     return float(np.abs(rows - rows.mean(axis=0)).sum(axis=1).max())
-
-
-def _shares(rows: NDArray[Any]) -> NDArray[np.float64]:
-    positive = np.maximum(rows, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(positive / positive.sum(axis=1, keepdims=True))
-
-
-def softmax(rows: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the softmax of float64 rows [M, K]; a row with a NaN becomes NaN."""
-    exponentials = np.exp(rows - rows.max(axis=1, keepdims=True))
-    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))

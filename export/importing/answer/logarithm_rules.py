@@ -17,7 +17,7 @@ from export.importing.answer.logarithms import Logarithms, Rule
 def softmax(logs: Logarithms, node: Node, exact: bool) -> str | None:
     if not exact and logs.covers_classes(node):
         return node.inputs[0]
-    if not isinstance(logs.graph.shape(node.inputs[0])[node.attribute("axis", -1)], int):
+    if not logs.is_within_samples(node):
         return None
     return logs.added.op("LogSoftmax", node.inputs[0], axis=node.attribute("axis", -1))
 

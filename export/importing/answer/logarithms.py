@@ -162,6 +162,10 @@ class Logarithms:
         axis = shape[node.attribute("axis", -1)]
         return isinstance(axis, int) and batch_axis(shape) is not None and per_sample_size(shape) == axis
 
+    def is_within_samples(self, node: Node) -> bool:
+        """Tell whether a Softmax runs along an axis that does not hold the samples."""
+        return isinstance(self.graph.shape(node.inputs[0])[node.attribute("axis", -1)], int)
+
     def is_common(self, factor: str) -> bool:
         """Tell whether a factor is the same for all classes of a sample, and positive where it is constant."""
         value = self.graph.constants.get(factor)

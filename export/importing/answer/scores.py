@@ -1,33 +1,12 @@
-"""The tensor of scores: choosing it, and refusing one that holds none."""
+"""The tensor of scores: refusing one that holds none."""
 
 from __future__ import annotations
 
 from onnx import ModelProto, NodeProto
 
 from export.graph.errors import InvalidModel, UnsupportedGraph
-from export.importing.flags.errors import OptionMismatch
 
 PASSED = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Cast"}
-
-
-def chosen_output(model: ModelProto, name: str | None) -> str:
-    """Return the tensor of scores: the one that `--output` names, else the model's only output.
-
-    Any tensor of the graph may be named, so that logits inside the graph can be reached.
-    Raises OptionMismatch where there are several outputs and none is named, or the name is unknown.
-    """
-    outputs: list[str] = [value.name for value in model.graph.output]
-    if name is None:
-        if not outputs:
-            raise OptionMismatch("the model declares no outputs; name its tensor of scores with --output")
-        if len(outputs) != 1:
-            raise OptionMismatch(
-                f"the model has {len(outputs)} outputs; choose one with --output: {', '.join(outputs)}"
-            )
-        return outputs[0]
-    if name not in outputs and all(name not in node.output for node in model.graph.node):
-        raise OptionMismatch(f"--output {name}: no such tensor; the model's outputs are {', '.join(outputs)}")
-    return name
 
 
 def require_computed(model: ModelProto, output: str) -> None:

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 
 from export.graph.errors import UnsupportedGraph
 from export.importing.flags.errors import OptionMismatch
+from export.importing.flags.geometry import resize_before_crop
 from export.importing.flags.options import ImportOptions, Layout
-from export.importing.flags.pixels import BYTES, pixel_statistics, written
+from export.importing.flags.pixels import BYTES, HOLDING_BYTES, pixel_statistics, written
 from service.contract.bundle_schema import InputSpec
 
 IMAGE_CHANNELS = (1, 3)
@@ -27,11 +28,6 @@ KEEPING_CHANNELS = {
     "MaxPool", "Mul", "Neg", "Pad", "Pow", "Relu", "Resize", "Sub",
 }  # fmt: skip
 MOVING_BYTES = {"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Slice"}
-HOLDING_BYTES = {
-    TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64,
-    TensorProto.INT16, TensorProto.INT32, TensorProto.INT64,
-}  # fmt: skip
-"""Integer types that can hold a pixel of 0…255."""
 
 
 @dataclass(frozen=True)
@@ -162,10 +158,6 @@ def _spec(
     tensor: TypeProto.Tensor, layout: Layout, channels: Literal[1, 3], options: ImportOptions
 ) -> tuple[InputSpec, tuple[str, ...]]:
     height, width = (tensor.shape.dim[axis].dim_value for axis in SPATIAL_AXES[layout])
-    if options.crop is not None and (height, width) != (options.crop, options.crop):
-        raise OptionMismatch(f"--crop {options.crop}: the model takes images of {height} x {width}")
-    if options.resize is not None and options.resize < max(height, width):
-        raise OptionMismatch(f"--resize {options.resize}: nothing of {height} x {width} can be cropped from it")
     mean, std, notes = pixel_statistics(options.mean, options.std, options.scale, channels)
     try:
         spec = InputSpec(
@@ -174,14 +166,21 @@ def _spec(
             channels=channels,
             channel_order=options.channels,
             layout=layout,
-            resize=options.resize,
+            resize=resize_before_crop(options, height, width),
+            resize_side=options.resize_side,
+            resize_rounding=options.resize_rounding,
+            crop_rounding=options.crop_rounding,
+            fill=options.fill,
+            interpolation=options.interpolation,
+            antialias=options.antialias,
             mean=mean,
             std=std,
             scale=options.scale,
         )
     except ValidationError as error:
         first = error.errors()[0]
-        raise OptionMismatch(f"--{first['loc'][0]}: {first['msg']}") from error
+        where = f"--{first['loc'][0]}: " if first["loc"] else ""
+        raise OptionMismatch(f"{where}{first['msg'].removeprefix('Value error, ')}") from error
     return spec, notes
 
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+EXPORT = (
+    "export the network to ONNX first: network = torch.load('{name}', weights_only=False).eval(); "
+    "torch.onnx.export(network, (torch.zeros(1, 3, 224, 224),), 'model.onnx')"
+)
+"""Two lines of torch; a file that holds weights only needs a network to load them into before."""
 PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM")
 ARCHIVES = ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ\x00", "xz"), (b"7z\xbc\xaf", "7z"), (b"Rar!", "rar"))
 BEGINNINGS = (
@@ -15,7 +20,7 @@ BEGINNINGS = (
     (b"7767517", "an ncnn model; import the ONNX file that it was made from"),
     (b"<?xml", "an XML file, perhaps of OpenVINO; import the ONNX file that it was made from"),
     (b"ir_version:", "an ONNX model written as text; save it in the binary form"),
-    (b"\x80", "a Python pickle, perhaps a PyTorch checkpoint; export the network with torch.onnx.export"),
+    (b"\x80", f"a Python pickle, perhaps a PyTorch checkpoint; {EXPORT}"),
 )
 AT_FOUR = (
     (b"TFL3", "a TensorFlow Lite model; export the original to ONNX with tf2onnx"),
@@ -32,7 +37,7 @@ def seems_to_be(path: Path, data: bytes) -> str | None:
         return "a web page, perhaps the answer to a failed download"
     for beginning, words in BEGINNINGS:
         if data.startswith(beginning):
-            return words
+            return words.replace("{name}", path.name)
     for beginning, words in AT_FOUR:
         if data[4:8] == beginning:
             return words
@@ -57,7 +62,7 @@ def _zipped(path: Path) -> str:
     except (OSError, zipfile.BadZipFile):
         return "a damaged zip archive"
     if any(name.endswith("data.pkl") for name in names):
-        return "a PyTorch checkpoint; export the network with torch.onnx.export"
+        return f"a PyTorch checkpoint; {EXPORT}".replace("{name}", path.name)
     if any(name.endswith(".weights.h5") for name in names):
         return "a Keras model; export it to ONNX with tf2onnx"
     if any(name.endswith(("arrays.npz", ".npy")) for name in names):

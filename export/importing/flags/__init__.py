@@ -1,7 +1,10 @@
 """The flags by which the owner of a file says what it leaves open, and the errors about them.
 
-options   the flags
-labels    reads a file of labels
-pixels    mean, std and scale
-errors    errors about the flags
+options    what an import may be told
+arguments  the flags of the command line
+presets    the values of `--preprocessing`
+labels     reads a file of labels
+pixels     mean, std and scale
+geometry   resize and crop
+errors     errors about the flags
 """

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from export.importing.flags.errors import OptionMismatch
 
+NAMED = 5
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
@@ -27,7 +29,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
     Raises OptionMismatch, which names the lines at fault.
     """
-    text = _text(path)
+    text = text_of(path)
     entries = _from_json(path, text) if text.lstrip().startswith(("[", "{")) else None
     labels = _from_lines(text) if entries is None else entries
     unit, units = ("line", "lines") if entries is None else ("entry", "entries")
@@ -43,7 +45,27 @@ def read_labels(path: Path) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def _text(path: Path) -> str:
+def fitting_labels(
+    given: Sequence[str] | None, own: Sequence[str] | None, scores: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the labels of a model with so many scores, and notes: those given, else the file's own, else numbers.
+
+    One score is for two classes. Raises OptionMismatch where the labels given do not fit the model.
+    """
+    classes = max(scores, 2)
+    if given:
+        if len(given) != classes:
+            has = "one score, which is for two" if scores == 1 else str(scores)
+            raise OptionMismatch(f"the labels name {len(given)} classes; the model has {has}")
+        differ = own is not None and len(own) == classes and tuple(own) != tuple(given)
+        note = f"the file itself calls its classes otherwise: {', '.join((own or ())[:NAMED])}, …" if differ else None
+        return tuple(given), (note,) if note else ()
+    if own is not None and len(own) == classes == len(set(own)) and all(own):
+        return tuple(own), ("the labels are the file's own",)
+    return tuple(map(str, range(classes))), (f"no labels are known: the {classes} classes are called by number",)
+
+
+def text_of(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -13,8 +13,7 @@ from onnx import ModelProto
 from export.graph.edits import keep_only
 from export.graph.graph import OPSET
 from export.graph.names import OWN
-from export.importing.answer.agreement import TOLERANCE, Reference, evaluator, own_scores
-from export.importing.answer.judgement import softmax
+from export.importing.answer.agreement import TOLERANCE, Evaluator, Reference, evaluator, own_scores
 from export.importing.answer.probes import pictures
 from export.importing.types.differences import rounding_note
 from export.importing.types.ending import ending_of
@@ -24,6 +23,7 @@ from export.importing.types.rules import INTEGER_OPERATORS, RULES
 from export.importing.types.translation import Translation
 from export.standard.opset import at_our_opset, opset_of
 from service.contract.bundle_schema import InputSpec, Quantization
+from service.contract.label_kinds import kind_called
 
 DEQUANTIZED = "weights that the file stores as integers are taken as the floats they stand for"
 TRIED = 3
@@ -85,7 +85,7 @@ class Taken:
             return None
         forward = _batched(self._own.up_to(logits, network), spec, own) if self._own is not None else None
         seen = len(pictures(spec))
-        found = softmax(evaluator(plain)(own.images).astype(np.float64))
+        found = _probabilities(evaluator(plain), own.images, own)
         difference = np.abs(found - own.probabilities)[:seen].max(axis=1)
         known = difference[~np.isnan(difference)]
         other = found[:seen].argmax(axis=1) != own.probabilities[:seen].argmax(axis=1)
@@ -95,7 +95,7 @@ class Taken:
             other_class=int(other[~np.isnan(difference)].sum()),
             images=len(known),
         )
-        return Quantized(forward, record, Reference(own.images, found))
+        return Quantized(forward, record, Reference(own.images, found, label_kind=own.label_kind))
 
 
 def _batched(model: ModelProto, spec: InputSpec, own: Reference) -> ModelProto:
@@ -112,10 +112,15 @@ def _answers(model: ModelProto, own: Reference) -> bool:
     """Tell whether a model gives the first probes, in one batch, the answers `own`."""
     images, expected = own.images[:TRIED], own.probabilities[:TRIED]
     try:
-        found = softmax(evaluator(model, as_served=True)(images).astype(np.float64))
+        found = _probabilities(evaluator(model, as_served=True), images, own)
     except Exception:  # the batch is baked into the graph
         return False
     return found.shape == expected.shape and np.allclose(found, expected, rtol=0, atol=TOLERANCE, equal_nan=True)
+
+
+def _probabilities(run: Evaluator, images: NDArray[np.float32], own: Reference) -> NDArray[np.float64]:
+    """Return what /predict answers to the logits that a model gives `images`."""
+    return kind_called(own.label_kind).probabilities(run(images).astype(np.float64))
 
 
 def taken_for_float32(file: ModelProto, output: str) -> Taken:

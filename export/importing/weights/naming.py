@@ -13,13 +13,17 @@ from collections.abc import Collection, Iterable, Iterator
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
-from export.graph.branches import names_read
+from export.graph.branches import all_graphs, names_read
 from export.graph.edits import rename_tensors
 from export.graph.graph import Array, node_of
 from export.tracing.evaluation import evaluate, stored_value
 
-WEIGHT_OPERANDS = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
-BIAS_OPERANDS = {"Conv": 2, "ConvTranspose": 2, "Gemm": 2}
+WEIGHT_OPERANDS = {
+    "Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1, "FusedConv": 1, "FusedGemm": 1, "FusedMatMul": 1,
+}  # fmt: skip
+BIAS_OPERANDS = {"Conv": 2, "ConvTranspose": 2, "Gemm": 2, "FusedConv": 2, "FusedGemm": 2}
+ADDING = {"Add", "BiasGelu"}
+"""Operators that add a layer's bias behind its product."""
 TRAINED_OPERANDS = {
     "Conv": (1, 2),
     "ConvTranspose": (1, 2),
@@ -30,8 +34,14 @@ TRAINED_OPERANDS = {
     "LayerNormalization": (1, 2),
     "GroupNormalization": (1, 2),
     "PRelu": (1,),
+    "LSTM": (1, 2, 3),
+    "GRU": (1, 2, 3),
+    "RNN": (1, 2, 3),
 }
-TRAINED_WHEN_SEVERAL = {"Add", "Sub", "Mul", "Div", "Concat", "Expand", "Gather", "Unsqueeze", "Reshape", "Transpose"}
+TRAINED_WHEN_SEVERAL = {
+    "Add", "Sub", "Mul", "Div", "Sum", "Concat", "Expand", "Gather", "Unsqueeze", "Reshape", "Transpose", "Einsum",
+    "Squeeze", "Slice", "Split", "Tile",
+}  # fmt: skip
 ANONYMOUS = re.compile(
     r"(^(val|const|tensor|onnx::\w+?|.*_output)_?\d+$)|(^\d+$)|::|(_output_\d+$)|(:\d+$)|(^const_fold_opt_)"
 )
@@ -90,9 +100,10 @@ def untrained(model: ModelProto) -> tuple[str, ...]:
     multiplied, concatenated or looked up.
     """
     uses: dict[str, list[tuple[NodeProto, int]]] = defaultdict(list)
-    for node in model.graph.node:
-        for index, name in enumerate(node.input):
-            uses[name].append((node, index))
+    for graph in all_graphs(model.graph):
+        for node in graph.node:
+            for index, name in enumerate(node.input):
+                uses[name].append((node, index))
     constants = {tensor.name for tensor in model.graph.initializer}
     names = []
     for tensor in model.graph.initializer:
@@ -186,7 +197,7 @@ def _layers(model: ModelProto, constants: set[str]) -> Iterator[tuple[str, str |
         if bias is not None and len(node.input) > bias:
             yield node.input[position], node.input[bias], node
             continue
-        added = [reader for reader in readers[node.output[0]] if reader.op_type == "Add"]
+        added = [reader for reader in readers[node.output[0]] if reader.op_type in ADDING]
         biases = [name for reader in added for name in reader.input if name in constants]
         yield node.input[position], biases[0] if len(added) == 1 and biases else None, node
 

@@ -80,8 +80,9 @@ def test_a_model_that_ends_in_no_exclusive_classes_is_told_what_to_name(tmp_path
 
 
 def test_several_outputs_need_a_choice(tmp_path: Path) -> None:
-    model = classifier(outputs=["scores", "flat"])
-    assert "choose one with --output: scores, flat" in refusal(OptionMismatch, model, tmp_path)
+    other = node("Gemm", ["flat", "head.weight"], ["others"], "other", transB=1)
+    model = classifier([*body(), other, node("Identity", ["scores"], ["own"])], outputs=["own", "others"])
+    assert "choose one with --output: own ([" in refusal(OptionMismatch, model, tmp_path)
     assert imported(model, tmp_path, output="scores").model.graph.node[-1].op_type == "Gemm"
     assert "no such tensor" in refusal(OptionMismatch, model, tmp_path, output="nothing")
 
@@ -183,7 +184,7 @@ def test_a_free_image_size_needs_a_flag(tmp_path: Path) -> None:
         ({"resize": 5}, "--resize 5: nothing of 6 x 6 can be cropped"),
         ({"mean": (0.5, 0.5)}, "--mean has 2 values; the model's images have 3 channels"),
         ({"std": (0.5, 0.5, 0.0)}, "--std"),
-        ({"labels": ("a", "b")}, "--labels names 2 classes; the model has 4"),
+        ({"labels": ("a", "b")}, "the labels name 2 classes; the model has 4"),
     ],
 )
 def test_flags_that_contradict_the_graph_are_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
@@ -212,9 +213,9 @@ def test_what_is_no_image_classifier_is_refused(tmp_path: Path, model: ModelProt
 
 
 def test_foreign_operators_are_refused_unless_the_answer_does_not_need_them(tmp_path: Path) -> None:
-    nodes = [*body(), node("ZipMap", ["scores"], ["map"], "zip", domain="ai.onnx.ml")]
-    model = classifier(nodes, outputs=["scores", "map"], domains=["ai.onnx.ml"])
-    assert "ai.onnx.ml::ZipMap (node 'zip')" in refusal(UnsupportedOperator, model, tmp_path, output="map")
+    nodes = [*body(), node("Binarizer", ["scores"], ["binary"], "last", domain="ai.onnx.ml")]
+    model = classifier(nodes, outputs=["scores", "binary"], domains=["ai.onnx.ml"])
+    assert "ai.onnx.ml::Binarizer (node 'last')" in refusal(UnsupportedOperator, model, tmp_path, output="binary")
     assert imported(model, tmp_path, output="scores")
 
 

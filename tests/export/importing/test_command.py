@@ -50,6 +50,12 @@ def with_activation(operator: str, domain: str = "") -> ModelProto:
     return classifier(nodes, domains=[domain] if domain else [])
 
 
+def of_determinants() -> ModelProto:
+    """The determinant of each channel, which has no rule, in place of its mean."""
+    conv, head = body()[0], body()[-1]
+    return classifier([conv, node("Det", ["y"], ["flat"], "odd"), head])
+
+
 def without_external_data(folder: Path) -> Path:
     path = saved(classifier(), folder, **EXTERNAL)
     (folder / "w.bin").unlink()
@@ -80,7 +86,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "truncated": (truncated, "truncated or damaged"),
     "not ONNX": (a_picture, "not an ONNX file"),
     "no such file": (lambda folder: folder / "model.onnx", "cannot be read (No such file"),
-    "an operator without a rule": (lambda folder: saved(with_activation("Shrink"), folder), "Shrink (node 'odd')"),
+    "an operator without a rule": (lambda folder: saved(of_determinants(), folder), "Det (node 'odd')"),
     "a foreign operator": (lambda folder: saved(with_activation("Warp", "mine"), folder), "mine::Warp (node 'odd')"),
     "an operator that does not exist": (lambda folder: saved(with_activation("Smelu"), folder), "Smelu (node 'odd')"),
     "no external data": (without_external_data, "'w.bin' is missing"),
@@ -88,10 +94,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "weights of NaN": (with_nan, "1 of 5 values are NaN"),
     "int8": (in_bytes, "Not (node 'odd'): it computes with 8-bit integers in a way that is not known here"),
     "any size": (lambda folder: saved(classifier(image=("N", 3, "H", "W")), folder), "--size HEIGHT,WIDTH"),
-    "a folder": (lambda folder: folder, "a folder; name the .onnx file in it"),
+    "an empty folder": (lambda folder: folder, "there is no .onnx file in it"),
     "a Git LFS pointer": (a_pointer, "a Git LFS pointer"),
     "no outputs": (lambda folder: saved(classifier(outputs=[]), folder), "the model declares no outputs"),
-    "two outputs": (lambda folder: saved(classifier(outputs=["scores", "flat"]), folder), "with --output: scores"),
+    "two outputs": (lambda folder: saved(classifier(outputs=["y", "r"]), folder), "with --output: y (["),
 }
 
 
@@ -140,7 +146,7 @@ def test_without_onnx_runtime_one_line_says_what_to_install(tmp_path: Path) -> N
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "pip install '.[export,cpu]'" in done.stderr
+    assert "pip install 'contraflow[cpu]'" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -42,7 +42,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_bundle_that_does_not_fit_is_not_half_there(tmp_path: Path, before: bool) -> None:
     (tmp_path / "labels.txt").write_text("ant\nbee\ncat\ndog\n")
     arguments = ["onnx", str(saved(classifier(), tmp_path)), "--name", "one", "--labels", str(tmp_path / "labels.txt")]
-    arguments += ["--mean", "0,0,0", "--std", "1,1,1", "--out", str(tmp_path / "bundles")]
+    arguments += ["--mean", "0,0,0", "--std", "1,1,1", "--out", str(tmp_path / "bundles"), "--replace"]
     if before:
         assert export(*arguments).returncode == 0
     (tmp_path / "bundles").mkdir(exist_ok=True)

@@ -92,10 +92,11 @@ from pathlib import Path
 from service.bundles.disk import read_bundle
 from service.bundles.loading import Loader
 from service.bundles.registry import Registry
+from service.bundles.source import FolderSource
 from service.contract.runtime import Runtime
 
 folder, runtime, registry = Path(sys.argv[1]), Runtime("cpu"), Registry()
-loader = Loader(folder, registry, runtime, max_batch=1)
+loader = Loader([FolderSource(folder)], registry, runtime, max_batch=1)
 for name in ("warm", "large"):  # what is set up once is not what is short
     read_bundle(folder / name)
 runtime.open(folder / "warm" / "forward.onnx")

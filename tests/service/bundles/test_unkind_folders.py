@@ -68,7 +68,7 @@ def test_a_bundle_that_is_replaced_while_the_folder_is_looked_at_is_never_gone(
             names.append(server.state.registry.names())
             return look
 
-        monkeypatch.setattr("service.bundles.following.look_at", looked_at_between)
+        monkeypatch.setattr("service.bundles.source.look_at", looked_at_between)
         shutil.rmtree(bundle)
         look(server)
         assert names == [["tiny"], ["tiny"]]

@@ -249,7 +249,7 @@ def test_the_engine_runs_without_http_too(tmp_path: Path) -> None:
     write_bundle(tmp_path, "tiny")
 
     async def run() -> None:
-        gateway = create_app(Settings(bundles=tmp_path, bundle_poll_seconds=0, warm_up=False))
+        gateway = create_app(Settings(bundles=(tmp_path,), bundle_poll_seconds=0, warm_up=False))
         state = gateway.service
         async with gateway.root.lifespan_context(gateway.root):
             await asyncio.to_thread(state.loader.started.wait)

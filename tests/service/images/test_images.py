@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 from service.contract.bundle_schema import InputSpec
 from service.images.errors import EmptyImage, ImageError, ImageTooLarge, UndecodableImage, UnknownFormat
 from service.images.files import quick_pixel_count
+from service.images.geometry import resized_size
 from service.images.preprocess import decode, normalise
-from service.images.resampling import resized_size
 from tests.attacks.pictures import saved
 from tests.service.images.pictures import photograph, spec, torchvision_reference
 from tests.service.live_server import picture
@@ -122,7 +122,7 @@ def test_without_a_resize_rule_the_whole_picture_is_stretched() -> None:
     image = photograph((50, 30))
     expected = np.asarray(image.resize((20, 10), Image.Resampling.BILINEAR))
     np.testing.assert_array_equal(decode(saved(image, "PNG"), spec(10, 20)), expected)
-    assert resized_size(50, 30, spec(10, 20)) == (20, 10)
+    assert resized_size(30, 50, spec(10, 20)) == (10, 20)
 
 
 @pytest.mark.parametrize("changes", [{}, {"channel_order": "bgr"}, {"layout": "nhwc"}, {"scale": 255.0}])

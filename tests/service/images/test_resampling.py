@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import subprocess
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -19,15 +20,16 @@ from PIL import Image
 from service.contract.bundle_schema import InputSpec
 from service.images import resampling
 from service.images.errors import ImageTooLarge
+from service.images.geometry import resized_size
 from service.images.preprocess import decode
-from service.images.resampling import fit, resized_size
+from service.images.resampling import fit
 from tests.service.images.pictures import spec, torchvision_reference
 
 Pixels = NDArray[np.uint8]
-Interpolation = Literal["nearest", "bilinear", "bicubic"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 
 ROOT = Path(__file__).parents[3]
-INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "bilinear", "bicubic")
+INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 
 
 def noise(height: int, width: int, seed: int, channels: int = 3, extreme: bool = False) -> Pixels:
@@ -53,26 +55,34 @@ def as_torchvision(pixels: Pixels, given: InputSpec) -> Pixels:
     short=st.integers(1, 40),
     ratio=st.floats(1, 60),
     upright=st.booleans(),
-    larger=st.integers(1, 60),
+    larger=st.tuples(st.integers(1, 60), st.integers(1, 60)),
     crop=st.tuples(st.integers(1, 120), st.integers(1, 120)),
     channels=st.sampled_from([1, 3]),
     extreme=st.booleans(),
     interpolation=st.sampled_from(INTERPOLATIONS),
+    rounding=st.sampled_from(["down", "even"]),
     seed=st.integers(0, 9),
 )
 def test_the_part_alone_has_the_pixels_of_the_whole(
-    short: int, ratio: float, upright: bool, larger: int, crop: tuple[int, int], channels: int, extreme: bool,
-    interpolation: Interpolation, seed: int,
+    short: int, ratio: float, upright: bool, larger: tuple[int, int], crop: tuple[int, int], channels: int,
+    extreme: bool, interpolation: Interpolation, rounding: str, seed: int,
 ) -> None:  # fmt: skip
     height, width = (int(short * ratio), short) if upright else (short, int(short * ratio))
-    given_spec = spec(*crop, resize=short + larger, interpolation=interpolation)
-    resized = resized_size(width, height, given_spec)
+    covered: dict[str, Any] = {
+        "resize": (short + larger[0], short + larger[1]),
+        "resize_side": "shorter",
+        "resize_rounding": rounding,
+    }
+    given_spec = spec(*crop, interpolation=interpolation, **covered)
+    resized = resized_size(height, width, given_spec)
     assume(max(height * width, crop[0] * crop[1]) < resized[0] * resized[1] < 2**22)
     pixels = noise(height, width, seed, channels, extreme)
     with pytest.MonkeyPatch.context() as context:
+        context.setattr(resampling, "PLENTY", 2**22)
+        whole = fit(pixels, given_spec)
         context.setattr(resampling, "PLENTY", 0)
         part = fit(pixels, given_spec)
-    np.testing.assert_array_equal(part, as_torchvision(pixels, given_spec))
+    np.testing.assert_array_equal(part, whole)
 
 
 LONG = [(10_000, 1), (1, 10_000), (60_001, 7), (3, 29_983), (65_535, 2)]
@@ -83,7 +93,7 @@ LONG = [(10_000, 1), (1, 10_000), (60_001, 7), (3, 29_983), (65_535, 2)]
 def test_long_pictures_have_torchvisions_pixels(size: tuple[int, int], interpolation: Interpolation) -> None:
     given_spec = spec(14, 20, resize=17, interpolation=interpolation)
     pixels = noise(*size, seed=1)
-    resized = math.prod(resized_size(size[1], size[0], given_spec))
+    resized = math.prod(resized_size(*size, given_spec))
     assert resized > max(resampling.PLENTY, math.prod(size))
     np.testing.assert_array_equal(fit(pixels, given_spec), as_torchvision(pixels, given_spec))
     buffer = io.BytesIO()
@@ -95,7 +105,7 @@ def test_long_pictures_have_torchvisions_pixels(size: tuple[int, int], interpola
 def test_a_picture_whose_crop_is_wider_than_it_is_put_on_black(interpolation: Interpolation) -> None:
     given_spec = spec(31, 64, resize=24, interpolation=interpolation)
     pixels = noise(30_000, 2, seed=3)
-    assert np.prod(resized_size(2, 30_000, given_spec)) > resampling.PLENTY
+    assert np.prod(resized_size(30_000, 2, given_spec)) > resampling.PLENTY
     kept = fit(pixels, given_spec)
     np.testing.assert_array_equal(kept, as_torchvision(pixels, given_spec))
     assert not kept[:, :20].any()
@@ -119,7 +129,7 @@ def test_a_side_has_a_limit_whatever_the_other_is() -> None:
 
 
 MEASURE = """
-import io, resource, sys
+import io, json, resource, sys
 from PIL import Image
 from service.contract.bundle_schema import InputSpec
 from service.images.preprocess import decode
@@ -129,21 +139,32 @@ def picture(size):
     Image.new("RGB", size, (200, 30, 30)).save(buffer, "PNG")
     return buffer.getvalue()
 
-interpolation, resize = sys.argv[1], int(sys.argv[2]) or None
-spec = InputSpec(height=224, width=224, resize=resize, interpolation=interpolation, mean=(0,) * 3, std=(1,) * 3)
+common = {"height": 224, "width": 224, "mean": (0,) * 3, "std": (1,) * 3, "fill": (200, 30, 30)}
+specs = [InputSpec(**common, **changes) for changes in json.loads(sys.argv[1])]
 bombs = [picture(size) for size in [(1, 10_000), (1, 65_535), (65_535, 1), (3, 2**18), (2**18, 3)]]
-decode(picture((640, 480)), spec)
+for spec in specs:
+    decode(picture((640, 480)), spec)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-for bomb in bombs:
-    assert (decode(bomb, spec) == (200, 30, 30)).all()
+for spec in specs:
+    for bomb in bombs:
+        assert (decode(bomb, spec) == (200, 30, 30)).all()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
+RESIZES: tuple[dict[str, Any], ...] = (
+    {},
+    {"resize": 256},
+    {"resize": (300, 400)},
+    {"resize": (240, 330), "resize_side": "shorter", "resize_rounding": "even"},
+    {"resize": 256, "resize_side": "longer"},
+)
 
-@pytest.mark.parametrize("resize", [256, 0])
+
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
-def test_extreme_shapes_take_little_memory(interpolation: str, resize: int) -> None:
+def test_extreme_shapes_take_little_memory(interpolation: str) -> None:
     """They are decoded in a separate process, whose peak is measured over that of a photograph, in KiB."""
-    command = [sys.executable, "-c", MEASURE, interpolation, str(resize)]
+    antialias = (True, False) if interpolation in ("bilinear", "bicubic") else (True,)
+    specs = [{**changes, "interpolation": interpolation, "antialias": on} for changes in RESIZES for on in antialias]
+    command = [sys.executable, "-c", MEASURE, json.dumps(specs)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 64 * 1024

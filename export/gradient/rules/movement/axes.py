@@ -56,3 +56,8 @@ def pad(g: Emitter, tensor: str, rank: int, axis: int, before: int, after: int) 
 def pad_all(g: Emitter, tensor: str, before: Sequence[int], after: Sequence[int]) -> str:
     """Zeros before and after along every axis."""
     return g.op("Pad", tensor, g.ints([*before, *after])) if any((*before, *after)) else tensor
+
+
+def zeros_like(g: Emitter, tensor: str) -> str:
+    """Zeros of a tensor's shape."""
+    return g.op("Expand", g.scalar(0.0), g.op("Shape", tensor))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.gradient.rules.movement.axes import along_axis, pad_all, scatter_along_axis, selection
+from export.gradient.rules.movement.axes import along_axis, pad_all, scatter_along_axis, selection, zeros_like
 from export.gradient.rules.registry import gradient
 from export.graph.emitter import Cotangent, Emitter, PerSample
 from export.graph.graph import Array, Batch, Dimension, Node, batch_axis, keep_clear_of_samples, static
@@ -36,7 +36,7 @@ def concat(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 @gradient("Split")
 def split(g: Emitter, node: Node, *dys: str | None) -> Sequence[Cotangent]:
     """dx has the pieces' cotangents side by side, with zeros for a piece that nothing reads."""
-    pieces = [dy or _zeros(g, name) for dy, name in zip(dys, node.outputs, strict=True)]
+    pieces = [dy or zeros_like(g, name) for dy, name in zip(dys, node.outputs, strict=True)]
     axis = node.attribute("axis", 0) % len(g.shape(node.inputs[0]))
     _static_axis(g, node, g.shape(node.inputs[0]), axis)
     dx = g.op("Concat", *pieces, axis=axis) if len(pieces) > 1 else pieces[0]
@@ -155,15 +155,16 @@ def space_to_depth(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (g.op("DepthToSpace", dy, blocksize=node.attribute("blocksize"), mode="DCR"),)
 
 
-@gradient("Cast", copies="entrywise")
+@gradient("Cast", "CastLike", copies="entrywise")
 def cast(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """dx is dy between floats of one precision; integers and conditions carry no gradient."""
     source, target = (g.graph.dtypes[name] for name in (node.inputs[0], node.outputs[0]))
+    without = (None,) * (len(node.inputs) - 1)
     if not np.issubdtype(source, np.floating) or not np.issubdtype(target, np.floating):
-        return (None,)
+        return None, *without
     if source != target:
         raise g.refusal(node, f"it changes the precision from {source} to {target}", "export in float32 throughout")
-    return (dy,)
+    return dy, *without
 
 
 @gradient("Dropout")
@@ -203,8 +204,3 @@ def _of_constant(g: Emitter, node: Node, name: str, dy: str) -> Cotangent:
         if size not in (1, repeated):
             raise g.refusal(node, "it repeats a trained constant as a block", "expand axes of size 1")
     return PerSample(g.unbroadcast_per_sample(dy, shape, static(g.shape(name))))
-
-
-def _zeros(g: Emitter, name: str) -> str:
-    """Zeros of a forward tensor's shape."""
-    return g.op("Expand", g.scalar(0.0), g.op("Shape", name))

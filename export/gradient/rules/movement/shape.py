@@ -8,7 +8,7 @@ from export.gradient.rules.registry import gradient, no_gradient
 from export.graph.emitter import Cotangent, Emitter
 from export.graph.graph import Node
 
-no_gradient("Shape", "Size", "ArgMax", "ArgMin", "ConstantOfShape")
+no_gradient("Shape", "Size", "ArgMax", "ArgMin", "ConstantOfShape", "Hardmax", "EyeLike", "NonZero", "Range")
 
 
 @gradient("Identity", copies="entrywise")

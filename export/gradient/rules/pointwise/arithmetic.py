@@ -87,4 +87,17 @@ def where(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return None, g.op("Where", condition, dy, zero), g.op("Where", condition, zero, dy)
 
 
-no_gradient("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor", "Not", "IsNaN", "IsInf")
+@gradient("Mod", broadcasts=True)
+def mod(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """y = a − b·k with a whole number k = (a − y)/b, which does not move: da = dy, db = −k·dy."""
+    a, b = node.inputs
+    if not np.issubdtype(g.graph.dtypes[node.outputs[0]], np.floating):
+        return None, None
+    multiple = g.op("Round", g.op("Div", g.op("Sub", a, node.outputs[0]), b))
+    return dy, g.op("Neg", g.mul(dy, multiple))
+
+
+no_gradient(
+    "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor", "Not", "IsNaN", "IsInf",
+    "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot",
+)  # fmt: skip

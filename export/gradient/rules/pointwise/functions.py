@@ -62,3 +62,71 @@ def sin(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 @gradient("Cos", copies="entrywise")
 def cos(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return (g.op("Neg", g.mul(dy, g.op("Sin", node.inputs[0]))),)
+
+
+@gradient("Tan", copies="entrywise")
+def tan(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """Tan' = 1 + y²."""
+    y = node.outputs[0]
+    return (g.mul(dy, g.add(g.mul(y, y), g.scalar(1.0))),)
+
+
+@gradient("Sinh", copies="entrywise")
+def sinh(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    return (g.mul(dy, g.op("Cosh", node.inputs[0])),)
+
+
+@gradient("Cosh", copies="entrywise")
+def cosh(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    return (g.mul(dy, g.op("Sinh", node.inputs[0])),)
+
+
+@gradient("Asin", copies="entrywise")
+def asin(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """Asin' = 1/√(1 − x²)."""
+    return (g.op("Div", dy, _root(g, g.op("Sub", g.scalar(1.0), _square(g, node)))),)
+
+
+@gradient("Acos", copies="entrywise")
+def acos(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """Acos' = −1/√(1 − x²)."""
+    return (g.op("Neg", g.op("Div", dy, _root(g, g.op("Sub", g.scalar(1.0), _square(g, node))))),)
+
+
+@gradient("Atan", copies="entrywise")
+def atan(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """Atan' = 1/(1 + x²)."""
+    return (g.op("Div", dy, g.add(_square(g, node), g.scalar(1.0))),)
+
+
+@gradient("Asinh", copies="entrywise")
+def asinh(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """Asinh' = 1/√(x² + 1)."""
+    return (g.op("Div", dy, _root(g, g.add(_square(g, node), g.scalar(1.0)))),)
+
+
+@gradient("Acosh", copies="entrywise")
+def acosh(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """Acosh' = 1/√(x² − 1)."""
+    return (g.op("Div", dy, _root(g, g.op("Sub", _square(g, node), g.scalar(1.0)))),)
+
+
+@gradient("Atanh", copies="entrywise")
+def atanh(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """Atanh' = 1/(1 − x²)."""
+    return (g.op("Div", dy, g.op("Sub", g.scalar(1.0), _square(g, node))),)
+
+
+@gradient("Shrink", copies="entrywise")
+def shrink(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """Entries beyond ±lambd were moved by a constant: dy there, 0 between."""
+    kept = g.op("Greater", g.op("Abs", node.inputs[0]), g.scalar(node.attribute("lambd", 0.5)))
+    return (g.op("Where", kept, dy, g.scalar(0.0)),)
+
+
+def _square(g: Emitter, node: Node) -> str:
+    return g.mul(node.inputs[0], node.inputs[0])
+
+
+def _root(g: Emitter, tensor: str) -> str:
+    return g.op("Sqrt", tensor)

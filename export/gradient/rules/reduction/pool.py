@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from export.gradient.rules.convolution.windows import Window, window
+from export.gradient.rules.movement.axes import along_axis
 from export.gradient.rules.registry import gradient
 from export.graph.emitter import Cotangent, Emitter
 from export.graph.graph import Array, Batch, N, Node, static
@@ -34,20 +35,51 @@ def reduce_mean(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 @gradient("AveragePool", copies="rows")
 def average_pool(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """Averaging windows is a product with one constant matrix per axis; dx takes their transposes."""
-    x_shape, y_shape = g.shape(node.inputs[0]), g.shape(node.outputs[0])
-    place = window(node, x_shape, y_shape, tuple(node.attribute("kernel_shape")))
-    axes = len(place.kernel)
+    place = _window(g, node)
     include_pad = bool(node.attribute("count_include_pad", 0))
-    dx, rank = dy, axes + 2
-    for axis in range(axes):
-        matrix = averaging_matrix(place, axis, include_pad)
-        if axis == axes - 1:
-            dx = g.op("MatMul", dx, g.constant(matrix))
-        else:
-            order = [*range(rank)]
-            order[2 + axis], order[-1] = order[-1], order[2 + axis]
-            dx = g.transpose(g.op("MatMul", g.transpose(dx, order), g.constant(matrix)), order)
-    return (dx,)
+    return (_through(g, dy, [averaging_matrix(place, axis, include_pad) for axis in range(len(place.kernel))]),)
+
+
+@gradient("LpPool")
+def lp_pool(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """y = (Σ|x|ᵖ)^(1/p) over windows: dx = sign x·|x|ᵖ⁻¹·Σ dy·y¹⁻ᵖ over the windows that read x; 0 where y is."""
+    place = _window(g, node)
+    order = node.attribute("p", 2)
+    share = _lp_share(g, node, dy, order)
+    summed = _through(g, share, [(averaging_matrix(place, axis, True) > 0) * 1.0 for axis in range(len(place.kernel))])
+    return (g.mul(summed, _lp_slope(g, node, order)),)
+
+
+@gradient("GlobalLpPool", copies="rows")
+def global_lp_pool(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """As LpPool, with one window over all positions."""
+    order = node.attribute("p", 2)
+    return (g.mul(_lp_share(g, node, dy, order), _lp_slope(g, node, order)),)
+
+
+def _lp_share(g: Emitter, node: Node, dy: str, order: int) -> str:
+    """dy·y¹⁻ᵖ, 0 where y is 0."""
+    y = node.outputs[0]
+    share = g.op("Div", dy, g.op("Pow", y, g.scalar(order - 1.0)))
+    return g.op("Where", g.op("Equal", y, g.scalar(0.0)), g.scalar(0.0), share)
+
+
+def _lp_slope(g: Emitter, node: Node, order: int) -> str:
+    """sign x·|x|ᵖ⁻¹."""
+    x = node.inputs[0]
+    return g.mul(g.op("Sign", x), g.op("Pow", g.op("Abs", x), g.scalar(order - 1.0)))
+
+
+def _window(g: Emitter, node: Node) -> Window:
+    return window(node, g.shape(node.inputs[0]), g.shape(node.outputs[0]), tuple(node.attribute("kernel_shape")))
+
+
+def _through(g: Emitter, dy: str, matrices: Sequence[Array]) -> str:
+    """Take [N, C, *positions] through a constant matrix per axis of positions."""
+    rank = len(matrices) + 2
+    for axis, matrix in enumerate(matrices, start=2):
+        dy = along_axis(g, dy, rank, axis, matrix)
+    return dy
 
 
 @gradient("MaxPool")

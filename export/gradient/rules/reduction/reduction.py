@@ -32,6 +32,19 @@ def reduce_extremum(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return _only_first(node, g.op("Where", attained, share, g.scalar(0.0)))
 
 
+@gradient("ReduceProd")
+def reduce_prod(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
+    """Every entry gets dy times the product of the others: of all where one is 0, that one alone gets any."""
+    x, axes = node.inputs[0], reduced_axes(g, node)
+    is_zero = g.op("Equal", x, g.scalar(0.0))
+    nonzero = g.op("Where", is_zero, g.scalar(1.0), x)
+    product = g.op("ReduceProd", nonzero, g.ints(axes), keepdims=1) if axes else nonzero
+    zeros = g.reduce_sum(g.op("Where", is_zero, g.scalar(1.0), g.scalar(0.0)), axes, keepdims=True)
+    others = g.op("Where", g.op("Equal", zeros, g.scalar(0.0)), g.op("Div", product, nonzero), g.scalar(0.0))
+    alone = g.op("Where", g.op("Equal", zeros, g.scalar(1.0)), product, g.scalar(0.0))
+    return _only_first(node, g.mul(_kept(g, node, dy), g.op("Where", is_zero, alone, others)))
+
+
 @gradient("ReduceL1")
 def reduce_l1(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     return _only_first(node, g.mul(g.op("Sign", node.inputs[0]), _kept(g, node, dy)))

@@ -10,11 +10,21 @@ import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
+class Computed:
+    """An operand that another operator computes from operands, its output `output`."""
+
+    operator: str
+    operands: tuple[Any, ...]
+    attributes: dict[str, Any]
+    output: int = 0
+
+
+@dataclass(frozen=True, eq=False)
 class Case:
     """One operator between the image and a classifier, with a branch around it.
 
     `image` is the shape without the batch; `operands` are in order: "x" (the image plus a constant),
-    "u" (another tensor computed from the image, same shape), None (absent), or a constant array;
+    "u" (another tensor computed from the image, same shape), None (absent), a constant array or a `Computed`;
     `domain` is the interval that x is drawn from; `outputs` counts the operator's outputs; `note` tells
     cases with the same attributes apart.
     """
@@ -43,6 +53,11 @@ def case(
 ) -> Case:
     """A row of the table; without operands the operator takes x alone."""
     return Case(operator, tuple(image), operands or ("x",), attributes, domain, outputs, note)
+
+
+def computed(operator: str, *operands: Any, output: int = 0, **attributes: Any) -> Computed:
+    """An operand that is computed from others."""
+    return Computed(operator, operands, attributes, output)
 
 
 def w(*shape: int, seed: int = 0, low: float = -1.0, high: float = 1.0) -> np.ndarray:

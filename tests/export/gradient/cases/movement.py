@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.export.gradient.cases.case import Case, case, ints, w
+from tests.export.gradient.cases.case import Case, case, computed, ints, w
 
 LARGEST = np.iinfo(np.int64).max
 SMALLEST = np.iinfo(np.int64).min
@@ -33,6 +33,8 @@ REDUCTION = [
     case("ReduceL2", (3, 4), "x", ints(1, 2)),
     case("ReduceSumSquare", (3, 4), "x", ints(1), keepdims=0),
     case("ReduceLogSum", (3, 4), "x", ints(1), keepdims=0, domain=(0.3, 2.0)),
+    case("ReduceProd", (3, 4), "x", ints(2), keepdims=0),
+    case("ReduceProd", (3, 4), computed("Relu", "x"), ints(1), note="with zeros"),
     case("ReduceLogSumExp", (3, 4), "x", ints(2), keepdims=0),
     case("ReduceLogSumExp", (3, 4), "x", ints(2), domain=(-30.0, 30.0), note="saturated"),
 ]
@@ -79,7 +81,32 @@ MOVEMENT = [
     case("DepthToSpace", (8, 2, 3), blocksize=2, mode="CRD"),
     case("SpaceToDepth", (2, 4, 6), blocksize=2),
     case("Cast", (3, 4), to=1),
+    case("CastLike", (3, 4), "x", "u"),
     case("Dropout", (3, 4)),
+]
+
+ORDER = computed("TopK", "x", ints(3), output=1)
+"""Where the three largest entries along the last axis lie, sample by sample."""
+FIRST = computed("ArgMax", "x", axis=2)
+ROW = computed("ArgMax", "x", axis=1)
+BY_ROW = computed("Transpose", ROW, perm=[0, 2, 1])
+LENGTH = computed("Add", computed("ReduceMax", ROW, ints(1, 2), keepdims=0), ints(1))
+
+INDEXING = [
+    case("GatherElements", (3, 4), "x", ORDER, axis=2),
+    case("GatherElements", (3, 4), "u", computed("ArgMin", "x", axis=1), axis=1, note="one row"),
+    case("GatherElements", (3, 4), "u", computed("Concat", ORDER, ORDER, axis=2), axis=-1, note="repeated"),
+    case("ScatterElements", (3, 4), "x", ORDER, computed("Slice", "u", ints(0), ints(3), ints(2)), axis=2),
+    case("ScatterElements", (3, 4), "u", FIRST, computed("ReduceSum", "x", ints(2)), axis=-1, reduction="add"),
+    case("GatherND", (3, 4), "x", computed("Unsqueeze", ORDER, ints(3)), batch_dims=2),
+    case("GatherND", (3, 4), "u", BY_ROW, batch_dims=1, note="rows"),
+    case("GatherND", (3, 4), "u", computed("Sub", BY_ROW, ints(3)), batch_dims=1, note="counted from the end"),
+    case("TopK", (3, 4), "x", ints(2), outputs=1),
+    case("TopK", (3, 4), "x", ints(2), axis=1, largest=0, outputs=1),
+    case("ReverseSequence", (3, 4), "x", LENGTH, batch_axis=0, time_axis=1),
+    case("CenterCropPad", (5, 4), "x", ints(2, 7), axes=[1, 2]),
+    case("CenterCropPad", (4, 5), "x", ints(7, 2), axes=[1, 2]),
+    case("OneHot", (3, 4), ORDER, np.array(4), w(2)),
 ]
 
 RESIZE = [
@@ -99,4 +126,28 @@ RESIZE = [
     case("Resize", (2, 4, 5), "x", None, scales(1, 1, 2, 2), mode="cubic", exclude_outside=1, cubic_coeff_a=-0.5),
 ]
 
-MOVING: list[Case] = [*REDUCTION, *MOVEMENT, *RESIZE]
+GRID = computed("Reshape", computed("Mul", "u", w(low=4, high=4)), ints(0, 2, 3, 2))
+"""[N, 2, 3, 2] within about 2.8 to 5.2."""
+COUNT = computed("Shape", "x", start=0, end=1)
+
+
+def _sampled(**attributes: int | str) -> Case:
+    """A grid that reaches beyond the image on all sides."""
+    return case("GridSample", (2, 2, 3), "x", computed("Sub", GRID, w(low=4, high=4)), **attributes)
+
+
+SAMPLING = [
+    _sampled(),
+    _sampled(align_corners=1),
+    _sampled(padding_mode="border"),
+    _sampled(padding_mode="reflection"),
+    _sampled(padding_mode="reflection", align_corners=1),
+    _sampled(mode="nearest"),
+    _sampled(mode="nearest", padding_mode="reflection", align_corners=1),
+    case("GridSample", (2, 2, 3), "u", computed("Reshape", computed("Mul", "x", w(low=3, high=3)), ints(0, 3, 2, 2)),
+         padding_mode="reflection", note="far beyond"),
+    case("AffineGrid", (2, 3), "x", computed("Concat", COUNT, ints(1, 2, 3), axis=0)),
+    case("AffineGrid", (2, 3), "x", computed("Concat", COUNT, ints(1, 3, 2), axis=0), align_corners=1),
+]  # fmt: skip
+
+MOVING: list[Case] = [*REDUCTION, *MOVEMENT, *INDEXING, *RESIZE, *SAMPLING]

@@ -6,6 +6,7 @@ from tests.export.gradient.cases.case import Case, case, ints, w
 
 POSITIVE = (0.3, 2.0)
 SATURATED = (-30.0, 30.0)
+WITHIN_ONE = (-0.9, 0.8)
 
 ARITHMETIC = [
     case("Add", (3, 4), "x", "u"),
@@ -33,6 +34,8 @@ ARITHMETIC = [
     case("Where", (3, 4), w(3, 4) > 0, "x", "u"),
     case("Where", (3, 4), w(1, 3, 1) > 0, "x", w(4), note="constant branch"),
     case("Mul", (1, 4), "x", w(5, 1), note="repeats the image"),
+    case("Mod", (3, 4), "x", w(4, low=0.3, high=0.7), fmod=1),
+    case("Mod", (3, 4), "x", "u", fmod=1, note="both computed"),
 ]
 
 FUNCTIONS = [
@@ -45,6 +48,17 @@ FUNCTIONS = [
     case("Erf", (3, 4)),
     case("Sin", (3, 4)),
     case("Cos", (3, 4)),
+    case("Tan", (3, 4), domain=(-1.2, 1.2)),
+    case("Sinh", (3, 4)),
+    case("Cosh", (3, 4)),
+    case("Asin", (3, 4), domain=WITHIN_ONE),
+    case("Acos", (3, 4), domain=WITHIN_ONE),
+    case("Atan", (3, 4)),
+    case("Asinh", (3, 4)),
+    case("Acosh", (3, 4), domain=(1.2, 3.0)),
+    case("Atanh", (3, 4), domain=WITHIN_ONE),
+    case("Shrink", (3, 4)),
+    case("Shrink", (3, 4), lambd=0.3, bias=0.2),
 ]
 
 ACTIVATIONS = [

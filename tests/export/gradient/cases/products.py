@@ -21,4 +21,8 @@ PRODUCTS: list[Case] = [
     case("Einsum", (3, 4), w(2, 3), "x", "u", equation="hi,bij,bij->bjh", note="three operands"),
     case("Einsum", (3, 4), "x", equation="bij->bji"),
     case("Einsum", (3, 4), "x", w(4, 5), equation="bij,jk", note="implicit result"),
+    case("Einsum", (3, 4), "x", w(4, 5), equation="bij,jk->bi", note="a parameter's own index is summed"),
+    case("Einsum", (3, 4), "x", "u", equation="bij,bkl->bk", note="all indices of one operand are summed"),
+    case("Einsum", (3, 4), "x", w(1, 3, 1), equation="...ij,...ij->...j", note="a parameter is repeated"),
+    case("Einsum", (3, 1), "x", w(3, 4), equation="b...,...->b...", note="the image is repeated"),
 ]

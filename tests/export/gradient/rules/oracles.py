@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, defs, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from export.gradient import OPSET, to_float64
 from export.running.reference import evaluate, evaluator
-from tests.export.gradient.cases.case import Case
+from tests.export.gradient.cases.case import Case, Computed
 
 CLASSES = 4
 STEP = 1e-5
@@ -27,15 +27,23 @@ def network(case: Case) -> onnx.ModelProto:
         helper.make_node("Sigmoid", ["x"], ["curved"], name="curved"),
         helper.make_node("Add", ["curved", "half"], ["u"], name="u"),
     ]
-    names = []
-    for position, operand in enumerate(case.operands):
+
+    def named(operand: Any, place: str) -> str:
         if isinstance(operand, str) or operand is None:
-            names.append(operand or "")
-        else:
-            names.append(f"p{position}.weight")
-            initializers[names[-1]] = operand
+            return operand or ""
+        if isinstance(operand, Computed):
+            inner = [named(entry, f"{place}_{index}") for index, entry in enumerate(operand.operands)]
+            results = [f"{place}:{index}" for index in range(operand.output + 1)]
+            nodes.append(helper.make_node(operand.operator, inner, results, name=place, **operand.attributes))
+            return results[operand.output]
+        initializers[f"{place}.weight"] = operand
+        return f"{place}.weight"
+
+    names = [named(operand, f"p{position}") for position, operand in enumerate(case.operands)]
     outputs = [f"y{index}" for index in range(case.outputs)]
-    nodes.append(helper.make_node(case.operator, names, outputs, name="operator", **case.attributes))
+    demanded = defs.get_schema(case.operator, OPSET).min_output
+    unread = [f"unread{index}" for index in range(case.outputs, demanded)]
+    nodes.append(helper.make_node(case.operator, names, [*outputs, *unread], name="operator", **case.attributes))
     for index, tensor in enumerate((*outputs, "x")):
         nodes.append(helper.make_node("Flatten", [tensor], [f"flat{index}"], name=f"flat{index}", axis=1))
 

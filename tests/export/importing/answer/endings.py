@@ -293,6 +293,17 @@ LOGARITHMS = {
         {"order": ints(2, 0, 3, 1)},
     ),
     "logits": Ending([node("Mul", ["scores", "half"], ["out"])], {"half": number(0.5)}),
+    "log-softmax beside other axes": Ending(
+        [
+            node("Unsqueeze", ["scores", "trailing"], ["wide"]),
+            node("LogSoftmax", ["wide"], ["l"], axis=1),
+            node("Squeeze", ["l", "trailing"], ["out"]),
+        ],
+        {"trailing": ints(2, 3)},
+    ),
+    "by ReduceLogSumExp": Ending(
+        [node("ReduceLogSumExp", ["scores", "axis"], ["total"]), node("Sub", ["scores", "total"], ["out"])], AXIS
+    ),
     "rectified": Ending([node("Relu", ["scores"], ["out"])]),
 }
 """Answers whose softmax is what /predict gives."""

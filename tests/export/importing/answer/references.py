@@ -48,7 +48,7 @@ def bundled(ending: Ending, folder: Path, sharpness: float = 1.0, **changes: Any
     if len(ending.outputs) > 1:
         changes["output"] = "out"
     path = saved(ending.model(sharpness), folder)
-    return import_bundle(path, "stranger", options(labels=ending.names, **changes), folder)
+    return import_bundle(path, "stranger", options(labels=ending.names or None, **changes), folder)
 
 
 def answers(folder: Path, graph: str, batch: Array) -> dict[str, Array]:

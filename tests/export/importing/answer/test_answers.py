@@ -11,7 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from export.graph.errors import UnsupportedGraph
+from export.importing import import_classifier
 from service.contract.bundle_schema import Bundle
+from tests.export.gradient.rules.runner import runtime
 from tests.export.importing.answer.endings import (
     CLIPPED,
     FROM_NUMBERS,
@@ -32,7 +34,7 @@ from tests.export.importing.answer.references import (
     softmax,
     weights_of,
 )
-from tests.export.importing.graphs import images, node
+from tests.export.importing.graphs import classifier, images, node, options, saved
 
 Array = NDArray[Any]
 
@@ -74,6 +76,29 @@ def test_probabilities_are_recognised_by_their_numbers(tmp_path: Path, name: str
 def test_logits_and_logarithms_of_probabilities_are_taken_as_logits(tmp_path: Path, name: str) -> None:
     bundle = gives_its_own_answer(LOGARITHMS[name], tmp_path, softmax)
     assert any("taken for logits" in note for note in bundle.notes) == (name == "rectified")
+
+
+@pytest.mark.parametrize(("factor", "called"), [(-1.0, "−ln"), (1 / np.log(2), "log₂"), (1 / np.log(10), "log₁₀")])
+def test_logarithms_of_another_sign_or_base_are_recognised(tmp_path: Path, factor: float, called: str) -> None:
+    scaled = [node("LogSoftmax", ["scores"], ["l"]), node("Mul", ["l", "factor"], ["out"])]
+    bundle = gives_its_own_answer(
+        Ending(scaled, {"factor": number(factor)}), tmp_path, lambda rows: shares(np.exp(rows / factor))
+    )
+    assert any(f"answers {called} of" in note for note in bundle.notes)
+
+
+@pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax"])
+@pytest.mark.parametrize("form", ["reshaped", "joined"])
+def test_several_questions_at_once_are_refused(tmp_path: Path, operator: str, form: str) -> None:
+    if form == "reshaped":
+        nodes = [node("Reshape", ["scores", "parts"], ["s"]), node(operator, ["s"], ["p"], axis=2)]
+        nodes.append(node("Flatten", ["p"], ["out"]))
+    else:
+        nodes = [node("Split", ["scores"], ["s", "t"], axis=1, num_outputs=2)]
+        nodes += [node(operator, ["s"], ["p"], axis=1), node(operator, ["t"], ["q"], axis=1)]
+        nodes.append(node("Concat", ["p", "q"], ["out"], axis=1))
+    with pytest.raises(UnsupportedGraph, match=r"2 questions at once.*perhaps 's'"):
+        bundled(Ending(nodes, {"parts": np.array([-1, 2, 2])}), tmp_path)
 
 
 SHARP = 8.0
@@ -137,30 +162,6 @@ def test_before_opset_13_a_softmax_runs_over_all_axes_behind_its_own(tmp_path: P
         found.append(answers(folder, "weight_norms", images(3)))
     assert np.allclose(found[0]["logits"], found[1]["logits"], atol=1e-6)
     assert np.allclose(found[0]["weight_square"], found[1]["weight_square"], rtol=1e-5)
-
-
-def test_two_probabilities_that_have_labels_of_their_own_are_refused(tmp_path: Path) -> None:
-    for count, ending in enumerate(
-        (
-            [node("Sigmoid", ["scores"], ["out"], "last")],
-            [node("HardSigmoid", ["scores"], ["out"], "last")],
-            [node("Sigmoid", ["scores"], ["p"], "last"), node("Clip", ["p", "low"], ["out"])],
-            [node("Sigmoid", ["scores"], ["p"], "last"), node("Mul", ["p", "hundred"], ["out"])],
-            [node("Sigmoid", ["scores"], ["p"], "last"), node("Mul", ["hundred", "p"], ["out"])],
-        )
-    ):
-        folder = tmp_path / str(count)
-        folder.mkdir()
-        with pytest.raises(UnsupportedGraph, match=r"ends in (Hard)?Sigmoid \(node 'last'\).*perhaps 'scores'"):
-            bundled(Ending(ending, {"low": number(0), "hundred": number(100)}), folder)
-
-
-def test_probabilities_of_labels_of_their_own_are_refused_though_the_pictures_tell_nothing(tmp_path: Path) -> None:
-    """One class fires on everything: the sum is 1 by chance."""
-    sure = np.array([-50, 50, -50, -50], np.float32)
-    ending = Ending([node("Add", ["scores", "sure"], ["s"]), node("Sigmoid", ["s"], ["out"])], {"sure": sure})
-    with pytest.raises(UnsupportedGraph, match="ends in Sigmoid"):
-        bundled(ending, tmp_path)
 
 
 def test_sigmoids_that_sum_to_one_are_probabilities(tmp_path: Path) -> None:
@@ -228,3 +229,11 @@ def test_scores_that_are_always_zero_are_logits(tmp_path: Path) -> None:
 def test_an_answer_that_is_never_a_number_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedGraph, match="NaN or infinite whatever the picture"):
         bundled(READ_OFF["by hand"], tmp_path, sharpness=1e6)
+
+
+def test_scores_that_never_change_are_logits(tmp_path: Path) -> None:
+    """Nothing shows that their sum, which is the same for every image, is that of probabilities."""
+    constants = {"head.weight": np.zeros((4, 5), np.float32), "head.bias": np.full(4, 0.4, np.float32)}
+    imported = import_classifier(saved(classifier(constants=constants), tmp_path), options())
+    (found,) = runtime(imported.model).run(None, {"input": images(2)})
+    assert found == pytest.approx(0.4)

@@ -12,7 +12,7 @@ import pytest
 
 from export.__main__ import with_negative_values
 from export.importing import OptionMismatch
-from export.importing.command import add_parser
+from export.importing.flags.arguments import add_options
 from export.importing.flags.pixels import pixel_statistics
 from service.contract.bundle_schema import InputSpec
 from service.images.preprocess import normalise
@@ -100,9 +100,10 @@ def test_values_that_are_no_statistics_are_refused(mean: Any, std: Any, words: s
     ],
 )
 def test_numbers_are_taken_as_people_write_them(words: list[str], mean: Any, size: Any) -> None:
-    verbs = argparse.ArgumentParser().add_subparsers()
+    parser = argparse.ArgumentParser()
+    add_options(parser)
     rest = ["m.onnx", "--name", "n", "--labels", "l", "--std", "1"]
-    options = add_parser(verbs).parse_args(with_negative_values([*rest, *words]))
+    options = parser.parse_args(with_negative_values([*rest, *words]))
     assert options.mean == mean
     assert options.size == size
     assert options.model == Path("m.onnx")

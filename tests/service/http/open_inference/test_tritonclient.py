@@ -15,6 +15,7 @@ import tritonclient.http.aio as triton_aio
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
+from service import __version__
 from tests.service.live_server import LiveServer
 
 MODEL = "resnet20"
@@ -49,7 +50,9 @@ def test_health_and_metadata(client: triton.InferenceServerClient) -> None:
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready(MODEL)
-    assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
+    server = client.get_server_metadata()
+    assert (server["name"], server["version"]) == ("contraflow", __version__)
+    assert "binary_tensor_data" in server["extensions"]
     metadata = client.get_model_metadata(MODEL)
     assert metadata["inputs"] == [{"name": "input", "datatype": "FP32", "shape": [-1, 3, 32, 32]}]
     shapes = {output["name"]: output["shape"] for output in metadata["outputs"]}

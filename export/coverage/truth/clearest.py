@@ -1,0 +1,94 @@
+"""Choose images on which float32 and float64 take the same branch of every rectifier and pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+KINKS = {
+    "relu": (0.0,),
+    "relu_": (0.0,),
+    "leaky_relu": (0.0,),
+    "leaky_relu_": (0.0,),
+    "prelu": (0.0,),
+    "abs": (0.0,),
+    "relu6": (0.0, 6.0),
+    "hardswish": (-3.0, 3.0),
+    "hardsigmoid": (-3.0, 3.0),
+}
+"""Operands at which a function's derivative jumps. Those of hardtanh and clamp are their own arguments."""
+BATCH_SIZE = 4
+"""Images measured at once; few, because the windows of a pool are copied."""
+
+
+def _kinks(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Sequence[float]:
+    name = getattr(function, "__name__", "")
+    if name in ("hardtanh", "hardtanh_", "clamp", "clamp_", "clamp_min", "clamp_max"):
+        bounds = [*args[1:3], *(kwargs[bound] for bound in ("min_val", "max_val", "min", "max") if bound in kwargs)]
+        return [bound for bound in bounds if isinstance(bound, (int, float))]
+    return KINKS.get(name, ())
+
+
+class _Margins(TorchFunctionMode):
+    """Smallest distance per sample of any rectifier's operand to a kink, and of a pool's maximum to the second largest.
+
+    It watches every call of a torch function inside its block.
+    """
+
+    def __init__(self, samples: int) -> None:
+        super().__init__()
+        self.smallest = torch.full((samples,), torch.inf, dtype=torch.float64)
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        for kink in _kinks(function, args, kwargs or {}):
+            self._note((args[0].detach() - kink).abs())
+        if getattr(function, "__name__", "") == "max_pool2d":
+            self._note(_gap(*args, **(kwargs or {})))
+        return function(*args, **(kwargs or {}))
+
+    def _note(self, distances: Tensor) -> None:
+        self.smallest = torch.minimum(self.smallest, distances.flatten(1).min(1).values)
+
+
+def _gap(
+    x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, *others: Any, **more: Any
+) -> Tensor:
+    """Subtract the second largest from the largest value of every whole window of a pool.
+
+    Where they are equal the gap is infinite: the first of them wins in any precision. Dilated windows, which no
+    family has, and the partial windows of `ceil_mode` are left out.
+    """
+    (height, width), (down, right), (above, beside), spread = (
+        value if isinstance(value, (tuple, list)) else (value, value)
+        for value in (kernel_size, stride or kernel_size, padding, dilation)
+    )
+    if tuple(spread) != (1, 1):
+        return torch.full((len(x), 1), torch.inf, dtype=x.dtype)
+    padded = functional.pad(x.detach(), (beside, beside, above, above), value=-torch.inf)
+    windows = padded.unfold(2, height, down).unfold(3, width, right).flatten(4)
+    first, second = windows.topk(2).values.unbind(-1)
+    return torch.where(first == second, torch.inf, first - second)
+
+
+def clearest(network: nn.Module, images: Tensor, count: int) -> Tensor:
+    """Choose the `count` images that stay farthest from every kink and tie in torch's float64 run.
+
+    Closer than float32 resolves, a rectifier's mask falls either way, in torch's float32 as in ours. A
+    norm may then differ by parts in a thousand, with neither side wrong.
+    """
+    network = network.double().eval()
+    smallest = []
+    for start in range(0, len(images), BATCH_SIZE):
+        part = images[start : start + BATCH_SIZE]
+        with torch.no_grad(), _Margins(len(part)) as margins:
+            network(part.double())
+        smallest.append(margins.smallest)
+    network.float()
+    return images[torch.cat(smallest).argsort(descending=True)[:count].sort().values]

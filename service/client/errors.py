@@ -1,0 +1,30 @@
+"""What goes wrong for a program that uses a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from service.contract.errors import ReportedError
+
+
+class ContraflowError(Exception):
+    """A model, an image or an option that cannot be used, or a service that does not answer; the message says why.
+
+    Attributes:
+        slug: what programs can tell errors apart by, e.g. "undecodable-image"; the same for a model in this process
+            and for a service. None where there is no answer to speak of.
+    """
+
+    def __init__(self, message: str, slug: str | None = None) -> None:
+        super().__init__(message)
+        self.slug = slug
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn what the service would report of a request into a `ContraflowError`."""
+    try:
+        yield
+    except ReportedError as error:
+        raise ContraflowError(error.detail, error.slug) from None

@@ -1,0 +1,110 @@
+"""A model of a running service, asked over HTTP by the standard library alone."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from service import __version__
+from service.client.errors import ContraflowError
+from service.client.model import Model
+from service.client.results import MeasuredGradients
+from service.http.answers.schemas import ModelDescription, ModelList, Predictions
+from service.http.requests.labels import Label
+from service.output.system_errors import system_reason
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class Service:
+    """The address of a running service, and how to ask it."""
+
+    def __init__(self, url: str, api_key: str | None, timeout: float) -> None:
+        """`timeout` is in seconds, for each request."""
+        self.url = url.rstrip("/")
+        self._timeout = timeout
+        self._headers = {"User-Agent": f"contraflow/{__version__}", "Accept": "application/json"}
+        if api_key is not None:
+            self._headers["Authorization"] = f"Bearer {api_key}"
+
+    def ask(self, path: str, content: dict[str, Any] | None = None) -> bytes:
+        """Return the body of the answer to GET `path`, or to POST with `content` as JSON.
+
+        Raises:
+            ContraflowError: the service refuses, in its own words, or does not answer.
+        """
+        data = None if content is None else json.dumps(content).encode()
+        headers = self._headers if data is None else {**self._headers, "Content-Type": "application/json"}
+        try:
+            request = urllib.request.Request(self.url + path, data, headers)
+            with urllib.request.urlopen(request, timeout=self._timeout) as answer:
+                body: bytes = answer.read()
+                return body
+        except urllib.error.HTTPError as error:
+            with error:
+                raise self._refusal(error) from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            reason = error.reason if isinstance(error, urllib.error.URLError) else error
+            words = system_reason(reason) if isinstance(reason, OSError) else str(reason)
+            raise ContraflowError(f"{self.url} does not answer: {words}") from None
+
+    def _refusal(self, error: urllib.error.HTTPError) -> ContraflowError:
+        try:
+            problem = json.loads(error.read())
+            return ContraflowError(problem["detail"], problem["type"].rpartition(":")[2])
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, http.client.HTTPException):
+            return ContraflowError(f"{self.url} answers with status {error.code}, as no Contraflow service does")
+
+    def read(self, schema: type[T], body: bytes) -> T:
+        """Return an answer as an object; ContraflowError where it has another shape."""
+        try:
+            return schema.model_validate_json(body)
+        except ValidationError:
+            raise ContraflowError(f"{self.url} answers otherwise than version {__version__} does") from None
+
+
+class RemoteModel(Model):
+    """A model of a running service. A request goes out for every call, with all of its images."""
+
+    def __init__(self, service: Service, selection: str | None) -> None:
+        """Ask the service for the model: `name`, `name@version`, or None for its default.
+
+        Raises:
+            ContraflowError: the service does not answer, or has no such model.
+        """
+        self._service = service
+        name, _, version = (selection or self._default()).partition("@")
+        query = "?" + urllib.parse.urlencode({"version": version}) if version else ""
+        found = service.read(ModelDescription, service.ask(f"/models/{urllib.parse.quote(name, safe='')}{query}"))
+        self.name, self.version, self.labels = found.name, found.version, tuple(found.labels)
+        self.label_kind = found.label_kind
+        self._selection = {} if selection is None else {"model": selection}
+
+    def _default(self) -> str:
+        served = self._service.read(ModelList, self._service.ask("/models"))
+        if served.default is None:
+            raise ContraflowError(f"{self._service.url}: {served.default_missing or 'no model is served'}")
+        return served.default
+
+    def _predict(self, files: Sequence[bytes], top_k: int) -> Predictions:
+        content = {"images": [_in_text(file) for file in files], "top_k": top_k, **self._selection}
+        return self._service.read(Predictions, self._service.ask("/predict", content))
+
+    def _gradients(
+        self, files: Sequence[bytes], labels: Sequence[Label], include: list[str], thresholds: dict[str, float]
+    ) -> MeasuredGradients:
+        images = [{"data": _in_text(file), "label": label} for file, label in zip(files, labels, strict=True)]
+        content = {"images": images, "include": include, "thresholds": thresholds, **self._selection}
+        return self._service.read(MeasuredGradients, self._service.ask("/diagnostics/gradients", content))
+
+
+def _in_text(file: bytes) -> str:
+    return base64.b64encode(file).decode("ascii")

@@ -1,0 +1,189 @@
+"""A model that is imported, watched, and imported again when it changes: a source of one bundle.
+
+What is served is an entry of the cache. While a change is being imported, and where it is refused, the entry of the
+state before stays in service.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from service.bundles.folder import FoundBundle, Look
+from service.bundles.opening import pause_after
+from service.contract.bundle_schema import BUNDLE_FILE
+from service.output.system_errors import system_reason
+from service.sources.cache import ImportCache
+from service.sources.flags import files_among
+from service.sources.importing import (
+    ImportInterrupted,
+    ImportProcess,
+    ImportRefused,
+    check_importer,
+    engine_version,
+)
+from service.sources.inputs import Inputs, State
+
+log = logging.getLogger("contraflow.bundles")
+
+SETTLED_AFTER: Final = 0.5
+"""Seconds in which no file may change before an import begins, because a file that is being copied is half a file."""
+LONG_AGO: Final = 2.0
+"""Seconds after which a file that was last changed then is taken for settled at the first look."""
+NAMING_PARTS: Final = 3
+"""Last names of a path that a model may be called by: models--owner--name/snapshots/<commit>, name/onnx."""
+TOUCHED_EVERY: Final = 3600.0
+"""Seconds between two notes in the cache that an entry is in use."""
+
+
+class ImportedModel:
+    """One path that is imported."""
+
+    is_collection = False
+
+    def __init__(self, path: Path, flags: Sequence[str], cache: ImportCache, process: ImportProcess) -> None:
+        """`flags` are those of the import.
+
+        Raises:
+            SourceError: models cannot be imported here.
+        """
+        check_importer(path)
+        self.path = path
+        self._flags = tuple(flags)
+        self._inputs = Inputs(path, files_among(flags))
+        self._cache = cache
+        self._process = process
+        self._thread: threading.Thread | None = None
+        self._seen: tuple[State, float] | None = None
+        """State of the files at the last look, and since when it has been that, on the monotonic clock."""
+        self._finished: State | None = None
+        """State whose import has ended, well or in a refusal."""
+        self._failures = 0
+        """Imports in a row that were ended from outside."""
+        self._retry_at = 0.0
+        self._touched_at = 0.0
+        self.bundles: tuple[Path, ...] = ()
+        """Folders of what was imported last: one bundle, or the versions of one, the lowest first."""
+        self.refusal: str | None = None
+        """Why the present state of the files is refused."""
+        self.interruption: str | None = None
+        """Why the present state of the files could not be imported, for a reason that may pass."""
+
+    @property
+    def failure(self) -> str | None:
+        """Why the present state of the files is not served; None if it is, or is being imported."""
+        return self.refusal or self.interruption
+
+    def begin(self) -> None:
+        """Begin to import the present state in the background, or to find it in the cache."""
+        self._work_on(self._import_settled)
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Return when `bundle`, `refusal` or `interruption` says how the import ended, or after so many seconds."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    def look(self, *, was_found: bool) -> Look:
+        """Return the bundle that was imported last; begin an import in the background where the files have changed."""
+        state = self._inputs.state()
+        if not all((bundle / BUNDLE_FILE).exists() for bundle in self.bundles):
+            self._finished = None  # somebody has emptied the cache
+        is_new = state != self._finished
+        if not self._is_at_work() and self._is_settled(state) and is_new and time.monotonic() >= self._retry_at:
+            self._work_on(lambda: self._import(state))
+        look = Look()
+        self._note_use()
+        for bundle in self.bundles:
+            unchanging = ((str(bundle), 0, 0, 0, 0),)  # an entry of the cache is written once
+            place = self.path if len(self.bundles) == 1 else self.path / bundle.name
+            look.bundles[place] = FoundBundle(bundle, unchanging)
+        if self.refusal is not None:
+            look.refused[self.path] = self.refusal
+        elif not self.bundles and self.interruption is None:
+            look.importing.add(self.path)
+        if self.interruption is not None:
+            look.unreadable[self.path] = self.interruption
+        return look
+
+    def stop(self) -> None:
+        """End an import that is going on."""
+        self._process.stop()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _is_settled(self, state: State) -> bool:
+        now = time.monotonic()
+        if self._seen is None or self._seen[0] != state:
+            self._seen = (state, now)
+        return now - self._seen[1] >= SETTLED_AFTER
+
+    def _is_at_work(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _work_on(self, task: Callable[[], None]) -> None:
+        self._thread = threading.Thread(target=self._work, args=(task,), name="import", daemon=True)
+        self._thread.start()
+
+    def _work(self, task: Callable[[], None]) -> None:
+        """Run a task in a thread, which must not end without a word."""
+        try:
+            task()
+        except OSError as error:
+            self._put_off(f"it cannot be imported: {system_reason(error)}")
+        except Exception as error:
+            log.exception("%s cannot be imported", self.path)
+            self._put_off(f"it cannot be imported: {type(error).__name__}")
+
+    def _import_settled(self) -> None:
+        """Import the files as soon as they no longer change."""
+        while self._finished is None and self.interruption is None and not self._process.is_stopped:
+            state = self._inputs.state()
+            changed = max(mark[3] for mark in state) / 1e9
+            if self._is_settled(state) or abs(time.time() - changed) > LONG_AGO:
+                self._import(state)
+                continue
+            time.sleep(SETTLED_AFTER)
+
+    def _import(self, state: State) -> None:
+        """Import the files, or find them in the cache; if they change meanwhile, nothing has happened."""
+        try:
+            bundles = self._cache.find(self._key(state)) or self._imported(state)
+        except ImportRefused as error:
+            if self._inputs.state() == state:
+                self.refusal, self.interruption, self._finished = str(error), None, state
+            return
+        except ImportInterrupted as error:
+            self._put_off(str(error))
+            return
+        if bundles:
+            self.bundles, self.refusal, self.interruption = bundles, None, None
+            self._finished, self._failures = state, 0
+
+    def _imported(self, state: State) -> tuple[Path, ...]:
+        """Run the import and keep what it makes; return nothing if the files have changed meanwhile."""
+        key = self._key(state)
+        with self._cache.part() as part:
+            self._process.run(self.path, self._flags, part)
+            return self._cache.add(part, key) if self._inputs.state() == state else ()
+
+    def _key(self, state: State) -> str:
+        names = Path(os.path.abspath(self.path)).parts[-NAMING_PARTS:]
+        parts = (engine_version(), *names, "", *self._flags, "", self._inputs.digest(state))
+        return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()[:32]
+
+    def _put_off(self, reason: str) -> None:
+        self._failures += 1
+        self._retry_at = time.monotonic() + pause_after(self._failures)
+        self.interruption = reason
+
+    def _note_use(self) -> None:
+        if self.bundles and time.monotonic() - self._touched_at > TOUCHED_EVERY:
+            self._touched_at = time.monotonic()
+            for bundle in self.bundles:
+                self._cache.touch(bundle.parent if len(self.bundles) == 1 else bundle.parents[1])
