@@ -41,7 +41,7 @@ FLOORS["service"] = floors(
 FLOORS["service/diagnostics"] = floors(
     "schemas",
     "drawing verdicts",
-    "baseline compare noise pictures shattering",
+    "baseline compare losses noise pictures shattering",
     "features gradients",
     "measurement scores",
     "answer",

@@ -3,6 +3,7 @@
 Celu                 α·Elu(x/α)
 GroupNormalization   InstanceNormalization of groups, as opset 18 defines it: scale and shift per group
 Gemm with transA     Transpose, Gemm
+MeanVarianceNormalization   (x − mean)/(deviation + 1e-9)
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from export.graph.names import OWN
+from export.standard.written import Written
 
 Rewrite = Callable[[onnx.NodeProto, dict[str, Any]], list[onnx.NodeProto]]
 
@@ -82,4 +84,19 @@ def _gemm(node: onnx.NodeProto, given: dict[str, Any]) -> list[onnx.NodeProto]:
     ]
 
 
-REWRITES: dict[str, Rewrite] = {"Celu": _celu, "GroupNormalization": _group_normalization, "Gemm": _gemm}
+def _mean_variance_normalization(node: onnx.NodeProto, given: dict[str, Any]) -> list[onnx.NodeProto]:
+    w, x = Written(node), node.input[0]
+    axes = w.constant(list(given.get("axes", [0, 2, 3])))
+    centred = w.add("Sub", x, w.add("ReduceMean", x, axes, keepdims=1))
+    variance = w.add("ReduceMean", w.add("Mul", centred, centred), axes, keepdims=1)
+    deviation = w.add("Add", w.add("Sqrt", variance), w.constant(1e-9))
+    w.give(w.add("Div", centred, deviation))
+    return w.nodes
+
+
+REWRITES: dict[str, Rewrite] = {
+    "Celu": _celu,
+    "GroupNormalization": _group_normalization,
+    "Gemm": _gemm,
+    "MeanVarianceNormalization": _mean_variance_normalization,
+}

@@ -3,13 +3,8 @@
 folding      what others call: a model becomes a `Graph` with constants folded
 freeing      the same for a model that was exported for a fixed batch
 walk         one walk over the nodes, at two numbers of samples
+rewriting/   nodes that are rewritten on the way
 trace        types and values at one number of samples
 evaluation   evaluates a single node
 samples      where the samples lie in a tensor
-branching    an `If` whose condition is known
-placing      reads and writes at constant places, as `Gather`
-transposing  an Einsum that only orders axes
-recurrence   RNN, GRU and LSTM, unrolled
-parts        the nodes that take the place of one
-windows      pools whose last window begins beyond the image
 """

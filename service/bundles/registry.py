@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from service.bundles.disk import StoredBundle
 from service.contract.bundle_schema import Bundle, GraphName, InputSpec
+from service.contract.label_kinds import EXCLUSIVE, LabelKind, kind_called
 from service.contract.outputs import mixes_samples
 from service.contract.runtime import Session
 from service.errors import InvalidParameter, NotReady, ServiceError, UnknownModel
@@ -30,10 +31,11 @@ GraphState = Literal["unloaded", "loading", "ready", "failed"]
 class ServedGraph:
     """One graph of one served model: its state, its session once it is loaded, and its speed."""
 
-    def __init__(self, model: str, name: GraphName, spec: InputSpec) -> None:
+    def __init__(self, model: str, name: GraphName, spec: InputSpec, label_kind: LabelKind = EXCLUSIVE) -> None:
         self.model = model
         self.name: GraphName = name
         self.spec = spec
+        self.label_kind = label_kind
         self.diagnostic = name != "forward"
         self.exclusive = mixes_samples(name)
         """True if samples mix in it: requests must not share a run, and one request must not be cut into several."""
@@ -107,8 +109,12 @@ class ServedModel:
         self.version = stored.bundle.version
         self.execution_provider = execution_provider
         self.graphs: Mapping[GraphName, ServedGraph] = MappingProxyType(
-            {name: ServedGraph(f"{self.name}@{self.version}", name, self.bundle.input) for name in self.bundle.graphs}
+            {name: self._served_graph(name) for name in self.bundle.graphs}
         )
+
+    def _served_graph(self, name: GraphName) -> ServedGraph:
+        kind = kind_called(self.bundle.label_kind)
+        return ServedGraph(f"{self.name}@{self.version}", name, self.bundle.input, kind)
 
     def records(self) -> dict[str, Any]:
         """Return how the model was trained and verified. Most of a description's size, so it is kept compressed."""

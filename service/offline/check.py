@@ -21,7 +21,7 @@ from service.diagnostics.gradients import Diagnosis, diagnose
 from service.diagnostics.measurement import measure_gradients
 from service.diagnostics.verdicts.verdict import Thresholds, listed
 from service.images.errors import ImageError
-from service.offline.model import OfflineModel, class_indices, decoded, labelled_files, model_at
+from service.offline.model import OfflineModel, decoded, labelled_files, labels_of, model_at
 from service.output.console import complain
 from service.sources.flags import IncompleteFlag, split_flags
 from service.sources.kinds import SourceError
@@ -108,7 +108,7 @@ async def examine(
     if not pairs:
         return None, 0
     pixels = np.stack([pixels for pixels, _ in pairs])
-    labels = class_indices([file for _, file in pairs], model.bundle.labels)
+    labels = labels_of([file for _, file in pairs], model.bundle)
     measured = await measure_gradients(model.run, model.bundle, pixels, labels)
     return diagnose(model.bundle, measured, thresholds), len(pairs)
 

@@ -138,8 +138,10 @@ def _of_one_sum(rows: NDArray[Any]) -> bool:
     sums = rows.sum(axis=1)
     if sums.min() <= 0 or np.abs(sums - 1).max() <= ROUNDING_OF_SUM:
         return bool(sums.min() > 0)
-    is_unit = np.abs(sums - 1).max() <= UNIT_TOLERANCE
-    return bool(np.ptp(sums) <= min(UNIT_TOLERANCE if is_unit else SUM_TOLERANCE * sums.mean(), _spread(rows) / 100))
+    is_unit, spread = np.abs(sums - 1).max() <= UNIT_TOLERANCE, _spread(rows)
+    if not is_unit and spread == 0:
+        return False
+    return bool(np.ptp(sums) <= min(UNIT_TOLERANCE if is_unit else SUM_TOLERANCE * sums.mean(), spread / 100))
 
 
 def _spread(rows: NDArray[Any]) -> float:

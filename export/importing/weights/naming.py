@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
-from export.graph.branches import names_read
+from export.graph.branches import all_graphs, names_read
 from export.graph.edits import rename_tensors
 from export.graph.graph import Array, node_of
 from export.tracing.evaluation import evaluate, stored_value
@@ -100,9 +100,10 @@ def untrained(model: ModelProto) -> tuple[str, ...]:
     multiplied, concatenated or looked up.
     """
     uses: dict[str, list[tuple[NodeProto, int]]] = defaultdict(list)
-    for node in model.graph.node:
-        for index, name in enumerate(node.input):
-            uses[name].append((node, index))
+    for graph in all_graphs(model.graph):
+        for node in graph.node:
+            for index, name in enumerate(node.input):
+                uses[name].append((node, index))
     constants = {tensor.name for tensor in model.graph.initializer}
     names = []
     for tensor in model.graph.initializer:

@@ -33,7 +33,7 @@ def draw_gradients(answer: JsonAnswer, families: Families = NO_FAMILIES) -> str:
     """Draw the norms of one model by layer: of the activation gradients, and of the scaled weight gradients."""
     layers = answer["layers"]
     samples = len(answer["samples"])
-    images = f"{samples} images and the median" if samples > 1 else f"one image (label {answer['samples'][0]['label']})"
+    images = f"{samples} images and the median" if samples > 1 else f"one image ({_labels_of(answer['samples'][0])})"
     drawing = Drawing(
         title_of(answer),
         f"{sentence(answer['verdict']['because'])} Each layer's gradient of the loss for {images}."
@@ -54,6 +54,12 @@ def draw_gradients(answer: JsonAnswer, families: Families = NO_FAMILIES) -> str:
             dotted=style,
         )
     return drawing.svg()
+
+
+def _labels_of(sample: JsonAnswer) -> str:
+    if "label" in sample:
+        return f"label {sample['label']}"
+    return f"labels {', '.join(sample['labels'])}" if sample["labels"] else "none of the labels"
 
 
 def draw_comparison(answer: JsonAnswer, families: Families = NO_FAMILIES) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
@@ -14,6 +14,16 @@ class DiagnosticSchema(BaseModel):
     """An answer of `/diagnostics/…` or a part of one. Immutable."""
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
+
+
+LABELS_BETWEEN: Final = " | "
+"""Stands between the independent labels of one image in a table."""
+
+
+def predicted_names(sample: DiagnosticSchema) -> list[str]:
+    """Return the labels that the network predicts for a sample: one class, or any number of independent labels."""
+    several: list[str] | None = getattr(sample, "predicted_labels", None)
+    return [getattr(sample, "predicted_label")] if several is None else several  # noqa: B009  (no class has both)
 
 
 class AnsweredBy(DiagnosticSchema):

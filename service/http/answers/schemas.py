@@ -7,6 +7,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from service.contract.bundle_schema import LabelKindName
+
 Number = float | Literal["NaN", "Infinity", "-Infinity"]
 
 
@@ -29,8 +31,10 @@ class LabelledImage(BaseModel):
     """An image of a JSON body."""
 
     data: str = Field(json_schema_extra={"contentEncoding": "base64"})
-    label: str | int | SkipJsonSchema[None] = Field(
-        default=None, description="index or name of the class; default: the predicted one"
+    label: str | int | list[str | int] | SkipJsonSchema[None] = Field(
+        default=None,
+        description="index or name of the class; where labels are independent, a list of those that apply, or one; "
+        "default: as predicted",
     )
 
 
@@ -42,6 +46,10 @@ class RankedLabel(BaseModel):
 
 class Prediction(BaseModel):
     labels: list[RankedLabel] = Field(description="best first")
+    predicted: list[str] | SkipJsonSchema[None] = Field(
+        default=None,
+        description="where labels are independent: all whose probability is above one half, the most probable first",
+    )
 
 
 class Predictions(ModelAnswer):
@@ -97,6 +105,7 @@ class ModelList(BaseModel):
 class ModelDescription(ModelSummary):
     versions: list[str]
     labels: list[str]
+    label_kind: LabelKindName = Field(description="exclusive: one class an image; independent: any number of labels")
     input: dict[str, Any]
     architecture: dict[str, Any]
     layers: list[dict[str, Any]]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from service import __version__
 from service.bundles.registry import ServedModel
 from service.contract.arrays import Array
-from service.contract.bundle_schema import GraphName
+from service.contract.bundle_schema import Bundle, GraphName
 from service.errors import MalformedRequest
 from service.http.answers.openapi import NAME, PLAIN_PROTOCOL_ERRORS, PROTOCOL_ERRORS, VERSION, Responses
 from service.http.answers.responses import Answer, json_answer
@@ -254,15 +254,22 @@ def _images_and_labels(
         raise MalformedRequest("Give one of the inputs `input` and `image`.")
     images: tuple[bytes, ...] | Array
     images = tuple(asked.inputs[IMAGE].ravel().tolist()) if IMAGE in asked.inputs else asked.inputs[INPUT]
-    return images, _labels(asked, len(images), len(model.bundle.labels))
+    return images, _labels(asked, len(images), model.bundle)
 
 
-def _labels(asked: InferRequest, count: int, classes: int) -> NDArray[np.int64] | None:
+def _labels(asked: InferRequest, count: int, bundle: Bundle) -> NDArray[np.int64] | None:
     labels = asked.inputs.get(LABEL)
     if labels is None:
         return None
+    if bundle.label_kind == "independent":
+        if len(labels) != count:
+            raise MalformedRequest(f"The input `label` must have one row for each of the {count} images.")
+        if ((labels < -1) | (labels > 1)).any():
+            raise MalformedRequest("Independent labels are 1 (applies), 0 (does not) or −1 (as predicted).")
+        return labels
     if labels.size != count:
         raise MalformedRequest(f"The input `label` must have one class for each of the {count} images.")
+    classes = len(bundle.labels)
     if ((labels < -1) | (labels >= classes)).any():
         raise MalformedRequest(f"A label is outside −1…{classes - 1} (−1: the predicted class).")
     return labels.ravel()

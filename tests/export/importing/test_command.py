@@ -50,6 +50,12 @@ def with_activation(operator: str, domain: str = "") -> ModelProto:
     return classifier(nodes, domains=[domain] if domain else [])
 
 
+def of_determinants() -> ModelProto:
+    """The determinant of each channel, which has no rule, in place of its mean."""
+    conv, head = body()[0], body()[-1]
+    return classifier([conv, node("Det", ["y"], ["flat"], "odd"), head])
+
+
 def without_external_data(folder: Path) -> Path:
     path = saved(classifier(), folder, **EXTERNAL)
     (folder / "w.bin").unlink()
@@ -80,7 +86,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "truncated": (truncated, "truncated or damaged"),
     "not ONNX": (a_picture, "not an ONNX file"),
     "no such file": (lambda folder: folder / "model.onnx", "cannot be read (No such file"),
-    "an operator without a rule": (lambda folder: saved(with_activation("Shrink"), folder), "Shrink (node 'odd')"),
+    "an operator without a rule": (lambda folder: saved(of_determinants(), folder), "Det (node 'odd')"),
     "a foreign operator": (lambda folder: saved(with_activation("Warp", "mine"), folder), "mine::Warp (node 'odd')"),
     "an operator that does not exist": (lambda folder: saved(with_activation("Smelu"), folder), "Smelu (node 'odd')"),
     "no external data": (without_external_data, "'w.bin' is missing"),

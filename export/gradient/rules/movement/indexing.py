@@ -36,7 +36,7 @@ def scatter_elements(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 def gather_nd(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
     """dx has the entries of dy added up at the places, which are counted flat through the axes that the index counts.
 
-    Indices without `batch_dims` that are constants are a `Gather` by now (`export.tracing.placing`).
+    Indices without `batch_dims` that are constants are a `Gather` by now (`export.tracing.rewriting.placing`).
     """
     x, index = node.inputs
     shape, places = g.shape(x), g.shape(index)

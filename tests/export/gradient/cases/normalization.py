@@ -15,6 +15,8 @@ NORMALIZATION: list[Case] = [
     case("LayerNormalization", (3, 5), "x", w(5), note="no shift"),
     case("LayerNormalization", (2, 3, 4), "x", w(3, 4), w(3, 4), axis=-2, epsilon=1e-2),
     case("LayerNormalization", (2, 3, 4), "x", w(2, 3, 4), w(4), axis=1),
+    case("MeanVarianceNormalization", (3, 4, 5), axes=[2, 3]),
+    case("MeanVarianceNormalization", (3, 4, 5), axes=[1, 2, 3], note="whole samples"),
     case("LpNormalization", (3, 5)),
     case("LpNormalization", (3, 5), axis=1, p=1),
     case("LRN", (5, 3, 3), size=3, alpha=0.5, beta=0.75, bias=1.5),

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from tests.export.gradient.cases.case import Case, case, ints, w
+from tests.export.gradient.cases.case import Case, case, computed, ints, w
 from tests.export.gradient.rules.runner import (
     assert_agrees_with_central_differences,
     assert_float32_agrees_with_float64,
@@ -122,3 +122,38 @@ def test_broadcasting(operator: str, shape: tuple[int, ...], swapped: bool) -> N
 def test_transposes_and_gathers(order: list[int], index: list[int]) -> None:
     assert_right(case("Transpose", (3, 4, 2), perm=[0, *(axis + 1 for axis in order)]))
     assert_right(case("Gather", (3, 4), "x", np.array(index), axis=2))
+
+
+@few
+@given(st.integers(1, 4), st.sampled_from([1, 2]), st.booleans(), st.booleans())
+def test_largest_entries_and_what_lies_there(count: int, axis: int, largest: bool, added: bool) -> None:
+    """The largest entries along an axis, read from another tensor, and written over or added to it."""
+    kept = min(count, (3, 4)[axis - 1])
+    assert_right(case("TopK", (3, 4), "x", ints(kept), axis=axis, largest=int(largest)))
+    places = computed("TopK", "x", ints(kept), output=1, axis=axis, largest=int(largest))
+    assert_right(case("GatherElements", (3, 4), "u", places, axis=axis))
+    updates = computed("GatherElements", "x", places, axis=axis)
+    assert_right(case("ScatterElements", (3, 4), "u", places, updates, axis=axis, reduction="add" if added else "none"))
+
+
+@few
+@given(
+    st.sampled_from(["zeros", "border", "reflection"]),
+    st.integers(0, 1),
+    st.floats(1.5, 5.0, width=32),
+    st.tuples(st.integers(2, 3), st.integers(2, 3)),
+)
+def test_grids(padding: str, align: int, reach: float, sizes: tuple[int, int]) -> None:
+    """Places up to twice as far out as the image is wide."""
+    spread = computed("Mul", computed("Sub", "u", w(low=1, high=1)), w(low=reach, high=reach))
+    grid = computed("Reshape", spread, ints(0, -1, sizes[0], 2))
+    assert_right(case("GridSample", (2, *sizes), "x", grid, padding_mode=padding, align_corners=align))
+
+
+@few
+@given(windows(), st.integers(1, 3))
+def test_pools_of_powers(drawn: tuple[list[int], ...], order: int) -> None:
+    sizes, kernel, strides, dilations, pads = drawn
+    assert_right(
+        case("LpPool", (2, *sizes), kernel_shape=kernel, strides=strides, dilations=dilations, pads=pads, p=order)
+    )

@@ -11,7 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from export.graph.errors import UnsupportedGraph
+from export.importing import import_classifier
 from service.contract.bundle_schema import Bundle
+from tests.export.gradient.rules.runner import runtime
 from tests.export.importing.answer.endings import (
     CLIPPED,
     FROM_NUMBERS,
@@ -32,7 +34,7 @@ from tests.export.importing.answer.references import (
     softmax,
     weights_of,
 )
-from tests.export.importing.graphs import images, node
+from tests.export.importing.graphs import classifier, images, node, options, saved
 
 Array = NDArray[Any]
 
@@ -227,3 +229,11 @@ def test_scores_that_are_always_zero_are_logits(tmp_path: Path) -> None:
 def test_an_answer_that_is_never_a_number_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedGraph, match="NaN or infinite whatever the picture"):
         bundled(READ_OFF["by hand"], tmp_path, sharpness=1e6)
+
+
+def test_scores_that_never_change_are_logits(tmp_path: Path) -> None:
+    """Nothing shows that their sum, which is the same for every image, is that of probabilities."""
+    constants = {"head.weight": np.zeros((4, 5), np.float32), "head.bias": np.full(4, 0.4, np.float32)}
+    imported = import_classifier(saved(classifier(constants=constants), tmp_path), options())
+    (found,) = runtime(imported.model).run(None, {"input": images(2)})
+    assert found == pytest.approx(0.4)

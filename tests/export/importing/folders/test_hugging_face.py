@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import transformers
 
-from export.coverage.families import torchvision_models
+from export.coverage.architectures.from_torchvision import torchvision_models
 from export.importing import OptionMismatch
 from export.importing.folders.processors import OF_MODEL_TYPE, PROCESSORS
 from tests.export.importing.folders.producers import (

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from export.coverage.families import torchvision_models
 from numpy.typing import NDArray
 from PIL import Image
 
+from export.coverage.architectures.from_torchvision import torchvision_models
 from export.importing import OptionMismatch
 from tests.export.importing.folders.producers import (
     CLASSES,

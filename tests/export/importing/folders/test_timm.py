@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.coverage.families import torchvision_models
+from export.coverage.architectures.from_torchvision import torchvision_models
 
 torchvision_models()  # or timm could not import torchvision
 

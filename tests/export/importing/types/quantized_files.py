@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from torch import nn
 from torch.nn import functional
 
-from export.coverage.exporters import by_tracing, by_tracing_one_image
+from export.coverage.files.exporters import by_tracing, by_tracing_one_image
 from export.importing import ImportOptions
 
 with warnings.catch_warnings():

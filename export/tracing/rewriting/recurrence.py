@@ -14,7 +14,7 @@ import numpy as np
 
 from export.graph.errors import UnsupportedOperator
 from export.graph.graph import Batch, Node, static
-from export.tracing.parts import Parts
+from export.tracing.rewriting.parts import Parts
 from export.tracing.walk import Walk
 
 LONGEST = 512

@@ -14,7 +14,7 @@ import numpy as np
 
 from export.graph.errors import UnsupportedOperator
 from export.graph.graph import Array, Batch, N, Node, Shape, static
-from export.tracing.parts import Parts
+from export.tracing.rewriting.parts import Parts
 from export.tracing.walk import Walk
 
 
@@ -28,7 +28,17 @@ def as_gather(walk: Walk, node: Node) -> list[Node]:
         return _read(walk, node)
     if node.operator == "ScatterND":
         return _written(walk, node)
-    return []
+    return _compressed(walk, node) if node.operator == "Compress" else []
+
+
+def _compressed(walk: Walk, node: Node) -> list[Node]:
+    """Rewrite a `Compress` by a constant condition along an axis: a `Gather` of the entries that it keeps."""
+    axis, condition = node.attribute("axis"), walk.traces[0].values.get(node.inputs[1])
+    if axis is None or condition is None:
+        return []
+    parts = Parts(node)
+    kept = parts.constant(np.flatnonzero(condition))
+    return [*parts.nodes, Node("Gather", (node.inputs[0], kept), node.outputs, {"axis": axis}, node.name)]
 
 
 def _samples_apart(walk: Walk, node: Node) -> list[Node]:
