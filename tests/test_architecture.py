@@ -70,6 +70,17 @@ FLOORS["export/gradient"] = floors(
     "build",
 )
 FLOORS["export/importing"] = floors("flags", "file answer weights", "classifier", "command")
+FLOORS["export/coverage"] = floors(
+    "architectures children preloaded truth",
+    "rivals",
+    "files",
+    "measure",
+    "served",
+    "rows",
+    "store tasks",
+    "page",
+    "__main__",
+)
 FLOORS["models"] = floors("networks", "training", "phenomena", "__main__")
 
 FORBIDDEN = {
