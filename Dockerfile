@@ -39,7 +39,6 @@ LABEL org.opencontainers.image.title="contraflow" \
       org.opencontainers.image.description="An image classifier served in both directions: predictions and per-layer gradient norms" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# The default model is a shipped bundle. Set it too when you mount others; empty means the first by name.
 # Two malloc arenas: threads that decode and run would otherwise each keep an arena of their own.
 # ONNX Runtime's official wheels send usage events to their makers unless told not to; nothing leaves this container.
 ENV PATH=/opt/contraflow/bin:$PATH \
@@ -49,8 +48,7 @@ ENV PATH=/opt/contraflow/bin:$PATH \
     ORT_DISABLE_TELEMETRY=1 \
     CONTRAFLOW_HOST=0.0.0.0 \
     CONTRAFLOW_HTTP_PORT=8000 \
-    CONTRAFLOW_BUNDLES=/bundles \
-    CONTRAFLOW_DEFAULT_MODEL=resnet20
+    CONTRAFLOW_BUNDLES=/bundles
 WORKDIR /app
 USER 10001:10001
 EXPOSE 8000

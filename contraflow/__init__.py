@@ -2,11 +2,11 @@
 
     import contraflow as cf
 
-    model = cf.load("models/bundles/resnet20")        # or cf.load("http://localhost:8000")
-    model.predict("cat.jpg")                          # ranked labels
-    model.gradients(["cat.jpg", "dog.jpg"]).to_pandas()   # a row for every image and layer
-    model.check(["cat.jpg", "dog.jpg"]).state         # "healthy", "vanishing", …
-    cf.differentiate(onnx.load("classifier.onnx"))    # the gradient graph alone
+    model = cf.load("net.onnx", preprocessing="imagenet")  # or a model's folder, a bundle, "http://localhost:8000"
+    model.predict("cat.jpg")                               # ranked labels
+    model.gradients(["cat.jpg", "dog.jpg"]).to_pandas()    # a row for every image and layer
+    model.check(["cat.jpg", "dog.jpg"]).state              # "healthy", "vanishing", …
+    cf.differentiate(onnx.load("net.onnx"))                # the gradient graph alone
 
 __main__   the command line: each verb is passed on to the package that does it
 """

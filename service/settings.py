@@ -271,7 +271,7 @@ def _from_flags(arguments: Sequence[str], program: str) -> dict[str, Any]:
         prog=program,
         usage="%(prog)s [PATH …] [flags]",
         description="Serve image classifiers over HTTP. PATH is a folder of bundles, a bundle, an .onnx file, or the "
-        "folder of a model. What is no bundle is imported; the flags of `python -m export onnx` (--labels, --mean …) "
+        "folder of a model. What is no bundle is imported; the flags of `contraflow import` (--labels, --mean …) "
         "are passed on to the import if there is one thing to import.",
         allow_abbrev=False,
     )

@@ -41,7 +41,7 @@ FLOORS["service"] = floors(
 FLOORS["service/diagnostics"] = floors(
     "schemas",
     "drawing verdicts",
-    "baseline compare noise pictures shattering",
+    "baseline compare losses noise pictures shattering",
     "features gradients",
     "measurement scores",
     "answer",
@@ -71,7 +71,7 @@ FLOORS["export/gradient"] = floors(
     "build",
 )
 FLOORS["export/importing"] = floors(
-    "flags", "answer file folders weights", "classifier resolving", "provenance", "command"
+    "flags", "answer file folders weights", "types", "classifier resolving", "provenance", "command"
 )
 FLOORS["models"] = floors("networks", "training", "phenomena", "__main__")
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from contraflow.__main__ import VERBS
+
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("contraflow", "service", "export", "models", "bench", "deploy", "tests")
 NAMING = sorted(
@@ -23,6 +25,9 @@ MODULE = re.compile(rf"python -m ((?:{'|'.join(FOLDERS)})(?:\.\w+)*)")
 TARGET = re.compile(r"(?:[`:] ?|^ *)make ([a-z]+(?:-[a-z]+)*)(?=[`\"]| --|,| *$| *#| [A-Z]+=)", re.MULTILINE)
 """A target between quotes, or a line that is a command: with variables, a comment or nothing behind the target."""
 
+VERB = re.compile(r"(?:`|^ *)contraflow ([a-z]+)\b", re.MULTILINE)
+"""A verb between quotes, or in a line that is a command."""
+
 
 def named(pattern: re.Pattern[str]) -> dict[str, list[str]]:
     """Return the files that name each match of `pattern`."""
@@ -33,7 +38,7 @@ def named(pattern: re.Pattern[str]) -> dict[str, list[str]]:
     return found
 
 
-NAMED_MODULES, NAMED_TARGETS = named(MODULE), named(TARGET)
+NAMED_MODULES, NAMED_TARGETS, NAMED_VERBS = named(MODULE), named(TARGET), named(VERB)
 
 
 def is_runnable(module: str) -> bool:
@@ -53,3 +58,8 @@ def test_every_module_that_is_named_can_be_run(module: str) -> None:
 @pytest.mark.parametrize("target", NAMED_TARGETS)
 def test_every_target_that_is_named_exists(target: str) -> None:
     assert target in TARGETS, f"{', '.join(NAMED_TARGETS[target])}: make {target}"
+
+
+@pytest.mark.parametrize("verb", NAMED_VERBS)
+def test_every_verb_that_is_named_exists(verb: str) -> None:
+    assert verb in {*VERBS, "version"}, f"{', '.join(NAMED_VERBS[verb])}: contraflow {verb}"

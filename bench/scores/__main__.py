@@ -16,7 +16,7 @@ from service.bundles.disk import BundleRefused
 from service.contract.arrays import Pixels
 from service.contract.runtime import Runtime
 from service.images.preprocess import decode
-from service.offline.model import OfflineModel, class_indices, labelled_files
+from service.offline.model import OfflineModel, labelled_files, labels_of
 
 COMMAND = "make bench-scores"
 
@@ -58,7 +58,7 @@ def load(folder: Path, count: int, model: OfflineModel) -> tuple[Pixels, NDArray
     files = [file for file in labelled_files(folder, labels) if file.label is not None]
     chosen = [files[row] for row in np.linspace(0, len(files) - 1, min(count, len(files))).astype(int)]
     pixels = np.stack([decode((folder / file.path).read_bytes(), model.bundle.input) for file in chosen])
-    return pixels, class_indices(chosen, labels)
+    return pixels, labels_of(chosen, model.bundle)
 
 
 if __name__ == "__main__":

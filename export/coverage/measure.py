@@ -1,209 +1,182 @@
-"""Export a family by one exporter, import the file, differentiate it, and compare it with torch."""
+"""Import a file as a user would, and compare what its bundle computes with torch."""
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
-from onnx import ModelProto, numpy_helper
 from torch import Tensor, nn
 
-from export.coverage.clearest import clearest
-from export.coverage.families import CLASSES, Family, build, images
-from export.coverage.matching import best_match, match
-from export.gradient import Prepared, differentiate, prepare, to_float64
+from export.coverage.truth.compare import lost_by_torch, of_ends, of_parameters
+from export.coverage.truth.interpreted.network import Interpreted, attribute_of
+from export.coverage.truth.matching import best_match, sources_of, values_of
 from export.importing import ImportedModel, ImportOptions, import_classifier
-from export.running.reference import evaluate
+from export.importing.command import bundle_of
 from export.verification.autograd import Truth, truth
-from export.verification.parity import NORM_BOUND, relative_difference
+from export.verification.parity import NORM_BOUND, float32_bound
+from service.contract.bundle_schema import Bundle, GraphName
+from service.contract.norms import measure as norms_of
+from service.contract.outputs import GRAPHS
+from service.contract.runtime import RunHandle, Runtime
 
-SAMPLES = 3
-DRAWN = 24
-LABELS = tuple(f"class {number}" for number in range(CLASSES))
-OPTIONS = ImportOptions(labels=LABELS, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+SAMPLES = 2
+NAME = "measured"
+SEED = 7
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Largest relative differences to torch in float64, over all layers and samples, by quantity.
+    """What is known of one file.
 
     Args:
-        layers: how many layers the bundle would have.
-        activations_compared: for how many of them torch gives an activation gradient too.
+        layers: how many layers the bundle has.
         other_parameters: how many parameters belong to no layer.
-        seconds: CPU time from the file to the gradient graphs.
-        differences: of the float32 graphs in ONNX Runtime.
-        exact: of the same nodes in double by onnx's reference evaluator, on the first sample; empty
-            where this was not asked for.
-        rounding: what torch's own float32 loses; empty where no difference exceeds the bound.
-        unmatched: layers whose weight equals no parameter of the network.
+        seconds: CPU time of the whole import, from the file to the written bundle with every graph tried.
+        differences: largest relative difference to torch in float64 over all layers, parameters and samples, by
+            quantity; of `probabilities` the largest absolute one.
+        rounding: what torch's own float32 loses; empty where no difference exceeds the ordinary bound.
+        by_nodes: layers and parameters that equal no parameter of the network, because the exporter computed them
+            from several. They are compared with torch running the file's own nodes.
+        unproved: layers and parameters that could not be compared, and why.
+        left_out: graphs that do not run.
     """
 
     layers: int
-    activations_compared: int
     other_parameters: int
     seconds: float
     differences: dict[str, float] = field(default_factory=dict)
-    exact: dict[str, float] = field(default_factory=dict)
     rounding: dict[str, float] = field(default_factory=dict)
-    unmatched: tuple[str, ...] = ()
+    by_nodes: tuple[str, ...] = ()
+    unproved: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
-    def worst(self) -> float:
-        return max(self.differences.values(), default=float("nan"))
+    def exceeding(self) -> dict[str, float]:
+        """The figures beyond their bounds."""
+        return {
+            name: value
+            for name, value in self.differences.items()
+            if not value <= float32_bound(self.rounding.get(name, 0.0))
+        }
+
+    @property
+    def is_right(self) -> bool:
+        """True if every graph runs and every figure of every layer and parameter keeps its bound."""
+        return not (self.unproved or self.left_out or self.exceeding)
 
 
-def measure(
-    family: Family,
-    export: Callable[[nn.Module, Tensor, Path], None],
-    in_double: bool = False,
-    keep: Callable[[ImportedModel, nn.Module], None] | None = None,
-) -> Measurement:
-    """Export, import and compare.
+@dataclass(frozen=True)
+class Imported:
+    """A file's bundle on disk, and what the importer made of the file."""
 
-    Args:
-        in_double: run the same nodes in double too (slow).
-        keep: called with the imported model and the network, to serve them.
+    model: ImportedModel
+    bundle: Bundle
+    folder: Path
+    seconds: float
+
+
+def imported(path: Path, options: ImportOptions, bundles: Path) -> Imported:
+    """Import the file at `path` to `bundles`, and note the CPU time.
 
     Raises:
         GradientError: the importer refuses the file.
     """
-    network = build(family)
-    batch = clearest(network, images(family, DRAWN), SAMPLES)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        export(network, batch, path)
-        started = time.process_time()
-        imported = import_classifier(path, OPTIONS)
-    if keep is not None:
-        keep(imported, network)
-    return agreement(imported, network, batch, started, in_double)
+    started = time.process_time()
+    model = import_classifier(path, options)
+    bundle = bundle_of(model, NAME, bundles)
+    return Imported(model, bundle, bundles / NAME, time.process_time() - started)
 
 
-def agreement(
-    imported: ImportedModel, network: nn.Module, batch: Tensor, started: float, in_double: bool = False
-) -> Measurement:
-    """Differentiate an imported model and compare it with its network in torch.
+def plain_options(classes: int, size: tuple[int, int] | None = None) -> ImportOptions:
+    """Return options that leave the pixels in [0, 1] as they are, and number the classes."""
+    labels = tuple(f"class {number}" for number in range(classes))
+    return ImportOptions(labels=labels, mean=(0.0,) * 3, std=(1.0,) * 3, size=size)
+
+
+def drawn_for(bundle: Bundle, count: int) -> Tensor:
+    """Draw standard normal images in the layout of the bundle's input, float32 [count, …]."""
+    return torch.randn(count, *bundle.input.image_shape, generator=torch.Generator().manual_seed(SEED))
+
+
+def classes_of(samples: int, labels: int) -> list[int]:
+    """Return the classes of the losses that are differentiated, one per sample."""
+    return [number % labels for number in range(samples)]
+
+
+def truth_of(network: nn.Module, batch: Tensor, labels: int, dtype: torch.dtype = torch.float64) -> Truth:
+    """Differentiate by torch, where constants that the network itself makes have `dtype` too."""
+    with _as_default(dtype):
+        return truth(network, batch, classes_of(len(batch), labels), dtype)
+
+
+@contextmanager
+def _as_default(dtype: torch.dtype) -> Iterator[None]:
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(usual)
+
+
+def agreement(found: Imported, network: nn.Module, batch: Tensor) -> Measurement:
+    """Compare every output of the bundle's gradient graphs with the network in torch.
 
     Args:
-        batch: float32 [SAMPLES, c, h, w].
-        started: the process's CPU time when the import began.
+        network: the source of the file.
+        batch: float32 [SAMPLES, c, h, w], in the layout of the bundle's input.
     """
-    prepared, graphs = _differentiated(imported, imported.model)
-    seconds = time.process_time() - started
-    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in imported.model.graph.initializer}
-    weights = {layer.name: stored.get(f"{layer.name}.weight", stored.get(layer.name)) for layer in prepared.layers}
-    classes = np.arange(len(batch), dtype=np.int64) % len(imported.labels)
-    reference, names = best_match(network, weights)
-    expected = truth(reference, batch, classes.tolist())
-    others = {entry.name: stored[entry.name] for entry in prepared.other_parameters if entry.name in stored}
-    names |= match(others, expected.values)
-    outputs = _by_onnxruntime(graphs, _feeds(batch, classes, np.float32))
-    differences = compare(prepared, outputs, expected, names)
+    bundle, labels = found.bundle, len(found.bundle.labels)
+    left_out = tuple(name for name in GRAPHS if name not in bundle.graphs)
+    if {"batch_norms", "input_gradient"} & set(left_out):
+        return Measurement(len(bundle.layers), len(bundle.other_parameters), found.seconds, left_out=left_out)
+    outputs = _outputs(found, batch.numpy())
+    sources = sources_of(bundle, found.model.model)
+    reference, names = best_match(network, values_of(found.model.model, sources))
+    expected = truth_of(reference, batch, labels)
+    differences = of_parameters(bundle, outputs, expected, names)
+    differences |= of_ends(outputs["logits"], outputs["input_gradient"], expected)
+    rest = {name: attribute_of(source) for name, source in sources.items() if name not in names}
+    unproved: tuple[str, ...] = ()
+    if rest:
+        try:
+            by_nodes = truth_of(Interpreted(found.model).eval(), batch, labels)
+        except NotImplementedError as error:
+            unproved = (str(error), *rest)
+        else:
+            unproved = tuple(name for name, theirs in rest.items() if theirs not in by_nodes.gradient)
+            for quantity, value in of_parameters(bundle, outputs, by_nodes, rest).items():
+                differences[quantity] = max(differences.get(quantity, 0.0), value)
     rounding: dict[str, float] = {}
-    if max(differences.values()) > NORM_BOUND["float32"]:
-        rounding = lost_by_torch(truth(reference, batch, classes.tolist(), torch.float32), expected)
-    exact: dict[str, float] = {}
-    if in_double:
-        double, graphs = _differentiated(imported, to_float64(imported.model))
-        outputs = _by_reference_evaluator(graphs, _feeds(batch[:1], classes[:1], np.float64))
-        exact = compare(double, outputs, expected.first(), names)
+    if not max(differences.values()) <= NORM_BOUND["float32"]:
+        rounding = lost_by_torch(truth_of(reference, batch, labels, torch.float32), expected)
     return Measurement(
-        layers=len(prepared.layers),
-        activations_compared=sum(names.get(layer.name) in expected.activation for layer in prepared.layers),
-        other_parameters=len(prepared.other_parameters),
-        seconds=seconds,
+        layers=len(bundle.layers),
+        other_parameters=len(bundle.other_parameters),
+        seconds=found.seconds,
         differences=differences,
-        exact=exact,
         rounding=rounding,
-        unmatched=tuple(name for name in weights if name not in names),
+        by_nodes=tuple(name for name in rest if name not in unproved),
+        unproved=unproved,
+        left_out=left_out,
     )
 
 
-def _differentiated(imported: ImportedModel, model: ModelProto) -> tuple[Prepared, list[ModelProto]]:
-    prepared = prepare(model, constants=imported.constants, logits=True)
-    return prepared, [differentiate(prepared, name) for name in ("batch_norms", "input_gradient")]
-
-
-def compare(
-    prepared: Prepared, outputs: Mapping[str, np.ndarray], expected: Truth, names: Mapping[str, str]
-) -> dict[str, float]:
-    """Return the largest relative difference by quantity; `names` maps our layers and parameters to torch's."""
-    found: dict[str, list[float]] = {name: [] for name in ("activation", "weight", "batch", "other")}
-
-    def note(quantity: str, square: np.ndarray, norm: np.ndarray | float) -> None:
-        found[quantity].append(_norm_difference(square, norm))
-
-    for column, layer in enumerate(prepared.layers):
-        theirs = names.get(layer.name)
-        if theirs is None:
-            continue
-        note("weight", outputs["weight_square"][:, column], expected.gradient[theirs])
-        if theirs in expected.batch:
-            note("batch", outputs["batch_square"][column], expected.batch[theirs])
-        if theirs in expected.activation:
-            note("activation", outputs["activation_square"][:, column], expected.activation[theirs])
-    for column, entry in enumerate(prepared.other_parameters):
-        if entry.name in names:
-            note("other", outputs["other_square"][:, column], expected.gradient[names[entry.name]])
-    differences = {name: max(values) for name, values in found.items() if values}
-    return differences | _of_whole_tensors(outputs["logits"], outputs["input_gradient"], expected)
-
-
-def _of_whole_tensors(logits: np.ndarray, input_gradient: np.ndarray, expected: Truth) -> dict[str, float]:
-    largest = max(1.0, float(np.abs(expected.logits).max()))
-    return {
-        "logits": float(np.abs(logits - expected.logits).max()) / largest,
-        "input": relative_difference(input_gradient, expected.input_gradient, per_entry=False),
-    }
-
-
-def _norm_difference(square: np.ndarray, norm: np.ndarray | float) -> float:
-    """Return the largest relative difference of √square to `norm`."""
-    return relative_difference(np.sqrt(np.asarray(square, dtype=np.float64)), np.asarray(norm), per_entry=True)
-
-
-def _feeds(batch: Tensor, classes: np.ndarray, precision: type[np.floating[Any]]) -> dict[str, np.ndarray]:
-    ones = np.ones(len(batch), dtype=precision)
-    return {"input": batch.numpy().astype(precision), "label": classes, "cotangent_scale": ones}
-
-
-def _by_onnxruntime(graphs: list[ModelProto], feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    outputs: dict[str, np.ndarray] = {}
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    for model in graphs:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        names = [output.name for output in session.get_outputs()]
-        outputs |= dict(zip(names, session.run(None, dict(feeds)), strict=True))
+def _outputs(found: Imported, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Run the graphs of the bundle as the service does."""
+    runtime, outputs = Runtime("cpu"), {}
+    graphs: tuple[GraphName, ...] = ("batch_norms", "input_gradient")
+    classes = np.array(classes_of(len(images), len(found.bundle.labels)), dtype=np.int64)
+    feeds = {"input": images, "label": classes}
+    for graph in graphs:
+        session = runtime.open(found.folder / found.bundle.graphs[graph].file)
+        outputs |= norms_of(
+            lambda scale, session=session: session.run(feeds | {"cotangent_scale": scale}, RunHandle(quiet=True)),  # type: ignore[misc]
+            len(images),
+        )
     return outputs
-
-
-def _by_reference_evaluator(graphs: list[ModelProto], feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    outputs: dict[str, np.ndarray] = {}
-    for model in graphs:
-        outputs |= evaluate(model, feeds)
-    return outputs
-
-
-def lost_by_torch(rounded: Truth, expected: Truth) -> dict[str, float]:
-    """Return the largest relative difference of torch's float32 to its float64, by quantity as in `compare`."""
-
-    def largest(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> float:
-        return max(_norm_difference(np.square(mine[name]), norm) for name, norm in theirs.items())
-
-    weight = largest(rounded.gradient, expected.gradient)
-    return {
-        "weight": weight,
-        "activation": largest(rounded.activation, expected.activation),
-        "batch": largest(rounded.batch, expected.batch),
-        **_of_whole_tensors(rounded.logits, rounded.input_gradient, expected),
-        "other": weight,
-    }

@@ -8,11 +8,9 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +18,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from export.importing import ImportedModel
-from export.importing.command import bundle_of
+from export.coverage.measure import Imported
 
-NAME = "imported"
 READY_WITHIN = 180.0
 """Seconds."""
 ANSWER_WITHIN = 120.0
@@ -35,35 +31,34 @@ class ServiceDisagrees(AssertionError):
     """Raised where the service does not answer, or answers otherwise than torch."""
 
 
-def ask(imported: ImportedModel, network: nn.Module) -> None:
-    """Write the bundle, serve it in a process of its own, and compare its answers with torch.
+def ask(found: Imported, network: nn.Module) -> None:
+    """Serve the bundle in a process of its own, and compare its answers with torch.
 
     Raises:
         ServiceDisagrees: an answer is missing, is an error, or is not torch's.
     """
-    shape = (imported.input.height, imported.input.width, 3)
+    bundle = found.bundle
+    shape = (bundle.input.height, bundle.input.width, 3)
     pixels = np.random.default_rng(3).integers(0, 256, shape, dtype=np.uint8)
     with torch.no_grad():
         image: Tensor = torch.from_numpy(pixels)[None].float() / 255
-        image = image.permute(0, 3, 1, 2) if imported.input.layout == "nchw" else image
+        image = image.permute(0, 3, 1, 2) if bundle.input.layout == "nchw" else image
         expected = network.eval()(image).softmax(1)[0].numpy()
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = bundle_of(imported, NAME, Path(folder))
-        with socket.socket() as chosen:
-            chosen.bind(("127.0.0.1", 0))
-            port = chosen.getsockname()[1]
-        command = [sys.executable, "-m", "service", "--http-port", str(port), "--bundles", folder]
-        environment = {**os.environ, "CONTRAFLOW_WARM_UP": "false", "CONTRAFLOW_LOG_LEVEL": "warning"}
-        environment["CONTRAFLOW_DEADLINE_MS"] = str(1000 * ANSWER_WITHIN)
-        with subprocess.Popen(command, env=environment) as service:
-            try:
-                address = f"http://127.0.0.1:{port}"
-                prediction = _when_ready(f"{address}/predict?top_k=1", _png(pixels), service)
-                diagnosis = _post(f"{address}/diagnostics/gradients", _png(pixels))
-            except urllib.error.HTTPError as error:
-                raise ServiceDisagrees(f"{error.url}: {error.code} {error.read().decode()}") from error
-            finally:
-                service.terminate()
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        port = chosen.getsockname()[1]
+    command = [sys.executable, "-m", "service", "--http-port", str(port), "--bundles", str(found.folder.parent)]
+    environment = {**os.environ, "CONTRAFLOW_WARM_UP": "false", "CONTRAFLOW_LOG_LEVEL": "warning"}
+    environment["CONTRAFLOW_DEADLINE_MS"] = str(1000 * ANSWER_WITHIN)
+    with subprocess.Popen(command, env=environment) as service:
+        try:
+            address = f"http://127.0.0.1:{port}"
+            prediction = _when_ready(f"{address}/predict?top_k=1", _png(pixels), service)
+            diagnosis = _post(f"{address}/diagnostics/gradients", _png(pixels))
+        except urllib.error.HTTPError as error:
+            raise ServiceDisagrees(f"{error.url}: {error.code} {error.read().decode()}") from error
+        finally:
+            service.terminate()
     first = prediction["predictions"][0]["labels"][0]
     if abs(first["probability"] - expected[first["index"]]) > PROBABILITY_TOLERANCE:
         raise ServiceDisagrees(f"/predict says {first}, torch {expected[first['index']]:.6f}")

@@ -8,6 +8,7 @@ folders/     what the files around a model and its metadata say
 flags/       what the owner of a file says about it
 file/        reading the file, and finding its image input
 weights/     which constants were trained, and what an exporter did to them
+types/       the types of number a file computes in, and the float32 network that it is taken for
 answer/      what the file's scores mean
 """
 

@@ -10,14 +10,13 @@ from onnx import ModelProto
 
 from export.graph.edits import keep_only
 from export.graph.graph import Graph
-from export.importing.answer.agreement import TOLERANCE, Reference, own_scores, require_same_answers
+from export.importing.answer.agreement import Reference, require_same_answers
 from export.importing.answer.appended import Appended
 from export.importing.answer.judgement import judge
 from export.importing.answer.logarithm_rules import RULES
 from export.importing.answer.logarithms import Logarithms
 from export.importing.answer.outputs import chosen_head
 from export.importing.answer.probes import probes
-from export.importing.answer.rounding import without_rounding
 from export.importing.answer.scores import refuse_decisions, require_computed
 from export.importing.file.image import image_input, with_open_sizes
 from export.importing.file.plain import standardize
@@ -26,14 +25,14 @@ from export.importing.file.unit_axis import without_unit_axis
 from export.importing.flags.errors import faults_of
 from export.importing.flags.labels import fitting_labels
 from export.importing.flags.options import ImportOptions
-from export.importing.weights.integers import with_float_weights
+from export.importing.types.taken import Quantized, taken_for_float32
 from export.importing.weights.naming import name_weights, untrained, weights_as_initializers
 from export.importing.weights.normalization import folded_normalization
 from export.standard.cleaning import cleaned
 from export.standard.ends import class_count, leading_axes, with_standard_ends
 from export.tracing.folding import fold
 from export.tracing.freeing import baked_batch, free_batch
-from service.contract.bundle_schema import InputSpec, LabelKindName
+from service.contract.bundle_schema import GraphName, InputSpec, LabelKindName
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class ImportedModel:
 
     `model` has our opset, one input `input` (N free, the other sizes fixed) and one output `logits` [N, K].
     `constants` names its initializers that are no trained parameters. `reference` is the file's own answer; it is
-    None where the model has been given other weights since.
+    None where the model has been given other weights since. `quantized` is there for a file of 8-bit integers.
     """
 
     model: ModelProto
@@ -52,6 +51,14 @@ class ImportedModel:
     label_kind: LabelKindName
     notes: tuple[str, ...]
     reference: Reference | None = None
+    quantized: Quantized | None = None
+
+    @property
+    def references(self) -> dict[GraphName, Reference]:
+        """What graphs of the bundle must answer."""
+        network = self.quantized.network if self.quantized else None
+        found: dict[GraphName, Reference | None] = {"forward": self.reference, "weight_norms": network}
+        return {graph: reference for graph, reference in found.items() if reference is not None}
 
 
 def import_classifier(path: Path, options: ImportOptions) -> ImportedModel:
@@ -78,22 +85,14 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     file = with_open_sizes(keep_only(model, output))
 
     # Plain terms: one opset, float32, weights under their names, an image as input.
-    unrounded = without_rounding(file, output)
-    model, dequantized = with_float_weights(unrounded.model)
-    model = weights_as_initializers(standardize(name_weights(model), output))
-    refuse_decisions(model, output)
+    taken = taken_for_float32(file, output)
+    model = weights_as_initializers(standardize(name_weights(taken.network), taken.output))
+    refuse_decisions(model, taken.output)
     image = image_input(model, options)
     model, spec = image.model, image.spec
     notes = [f"imported from {path.name}" + (f", written by {producer}" if producer else "")]
-    notes += [
-        *head.notes,
-        *training_notes,
-        *axis_notes,
-        *image.notes,
-        *dequantized,
-        *unrounded.notes,
-        *folded_normalization(file),
-    ]
+    notes += [*head.notes, *training_notes, *axis_notes, *image.notes, *taken.notes]
+    notes += folded_normalization(taken.network)
 
     # A batch that any number of samples fits.
     batch = baked_batch(model)
@@ -108,18 +107,22 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     notes += label_notes
     images = probes(spec, bytes_only=image.integers)
     added = Appended(model)
-    answer = judge(own_scores(file, images), graph.output, Logarithms(graph, added, RULES), added, options.labels_are)
-    notes += [answer.note] if answer.note else []
+    scores = taken.scores(images)
+    answer = judge(scores, graph.output, Logarithms(graph, added, RULES), added, options.labels_are)
+    notes += [*taken.differences(scores, images), *([answer.note] if answer.note else [])]
+    reference = Reference(images, answer.probabilities, label_kind=answer.label_kind)
     lead = leading_axes(graph.shapes.get(answer.logits, ()))
     model = keep_only(added.to(model), answer.logits)
+    plain = with_standard_ends(model, graph.input, answer.logits, lead)
     return ImportedModel(
-        model=with_standard_ends(model, graph.input, answer.logits, lead),
+        model=plain,
         constants=tuple(dict.fromkeys((*untrained(model), *added.constants))),
         input=spec,
         labels=labels,
         label_kind=answer.label_kind,
         notes=tuple(notes),
-        reference=Reference(images, answer.probabilities, max(TOLERANCE, unrounded.tolerance), answer.label_kind),
+        reference=reference,
+        quantized=taken.quantized(model, answer.logits, plain, spec, reference),
     )
 
 

@@ -66,10 +66,8 @@ def _import_one(found: FoundModel, flags: Statements, options: argparse.Namespac
 
 
 def fit(said: str | None, found: FoundModel) -> str:
-    """Return the name of the bundle; OptionMismatch where it is unfit, or must be said because the path gives none."""
+    """Return the name of the bundle: the one said, else that of the path; OptionMismatch where it is unfit."""
     name = found.name if said is None else said
-    if not name:
-        raise OptionMismatch(f"{found.file}: no name for the bundle can be made of it; say --name")
     if not all(c.isalnum() or c in "._-" for c in name) or not name[0].isalnum() or len(name) > 64:
         raise OptionMismatch(f"--name {name!r}: up to 64 letters, digits, '.', '_' and '-', a letter or digit first")
     return name
@@ -116,6 +114,8 @@ def bundle_of(
     prepared = prepare(imported.model, constants=imported.constants, logits=True, label_kind=imported.label_kind)
     names: tuple[GraphName, ...] = get_args(GraphName)
     graphs = {graph: differentiate(prepared, graph) for graph in names}
+    if imported.quantized is not None and imported.quantized.forward is not None:
+        graphs["forward"] = imported.quantized.forward
     bundle = Bundle(
         name=name,
         version=place.version,
@@ -131,18 +131,22 @@ def bundle_of(
         producer="contraflow",
         parity=parity,
         provenance=dict(provenance or {}),
+        quantized=imported.quantized.record if imported.quantized else None,
         notes=(*imported.notes, *prepared.notes),
         sha256={},
     )
-    written = write_what_runs(bundle, graphs, imported.reference, place.folder)
+    written = write_what_runs(bundle, graphs, imported.references, place.folder)
     place.clear_superseded()
     return written
 
 
 def write_what_runs(
-    bundle: Bundle, graphs: Mapping[GraphName, ModelProto], reference: Reference | None, destination: Path
+    bundle: Bundle,
+    graphs: Mapping[GraphName, ModelProto],
+    references: Mapping[GraphName, Reference],
+    destination: Path,
 ) -> Bundle:
-    """Try every graph, compare the forward graph's answer with the file's, and write the bundle of those that run.
+    """Try every graph, compare those of `references` with them, and write the bundle of those that run.
 
     Raises UnsupportedGraph as `bundle_of` does.
     """
@@ -153,9 +157,9 @@ def write_what_runs(
         failures = trial.failures()
         if reason := failures.get("forward"):
             raise UnsupportedGraph(f"the forward graph cannot be served: {reason}")
-        if reference is not None:
+        for graph in references.keys() - failures.keys():
             for batch in BATCHES:
-                reference.require(trial.logits(reference.images, batch), batch)
+                references[graph].require(trial.logits(references[graph].images, batch, graph), batch)
     left_out = tuple(f"the graph {graph} is left out: {reason}" for graph, reason in failures.items())
     bundle = bundle.model_copy(update={"notes": (*bundle.notes, *left_out)})
     return write_bundle(bundle, {key: graphs[key] for key in graphs if key not in failures}, destination)

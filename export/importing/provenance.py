@@ -26,9 +26,9 @@ def settled_values(spec: InputSpec, labels: tuple[str, ...], sources: Mapping[st
         "std": (written(spec.std), sources.get("std", DEFAULT)),
         "scale": (f"{spec.scale:g}", sources.get("scale") or DEFAULT),
     }
-    if "output" in sources:
-        found["output"] = ("chosen", sources["output"])
-    return {name: f"{value} ({source})" for name, (value, source) in found.items()}
+    return {name: f"{value} ({source})" for name, (value, source) in found.items()} | {
+        name: sources[name] for name in ("output", "labels_are") if name in sources
+    }
 
 
 def _labels(labels: tuple[str, ...]) -> str:

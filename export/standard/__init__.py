@@ -8,7 +8,7 @@ opset       converts to the engine's opset
 inference   leaves training mode
 decompose   rewrites operators as others
 fusions     writes out what ONNX Runtime's optimizer fused
-attention   the same for its attention
+attention   writes out the fused attention
 written     a node written out as others
 order       sorts nodes that a writer left unsorted
 ends        gives the model its standard input and output

@@ -8,7 +8,6 @@ and run at two batch sizes, and its outputs must have the shapes that `service.c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +34,7 @@ class Trial:
     def __init__(self, bundle: Bundle, graphs: Mapping[GraphName, onnx.ModelProto], folder: Path) -> None:
         self._bundle, self._graphs, self._folder = bundle, graphs, folder
         self._runtime = Runtime("cpu")
+        self._sessions: dict[GraphName, Session] = {}
         weights = WeightFile()
         for name, model in graphs.items():
             (folder / f"{name}.onnx").write_bytes(with_external_weights(model, weights).SerializeToString())
@@ -69,11 +69,11 @@ class Trial:
             return len(shape) == 4 and shape[0] == batch
         return output in ROWS and shape == ROWS[output].shape_in(self._bundle, batch)
 
-    def logits(self, images: NDArray[np.float32], batch: int) -> np.ndarray:
-        """Return the forward graph's logits [M, K] of the tensor `input` [M, …], `batch` samples at a time."""
+    def logits(self, images: NDArray[np.float32], batch: int, graph: GraphName = "forward") -> np.ndarray:
+        """Return a graph's logits [M, K] of the tensor `input` [M, …], `batch` samples at a time."""
+        if graph not in self._sessions:
+            self._sessions[graph] = self.open(graph)
+        session = self._sessions[graph]
         parts = [images[start : start + batch] for start in range(0, len(images), batch)]
-        return np.concatenate([self._forward.run({"input": part})["logits"] for part in parts])
-
-    @cached_property
-    def _forward(self) -> Session:
-        return self.open("forward")
+        feeds = ({**zeros_for(session, len(part)), "input": part} for part in parts)
+        return np.concatenate([session.run(feed)["logits"] for feed in feeds])

@@ -140,7 +140,10 @@ def _check_place(bundle: Bundle, directory: Path) -> None:
     """Check that the folder is called what the bundle is called, because people see the folder's name."""
     named = (directory.parent.name, directory.name)
     if bundle.name != directory.name and named != (bundle.name, bundle.version):
-        raise BundleRefused(f"it calls itself {bundle.name} version {bundle.version}, which its folder is not called")
+        raise BundleRefused(
+            f"it is version {bundle.version} of {bundle.name}, so its folder must be called "
+            f"{bundle.name}/{bundle.version} or {bundle.name}"
+        )
 
 
 def _check_name(name: str) -> None:

@@ -47,6 +47,9 @@ class Look:
     refused: dict[Path, str] = field(default_factory=dict)
     """Places whose present state makes no bundle → why; a bundle of an earlier state may be found there."""
 
+    importing: set[Path] = field(default_factory=set)
+    """Places of models that are being imported for the first time."""
+
     def reason_unknown(self, place: Path) -> str | None:
         """Return why nothing is known of a place: it, or a folder above it, could not be looked at. Else None."""
         return next((self.unreadable[path] for path in (place, *place.parents) if path in self.unreadable), None)
@@ -55,6 +58,7 @@ class Look:
         self.bundles.update(other.bundles)
         self.unreadable.update(other.unreadable)
         self.refused.update(other.refused)
+        self.importing.update(other.importing)
 
 
 def look_at(folder: Path) -> Look:

@@ -36,6 +36,9 @@ Whoever replaces a bundle moves the old folder away and then the new one into it
 """
 
 
+IMPORTING = "it is being imported"
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """State of one bundle when it was last read, and what came of it."""
@@ -133,7 +136,8 @@ class Follower:
             # A service that has just started says at once which models it is loading.
             self._publish(after, look)
             names = ", ".join(self._registry.names())
-            none = "none in " + ", ".join(str(source.path) for source in self._sources)
+            where = "none yet in " if look.importing else "none in "
+            none = where + ", ".join(str(source.path) for source in self._sources)
             log.log(logging.INFO if names else logging.WARNING, "models: %s", names or none)
         self._load_forward_graphs(before, after)
         self._log_unavailable(self._unavailable(after, look))
@@ -151,7 +155,6 @@ class Follower:
         except BundleUnreadable as error:
             return self._put_off(fingerprint, known, str(error))
         except BundleRefused as error:
-            log.error("bundle %s is refused: %s", self._shown(place), error)
             return _Known(fingerprint, served, refusal=str(error))
         except Exception as error:  # whatever is wrong with it must not keep the others from being served
             if known is None or known.unavailable is None:
@@ -192,7 +195,7 @@ class Follower:
 
     def _publish(self, all_known: dict[Path, _Known], look: Look) -> None:
         models: dict[tuple[str, str], ServedModel] = {}
-        refused = {self._shown(place): printable(reason) for place, reason in look.refused.items()}
+        refused = {self._shown(place): reason for place, reason in look.refused.items()}
         for place, known in all_known.items():
             if known.refusal is not None:
                 refused[self._shown(place)] = known.refusal
@@ -200,17 +203,19 @@ class Follower:
                 continue
             key = (known.model.name, known.model.version)
             if key in models:
-                shown, reason = self._shown(place), f"{key[0]} version {key[1]} is there twice"
-                refused[shown] = reason
-                if self._registry.refused.get(shown) != reason:
-                    log.error("bundle %s is refused: %s", shown, reason)
+                refused[self._shown(place)] = f"{key[0]} version {key[1]} is there twice"
             else:
                 models[key] = known.model
-        self._registry.replace(models.values(), refused, self._unavailable(all_known, look))
+        for shown, reason in refused.items():
+            if self._registry.refused.get(shown) != reason:
+                log.error("%s is refused: %s", self._in_words(shown), reason)
+        importing = [self._shown(place) for place in look.importing]
+        self._registry.replace(models.values(), refused, self._unavailable(all_known, look), importing)
 
     def _unavailable(self, all_known: dict[Path, _Known], look: Look) -> dict[str, str]:
         """Return the places that could not be read or loaded for a reason that may pass, each with the reason."""
         found = {self._shown(place): printable(reason) for place, reason in look.unreadable.items()}
+        found.update((self._shown(place), IMPORTING) for place in look.importing)
         for place, known in all_known.items():
             if known.unavailable is not None:
                 found.setdefault(self._shown(place), known.unavailable)
@@ -220,10 +225,10 @@ class Follower:
         """Log what has become unavailable or available since the last time."""
         logged = self._registry.unavailable
         for name, reason in found.items():
-            if logged.get(name) != reason:
+            if reason not in (logged.get(name), IMPORTING):
                 log.warning("%s is unavailable, and is tried again: %s", self._in_words(name), reason)
-        for name in logged:
-            if name not in found:
+        for name, reason in logged.items():
+            if name not in found and reason != IMPORTING:
                 log.info("%s is available again", self._in_words(name))
 
     def _log_missing_default(self) -> None:

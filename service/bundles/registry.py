@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from service.bundles.disk import StoredBundle
 from service.contract.bundle_schema import Bundle, GraphName, InputSpec
+from service.contract.label_kinds import EXCLUSIVE, LabelKind, kind_called
 from service.contract.outputs import mixes_samples
 from service.contract.runtime import Session
 from service.errors import InvalidParameter, NotReady, ServiceError, UnknownModel
@@ -30,10 +31,11 @@ GraphState = Literal["unloaded", "loading", "ready", "failed"]
 class ServedGraph:
     """One graph of one served model: its state, its session once it is loaded, and its speed."""
 
-    def __init__(self, model: str, name: GraphName, spec: InputSpec) -> None:
+    def __init__(self, model: str, name: GraphName, spec: InputSpec, label_kind: LabelKind = EXCLUSIVE) -> None:
         self.model = model
         self.name: GraphName = name
         self.spec = spec
+        self.label_kind = label_kind
         self.diagnostic = name != "forward"
         self.exclusive = mixes_samples(name)
         """True if samples mix in it: requests must not share a run, and one request must not be cut into several."""
@@ -107,8 +109,12 @@ class ServedModel:
         self.version = stored.bundle.version
         self.execution_provider = execution_provider
         self.graphs: Mapping[GraphName, ServedGraph] = MappingProxyType(
-            {name: ServedGraph(f"{self.name}@{self.version}", name, self.bundle.input) for name in self.bundle.graphs}
+            {name: self._served_graph(name) for name in self.bundle.graphs}
         )
+
+    def _served_graph(self, name: GraphName) -> ServedGraph:
+        kind = kind_called(self.bundle.label_kind)
+        return ServedGraph(f"{self.name}@{self.version}", name, self.bundle.input, kind)
 
     def records(self) -> dict[str, Any]:
         """Return how the model was trained and verified. Most of a description's size, so it is kept compressed."""
@@ -160,6 +166,8 @@ class Registry:
         """True once the sources of bundles have been looked at for the first time."""
         self.sources: tuple[str, ...] = ()
         """Paths that bundles come from, as they are shown; `ONLY_FOLDER` where it is one folder of bundles."""
+        self.importing: tuple[str, ...] = ()
+        """Paths of models that are being imported for the first time; they are unavailable, too."""
         self.refused: Mapping[str, str] = {}
         """Place of a bundle whose present state is not served → why."""
         self.unavailable: Mapping[str, str] = {}
@@ -169,7 +177,11 @@ class Registry:
         """
 
     def replace(
-        self, models: Iterable[ServedModel], refused: Mapping[str, str], unavailable: Mapping[str, str] | None = None
+        self,
+        models: Iterable[ServedModel],
+        refused: Mapping[str, str],
+        unavailable: Mapping[str, str] | None = None,
+        importing: Iterable[str] = (),
     ) -> None:
         """Serve exactly these models from now on."""
         ordered = sorted(models, key=lambda model: (model.name, int(model.version)))
@@ -177,6 +189,7 @@ class Registry:
         self._newest = {}  # only after the models, because readers fill it with what they find among them
         self.refused = dict(refused)
         self.unavailable = dict(unavailable or {})
+        self.importing = tuple(importing)
         self.complete = True
 
     def report_unavailable(self, unavailable: Mapping[str, str]) -> None:
@@ -241,6 +254,8 @@ class Registry:
         wanted = self.default_name
         if wanted is None:
             self._check_complete()
+            if absent := self.absent_source():
+                raise NotReady(absent[1])
             raise UnknownModel("No model is served; see /models for what was refused.")
         try:
             return self._find(wanted if version is None else wanted.partition("@")[0], version)
@@ -267,12 +282,15 @@ class Registry:
         numbers = ", ".join(model.version for model in versions)
         raise UnknownModel(f"{name} has no version {(version or '')[:16]!r}; served are {numbers}.")
 
-    def unreadable_source(self) -> str | None:
-        """Return in a sentence which source cannot be read, and why; None if all can be."""
+    def absent_source(self) -> tuple[str, str] | None:
+        """Return where no models can come from yet, in words without names and with them; None if all is there."""
+        if self.importing:
+            return "A model is being imported.", f"{self.importing[0]} is being imported."
         for source in self.sources:
             if source in self.unavailable:
-                what = "The folder of bundles" if source == ONLY_FOLDER else source
-                return f"{what} cannot be read: {self.unavailable[source]}."
+                told = f"cannot be read: {self.unavailable[source]}."
+                alone, named = ("The folder of bundles",) * 2 if source == ONLY_FOLDER else ("A source", source)
+                return f"{alone} {told}", f"{named} {told}"
         return None
 
     def _check_available(self, name: str, version: str | None) -> None:
@@ -286,7 +304,8 @@ class Registry:
 
     def _check_complete(self) -> None:
         if not self.complete:
-            raise NotReady(self.unreadable_source() or "The bundles are still being read.")
+            _, told = self.absent_source() or ("", "The bundles are still being read.")
+            raise NotReady(told)
 
 
 def _is_place_of(place: str, name: str, version: str | None) -> bool:

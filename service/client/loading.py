@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from service.client.errors import ContraflowError
 from service.client.model import Model
-from service.contract.bundle_schema import BUNDLE_FILE
 from service.output.extras import how_to_install
+from service.sources.flags import SWITCHES, VALUED
+
+log = logging.getLogger("contraflow.import")
 
 
 def load(
@@ -19,45 +22,66 @@ def load(
     api_key: str | None = None,
     timeout: float = 60.0,
     execution_provider: Literal["auto", "cpu", "cuda"] = "auto",
+    **import_flags: Any,
 ) -> Model:
-    """Open a model: a bundle, which then runs in this process, or a model of a running service.
+    """Open a model, which then runs in this process, or a model of a running service.
 
     Args:
-        source: folder of a bundle, or the address of a service, e.g. "http://localhost:8000".
+        source: a bundle, an .onnx file, or the folder of a model, which are imported into the user's cache; or the
+            address of a service, e.g. "http://localhost:8000".
         model: which of the service's models, as name or name@version; its default if not given.
         api_key: the key that the service asks for.
         timeout: seconds that one request to the service may take.
-        execution_provider: where a bundle's graphs run in this process.
+        execution_provider: where the graphs run in this process.
+        import_flags: what `contraflow import` takes, with underscores: `preprocessing="imagenet"`,
+            `labels="labels.txt"`, `mean=(0.5, 0.5, 0.5)`, `letterbox=True`.
 
     Raises:
         ContraflowError: there is no such model, or it cannot be used; the message says why.
     """
+    flags = _as_flags(import_flags)
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         from service.client.remote import RemoteModel, Service
 
+        if flags:
+            raise ContraflowError(f"{source} is a service; {', '.join(import_flags)}: for a model that is imported")
         return RemoteModel(Service(source, api_key, timeout), model)
     if model is not None or api_key is not None:
         raise ContraflowError(f"{os.fspath(source)} is a path; `model` and `api_key` are for the address of a service")
     try:
-        from service.client.local import LocalModel
+        return _opened(Path(source), flags, execution_provider)
     except ModuleNotFoundError as error:
         if (advice := how_to_install(error.name)) is None:
             raise
         raise ContraflowError(advice) from None
-    return LocalModel(bundle_folder(Path(source)), execution_provider)
 
 
-def bundle_folder(path: Path) -> Path:
-    """Return the folder of the bundle at `path`.
+def _opened(path: Path, flags: list[str], execution_provider: Literal["auto", "cpu", "cuda"]) -> Model:
+    from service.client.local import LocalModel
+    from service.sources.kinds import SourceError
+    from service.sources.opening import bundle_at
+
+    try:
+        return LocalModel(bundle_at(path, flags, os.environ, log.info), execution_provider)
+    except SourceError as error:
+        raise ContraflowError(str(error)) from None
+
+
+def _as_flags(given: dict[str, Any]) -> list[str]:
+    """Return the flags of an import as they are typed.
 
     Raises:
-        ContraflowError: there is none.
+        ContraflowError: there is no such flag.
     """
-    if not path.exists():
-        raise ContraflowError(f"{path}: no such file or folder")
-    if path.is_dir() and (path / BUNDLE_FILE).is_file():
-        return path
-    inside = sorted(path.glob(f"*/{BUNDLE_FILE}")) if path.is_dir() else []
-    if inside:
-        raise ContraflowError(f"{path} is a folder of bundles; name one of them, e.g. {inside[0].parent}")
-    raise ContraflowError(f"{path} is no bundle; `contraflow import` makes one of an ONNX file")
+    flags = []
+    for name, value in given.items():
+        flag = name.replace("_", "-")
+        if flag in SWITCHES and isinstance(value, bool):
+            flags += [f"--{flag}"] if value else []
+        elif flag in VALUED and value is not None:
+            text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+            flags.append(f"--{flag}={text}")
+        elif value is not None:
+            known = ", ".join(sorted(one.replace("-", "_") for one in VALUED | SWITCHES))
+            raise ContraflowError(f"load() takes no {name}={value!r}; for an import it takes {known}")
+    return flags

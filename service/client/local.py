@@ -18,8 +18,8 @@ from service.diagnostics.answer import answer_gradients
 from service.diagnostics.verdicts.verdict import Thresholds
 from service.errors import InvalidParameter
 from service.http.answers.schemas import Prediction, Predictions, RankedLabel
-from service.http.requests.labels import Label
-from service.http.requests.submission import class_index, read_include, read_top_k
+from service.http.requests.labels import Label, label_array
+from service.http.requests.submission import read_include, read_top_k
 from service.images.preprocess import decode
 from service.offline.model import OfflineModel
 
@@ -37,6 +37,7 @@ class LocalModel(Model):
             raise ContraflowError(f"{directory}: {error}") from None
         bundle = self._model.bundle
         self.name, self.version, self.labels = bundle.name, bundle.version, bundle.labels
+        self.label_kind = bundle.label_kind
         self._answered_by = {
             "model": bundle.name,
             "version": bundle.version,
@@ -56,7 +57,9 @@ class LocalModel(Model):
                 RankedLabel(label=self.labels[c], index=int(c), probability=float(f"{probabilities[c]:.9g}"))
                 for c in ranking[:most]
             ]
-            predictions.append(Prediction(labels=ranked))
+            chosen = self._model.kind.above_one_half(probabilities.tolist())
+            predicted = None if chosen is None else [self.labels[index] for index in chosen]
+            predictions.append(Prediction(labels=ranked, predicted=predicted))
         return Predictions(**self._answered_by, predictions=predictions)
 
     def _gradients(
@@ -64,7 +67,7 @@ class LocalModel(Model):
     ) -> MeasuredGradients:
         with reported():
             wanted = read_include(include)
-            classes = np.array([class_index(label, self.labels) for label in labels], np.int64)
+            classes = label_array(labels, self._model.bundle)
             pixels = self._pixels(files)
             try:
                 applied = Thresholds().overridden(thresholds)

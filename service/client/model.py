@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from service.client.errors import reported
 from service.client.images import GivenImages, image_files
 from service.client.results import MeasuredGradients
+from service.contract.bundle_schema import LabelKindName
 from service.diagnostics.schemas.verdict import Verdict
 from service.http.answers.schemas import Predictions
-from service.http.requests.labels import Label, as_label, spread
+from service.http.requests.labels import GivenLabels, Label, as_label
 
-GivenLabels = Label | Sequence[Label] | NDArray[np.integer]
-"""The class of each image's loss, by name or number; None for the predicted one. One label is for all images."""
+LossLabels = Label | Sequence[Label | Sequence[str | int]] | NDArray[np.integer]
+"""The class of each image's loss, by name or number; None for the predicted one. One label is for all images.
+
+Where labels are independent, an image has a list of those that apply, or one of them: `[["cat", "dog"], []]`."""
 
 
 class Model(ABC):
@@ -26,11 +29,13 @@ class Model(ABC):
     Attributes:
         name, version: of its bundle.
         labels: its classes, in the order of its outputs.
+        label_kind: "exclusive" if an image has one of them, "independent" if it has any number.
     """
 
     name: str
     version: str
     labels: tuple[str, ...]
+    label_kind: LabelKindName
 
     def predict(self, images: GivenImages, *, top_k: int = 5) -> Predictions:
         """Rank the `top_k` most probable labels of each image: `.predictions[i].labels[0].label`."""
@@ -39,7 +44,7 @@ class Model(ABC):
     def gradients(
         self,
         images: GivenImages,
-        labels: GivenLabels = None,
+        labels: LossLabels = None,
         *,
         include: Collection[str] = (),
         thresholds: Mapping[str, float] | None = None,
@@ -47,18 +52,19 @@ class Model(ABC):
         """Measure the gradient norms of every layer for each image, and judge the model by them.
 
         Args:
-            labels: the classes of the losses; without them each image's predicted class is taken.
+            labels: those of the losses; without them each image's predicted ones are taken.
             include: what else to measure: "batch_gradient" (with noise scales where every image has a label),
                 "activations", "input_gradient".
             thresholds: thresholds of the verdict other than the defaults (docs/verdicts.md).
         """
         files = image_files(images)
         with reported():
-            each = spread([as_label(label) for label in _listed(labels)], len(files))
+            given = GivenLabels((None,) * len(files), of_each=tuple([as_label(label) for label in _listed(labels)]))
+            each = given.spread(self.label_kind, self.name)
         return self._gradients(files, each, list(include), dict(thresholds or {}))
 
     def check(
-        self, images: GivenImages, labels: GivenLabels = None, *, thresholds: Mapping[str, float] | None = None
+        self, images: GivenImages, labels: LossLabels = None, *, thresholds: Mapping[str, float] | None = None
     ) -> Verdict:
         """Say whether the gradients of these images are healthy: `.state`, `.because`, `.findings`."""
         return self.gradients(images, labels, thresholds=thresholds).verdict
@@ -75,7 +81,7 @@ class Model(ABC):
         return f"<{type(self).__name__} {self.name}@{self.version}, {len(self.labels)} classes>"
 
 
-def _listed(labels: GivenLabels) -> list[Any]:
+def _listed(labels: LossLabels) -> list[Any]:
     if isinstance(labels, np.ndarray | np.generic):
         labels = labels.tolist()
     return list(labels) if isinstance(labels, list | tuple) else [labels]

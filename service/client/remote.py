@@ -85,6 +85,7 @@ class RemoteModel(Model):
         query = "?" + urllib.parse.urlencode({"version": version}) if version else ""
         found = service.read(ModelDescription, service.ask(f"/models/{urllib.parse.quote(name, safe='')}{query}"))
         self.name, self.version, self.labels = found.name, found.version, tuple(found.labels)
+        self.label_kind = found.label_kind
         self._selection = {} if selection is None else {"model": selection}
 
     def _default(self) -> str:

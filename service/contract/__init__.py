@@ -9,6 +9,7 @@ label_kinds     the two kinds of labels, each with its loss
 norms           from a graph's squared norms to norms that neither underflow nor overflow
 dead_channels   channels that are zero on every image
 reference       `reference.npz`: statistics of the training images
+model_names     the name of a model, from the path of its file
 arrays          names for array types in signatures
 errors          the shape of every error that a client is told about
 """

@@ -207,6 +207,50 @@ class Baseline(Schema):
     dead_fraction: dict[str, float] = Field(description="layer → fraction of channels that are zero on all the images")
 
 
+class Quantization(Schema):
+    """A file of 8-bit integers: the forward graph is the file's own, and all other graphs are of the float network.
+
+    That network is the file's without rounding, and gradients pass straight through rounding. Where only weights are
+    integers, the forward graph is of the float network too. Differences are between the probabilities that the file
+    and the float network give test pictures.
+    """
+
+    rounded: Literal["weights", "activations"] = Field(description="activations: weights too, in most files")
+    probability_difference: Finite = Field(description="the largest")
+    other_class: int = Field(ge=0, description="pictures for which the two predict another class")
+    images: PositiveInt = Field(description="pictures on which it was measured")
+
+    @property
+    def of_forward(self) -> str:
+        """What an answer of the forward graph says."""
+        if self.rounded == "weights":
+            return self.of_network
+        return (
+            "computed by the file's own int8 graph; gradients and diagnostics are of the float network that it stands "
+            f"for, {self._measured}"
+        )
+
+    @property
+    def of_network(self) -> str:
+        """What an answer of any other graph says."""
+        if self.rounded == "weights":
+            return (
+                "the file stores its weights as integers and computes with floats: so does this model, for predictions "
+                f"and gradients alike; the file is one {self._measured}"
+            )
+        return (
+            "computed by the float network that the int8 file stands for, with rounding passed straight through; "
+            f"/predict runs the file's own graph, {self._measured}"
+        )
+
+    @property
+    def _measured(self) -> str:
+        return (
+            f"whose probabilities differ by up to {self.probability_difference:.2g} on {self.images} test pictures "
+            f"({self.other_class} of them classified otherwise)"
+        )
+
+
 class Separability(Schema):
     """Share of labelled images whose output of a layer is nearest to the mean of their own class, by layer."""
 
@@ -235,6 +279,7 @@ class Bundle(Schema):
     training: TrainingRecord | None = None
     baseline: Baseline | None = None
     separability: Separability | None = None
+    quantized: Quantization | None = None
     parity: tuple[ParityCheck, ...] = ()
     provenance: dict[str, str] = Field(default={}, description="what an import settled → the value, and its source")
     notes: tuple[str, ...] = Field(default=(), description="what a reader of the norms must know")

@@ -7,6 +7,7 @@ and int64 [N, K] for independent labels (1, 0, or −1 for as predicted).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -17,6 +18,9 @@ from service.contract.arrays import Array, Float64
 from service.contract.bundle_schema import LabelKindName
 
 Labels = NDArray[np.int64]
+
+ONE_HALF: Final = 0.5
+"""Probability above which an independent label is predicted."""
 
 
 class LabelKind(ABC):
@@ -47,6 +51,10 @@ class LabelKind(ABC):
     @abstractmethod
     def served_probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the same in float32, as predictions are answered; a row that is not finite spoils no other."""
+
+    @abstractmethod
+    def above_one_half(self, probabilities: Sequence[float]) -> list[int] | None:
+        """Return which independent labels are predicted, the most probable first; None for exclusive classes."""
 
     @abstractmethod
     def likelihoods(self, logits: Array, labels: Labels) -> Float64:
@@ -88,6 +96,9 @@ class ExclusiveClasses(LabelKind):
             exponentials /= np.add.reduce(exponentials, axis=1, keepdims=True)
         return exponentials
 
+    def above_one_half(self, probabilities: Sequence[float]) -> None:
+        return None
+
     def likelihoods(self, logits: Array, labels: Labels) -> Float64:
         return self.probabilities(logits)[np.arange(len(logits)), labels]
 
@@ -123,6 +134,10 @@ class IndependentLabels(LabelKind):
 
     def served_probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         return self.probabilities(logits).astype(np.float32)
+
+    def above_one_half(self, probabilities: Sequence[float]) -> list[int]:
+        above = [index for index, probability in enumerate(probabilities) if probability > ONE_HALF]
+        return sorted(above, key=lambda index: -probabilities[index])
 
     def likelihoods(self, logits: Array, labels: Labels) -> Float64:
         return np.exp(-self.losses(logits, labels))

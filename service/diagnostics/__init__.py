@@ -3,6 +3,7 @@
 answer        what `/diagnostics/gradients` says of images, and `contraflow` in Python
 measurement   which graphs a diagnosis runs
 gradients     norms and verdict by layer
+losses        the loss of each image, and how it is classified
 baseline      those norms beside the quantiles of the training images
 noise         gradient noise scale
 compare       the same images through several models

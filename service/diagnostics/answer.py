@@ -29,7 +29,7 @@ async def answer_gradients(
 
     Args:
         answered_by: the fields of `AnsweredBy`.
-        labels: class of each loss, int64 [n]; −1 for the predicted one.
+        labels: those of each loss, by the bundle's label kind; −1 for as predicted.
         include: what else to measure: "batch_gradient", "activations", "input_gradient".
     """
     measured = await measure_gradients(run, bundle, pixels, labels, include)

@@ -7,7 +7,12 @@ from typing import Final
 
 import numpy as np
 
-from service.diagnostics.schemas.gradients import ComparedModel, LayerDifference, LayerGradients
+from service.diagnostics.schemas.base import predicted_names
+from service.diagnostics.schemas.gradients import (
+    ComparedModel,
+    LayerDifference,
+    LayerGradients,
+)
 
 MOVED: Final = 0.3
 """Decades from which a layer has moved: about a factor of two."""
@@ -38,8 +43,8 @@ def differences(models: Sequence[ComparedModel], moved: float = MOVED) -> list[L
 
 
 def predictions_differ(models: Sequence[ComparedModel]) -> list[int]:
-    """Return the samples for which the models do not all predict the same label."""
-    predicted = [[sample.predicted_label for sample in model.samples] for model in models]
+    """Return the samples for which the models do not all predict the same."""
+    predicted = [[frozenset(predicted_names(sample)) for sample in model.samples] for model in models]
     return [row for row, labels in enumerate(zip(*predicted, strict=True)) if len(set(labels)) > 1]
 
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 
 from service.contract.arrays import Array
 from service.contract.bundle_schema import Bundle, Layer, Separability
+from service.diagnostics.losses import predicted_sets
 from service.diagnostics.pictures import grey_png
-from service.diagnostics.schemas.features import Channel, LayerFeatures, SeparabilityByDepth
+from service.diagnostics.schemas.features import (
+    Channel,
+    LayerFeatures,
+    SampleFeatures,
+    SampleLabelsFeatures,
+    SeparabilityByDepth,
+)
+from service.diagnostics.schemas.gradients import InputGradient
 
 CHANNELS: Final = 6
 """Pictures per layer, unless the request says otherwise."""
@@ -35,6 +43,22 @@ def layer_features(
         _one_layer(layer, maps[MAP_PREFIX + layer.name][row], activations, row, column, channels, bundle.separability)
         for column, layer in enumerate(bundle.layers)
         if MAP_PREFIX + layer.name in maps and maps[MAP_PREFIX + layer.name].ndim == 4
+    ]
+
+
+def sample_features(
+    bundle: Bundle, logits: Array, layers: Sequence[list[LayerFeatures]], saliencies: Sequence[InputGradient]
+) -> list[SampleFeatures] | list[SampleLabelsFeatures]:
+    """Return the layers and the saliency of each sample, with the labels that the network predicts."""
+    pairs = list(zip(layers, saliencies, strict=True))
+    if bundle.label_kind == "independent":
+        return [
+            SampleLabelsFeatures(predicted_labels=names, predicted_indices=indices, layers=own, saliency=saliency)
+            for (names, indices), (own, saliency) in zip(predicted_sets(bundle, logits), pairs, strict=True)
+        ]
+    return [
+        SampleFeatures(predicted_label=bundle.labels[index], predicted_index=index, layers=own, saliency=saliency)
+        for index, (own, saliency) in zip(np.argmax(logits, axis=1).tolist(), pairs, strict=True)
     ]
 
 

@@ -12,21 +12,17 @@ from numpy.typing import NDArray
 from service.contract.arrays import Array, Float64
 from service.contract.bundle_schema import Bundle
 from service.contract.dead_channels import dead_fractions
-from service.contract.loss import (
-    LEAST_LOGIT_GRADIENT,
-    logit_gradient_norms,
-    loss_labels,
-    losses,
-    probabilities,
-)
+from service.contract.label_kinds import EXCLUSIVE, LabelKind
+from service.contract.loss import LEAST_LOGIT_GRADIENT
 from service.diagnostics.baseline import layer_baselines, unlike_itself
+from service.diagnostics.losses import sample_losses
 from service.diagnostics.schemas.gradients import (
     LayerActivations,
     LayerBaseline,
     LayerGradients,
     NoiseScale,
     OtherParameterGradients,
-    SampleLoss,
+    SampleLosses,
     UnlikeItself,
 )
 from service.diagnostics.schemas.verdict import State, Verdict
@@ -40,10 +36,11 @@ class Measured:
 
     Args:
         norms: outputs of `service.contract.norms.measure`, at least logits, activation, weight and scaled norms.
-        labels: class of each loss, int64 [N]; −1 for the predicted one.
-        runner_up: `measure` again for the second most probable class, only of the saturated samples, in order.
+        labels: of each loss, as `kind` has them; −1 for as predicted.
+        runner_up: `measure` again for the runner-up labels, only of the saturated samples, in order.
         activations: outputs of the `activations` graph.
         noise: noise scale of each layer, if it was asked for; `total_noise` is that of all layers together.
+        kind: what the labels mean.
     """
 
     norms: Mapping[str, Array]
@@ -52,13 +49,14 @@ class Measured:
     activations: Mapping[str, Array] | None = None
     noise: list[NoiseScale] = field(default_factory=list)
     total_noise: NoiseScale | None = None
+    kind: LabelKind = EXCLUSIVE
 
 
 @dataclass(frozen=True)
 class Diagnosis:
     """The parts of the answer that do not depend on which model answers, and how it was asked."""
 
-    samples: list[SampleLoss]
+    samples: SampleLosses
     layers: list[LayerGradients]
     other_parameters: list[OtherParameterGradients]
     unlike_itself: UnlikeItself | None
@@ -70,11 +68,11 @@ class JudgedNorms:
     """Norms of N samples and L layers, relative to the gradient that each sample starts with.
 
     Args:
-        labels: class of each loss, int64 [N].
+        labels: those of each loss, settled.
         sizes: ‖dL/dlogits‖₂, [N].
         relative: scaled_gradient_norm / ‖dL/dlogits‖, [N, L]; NaN for a saturated sample.
-        judged: the same, but with saturated samples measured for their runner-up class where that was run, [N, L].
-        silent: bool [N]; samples that are saturated and not measured for another class, so that they say nothing.
+        judged: the same, but with saturated samples measured for their runner-up labels where that was run, [N, L].
+        silent: bool [N]; samples that are saturated and not measured for other labels, so that they say nothing.
     """
 
     labels: NDArray[np.int64]
@@ -105,11 +103,11 @@ def diagnose(bundle: Bundle, measured: Measured, thresholds: Thresholds) -> Diag
     verdict, states = judge(evidence, thresholds)
     # The verdict may use the bundle's record of dead channels; the answer shows only what was measured now.
     measured_dead = dead if measured.activations is not None else np.full(len(bundle.layers), np.nan)
-    # Saturated samples are compared by their runner-up class: a confident network is not unlike itself.
+    # Saturated samples are compared by their runner-up labels: a confident network is not unlike itself.
     baselines = layer_baselines(bundle.baseline, bundle.layers, numbers.judged[~numbers.silent])
     layers = _layers(bundle, measured, numbers.relative, measured_dead, baselines, states)
     return Diagnosis(
-        samples=_samples(bundle, norms["logits"], numbers),
+        samples=sample_losses(bundle, norms["logits"], numbers.labels, numbers.sizes),
         layers=layers,
         other_parameters=_other_parameters(bundle, norms),
         unlike_itself=(unlike_itself(bundle.baseline, bundle.layers, baselines) if bundle.baseline else None),
@@ -120,15 +118,16 @@ def diagnose(bundle: Bundle, measured: Measured, thresholds: Thresholds) -> Diag
 def judged_norms(measured: Measured) -> JudgedNorms:
     """Divide the scaled norms by ‖dL/dlogits‖, with saturated samples replaced where they were run again."""
     logits = measured.norms["logits"]
-    labels = loss_labels(logits, measured.labels)
-    sizes = logit_gradient_norms(logits, labels)
+    kind = measured.kind
+    labels = kind.settled(logits, measured.labels)
+    sizes = kind.logit_gradient_norms(logits, labels)
     relative = relative_norms(measured.norms["scaled_gradient_norm"], sizes)
     saturated = saturated_samples(sizes)
     if measured.runner_up is None:
         return JudgedNorms(labels, sizes, relative, relative, saturated)
     logits = measured.runner_up["logits"]
     judged = relative.copy()
-    runner_up_sizes = logit_gradient_norms(logits, runner_up_labels(logits))
+    runner_up_sizes = kind.logit_gradient_norms(logits, kind.runner_up(logits))
     judged[saturated] = relative_norms(measured.runner_up["scaled_gradient_norm"], runner_up_sizes)
     return JudgedNorms(labels, sizes, relative, judged, np.zeros_like(saturated))
 
@@ -137,14 +136,6 @@ def saturated_samples(sizes: Float64) -> NDArray[np.bool_]:
     """Return which samples have a dL/dlogits that float32 cannot hold: the graph propagates 0 for them."""
     result: NDArray[np.bool_] = sizes < LEAST_LOGIT_GRADIENT
     return result
-
-
-def runner_up_labels(logits: Array) -> NDArray[np.int64]:
-    """Return the second most probable class of each sample.
-
-    A loss for it has ‖dL/dlogits‖ ≈ √2, however confident the network is.
-    """
-    return np.argsort(-logits, axis=1, kind="stable")[:, 1].astype(np.int64)
 
 
 def relative_norms(scaled: Array, sizes: Float64) -> Float64:
@@ -177,25 +168,6 @@ def _activation_evidence(bundle: Bundle, activations: Mapping[str, Array]) -> Ac
         rectified=np.array([layer.rectifier is not None for layer in bundle.layers]),
         function=bundle.architecture.activation,
     )
-
-
-def _samples(bundle: Bundle, logits: Array, numbers: JudgedNorms) -> list[SampleLoss]:
-    probability, loss = probabilities(logits), losses(logits, numbers.labels)
-    predicted = np.argmax(logits, axis=1)
-    saturated = saturated_samples(numbers.sizes)
-    return [
-        SampleLoss(
-            label=bundle.labels[label],
-            index=int(label),
-            loss=float(loss[row]),
-            probability=float(probability[row, label]),
-            predicted_label=bundle.labels[predicted[row]],
-            predicted_index=int(predicted[row]),
-            logit_gradient_norm=float(numbers.sizes[row]),
-            saturated=bool(saturated[row]),
-        )
-        for row, label in enumerate(numbers.labels)
-    ]
 
 
 def _other_parameters(bundle: Bundle, norms: Mapping[str, Array]) -> list[OtherParameterGradients]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from service.contract.arrays import Array
 from service.contract.bundle_schema import Bundle, GraphName
-from service.contract.loss import logit_gradient_norms, loss_labels
-from service.diagnostics.gradients import Measured, runner_up_labels, saturated_samples
+from service.contract.label_kinds import kind_called
+from service.diagnostics.gradients import Measured, saturated_samples
 from service.diagnostics.noise import left_out_groups, noise_scale
 from service.diagnostics.schemas.gradients import NoiseScale
 
@@ -20,7 +20,7 @@ ENOUGH_TO_BE_DEAD: Final = 16
 
 
 class RunGraph(Protocol):
-    """Runs one graph of one model on `images` [n, …], with `labels` int64 [n]; −1 or None means the predicted class."""
+    """Runs one graph of one model on `images` [n, …], with `labels` by its label kind; None: as predicted."""
 
     def __call__(
         self, graph: GraphName, images: Array, labels: NDArray[np.int64] | None = None
@@ -36,24 +36,25 @@ async def measure_gradients(
 ) -> Measured:
     """Measure the norms of `images`, and the batch gradient and activations if `include` names them.
 
-    Saturated samples run once more for their runner-up class, so that there is something to judge them by. Noise scales
-    are measured where there is a batch gradient and a label for every image.
+    Saturated samples run once more for their runner-up labels, so that there is something to judge them by. Noise
+    scales are measured where there is a batch gradient and a label for every image.
     """
     wants_batch = "batch_gradient" in include
     norms = await run("batch_norms" if wants_batch else "weight_norms", images, labels)
-    classes = loss_labels(norms["logits"], labels)
-    saturated = saturated_samples(logit_gradient_norms(norms["logits"], classes))
+    kind = kind_called(bundle.label_kind)
+    settled = kind.settled(norms["logits"], labels)
+    saturated = saturated_samples(kind.logit_gradient_norms(norms["logits"], settled))
     runner_up = None
     if saturated.any():
-        second = runner_up_labels(norms["logits"])
+        second = kind.runner_up(norms["logits"])
         runner_up = await run("weight_norms", images[saturated], second[saturated])
     activations = None
     if "activations" in bundle.graphs and ("activations" in include or len(images) >= ENOUGH_TO_BE_DEAD):
         activations = await run("activations", images)
     noise: list[NoiseScale] = []
-    if wants_batch and len(images) > 1 and bool((labels >= 0).all()):
+    if wants_batch and len(images) > 1 and bool(kind.are_given(labels).all()):
         noise = await _noise_scales(run, images, labels, norms)
-    return Measured(norms, labels, runner_up, activations, noise[:-1], noise[-1] if noise else None)
+    return Measured(norms, labels, runner_up, activations, noise[:-1], noise[-1] if noise else None, kind)
 
 
 async def _noise_scales(

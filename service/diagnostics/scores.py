@@ -12,21 +12,32 @@ With the logits z = W·h + b, the probabilities p = softmax(z) and C classes:
     el2n              ‖p − onehot‖₂ (Paul et al. 2021)
     grand             √Σ_layers ‖dL/dW‖² at this checkpoint (Paul et al. 2021 average over several)
 
+Where labels are independent, each with the probability p = σ(z), and y is 1 for those that apply:
+
+    max_probability   max p (the same of the sigmoids)
+    energy            Σ ln(1 + eᶻ), the joint energy of all labels (Wang et al. 2021; high is familiar)
+    layer_norm_distance, grand   as above, of the binary cross-entropy
+    el2n              ‖p − y‖₂, the error vector of Paul et al. 2021 for such labels
+
+gradnorm and margin compare classes that exclude each other, and have no such form.
+
 docs/scores.md measures how well each works on the shipped networks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.arrays import Array, Float64
 from service.contract.bundle_schema import Bundle
+from service.contract.label_kinds import EXCLUSIVE, INDEPENDENT, LabelKind, kind_called
 from service.contract.loss import logit_gradient_norms, loss_labels, probabilities
 from service.contract.reference import ReferenceStatistics
-from service.diagnostics.schemas.scores import SampleScores
+from service.diagnostics.losses import label_sets, predicted_sets
+from service.diagnostics.schemas.scores import SampleLabelsScores, SampleScores, SampleScoresList
 
 
 def energy(logits: Array) -> Float64:
@@ -35,6 +46,14 @@ def energy(logits: Array) -> Float64:
     largest = values.max(axis=1)
     with np.errstate(invalid="ignore"):
         result: Float64 = largest + np.log(np.exp(values - largest[:, None]).sum(axis=1))
+    return result
+
+
+def joint_energy(logits: Array) -> Float64:
+    """Return Σ ln(1 + eᶻ) over independent labels, [N] in float64."""
+    values = logits.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        result: Float64 = (np.maximum(values, 0) + np.log1p(np.exp(-np.abs(values)))).sum(axis=1)
     return result
 
 
@@ -67,12 +86,15 @@ def grand(weight_gradient_norm: Array) -> Float64:
     return result
 
 
-def layer_norm_distance(norms: Mapping[str, Array], reference: ReferenceStatistics) -> Float64:
+def layer_norm_distance(
+    norms: Mapping[str, Array], reference: ReferenceStatistics, kind: LabelKind = EXCLUSIVE
+) -> Float64:
     """Return the Mahalanobis distance of the vector of log norms, [N]; infinite where a norm is 0 or not finite.
 
-    `norms` must have been measured for the predicted class.
+    `norms` must have been measured for the predicted labels.
     """
-    sizes = logit_gradient_norms(norms["logits"], np.argmax(norms["logits"], axis=1))
+    logits = norms["logits"]
+    sizes = kind.logit_gradient_norms(logits, kind.settled(logits, kind.none_given(*logits.shape)))
     with np.errstate(divide="ignore", invalid="ignore"):
         vectors = np.log(norms["weight_gradient_norm"] / sizes[:, None]) - reference.mean
         square = np.einsum("ni,ij,nj->n", vectors, reference.precision, vectors)
@@ -86,13 +108,23 @@ def score(
     labels: NDArray[np.int64],
     predicted_norms: Mapping[str, Array] | None,
     reference: ReferenceStatistics | None,
-) -> list[SampleScores]:
+) -> SampleScoresList:
     """Return all scores of N samples.
 
     Args:
-        norms: `measure` of `weight_norms` for `labels` (int64 [N], −1 where none is given).
-        predicted_norms: the same for the predicted class; needed only with a `reference`.
+        norms: `measure` of `weight_norms` for `labels`, as the bundle's kind of labels has them.
+        predicted_norms: the same for the predicted labels; needed only with a `reference`.
     """
+    distances: Sequence[float | None] = [None] * len(labels)
+    if reference is not None and predicted_norms is not None:
+        distances = layer_norm_distance(predicted_norms, reference, kind_called(bundle.label_kind)).tolist()
+    of_samples = _of_classes if bundle.label_kind == "exclusive" else _of_label_sets
+    return of_samples(bundle, norms, labels, distances)
+
+
+def _of_classes(
+    bundle: Bundle, norms: Mapping[str, Array], labels: NDArray[np.int64], distances: Sequence[float | None]
+) -> list[SampleScores]:
     logits = norms["logits"]
     classes, given = loss_labels(logits, labels), labels >= 0
     predicted = np.argmax(logits, axis=1)
@@ -106,8 +138,6 @@ def score(
     }
     if "features" in norms:
         columns["gradnorm"] = gradnorm(logits, norms["features"])
-    if reference is not None and predicted_norms is not None:
-        columns["layer_norm_distance"] = layer_norm_distance(predicted_norms, reference)
 
     def value(name: str, row: int) -> float | None:
         return float(columns[name][row]) if name in columns else None
@@ -122,10 +152,46 @@ def score(
             max_probability=float(columns["max_probability"][row]),
             energy=float(columns["energy"][row]),
             gradnorm=value("gradnorm", row),
-            layer_norm_distance=value("layer_norm_distance", row),
+            layer_norm_distance=distances[row],
             margin=float(columns["margin"][row]),
             el2n=value("el2n", row) if given[row] else None,
             grand=value("grand", row) if given[row] else None,
         )
         for row in range(len(logits))
     ]
+
+
+def _of_label_sets(
+    bundle: Bundle, norms: Mapping[str, Array], labels: NDArray[np.int64], distances: Sequence[float | None]
+) -> list[SampleLabelsScores]:
+    logits = norms["logits"]
+    settled, given = INDEPENDENT.settled(logits, labels), INDEPENDENT.are_given(labels)
+    probability, likelihood = INDEPENDENT.probabilities(logits), given_likelihoods(logits, labels)
+    energies, errors = joint_energy(logits), INDEPENDENT.logit_gradient_norms(logits, settled)
+    sizes = grand(norms["weight_gradient_norm"])
+    found = []
+    for row, (own, predicted) in enumerate(
+        zip(label_sets(bundle, settled), predicted_sets(bundle, logits), strict=True)
+    ):
+        found.append(
+            SampleLabelsScores(
+                labels=own[0] if given[row] else None,
+                indices=own[1] if given[row] else None,
+                predicted_labels=predicted[0],
+                predicted_indices=predicted[1],
+                probability=float(likelihood[row]) if given[row] else None,
+                max_probability=float(probability[row].max()),
+                energy=float(energies[row]),
+                layer_norm_distance=distances[row],
+                el2n=float(errors[row]) if given[row] else None,
+                grand=float(sizes[row]) if given[row] else None,
+            )
+        )
+    return found
+
+
+def given_likelihoods(logits: Array, labels: NDArray[np.int64]) -> Float64:
+    """Return the probability of all that is given of independent labels together, [N]; −1 says nothing of a label."""
+    of_given = INDEPENDENT.probabilities(np.where(labels == 1, logits, -logits))
+    result: Float64 = np.where(labels < 0, 1.0, of_given).prod(axis=1)
+    return result

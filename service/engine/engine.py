@@ -82,7 +82,7 @@ class Engine:
         Args:
             images: n encoded files, uint8 pixels [n, h, w, c] as `images.decode` gives, or the float32 tensor in the
                 layout of `input`.
-            labels: int64 [n], −1 for the predicted class; None for all predicted.
+            labels: int64 [n], or [n, K] where labels are independent; −1 for as predicted; None for all predicted.
             request: its deadline, cancellation, clock and priority apply.
 
         Returns:

@@ -6,12 +6,14 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.bundles.registry import ServedGraph
 from service.contract.arrays import Array
+from service.contract.label_kinds import LabelKind
 from service.contract.norms import measure
 from service.contract.runtime import RunCancelled, RunHandle
 from service.engine.ledger import Ledger
@@ -119,19 +121,20 @@ def _run(graph: ServedGraph, members: list[tuple[Ticket, Array]], handle: RunHan
     tensor = _tensor(graph, [images for _, images in members])
     feeds: dict[str, Array] = {"input": tensor}
     if "label" in session.inputs:
-        feeds["label"] = np.concatenate([_labels(ticket) for ticket, _ in members])
+        per_image = session.input_shapes["label"][1:]
+        feeds["label"] = np.concatenate([_labels(ticket, per_image) for ticket, _ in members])
     if "cotangent_scale" in session.inputs:
         outputs: dict[str, Array] = measure(
             lambda scale: session.run({**feeds, "cotangent_scale": scale}, handle), len(tensor)
         )
     else:
-        outputs = with_predictions(session.run(feeds, handle))
+        outputs = with_predictions(session.run(feeds, handle), graph.label_kind)
     _hand_out(outputs, [ticket for ticket, _ in members])
 
 
-def with_predictions(outputs: dict[str, Array]) -> dict[str, Array]:
+def with_predictions(outputs: dict[str, Array], kind: LabelKind) -> dict[str, Array]:
     """Add `probabilities` [n, K] and `ranking`, the classes by their probability, int64 [n, K]."""
-    outputs["probabilities"] = softmax(outputs["logits"])
+    outputs["probabilities"] = kind.served_probabilities(outputs["logits"])
     outputs["ranking"] = (-outputs["logits"]).argsort(axis=1, kind="stable")
     return outputs
 
@@ -144,17 +147,9 @@ def _tensor(graph: ServedGraph, parts: list[Array]) -> NDArray[np.float32]:
     return tensors[0] if len(tensors) == 1 else np.concatenate(tensors)
 
 
-def _labels(ticket: Ticket) -> NDArray[np.int64]:
-    return np.full(ticket.count, -1, np.int64) if ticket.labels is None else ticket.labels
-
-
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the probabilities of float32 logits [n, K]; a row that is not finite becomes NaN, and only that row."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        # `reduce` itself: `max` and `sum` go through Python, which small batches feel.
-        exponentials: NDArray[np.float32] = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
-        exponentials /= np.add.reduce(exponentials, axis=1, keepdims=True)
-    return exponentials
+def _labels(ticket: Ticket, per_image: Sequence[int]) -> NDArray[np.int64]:
+    """Return the labels of a ticket; −1, for as predicted, where none are given."""
+    return np.full((ticket.count, *per_image), -1, np.int64) if ticket.labels is None else ticket.labels
 
 
 def _hand_out(outputs: dict[str, Array], tickets: list[Ticket]) -> None:

@@ -83,7 +83,7 @@ class Ticket:
     """Images of one request that run together on one graph.
 
     `images` is a tuple of encoded files (decoded by the slot), uint8 pixels [n, h, w, c], or the float32 tensor
-    itself; `labels` is int64 [n], −1 for the predicted class.
+    itself; `labels` are int64, −1 for as predicted (`contract.label_kinds`).
     """
 
     __slots__ = (

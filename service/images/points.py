@@ -25,25 +25,29 @@ _SHARPNESS = -0.75
 
 def sampled(pixels: Pixels, rows: Side, columns: Side, interpolation: str) -> Pixels:
     """Resize bilinearly or bicubically, and compute only the part that the crop keeps: uint8 [rows, columns, c]."""
-    down, across = _taps(rows, interpolation), _taps(columns, interpolation)
-    total = np.zeros((rows.count, columns.count, pixels.shape[2]), np.float32)
-    for row, row_weight in down:
-        line = np.zeros_like(total)
-        for column, column_weight in across:
-            line += pixels[np.ix_(row, column)] * column_weight[:, None]
-        total += line * row_weight[:, None, None]
+    down, down_weights = _taps(rows, interpolation)
+    across, across_weights = _taps(columns, interpolation)
+    # The longer side first: what is taken along it stays small, however long it is.
+    if rows.size > columns.size:
+        pixels = pixels.take(down, axis=0).take(across, axis=2)
+    else:
+        pixels = pixels.take(across, axis=1).take(down, axis=0)
+    total = np.zeros((rows.count, columns.count, pixels.shape[-1]), np.float32)
+    for lines, row_weights in zip(pixels, down_weights, strict=True):
+        for tap, column_weights in enumerate(across_weights):
+            total += lines[:, tap] * (row_weights[:, None] * column_weights)[..., None]
     kept: Pixels = np.clip(np.rint(total), 0, 255).astype(np.uint8)
     return kept
 
 
-def _taps(side: Side, interpolation: str) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Return, for each neighbour along a side, its position and its weight for each pixel of the result."""
+def _taps(side: Side, interpolation: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the positions and the weights of the neighbours of each pixel of the result: [taps, count]."""
     at = (np.arange(side.first, side.first + side.count) + 0.5) * (side.size / side.resized) - 0.5
     whole = np.floor(at)
-    weights = _linear(at - whole) if interpolation == "bilinear" else _cubic(at - whole)
-    before = len(weights) // 2 - 1
-    places = [np.clip(whole.astype(np.int64) + step - before, 0, side.size - 1) for step in range(len(weights))]
-    return [(place, weight.astype(np.float32)) for place, weight in zip(places, weights, strict=True)]
+    weights = np.stack(_linear(at - whole) if interpolation == "bilinear" else _cubic(at - whole))
+    steps = np.arange(len(weights)) - (len(weights) // 2 - 1)
+    places = np.clip(whole.astype(np.int64) + steps[:, None], 0, side.size - 1)
+    return places, weights.astype(np.float32)
 
 
 def _linear(offset: Float64) -> tuple[Float64, ...]:

@@ -49,6 +49,8 @@ def fit(pixels: Pixels, spec: InputSpec, own: tuple[int, int] | None = None) -> 
         own: the picture's own height and width, if it was decoded to a smaller size.
     """
     height, width = pixels.shape[:2]
+    if spec.resize is None and (height, width) == (spec.height, spec.width):
+        return pixels
     rows, columns = plan((height, width), spec, own)
     if (rows.resized, columns.resized) == (height, width):
         kept = pixels[rows.first : rows.first + rows.count, columns.first : columns.first + columns.count]

@@ -19,6 +19,7 @@ from service.bundles.reference import read_reference
 from service.bundles.registry import ServedModel
 from service.contract.arrays import Array
 from service.contract.bundle_schema import GraphName
+from service.contract.label_kinds import kind_called
 from service.diagnostics.measurement import measure_gradients
 from service.engine.decoding import DecodePool
 from service.engine.engine import Engine
@@ -68,7 +69,8 @@ class Sampler:
 
         try:
             pixels = await self._decode_pool.pixels((image,), model.bundle.input, request)
-            measured = await measure_gradients(run, model.bundle, pixels, np.full(1, -1, np.int64))
+            unlabelled = kind_called(model.bundle.label_kind).none_given(1, len(model.bundle.labels))
+            measured = await measure_gradients(run, model.bundle, pixels, unlabelled)
         except QueueFull:
             live.counts["dropped"] += 1
         except Exception as error:  # nobody waits for this answer, so nobody else would report it

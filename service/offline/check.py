@@ -21,7 +21,7 @@ from service.diagnostics.gradients import Diagnosis, diagnose
 from service.diagnostics.measurement import measure_gradients
 from service.diagnostics.verdicts.verdict import Thresholds, listed
 from service.images.errors import ImageError
-from service.offline.model import OfflineModel, class_indices, decoded, labelled_files, model_at
+from service.offline.model import OfflineModel, decoded, labelled_files, labels_of, model_at
 from service.output.console import complain
 from service.sources.flags import IncompleteFlag, split_flags
 from service.sources.kinds import SourceError
@@ -59,7 +59,7 @@ def parser(program: str) -> argparse.ArgumentParser:
         type=Path,
         metavar="PATH",
         help="a bundle, or what is imported first: an .onnx file or the folder of a model. The flags of "
-        "`python -m export onnx` (--labels, --mean …) are passed on to the import",
+        "`contraflow import` (--labels, --mean …) are passed on to the import",
     )
     top.add_argument(
         "--data",
@@ -108,7 +108,7 @@ async def examine(
     if not pairs:
         return None, 0
     pixels = np.stack([pixels for pixels, _ in pairs])
-    labels = class_indices([file for _, file in pairs], model.bundle.labels)
+    labels = labels_of([file for _, file in pairs], model.bundle)
     measured = await measure_gradients(model.run, model.bundle, pixels, labels)
     return diagnose(model.bundle, measured, thresholds), len(pairs)
 
@@ -118,6 +118,8 @@ def in_words(model: OfflineModel, diagnosis: Diagnosis, images: int, folder: Pat
     verdict = diagnosis.verdict
     name = f"{model.bundle.name}@{model.bundle.version} ({model.stored.digest})"
     lines = [f"{name}: {verdict.state}, on {images} images of {folder.name}", f"  {verdict.because}"]
+    if model.bundle.quantized is not None:
+        lines.append(f"  {model.bundle.quantized.of_network}")
     for finding in verdict.findings:
         lines.append(f"  {finding.finding}: {finding.rule}: {finding.value:.4g}, threshold {finding.threshold:.4g}")
         lines.append(f"    layers: {listed(finding.layers) or 'none'}   source: {finding.source}")

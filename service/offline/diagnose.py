@@ -22,14 +22,15 @@ from numpy.typing import NDArray
 from service.bundles.disk import BundleRefused
 from service.bundles.reference import read_reference
 from service.contract.arrays import Array
-from service.contract.loss import logit_gradient_norms, loss_labels, losses, probabilities
 from service.contract.reference import ReferenceStatistics
 from service.contract.runtime import ProviderUnavailable, Runtime
 from service.diagnostics.gradients import relative_norms
+from service.diagnostics.schemas.base import LABELS_BETWEEN, predicted_names
+from service.diagnostics.schemas.scores import SampleLabelsScores, SampleScores
 from service.diagnostics.scores import score
 from service.errors import NotReady
 from service.images.errors import ImageError
-from service.offline.model import CHUNK, LabelledFile, OfflineModel, class_indices, decoded, labelled_files, model_at
+from service.offline.model import CHUNK, LabelledFile, OfflineModel, decoded, labelled_files, labels_of, model_at
 from service.offline.report import render
 from service.offline.table import LAYER_PREFIX, NUMBERS, append, columns, merge, rows_written
 from service.output.console import complain
@@ -72,7 +73,7 @@ def parser(program: str) -> argparse.ArgumentParser:
         required=True,
         metavar="PATH",
         help="a bundle, or what is imported first: an .onnx file or the folder of a model. The flags of "
-        "`python -m export onnx` (--labels, --mean …) are passed on to the import",
+        "`contraflow import` (--labels, --mean …) are passed on to the import",
     )
     top.add_argument("--data", type=Path, required=True, help="images, one folder per label")
     top.add_argument("--out", type=Path, required=True, help="report.csv or report.html (with report.csv beside it)")
@@ -127,7 +128,7 @@ async def rows_of(
         else:
             pixels[position] = one
     if pixels:
-        labels = class_indices([files[position] for position in pixels], model.bundle.labels)
+        labels = labels_of([files[position] for position in pixels], model.bundle)
         measured = await numbers_of(model, np.stack(list(pixels.values())), labels, reference)
         for position, numbers in zip(pixels, measured, strict=True):
             rows[position] |= numbers
@@ -140,24 +141,24 @@ async def numbers_of(
     """Return scores, loss and relative norms of each image, with six digits."""
     norms = await model.run("weight_norms", pixels, labels)
     predicted_norms = norms
-    if reference is not None and (labels >= 0).any():
+    if reference is not None and model.kind.are_given(labels).any():
         predicted_norms = await model.run("weight_norms", pixels)
-    scored = score(model.bundle, norms, labels, predicted_norms, reference)
-    classes = loss_labels(norms["logits"], labels)
-    sizes = logit_gradient_norms(norms["logits"], classes)
+    scored: Sequence[SampleScores | SampleLabelsScores] = score(model.bundle, norms, labels, predicted_norms, reference)
+    settled = model.kind.settled(norms["logits"], labels)
+    sizes = model.kind.logit_gradient_norms(norms["logits"], settled)
     relative = relative_norms(norms["scaled_gradient_norm"], sizes)
-    loss, probability = losses(norms["logits"], classes), probabilities(norms["logits"])
+    loss, likelihood = model.kind.losses(norms["logits"], settled), model.kind.likelihoods(norms["logits"], settled)
     rows = []
     for row, sample in enumerate(scored):
         found = {
-            **sample.model_dump(include=set(NUMBERS)),
+            "probability": likelihood[row],
+            **sample.model_dump(include=set(NUMBERS), exclude_none=True),
             "loss": loss[row],
-            "probability": probability[row, classes[row]],
             "logit_gradient_norm": sizes[row],
         }
         written = {name: f"{value:.6g}" for name, value in found.items() if value is not None}
         layers = {LAYER_PREFIX + layer.name: f"{relative[row, i]:.6g}" for i, layer in enumerate(model.bundle.layers)}
-        rows.append({"predicted": sample.predicted_label, **written, **layers})
+        rows.append({"predicted": LABELS_BETWEEN.join(predicted_names(sample)), **written, **layers})
     return rows
 
 

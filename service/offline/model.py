@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from service.bundles.disk import BundleRefused, StoredBundle, read_bundle
 from service.contract.arrays import Array, Pixels
-from service.contract.bundle_schema import GraphName
+from service.contract.bundle_schema import Bundle, GraphName
+from service.contract.label_kinds import kind_called
 from service.contract.norms import measure
 from service.contract.outputs import mixes_samples
 from service.contract.runtime import Runtime, Session
@@ -38,6 +39,7 @@ class OfflineModel:
         self.bundle = self.stored.bundle
         if needed not in self.bundle.graphs:
             raise BundleRefused(f"it has no graph {needed}, and nothing can be diagnosed; its notes say why")
+        self.kind = kind_called(self.bundle.label_kind)
         self.runtime = runtime
         self._sessions: dict[GraphName, Session] = {}
 
@@ -54,8 +56,10 @@ class OfflineModel:
         session = self._session(graph)
         feeds: dict[str, Array] = {"input": normalise(images, self.bundle.input)}
         if "cotangent_scale" not in session.inputs:
-            return with_predictions(session.run(feeds))
-        feeds["label"] = np.full(len(images), -1, np.int64) if labels is None else labels
+            return with_predictions(session.run(feeds), self.kind)
+        if labels is None:
+            labels = self.kind.none_given(len(images), len(self.bundle.labels))
+        feeds["label"] = labels
         return measure(lambda scale: session.run({**feeds, "cotangent_scale": scale}), len(images))
 
     def _session(self, graph: GraphName) -> Session:
@@ -89,9 +93,18 @@ def labelled_files(folder: Path, labels: tuple[str, ...]) -> list[LabelledFile]:
     return [LabelledFile(path.as_posix(), path.parent.name if path.parent.name in labels else None) for path in files]
 
 
-def class_indices(files: list[LabelledFile], labels: tuple[str, ...]) -> NDArray[np.int64]:
-    """Return the class of each file, int64 [n]; −1 for a file without a label."""
-    return np.array([-1 if file.label is None else labels.index(file.label) for file in files], np.int64)
+def labels_of(files: list[LabelledFile], bundle: Bundle) -> NDArray[np.int64]:
+    """Return the labels of each file as the bundle's graphs take them; −1 where nothing is known.
+
+    The folder of a file names one label that applies. Where labels are independent it says nothing of the others.
+    """
+    array = kind_called(bundle.label_kind).none_given(len(files), len(bundle.labels))
+    for row, file in enumerate(files):
+        if file.label is not None:
+            index = bundle.labels.index(file.label)
+            place, value = (row, index) if bundle.label_kind == "exclusive" else ((row, index), 1)
+            array[place] = value
+    return array
 
 
 def decoded(folder: Path, files: list[LabelledFile], model: OfflineModel) -> Iterator[Pixels | ImageError]:

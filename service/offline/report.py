@@ -18,14 +18,14 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from service.contract.bundle_schema import InputSpec
+from service.contract.bundle_schema import Bundle, InputSpec
 from service.diagnostics.gradients import known_dead_fractions
 from service.diagnostics.verdicts.evidence import Evidence
 from service.diagnostics.verdicts.verdict import Thresholds, judge
 from service.images.errors import ImageError
 from service.images.preprocess import decode_whole
 from service.offline.model import OfflineModel
-from service.offline.table import LAYER_PREFIX, Row, rows
+from service.offline.table import LAYER_PREFIX, Row, predicted_labels, rows
 
 SUSPECTS: Final = 100
 HARDEST: Final = 50
@@ -48,14 +48,14 @@ li { font-size: .8rem; overflow-wrap: anywhere } img { display: block; width: 96
 
 def render(table: Path, folder: Path, model: OfflineModel) -> str:
     """Return the report on `table`, with thumbnails of the images in `folder`."""
-    images, broken, wrong, labelled = 0, 0, 0, 0
+    images, broken, wrong, labelled, bundle = 0, 0, 0, 0, model.bundle
     for row in rows(table):
         images += 1
         broken += bool(row["error"])
         labelled += bool(row["label"])
-        wrong += bool(row["label"]) and not row["error"] and row["label"] != row["predicted"]
+        wrong += bool(row["label"]) and not row["error"] and row["label"] not in predicted_labels(row, bundle)
     suspects = worst(table, lambda row: -parsed(row["probability"]) if row["label"] else math.nan, SUSPECTS)
-    suspects = [row for row in suspects if row["label"] != row["predicted"]]
+    suspects = [row for row in suspects if row["label"] not in predicted_labels(row, bundle)]
     hardest = worst(table, lambda row: parsed(row["grand"]), HARDEST)
     foreign = worst(table, lambda row: parsed(row["layer_norm_distance"]), FOREIGN)
     spec = model.bundle.input
@@ -63,6 +63,7 @@ def render(table: Path, folder: Path, model: OfflineModel) -> str:
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         f"<p>{labelled} labelled, {wrong} of them predicted otherwise; {broken} could not be decoded.</p>",
+        f"<p>{html.escape(model.bundle.quantized.of_network)}</p>" if model.bundle.quantized else "",
         gallery(
             "Suspected label errors",
             "The least probable labels first: of the scores in docs/scores.md, this one finds label errors best.",
@@ -70,7 +71,7 @@ def render(table: Path, folder: Path, model: OfflineModel) -> str:
             folder,
             spec,
         ),
-        class_section(table),
+        class_section(table, bundle),
         layer_section(table, model),
         gallery("Hardest images", "Largest gradient over all layers (GraNd).", hardest, folder, spec),
         gallery("Least like the training images", "Distance of the vector of layer norms.", foreign, folder, spec),
@@ -94,23 +95,26 @@ def worst(table: Path, badness: Callable[[Row], float], count: int) -> list[Row]
     return [row for _, _, row in kept]
 
 
-def class_section(table: Path) -> str:
+def class_section(table: Path, bundle: Bundle) -> str:
     """Return a table of the labels: how many images, how many are predicted right, and as what the others are."""
-    counts: dict[str, Counter[str]] = {}
+    images: Counter[str] = Counter()
+    predicted: dict[str, Counter[str]] = {}
     for row in rows(table):
         if row["label"] and not row["error"]:
-            counts.setdefault(row["label"], Counter())[row["predicted"]] += 1
-    if not counts:
+            images[row["label"]] += 1
+            predicted.setdefault(row["label"], Counter()).update(predicted_labels(row, bundle))
+    if not images:
         return ""
+    shares = {label: predicted[label][label] / count for label, count in images.items()}
     body = "".join(
-        f"<tr><td>{html.escape(label)}</td><td>{predicted.total()}</td><td>{predicted[label] / predicted.total():.1%}"
-        f"</td><td>{html.escape(_most_often(predicted, label))}</td></tr>"
-        for label, predicted in sorted(counts.items(), key=lambda item: (item[1][item[0]] / item[1].total(), item[0]))
+        f"<tr><td>{html.escape(label)}</td><td>{images[label]}</td><td>{share:.1%}"
+        f"</td><td>{html.escape(_most_often(predicted[label], label))}</td></tr>"
+        for label, share in sorted(shares.items(), key=lambda item: (item[1], item[0]))
     )
-    sizes = [predicted.total() for predicted in counts.values()]
+    others = "else most often" if bundle.label_kind == "exclusive" else "beside it most often"
     return (
-        f"<h2>Classes</h2><p>The hardest first. {_balance(sizes)}</p>"
-        "<table><tr><th>label</th><th>images</th><th>predicted so</th><th>else most often</th></tr>"
+        f"<h2>Classes</h2><p>The hardest first. {_balance(list(images.values()))}</p>"
+        f"<table><tr><th>label</th><th>images</th><th>predicted so</th><th>{others}</th></tr>"
         f"{body}</table>"
     )
 
@@ -168,7 +172,7 @@ def gallery(title: str, explanation: str, chosen: list[Row], folder: Path, spec:
         return ""
     items = "".join(
         f'<li><img alt="" src="{thumbnail(folder / row["path"], spec)}">{html.escape(row["path"])}<br>'
-        f"labelled {html.escape(row['label'] or '–')}, predicted {html.escape(row['predicted'])} "
+        f"labelled {html.escape(row['label'] or '–')}, predicted {html.escape(row['predicted'] or 'none')} "
         f"({parsed(row['max_probability']):.0%}); loss {parsed(row['loss']):.3g}</li>"
         for row in chosen
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from service.contract.bundle_schema import Bundle
+from service.diagnostics.schemas.base import LABELS_BETWEEN
 from service.offline.model import LabelledFile
 from service.output.system_errors import system_reason
 from service.output.whole_files import replaced_file
@@ -37,6 +38,13 @@ def rows(table: Path) -> Iterator[Row]:
     """Yield the rows of a table."""
     with table.open(newline="", encoding="utf-8") as stream:
         yield from csv.DictReader(stream)
+
+
+def predicted_labels(row: Row, bundle: Bundle) -> list[str]:
+    """Return the labels that are predicted for an image: one class, or any number of independent labels."""
+    if bundle.label_kind == "exclusive":
+        return [row["predicted"]]
+    return row["predicted"].split(LABELS_BETWEEN) if row["predicted"] else []
 
 
 def append(table: Path, header: list[str], measured: list[dict[str, Any]]) -> None:

@@ -8,13 +8,14 @@ from typing import Final
 EXTRAS: Final = {
     "onnxruntime": "cpu",
     "onnx": "export",
+    "yaml": "export",
     "torch": "train",
     "onnxscript": "train",
     "safetensors": "train",
     "tqdm": "train",
     "matplotlib": "train",
 }
-"""Package → the extra of `pyproject.toml` that brings it. The extra `gpu` brings ONNX Runtime too."""
+"""Package, as imported → the extra of `pyproject.toml` that brings it. The extra `gpu` brings ONNX Runtime too."""
 
 USED_TOGETHER: Final = {"onnx": ("onnxruntime",)}
 """Package → what every verb that needs it needs as well: a graph that is made is also run."""

@@ -1,7 +1,7 @@
 """Imported bundles on disk, kept by the content that they were made of.
 
-    <cache>/<key>/<name>/bundle.json      one imported bundle
-    <cache>/.importing.…/                 one that is being written
+    <cache>/<key>/<name>/…           one import: a bundle, or the versions of one, as in a folder of bundles
+    <cache>/.importing.…/            one that is being written
 
 An entry appears whole, by a rename, so that several processes may use one cache. Entries that nobody has used for
 `KEPT_DAYS` are removed when another one is added.
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from service.bundles.disk import BundleRefused, read_bundle
-from service.contract.bundle_schema import BUNDLE_FILE
+from service.bundles.folder import look_at
 from service.output.system_errors import system_reason
 
 KEPT_DAYS: Final = 30
@@ -30,42 +30,48 @@ ABANDONED_AFTER: Final = 86_400.0
 PART: Final = ".importing."
 
 
-def users_cache(environment: Mapping[str, str]) -> Path:
-    """Return the folder of imported models: CONTRAFLOW_CACHE, else `contraflow` in the user's folder of caches."""
+def users_cache(environment: Mapping[str, str]) -> Path | None:
+    """Return the folder of imported models: CONTRAFLOW_CACHE, else `contraflow` in the user's folder of caches.
+
+    None where the user has no home.
+    """
     if named := environment.get("CONTRAFLOW_CACHE"):
         return Path(named)
     caches = environment.get("XDG_CACHE_HOME", "")
-    return Path(caches if os.path.isabs(caches) else os.path.expanduser("~/.cache")) / "contraflow"
+    folder = Path(caches if os.path.isabs(caches) else os.path.expanduser("~/.cache")) / "contraflow"
+    return folder if folder.is_absolute() else None
 
 
 class ImportCache:
     """A folder of imported bundles. Where it cannot be written, a temporary one is used beside it, until the end."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path | None, say: Callable[[str], None]) -> None:
         """`say` is told once if a temporary folder is used."""
-        self._folders = [folder]
+        self._folders = [] if folder is None else [folder]
+        self._temporary: Path | None = None
         self._say = say
 
-    def find(self, key: str) -> Path | None:
-        """Return the folder of the bundle that is kept under `key`; None if there is none, or it is damaged."""
+    def find(self, key: str) -> tuple[Path, ...]:
+        """Return the bundles that are kept under `key`, by version; none if there are none, or one is damaged."""
         for folder in self._folders:
-            bundle = _bundle_in(folder / key)
-            if bundle is None:
+            bundles = _bundles_in(folder / key)
+            if not bundles:
                 continue
-            self.touch(bundle)
+            self.touch(folder / key)
             try:
-                read_bundle(bundle)
+                for bundle in bundles:
+                    read_bundle(bundle)
             except BundleRefused:
                 with contextlib.suppress(OSError):
                     _remove(folder / key)
                 continue
-            return bundle
-        return None
+            return bundles
+        return ()
 
-    def touch(self, bundle: Path) -> None:
+    def touch(self, entry: Path) -> None:
         """Note that an entry is in use."""
         with contextlib.suppress(OSError):  # a cache may be read-only
-            os.utime(bundle.parent)
+            os.utime(entry)
 
     @contextmanager
     def part(self) -> Iterator[Path]:
@@ -80,40 +86,35 @@ class ImportCache:
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
-    def add(self, part: Path, key: str) -> Path:
-        """Keep the one bundle in `part` under `key`, unless another process has done so meanwhile; return its folder.
+    def add(self, part: Path, key: str) -> tuple[Path, ...]:
+        """Keep the bundles in `part` under `key`, unless another process has done so meanwhile; return them.
 
         Raises:
-            OSError: it cannot be kept.
+            OSError: they cannot be kept.
         """
         entry = part.parent / key
         try:
             os.rename(part, entry)
         except OSError:
-            if _bundle_in(entry) is None:
+            if not _bundles_in(entry):
                 raise
         self._prune(part.parent)
-        bundle = _bundle_in(entry)
-        if bundle is None:
-            raise OSError(None, "the import left no bundle")
-        return bundle
+        return _bundles_in(entry)
 
     def _new_part(self) -> Path:
-        folder = self._folders[-1]
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            return Path(tempfile.mkdtemp(prefix=PART, dir=folder))
-        except OSError as error:
-            if len(self._folders) > 1:
-                raise
-            temporary = Path(tempfile.mkdtemp(prefix="contraflow-"))
-            atexit.register(shutil.rmtree, temporary, ignore_errors=True)
-            self._folders.append(temporary)
-            self._say(
-                f"the cache {folder} cannot be written ({system_reason(error)}): "
-                f"imports are kept in {temporary} until the end"
-            )
-            return Path(tempfile.mkdtemp(prefix=PART, dir=temporary))
+        reason = "this user has no home"
+        if self._folders and self._temporary is None:
+            try:
+                self._folders[0].mkdir(parents=True, exist_ok=True)
+                return Path(tempfile.mkdtemp(prefix=PART, dir=self._folders[0]))
+            except OSError as error:
+                reason = f"{self._folders[0]}: {system_reason(error)}"
+        if self._temporary is None:
+            self._temporary = Path(tempfile.mkdtemp(prefix="contraflow-"))
+            atexit.register(shutil.rmtree, self._temporary, ignore_errors=True)
+            self._folders.append(self._temporary)
+            self._say(f"imports are kept in {self._temporary} until the end; the cache cannot be written: {reason}")
+        return Path(tempfile.mkdtemp(prefix=PART, dir=self._temporary))
 
     def _prune(self, folder: Path) -> None:
         now = time.time()
@@ -121,15 +122,16 @@ class ImportCache:
             with contextlib.suppress(OSError):  # another process may have removed it
                 age = now - entry.stat().st_mtime
                 limit = ABANDONED_AFTER if entry.name.startswith(".") else KEPT_DAYS * 86_400
-                is_ours = entry.name.startswith(PART) or _bundle_in(entry) is not None
+                is_ours = entry.name.startswith(PART) or bool(_bundles_in(entry))
                 if age > limit and is_ours:
                     _remove(entry)
 
 
-def _bundle_in(entry: Path) -> Path | None:
-    """Return the folder of the only bundle of an entry."""
-    found = list(entry.glob(f"[!.]*/{BUNDLE_FILE}"))
-    return found[0].parent if len(found) == 1 else None
+def _bundles_in(entry: Path) -> tuple[Path, ...]:
+    try:
+        return tuple(look_at(entry).bundles)
+    except OSError:
+        return ()
 
 
 def _remove(entry: Path) -> None:

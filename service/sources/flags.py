@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-VALUED: Final = frozenset(
-    "name file output labels labels-are preprocessing mean std scale channels layout size resize crop-fraction crop fill "
-    "interpolation".split()
-)
+VALUED: Final = frozenset({
+    "name", "file", "output", "labels", "labels-are", "preprocessing", "mean", "std", "scale", "channels", "layout",
+    "size", "resize", "crop-fraction", "crop", "fill", "interpolation",
+})  # fmt: skip
 """Flags with a value. A test compares them with those that the import takes."""
 SWITCHES: Final = frozenset({"letterbox", "no-antialias"})
 """Flags without one."""
@@ -23,7 +23,7 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     """Return the words that are not for an import, and the import's flags, each with its value as --flag=value.
 
     Raises:
-        IncompleteFlag: the command line ends where a value is needed.
+        IncompleteFlag: the command line ends, or another flag follows, where a value is needed.
     """
     others: list[str] = []
     flags: list[str] = []
@@ -42,7 +42,7 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
 
 
 def _value(flag: str, word: str | None) -> str:
-    if word is None:
+    if word is None or word.startswith("--"):
         raise IncompleteFlag(f"argument {flag}: expected one argument")
     return word
 

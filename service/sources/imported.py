@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +27,6 @@ from service.sources.importing import (
     ImportRefused,
     check_importer,
     engine_version,
-    name_of,
 )
 from service.sources.inputs import Inputs, State
 
@@ -36,6 +36,8 @@ SETTLED_AFTER: Final = 0.5
 """Seconds in which no file may change before an import begins, because a file that is being copied is half a file."""
 LONG_AGO: Final = 2.0
 """Seconds after which a file that was last changed then is taken for settled at the first look."""
+NAMING_PARTS: Final = 3
+"""Last names of a path that a model may be called by: models--owner--name/snapshots/<commit>, name/onnx."""
 TOUCHED_EVERY: Final = 3600.0
 """Seconds between two notes in the cache that an entry is in use."""
 
@@ -66,52 +68,45 @@ class ImportedModel:
         """Imports in a row that were ended from outside."""
         self._retry_at = 0.0
         self._touched_at = 0.0
-        self.bundle: Path | None = None
-        """Folder of the bundle that was imported last."""
+        self.bundles: tuple[Path, ...] = ()
+        """Folders of what was imported last: one bundle, or the versions of one, the lowest first."""
         self.refusal: str | None = None
         """Why the present state of the files is refused."""
         self.interruption: str | None = None
         """Why the present state of the files could not be imported, for a reason that may pass."""
 
-    def bring_up(self) -> None:
-        """Import the present state, or find it in the cache; return when `bundle`, `refusal` or `interruption` says so.
+    @property
+    def failure(self) -> str | None:
+        """Why the present state of the files is not served; None if it is, or is being imported."""
+        return self.refusal or self.interruption
 
-        Raises:
-            OSError: a file cannot be read.
-        """
-        began = time.monotonic()
-        while self._finished is None and self.interruption is None:
-            state = self._inputs.state()
-            changed = max(mark[3] for mark in state) / 1e9
-            if self._is_settled(state) or abs(time.time() - changed) > LONG_AGO:
-                self._import(state)
-                continue
-            if time.monotonic() - began > LONG_AGO:
-                log.info("%s: waiting until its files no longer change", self.path)
-                began = time.monotonic()
-            time.sleep(SETTLED_AFTER)
+    def begin(self) -> None:
+        """Begin to import the present state in the background, or to find it in the cache."""
+        self._work_on(self._import_settled)
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Return when `bundle`, `refusal` or `interruption` says how the import ended, or after so many seconds."""
+        if self._thread is not None:
+            self._thread.join(seconds)
 
     def look(self, *, was_found: bool) -> Look:
         """Return the bundle that was imported last; begin an import in the background where the files have changed."""
         state = self._inputs.state()
-        if self.bundle is not None and not (self.bundle / BUNDLE_FILE).exists():
+        if not all((bundle / BUNDLE_FILE).exists() for bundle in self.bundles):
             self._finished = None  # somebody has emptied the cache
         is_new = state != self._finished
-        if self._thread is not None and not self._thread.is_alive():
-            self._thread = None
-        if self._thread is None and self._is_settled(state) and is_new and time.monotonic() >= self._retry_at:
-            self._thread = threading.Thread(
-                target=self._import_in_background, args=(state,), name="import", daemon=True
-            )
-            self._thread.start()
+        if not self._is_at_work() and self._is_settled(state) and is_new and time.monotonic() >= self._retry_at:
+            self._work_on(lambda: self._import(state))
         look = Look()
-        if self.bundle is not None:
-            self._note_use(self.bundle)
-            look.bundles[self.path] = FoundBundle(
-                self.bundle, ((str(self.bundle), 0, 0, 0, 0),)
-            )  # an entry never changes
+        self._note_use()
+        for bundle in self.bundles:
+            unchanging = ((str(bundle), 0, 0, 0, 0),)  # an entry of the cache is written once
+            place = self.path if len(self.bundles) == 1 else self.path / bundle.name
+            look.bundles[place] = FoundBundle(bundle, unchanging)
         if self.refusal is not None:
             look.refused[self.path] = self.refusal
+        elif not self.bundles and self.interruption is None:
+            look.importing.add(self.path)
         if self.interruption is not None:
             look.unreadable[self.path] = self.interruption
         return look
@@ -128,21 +123,37 @@ class ImportedModel:
             self._seen = (state, now)
         return now - self._seen[1] >= SETTLED_AFTER
 
-    def _import_in_background(self, state: State) -> None:
+    def _is_at_work(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _work_on(self, task: Callable[[], None]) -> None:
+        self._thread = threading.Thread(target=self._work, args=(task,), name="import", daemon=True)
+        self._thread.start()
+
+    def _work(self, task: Callable[[], None]) -> None:
+        """Run a task in a thread, which must not end without a word."""
         try:
-            self._import(state)
-        except Exception as error:  # the thread must not end without a word, nor try again at once
-            reason = system_reason(error) if isinstance(error, OSError) else type(error).__name__
+            task()
+        except OSError as error:
+            self._put_off(f"it cannot be imported: {system_reason(error)}")
+        except Exception as error:
             log.exception("%s cannot be imported", self.path)
-            self._put_off(f"it cannot be imported: {reason}")
-        if self.refusal is not None and self._finished == state:
-            stays = "; the state before stays in service" if self.bundle is not None else ""
-            log.error("%s is refused: %s%s", self.path, self.refusal, stays)
+            self._put_off(f"it cannot be imported: {type(error).__name__}")
+
+    def _import_settled(self) -> None:
+        """Import the files as soon as they no longer change."""
+        while self._finished is None and self.interruption is None and not self._process.is_stopped:
+            state = self._inputs.state()
+            changed = max(mark[3] for mark in state) / 1e9
+            if self._is_settled(state) or abs(time.time() - changed) > LONG_AGO:
+                self._import(state)
+                continue
+            time.sleep(SETTLED_AFTER)
 
     def _import(self, state: State) -> None:
         """Import the files, or find them in the cache; if they change meanwhile, nothing has happened."""
         try:
-            bundle = self._cache.find(self._key(state)) or self._imported(state)
+            bundles = self._cache.find(self._key(state)) or self._imported(state)
         except ImportRefused as error:
             if self._inputs.state() == state:
                 self.refusal, self.interruption, self._finished = str(error), None, state
@@ -150,19 +161,20 @@ class ImportedModel:
         except ImportInterrupted as error:
             self._put_off(str(error))
             return
-        if bundle is not None:
-            self.bundle, self.refusal, self.interruption = bundle, None, None
+        if bundles:
+            self.bundles, self.refusal, self.interruption = bundles, None, None
             self._finished, self._failures = state, 0
 
-    def _imported(self, state: State) -> Path | None:
-        """Run the import and keep what it makes; return None if the files have changed meanwhile."""
+    def _imported(self, state: State) -> tuple[Path, ...]:
+        """Run the import and keep what it makes; return nothing if the files have changed meanwhile."""
         key = self._key(state)
         with self._cache.part() as part:
             self._process.run(self.path, self._flags, part)
-            return self._cache.add(part, key) if self._inputs.state() == state else None
+            return self._cache.add(part, key) if self._inputs.state() == state else ()
 
     def _key(self, state: State) -> str:
-        parts = (engine_version(), name_of(self.path), self.path.name, *self._flags, self._inputs.digest(state))
+        names = Path(os.path.abspath(self.path)).parts[-NAMING_PARTS:]
+        parts = (engine_version(), *names, "", *self._flags, "", self._inputs.digest(state))
         return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()[:32]
 
     def _put_off(self, reason: str) -> None:
@@ -170,7 +182,8 @@ class ImportedModel:
         self._retry_at = time.monotonic() + pause_after(self._failures)
         self.interruption = reason
 
-    def _note_use(self, bundle: Path) -> None:
-        if time.monotonic() - self._touched_at > TOUCHED_EVERY:
+    def _note_use(self) -> None:
+        if self.bundles and time.monotonic() - self._touched_at > TOUCHED_EVERY:
             self._touched_at = time.monotonic()
-            self._cache.touch(bundle)
+            for bundle in self.bundles:
+                self._cache.touch(bundle.parent if len(self.bundles) == 1 else bundle.parents[1])

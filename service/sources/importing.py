@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from service.output.extras import how_to_install
 from service.output.printable import printable
 from service.sources.kinds import SourceError
 
@@ -26,11 +26,8 @@ ENGINE: Final = ("export", "service/contract", "service/images")
 """What an import is made by."""
 STILL_IMPORTING: Final = 10.0
 """Seconds between two signs of life."""
-MOST_WORDS: Final = 1000
-"""Most characters of a reason for a refusal."""
-
-GENERIC: Final = re.compile(r"model([._-].*)?|onnx|inference|saved_model|snapshots|[0-9]+|[0-9a-f]{40}", re.IGNORECASE)
-"""Names of files and folders that name no model."""
+MOST_CHARACTERS: Final = 2000
+"""Most characters of a line of the import; what is asked for is listed with all its presets."""
 
 
 class ImportRefused(Exception):
@@ -49,11 +46,11 @@ def check_importer(path: Path) -> None:
     """
     if not (ROOT / "export" / "__main__.py").is_file():
         raise SourceError(
-            f"{path} is no bundle, and imports are not installed here: import it elsewhere (python -m export onnx), "
-            "and serve the bundle"
+            f"{path} has to be imported, but the package `export` is not here: import it elsewhere "
+            "(contraflow import), and serve the bundle"
         )
     if find_spec("onnx") is None:
-        raise SourceError(f"{path} is no bundle, and to import it needs onnx: pip install 'contraflow[export,cpu]'")
+        raise SourceError(f"{path} has to be imported, but {how_to_install('onnx')}")
 
 
 @cache
@@ -69,17 +66,6 @@ def engine_version() -> str:
     return whole.hexdigest()
 
 
-def name_of(path: Path) -> str:
-    """Return what to call the model at a path: the name of its file, or of the first folder above that says more."""
-    place = Path(os.path.abspath(path))
-    for name in (place.name if place.is_dir() else place.stem, *(folder.name for folder in place.parents)):
-        name = name.rpartition("--")[2]  # models--owner--name, in the cache of a hub
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-")[:64]
-        if name and not GENERIC.fullmatch(name):
-            return name
-    return "model"
-
-
 class ImportProcess:
     """One import at a time; `stop` ends the present one and refuses all others.
 
@@ -92,6 +78,10 @@ class ImportProcess:
         self._process: subprocess.Popen[str] | None = None
         self._one_at_a_time = threading.Lock()
         self._stopped = threading.Event()
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._stopped.is_set()
 
     def stop(self) -> None:
         self._stopped.set()
@@ -116,15 +106,18 @@ class ImportProcess:
         if status < 0:
             raise ImportInterrupted(f"the import was ended by signal {-status}, perhaps for want of memory")
         if status != 0:
-            raise ImportRefused(_reason(errors, path, status))
-        for line in output.splitlines()[1:]:  # the first line names the folder, which is nobody's business
-            self._say(f"{path}: {printable(line.strip(), MOST_WORDS)}")
+            reason = _reason(errors, path, status)
+            if reason.startswith(str(out)):
+                raise ImportInterrupted(f"the cache cannot be written: {reason.removeprefix(str(out))}")
+            raise ImportRefused(reason)
+        for line in output.splitlines():
+            if not line.startswith(str(out)):  # nobody needs the name of a folder that is going to be renamed
+                self._say(f"{path}: {printable(line.strip(), MOST_CHARACTERS)}")
         self._say(f"{path}: imported in {time.monotonic() - began:.1f} s")
 
     def _communicate(self, path: Path, flags: Sequence[str], out: Path) -> tuple[str, str, int]:
-        named = flags if any(flag.startswith("--name=") for flag in flags) else (*flags, f"--name={name_of(path)}")
         # -P: a folder called `export` where the service was started is not ours.
-        command = [sys.executable, "-P", "-m", "export", "onnx", os.path.abspath(path), *named, "--out", str(out)]
+        command = [sys.executable, "-P", "-m", "export", "onnx", os.path.abspath(path), *flags, "--out", str(out)]
         places = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "PYTHONIOENCODING": "utf-8:replace"}
         try:
@@ -163,5 +156,5 @@ def _reason(errors: str, path: Path, status: int) -> str:
     lines = [line for line in errors.splitlines() if line.strip()]
     sentences = [line.partition("error: ")[2] for line in lines if "error: " in line]
     if not sentences:
-        return printable(f"the import ended with status {status}: {lines[-1] if lines else 'no word'}", MOST_WORDS)
-    return printable(sentences[-1].removeprefix(f"{os.path.abspath(path)}: "), MOST_WORDS)
+        return printable(f"the import ended with status {status}: {lines[-1] if lines else 'no word'}", MOST_CHARACTERS)
+    return printable(sentences[-1].removeprefix(f"{os.path.abspath(path)}: "), MOST_CHARACTERS)

@@ -1,8 +1,8 @@
 """The files that an import reads: which they are, their state, and the digest of their content.
 
-They are found without reading ONNX: the file, or all .onnx files of a folder; the files that these name as the place
-of their weights; descriptions that lie beside them; and files that flags name. One file too many does no harm but a
-needless import.
+They are found without reading ONNX: the file, or all .onnx files and descriptions of a folder; the files that the
+.onnx files name as the place of their weights; and files that flags name. One file too many does no harm but a needless
+import.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ DESCRIPTION: Final = re.compile(
     re.IGNORECASE,
 )
 """Names of files that may describe a model; a log, which changes all the time, has none of them."""
+TRITON: Final = "config.pbtxt"
+"""It may name any file beside it as that of the labels."""
+REFERENCES: Final = "refs"
+"""Folder of a hub's cache in which a file says which snapshot counts."""
 LARGEST_DESCRIPTION: Final = 2**20
 """Most bytes of a description; a larger file is data."""
-INNER_FOLDERS: Final = re.compile(r"onnx|\d+")
-"""Names of folders that hold the file of a model that is described one level above."""
 EXTERNAL: Final = re.compile(rb"\x0a\x08location\x12([\x01-\x7f]|[\x80-\xff]\x01)")
 """An entry "location" of a tensor's external data as protobuf writes it, up to the length of its value."""
 
@@ -75,12 +77,13 @@ class Inputs:
     def _candidates(self) -> Iterator[Path]:
         yield from self._named
         if self.path.is_dir():
-            yield from (file for file in files_below(self.path) if file.suffix.lower() == ".onnx" or _describes(file))
-            return
-        yield self.path
-        folder = Path(os.path.abspath(self.path)).parent
-        for place in (folder, folder.parent) if INNER_FOLDERS.fullmatch(folder.name) else (folder,):
-            yield from (file for file in sorted(place.iterdir()) if _describes(file))
+            files = list(files_below(self.path))
+            labelled = {file.parent for file in files if file.name == TRITON}
+            for file in files:
+                if file.suffix.lower() == ".onnx" or _describes(file) or (file.parent in labelled and _is_small(file)):
+                    yield file
+        else:
+            yield self.path
 
     def _weights_of(self, file: Path, mark: tuple[str, int, int, int, int]) -> tuple[Path, ...]:
         if mark not in self._weights:
@@ -89,9 +92,11 @@ class Inputs:
 
 
 def _describes(file: Path) -> bool:
-    return (
-        DESCRIPTION.fullmatch(file.name) is not None and file.is_file() and file.stat().st_size <= LARGEST_DESCRIPTION
-    )
+    return (DESCRIPTION.fullmatch(file.name) is not None or file.parent.name == REFERENCES) and _is_small(file)
+
+
+def _is_small(file: Path) -> bool:
+    return file.stat().st_size <= LARGEST_DESCRIPTION
 
 
 def _mark(file: Path) -> tuple[str, int, int, int, int]:

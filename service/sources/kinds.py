@@ -15,8 +15,8 @@ from service.output.system_errors import system_reason
 
 Kind = Literal["bundles", "bundle", "model"]
 
-DEEPEST: Final = 3
-"""Levels of folders in which files of a model are looked for: <model>/<version>/model.onnx in a repository."""
+DEEPEST: Final = 4
+"""Levels of folders in which files of a model are looked for: snapshots/<commit>/onnx/model.onnx in a hub's cache."""
 MOST_ENTRIES: Final = 20_000
 """Entries of a folder that are looked at; beyond them it is somebody's home and no model."""
 WEIGHTS: Final = frozenset({".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".h5", ".keras", ".pb", ".tflite"})

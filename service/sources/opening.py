@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from service.bundles.folder import look_at, look_at_bundle
 from service.bundles.source import FolderSource, Source
 from service.output.printable import printable
-from service.output.system_errors import system_reason
 from service.sources.cache import ImportCache, users_cache
 from service.sources.flags import names_of
 from service.sources.imported import ImportedModel
 from service.sources.importing import ImportProcess
 from service.sources.kinds import Kind, SourceError, kind_of
 
+LONGEST_WAIT: Final = 20.0
+"""Seconds for which a start waits for imports, so that a model that is refused ends it. Then the service answers, and
+says that it imports; an orchestrator might take a longer silence for a failure."""
+
 
 def open_sources(
-    paths: Sequence[Path], flags: Sequence[str], cache_folder: Path, say: Callable[[str], None]
+    paths: Sequence[Path], flags: Sequence[str], cache_folder: Path | None, say: Callable[[str], None]
 ) -> list[Source]:
-    """Return a source for every path, each path once; what is to be imported has been imported when this returns.
+    """Return a source for every path, each path once.
 
-    A model that is refused keeps no other path from being served.
+    Models are imported, in the background if that takes longer than `LONGEST_WAIT`. One that is refused keeps no
+    other path from being served.
 
     Raises:
         SourceError: nothing can be served from a path, no path gives a model, or it is not clear what `flags` are for.
     """
     kinds: dict[Path, Kind] = {}
     places: set[str] = set()
-    for path in paths:
+    for path in map(_named, paths):
         kind, place = kind_of(path), os.path.realpath(path)
         if place not in places:
             kinds[path] = kind
@@ -37,22 +43,21 @@ def open_sources(
     models = [path for path, kind in kinds.items() if kind == "model"]
     _check_flags(flags, models, list(kinds))
     cache, process = ImportCache(cache_folder, say), ImportProcess(say)
-    sources: list[Source] = []
-    refusals: list[str] = []
-    for path, kind in kinds.items():
-        if kind == "model":
-            model = ImportedModel(path, flags, cache, process)
-            reason = _brought_up(model)
-            if reason is not None:
-                refusals.append(f"{path}: {reason}")
-            sources.append(model)
-        else:
-            sources.append(FolderSource(path, is_collection=kind == "bundles"))
-    if len(refusals) == len(kinds):
-        raise SourceError("; ".join(refusals))
-    for refusal in refusals:
-        say(f"refused: {refusal}")
-    return sources
+    imported = {path: ImportedModel(path, flags, cache, process) for path in models}
+    try:
+        for model in imported.values():
+            model.begin()
+        end = time.monotonic() + LONGEST_WAIT
+        for model in imported.values():
+            model.wait(max(0.0, end - time.monotonic()))
+    except KeyboardInterrupt:
+        for model in imported.values():
+            model.stop()
+        raise
+    failures = [f"{path}: {reason}" for path, model in imported.items() if (reason := model.failure)]
+    if len(failures) == len(kinds):
+        raise SourceError("; ".join(failures))
+    return [imported.get(path) or FolderSource(path, is_collection=kind == "bundles") for path, kind in kinds.items()]
 
 
 def bundle_at(path: Path, flags: Sequence[str], environment: Mapping[str, str], say: Callable[[str], None]) -> Path:
@@ -61,14 +66,20 @@ def bundle_at(path: Path, flags: Sequence[str], environment: Mapping[str, str], 
     Raises:
         SourceError: there is none, or more than one.
     """
+    path = _named(path)
     kind = kind_of(path)
     _check_flags(flags, [path] if kind == "model" else [], [path])
     if kind == "model":
         model = ImportedModel(path, flags, ImportCache(users_cache(environment), say), ImportProcess(say))
-        reason = _brought_up(model)
-        if model.bundle is None:
-            raise SourceError(f"{path}: {reason}")
-        return model.bundle
+        model.begin()
+        try:
+            model.wait()
+        except KeyboardInterrupt:
+            model.stop()
+            raise
+        if model.failure:
+            raise SourceError(f"{path}: {model.failure}")
+        return model.bundles[-1]
     if kind == "bundle":
         return list(look_at_bundle(path).bundles)[-1]
     found = list(look_at(path).bundles)
@@ -79,13 +90,9 @@ def bundle_at(path: Path, flags: Sequence[str], environment: Mapping[str, str], 
     return found[0]
 
 
-def _brought_up(model: ImportedModel) -> str | None:
-    """Import a model for the first time; return why there is none, or None if there is."""
-    try:
-        model.bring_up()
-    except OSError as error:
-        return f"it cannot be read: {system_reason(error)}"
-    return model.refusal or model.interruption
+def _named(path: Path) -> Path:
+    """Return a path that ends in a name; "." and ".." are none, and a model may be called by it."""
+    return Path(os.path.abspath(path)) if path.name in ("", "..") else path
 
 
 def _check_flags(flags: Sequence[str], models: Sequence[Path], paths: Sequence[Path]) -> None:
@@ -94,5 +101,5 @@ def _check_flags(flags: Sequence[str], models: Sequence[Path], paths: Sequence[P
         are = f"are {len(models)} to import" if models else "is nothing to import"
         raise SourceError(
             f"{names_of(flags)}: flags of one import, but there {are} ({what})"
-            + ("; import each by python -m export onnx" if models else "")
+            + ("; import each by `contraflow import`" if models else "")
         )

@@ -27,6 +27,7 @@ from tests.container.conftest import Finding
 from tests.container.engine import GRACE_SECONDS, ROOT, Container, Engine, Service
 from tests.container.image_layers import image_size
 from tests.container.pictures import smooth_jpeg
+from tests.export.importing.graphs import classifier, saved
 
 pytestmark = pytest.mark.container
 
@@ -63,6 +64,19 @@ def test_it_holds_no_training_code_no_compiler_and_no_installer(service: Service
     found = service.container.execute("python", "-c", LOOK_INSIDE).stdout.strip()
     finding("torch and networks, compilers, pip, user id", found=found, wanted="[] [] [] 10001")
     assert found == "[] [] [] 10001"
+
+
+def test_it_imports_a_stranger_s_file(engine: Engine, image: str, tmp_path: Path, finding: Finding) -> None:
+    """Only the folder that is mounted can be written."""
+    saved(classifier(), tmp_path)
+    (tmp_path / "labels.txt").write_text("ant\nbee\ncat\ndog\n")
+    user = f"--user={os.getuid()}:{os.getgid()}"
+    words = ["import", "/here/model.onnx", "--name=mynet", "--labels=/here/labels.txt", "--mean=0.5", "--std=0.25"]
+    said = engine.read("run", "--rm", "--read-only", user, f"--volume={tmp_path}:/here", image, *words, "--out=/here")
+    found = said.splitlines()[0]
+    finding("`import` of an .onnx file that is mounted", found=found, wanted="/here/mynet: 4 classes, 2 layers")
+    assert found == "/here/mynet: 4 classes, 2 layers"
+    assert (tmp_path / "mynet" / "bundle.json").is_file()
 
 
 def test_nothing_in_it_can_be_written(service: Service, finding: Finding) -> None:

@@ -62,9 +62,7 @@ def test_it_carries_the_packages_and_the_page_but_no_bundle_and_no_run(wheel: Pa
 
     code = set[str]().union(*(files(package, "*.py") for package in PACKAGES))
     named = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    without_packages = {name for name in code if not (ROOT / name).with_name("__init__.py").is_file()}
-    assert without_packages == {"export/coverage/files/make_keras_small.py"}
-    assert named == code - without_packages | files("service/static", "*")
+    assert named == code | files("service/static", "*")
 
 
 def test_its_version_is_that_of_the_service(wheel: Path, installation: Installation) -> None:
@@ -113,6 +111,16 @@ def test_a_stranger_s_file_is_imported_verified_recorded_and_diagnosed_without_t
     )
     assert done.returncode == 0
     assert len(table.read_text().splitlines()) == 1 + 16
+
+
+def test_a_bare_file_is_checked(installation: Installation, stranger: Path, tmp_path: Path) -> None:
+    """The import runs in a process of its own, from the wheel too."""
+    flags = ["--labels", stranger / "labels.txt", "--mean", "0.5", "--std", "0.25"]
+    command = installation.command("check", stranger / "model.onnx", *flags, "--data", stranger / "data/test")
+    environment = {**installation.variables(), "CONTRAFLOW_CACHE": str(tmp_path), "ABSENT": " ".join(TRAINING_ONLY)}
+    done = subprocess.run(command, cwd=installation.folder, env=environment, capture_output=True, text=True)
+    assert done.returncode in (0, 1), done.stderr
+    assert re.match(r"\S+@1 \(\w+\): \w+, on 16 images of test\n", done.stdout), done.stderr
 
 
 @pytest.mark.parametrize(

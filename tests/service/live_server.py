@@ -7,7 +7,7 @@ import io
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import httpx
 from PIL import Image
 
 from service.app import create_app
+from service.bundles.source import Source
 from service.http.calls.service_parts import ServiceParts
 from service.http.connection.client_connection import ClientConnection
 from service.http.server import HttpServer, listen
@@ -47,13 +48,15 @@ class LiveServer:
 
 
 @contextmanager
-def running(bundles: Path, *, loaded: bool = True, **settings: Any) -> Iterator[LiveServer]:
-    """Run a server over `bundles`, and end it afterwards.
+def running(
+    bundles: Path, *, loaded: bool = True, sources: Sequence[Source] | None = None, **settings: Any
+) -> Iterator[LiveServer]:
+    """Run a server over the folder `bundles`, or over `sources`, and end it afterwards.
 
     Unless `loaded` is false, every forward graph is ready or has failed when the context begins.
     """
     chosen = Settings(bundles=(bundles,), http_port=0, **{"bundle_poll_seconds": 0, "run_threads": 1, **settings})
-    gateway = create_app(chosen)
+    gateway = create_app(chosen, sources=sources)
     state = gateway.service
     listener = listen(chosen)
     host, port = listener.getsockname()[:2]

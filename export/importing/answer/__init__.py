@@ -10,7 +10,6 @@ single            the same of a file's one score
 meaning           what a judgement says
 logarithms        logits from probabilities
 logarithm_rules   ln y, for each operator that makes y
-rounding          answers that a file rounds at its end
 appended          nodes added behind the file's graph
 agreement         compares with the file's own answer
 """

@@ -54,9 +54,10 @@ class Reference:
             )
 
 
-def evaluator(model: ModelProto) -> Evaluator:
+def evaluator(model: ModelProto, *, as_served: bool = False) -> Evaluator:
     """Return the graph as a function of its input, run by ONNX Runtime, else by onnx's reference evaluator.
 
+    With `as_served` ONNX Runtime optimizes it as far as the service has it do, which changes how integers are computed.
     The evaluator is used where ONNX Runtime is not installed or lacks an operator. Raises whatever either raises
     for a graph that does not run.
     """
@@ -67,7 +68,8 @@ def evaluator(model: ModelProto) -> Evaluator:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        level = onnxruntime.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_ENABLE_ALL if as_served else level.ORT_ENABLE_BASIC
         try:
             session = onnxruntime.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
@@ -81,7 +83,7 @@ def evaluator(model: ModelProto) -> Evaluator:
     return lambda images: np.asarray(next(iter(reference.run(None, {name: images}))))
 
 
-def own_scores(file: ModelProto, images: NDArray[np.float32]) -> NDArray[np.float64]:
+def own_scores(file: ModelProto, images: NDArray[np.float32], *, as_served: bool = False) -> NDArray[np.float64]:
     """Return the file's own scores [M, K] of `images`, run at the batch it was exported for, else one by one.
 
     Raises UnsupportedGraph where it does not run.
@@ -90,9 +92,9 @@ def own_scores(file: ModelProto, images: NDArray[np.float32]) -> NDArray[np.floa
     batch = max(1, tensor.shape.dim[0].dim_value) if tensor.shape.dim else 1
     rows = np.arange(-(-len(images) // batch) * batch) % len(images)
     element = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
-    given = np.rint(images).astype(element) if np.issubdtype(element, np.integer) else images
+    given = (np.rint(images) if np.issubdtype(element, np.integer) else images).astype(element)
     try:
-        answer = evaluator(file)
+        answer = evaluator(file, as_served=as_served)
         parts = [answer(given[rows[start : start + batch]]) for start in range(0, len(rows), batch)]
     except Exception as error:
         raise UnsupportedGraph(f"the file itself does not run ({one_line(error)})") from error

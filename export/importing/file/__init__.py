@@ -1,4 +1,4 @@
-"""The file itself: reading it, refusing what is no float32 ONNX graph, and finding its image input.
+"""The file itself: reading it, refusing what is no standard ONNX graph, and finding its image input.
 
 reading       reads a file, with every weight in memory
 other_files   recognises files that are not ONNX

@@ -16,7 +16,7 @@ from export.graph.errors import UnsupportedGraph
 from export.importing.flags.errors import OptionMismatch
 from export.importing.flags.geometry import resize_before_crop
 from export.importing.flags.options import ImportOptions, Layout
-from export.importing.flags.pixels import BYTES, pixel_statistics, written
+from export.importing.flags.pixels import BYTES, HOLDING_BYTES, pixel_statistics, written
 from service.contract.bundle_schema import InputSpec
 
 IMAGE_CHANNELS = (1, 3)
@@ -31,11 +31,6 @@ MOVING_BYTES = {
     "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Slice", "Gather", "Split", "Expand", "Tile",
     "DepthToSpace", "SpaceToDepth",
 }  # fmt: skip
-HOLDING_BYTES = {
-    TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64,
-    TensorProto.INT16, TensorProto.INT32, TensorProto.INT64,
-}  # fmt: skip
-"""Integer types that can hold a pixel of 0…255."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +182,8 @@ def _spec(
         )
     except ValidationError as error:
         first = error.errors()[0]
-        raise OptionMismatch(f"--{first['loc'][0]}: {first['msg']}") from error
+        where = f"--{first['loc'][0]}: " if first["loc"] else ""
+        raise OptionMismatch(f"{where}{first['msg'].removeprefix('Value error, ')}") from error
     return spec, notes
 
 

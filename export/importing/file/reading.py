@@ -6,6 +6,7 @@ file, the tensor and what is wrong.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -124,7 +125,7 @@ def _load(tensor: TensorProto, folder: Path) -> None:
     if "\0" in entry.location:
         raise InvalidModel(f"weight {tensor.name!r}: the name of its external data file holds a NUL")
     path = (folder / entry.location).resolve()
-    if not entry.location or Path(entry.location).is_absolute() or not path.is_relative_to(folder.resolve()):
+    if not entry.location or Path(entry.location).is_absolute() or not _belongs_to(folder, entry.location):
         raise InvalidModel(
             f"weight {tensor.name!r}: its external data {entry.location!r} lies outside the model's folder"
         )
@@ -147,6 +148,21 @@ def _load(tensor: TensorProto, folder: Path) -> None:
         ) from error
     tensor.data_location = TensorProto.DEFAULT
     del tensor.external_data[:]
+
+
+def _belongs_to(folder: Path, location: str) -> bool:
+    """Say if a file lies in the model's folder, or is a link of a hub's cache into the blobs of the same repository.
+
+    The cache keeps `<repository>/snapshots/<commit>/onnx/model.onnx_data` as a link to `<repository>/blobs/<digest>`.
+    """
+    folder = folder.absolute()
+    target = (folder / location).resolve()
+    if target.is_relative_to(folder.resolve()):
+        return True
+    if not Path(os.path.normpath(folder / location)).is_relative_to(folder):
+        return False
+    repositories = [above.parent.parent for above in (folder, *folder.parents) if above.parent.name == "snapshots"]
+    return any(target.parent == (repository / "blobs").resolve() for repository in repositories)
 
 
 def _require_finite(tensor: TensorProto) -> None:

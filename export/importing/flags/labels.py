@@ -29,7 +29,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
     Raises OptionMismatch, which names the lines at fault.
     """
-    text = _text(path)
+    text = text_of(path)
     entries = _from_json(path, text) if text.lstrip().startswith(("[", "{")) else None
     labels = _from_lines(text) if entries is None else entries
     unit, units = ("line", "lines") if entries is None else ("entry", "entries")
@@ -56,7 +56,7 @@ def fitting_labels(
     if given:
         if len(given) != classes:
             has = "one score, which is for two" if scores == 1 else str(scores)
-            raise OptionMismatch(f"--labels names {len(given)} classes; the model has {has}")
+            raise OptionMismatch(f"the labels name {len(given)} classes; the model has {has}")
         differ = own is not None and len(own) == classes and tuple(own) != tuple(given)
         note = f"the file itself calls its classes otherwise: {', '.join((own or ())[:NAMED])}, …" if differ else None
         return tuple(given), (note,) if note else ()
@@ -65,7 +65,7 @@ def fitting_labels(
     return tuple(map(str, range(classes))), (f"no labels are known: the {classes} classes are called by number",)
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -9,11 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from onnx import TensorProto
+
 from export.importing.flags.errors import OptionMismatch
 
 LARGEST_IN_UNITS = 2.0
 """Upper bound of means and deviations of pixels in [0, 1]; those of photographs in 0…255 lie above it."""
 BYTES = 255.0
+HOLDING_BYTES = {
+    TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64,
+    TensorProto.INT16, TensorProto.INT32, TensorProto.INT64,
+}  # fmt: skip
+"""Integer types that can hold a pixel of 0…255."""
 
 Values = tuple[float, ...]
 

@@ -8,17 +8,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from export.importing.flags.errors import OptionMismatch
 from export.importing.folders.triton import CONFIG, triton_model
 from service.contract.bundle_schema import BUNDLE_FILE
+from service.contract.model_names import fit_name, name_of
 
 USUAL = ("model.onnx", "inference.onnx")
 INNER = "onnx"
-LONGEST_NAME = 64
 SHOWN = 8
 
 
@@ -41,23 +40,18 @@ def find_models(path: Path, file: str | None = None) -> list[FoundModel]:
     if not path.is_dir():
         if file is not None:
             raise OptionMismatch(f"--file {file}: {path} is no folder")
-        return [FoundModel(path, None, fit_name(path.stem))]
+        return [FoundModel(path, None, name_of(path))]
     folder = _snapshot(path)
     if (folder / BUNDLE_FILE).is_file():
         raise OptionMismatch(f"{folder}: a bundle already; it is served as it is")
-    name = fit_name(_own_name(path))
+    name = name_of(path)
     if file is not None:
         return [FoundModel(_named(folder, file), folder, name)]
     triton = triton_model(_only_model_of_repository(folder))
     if triton is not None:
-        name = fit_name(triton.name)
+        name = fit_name(triton.name) or name_of(triton.folder)
         return [FoundModel(found, triton.folder, name, str(number)) for number, found in triton.versions.items()]
     return [_usual(folder, name)]
-
-
-def fit_name(text: str) -> str:
-    """Make the name of a file or folder fit for a bundle; empty where nothing of it is."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-")[:LONGEST_NAME].rstrip("-.")
 
 
 def speaking_folder(file: Path) -> Path:
@@ -77,15 +71,6 @@ def _snapshot(folder: Path) -> Path:
     if len(inside) != 1:
         raise OptionMismatch(f"{folder}: it holds {len(inside)} snapshots; name the folder of one of them")
     return inside[0]
-
-
-def _own_name(path: Path) -> str:
-    """Return the name of a folder, of a snapshot in the hub's cache the repository's without its owner."""
-    path = path.absolute()
-    root = path.parent.parent if path.parent.name == "snapshots" else path
-    if root.name.startswith("models--"):
-        return root.name.split("--")[-1]
-    return path.parent.name if path.name == INNER else path.name
 
 
 def _named(folder: Path, file: str) -> Path:

@@ -16,20 +16,23 @@ from typing import Any
 
 from export.importing.flags.errors import OptionMismatch
 from export.importing.folders.processors import PROCESSORS, Processor, processor_name
-from export.importing.folders.stated import Said, affine, numbers, whole
+from export.importing.folders.stated import Said, affine, numbers, shown, whole
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
 WARPED_FROM = 384  # ConvNeXT's processor stretches pictures to sizes from this on
 RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # Pillow's numbers
+LABEL_KINDS = {"single_label_classification": "exclusive", "multi_label_classification": "independent"}
 INSTEAD = "say the preprocessing by flags, or with --preprocessing"
 
 Resize = dict[str, Any]
 
 
 def said_by_config(config: dict[str, Any]) -> Said:
-    """Return the labels of a `config.json`."""
+    """Return the labels of a `config.json`, and whether they exclude each other where it says so."""
     said = Said()
+    if (kind := LABEL_KINDS.get(str(config.get("problem_type")))) is not None:
+        said.state(f"{CONFIG}: problem_type", labels_are=kind)
     labels = config.get("id2label")
     if isinstance(labels, dict) and labels:
         wanted = [str(number) for number in range(len(labels))]
@@ -80,7 +83,7 @@ def _refuse_what_cannot_be_said(values: dict[str, Any]) -> None:
         )
     size = values["size"]
     if isinstance(size, dict) and set(size) not in ({"height", "width"}, {"shortest_edge"}):
-        raise OptionMismatch(f"{PREPROCESSOR}: a bundle cannot say the size {size}; {INSTEAD}")
+        raise OptionMismatch(f"{PREPROCESSOR}: a bundle cannot say the size {shown(size)}; {INSTEAD}")
 
 
 def _geometry(values: dict[str, Any], processor: Processor) -> Resize:
@@ -122,7 +125,7 @@ def _to_shorter(side: int, crop: tuple[int, int]) -> Resize:
 
 def _fraction(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
-        raise OptionMismatch(f"{PREPROCESSOR}: crop_pct is {value!r}, but a share of 1 is needed")
+        raise OptionMismatch(f"{PREPROCESSOR}: crop_pct is {shown(value)}, but a share of 1 is needed")
     return float(value)
 
 
@@ -142,7 +145,7 @@ def _sides(value: Any, key: str, *, square: bool) -> int | tuple[int, int]:
 
 def _interpolation(number: Any) -> str:
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(RESAMPLING):
-        raise OptionMismatch(f"{PREPROCESSOR}: resample is {number!r}, which is none of Pillow's filters; {INSTEAD}")
+        raise OptionMismatch(f"{PREPROCESSOR}: resample is {shown(number)}, none of Pillow's filters; {INSTEAD}")
     return RESAMPLING[number]
 
 

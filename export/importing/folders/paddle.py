@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from export.importing.flags.errors import OptionMismatch, RuntimeMissing
+from export.importing.flags.labels import text_of
+from export.importing.flags.options import Interpolation
 from export.importing.flags.presets import IMAGENET_MEAN, IMAGENET_STD
-from export.importing.folders.stated import Said, affine, numbers, whole
+from export.importing.folders.stated import Said, affine, mapping, numbers, shown, whole
 
 INFERENCE = "inference.yml"
 FRACTION = re.compile(r"\s*([\d.]+(?:[eE]-?\d+)?)\s*(?:/\s*([\d.]+)\s*)?")
 NUMBERED_LINE = re.compile(r"\d+\s+(.*)")
 HARMLESS = {"ToCHWImage", "KeepKeys", "ToCHW"}
-CV2_FILTERS = {None: "bilinear", "bilinear": "bilinear", "linear": "bilinear", "bicubic": "bicubic"}
-PILLOW_FILTERS = ("nearest", "bilinear", "bicubic", "box", "lanczos", "hamming")
+CV2_FILTERS: dict[str | None, str] = {
+    None: "bilinear",
+    "bilinear": "bilinear",
+    "linear": "bilinear",
+    "bicubic": "bicubic",
+}
+PILLOW_FILTERS: dict[str | None, str] = {None: "bilinear"} | {name: name for name in get_args(Interpolation)}
 INSTEAD = "say the preprocessing by flags, or with --preprocessing"
 
 
@@ -34,7 +41,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise RuntimeMissing(f"{path.name} is YAML, and PyYAML is not installed: pip install pyyaml") from None
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise OptionMismatch(f"{path.name}: it is no YAML") from error
     return found if isinstance(found, dict) else {}
 
@@ -42,11 +49,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def said_by_paddle(config: dict[str, Any], folder: Path) -> Said:
     """Return what `inference.yml` says; OptionMismatch for an operator or a form that no bundle can state."""
     said = Said()
-    steps = (config.get("PreProcess") or {}).get("transform_ops") or []
+    steps = mapping(config.get("PreProcess")).get("transform_ops") or []
+    if not isinstance(steps, list):
+        raise OptionMismatch(f"{INFERENCE}: transform_ops is {shown(steps)}, but a list is needed")
     order = "rgb"
     for step in steps:
-        name, arguments = next(iter(step.items())) if isinstance(step, dict) and step else (str(step), None)
-        given: dict[str, Any] = arguments if isinstance(arguments, dict) else {}
+        name, arguments = next(iter(mapping(step).items()), (shown(step), None))
+        given = mapping(arguments)
         source = f"{INFERENCE}: {name}"
         if name == "DecodeImage":
             order = "rgb" if given.get("to_rgb", True) else "bgr"
@@ -63,7 +72,7 @@ def said_by_paddle(config: dict[str, Any], folder: Path) -> Said:
     resize = said.statements.get("resize")
     if "size" not in said.statements and resize is not None and isinstance(resize.value, tuple):
         said.state(resize.source, size=resize.value)
-    _state_labels(said, config.get("PostProcess") or {}, folder)
+    _state_labels(said, mapping(config.get("PostProcess")), folder)
     return said
 
 
@@ -72,11 +81,14 @@ def _resized(given: dict[str, Any]) -> dict[str, Any]:
     where = f"{INFERENCE}: ResizeImage"
     named = given.get("interpolation")
     named = named.lower() if isinstance(named, str) else named
-    backend = str(given.get("backend", "cv2")).lower()
-    filter_ = CV2_FILTERS.get(named) if backend == "cv2" else (named or "bilinear")
-    if filter_ not in PILLOW_FILTERS or backend not in ("cv2", "pil"):
-        raise OptionMismatch(f"{where}: interpolation {named!r} of {backend} cannot be said by a bundle; {INSTEAD}")
-    how = {"interpolation": filter_, "antialias": backend == "pil", "resize_rounding": "even"}
+    backend = given.get("backend", "cv2")
+    filters = {"cv2": CV2_FILTERS, "pil": PILLOW_FILTERS}.get(backend.lower() if isinstance(backend, str) else "", {})
+    filter_ = filters.get(named) if named is None or isinstance(named, str) else None
+    if filter_ is None:
+        raise OptionMismatch(
+            f"{where}: interpolation {shown(named)} of {shown(backend)} cannot be said by a bundle; {INSTEAD}"
+        )
+    how = {"interpolation": filter_, "antialias": filters is PILLOW_FILTERS, "resize_rounding": "even"}
     if given.get("resize_short"):
         return {"resize": whole(given["resize_short"], where), "resize_side": "shorter", **how}
     width, height = _pair(given.get("size"), where)
@@ -97,7 +109,10 @@ def _normalized(given: dict[str, Any], source: str, order: str) -> dict[str, Any
 def _number(value: Any, where: str) -> float:
     """Read a number, or a fraction that is written as text: "1.0/255.0"."""
     if isinstance(value, str) and (found := FRACTION.fullmatch(value)):
-        return float(found[1]) / float(found[2] or 1)
+        try:
+            return float(found[1]) / float(found[2] or 1)
+        except (ValueError, ZeroDivisionError) as error:
+            raise OptionMismatch(f"{where} is {shown(value)}, but a number is needed") from error
     return numbers(value, where)[0]
 
 
@@ -114,11 +129,13 @@ def _state_labels(said: Said, processing: dict[str, Any], folder: Path) -> None:
             continue
         labels = given.get("label_list")
         if isinstance(labels, list) and labels:
+            if not all(isinstance(label, (str, int, float)) for label in labels):
+                raise OptionMismatch(f"{INFERENCE}: label_list is {shown(labels)}, but texts are needed; say --labels")
             said.state(f"{INFERENCE}: {name}.label_list", labels=tuple(str(label) for label in labels))
             return
         file = given.get("class_id_map_file")
         if isinstance(file, str) and (found := folder / Path(file).name).is_file():
-            lines = [line.strip() for line in found.read_text(encoding="utf-8").splitlines() if line.strip()]
+            lines = [line.strip() for line in text_of(found).splitlines() if line.strip()]
             named = [match[1] if (match := NUMBERED_LINE.fullmatch(line)) else line for line in lines]
             said.state(f"{found.name} ({INFERENCE}: class_id_map_file)", labels=tuple(named))
             return

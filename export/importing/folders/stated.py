@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto
 
 from export.importing.flags.errors import OptionMismatch
+from export.importing.flags.pixels import HOLDING_BYTES
 
 UNCHANGED = 1e-6
 """A factor that differs from 1 by less is 1: 0.00392157 is written for 1/255."""
+
+FINITE = 1e30
+"""Bound of numbers that float32 holds with room to spare."""
+LARGEST_SIDE = 2**20
+"""Most pixels of a side; nothing that is larger is meant."""
 
 Rows = tuple[float, ...]
 
@@ -77,7 +84,7 @@ def facts_of(path: Path, model: ModelProto) -> FileFacts:
         path=path,
         metadata={entry.key: entry.value for entry in model.metadata_props},
         image=(sizes[0], sizes[1], sizes[2], sizes[3]) if len(sizes) == 4 else None,
-        integers=len(inputs) == 1 and inputs[0].elem_type in (TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64),
+        integers=len(inputs) == 1 and inputs[0].elem_type in HOLDING_BYTES,
     )
 
 
@@ -95,16 +102,32 @@ def affine(factor: float, offset: float, mean: Iterable[float], std: Iterable[fl
     return tuple((value - offset) / unit for value in mean), tuple(value / unit for value in std), 1.0
 
 
+def shown(value: Any) -> str:
+    """Write a value that a stranger's file holds, cut short: its whole text may be of any length."""
+    brief = reprlib.Repr()
+    brief.maxlevel, brief.maxlist, brief.maxdict = 2, 4, 4
+    return brief.repr(value)
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """Return the value if it is a map of texts, else an empty one."""
+    return value if isinstance(value, dict) and all(isinstance(key, str) for key in value) else {}
+
+
 def numbers(value: Any, where: str) -> Rows:
     """Return a number or a list of numbers as a tuple; OptionMismatch names `where` it is neither."""
     values = value if isinstance(value, (list, tuple)) else [value]
-    if not values or not all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in values):
-        raise OptionMismatch(f"{where} is {value!r}, but numbers are needed")
+    if not values or not all(_is_number(one) for one in values):
+        raise OptionMismatch(f"{where} is {shown(value)}, but numbers are needed")
     return tuple(float(one) for one in values)
 
 
 def whole(value: Any, where: str) -> int:
     """Return a positive whole number; OptionMismatch names `where` it is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) or value < 1:
-        raise OptionMismatch(f"{where} is {value!r}, but a positive whole number is needed")
+    if not _is_number(value) or value != int(value) or not 1 <= value <= LARGEST_SIDE:
+        raise OptionMismatch(f"{where} is {shown(value)}, but a positive whole number is needed")
     return int(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < FINITE

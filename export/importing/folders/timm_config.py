@@ -11,7 +11,7 @@ from typing import Any
 from export.importing.flags.errors import OptionMismatch
 from export.importing.flags.options import ResizeSide
 from export.importing.flags.presets import IMAGENET_MEAN, IMAGENET_STD
-from export.importing.folders.stated import FileFacts, Said, numbers, whole
+from export.importing.folders.stated import FileFacts, Said, numbers, shown, whole
 
 CONFIG = "config.json"
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
@@ -40,14 +40,14 @@ def said_by_timm(config: dict[str, Any], cfg: dict[str, Any], facts: FileFacts) 
     said.state(source, size=size)
     crop, crop_source = value("test_crop_pct", cfg.get("crop_pct") or 0.875) if tested else value("crop_pct", 0.875)
     mode, mode_source = value("crop_mode", "center")
-    if mode not in CROP_MODES:
-        raise OptionMismatch(f"{CONFIG}: crop_mode is {mode!r}, which is none of {', '.join(CROP_MODES)}; say --resize")
+    if not isinstance(mode, str) or mode not in CROP_MODES:
+        raise OptionMismatch(f"{CONFIG}: crop_mode is {shown(mode)}, none of {', '.join(CROP_MODES)}; say --resize")
     mean, mean_source = value("mean", list(IMAGENET_MEAN))
     mean = numbers(mean, mean_source)
     std, std_source = value("std", list(IMAGENET_STD))
     share = numbers(crop, crop_source)[0]
     if share <= 0:
-        raise OptionMismatch(f"{CONFIG}: crop_pct is {crop!r}, but a share above 0 is needed")
+        raise OptionMismatch(f"{CONFIG}: crop_pct is {shown(crop)}, but a share above 0 is needed")
     said.state(crop_source, crop_fraction=share)
     # timm takes torchvision's Resize, which rounds down, for squares of the shorter side alone.
     rounding = "down" if mode == "center" and size[0] == size[1] else "even"
@@ -56,8 +56,8 @@ def said_by_timm(config: dict[str, Any], cfg: dict[str, Any], facts: FileFacts) 
         bytes_ = [min(255, max(0, round(255 * shade))) for shade in (mean * 3 if len(mean) == 1 else mean)]
         said.state(mode_source, fill=tuple(bytes_))
     interpolation, interpolation_source = value("interpolation", "bicubic")
-    if interpolation not in INTERPOLATIONS:
-        raise OptionMismatch(f"{CONFIG}: interpolation is {interpolation!r}; say one of Pillow's with --interpolation")
+    if not isinstance(interpolation, str) or interpolation not in INTERPOLATIONS:
+        raise OptionMismatch(f"{CONFIG}: interpolation is {shown(interpolation)}; say one with --interpolation")
     said.state(interpolation_source, interpolation=interpolation)
     said.state(mean_source, mean=mean, scale=1.0)
     said.state(std_source, std=numbers(std, std_source))
@@ -65,7 +65,7 @@ def said_by_timm(config: dict[str, Any], cfg: dict[str, Any], facts: FileFacts) 
     tests_at = cfg.get("test_input_size")
     if tests_at and not tested and not facts.is_fixed_to(size):
         said.notes.append(
-            f"{CONFIG} also has a test_input_size of {tests_at}, at which timm's validate.py evaluates; "
+            f"{CONFIG} also has a test_input_size of {shown(tests_at)}, at which timm's validate.py evaluates; "
             "--size and --crop-fraction choose it"
         )
     return said
@@ -84,7 +84,7 @@ def _pair(value: Any, key: str) -> tuple[int, int] | None:
     if not value:
         return None
     if not isinstance(value, list) or len(value) != 3:
-        raise OptionMismatch(f"{CONFIG}: {key} is {value!r}, but [channels, height, width] is needed")
+        raise OptionMismatch(f"{CONFIG}: {key} is {shown(value)}, but [channels, height, width] is needed")
     return whole(value[1], f"{CONFIG}: {key}"), whole(value[2], f"{CONFIG}: {key}")
 
 

@@ -57,7 +57,9 @@ def said_by_triton(folder: Path) -> Said:
     """Return output, labels, layout and size, as far as `config.pbtxt` states them."""
     said = Said()
     config = read_config(folder) or {}
-    inputs, outputs = config.get("input", []), config.get("output", [])
+    inputs, outputs = (
+        [entry for entry in config.get(part, []) if isinstance(entry, dict)] for part in ("input", "output")
+    )
     if len(inputs) == 1:
         _state_input(said, inputs[0])
     if len(outputs) == 1 and isinstance(_first(outputs[0], "name"), str):

@@ -1,6 +1,5 @@
 """The constants of a file: which were trained, how they are called, and what an exporter did to them.
 
 naming          tells weights from other constants, and names them
-integers        weights stored as 8-bit integers
 normalization   BatchNormalization that was folded into convolutions
 """

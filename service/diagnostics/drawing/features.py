@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from service.diagnostics.drawing.json_answers import JsonAnswer, as_float
+from service.diagnostics.drawing.json_answers import JsonAnswer, as_float, classified_as, of_network
 from service.diagnostics.drawing.svg import MARGIN, RIGHT, Drawing
 
 DRAWN_LAYERS: Final = 8
@@ -19,10 +19,11 @@ def draw_features(answer: JsonAnswer) -> str:
     last = DRAWN_LAYERS - 1
     chosen = sorted({round(at * (len(layers) - 1) / last) for at in range(DRAWN_LAYERS)}) if layers else []
     drawing = Drawing(
-        f"How {answer['model']} comes to see: {seen['predicted_label']}",
+        f"How {answer['model']} comes to see: {classified_as(seen)}",
         "The strongest channels of layers from the input, top, to the loss, bottom: brighter where they respond. "
         "At the right, the pixels that move the loss."
-        + (f" {answer['separability']['because']}" if answer.get("separability") else ""),
+        + (f" {answer['separability']['because']}" if answer.get("separability") else "")
+        + of_network(answer),
         30 + ROW * max(3, len(chosen)),
     )
     for row, layer in enumerate(layers[at] for at in chosen):

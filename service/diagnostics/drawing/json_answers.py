@@ -40,6 +40,11 @@ def title_of(answer: JsonAnswer) -> str:
     return TITLES.get(state, "{}: " + state).format(answer["model"])
 
 
+def of_network(answer: JsonAnswer) -> str:
+    """Return what the answer of an int8 model says of the network it is about, with a space before it; else nothing."""
+    return f" {sentence(answer['quantized'])}" if answer.get("quantized") else ""
+
+
 def sentence(text: str) -> str:
     """Return `text` with a capital at its beginning and a full stop at its end."""
     text = text.strip()
@@ -51,3 +56,10 @@ def times(ratio: float) -> str:
     if ratio >= 1e6:
         return f"{power_of_ten(round(math.log10(ratio)))}-fold"
     return f"{float(f'{ratio:.2g}'):,g}-fold" if ratio < 10 else f"{round(ratio, 1 - int(math.log10(ratio))):,.0f}-fold"
+
+
+def classified_as(sample: Mapping[str, Any]) -> str:
+    """Return the class or the labels that the network predicts for an image, in words."""
+    if "predicted_label" in sample:
+        return str(sample["predicted_label"])
+    return ", ".join(sample["predicted_labels"]) or "none of the labels"

@@ -12,6 +12,7 @@ from service.diagnostics.drawing.json_answers import (
     Families,
     JsonAnswer,
     as_float,
+    of_network,
     sentence,
     times,
     title_of,
@@ -32,10 +33,11 @@ def draw_gradients(answer: JsonAnswer, families: Families = NO_FAMILIES) -> str:
     """Draw the norms of one model by layer: of the activation gradients, and of the scaled weight gradients."""
     layers = answer["layers"]
     samples = len(answer["samples"])
-    images = f"{samples} images and the median" if samples > 1 else f"one image (label {answer['samples'][0]['label']})"
+    images = f"{samples} images and the median" if samples > 1 else f"one image ({_labels_of(answer['samples'][0])})"
     drawing = Drawing(
         title_of(answer),
-        f"{sentence(answer['verdict']['because'])} Each layer's gradient of the loss for {images}.",
+        f"{sentence(answer['verdict']['because'])} Each layer's gradient of the loss for {images}."
+        + of_network(answer),
         720,
     )
     style = families.get(str(answer["model"]), "imported")
@@ -54,6 +56,12 @@ def draw_gradients(answer: JsonAnswer, families: Families = NO_FAMILIES) -> str:
     return drawing.svg()
 
 
+def _labels_of(sample: JsonAnswer) -> str:
+    if "label" in sample:
+        return f"label {sample['label']}"
+    return f"labels {', '.join(sample['labels'])}" if sample["labels"] else "none of the labels"
+
+
 def draw_comparison(answer: JsonAnswer, families: Families = NO_FAMILIES) -> str:
     """Draw the activation-gradient norms of several models on the same images, by depth and on one axis."""
     curves = []
@@ -70,7 +78,8 @@ def draw_comparison(answer: JsonAnswer, families: Families = NO_FAMILIES) -> str
     drawing = Drawing(
         _contrast([(name, norms) for name, _, norms, _ in curves]),
         f"{answer.get('because', '')} Shown: the median norm of the activation gradient in each layer; "
-        "gradients run from the loss, right, to the input, left.",
+        "gradients run from the loss, right, to the input, left."
+        + "".join(f" {entry['model']}:{of_network(entry)}" for entry in answer["models"] if entry.get("quantized")),
         420,
     )
     top, bottom = drawing.top + 64, drawing.top + 350

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from service.diagnostics.drawing.json_answers import JsonAnswer, as_float
+from service.diagnostics.drawing.json_answers import JsonAnswer, as_float, of_network
 from service.diagnostics.drawing.svg import MARGIN, RIGHT, Drawing, Linear
 
 STRIP_LABELS: Final = {
@@ -35,7 +35,8 @@ def draw_scores(answer: JsonAnswer) -> str:
     drawing = Drawing(
         _least_certain(samples),
         f"{answer['model']}: {len(strips)} scores of each image."
-        + (" Images are numbered in the order sent." if len(samples) > 1 else ""),
+        + (" Images are numbered in the order sent." if len(samples) > 1 else "")
+        + of_network(answer),
         STRIP * len(strips) + 20,
     )
     for row, (score, values) in enumerate(strips.items()):

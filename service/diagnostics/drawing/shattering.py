@@ -14,6 +14,7 @@ from service.diagnostics.drawing.json_answers import (
     Families,
     JsonAnswer,
     as_float,
+    of_network,
     sentence,
     title_of,
 )
@@ -34,7 +35,7 @@ def draw_shattering(answer: JsonAnswer, families: Families = NO_FAMILIES) -> str
     drawing = Drawing(
         title_of(answer),
         f"{sentence(answer['verdict']['because'])} Input gradients at {len(correlation)} points on the straight path "
-        f"between two images. Spectral exponent {exponent:.2f} (white noise 0, brown noise 2).",
+        f"between two images. Spectral exponent {exponent:.2f} (white noise 0, brown noise 2).{of_network(answer)}",
         430,
     )
     side, top = 300.0, drawing.top + 58

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
@@ -16,11 +16,26 @@ class DiagnosticSchema(BaseModel):
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
 
+LABELS_BETWEEN: Final = " | "
+"""Stands between the independent labels of one image in a table."""
+
+
+def predicted_names(sample: DiagnosticSchema) -> list[str]:
+    """Return the labels that the network predicts for a sample: one class, or any number of independent labels."""
+    several: list[str] | None = getattr(sample, "predicted_labels", None)
+    return [getattr(sample, "predicted_label")] if several is None else several  # noqa: B009  (no class has both)
+
+
 class AnsweredBy(DiagnosticSchema):
-    """The five fields that begin every answer of one model."""
+    """The fields that begin every answer of one model."""
 
     model: str
     version: str
     bundle: str = Field(description="first 12 hexadecimal digits of the sha256 of bundle.json")
     execution_provider: str
+    quantized: str | None = Field(
+        default=None,
+        description="only of an int8 model: that its float network answers, how far /predict is from that, and images "
+        "on which the two disagree",
+    )
     request_id: str

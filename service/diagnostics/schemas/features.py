@@ -52,8 +52,17 @@ class SampleFeatures(DiagnosticSchema):
     saliency: InputGradient | None
 
 
+class SampleLabelsFeatures(DiagnosticSchema):
+    """The same of a model of independent labels."""
+
+    predicted_labels: list[str] = Field(description="whose probability is above one half")
+    predicted_indices: list[int]
+    layers: list[LayerFeatures]
+    saliency: InputGradient | None
+
+
 class Features(AnsweredBy):
     """`POST /diagnostics/features`."""
 
-    samples: list[SampleFeatures]
+    samples: list[SampleFeatures] | list[SampleLabelsFeatures]
     separability: SeparabilityByDepth | None = None

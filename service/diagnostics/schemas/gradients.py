@@ -25,6 +25,25 @@ class SampleLoss(DiagnosticSchema):
     )
 
 
+class SampleLabelsLoss(DiagnosticSchema):
+    """One image of a model of independent labels: the labels of its loss, and those that the network predicts."""
+
+    labels: list[str] = Field(description="that apply in this loss; the others do not")
+    indices: list[int]
+    loss: Number = Field(description="binary cross-entropy in nats, summed over all labels, float64 from the logits")
+    probabilities: list[Number] = Field(description="of those labels, each its own")
+    predicted_labels: list[str] = Field(description="whose probability is above one half")
+    predicted_indices: list[int]
+    logit_gradient_norm: Number = Field(description="‖dL/dlogits‖₂; verdicts divide by it")
+    saturated: bool = Field(
+        description="dL/dlogits is 0 in float32, and so is every gradient; the verdict turns one label over"
+    )
+
+
+SampleLosses = list[SampleLoss] | list[SampleLabelsLoss]
+"""One entry per image; of which kind, the model's `label_kind` says."""
+
+
 class NoiseScale(DiagnosticSchema):
     """Noise scale S / |G|² in images (McCandlish et al. 2018, appendix A.1), with a 95 % jackknife interval."""
 
@@ -112,7 +131,7 @@ class InputGradient(DiagnosticSchema):
 class Gradients(AnsweredBy):
     """`POST /diagnostics/gradients`."""
 
-    samples: list[SampleLoss]
+    samples: SampleLosses
     layers: list[LayerGradients]
     other_parameters: list[OtherParameterGradients]
     noise_scale: NoiseScale | None = Field(default=None, description="of all layers together")
@@ -125,7 +144,7 @@ class Gradients(AnsweredBy):
 class ComparedModel(AnsweredBy):
     """The gradients of one of the models that are compared."""
 
-    samples: list[SampleLoss]
+    samples: SampleLosses
     layers: list[LayerGradients]
     verdict: Verdict
 

@@ -35,8 +35,33 @@ class SampleScores(DiagnosticSchema):
     grand: Number | None = Field(description="√Σ_layers ‖dL/dW‖² (Paul et al. 2021, at this checkpoint)")
 
 
+class SampleLabelsScores(DiagnosticSchema):
+    """Scores of one image by a model of independent labels.
+
+    Out of distribution: low `max_probability`, low `energy`, high `layer_norm_distance`.
+    Hard or mislabelled (with labels only): low `probability`, high `el2n` and `grand`.
+    """
+
+    labels: list[str] | None
+    indices: list[int] | None
+    predicted_labels: list[str] = Field(description="whose probability is above one half")
+    predicted_indices: list[int]
+    probability: Number | None = Field(description="that all labels are as given; null without labels")
+    max_probability: Number = Field(description="the largest of any label")
+    energy: Number = Field(description="Σ ln(1 + eᶻ) over the labels (Wang et al. 2021; high is familiar)")
+    layer_norm_distance: Number | None = Field(
+        description="Mahalanobis, of the log norms by layer; null without reference"
+    )
+    el2n: Number | None = Field(description="‖σ(z) − y‖₂ (Paul et al. 2021)")
+    grand: Number | None = Field(description="√Σ_layers ‖dL/dW‖² (Paul et al. 2021, at this checkpoint)")
+
+
+SampleScoresList = list[SampleScores] | list[SampleLabelsScores]
+"""One entry per image; of which kind, the model's `label_kind` says."""
+
+
 class Scores(AnsweredBy):
     """`POST /diagnostics/scores`."""
 
-    samples: list[SampleScores]
+    samples: SampleScoresList
     notes: list[str] = Field(default=[])

@@ -32,12 +32,14 @@ class ShatteringVerdict(DiagnosticSchema):
 class Shattering(AnsweredBy):
     """`POST /diagnostics/shattering`."""
 
-    label: str
-    index: int
+    label: str | None = Field(description="of the loss; null where labels are independent")
+    index: int | None
+    labels: list[str] | None = Field(default=None, description="that apply in the loss, where labels are independent")
+    indices: list[int] | None = None
     points: int
     correlation: list[list[Number]] = Field(description="[points, points] cosine between the gradients")
     autocorrelation: Autocorrelation
     spectral_exponent: Number
     gradient_norm: list[Number] = Field(description="‖dL/dinput‖ at each point")
-    probability: list[Number] = Field(description="of the label, at each point")
+    probability: list[Number] = Field(description="of the label, or of all labels being so together, at each point")
     verdict: ShatteringVerdict

@@ -114,7 +114,8 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "top_k": {"schema": {"type": "integer", "minimum": 1, "default": 5}, "description": "labels to rank"},
     "label": {
         "schema": {"type": "string"},
-        "description": "index or name of the class; default: the predicted one",
+        "description": "index or name of the class; where labels are independent all that apply, with commas between; "
+        "default: as predicted",
         "example": "0",
     },
     "include": {

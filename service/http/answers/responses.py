@@ -67,13 +67,19 @@ def json_answer(content: Any, status: int = 200, headers: RawHeaders | None = No
     return Answer(status, [JSON, *(headers or ())], to_json(content))
 
 
-def identity(model: ServedModel, request: RequestContext | str) -> dict[str, Any]:
-    """Return the members that every answer of a model begins with; `request` may be its id alone."""
+def identity(model: ServedModel, request: RequestContext | str, *, float_network: bool = False) -> dict[str, Any]:
+    """Return the members that every answer of a model begins with; `request` may be its id alone.
+
+    `float_network` says that another graph than the forward one answers, which matters for int8 models.
+    """
+    record = model.bundle.quantized
+    quantized = {} if record is None else {"quantized": record.of_network if float_network else record.of_forward}
     return {
         "model": model.name,
         "version": model.version,
         "bundle": model.digest,
         "execution_provider": model.execution_provider,
+        **quantized,
         "request_id": request if isinstance(request, str) else request.id,
     }
 

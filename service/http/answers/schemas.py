@@ -7,6 +7,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from service.contract.bundle_schema import LabelKindName
+
 Number = float | Literal["NaN", "Infinity", "-Infinity"]
 
 
@@ -19,6 +21,9 @@ class ModelAnswer(BaseModel):
     version: str
     bundle: str = Field(description="digest of the bundle that answered")
     execution_provider: str = Field(description="where it ran: CUDAExecutionProvider or CPUExecutionProvider")
+    quantized: str | SkipJsonSchema[None] = Field(
+        default=None, description="only of an int8 model: which network answered, and how far the other one is from it"
+    )
     request_id: str
 
 
@@ -26,8 +31,10 @@ class LabelledImage(BaseModel):
     """An image of a JSON body."""
 
     data: str = Field(json_schema_extra={"contentEncoding": "base64"})
-    label: str | int | SkipJsonSchema[None] = Field(
-        default=None, description="index or name of the class; default: the predicted one"
+    label: str | int | list[str | int] | SkipJsonSchema[None] = Field(
+        default=None,
+        description="index or name of the class; where labels are independent, a list of those that apply, or one; "
+        "default: as predicted",
     )
 
 
@@ -39,6 +46,10 @@ class RankedLabel(BaseModel):
 
 class Prediction(BaseModel):
     labels: list[RankedLabel] = Field(description="best first")
+    predicted: list[str] | SkipJsonSchema[None] = Field(
+        default=None,
+        description="where labels are independent: all whose probability is above one half, the most probable first",
+    )
 
 
 class Predictions(ModelAnswer):
@@ -94,12 +105,17 @@ class ModelList(BaseModel):
 class ModelDescription(ModelSummary):
     versions: list[str]
     labels: list[str]
+    label_kind: LabelKindName = Field(description="exclusive: one class an image; independent: any number of labels")
     input: dict[str, Any]
     architecture: dict[str, Any]
     layers: list[dict[str, Any]]
     other_parameters: list[dict[str, Any]]
     training: dict[str, Any] | None
     baseline: dict[str, Any] | None
+    quantized: dict[str, Any] | None = Field(
+        description="of an int8 model, which predicts by the file's own graph while gradients are of the float network "
+        "it stands for: the measured difference between the two"
+    )
     parity: list[dict[str, Any]]
     opset: int
     producer: str

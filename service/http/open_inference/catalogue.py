@@ -41,13 +41,15 @@ class Catalogue:
     """Inputs and outputs of one bundle.
 
     Clients driven by metadata see one input, the preprocessed `input`. `image` (encoded files) may replace it, and
-    `label` may be added.
+    `label` may be added, [n] of classes or [n, K] of 1, 0 and −1 where labels are independent.
     """
 
     def __init__(self, bundle: Bundle) -> None:
         self.input = TensorSpec(INPUT, "FP32", (-1, *bundle.input.image_shape))
         self.image = TensorSpec(IMAGE, "BYTES", (-1,))
-        self.label = TensorSpec(LABEL, "INT64", (-1,))
+        self.label = TensorSpec(
+            LABEL, "INT64", (-1, len(bundle.labels)) if bundle.label_kind == "independent" else (-1,)
+        )
         self.forward = tuple(TensorSpec(name, "FP32", (-1, len(bundle.labels))) for name in ("logits", "probabilities"))
         self._offered: dict[str, Output] = {}
         self._graphs = bundle.graphs
@@ -83,7 +85,12 @@ class Catalogue:
             raise MalformedRequest(f"The input `{name}` must be {expected.datatype}, not {datatype[:32]}{hint}.")
         if name == INPUT and (len(shape) != len(expected.shape) or shape[1:] != expected.shape[1:]):
             raise MalformedRequest(f"The input `input` must be of shape {list(expected.shape)}, not {list(shape)}.")
-        images = math.prod(shape) if name != INPUT else shape[0]
+        if name == LABEL and len(expected.shape) > 1 and shape[1:] != expected.shape[1:]:
+            raise MalformedRequest(
+                f"The input `label` must be of shape {list(expected.shape)}, not {list(shape)}: the labels are "
+                "independent, and each is 1 (applies), 0 (does not) or −1 (as predicted)."
+            )
+        images = shape[0] if name == INPUT or len(expected.shape) > 1 else math.prod(shape)
         if not images:
             raise MalformedRequest("The batch is empty.")
         if images > max_images:

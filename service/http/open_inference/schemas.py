@@ -78,6 +78,9 @@ class InferAnswer(Body):
     model_name: str
     model_version: str
     id: str | SkipJsonSchema[None] = None
+    parameters: dict[str, Any] | SkipJsonSchema[None] = Field(
+        default=None, description="of an int8 model, `quantized`: which network answered"
+    )
     outputs: list[InferOutput]
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from service.errors import EmptyBody, MalformedRequest, TooLarge, UnsupportedBody
 from service.http.answers.header_fields import parameters
 from service.http.requests.json_forms import read_json_form
-from service.http.requests.labels import Label, label_from_text, spread
+from service.http.requests.labels import GivenLabels, label_from_text
 from service.http.requests.multipart import Part, parts_of
 from service.images.files import signature
 
@@ -38,10 +38,10 @@ _CHARSETS = {"iso-8859-1": "latin-1", "latin1": "latin-1"}
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Content of a body: encoded images, a label (or None) for each, and the other fields."""
+    """Content of a body: encoded images, what it says of their labels, and the other fields."""
 
     images: tuple[bytes, ...]
-    labels: tuple[Label, ...]
+    labels: GivenLabels
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -67,7 +67,7 @@ def read_form(body: bytes, content_type: bytes, options: Collection[str], limits
     kind = kind_of(content_type, body)
     if kind == "json":
         images, labels, fields = read_json_form(body, limits.images, limits.json_depth)
-        return Form(tuple(images), tuple(labels), fields)
+        return Form(tuple(images), GivenLabels(tuple(labels)), fields)
     if kind == "multipart":
         return _read_multipart(body, content_type, options, limits)
     if kind == "urlencoded":
@@ -75,7 +75,7 @@ def read_form(body: bytes, content_type: bytes, options: Collection[str], limits
             "The body is a form in application/x-www-form-urlencoded, which is not taken: send the image itself "
             "(curl --data-binary @FILE), multipart/form-data (curl -F image=@FILE), or JSON."
         )
-    return Form((body,), (None,))
+    return Form((body,), GivenLabels((None,)))
 
 
 def kind_of(content_type: bytes, body: bytes) -> Kind:
@@ -123,9 +123,9 @@ def _read_multipart(body: bytes, content_type: bytes, options: Collection[str], 
     if not images:
         came = ", ".join([f"`{name[:64]}`" for name in list(fields)[:8]])
         raise EmptyBody("The form has no image; send each as a file." + (f" It has {came}." if came else ""))
-    labels = [label_from_text(text) for name in ("labels", "label") for text in fields.pop(name, [])]
+    of_all, of_each = (tuple([label_from_text(text) for text in fields.pop(name, [])]) for name in ("label", "labels"))
     others: dict[str, Any] = {name: values[0] if len(values) == 1 else values for name, values in fields.items()}
-    return Form(tuple(images), spread(labels, len(images)), others)
+    return Form(tuple(images), GivenLabels((None,) * len(images), of_all, of_each), others)
 
 
 def _is_image(part: Part, options: Collection[str]) -> bool:

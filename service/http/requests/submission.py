@@ -17,31 +17,12 @@ from service.bundles.registry import Registry, ServedModel
 from service.contract.arrays import Pixels
 from service.engine.decoding import DecodePool
 from service.engine.request_context import RequestContext
-from service.errors import InvalidLabel, InvalidParameter, MalformedRequest
+from service.errors import InvalidParameter, MalformedRequest
 from service.http.requests.forms import Form
-from service.http.requests.labels import Label, as_label, spread
+from service.http.requests.labels import GivenLabels, Label, as_label, label_array, label_from_text
 
 INCLUDABLE = frozenset({"batch_gradient", "input_gradient", "activations"})
 DEFAULT_TOP_K = 5
-
-
-def class_index(label: Label, labels: Sequence[str]) -> int:
-    """Return the class that a label means; −1 for None. Digits are an index unless a label has exactly that name.
-
-    Raises:
-        InvalidLabel: the model has no such class.
-    """
-    if label is None:
-        return -1
-    if isinstance(label, str):
-        if label in labels:
-            return labels.index(label)
-        if not (label.isascii() and label.isdigit() and len(label) < 10):
-            raise InvalidLabel(f"The model has no label {label[:64]!r}.")
-        label = int(label)
-    if not 0 <= label < len(labels):
-        raise InvalidLabel(f"The model has the classes 0 to {len(labels) - 1}, not {str(label)[:20]}.")
-    return label
 
 
 class Submission:
@@ -63,8 +44,9 @@ class Submission:
         self._decode_pool = decode_pool
         self.request = request
         self.images = form.images
-        self.labels = self._labels(form)
         self.models = self._models(registry)
+        self._given = self._labels(form)
+        self._spread(self.model)
         self.top_k = read_top_k(self.option("top_k"))
         self.include = read_include(self._field("include") or ",".join(query.get("include", ())))
 
@@ -74,7 +56,7 @@ class Submission:
 
     @property
     def given_labels(self) -> bool:
-        return any(label is not None for label in self.labels)
+        return self._given.any_given
 
     def option(self, name: str, default: Any = None) -> Any:
         """Return the body's field, else the query's value (a string), else `default`; null and "" count as missing.
@@ -87,14 +69,13 @@ class Submission:
             value = single(self._query, name)
         return default if value is None else value
 
-    def class_indices(self, model: ServedModel) -> NDArray[np.int64]:
-        """Return int64 [n]: each image's class in `model`, −1 where no label was given.
+    def labels_for(self, model: ServedModel) -> NDArray[np.int64]:
+        """Return each image's labels as the graphs of `model` take them, −1 where none is given.
 
         Raises:
-            InvalidLabel: the model has no such class.
+            InvalidLabel: the model has no such label, or takes one label for an image and got several.
         """
-        labels = model.bundle.labels
-        return np.array([class_index(label, labels) for label in self.labels], dtype=np.int64)
+        return label_array(self._spread(model), model.bundle)
 
     async def pixels(self, model: ServedModel) -> Pixels:
         """Return uint8 [n, h, w, c]: the images decoded for `model`.
@@ -104,18 +85,25 @@ class Submission:
         """
         return await self._decode_pool.pixels(self.images, model.bundle.input, self.request)
 
+    def _spread(self, model: ServedModel) -> tuple[Label, ...]:
+        return self._given.spread(model.bundle.label_kind, model.bundle.name)
+
     def _field(self, name: str) -> Any:
         value = self._fields.get(name)
         return None if value == "" else value
 
-    def _labels(self, form: Form) -> tuple[Label, ...]:
-        if any(label is not None for label in form.labels):
+    def _labels(self, form: Form) -> GivenLabels:
+        """Return what body and query say of labels; the body's fields win over the query."""
+        if form.labels.any_given:
             return form.labels
-        given = next((value for name in ("labels", "label") if (value := self._field(name)) is not None), None)
-        if given is None:
-            given = [text for name in ("label", "labels") for text in self._query.get(name, [])]
-        labels = [as_label(label) for label in (given if isinstance(given, list) else [given])]
-        return spread(labels, len(form.images))
+        in_body = {name: value for name in ("label", "labels") if (value := self._field(name)) is not None}
+        if in_body:
+            all_, each = (_entries(in_body.get(name)) for name in ("label", "labels"))
+        else:
+            all_, each = (
+                tuple([label_from_text(text) for text in self._query.get(name, ())]) for name in ("label", "labels")
+            )
+        return GivenLabels(form.labels.of_images, all_, each)
 
     def _models(self, registry: Registry) -> tuple[ServedModel, ...]:
         named = self._field("model")
@@ -127,6 +115,13 @@ class Submission:
         if not all(isinstance(name, str) for name in names) or not isinstance(version, str | None):
             raise InvalidParameter("`model` and `version` must be strings.")
         return tuple(registry.select(name, version) for name in names or [None])
+
+
+def _entries(value: Any) -> tuple[Label, ...]:
+    """Return the labels that a field of the body has: one, or a list; an empty list says that none applies."""
+    if value is None:
+        return ()
+    return tuple([as_label(one) for one in (value if isinstance(value, list) else [value])]) or ((),)
 
 
 def read_query(query_string: bytes) -> dict[str, list[str]]:

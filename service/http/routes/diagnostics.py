@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from fastapi import APIRouter
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from service.bundles.reference import read_reference
 from service.bundles.registry import ServedModel
 from service.contract.arrays import Array
-from service.contract.bundle_schema import GraphName
-from service.contract.loss import probabilities
+from service.contract.label_kinds import kind_called
 from service.diagnostics import compare, features, scores, shattering
 from service.diagnostics.answer import answer_gradients, input_gradients
 from service.diagnostics.drawing.plots import plot
 from service.diagnostics.gradients import diagnose
-from service.diagnostics.measurement import RunGraph, measure_gradients
-from service.diagnostics.schemas.base import DiagnosticSchema
-from service.diagnostics.schemas.features import Features, SampleFeatures
+from service.diagnostics.losses import label_sets
+from service.diagnostics.measurement import measure_gradients
+from service.diagnostics.schemas.base import DiagnosticSchema, predicted_names
+from service.diagnostics.schemas.features import Features
 from service.diagnostics.schemas.gradients import ComparedModel, Comparison, Gradients
 from service.diagnostics.schemas.scores import Scores
 from service.diagnostics.schemas.shattering import Shattering
@@ -36,6 +36,7 @@ from service.http.answers.responses import JSON, Answer, identity
 from service.http.calls.call import Call
 from service.http.requests.submission import Submission
 from service.http.routes import diagnosis_options as options
+from service.http.routes.runs import identity_of_network, runner
 from service.http.routes.submissions import read_submission
 from service.images.preprocess import normalise
 
@@ -43,6 +44,7 @@ SVG: Final = "image/svg+xml"
 BY_ACCEPT: Final = (b"vary", b"accept")
 MOST_FEATURE_IMAGES: Final = 4
 """Images that one request may have: pictures of every layer are large."""
+KINDS: Final = {"exclusive": "classes that exclude each other", "independent": "independent labels"}
 PLOT: Final = {SVG: {"schema": {"type": "string"}}}
 
 router = APIRouter(prefix="/diagnostics", tags=["diagnostics"])
@@ -67,9 +69,11 @@ async def gradients(call: Call) -> Answer:
     submission = await read_submission(call, names_of(options.GRADIENTS))
     model, thresholds = submission.model, options.read_thresholds(submission)
     pixels = await submission.pixels(model)
-    labels, answered_by = submission.class_indices(model), identity(model, submission.request)
+    labels, answered_by = submission.labels_for(model), identity(model, submission.request)
     run = runner(call, model)
     answer = await answer_gradients(run, model.bundle, answered_by, pixels, labels, submission.include, thresholds)
+    members = await identity_of_network(call, model, pixels, [predicted_names(sample) for sample in answer.samples])
+    answer = answer.model_copy(update=members)
     return respond(call, submission, answer)
 
 
@@ -85,6 +89,9 @@ async def compare_models(call: Call) -> Answer:
     submission = await read_submission(call, names_of(options.COMPARISON))
     if len(submission.models) < 2:
         raise InvalidParameter("Name two models or more: repeat `model`, as name or name@version.")
+    if len({model.bundle.label_kind for model in submission.models}) > 1:
+        kinds = ", ".join(f"{model.name} has {KINDS[model.bundle.label_kind]}" for model in submission.models)
+        raise InvalidParameter(f"{kinds}: their losses differ, so their gradients cannot be compared.")
     thresholds = options.read_thresholds(submission)
     compared = await asyncio.gather(
         *[_compared_model(call, model, submission, thresholds) for model in submission.models]
@@ -122,22 +129,24 @@ async def shattered_gradients(call: Call) -> Answer:
         pixels = np.concatenate([pixels, shattering.noise_image(pixels.shape[1:])[None]])
     ends = normalise(pixels, model.bundle.input)
     run = runner(call, model)
-    label = int(submission.class_indices(model)[0])
-    if label < 0:
-        label = int(np.argmax((await run("forward", ends[:1]))["logits"][0]))
+    kind = kind_called(model.bundle.label_kind)
+    # The loss is the same along the whole path: what is not given is as the network sees the first image.
+    label = submission.labels_for(model)[:1]
+    if (label < 0).any():
+        label = kind.settled((await run("forward", ends[:1]))["logits"], label)
+    labels = np.repeat(label, points, axis=0)
     path = shattering.straight_path(ends[0], ends[1], points)
-    outputs = await run("input_gradient", path, np.full(points, label))
+    outputs = await run("input_gradient", path, labels)
     found = shattering.analyse(outputs["input_gradient"])
     answer = Shattering(
-        **identity(model, submission.request),
-        label=model.bundle.labels[label],
-        index=label,
+        **identity(model, submission.request, float_network=True),
+        **_labels_of(model, label),
         points=points,
         correlation=found.correlation.tolist(),
         autocorrelation=found.autocorrelation,
         spectral_exponent=found.spectral_exponent,
         gradient_norm=found.gradient_norm.tolist(),
-        probability=probabilities(outputs["logits"])[:, label].tolist(),
+        probability=kind.likelihoods(outputs["logits"], labels).tolist(),
         verdict=shattering.judge_path(found, threshold),
     )
     return respond(call, submission, answer)
@@ -154,7 +163,7 @@ async def image_scores(call: Call) -> Answer:
     """Scores of each image: how foreign it is to the model, and, with labels, how hard or how likely mislabelled."""
     submission = await read_submission(call, names_of(options.SCORES))
     model = submission.model
-    labels = submission.class_indices(model)
+    labels = submission.labels_for(model)
     pixels = await submission.pixels(model)
     run = runner(call, model)
     reference = read_reference(model.stored)
@@ -162,10 +171,11 @@ async def image_scores(call: Call) -> Answer:
     predicted_norms: dict[str, Array] | None = norms
     if reference is not None and submission.given_labels:
         predicted_norms = await run("weight_norms", pixels)
+    samples = scores.score(model.bundle, norms, labels, predicted_norms, reference)
     answer = Scores(
-        **identity(model, submission.request),
-        samples=scores.score(model.bundle, norms, labels, predicted_norms, reference),
-        notes=[] if reference else ["layer_norm_distance is null: the bundle has no reference statistics."],
+        **await identity_of_network(call, model, pixels, [predicted_names(sample) for sample in samples]),
+        samples=samples,
+        notes=_notes_on_scores(model, has_reference=reference is not None),
     )
     return respond(call, submission, answer)
 
@@ -185,22 +195,15 @@ async def layer_features(call: Call) -> Answer:
         raise InvalidParameter(f"Send at most {MOST_FEATURE_IMAGES} images, not {len(submission.images)}.")
     channels = options.read_integer(submission, "channels", features.CHANNELS, 1, features.MOST_CHANNELS)
     pixels = await submission.pixels(model)
-    labels = submission.class_indices(model)
+    labels = submission.labels_for(model)
     run = runner(call, model)
     maps, activations = await asyncio.gather(run("feature_maps", pixels), run("activations", pixels))
     saliencies = await input_gradients(run, model.bundle, pixels, labels)
-    predicted = np.argmax(maps["logits"], axis=1)
+    layers = [features.layer_features(model.bundle, maps, activations, row, channels) for row in range(len(pixels))]
+    samples = features.sample_features(model.bundle, maps["logits"], layers, saliencies)
     answer = Features(
-        **identity(model, submission.request),
-        samples=[
-            SampleFeatures(
-                predicted_label=model.bundle.labels[predicted[row]],
-                predicted_index=int(predicted[row]),
-                layers=features.layer_features(model.bundle, maps, activations, row, channels),
-                saliency=saliencies[row],
-            )
-            for row in range(len(pixels))
-        ],
+        **await identity_of_network(call, model, pixels, [predicted_names(sample) for sample in samples]),
+        samples=samples,
         separability=features.separability_by_depth(model.bundle),
     )
     return respond(call, submission, answer)
@@ -209,13 +212,19 @@ async def layer_features(call: Call) -> Answer:
 # ---------------------------------------------------------------- what they share
 
 
-def runner(call: Call, model: ServedModel) -> RunGraph:
-    """Return the `RunGraph` of `model` for this call."""
+def _labels_of(model: ServedModel, label: NDArray[np.int64]) -> dict[str, Any]:
+    """Return the fields that name the labels of one loss, int64 [1] or [1, K]."""
+    if model.bundle.label_kind == "exclusive":
+        return {"label": model.bundle.labels[label[0]], "index": int(label[0])}
+    names, indices = label_sets(model.bundle, label)[0]
+    return {"label": None, "index": None, "labels": names, "indices": indices}
 
-    async def run(graph: GraphName, images: Array, labels: NDArray[np.int64] | None = None) -> dict[str, Array]:
-        return await call.service.engine.run(model, graph, images, labels, request=call.context)
 
-    return run
+def _notes_on_scores(model: ServedModel, *, has_reference: bool) -> list[str]:
+    notes = [] if has_reference else ["layer_norm_distance is null: the bundle has no reference statistics."]
+    if model.bundle.label_kind == "independent":
+        notes.append("margin and gradnorm are left out: they compare classes that exclude each other.")
+    return notes
 
 
 def respond(call: Call, submission: Submission, found: DiagnosticSchema) -> Answer:
@@ -241,10 +250,10 @@ async def _compared_model(
 ) -> ComparedModel:
     pixels = await submission.pixels(model)
     run = runner(call, model)
-    measured = await measure_gradients(run, model.bundle, pixels, submission.class_indices(model), submission.include)
+    measured = await measure_gradients(run, model.bundle, pixels, submission.labels_for(model), submission.include)
     diagnosis = diagnose(model.bundle, measured, thresholds)
     return ComparedModel(
-        **identity(model, submission.request),
+        **await identity_of_network(call, model, pixels, [predicted_names(sample) for sample in diagnosis.samples]),
         samples=diagnosis.samples,
         layers=diagnosis.layers,
         verdict=diagnosis.verdict,

@@ -70,9 +70,10 @@ def unreadiness(registry: Registry, lifecycle: Lifecycle, when: ReadyWhen, *, na
 def _what_is_missing(registry: Registry, when: ReadyWhen) -> tuple[str, str] | None:
     """Return what is missing, in words without names of models and in words with them; None if nothing is."""
     if registry.default_name is None or not registry.complete:
-        unreadable = registry.unreadable_source()
-        state = "No model is served." if registry.complete or unreadable else "The bundles are still being read."
-        told = f"{state} {unreadable}" if unreadable else state
+        absent = registry.absent_source()
+        if absent is not None:
+            return f"No model is served. {absent[0]}", f"No model is served. {absent[1]}"
+        told = "No model is served." if registry.complete else "The bundles are still being read."
         return told, told
     missing = registry.missing_default()
     if missing is not None:
@@ -80,6 +81,10 @@ def _what_is_missing(registry: Registry, when: ReadyWhen) -> tuple[str, str] | N
     defaults = registry.default_models()
     if not any(model.ready for model in defaults):
         return "The default model is still loading.", f"The default model {registry.default_name} is still loading."
+    if when == "all" and registry.importing:
+        count = len(registry.importing)
+        told = f"{count} model{'s are' if count > 1 else ' is'} still being imported"
+        return f"{told}.", f"{told}: {', '.join(registry.importing[:MOST_NAMES])}."
     loading = [f"{model.name}@{model.version}" for model in registry.models() if model.loading]
     if when == "all" and loading:
         told = f"{len(loading)} of {len(registry.models())} models are still loading"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from service import __version__
 from service.bundles.registry import ServedModel
 from service.contract.arrays import Array
-from service.contract.bundle_schema import GraphName
+from service.contract.bundle_schema import Bundle, GraphName
 from service.errors import MalformedRequest
 from service.http.answers.openapi import NAME, PLAIN_PROTOCOL_ERRORS, PROTOCOL_ERRORS, VERSION, Responses
 from service.http.answers.responses import Answer, json_answer
@@ -198,11 +198,14 @@ async def infer(call: Call) -> Answer:
     read = partial(read_request, call.body, call.headers.get(HEADER_LENGTH), check)
     asked = await asyncio.to_thread(read) if len(call.body) > LARGE_BODY else read()
     outputs = asked.outputs if asked.outputs is not None else _default_outputs(asked, catalogue)
-    tensors = await _run(call, model, asked, catalogue.graphs_for(output.name for output in outputs))
+    graphs = catalogue.graphs_for(output.name for output in outputs)
+    tensors = await _run(call, model, asked, graphs)
     values = [(output, _value(output, tensors, model)) for output in outputs]
-    identity = {"model_name": model.name, "model_version": model.version}
+    identity: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
     if asked.id is not None:
         identity["id"] = asked.id
+    if (record := model.bundle.quantized) is not None:
+        identity["parameters"] = {"quantized": record.of_forward if "forward" in graphs else record.of_network}
     accept_encoding = ", ".join(call.headers.getlist("accept-encoding"))
     write = partial(infer_answer, identity, values, accept_encoding)
     many = sum(value.size for _, value in values) > LARGE_ANSWER
@@ -251,15 +254,22 @@ def _images_and_labels(
         raise MalformedRequest("Give one of the inputs `input` and `image`.")
     images: tuple[bytes, ...] | Array
     images = tuple(asked.inputs[IMAGE].ravel().tolist()) if IMAGE in asked.inputs else asked.inputs[INPUT]
-    return images, _labels(asked, len(images), len(model.bundle.labels))
+    return images, _labels(asked, len(images), model.bundle)
 
 
-def _labels(asked: InferRequest, count: int, classes: int) -> NDArray[np.int64] | None:
+def _labels(asked: InferRequest, count: int, bundle: Bundle) -> NDArray[np.int64] | None:
     labels = asked.inputs.get(LABEL)
     if labels is None:
         return None
+    if bundle.label_kind == "independent":
+        if len(labels) != count:
+            raise MalformedRequest(f"The input `label` must have one row for each of the {count} images.")
+        if ((labels < -1) | (labels > 1)).any():
+            raise MalformedRequest("Independent labels are 1 (applies), 0 (does not) or −1 (as predicted).")
+        return labels
     if labels.size != count:
         raise MalformedRequest(f"The input `label` must have one class for each of the {count} images.")
+    classes = len(bundle.labels)
     if ((labels < -1) | (labels >= classes)).any():
         raise MalformedRequest(f"A label is outside −1…{classes - 1} (−1: the predicted class).")
     return labels.ravel()

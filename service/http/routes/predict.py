@@ -13,6 +13,7 @@ from fastapi import APIRouter
 
 from service.bundles.registry import ServedModel
 from service.contract.arrays import Array
+from service.contract.label_kinds import INDEPENDENT
 from service.contract.runtime import CPU
 from service.engine.tickets import Outcome
 from service.errors import InvalidParameter
@@ -123,6 +124,7 @@ class AnswerWriter:
     def __init__(self, model: ServedModel) -> None:
         # A reference to the model would keep it alive for ever, as it is the key of `_WRITERS`.
         self._labels = model.bundle.labels
+        self._independent = model.bundle.label_kind == "independent"
         self._head = to_json(identity(model, "")).removesuffix(b'"}')
         self._entries = [
             f'{{"label":{json.dumps(label, ensure_ascii=False)},"index":{index},"probability":'
@@ -133,7 +135,7 @@ class AnswerWriter:
         """Write the JSON answer for `probabilities` and `ranking` [n, K]."""
         ranking = outputs["ranking"][:, :top_k].tolist()
         rows = outputs["probabilities"].tolist()
-        if all(map(math.isfinite, [row[0] for row in rows])):
+        if all(map(math.isfinite, _telling(rows, every=self._independent))):
             predictions = self._predictions(rows, ranking).encode()
         else:
             predictions = to_json(self._plain_predictions(rows, ranking))
@@ -146,13 +148,28 @@ class AnswerWriter:
             '{"labels":[' + ",".join([f"{entries[c]}{row[c]:.9g}}}" for c in classes]) + "]}"
             for row, classes in zip(rows, ranking, strict=True)
         ]
+        if self._independent:
+            texts = [
+                f'{text[:-1]},"predicted":{json.dumps(self._predicted(row), ensure_ascii=False)}}}'
+                for text, row in zip(texts, rows, strict=True)
+            ]
         return "[" + ",".join(texts) + "]"
 
     def _plain_predictions(self, rows: list[list[float]], ranking: list[list[int]]) -> list[dict[str, Any]]:
         return [
             {"labels": [{"label": self._labels[c], "index": c, "probability": row[c]} for c in classes]}
+            | ({"predicted": self._predicted(row)} if self._independent else {})
             for row, classes in zip(rows, ranking, strict=True)
         ]
+
+    def _predicted(self, row: list[float]) -> list[str]:
+        """Return the independent labels whose probability is above one half, the most probable first."""
+        return [self._labels[index] for index in INDEPENDENT.above_one_half(row) or ()]
+
+
+def _telling(rows: list[list[float]], *, every: bool) -> list[float]:
+    """Return numbers that are finite only if all are: a softmax is finite or not as a whole row, a sigmoid alone."""
+    return [value for row in rows for value in row] if every else [row[0] for row in rows]
 
 
 def _selection(query_string: bytes) -> tuple[str | None, str | None, int]:

@@ -64,7 +64,8 @@ export function modelChoice(models, changed) {
 /** Fills the list of classes whose loss can be differentiated: the labels of the first model. */
 export function labelChoice(models, changed) {
   const select = byId("label");
-  const labels = models[0].detail.labels ?? [];
+  const { labels = [], label_kind: kind } = models[0].detail;
+  if (kind === "independent") select.options[0].textContent = "the labels above one half";
   select.append(...labels.map((label) => el("option", { value: label }, label)));
   select.addEventListener("change", () => changed(select.value));
 }

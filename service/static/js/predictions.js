@@ -19,22 +19,29 @@ export async function showPredictions(photograph, models, signal) {
     throw results[0].reason;
   }
   body.replaceChildren(...results.map((result, at) => column(models[at], result)));
-  const best = results.map(({ value }) => value?.answer.predictions[0].labels[0]);
-  finding.textContent = sentence(summary(models, best));
-  say(models.map((model, at) => best[at] && `${model.name}: ${best[at].label}, ${percent(best[at].probability)}.`).join(" "));
+  const views = results.map(({ value }) => value && view(value.answer.predictions[0]));
+  finding.textContent = sentence(summary(models, views));
+  say(models.map((model, at) => views[at] && `${model.name}: ${views[at].said}.`).join(" "));
   footer.replaceChildren(commands(models.map((model) => curl(...request(model)))));
 }
 
 
 const withSignal = ([path, options], signal) => [path, { ...options, signal }];
 
-function summary(models, best) {
-  const words = [...new Set(best.filter(Boolean).map(({ label }) => label))];
-  if (models.length === 1) return `${models[0].name} sees ${article(words[0])}`;
-  if (words.length === 1) return `${models.length === 2 ? "Both" : `All ${models.length}`} models see ${article(words[0])}`;
-  const camps = words.map((word) => {
-    const names = models.filter((_, at) => best[at]?.label === word).map(({ name }) => name);
-    return `${list(names)} ${names.length === 1 ? "sees" : "see"} ${article(word)}`;
+/** Tells what a model sees: its best label or, where labels are independent, all that are above one half. */
+function view({ labels: [best], predicted }) {
+  if (!predicted) return { seen: article(best.label), said: `${best.label}, ${percent(best.probability)}` };
+  const seen = predicted.length ? list(predicted) : "none of its labels";
+  return { seen, said: seen };
+}
+
+function summary(models, views) {
+  const sights = [...new Set(views.filter(Boolean).map(({ seen }) => seen))];
+  if (models.length === 1) return `${models[0].name} sees ${sights[0]}`;
+  if (sights.length === 1) return `${models.length === 2 ? "Both" : `All ${models.length}`} models see ${sights[0]}`;
+  const camps = sights.map((sight) => {
+    const names = models.filter((_, at) => views[at]?.seen === sight).map(({ name }) => name);
+    return `${list(names)} ${names.length === 1 ? "sees" : "see"} ${sight}`;
   });
   return `The models disagree: ${camps.join("; ")}`;
 }
@@ -45,6 +52,7 @@ function column(model, { value, reason }) {
   const title = el("h3", { class: "model-title" }, swatch(model), model.name);
   if (reason) return el("article", { "data-model": model.name }, title, problemBox(reason));
   title.append(el("span", { class: "muted", title: "from sending the photograph to having the answer" }, `${Math.max(1, Math.round(value.milliseconds))} ms`));
+  const { labels, predicted } = value.answer.predictions[0];
   return el(
     "article",
     { "data-model": model.name },
@@ -52,19 +60,19 @@ function column(model, { value, reason }) {
     el(
       "ol",
       { class: "ranks", "aria-label": `Labels by ${model.name}` },
-      value.answer.predictions[0].labels.map((entry) => rank(entry, model)),
+      labels.map((entry) => rank(entry, model, predicted?.includes(entry.label))),
     ),
   );
 }
 
-function rank({ label, probability }, model) {
+function rank({ label, probability }, model, isPredicted) {
   const bar = el("i");
   bar.style.width = `${Math.max(0.4, Number(probability) * 100)}%`;
   bar.style.background = model.colour;
   return el(
     "li",
     {},
-    el("div", { class: "rank" }, el("span", {}, label), el("span", {}, percent(probability))),
+    el("div", { class: "rank" }, el("span", {}, isPredicted ? `${label} ✓` : label), el("span", {}, percent(probability))),
     el("div", { class: "bar", "aria-hidden": "true" }, bar),
   );
 }

@@ -84,7 +84,7 @@ def test_a_graph_that_does_not_run_is_left_out_and_named(imported: ImportedModel
     name, spoil, words = FAULTS[fault]
     bundle, graphs = whole(imported, tmp_path)
     spoil(graphs[name])
-    written = write_what_runs(bundle, graphs, imported.reference, tmp_path / "stranger")
+    written = write_what_runs(bundle, graphs, imported.references, tmp_path / "stranger")
     assert set(written.graphs) == set(graphs) - {name}
     (note,) = set(written.notes) - set(bundle.notes)
     assert note.startswith(f"the graph {name} is left out: {words}")
@@ -98,7 +98,7 @@ def test_without_a_forward_graph_nothing_is_written(imported: ImportedModel, tmp
     bundle, graphs = whole(imported, tmp_path)
     reshaped("features", [1, -1])(graphs["forward"])
     with pytest.raises(UnsupportedGraph, match="the forward graph cannot be served: at batch 3 its features"):
-        write_what_runs(bundle, graphs, imported.reference, tmp_path / "other")
+        write_what_runs(bundle, graphs, imported.references, tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
@@ -123,7 +123,7 @@ def test_rows_that_the_file_leaves_open_are_not_compared(imported: ImportedModel
 def test_a_bundle_without_norms_is_told_so_by_check(imported: ImportedModel, tmp_path: Path) -> None:
     bundle, graphs = whole(imported, tmp_path)
     reshaped("features", [5, -1])(graphs["weight_norms"])
-    write_what_runs(bundle, graphs, imported.reference, tmp_path / "stranger")
+    write_what_runs(bundle, graphs, imported.references, tmp_path / "stranger")
     for verb in (["check", str(tmp_path / "stranger")], ["diagnose", "--bundle", str(tmp_path / "stranger")]):
         more: list[Any] = ["--data", str(tmp_path), "--out", str(tmp_path / "r.html")] if verb[0] == "diagnose" else []
         command = [sys.executable, "-m", "service", *verb, *more]

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import contraflow as cf
+from tests.export.importing.graphs import classifier, saved
 from tests.service.live_server import running
 
 ROOT = Path(__file__).parents[3]
@@ -165,9 +166,9 @@ def test_a_key_is_sent(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("nowhere", "nowhere: no such file or folder"),
-        (BUNDLE.parent, r"is a folder of bundles; name one of them, e\.g\. .*/plain20"),
-        (PATHS[0], "is no bundle; `contraflow import` makes one of an ONNX file"),
+        ("nowhere", "there is no file or folder .*/nowhere"),
+        (BUNDLE.parent, r"holds 7 bundles \(plain20, .*; name one"),
+        (PHOTOGRAPHS, r"holds neither a bundle nor an \.onnx file"),
         ("http://127.0.0.1:9", "http://127.0.0.1:9 does not answer: Connection refused"),
         ("http://", "http: does not answer"),
     ],
@@ -175,6 +176,32 @@ def test_a_key_is_sent(tmp_path: Path) -> None:
 def test_what_is_no_model_is_refused_in_words(source: str | Path, words: str) -> None:
     with pytest.raises(cf.ContraflowError, match=words):
         cf.load(source)
+
+
+def test_a_bare_file_is_imported_into_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTRAFLOW_CACHE", str(tmp_path / "cache"))
+    path = saved(classifier(), tmp_path)
+    (tmp_path / "labels.txt").write_text("ant\nbee\ncat\ndog\n")
+    flags: dict[str, Any] = {
+        "labels": tmp_path / "labels.txt",
+        "mean": (0.5, 0.5, 0.5),
+        "std": 0.25,
+        "letterbox": False,
+    }
+    model = cf.load(path, name="mynet", **flags)
+    assert (model.name, model.labels) == ("mynet", ("ant", "bee", "cat", "dog"))
+    assert len(model.gradients(PATHS).layers) == 2
+    assert cf.load(path, name="mynet", **flags).predict(PATHS) == model.predict(PATHS)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_flags_of_an_import_are_known_by_name(tmp_path: Path, address: str) -> None:
+    with pytest.raises(cf.ContraflowError, match=r"takes no sdt=0\.5; for an import it takes channels, "):
+        cf.load(tmp_path / "model.onnx", sdt=0.5)
+    with pytest.raises(cf.ContraflowError, match="is a service; mean: for a model that is imported"):
+        cf.load(address, mean=0.5)
+    with pytest.raises(cf.ContraflowError, match="--mean: flags of one import, but there is nothing to import"):
+        cf.load(BUNDLE, mean=0.5)
 
 
 def test_a_path_takes_no_model_and_no_key() -> None:

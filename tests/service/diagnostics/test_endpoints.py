@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from service.diagnostics.schemas.features import Features
-from service.diagnostics.schemas.gradients import Comparison, Gradients
+from service.diagnostics.schemas.gradients import Comparison, Gradients, SampleLoss
 from service.diagnostics.schemas.scores import Scores
 from service.diagnostics.schemas.shattering import Shattering
 from service.diagnostics.verdicts.verdict import Thresholds
@@ -62,7 +62,9 @@ def test_a_photograph_answers_with_every_layer_of_resnet20(client: httpx.Client)
     assert len(answer.layers) == 20
     assert all(layer.scaled_gradient_norm[0] > 0 for layer in answer.layers)
     assert answer.verdict.state == "healthy"
-    assert answer.samples[0].label == answer.samples[0].predicted_label
+    (sample,) = answer.samples
+    assert isinstance(sample, SampleLoss)
+    assert sample.label == sample.predicted_label
     assert answer.layers[0].batch_gradient_norm is None
     assert len(answer.other_parameters) == 38  # scale and shift of 19 normalizations
 
@@ -85,7 +87,7 @@ def test_a_parameter_that_is_not_allowed_is_refused(client: httpx.Client, query:
 def test_what_is_included_comes_with_a_noise_scale_when_images_are_labelled(client: httpx.Client) -> None:
     body = {"images": labelled(*NAMES), "include": "batch_gradient,input_gradient,activations"}
     answer = Gradients.model_validate(ask(client, "gradients", json=body).json())
-    assert [sample.label for sample in answer.samples] == list(NAMES)
+    assert [sample.label for sample in answer.samples if isinstance(sample, SampleLoss)] == list(NAMES)
     assert answer.noise_scale is not None
     assert answer.input_gradients is not None
     assert answer.input_gradients[0].picture.startswith("data:image/png;base64,")

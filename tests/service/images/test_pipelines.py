@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from export.coverage.families import torchvision_models
+from export.coverage.architectures.from_torchvision import torchvision_models
 from service.contract.bundle_schema import InputSpec
 from service.images.preprocess import normalise
 from service.images.resampling import fit

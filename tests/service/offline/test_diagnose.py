@@ -15,9 +15,11 @@ from service.bundles.disk import read_bundle
 from service.contract.runtime import Runtime
 from service.offline import check, diagnose, report
 from service.offline.model import OfflineModel
+from tests.service.sources.served_process import import_flags, write_model
 
 ROOT = Path(__file__).parents[3]
 BUNDLE = ROOT / "models" / "bundles" / "resnet20"
+PICTURES = ROOT / "service" / "static" / "samples"
 NAMES = ("cat", "dog", "ship", "truck", "bird", "horse")
 
 
@@ -131,4 +133,38 @@ def test_a_threshold_of_ones_own_decides_the_check(capsys: pytest.CaptureFixture
 
 def test_what_is_no_bundle_is_an_error_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check.main([str(tmp_path)]) == 2
-    assert "bundle.json" in capsys.readouterr().err
+    assert f"{tmp_path} holds no bundle" in capsys.readouterr().err
+
+
+def test_a_bare_file_is_imported_before_it_is_judged_and_only_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONTRAFLOW_CACHE", str(tmp_path / "cache"))
+    model, flags = write_model(tmp_path / "net.onnx"), import_flags(tmp_path)
+    assert check.main([str(model), "--images", "2", *flags]) in (0, 1)
+    first = capsys.readouterr()
+    assert first.err.startswith(f"{model}: importing\n{model}: imported from net.onnx")
+    assert first.out.startswith("net@1 (")
+    assert check.main([str(model), "--images", "2", *flags]) in (0, 1)
+    assert capsys.readouterr() == (first.out, "")
+    table = tmp_path / "report.csv"
+    assert diagnose.main(["--bundle", str(model), "--data", str(PICTURES), "--out", str(table), *flags]) == 0
+    assert len(table.read_text().splitlines()) == 1 + len(list(PICTURES.glob("*.jpg")))
+
+
+def test_a_file_that_cannot_be_imported_is_an_error_in_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONTRAFLOW_CACHE", str(tmp_path / "cache"))
+    model = write_model(tmp_path / "net.onnx")
+    model.write_bytes(model.read_bytes()[:-100])
+    assert check.main([str(model), *import_flags(tmp_path)]) == 2
+    output = capsys.readouterr()
+    said, error = output.err.splitlines()
+    assert (output.out, said) == ("", f"{model}: importing")
+    assert error.startswith(f"error: {model}: truncated or damaged")
+
+
+def test_flags_of_an_import_are_for_an_import(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check.main([str(BUNDLE), "--mean", "0"]) == 2
+    assert "--mean: flags of one import, but there is nothing to import" in capsys.readouterr().err

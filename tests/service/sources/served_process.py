@@ -25,11 +25,16 @@ LABELS = ("ant", "bee", "cat", "dog")
 ADDRESS = re.compile(r"address: (http://\S+)")
 
 
-def write_model(path: Path, winner: int = 0) -> Path:
-    """Write a classifier that calls every picture `LABELS[winner]`, in one step, as an export does not."""
+def constant_winner(winner: int) -> onnx.ModelProto:
+    """Return a classifier that calls every picture `LABELS[winner]`."""
     bias = np.where(np.arange(CLASSES) == winner, 100, 0).astype(np.float32)
+    return classifier(constants={"head.bias": bias})
+
+
+def write_model(path: Path, winner: int = 0) -> Path:
+    """Write the classifier in one step, as an export does not."""
     part = path.with_suffix(".part")
-    onnx.save(classifier(constants={"head.bias": bias}), part)
+    onnx.save(constant_winner(winner), part)
     part.replace(path)
     return path
 
@@ -94,7 +99,9 @@ def served(cache: Path, *arguments: str | Path) -> Iterator[ServedProcess]:
     with begin(cache, *arguments) as process:
         try:
             running = ServedProcess(process)
-            yield running
-            running.end()
+            try:
+                yield running
+            finally:
+                running.end()
         finally:
             process.kill()

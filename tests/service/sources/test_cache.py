@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from service.sources.cache import KEPT_DAYS, ImportCache, users_cache
-from service.sources.importing import name_of
 from tests.service.tiny_bundles import write_bundle
 
 DAY = 86_400
@@ -20,9 +19,10 @@ def silent(_: str) -> None:
     pass
 
 
-def kept(cache: ImportCache, key: str, **changes: object) -> Path:
+def kept(cache: ImportCache, key: str, *versions: str) -> tuple[Path, ...]:
     with cache.part() as part:
-        write_bundle(part, "net", **changes)  # type: ignore[arg-type]
+        for version in versions or (None,):
+            write_bundle(part, "net", version=version)
         return cache.add(part, key)
 
 
@@ -33,12 +33,19 @@ def grow_old(entry: Path, days: float) -> None:
 
 def test_what_was_added_is_found_and_nothing_else_is_left(tmp_path: Path) -> None:
     cache = ImportCache(tmp_path / "cache", silent)
-    assert cache.find("key") is None
-    bundle = kept(cache, "key")
-    assert bundle == tmp_path / "cache" / "key" / "net"
-    assert ImportCache(tmp_path / "cache", silent).find("key") == bundle
-    assert cache.find("other") is None
+    assert cache.find("key") == ()
+    assert kept(cache, "key") == (tmp_path / "cache" / "key" / "net",)
+    assert ImportCache(tmp_path / "cache", silent).find("key") == (tmp_path / "cache" / "key" / "net",)
+    assert cache.find("other") == ()
     assert os.listdir(tmp_path / "cache") == ["key"]
+
+
+def test_several_versions_are_one_entry_and_damaged_together(tmp_path: Path) -> None:
+    cache = ImportCache(tmp_path, silent)
+    bundles = kept(cache, "key", "9", "10")
+    assert bundles == cache.find("key") == (tmp_path / "key" / "net" / "9", tmp_path / "key" / "net" / "10")
+    (bundles[1] / "forward.onnx").unlink()
+    assert cache.find("key") == ()
 
 
 def test_the_first_of_two_writers_wins_and_both_get_a_whole_bundle(tmp_path: Path) -> None:
@@ -47,8 +54,7 @@ def test_the_first_of_two_writers_wins_and_both_get_a_whole_bundle(tmp_path: Pat
         write_bundle(one, "net")
         write_bundle(other, "net", bias=(1.0, 0.0, 0.0))
         assert first.add(one, "key") == second.add(other, "key")
-    bundle = second.find("key")
-    assert bundle is not None
+    (bundle,) = second.find("key")
     written = write_bundle(tmp_path / "again", "net")
     assert (bundle / "bundle.json").read_bytes() == (written / "bundle.json").read_bytes()
     assert sorted(os.listdir(tmp_path)) == ["again", "key"]
@@ -56,8 +62,9 @@ def test_the_first_of_two_writers_wins_and_both_get_a_whole_bundle(tmp_path: Pat
 
 def test_a_damaged_entry_is_removed_and_made_anew(tmp_path: Path) -> None:
     cache = ImportCache(tmp_path, silent)
-    (kept(cache, "key") / "forward.onnx").write_bytes(b"damaged")
-    assert cache.find("key") is None
+    (bundle,) = kept(cache, "key")
+    (bundle / "forward.onnx").write_bytes(b"damaged")
+    assert cache.find("key") == ()
     assert kept(cache, "key") == cache.find("key")
 
 
@@ -72,20 +79,26 @@ def test_entries_that_nobody_uses_go_when_another_one_comes(tmp_path: Path) -> N
     grow_old(tmp_path / ".importing.killed", 2)
     (tmp_path / "somebody's").mkdir()
     grow_old(tmp_path / "somebody's", 1000)
-    assert cache.find("used") is not None
+    assert cache.find("used")
     kept(cache, "new")
     assert sorted(os.listdir(tmp_path)) == ["new", "somebody's", "used", "young"]
 
 
-def test_a_cache_that_cannot_be_written_is_replaced_by_a_temporary_one_and_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("folder", "reason"), [("file/cache", r"file/cache: Not a directory"), (None, "this user has no home")]
+)
+def test_a_cache_that_cannot_be_written_is_replaced_by_a_temporary_one_and_said(
+    tmp_path: Path, folder: str | None, reason: str
+) -> None:
     (tmp_path / "file").write_text("")
     said: list[str] = []
-    cache = ImportCache(tmp_path / "file" / "cache", said.append)
-    bundle = kept(cache, "key")
+    cache = ImportCache(tmp_path / folder if folder else None, said.append)
+    (bundle,) = kept(cache, "key")
     kept(cache, "second")
-    assert cache.find("key") == bundle
+    assert cache.find("key") == (bundle,)
     assert len(said) == 1
-    assert "cannot be written (Not a directory): imports are kept in" in said[0]
+    assert said[0].startswith(f"imports are kept in {bundle.parents[1]} until the end")
+    assert said[0].endswith(reason)
     shutil.rmtree(bundle.parents[1])
 
 
@@ -100,19 +113,3 @@ def test_a_cache_that_cannot_be_written_is_replaced_by_a_temporary_one_and_said(
 )
 def test_the_cache_is_where_users_expect_it(environment: dict[str, str], folder: str) -> None:
     assert users_cache(environment) == Path(folder).expanduser()
-
-
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [
-        ("/m/resnet50.onnx", "resnet50"),
-        ("/m/ResNet 50 (best).onnx", "ResNet-50-best-"),
-        ("/m/vit-base/onnx/model.onnx", "vit-base"),
-        ("/m/vit-base/onnx/model_quantized.onnx", "vit-base"),
-        ("/repository/densenet/1/model.onnx", "densenet"),
-        ("/hub/models--google--vit/snapshots/" + "0f" * 20 + "/model.onnx", "vit"),
-        ("/model.onnx", "model"),
-    ],
-)
-def test_a_model_is_called_by_the_first_name_that_says_something(path: str, name: str) -> None:
-    assert name_of(Path(path)) == name

@@ -12,12 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from service.bundles.source import FolderSource, Source
 from service.sources.cache import ImportCache
+from service.sources.flags import split_flags
 from service.sources.imported import SETTLED_AFTER, ImportedModel
 from service.sources.importing import ImportInterrupted, ImportProcess, ImportRefused, check_importer
 from service.sources.kinds import SourceError
-from service.sources.opening import bundle_at
-from tests.service.live_server import picture, wait_until
+from service.sources.opening import bundle_at, open_sources
+from tests.service.bundles.steps import predict
+from tests.service.live_server import best_label, picture, running, wait_until
 from tests.service.sources.served_process import import_flags, write_model
 from tests.service.tiny_bundles import write_bundle
 
@@ -26,10 +29,13 @@ def silent(_: str) -> None:
     pass
 
 
+def flags_of(folder: Path) -> list[str]:
+    return list(split_flags(import_flags(folder))[1])
+
+
 def imported(path: Path, said: list[str] | None = None) -> ImportedModel:
     say = silent if said is None else said.append
-    flags = [f"{flag}={value}" for flag, value in zip(*[iter(import_flags(path.parent))] * 2, strict=True)]
-    return ImportedModel(path, flags, ImportCache(path.parent / "cache", say), ImportProcess(say))
+    return ImportedModel(path, flags_of(path.parent), ImportCache(path.parent / "cache", say), ImportProcess(say))
 
 
 def found(model: ImportedModel) -> list[Path]:
@@ -56,8 +62,9 @@ def test_half_a_file_is_not_damaged_for_ever(tmp_path: Path) -> None:
     content = write_model(path).read_bytes()
     path.write_bytes(content[:-100])
     model = imported(path)
-    model.bring_up()
-    assert model.bundle is None
+    model.begin()
+    model.wait()
+    assert model.bundles == ()
     assert model.refusal is not None
     assert "truncated" in model.refusal
     path.write_bytes(content)
@@ -67,9 +74,10 @@ def test_half_a_file_is_not_damaged_for_ever(tmp_path: Path) -> None:
 
 def test_an_emptied_cache_is_filled_again(tmp_path: Path) -> None:
     model = imported(write_model(tmp_path / "net.onnx"))
-    model.bring_up()
-    assert model.bundle is not None
-    model.bundle.parent.rename(tmp_path / "away")
+    model.begin()
+    model.wait()
+    (bundle,) = model.bundles
+    bundle.parent.rename(tmp_path / "away")
     wait_until(lambda: found(model) and (found(model)[0] / "bundle.json").exists(), 60)
 
 
@@ -84,9 +92,10 @@ def test_an_import_that_is_killed_says_nothing_about_the_model(tmp_path: Path) -
 
     killer = threading.Thread(target=kill)
     killer.start()
-    model.bring_up()
+    model.begin()
+    model.wait()
     killer.join()
-    assert (model.bundle, model.refusal) == (None, None)
+    assert (model.bundles, model.refusal) == ((), None)
     assert model.interruption == "the import was ended by signal 9, perhaps for want of memory"
     assert model.look(was_found=False).unreadable == {model.path: model.interruption}
     wait_until(lambda: found(model), 60)  # it is tried again
@@ -98,6 +107,47 @@ def test_a_stopped_process_imports_nothing_more(tmp_path: Path) -> None:
     process.stop()
     with pytest.raises(ImportInterrupted, match="the service ends"):
         process.run(write_model(tmp_path / "net.onnx"), import_flags(tmp_path), tmp_path / "out")
+
+
+def test_a_service_that_imports_for_long_is_alive_and_says_what_it_does(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "net.onnx", winner=1)
+    bundles = FolderSource(write_bundle(tmp_path / "bundles").parent)
+    sources: list[Source] = [imported(path), bundles]
+    with running(tmp_path, loaded=False, sources=sources, bundle_poll_seconds=0.1) as server, server.client() as client:
+        wait_until(lambda: predict(client, "tiny").status_code == 200)
+        assert client.get("/health/live").status_code == 200
+        answer = client.get("/health/ready")
+        assert (answer.status_code, answer.json()["detail"]) == (503, f"1 model is still being imported: {path}.")
+        assert client.get("/models").json()["unavailable"] == {str(path): "it is being imported"}
+        answer = predict(client, "net")
+        assert (answer.status_code, "it is being imported" in answer.json()["detail"]) == (503, True)
+        wait_until(lambda: client.get("/health/ready").status_code == 200, 60)
+        assert client.get("/models").json()["unavailable"] == {}
+        assert best_label(predict(client, "net")) == "bee"
+
+
+def test_a_service_of_one_model_that_is_being_imported_asks_for_patience(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "net.onnx")
+    with running(tmp_path, loaded=False, sources=[imported(path)]) as server, server.client() as client:
+        told = f"{path} is being imported."
+        wait_until(lambda: client.get("/health/ready").json()["detail"] == f"No model is served. {told}")
+        answer = predict(client)
+        assert (answer.status_code, answer.json()["detail"]) == (503, told)
+        wait_until(lambda: predict(client).status_code == 200, 60)  # although the settings say not to poll
+
+
+def test_a_cache_that_cannot_be_written_says_nothing_about_the_model(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ImportInterrupted, match=r"the cache cannot be written: .*Not a directory"):
+        ImportProcess(silent).run(write_model(tmp_path / "net.onnx"), flags_of(tmp_path), tmp_path / "file" / "out")
+
+
+def test_a_bundle_may_be_named_by_a_dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = write_bundle(tmp_path)
+    monkeypatch.chdir(bundle)
+    assert bundle_at(Path("."), [], {}, silent) == bundle
+    with running(tmp_path, sources=open_sources([Path(".")], [], None, silent)) as server, server.client() as client:
+        assert best_label(predict(client, "tiny")) == "red"
 
 
 def zipped(*names: str) -> bytes:
@@ -129,7 +179,7 @@ def test_what_is_no_model_is_refused_with_advice_in_one_line(tmp_path: Path, nam
 
 def test_where_onnx_is_not_installed_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.sources.importing.find_spec", lambda name: None)
-    with pytest.raises(SourceError, match=r"net\.onnx is no bundle, and to import it needs onnx: pip install .*export"):
+    with pytest.raises(SourceError, match=r"net\.onnx has to be imported, but onnx .* pip install .*export"):
         check_importer(Path("net.onnx"))
 
 

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
+from service.sources.kinds import SourceError
+from service.sources.opening import open_sources
+from tests.export.importing.folders.producers import folder_with
+from tests.export.importing.graphs import SIZE
 from tests.service.live_server import best_label, picture, wait_until
-from tests.service.sources.served_process import ServedProcess, begin, import_flags, served, write_model
+from tests.service.sources.served_process import (
+    LABELS,
+    ServedProcess,
+    begin,
+    constant_winner,
+    import_flags,
+    served,
+    write_model,
+)
 from tests.service.tiny_bundles import write_bundle
 
 RED = picture("red")
@@ -38,7 +51,6 @@ def test_a_bare_file_is_imported_followed_and_kept(tmp_path: Path) -> None:
         assert (predicted(server), server.digests()) == ("cat", second)
         assert server.client.get("/health/ready").status_code == 200
         assert server.said(f"{model} is refused: truncated or damaged")
-        assert server.said("the state before stays in service")
 
         imports = sum("importing" in line for line in server.lines)
         write_model(model, winner=1)
@@ -86,6 +98,35 @@ def test_paths_of_different_kinds_are_served_at_once(tmp_path: Path) -> None:
         assert (answer.status_code, str(other) in answer.json()["detail"]) == (503, True)
 
 
+def test_folders_of_models_are_served_without_a_flag_and_followed(tmp_path: Path) -> None:
+    described = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3, "size": {"height": SIZE, "width": SIZE}}
+    described |= {"image_processor_type": "ViTImageProcessor"}
+    config = {"id2label": dict(enumerate(LABELS))}
+    model = constant_winner(1)
+    hub = folder_with(
+        tmp_path / "insects",
+        {"config.json": config, "preprocessor_config.json": described},
+        model,
+        at="onnx/model.onnx",
+    )
+    triton = tmp_path / "repository" / "densenet"
+    files = {"config.json": config, "preprocessor_config.json": described}
+    for version, winner in (("1", 2), ("3", 3)):
+        folder_with(triton, files, constant_winner(winner), at=f"{version}/model.onnx")
+    with served(tmp_path / "cache", hub, triton) as server:
+        assert set(server.digests()) == {"insects@1", "densenet@1", "densenet@3"}
+        answers = {name: predicted(server, name) for name in ("insects", "densenet", "densenet@1")}
+        assert answers == {"insects": "bee", "densenet": "dog", "densenet@1": "cat"}
+
+        (hub / "config.json").write_text(json.dumps({"id2label": dict(enumerate(("a", "b", "c", "d")))}))
+        wait_until(lambda: predicted(server, "insects") == "b", 30)
+
+        (hub / "preprocessor_config.json").write_text("{")
+        wait_until(lambda: server.models()["refused"], 30)
+        assert list(server.models()["refused"]) == [str(hub)]
+        assert predicted(server, "insects") == "b"
+
+
 def test_two_services_that_start_at_once_share_the_cache(tmp_path: Path) -> None:
     model, cache, flags = write_model(tmp_path / "net.onnx"), tmp_path / "cache", import_flags(tmp_path)
     with begin(cache, model, *flags) as one, begin(cache, model, *flags) as other:
@@ -101,7 +142,7 @@ def test_a_model_that_is_refused_keeps_no_other_from_being_served(tmp_path: Path
     broken.write_bytes(b"")
     with served(tmp_path / "cache", bundle, broken, *import_flags(tmp_path)) as server:
         assert predicted(server) == "red"
-        refused = {str(broken): "not an ONNX file: it seems to be an empty file"}
+        refused = {str(broken): "not an ONNX model: it seems to be an empty file"}
         assert server.models()["refused"] == refused
         answer = server.client.post("/predict", params={"model": "broken"}, content=RED)
         assert (answer.status_code, "an empty file" in answer.json()["detail"]) == (404, True)
@@ -110,29 +151,32 @@ def test_a_model_that_is_refused_keeps_no_other_from_being_served(tmp_path: Path
         assert predicted(server, "broken") == "bee"
 
 
+def test_a_start_whose_only_model_is_refused_ends_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    with begin(tmp_path / "cache", tmp_path / "empty.onnx", *import_flags(tmp_path)) as process:
+        assert process.stderr is not None
+        importing, error = process.stderr.read().splitlines()
+    assert process.returncode == 2
+    assert importing.endswith(f"{tmp_path}/empty.onnx: importing")
+    assert error == f"error: {tmp_path}/empty.onnx: not an ONNX model: it seems to be an empty file"
+
+
 @pytest.mark.parametrize(
     ("paths", "flags", "words"),
     [
-        (["tiny", "broken.onnx", "other.onnx"], ["--mean", "0"], "--mean: flags of one import, but there are 2"),
-        (["tiny"], ["--mean", "0", "--std=1"], "--mean, --std: flags of one import, but there is nothing to import"),
+        (["tiny", "a.onnx", "b.onnx"], ["--mean=0"], "--mean: flags of one import, but there are 2 to import"),
+        (["tiny"], ["--mean=0", "--std=1"], "--mean, --std: flags of one import, but there is nothing to import"),
         (["tiny", "gone"], [], "there is no file or folder"),
-        (["broken.onnx"], ["--labels", "classes", "--mean", "0", "--std", "1"], "it seems to be an empty file"),
-        (["tiny"], ["--max-image", "3"], "unrecognized arguments: --max-image 3"),
-        (["tiny"], ["--labels"], "argument --labels: expected one argument"),
     ],
-    ids=["flags of two", "flags of none", "nothing there", "all are refused", "an unknown flag", "no value"],
+    ids=["flags of two", "flags of none", "nothing there"],
 )
-def test_what_cannot_be_served_ends_the_start_in_one_line(
+def test_what_is_not_clear_or_not_there_is_said_before_anything_is_imported(
     tmp_path: Path, paths: list[str], flags: list[str], words: str
 ) -> None:
     write_bundle(tmp_path)
-    import_flags(tmp_path)
-    for name in ("broken.onnx", "other.onnx"):
+    for name in ("a.onnx", "b.onnx"):
         (tmp_path / name).write_bytes(b"")
-    flags = [str(tmp_path / "classes") if flag == "classes" else flag for flag in flags]
-    with begin(tmp_path / "cache", *(tmp_path / path for path in paths), *flags) as process:
-        assert process.stderr is not None
-        lines = process.stderr.read().splitlines()
-    assert process.returncode == 2
-    assert words in lines[-1]
-    assert all("error" in line or ": importing" in line for line in lines)
+    said: list[str] = []
+    with pytest.raises(SourceError, match=words):
+        open_sources([tmp_path / path for path in paths], flags, tmp_path / "cache", said.append)
+    assert said == []

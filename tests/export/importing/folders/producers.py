@@ -25,7 +25,7 @@ from service.images.preprocess import decode, normalise
 from tests.export.importing.graphs import classifier
 
 PHOTOGRAPH = Path("tests/photographs/cat-640x480.jpg")
-SIZES = ((640, 480), (481, 640), (333, 217), (97, 251), (45, 31), (224, 224), (257, 257))
+SIZES = ((640, 480), (217, 333), (97, 251), (45, 31), (257, 257))
 """Width and height: landscape and portrait, odd and even, large and small."""
 CLASSES = ("ant", "bee", "cat", "dog")
 LEVEL = 1 / 255
@@ -82,7 +82,7 @@ def spec_of(path: Path, **flags: Any) -> InputSpec:
 
 def tensor(image: Image.Image, spec: InputSpec) -> NDArray[np.float32]:
     """The tensor that the service makes of a picture, [c, h, w]."""
-    made = normalise(decode(png(image), spec)[None], spec)[0]
+    made: NDArray[np.float32] = normalise(decode(png(image), spec)[None], spec)[0]
     return made if spec.layout == "nchw" else made.transpose(2, 0, 1)
 
 

@@ -27,6 +27,7 @@ ENDINGS = {
     "one-sigmoid": READ_OFF["one sigmoid"],
 }
 SPEC = InputSpec(height=6, width=6, mean=options().mean, std=options().std)
+SETTLED = {"size": "6 x 6 (the file itself)"}
 PIXELS = np.random.default_rng(4).integers(0, 256, (6, 6, 3), dtype=np.uint8)
 
 
@@ -49,11 +50,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 def with_a_graph_left_out(folder: Path) -> None:
     """Write `partial`, a bundle whose graph for weight norms does not run."""
     imported = import_classifier(saved(classifier(), folder), options())
-    bundle = bundle_of(imported, "partial", folder / "bundles")
+    bundle = bundle_of(imported, "partial", folder / "bundles", provenance=SETTLED)
     _, graphs = read_bundle_and_graphs(folder / "bundles/partial")
     broken = ModelProto.FromString(graphs["weight_norms"].SerializeToString())
     broken.graph.node[0].op_type = "Smelu"
-    write_what_runs(bundle, {**graphs, "weight_norms": broken}, imported.reference, folder / "bundles/partial")
+    write_what_runs(bundle, {**graphs, "weight_norms": broken}, imported.references, folder / "bundles/partial")
 
 
 @pytest.mark.parametrize("name", ENDINGS)
@@ -80,5 +81,6 @@ def test_a_bundle_without_a_graph_predicts_and_says_what_is_missing(server: Live
         assert (refused.status_code, refused.headers["content-type"]) == (422, "application/problem+json")
         assert "no graph weight_norms" in refused.json()["detail"]
         assert client.post("/diagnostics/features?model=partial", content=png()).status_code == 200
+        assert client.get("/models/partial").json()["provenance"] == SETTLED
         (note,) = [n for n in client.get("/models/partial").json()["notes"] if "left out" in n]
         assert note.startswith("the graph weight_norms is left out: it does not load")

@@ -99,7 +99,7 @@ def test_a_form_is_read_or_refused(
     content_type = content_type if other is None else other
     form = outcome(lambda: read_form(spoiled(body, edits), content_type, OPTIONS, LIMITS))
     if isinstance(form, Form):
-        assert 0 < len(form.images) == len(form.labels) <= LIMITS.images
+        assert 0 < len(form.images) == len(form.labels.of_images) <= LIMITS.images
         assert all(isinstance(image, bytes) for image in form.images)
 
 

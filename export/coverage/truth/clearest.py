@@ -13,19 +13,24 @@ from torch.overrides import TorchFunctionMode
 KINKS = {
     "relu": (0.0,),
     "relu_": (0.0,),
+    "leaky_relu": (0.0,),
+    "leaky_relu_": (0.0,),
+    "prelu": (0.0,),
+    "abs": (0.0,),
     "relu6": (0.0, 6.0),
     "hardswish": (-3.0, 3.0),
     "hardsigmoid": (-3.0, 3.0),
 }
-"""Operands at which a function's derivative jumps. Those of hardtanh are its own arguments."""
+"""Operands at which a function's derivative jumps. Those of hardtanh and clamp are their own arguments."""
 BATCH_SIZE = 4
 """Images measured at once; few, because the windows of a pool are copied."""
 
 
 def _kinks(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Sequence[float]:
     name = getattr(function, "__name__", "")
-    if name in ("hardtanh", "hardtanh_"):
-        return [*args[1:3], *(kwargs[bound] for bound in ("min_val", "max_val") if bound in kwargs)]
+    if name in ("hardtanh", "hardtanh_", "clamp", "clamp_", "clamp_min", "clamp_max"):
+        bounds = [*args[1:3], *(kwargs[bound] for bound in ("min_val", "max_val", "min", "max") if bound in kwargs)]
+        return [bound for bound in bounds if isinstance(bound, (int, float))]
     return KINKS.get(name, ())
 
 

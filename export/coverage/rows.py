@@ -1,0 +1,134 @@
+"""One row of the measurement: a listed architecture by one exporter, or a file of another producer."""
+
+from __future__ import annotations
+
+import tempfile
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+from torch import Tensor, nn
+
+from export.coverage.architectures.architecture import CLASSES, build, images
+from export.coverage.files.producers import files, producer
+from export.coverage.measure import (
+    SAMPLES,
+    Imported,
+    Measurement,
+    agreement,
+    classes_of,
+    drawn_for,
+    imported,
+    plain_options,
+    truth_of,
+)
+from export.coverage.rivals import Asked
+from export.coverage.served import ServiceDisagrees, ask
+from export.coverage.truth.clearest import clearest
+from export.coverage.truth.differences import central_differences
+from export.coverage.truth.interpreted.network import Interpreted
+from export.graph.errors import GradientError
+from export.importing import ImportOptions
+
+DRAWN = (8, 64)
+"""Images among which the clearest are chosen: few at first, many where a figure exceeds its bound."""
+Row = dict[str, Any]
+"""Plain values, as docs/coverage.json keeps them."""
+Draw = Callable[[int], Tensor]
+
+
+class Unfit(Exception):
+    """The row that says why a file was not imported."""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__(row["sentence"])
+        self.row = row
+
+
+def architecture_row(key: str, path: Path, serves: bool) -> tuple[Row, Asked]:
+    """Measure the file at `path`, which one of torch's exporters wrote of the architecture."""
+    from export.coverage.architectures.listed import ARCHITECTURES
+
+    architecture = ARCHITECTURES[key]
+    network = build(architecture)
+
+    def draw(count: int) -> Tensor:
+        return images(architecture, count)
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            found = _imported(path, plain_options(CLASSES), Path(folder))
+            row, batch = _compared(found, network, draw)
+            row |= _served(found, network) if serves else {}
+        except Unfit as unfit:
+            row, batch = unfit.row, clearest(network, draw(DRAWN[0]), SAMPLES)
+    return row, _asked(network, batch, CLASSES, are_probabilities=False)
+
+
+def file_row(key: str, path: Path) -> tuple[Row, Asked | None]:
+    """Measure a file of another producer at `path`, which may have its weights drawn anew."""
+    file = next(file for file in files() if file.key == key)
+    row: Row = {"producer": producer(file)}
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            found = _imported(path, plain_options(file.classes, file.size), Path(folder))
+        except Unfit as unfit:
+            return row | unfit.row, None
+        network = Interpreted(found.model).eval()
+        compared, batch = _compared(found, network, lambda count: drawn_for(found.bundle, count))
+        compared["differences"]["central"] = central_differences(network, batch)
+        row |= compared | _served(found, network)
+    return row, _asked(network, batch, file.classes, _are_probabilities(path, batch))
+
+
+def _imported(path: Path, options: ImportOptions, bundles: Path) -> Imported:
+    try:
+        return imported(path, options, bundles)
+    except GradientError as error:
+        raise Unfit({"status": "refused", "sentence": str(error)}) from error
+    except Exception as error:
+        row = {"status": "traceback", "sentence": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
+        raise Unfit(row) from error
+
+
+def _compared(found: Imported, network: nn.Module, draw: Draw) -> tuple[Row, Tensor]:
+    """Compare with the network on the clearest of few images, and where a figure exceeds its bound, of many."""
+    for count in DRAWN:
+        batch = clearest(network, draw(count), SAMPLES)
+        measurement = agreement(found, network, batch)
+        if not measurement.exceeding:
+            break
+    return {"status": status(measurement), **asdict(measurement)}, batch
+
+
+def status(measurement: Measurement) -> str:
+    """Say in a word how the file fared: "right", "wrong", "incomplete" (a graph does not run) or "unproved"."""
+    if measurement.exceeding:
+        return "wrong"
+    if measurement.left_out:
+        return "incomplete"
+    return "unproved" if measurement.unproved else "right"
+
+
+def _served(found: Imported, network: nn.Module) -> Row:
+    try:
+        ask(found, network)
+    except ServiceDisagrees as error:
+        return {"http": f"no: {error}", "status": "wrong"}
+    return {"http": "yes"}
+
+
+def _asked(network: nn.Module, batch: Tensor, labels: int, are_probabilities: bool) -> Asked:
+    expected = truth_of(network, batch, labels).input_gradient
+    return Asked(batch.numpy(), classes_of(len(batch), labels), expected, are_probabilities)
+
+
+def _are_probabilities(path: Path, batch: Tensor) -> bool:
+    quiet = onnxruntime.SessionOptions()
+    quiet.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), quiet, providers=["CPUExecutionProvider"])
+    scores = session.run(None, {session.get_inputs()[0].name: batch[:1].numpy()})[0]
+    return bool(scores.min() >= 0 and abs(float(scores.sum()) - 1) < 1e-3)

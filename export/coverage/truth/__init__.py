@@ -1,0 +1,7 @@
+"""What torch says of a file in float64, and how it is compared with a bundle's graphs.
+
+clearest      images on which float32 and float64 take the same branches
+matching      which weight of a file is which parameter of a network
+compare       differences by quantity
+interpreted/  runs a graph in torch, where there is no torch source
+"""

@@ -1,0 +1,104 @@
+"""Match the weights of an imported graph to a network's parameters by their numbers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import numpy as np
+from onnx import ModelProto, numpy_helper
+from torch import nn
+
+from service.contract.bundle_schema import Bundle
+
+FOLDING_TOLERANCE = 1e-4
+"""Relative. BatchNorm folded by an exporter and by torch differs by rounding."""
+Sources = Mapping[str, str]
+"""Name of a layer's weight (the layer's), of its bias, or of another parameter → the initializer that holds it."""
+
+
+def bias_of(layer: str) -> str:
+    """Return the name under which a layer's bias is compared."""
+    return f"{layer}.bias"
+
+
+def sources_of(bundle: Bundle, model: ModelProto) -> dict[str, str]:
+    """Return the initializer of every layer's weight and bias and of every other parameter of a bundle.
+
+    It is empty where the model has none of that name.
+    """
+    stored = {tensor.name for tensor in model.graph.initializer}
+    sources = {}
+    for layer in bundle.layers:
+        sources[layer.name] = next((name for name in (f"{layer.name}.weight", layer.name) if name in stored), "")
+        if layer.bias:
+            candidates = (f"{layer.name}.bias", f"{layer.name}_bias")
+            sources[bias_of(layer.name)] = next((name for name in candidates if name in stored), "")
+    for entry in bundle.other_parameters:
+        sources[entry.name] = entry.name if entry.name in stored else ""
+    return sources
+
+
+def values_of(model: ModelProto, sources: Sources) -> dict[str, np.ndarray]:
+    """Return the numbers of every source that is known."""
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    return {name: numpy_helper.to_array(stored[source]) for name, source in sources.items() if source in stored}
+
+
+def best_match(network: nn.Module, values: Mapping[str, np.ndarray]) -> tuple[nn.Module, dict[str, str]]:
+    """Choose between the network as it is and as folded by torch: the exporter may have folded BatchNorm.
+
+    Returns the network whose parameters match more of our values, and their names by ours.
+    """
+    found = []
+    for folds in (False, True):
+        candidate = folded(network) if folds else network
+        if candidate is None:
+            continue
+        theirs = {name: parameter.detach().numpy() for name, parameter in candidate.named_parameters()}
+        names = match(values, theirs)
+        found.append((len(names), candidate, names))
+        if len(names) == len(values):
+            break
+    _, chosen, names = max(found, key=lambda entry: entry[0])
+    return chosen, names
+
+
+def folded(network: nn.Module) -> nn.Module | None:
+    """Fold BatchNorm by torch's own pass; None where the network cannot be traced."""
+    from torch.fx.experimental.optimization import fuse
+
+    try:
+        fused: nn.Module = fuse(copy.deepcopy(network).eval())
+    except Exception:  # torch.fx raises whatever the traced code raises
+        return None
+    return fused.requires_grad_(True)
+
+
+def match(mine: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Map my names to theirs by equal numbers, in any order: exporters rename, transpose and reshape."""
+    by_content: dict[int, list[tuple[float, str]]] = {}
+    for name, value in theirs.items():
+        size, norm = _key(value)
+        by_content.setdefault(size, []).append((norm, name))
+    names: dict[str, str] = {}
+    for name, value in mine.items():
+        size, norm = _key(value)
+        candidates = [
+            other
+            for other_norm, other in by_content.get(size, ())
+            if abs(other_norm - norm) <= FOLDING_TOLERANCE * max(norm, 1e-30)
+        ]
+        equal = [other for other in candidates if _same_numbers(value, theirs[other])]
+        if equal:
+            names[name] = equal[0]
+    return names
+
+
+def _key(value: np.ndarray) -> tuple[int, float]:
+    return value.size, float(np.linalg.norm(value.astype(np.float64)))
+
+
+def _same_numbers(a: np.ndarray, b: np.ndarray) -> bool:
+    scale = float(np.abs(b).max(initial=0)) or 1.0
+    return bool(np.allclose(np.sort(a, axis=None), np.sort(b, axis=None), rtol=0, atol=FOLDING_TOLERANCE * scale))
