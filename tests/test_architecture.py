@@ -73,6 +73,17 @@ FLOORS["export/gradient"] = floors(
 FLOORS["export/importing"] = floors(
     "flags", "answer file folders weights", "types", "classifier resolving", "provenance", "command"
 )
+FLOORS["export/coverage"] = floors(
+    "architectures children preloaded truth",
+    "rivals",
+    "files",
+    "measure",
+    "served",
+    "rows",
+    "store tasks",
+    "page",
+    "__main__",
+)
 FLOORS["models"] = floors("networks", "training", "phenomena", "__main__")
 
 FORBIDDEN = {

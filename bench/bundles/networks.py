@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from export.coverage.families import torchvision_models
+from export.coverage.architectures.from_torchvision import torchvision_models
 from models.networks.network import Network, architecture
 
 RESNET50_SIZE = 224

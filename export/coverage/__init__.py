@@ -1,14 +1,14 @@
-"""The proof that third-party classifiers are imported correctly; it writes docs/coverage.md.
+"""The proof that strangers' classifiers are imported correctly; it writes docs/coverage.md.
 
-__main__          the command
-files/            files of other producers, and how one was made
-families          architecture families with random weights
-exporters         torch's ONNX exporters, with which families are written
-other_producers   files that torch did not write
-measure           imports a file as a user would, and compares it with torch
-matching          which weight of a file is which parameter of a network
-interpreted       runs a graph in torch, where there is no torch source
-clearest          images on which float32 and float64 take the same branches
-served            compares the service's answers over HTTP with torch
-report            writes the page
+__main__        the command
+tasks           every row there is to measure
+rows            one row: a file imported, compared and served
+measure         imports a file as a user would, and compares what its bundle computes with torch
+truth/          what torch says, and how it is compared
+architectures/  the list of networks, fixed here, which other packages define
+files/          torch's exporters and the cache of what they wrote; files that packages bring
+rivals          other packages that differentiate ONNX files
+served          compares the service's answers over HTTP with torch
+children        each file is measured in a process of its own, with a limit; `preloaded` is what it begins with
+store, page     the rows as JSON, and the page made of them; `page.md` is its template
 """

@@ -169,7 +169,7 @@ def agreement(found: Imported, network: nn.Module, batch: Tensor) -> Measurement
 
 def _outputs(found: Imported, images: np.ndarray) -> dict[str, np.ndarray]:
     """Run the graphs of the bundle as the service does."""
-    runtime, outputs = Runtime("cpu"), {}
+    runtime, outputs = Runtime("cpu"), dict[str, np.ndarray]()
     graphs: tuple[GraphName, ...] = ("batch_norms", "input_gradient")
     classes = np.array(classes_of(len(images), len(found.bundle.labels)), dtype=np.int64)
     feeds = {"input": images, "label": classes}

@@ -72,11 +72,13 @@ def onnx_ad(path: Path, asked: Asked) -> np.ndarray:
             value.type.tensor_type.shape.dim[0].dim_value = len(asked.images)
     del model.graph.value_info[:]
     model = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    forward = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    quiet = onnxruntime.SessionOptions()
+    quiet.log_severity_level = 3
+    forward = onnxruntime.InferenceSession(model.SerializeToString(), quiet, providers=["CPUExecutionProvider"])
     found = torch.from_numpy(forward.run([scores], {source: asked.images})[0]).requires_grad_(True)
     (seed,) = torch.autograd.grad(_loss(found, asked), found)
     reverse = package.reverse(model, inputs=[source], outputs=[scores], layout="onnx")
-    session = onnxruntime.InferenceSession(reverse.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(reverse.SerializeToString(), quiet, providers=["CPUExecutionProvider"])
     seeds = [value.name for value in session.get_inputs() if value.name != source]
     feeds = {source: asked.images, seeds[0]: seed.numpy()[..., None]}
     gradient: np.ndarray = session.run([session.get_outputs()[-1].name], feeds)[0]

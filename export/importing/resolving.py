@@ -46,7 +46,7 @@ def resolve(found: FoundModel, facts: FileFacts, flags: Statements) -> Resolved:
     """
     told = frozenset(flags)
     folder = said_by_folder(found.folder, facts, told) if found.folder else Said()
-    file = said_by_file(facts) if not facts.integers else Said()
+    file = said_by_file(facts, told) if not facts.integers else Said()
     settled = merged([flags, folder.statements, file.statements])
     _check_size(settled, facts, told)
     if facts.integers:

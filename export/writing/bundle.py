@@ -18,6 +18,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, external_data_helper
 
+from export.graph.branches import all_graphs
 from service.contract.bundle_schema import BUNDLE_FILE, Bundle, Graph, GraphName
 from service.output.system_errors import system_reason
 
@@ -52,7 +53,7 @@ def with_external_weights(model: onnx.ModelProto, weights: WeightFile) -> onnx.M
     """Copy `model`, with its large initializers moved into `weights`."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    for tensor in copy.graph.initializer:
+    for tensor in [tensor for graph in all_graphs(copy.graph) for tensor in graph.initializer]:
         if not tensor.raw_data:
             tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor), tensor.name))
         if len(tensor.raw_data) >= SMALLEST_EXTERNAL:

@@ -86,8 +86,8 @@ class StoredBundle:
         return sorted(f for f in self.bundle.sha256 if f == self.bundle.graphs[name].file or f not in graphs)
 
 
-def read_bundle(directory: Path) -> StoredBundle:
-    """Read and check the bundle in `directory`.
+def read_bundle(directory: Path, *, is_called: bool = True) -> StoredBundle:
+    """Read and check the bundle in `directory`, which must be called what the bundle is called if `is_called`.
 
     Raises:
         BundleUnreadable: a file cannot be read at the moment.
@@ -103,7 +103,8 @@ def read_bundle(directory: Path) -> StoredBundle:
         where = ".".join(map(str, first["loc"])) or "the file"
         raise BundleRefused(printable(f"{BUNDLE_FILE} is not valid: {where}: {first['msg']}")) from None
     _check_consistency(bundle)
-    _check_place(bundle, directory)
+    if is_called:
+        _check_place(bundle, directory)
     for name in bundle.sha256:
         _check_name(name)
     for name, expected in bundle.sha256.items():

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from service.contract.bundle_schema import BUNDLE_FILE
@@ -33,6 +33,8 @@ class FoundBundle:
 
     directory: Path
     fingerprint: Fingerprint
+    is_called: bool = True
+    """True if its folder must be called what the bundle is called, because people find it by that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +87,14 @@ def look_at(folder: Path) -> Look:
 
 
 def look_at_bundle(directory: Path) -> Look:
-    """Find the one bundle in `directory`, or its versions.
+    """Find the one bundle in `directory`, or its versions, whatever the folder is called.
 
     Raises:
         OSError: the directory itself cannot be listed.
     """
     look = Look()
     _look_at_versions(directory, _names(directory), look)
+    look.bundles.update({place: replace(found, is_called=False) for place, found in look.bundles.items()})
     return look
 
 

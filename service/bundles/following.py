@@ -151,7 +151,7 @@ class Follower:
         """Read a bundle that is new or changed, or could not be read before."""
         served, fingerprint = known.model if known else None, found.fingerprint
         try:
-            model = ServedModel(read_bundle(found.directory), self._execution_provider)
+            model = ServedModel(read_bundle(found.directory, is_called=found.is_called), self._execution_provider)
         except BundleUnreadable as error:
             return self._put_off(fingerprint, known, str(error))
         except BundleRefused as error:
@@ -209,7 +209,7 @@ class Follower:
         for shown, reason in refused.items():
             if self._registry.refused.get(shown) != reason:
                 log.error("%s is refused: %s", self._in_words(shown), reason)
-        importing = [self._shown(place) for place in look.importing]
+        importing = sorted(self._shown(place) for place in look.importing)
         self._registry.replace(models.values(), refused, self._unavailable(all_known, look), importing)
 
     def _unavailable(self, all_known: dict[Path, _Known], look: Look) -> dict[str, str]:

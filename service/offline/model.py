@@ -35,7 +35,7 @@ class OfflineModel:
 
     def __init__(self, directory: Path, runtime: Runtime, needed: GraphName = "weight_norms") -> None:
         """Read the bundle; raise `BundleRefused` if that fails, or if it lacks the graph that is `needed`."""
-        self.stored: StoredBundle = read_bundle(directory)
+        self.stored: StoredBundle = read_bundle(directory, is_called=False)
         self.bundle = self.stored.bundle
         if needed not in self.bundle.graphs:
             raise BundleRefused(f"it has no graph {needed}, and nothing can be diagnosed; its notes say why")

@@ -15,7 +15,7 @@ EXTRAS: Final = {
     "tqdm": "train",
     "matplotlib": "train",
 }
-"""Package, as imported → the extra of `pyproject.toml` that brings it. The extra `gpu` brings ONNX Runtime too."""
+"""Package, as it is imported → the extra of `pyproject.toml` that brings it. `gpu` brings ONNX Runtime too."""
 
 USED_TOGETHER: Final = {"onnx": ("onnxruntime",)}
 """Package → what every verb that needs it needs as well: a graph that is made is also run."""

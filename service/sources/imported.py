@@ -85,14 +85,14 @@ class ImportedModel:
         self._work_on(self._import_settled)
 
     def wait(self, seconds: float | None = None) -> None:
-        """Return when `bundle`, `refusal` or `interruption` says how the import ended, or after so many seconds."""
+        """Return when `bundles`, `refusal` or `interruption` says how the import ended, or after so many seconds."""
         if self._thread is not None:
             self._thread.join(seconds)
 
     def look(self, *, was_found: bool) -> Look:
         """Return the bundle that was imported last; begin an import in the background where the files have changed."""
         state = self._inputs.state()
-        if not all((bundle / BUNDLE_FILE).exists() for bundle in self.bundles):
+        if self.refusal is None and not all((bundle / BUNDLE_FILE).exists() for bundle in self.bundles):
             self._finished = None  # somebody has emptied the cache
         is_new = state != self._finished
         if not self._is_at_work() and self._is_settled(state) and is_new and time.monotonic() >= self._retry_at:
@@ -153,7 +153,8 @@ class ImportedModel:
     def _import(self, state: State) -> None:
         """Import the files, or find them in the cache; if they change meanwhile, nothing has happened."""
         try:
-            bundles = self._cache.find(self._key(state)) or self._imported(state)
+            key = self._key(state)
+            bundles = self._cache.find(key) or self._imported(state, key)
         except ImportRefused as error:
             if self._inputs.state() == state:
                 self.refusal, self.interruption, self._finished = str(error), None, state
@@ -165,9 +166,8 @@ class ImportedModel:
             self.bundles, self.refusal, self.interruption = bundles, None, None
             self._finished, self._failures = state, 0
 
-    def _imported(self, state: State) -> tuple[Path, ...]:
+    def _imported(self, state: State, key: str) -> tuple[Path, ...]:
         """Run the import and keep what it makes; return nothing if the files have changed meanwhile."""
-        key = self._key(state)
         with self._cache.part() as part:
             self._process.run(self.path, self._flags, part)
             return self._cache.add(part, key) if self._inputs.state() == state else ()

@@ -108,7 +108,7 @@ class ImportProcess:
         if status != 0:
             reason = _reason(errors, path, status)
             if reason.startswith(str(out)):
-                raise ImportInterrupted(f"the cache cannot be written: {reason.removeprefix(str(out))}")
+                raise ImportInterrupted(f"the cache cannot be written: {reason.partition('written: ')[2] or reason}")
             raise ImportRefused(reason)
         for line in output.splitlines():
             if not line.startswith(str(out)):  # nobody needs the name of a folder that is going to be renamed

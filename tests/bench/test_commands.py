@@ -50,7 +50,7 @@ SMALLEST = {
     "export phenomena": Run("--only identity --docs {docs}", slow=True),
     "export record": Run("{bundle} --data {data}", slow=True),
     "export rewrite": Run("{bundle} --data {data}", slow=True),
-    "export.coverage": Run("--families --files --out {docs}/coverage.md"),
+    "export.coverage": Run("--only keras/ --cache {scratch} --out {docs}/coverage.md"),
     "models phenomena": Run("--only exploding --docs {docs}", slow=True),
     "models seeds": Run("--data {data} --docs {docs} --out {scratch} --seeds 1 --images 20 --epochs 1", slow=True),
     "models train": Run(

@@ -96,8 +96,10 @@ class Engine:
             subprocess.run([*self.command, "rm", "--force", identity], capture_output=True, check=False)
 
     @contextmanager
-    def serving(self, image: str, *options: str, settings: Mapping[str, str] | None = None) -> Iterator[Service]:
-        """Run the service in a container and wait until it is ready.
+    def serving(
+        self, image: str, *options: str, settings: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
+    ) -> Iterator[Service]:
+        """Run the service in a container and wait until it is ready; `arguments` replace those of the image.
 
         Raises:
             TimeoutError: it did not become ready; the message ends with its log.
@@ -106,7 +108,7 @@ class Engine:
         variables = {"CONTRAFLOW_HTTP_PORT": str(port), **(settings or {})}
         flags = [f"--publish=127.0.0.1:{port}:{port}", *(f"--env={name}={value}" for name, value in variables.items())]
         started = time.monotonic()
-        with self.container(image, [*flags, *options]) as container:
+        with self.container(image, [*flags, *options], arguments) as container:
             try:
                 wait_until_ready(port)
             except TimeoutError as error:

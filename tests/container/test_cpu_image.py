@@ -79,6 +79,18 @@ def test_it_imports_a_stranger_s_file(engine: Engine, image: str, tmp_path: Path
     assert (tmp_path / "mynet" / "bundle.json").is_file()
 
 
+def test_it_serves_a_stranger_s_file(engine: Engine, image: str, tmp_path: Path, finding: Finding) -> None:
+    path = saved(classifier(), tmp_path)
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)  # the container's user is 10001
+    words = ["serve", "/net.onnx", "--preprocessing", "unit"]
+    with engine.serving(image, "--tmpfs=/tmp", f"--volume={path}:/net.onnx:ro", arguments=words) as service:
+        answer = ask(service.port, "POST", "/predict", smooth_jpeg(32, 32)).json()
+        found = f"{answer['model']}, {len(answer['predictions'][0]['labels'])} labels"
+    finding("`serve` of an .onnx file that is mounted, with a writable /tmp", found=found, wanted="net, 4 labels")
+    assert found == "net, 4 labels"
+
+
 def test_nothing_in_it_can_be_written(service: Service, finding: Finding) -> None:
     writes = [service.container.execute("python", "-c", f"open('{path}', 'w')") for path in ("/app/new", "/tmp/new")]
     refused = [write.returncode != 0 for write in writes]

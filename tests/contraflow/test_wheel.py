@@ -115,7 +115,7 @@ def test_a_stranger_s_file_is_imported_verified_recorded_and_diagnosed_without_t
 
 def test_a_bare_file_is_checked(installation: Installation, stranger: Path, tmp_path: Path) -> None:
     """The import runs in a process of its own, from the wheel too."""
-    flags = ["--labels", stranger / "labels.txt", "--mean", "0.5", "--std", "0.25"]
+    flags: list[str | Path] = ["--labels", stranger / "labels.txt", "--mean", "0.5", "--std", "0.25"]
     command = installation.command("check", stranger / "model.onnx", *flags, "--data", stranger / "data/test")
     environment = {**installation.variables(), "CONTRAFLOW_CACHE": str(tmp_path), "ABSENT": " ".join(TRAINING_ONLY)}
     done = subprocess.run(command, cwd=installation.folder, env=environment, capture_output=True, text=True)

@@ -13,7 +13,6 @@ from export.coverage.architectures.architecture import CLASSES, Architecture
 
 CONVOLUTIONAL: dict[str, int] = {
     "convnext_tiny": 32,
-    "densenet121": 32,
     "efficientnet_b0": 64,
     "mnasnet0_5": 64,
     "mobilenet_v2": 64,
@@ -22,7 +21,6 @@ CONVOLUTIONAL: dict[str, int] = {
     "regnet_y_400mf": 64,
     "resnet18": 64,
     "resnet50": 32,
-    "resnext50_32x4d": 32,
     "shufflenet_v2_x0_5": 64,
     "squeezenet1_1": 64,
 }

@@ -20,13 +20,12 @@ def of_parameters(
 ) -> dict[str, float]:
     """Return the largest relative difference of norms by quantity; `names` maps ours to torch's."""
     found: dict[str, list[float]] = {}
+    truths: dict[str, Mapping[str, Any]] = {"activation": expected.activation, "batch": expected.batch}
     for quantity, name, norms in _columns(bundle, outputs):
-        theirs = names.get(name)
-        known: Mapping[str, Any] = {"activation": expected.activation, "batch": expected.batch}.get(
-            quantity, expected.gradient
-        )
-        if theirs in known:
-            found.setdefault(quantity, []).append(relative_difference(norms, np.asarray(known[theirs]), per_entry=True))
+        known, theirs = truths.get(quantity, expected.gradient), names.get(name)
+        if theirs is not None and theirs in known:
+            difference = relative_difference(norms, np.asarray(known[theirs]), per_entry=True)
+            found.setdefault(quantity, []).append(difference)
     return {quantity: max(values) for quantity, values in found.items()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from onnx import ModelProto, numpy_helper
@@ -30,13 +30,22 @@ def sources_of(bundle: Bundle, model: ModelProto) -> dict[str, str]:
     stored = {tensor.name for tensor in model.graph.initializer}
     sources = {}
     for layer in bundle.layers:
-        sources[layer.name] = next((name for name in (f"{layer.name}.weight", layer.name) if name in stored), "")
+        weight = next((name for name in (f"{layer.name}.weight", layer.name) if name in stored), "")
+        sources[layer.name] = weight
         if layer.bias:
-            candidates = (f"{layer.name}.bias", f"{layer.name}_bias")
-            sources[bias_of(layer.name)] = next((name for name in candidates if name in stored), "")
+            sources[bias_of(layer.name)] = next((name for name in _beside(weight, model) if name in stored), "")
     for entry in bundle.other_parameters:
         sources[entry.name] = entry.name if entry.name in stored else ""
     return sources
+
+
+def _beside(weight: str, model: ModelProto) -> Iterator[str]:
+    """Yield what may be the bias of a weight: the third operand beside it, or what is added to the product."""
+    for node in model.graph.node:
+        if weight and weight in node.input[1:2]:
+            yield from node.input[2:3]
+            readers = [other for other in model.graph.node if node.output[0] in other.input]
+            yield from (name for other in readers if other.op_type == "Add" for name in other.input)
 
 
 def values_of(model: ModelProto, sources: Sources) -> dict[str, np.ndarray]:

@@ -27,7 +27,10 @@ KEEPING_CHANNELS = {
     "Add", "AveragePool", "BatchNormalization", "Cast", "Clip", "Div", "Dropout", "Identity", "InstanceNormalization",
     "MaxPool", "Mul", "Neg", "Pad", "Pow", "Relu", "Resize", "Sub",
 }  # fmt: skip
-MOVING_BYTES = {"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Slice"}
+MOVING_BYTES = {
+    "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Slice", "Gather", "Split", "Expand", "Tile",
+    "DepthToSpace", "SpaceToDepth",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,16 @@ def _spec(
     return spec, notes
 
 
+def _moves_bytes(node: NodeProto) -> bool:
+    """Tell whether a node computes no new numbers: it moves pixels, or takes the nearest, or surrounds them by 0."""
+    mode = next((attribute.s for attribute in node.attribute if attribute.name == "mode"), b"")
+    if node.op_type == "Resize":
+        return mode in (b"", b"nearest")
+    if node.op_type == "Pad":
+        return mode not in (b"", b"constant") or len(node.input) < 3 or not node.input[2]
+    return node.op_type in MOVING_BYTES
+
+
 def _for_bytes(model: ModelProto, options: ImportOptions) -> ImportOptions:
     """Change an integer input to float32 in place, and return the options for pixels of 0…255.
 
@@ -198,7 +211,7 @@ def _for_bytes(model: ModelProto, options: ImportOptions) -> ImportOptions:
         if node.op_type == "Cast" and to == TensorProto.FLOAT:
             node.op_type = "Identity"
             del node.attribute[:]
-        elif node.op_type in MOVING_BYTES:
+        elif _moves_bytes(node):
             integers.update(node.output)
         elif node.op_type not in ("Shape", "Size"):
             raise _integer_arithmetic(node, image.name)

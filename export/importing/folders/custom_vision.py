@@ -12,7 +12,7 @@ from typing import Any
 
 from export.importing.flags.errors import OptionMismatch
 from export.importing.folders.image_metadata import PIXEL_FORMAT, PIXEL_RANGE, said_by_image_metadata
-from export.importing.folders.stated import Said
+from export.importing.folders.stated import Said, shown
 
 PROPERTIES = "metadata_properties.json"
 MANIFEST = "cvexport.manifest"
@@ -24,23 +24,24 @@ def is_custom_vision(properties: Mapping[str, Any], manifest: Mapping[str, Any])
     return "ExporterVersion" in manifest or any(key.startswith(PREFIX) for key in properties)
 
 
-def said_by_custom_vision(
-    properties: Mapping[str, Any], manifest: Mapping[str, Any], metadata: Mapping[str, str]
-) -> Said:
-    """Return what the export says.
-
-    Raises OptionMismatch for a project that does not classify, and for a normalization outside the network, of which
-    the sample knows nothing.
-    """
+def said_by_custom_vision(manifest: Mapping[str, Any]) -> Said:
+    """Return how pictures are resized; OptionMismatch for a project that does not classify."""
     domain = manifest.get("DomainType", "Classification")
     if domain != "Classification":
-        raise OptionMismatch(f"{MANIFEST}: the project is of {domain!r}, not 'Classification'")
+        raise OptionMismatch(f"{MANIFEST}: the project is of {shown(domain)}, not 'Classification'")
+    said = Said()
+    said.state("Custom Vision's ONNX sample", resize_side=None, interpolation="bicubic")
+    return said
+
+
+def pixels_of_custom_vision(properties: Mapping[str, Any], metadata: Mapping[str, str]) -> Said:
+    """Return channels and range; OptionMismatch for a normalization of which the sample knows nothing."""
     mean = properties.get("CustomVision.Preprocess.NormalizeMean")
     std = properties.get("CustomVision.Preprocess.NormalizeStd")
     if mean not in (None, *NO_MEAN) or std not in (None, *NO_STD):
         raise OptionMismatch(
-            f"{PROPERTIES}: NormalizeMean {mean} and NormalizeStd {std} are not what Custom Vision's sample applies; "
-            "say --mean, --std and --scale"
+            f"{PROPERTIES}: NormalizeMean {shown(mean)} and NormalizeStd {shown(std)} are not what Custom Vision's "
+            "sample applies; say --mean and --std"
         )
     texts = {key: value for key, value in properties.items() if isinstance(value, str)}
     said = Said()
@@ -48,5 +49,4 @@ def said_by_custom_vision(
         said.statements |= said_by_image_metadata(source, where).statements
     if not any(key in source for key in (PIXEL_FORMAT, PIXEL_RANGE) for source in (texts, metadata)):
         said.state("Custom Vision's ONNX sample", channels="rgb", mean=(0.0,), std=(1.0,), scale=1.0)
-    said.state("Custom Vision's ONNX sample", resize_side=None, interpolation="bicubic")
     return said

@@ -16,14 +16,13 @@ from typing import Any
 
 from export.importing.flags.errors import OptionMismatch
 from export.importing.folders.processors import PROCESSORS, Processor, processor_name
-from export.importing.folders.stated import Said, affine, numbers, shown, whole
+from export.importing.folders.stated import INSTEAD, Said, affine, numbers, shown, whole
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
 WARPED_FROM = 384  # ConvNeXT's processor stretches pictures to sizes from this on
 RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # Pillow's numbers
 LABEL_KINDS = {"single_label_classification": "exclusive", "multi_label_classification": "independent"}
-INSTEAD = "say the preprocessing by flags, or with --preprocessing"
 
 Resize = dict[str, Any]
 

@@ -31,9 +31,12 @@ def said_by_image_metadata(metadata: Mapping[str, str], where: str = "the file's
     if (order := metadata.get(PIXEL_FORMAT)) in ORDERS:
         said.state(f"{where}: {PIXEL_FORMAT}", channels=ORDERS[order])
     if metadata.get(GAMMA, "SRGB").upper() == "LINEAR":
-        raise OptionMismatch(f"{where}: {GAMMA} is Linear, but a bundle's pixels are those of the picture (SRGB)")
+        raise OptionMismatch(
+            f"{where}: {GAMMA} is Linear, but a bundle's pixels are the picture's (SRGB); "
+            "say --mean and --std to take these"
+        )
     if (range_ := metadata.get(PIXEL_RANGE)) in RANGES:
         said.state(f"{where}: {PIXEL_RANGE}", **RANGES[range_])
     elif range_ is not None:
-        raise OptionMismatch(f"{where}: {PIXEL_RANGE} is {range_!r}; say what is meant with --mean, --std and --scale")
+        raise OptionMismatch(f"{where}: {PIXEL_RANGE} is {range_!r}; say what is meant with --mean and --std")
     return said

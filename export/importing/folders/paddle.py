@@ -14,7 +14,7 @@ from export.importing.flags.errors import OptionMismatch, RuntimeMissing
 from export.importing.flags.labels import text_of
 from export.importing.flags.options import Interpolation
 from export.importing.flags.presets import IMAGENET_MEAN, IMAGENET_STD
-from export.importing.folders.stated import Said, affine, mapping, numbers, shown, whole
+from export.importing.folders.stated import INSTEAD, Said, affine, mapping, numbers, shown, whole
 
 INFERENCE = "inference.yml"
 FRACTION = re.compile(r"\s*([\d.]+(?:[eE]-?\d+)?)\s*(?:/\s*([\d.]+)\s*)?")
@@ -27,7 +27,6 @@ CV2_FILTERS: dict[str | None, str] = {
     "bicubic": "bicubic",
 }
 PILLOW_FILTERS: dict[str | None, str] = {None: "bilinear"} | {name: name for name in get_args(Interpolation)}
-INSTEAD = "say the preprocessing by flags, or with --preprocessing"
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -46,8 +45,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def said_by_paddle(config: dict[str, Any], folder: Path) -> Said:
-    """Return what `inference.yml` says; OptionMismatch for an operator or a form that no bundle can state."""
+def said_by_paddle(config: dict[str, Any]) -> Said:
+    """Return how pictures are prepared; OptionMismatch for an operator or a form that no bundle can state."""
     said = Said()
     steps = mapping(config.get("PreProcess")).get("transform_ops") or []
     if not isinstance(steps, list):
@@ -72,7 +71,6 @@ def said_by_paddle(config: dict[str, Any], folder: Path) -> Said:
     resize = said.statements.get("resize")
     if "size" not in said.statements and resize is not None and isinstance(resize.value, tuple):
         said.state(resize.source, size=resize.value)
-    _state_labels(said, mapping(config.get("PostProcess")), folder)
     return said
 
 
@@ -122,9 +120,10 @@ def _pair(value: Any, where: str) -> tuple[int, int]:
     return whole(value, where), whole(value, where)
 
 
-def _state_labels(said: Said, processing: dict[str, Any], folder: Path) -> None:
-    """State the labels of the first way of answering that has some: a list, or a file of "number label" lines."""
-    for name, given in processing.items():
+def labels_of_paddle(config: dict[str, Any], folder: Path) -> Said:
+    """Return the labels of the first way of answering that has some: a list, or a file of "number label" lines."""
+    said = Said()
+    for name, given in mapping(config.get("PostProcess")).items():
         if not isinstance(given, dict):
             continue
         labels = given.get("label_list")
@@ -132,10 +131,11 @@ def _state_labels(said: Said, processing: dict[str, Any], folder: Path) -> None:
             if not all(isinstance(label, (str, int, float)) for label in labels):
                 raise OptionMismatch(f"{INFERENCE}: label_list is {shown(labels)}, but texts are needed; say --labels")
             said.state(f"{INFERENCE}: {name}.label_list", labels=tuple(str(label) for label in labels))
-            return
+            return said
         file = given.get("class_id_map_file")
         if isinstance(file, str) and (found := folder / Path(file).name).is_file():
             lines = [line.strip() for line in text_of(found).splitlines() if line.strip()]
             named = [match[1] if (match := NUMBERED_LINE.fullmatch(line)) else line for line in lines]
             said.state(f"{found.name} ({INFERENCE}: class_id_map_file)", labels=tuple(named))
-            return
+            return said
+    return said

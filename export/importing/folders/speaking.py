@@ -6,7 +6,7 @@ A producer's own config comes before files of labels, which any framework writes
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +15,39 @@ from export.importing.folders import custom_vision, hugging_face, paddle, timm_c
 from export.importing.folders.image_metadata import said_by_image_metadata
 from export.importing.folders.label_files import said_by_label_files, told_apart
 from export.importing.folders.stated import FileFacts, Said, Stated
-from export.importing.folders.ultralytics import is_ultralytics, said_by_ultralytics
+from export.importing.folders.ultralytics import is_ultralytics, labels_of_ultralytics, said_by_ultralytics
 
 PROCESSOR = "processor_config.json"
 LARGEST = 64 * 2**20
 """Most bytes of a JSON file that is read."""
-PICTURES = frozenset({"mean", "std", "resize_side", "interpolation"})
+LABELS = frozenset({"labels"})
+PIXELS = frozenset({"mean", "std"})
+PICTURES = PIXELS | {"resize_side", "interpolation"}
 """Fields that settle how pictures are prepared."""
+
+Reader = tuple[Callable[[], Said], frozenset[str]]
+"""A reader, and the fields that settle all it may fail to say."""
 
 
 def said_by_folder(folder: Path, facts: FileFacts, told: frozenset[str] = frozenset()) -> Said:
     """Return what the files in `folder` say of its model.
 
-    `told` are the fields that flags have settled.
+    `told` are the fields that flags have settled: a reader that fails to say these is passed over, with a note.
     Raises OptionMismatch where a file cannot be read, or says what no bundle can state.
     """
-    said = said_by_label_files(folder) if "labels" not in told else Said()
-    for part in _producers(folder, facts, told):
-        said.statements |= part.statements
-        said.notes += part.notes
-    return _with_own_labels(said)
+    return _with_own_labels(_together([(lambda: said_by_label_files(folder), LABELS), *_readers(folder, facts)], told))
 
 
-def said_by_file(facts: FileFacts) -> Said:
-    """Return what the file's own metadata say."""
-    said = said_by_image_metadata(facts.metadata)
-    if is_ultralytics(facts.metadata):
-        said.statements |= said_by_ultralytics(facts.metadata).statements
-    return _with_own_labels(said)
+def said_by_file(facts: FileFacts, told: frozenset[str] = frozenset()) -> Said:
+    """Return what the file's own metadata say; `told` and errors as for `said_by_folder`."""
+    metadata = facts.metadata
+    readers: list[Reader] = [(lambda: said_by_image_metadata(metadata), PIXELS)]
+    if is_ultralytics(metadata):
+        readers += [
+            (lambda: labels_of_ultralytics(metadata), LABELS),
+            (lambda: said_by_ultralytics(metadata), PICTURES | {"size"}),
+        ]
+    return _with_own_labels(_together(readers, told))
 
 
 def speaks(folder: Path) -> list[str]:
@@ -51,38 +56,43 @@ def speaks(folder: Path) -> list[str]:
     return [name for name in names if (folder / name).is_file()]
 
 
-def _producers(folder: Path, facts: FileFacts, told: frozenset[str]) -> list[Said]:
-    """Ask each producer's reader whose files are in the folder.
-
-    A reader that fails is passed over, with a note, where flags have settled how pictures are prepared.
-    """
+def _readers(folder: Path, facts: FileFacts) -> Iterator[Reader]:
+    """Yield each producer's readers whose files are in the folder."""
     config = read_json(folder / hugging_face.CONFIG)
     preprocessor = read_json(folder / hugging_face.PREPROCESSOR) or _nested(folder)
     properties, manifest = read_json(folder / custom_vision.PROPERTIES), read_json(folder / custom_vision.MANIFEST)
-    readers: list[Callable[[], Said]] = []
-    cfg = timm_config.timm_config(config)
     if config:
-        readers.append(lambda: hugging_face.said_by_config(config))
-    if cfg is not None:
-        readers.append(lambda: timm_config.said_by_timm(config, cfg, facts))
+        yield lambda: hugging_face.said_by_config(config), LABELS
+    if (cfg := timm_config.timm_config(config)) is not None:
+        yield lambda: timm_config.labels_of_timm(config, cfg), LABELS
+        yield lambda: timm_config.said_by_timm(cfg, facts), PICTURES
     elif preprocessor:
-        readers.append(lambda: hugging_face.said_by_preprocessor(preprocessor, config.get("model_type")))
+        yield lambda: hugging_face.said_by_preprocessor(preprocessor, config.get("model_type")), PICTURES
     if (folder / paddle.INFERENCE).is_file():
-        readers.append(lambda: paddle.said_by_paddle(paddle.read_yaml(folder / paddle.INFERENCE), folder))
+        inference = paddle.read_yaml(folder / paddle.INFERENCE)
+        yield lambda: paddle.labels_of_paddle(inference, folder), LABELS
+        yield lambda: paddle.said_by_paddle(inference), PICTURES
     if custom_vision.is_custom_vision(properties, manifest):
-        readers.append(lambda: custom_vision.said_by_custom_vision(properties, manifest, facts.metadata))
+        yield lambda: custom_vision.pixels_of_custom_vision(properties, facts.metadata), PIXELS
+        yield lambda: custom_vision.said_by_custom_vision(manifest), PICTURES
     if (folder / triton.CONFIG).is_file():
-        readers.append(lambda: triton.said_by_triton(folder))
-    return [_asked(reader, settled=told >= PICTURES) for reader in readers]
+        yield lambda: triton.said_by_triton(folder), LABELS
 
 
-def _asked(reader: Callable[[], Said], *, settled: bool) -> Said:
-    try:
-        return reader()
-    except OptionMismatch as error:
-        if not settled:
-            raise
-        return Said(notes=[f"passed over, because flags settle it: {error}"])
+def _together(readers: Iterable[Reader], told: frozenset[str]) -> Said:
+    """Ask all readers; what a later one says counts."""
+    said = Said()
+    for reader, settling in readers:
+        try:
+            part = reader()
+        except OptionMismatch as error:
+            if not settling <= told:
+                raise
+            said.notes.append(f"passed over, because flags settle it: {error}")
+            continue
+        said.statements |= part.statements
+        said.notes += part.notes
+    return said
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -21,6 +21,9 @@ FINITE = 1e30
 LARGEST_SIDE = 2**20
 """Most pixels of a side; nothing that is larger is meant."""
 
+INSTEAD = "say --mean, --std, --resize and --interpolation, or --preprocessing"
+"""What settles how pictures are prepared where a folder cannot."""
+
 Rows = tuple[float, ...]
 
 

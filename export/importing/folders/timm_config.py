@@ -11,7 +11,7 @@ from typing import Any
 from export.importing.flags.errors import OptionMismatch
 from export.importing.flags.options import ResizeSide
 from export.importing.flags.presets import IMAGENET_MEAN, IMAGENET_STD
-from export.importing.folders.stated import FileFacts, Said, numbers, shown, whole
+from export.importing.folders.stated import INSTEAD, FileFacts, Said, numbers, shown, whole
 
 CONFIG = "config.json"
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
@@ -27,10 +27,9 @@ def timm_config(config: dict[str, Any]) -> dict[str, Any] | None:
     return config if "architecture" in config and "input_size" in config else None
 
 
-def said_by_timm(config: dict[str, Any], cfg: dict[str, Any], facts: FileFacts) -> Said:
-    """Return what timm's config says of labels, size, resize and normalization."""
+def said_by_timm(cfg: dict[str, Any], facts: FileFacts) -> Said:
+    """Return what timm's config says of size, resize and normalization."""
     said = Said()
-    _state_labels(said, config, cfg)
 
     def value(key: str, default: Any) -> tuple[Any, str]:
         found = cfg.get(key)
@@ -41,7 +40,7 @@ def said_by_timm(config: dict[str, Any], cfg: dict[str, Any], facts: FileFacts) 
     crop, crop_source = value("test_crop_pct", cfg.get("crop_pct") or 0.875) if tested else value("crop_pct", 0.875)
     mode, mode_source = value("crop_mode", "center")
     if not isinstance(mode, str) or mode not in CROP_MODES:
-        raise OptionMismatch(f"{CONFIG}: crop_mode is {shown(mode)}, none of {', '.join(CROP_MODES)}; say --resize")
+        raise OptionMismatch(f"{CONFIG}: crop_mode is {shown(mode)}, none of {', '.join(CROP_MODES)}; {INSTEAD}")
     mean, mean_source = value("mean", list(IMAGENET_MEAN))
     mean = numbers(mean, mean_source)
     std, std_source = value("std", list(IMAGENET_STD))
@@ -57,7 +56,7 @@ def said_by_timm(config: dict[str, Any], cfg: dict[str, Any], facts: FileFacts) 
         said.state(mode_source, fill=tuple(bytes_))
     interpolation, interpolation_source = value("interpolation", "bicubic")
     if not isinstance(interpolation, str) or interpolation not in INTERPOLATIONS:
-        raise OptionMismatch(f"{CONFIG}: interpolation is {shown(interpolation)}; say one with --interpolation")
+        raise OptionMismatch(f"{CONFIG}: interpolation is {shown(interpolation)}; {INSTEAD}")
     said.state(interpolation_source, interpolation=interpolation)
     said.state(mean_source, mean=mean, scale=1.0)
     said.state(std_source, std=numbers(std, std_source))
@@ -88,8 +87,9 @@ def _pair(value: Any, key: str) -> tuple[int, int] | None:
     return whole(value[1], f"{CONFIG}: {key}"), whole(value[2], f"{CONFIG}: {key}")
 
 
-def _state_labels(said: Said, config: dict[str, Any], cfg: dict[str, Any]) -> None:
-    """State the labels: `label_names`, each with its description where there is one."""
+def labels_of_timm(config: dict[str, Any], cfg: dict[str, Any]) -> Said:
+    """Return the labels: `label_names`, each with its description where there is one."""
+    said = Said()
     names = config.get("label_names") or cfg.get("label_names") or cfg.get("labels")
     if isinstance(names, dict):
         wanted = [str(number) for number in range(len(names))]
@@ -97,10 +97,11 @@ def _state_labels(said: Said, config: dict[str, Any], cfg: dict[str, Any]) -> No
             raise OptionMismatch(f"{CONFIG}: label_names has gaps; say --labels")
         names = [names[number] for number in wanted]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        return
+        return said
     descriptions = config.get("label_descriptions") or cfg.get("label_descriptions") or {}
     texts = [descriptions.get(name) if isinstance(descriptions, dict) else None for name in names]
     said.state(
         f"{CONFIG}: label_names",
         labels=tuple(text if isinstance(text, str) and text else name for name, text in zip(names, texts, strict=True)),
     )
+    return said

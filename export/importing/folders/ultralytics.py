@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from export.importing.flags.errors import OptionMismatch
-from export.importing.folders.stated import Said, whole
+from export.importing.folders.stated import INSTEAD, Said, shown, whole
 
 SOURCE = "the file's metadata (Ultralytics)"
 
@@ -21,19 +21,25 @@ def is_ultralytics(metadata: Mapping[str, str]) -> bool:
     return "names" in metadata and "task" in metadata
 
 
-def said_by_ultralytics(metadata: Mapping[str, str]) -> Said:
-    """Return what the metadata say; OptionMismatch where the network is no classifier or a value cannot be read."""
-    if metadata["task"] != "classify":
-        raise OptionMismatch(f"the file's metadata says that its task is {metadata['task']!r}, not 'classify'")
+def labels_of_ultralytics(metadata: Mapping[str, str]) -> Said:
+    """Return the labels; OptionMismatch where they cannot be read."""
     said = Said()
-    names = _literal(metadata, "names")
+    names = _literal(metadata, "names", "say --labels")
     if not isinstance(names, dict) or set(names) != set(range(len(names))):
         raise OptionMismatch("the file's metadata: names does not number its classes from 0; say --labels")
     said.state(f"{SOURCE}: names", labels=tuple(str(names[number]) for number in range(len(names))))
-    sides = _literal(metadata, "imgsz") if "imgsz" in metadata else 224
+    return said
+
+
+def said_by_ultralytics(metadata: Mapping[str, str]) -> Said:
+    """Return how pictures are prepared; OptionMismatch where the network is no classifier or a size cannot be read."""
+    if metadata["task"] != "classify":
+        raise OptionMismatch(f"the file's metadata says that its task is {shown(metadata['task'])}, not 'classify'")
+    said = Said()
+    sides = _literal(metadata, "imgsz", INSTEAD) if "imgsz" in metadata else 224
     sides = [sides, sides] if isinstance(sides, int) else sides
     if not isinstance(sides, list) or len(sides) != 2:
-        raise OptionMismatch(f"the file's metadata: imgsz is {metadata['imgsz']!r}; say --size")
+        raise OptionMismatch(f"the file's metadata: imgsz is {shown(sides)}; {INSTEAD}")
     size = whole(sides[0], f"{SOURCE}: imgsz"), whole(sides[1], f"{SOURCE}: imgsz")
     said.state(f"{SOURCE}: imgsz", size=size)
     is_square = size[0] == size[1]
@@ -50,9 +56,9 @@ def said_by_ultralytics(metadata: Mapping[str, str]) -> Said:
     return said
 
 
-def _literal(metadata: Mapping[str, str], key: str) -> Any:
+def _literal(metadata: Mapping[str, str], key: str, advice: str) -> Any:
     """Read a Python literal; nothing in it is run."""
     try:
         return ast.literal_eval(metadata[key])
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        raise OptionMismatch(f"the file's metadata: {key} cannot be read; say it by a flag") from error
+        raise OptionMismatch(f"the file's metadata: {key} cannot be read; {advice}") from error

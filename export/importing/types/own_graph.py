@@ -71,7 +71,7 @@ class OwnGraph:
         integers = tensor.removesuffix(f"{OWN}float")
         if tensor in stored:
             constants[tensor] = stored[tensor]
-        elif integers != tensor and integers in self.integers:
+        elif integers != tensor and integers in self.integers and integers not in self.unlike:
             added.append(self._dequantized(integers, tensor, constants))
         elif tensor in made:
             for name in names_read([made[tensor]]):
@@ -88,10 +88,21 @@ class OwnGraph:
         return helper.make_node("DequantizeLinear", [integers, *names], [tensor], tensor, axis=meaning.axis)
 
 
-def with_plain_ends(model: ModelProto, image_shape: Sequence[int], classes: int) -> ModelProto:
+def batch_of(model: ModelProto) -> int | None:
+    """Return the batch that a model was exported for, None where it is free."""
+    dimensions = model.graph.input[0].type.tensor_type.shape.dim
+    return (dimensions[0].dim_value if dimensions else 0) or None
+
+
+def mixes_samples(model: ModelProto) -> bool:
+    """Tell whether the model takes one scale from all samples of a batch."""
+    return any(node.op_type in PER_BATCH for node in model.graph.node)
+
+
+def with_plain_ends(model: ModelProto, image_shape: Sequence[int], classes: int, *, one_by_one: bool) -> ModelProto:
     """Return `model`, of one output, with the ends of our graphs: float32 `input`, a free batch, `logits` [N, classes].
 
-    Where its batch is fixed, or where its samples would mix, a Scan runs it sample by sample.
+    With `one_by_one` a Scan runs it sample by sample, in a batch of copies where it was exported for a larger batch.
     """
     copy = ModelProto()
     copy.CopyFrom(model)
@@ -99,21 +110,21 @@ def with_plain_ends(model: ModelProto, image_shape: Sequence[int], classes: int)
     taken = {name for node in graph.node for name in (*node.input, *node.output)}
     rename_tensors(graph, {name: renamed(name, taken) for name in (INPUT, LOGITS) if name in taken})
     image = graph.input[0]
-    dimensions = image.type.tensor_type.shape.dim
-    fixed = dimensions[0].dim_value if dimensions else 0
-    alone = fixed > 0 or any(node.op_type in PER_BATCH for node in graph.node)
-    ends = _Ends(image.name, graph.output[0].name, max(fixed, 1) if alone else None, tuple(image_shape), classes)
+    batch = batch_of(model) or 1 if one_by_one else None
+    ends = _Ends(image.name, graph.output[0].name, batch, tuple(image_shape), classes)
     nodes = [*ends.before(image.type.tensor_type.elem_type), *graph.node, *ends.behind()]
     nodes = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    if alone:
+    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in ends.constants.items())
+    if one_by_one:
         sample = helper.make_tensor_value_info(ends.source, TensorProto.FLOAT, image_shape)
         row = helper.make_tensor_value_info(ends.result, TensorProto.FLOAT, [classes])
-        body = helper.make_graph(nodes, "sample", [sample], [row])
+        # Only with its weights inside does ONNX Runtime compute it with integers, as it does the file.
+        body = helper.make_graph(nodes, "sample", [sample], [row], graph.initializer)
+        del graph.initializer[:]
         nodes = [helper.make_node("Scan", [INPUT], [LOGITS], "samples", body=body, num_scan_inputs=1)]
     for field in (graph.node, graph.input, graph.output, graph.value_info):
         del field[:]
     graph.node.extend(nodes)
-    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in ends.constants.items())
     graph.input.append(helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["N", *image_shape]))
     graph.output.append(helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["N", classes]))
     return copy

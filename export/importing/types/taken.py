@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -12,12 +13,12 @@ from onnx import ModelProto
 from export.graph.edits import keep_only
 from export.graph.graph import OPSET
 from export.graph.names import OWN
-from export.importing.answer.agreement import Reference, evaluator, own_scores
+from export.importing.answer.agreement import TOLERANCE, Evaluator, Reference, evaluator, own_scores
 from export.importing.answer.probes import pictures
 from export.importing.types.differences import rounding_note
 from export.importing.types.ending import ending_of
 from export.importing.types.floating import promoted
-from export.importing.types.own_graph import OwnGraph, with_plain_ends
+from export.importing.types.own_graph import OwnGraph, batch_of, mixes_samples, with_plain_ends
 from export.importing.types.rules import INTEGER_OPERATORS, RULES
 from export.importing.types.translation import Translation
 from export.standard.opset import at_our_opset, opset_of
@@ -25,6 +26,8 @@ from service.contract.bundle_schema import InputSpec, Quantization
 from service.contract.label_kinds import kind_called
 
 DEQUANTIZED = "weights that the file stores as integers are taken as the floats they stand for"
+TRIED = 3
+"""Probes that are run in one batch to see whether a file's batch can be made free."""
 BEFORE_ROUNDING = "the file rounds its answer to integers: it is taken before that"
 
 
@@ -80,11 +83,9 @@ class Taken:
         """
         if self._rounds is None:
             return None
-        forward = None
-        if self._own is not None:
-            forward = with_plain_ends(self._own.up_to(logits, network), spec.image_shape, own.probabilities.shape[1])
+        forward = _batched(self._own.up_to(logits, network), spec, own) if self._own is not None else None
         seen = len(pictures(spec))
-        found = kind_called(own.label_kind).probabilities(evaluator(plain)(own.images).astype(np.float64))
+        found = _probabilities(evaluator(plain), own.images, own)
         difference = np.abs(found - own.probabilities)[:seen].max(axis=1)
         known = difference[~np.isnan(difference)]
         other = found[:seen].argmax(axis=1) != own.probabilities[:seen].argmax(axis=1)
@@ -95,6 +96,31 @@ class Taken:
             images=len(known),
         )
         return Quantized(forward, record, Reference(own.images, found, label_kind=own.label_kind))
+
+
+def _batched(model: ModelProto, spec: InputSpec, own: Reference) -> ModelProto:
+    """Return the file's graph with our ends and a free batch: all samples at once if its answers are then its `own`."""
+    ends = partial(with_plain_ends, model, spec.image_shape, own.probabilities.shape[1])
+    if not mixes_samples(model):
+        free = ends(one_by_one=False)
+        if batch_of(model) is None or _answers(free, own):
+            return free
+    return ends(one_by_one=True)
+
+
+def _answers(model: ModelProto, own: Reference) -> bool:
+    """Tell whether a model gives the first probes, in one batch, the answers `own`."""
+    images, expected = own.images[:TRIED], own.probabilities[:TRIED]
+    try:
+        found = _probabilities(evaluator(model, as_served=True), images, own)
+    except Exception:  # the batch is baked into the graph
+        return False
+    return found.shape == expected.shape and np.allclose(found, expected, rtol=0, atol=TOLERANCE, equal_nan=True)
+
+
+def _probabilities(run: Evaluator, images: NDArray[np.float32], own: Reference) -> NDArray[np.float64]:
+    """Return what /predict answers to the logits that a model gives `images`."""
+    return kind_called(own.label_kind).probabilities(run(images).astype(np.float64))
 
 
 def taken_for_float32(file: ModelProto, output: str) -> Taken:

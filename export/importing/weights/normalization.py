@@ -10,6 +10,8 @@ import re
 
 from onnx import ModelProto
 
+from export.standard.fusions import is_fusion
+
 CONVOLUTIONS = {"Conv", "ConvTranspose"}
 NORMALIZATIONS = {"InstanceNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization"}
 MADE_BY_FOLDING = re.compile(r"^onnx::Conv(Transpose)?_\d+$|fused_bn|bn_fused|batchnorm.*fold|fold.*batchnorm", re.I)
@@ -27,6 +29,10 @@ def folded_normalization(model: ModelProto) -> tuple[str, ...]:
     sure = sum(any(MADE_BY_FOLDING.search(name) for name in node.input[1:3]) for node in biased)
     if sure:
         return (f"the file's exporter folded BatchNormalization into {sure} of its convolutions: {MEANING}",)
+    if any(is_fusion(node) for node in model.graph.node):
+        return (
+            f"ONNX Runtime's optimizer wrote the file, which folds normalization and scales into weights: {MEANING}",
+        )
     made = {node.output[0] for node in convolutions}
     left = any(node.op_type == "BatchNormalization" and node.input[0] in made for node in model.graph.node)
     if not biased or left or any(node.op_type in NORMALIZATIONS for node in model.graph.node):

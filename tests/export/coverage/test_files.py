@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from export.coverage import other_producers, report
+from export.coverage.files import equal, producers
+from export.coverage.rows import file_row
 from export.gradient import Prepared, differentiate, prepare
 from export.importing import ImportedModel, ImportOptions, import_classifier
 
 Array = NDArray[Any]
-KERAS = Path(other_producers.__file__).parent / "files/keras_small.onnx"
+KERAS = Path(producers.__file__).parent / "keras_small.onnx"
 OUTPUTS = ("weight_square", "scaled_square", "bias_square", "input_gradient")
 
 
@@ -103,7 +104,7 @@ def test_a_folded_kernel_has_no_other_bias_gradient_than_its_normalization_s_shi
     assert np.sqrt(session.run(None, feeds)[0][0, 0]) == pytest.approx(sample["norms"]["stem_norm/beta"], rel=1e-4)
 
 
-LIGHT = [file for file in other_producers.files() if file.name.startswith("light_")]
+LIGHT = [file for file in producers.files() if file.package == "onnx"]
 
 
 def test_all_nine_of_onnx_s_light_models_are_here() -> None:
@@ -120,12 +121,22 @@ def test_all_nine_of_onnx_s_light_models_are_here() -> None:
     }
 
 
+def test_equal_weights_are_drawn_anew_and_others_stay(tmp_path: Path) -> None:
+    light = next(file for file in LIGHT if file.name == "light_squeezenet")
+    model = onnx.load(equal.drawn(light.path, tmp_path / "drawn.onnx"))
+    weights = [numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.data_type == 1]
+    assert len(weights) >= 52
+    assert not any((weight == weight.flat[0]).all() for weight in weights)
+    assert equal.drawn(KERAS, tmp_path / "same.onnx") == KERAS
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("file", LIGHT, ids=lambda file: file.name)
 def test_norms_of_the_onnx_package_s_light_models_agree_with_torch_and_central_differences(
-    file: other_producers.File,
+    file: producers.File, tmp_path: Path
 ) -> None:
     """Opset 9, a batch of one, weights from ConstantOfShape, drawn anew for the comparison."""
-    measured = other_producers.measure_file(file)
-    assert measured.activations_compared == measured.layers
-    assert report.passes(asdict(measured) | {"http": "yes"}), measured
+    row, _ = file_row(file.key, equal.drawn(file.path, tmp_path / "drawn.onnx"))
+    assert row["status"] == "right", row
+    assert row["differences"]["central"] < 1e-6
+    assert row["http"] == "yes"

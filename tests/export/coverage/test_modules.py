@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from export.coverage.exporters import EXPORTERS
-from export.coverage.families import Family
-from export.coverage.measure import measure
-from export.verification.parity import NORM_BOUND
+from export.coverage.architectures.architecture import Architecture, build, images
+from export.coverage.files.exporters import EXPORTERS
+from export.coverage.measure import SAMPLES, agreement, imported, plain_options
+from export.coverage.rows import status
+from export.coverage.truth.clearest import clearest
 
 SIZE = 16
 
@@ -159,10 +161,13 @@ def around(module: nn.Module) -> nn.Module:
 @pytest.mark.skipif(find_spec("onnxscript") is None, reason="the newer exporter needs onnxscript")
 @pytest.mark.parametrize("exporter", EXPORTERS)
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_s_norms_are_torch_s(name: str, exporter: str) -> None:
+def test_a_module_s_norms_are_torch_s(name: str, exporter: str, tmp_path: Path) -> None:
     if (name, exporter) in REFUSED_BY_THE_EXPORTER:
         pytest.skip("torch's older exporter refuses it")
-    measured = measure(Family(name, lambda: around(MODULES[name]()), SIZE), EXPORTERS[exporter])
-    assert not measured.unmatched
-    assert measured.worst <= NORM_BOUND["float32"]
+    architecture = Architecture("here", name, SIZE, lambda *_: around(MODULES[name]()))
+    network = build(architecture)
+    batch = clearest(network, images(architecture, 24), SAMPLES)
+    EXPORTERS[exporter](network, batch, tmp_path / "model.onnx")
+    measured = agreement(imported(tmp_path / "model.onnx", plain_options(10), tmp_path), network, batch)
+    assert status(measured) == "right", measured
     assert measured.layers == FIXED.get(name, measured.layers)

@@ -278,6 +278,11 @@ def test_a_fusion_written_out_answers_as_onnx_runtime_s_own_operator(network: Ne
         assert not weight.endswith(".weight") or weight.removesuffix(".weight") in found
 
 
+def test_a_note_says_that_weights_may_hold_more_than_was_trained(tmp_path: Path) -> None:
+    notes = imported(optimized(OPTIMIZED[0].model(), tmp_path), tmp_path).notes
+    assert any("ONNX Runtime's optimizer wrote the file" in note for note in notes)
+
+
 def test_every_fusion_is_tried() -> None:
     tried = {network.fused for network in (*OPTIMIZED, *WRITTEN)}
     assert tried | {"FusedMatMulActivation"} == set(FUSIONS)

@@ -119,7 +119,7 @@ def test_a_folder_of_any_name_breaks_no_answer(tmp_path: Path, name: bytes) -> N
         listing = client.get("/models").json()
         (shown,) = listing["refused"]
         assert shown == printable(os.fsdecode(name))
-        assert "its folder is not called" in listing["refused"][shown]
+        assert "so its folder must be called strange" in listing["refused"][shown]
         assert shown in [entry["name"] for entry in client.post("/v2/repository/index").json()]
         assert metric(client, "contraflow_bundles_refused") == 1
         assert best_label(predict(client)) == "red"

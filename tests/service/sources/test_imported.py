@@ -150,6 +150,12 @@ def test_a_bundle_may_be_named_by_a_dot(tmp_path: Path, monkeypatch: pytest.Monk
         assert best_label(predict(client, "tiny")) == "red"
 
 
+def test_a_bundle_that_is_named_by_its_path_may_lie_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    mounted = write_bundle(tmp_path).rename(tmp_path / "models")
+    with running(tmp_path, sources=open_sources([mounted], [], None, silent)) as server, server.client() as client:
+        assert best_label(predict(client, "tiny")) == "red"
+
+
 def zipped(*names: str) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from onnx import NodeProto
 from torch import Tensor
@@ -95,7 +96,8 @@ def _trilu(node: NodeProto, given: Attributes, x: Tensor, k: Tensor | None = Non
 
 
 def _expand(x: Tensor, target: Tensor) -> Tensor:
-    return x.expand(torch.broadcast_shapes(x.shape, tuple(target.tolist())))
+    shape = np.broadcast_shapes(tuple(x.shape), tuple(target.tolist()))
+    return x.expand(shape)
 
 
 def _depth_to_space(node: NodeProto, given: Attributes, x: Tensor) -> Tensor:

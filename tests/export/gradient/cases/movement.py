@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tests.export.gradient.cases.case import Case, case, computed, ints, w
@@ -131,7 +133,7 @@ GRID = computed("Reshape", computed("Mul", "u", w(low=4, high=4)), ints(0, 2, 3,
 COUNT = computed("Shape", "x", start=0, end=1)
 
 
-def _sampled(**attributes: int | str) -> Case:
+def _sampled(**attributes: Any) -> Case:
     """A grid that reaches beyond the image on all sides."""
     return case("GridSample", (2, 2, 3), "x", computed("Sub", GRID, w(low=4, high=4)), **attributes)
 

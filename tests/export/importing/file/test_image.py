@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from export.gradient import prepare
 from export.graph.errors import GradientError
@@ -199,3 +199,34 @@ def test_arithmetic_with_integers_is_refused(tmp_path: Path) -> None:
     model.graph.node[1].input[0] = "more"
     words = refusal(model, tmp_path, mean=(0.0,), std=(1.0,))
     assert "Add (node 'twice') computes with the integers of input 'image'" in words
+
+
+@pytest.mark.parametrize(
+    ("operator", "operands", "attributes"),
+    [
+        ("Gather", ["order"], {"axis": 1}),
+        ("Pad", ["pads"], {}),
+        ("Resize", ["", "factors"], {"mode": "nearest"}),
+        ("Tile", ["once"], {}),
+    ],
+)
+def test_pixels_are_moved_as_integers_before_they_are_cast(
+    tmp_path: Path, operator: str, operands: list[str], attributes: dict[str, Any]
+) -> None:
+    """Channels put in order, a border, half the size: preprocessing inside the graph."""
+    model = of_bytes(TensorProto.UINT8, "nchw")
+    model.graph.node.insert(0, node(operator, ["image", *operands], ["moved"], "moving", **attributes))
+    model.graph.node[1].input[0] = "moved"
+    constants = {
+        "order": np.array([2, 1, 0]),
+        "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1]),
+        "factors": np.array([1, 1, 0.5, 2], np.float32),
+        "once": np.array([1, 1, 1, 2]),
+    }
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    found = imported(model, tmp_path, mean=(0.0,) * 3, std=(1.0,) * 3)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 6, 6, 3), dtype=np.uint8)
+    ours = answer(prepare(found.model).forward, normalise(pixels, found.input))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    theirs = session.run(None, {"image": pixels.transpose(0, 3, 1, 2)})[0]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)

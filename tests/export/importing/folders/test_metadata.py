@@ -79,12 +79,19 @@ def test_ultralytics_names_are_the_labels(tmp_path: Path) -> None:
         ({"names": "__import__('os').abort()"}, "names cannot be read"),
         ({"names": "{1: 'ant', 2: 'bee'}"}, "does not number its classes from 0"),
         ({"imgsz": "[0, 96]"}, "imgsz is 0"),
-        ({"imgsz": "'large'"}, "imgsz is \"'large'\""),
+        ({"imgsz": "'large'"}, "imgsz is 'large'"),
     ],
 )
 def test_metadata_that_no_classifier_has_are_refused(tmp_path: Path, changes: dict[str, str], words: str) -> None:
     with pytest.raises(OptionMismatch, match=words):
         resolved(saved(tmp_path, {**ULTRALYTICS, **changes}))
+
+
+def test_labels_that_cannot_be_read_are_said_by_the_flag_that_the_refusal_names(tmp_path: Path) -> None:
+    path = saved(tmp_path, {**ULTRALYTICS, "names": "ant, bee"})
+    with pytest.raises(OptionMismatch, match="names cannot be read; say --labels"):
+        resolved(path)
+    assert resolved(path, labels=CLASSES).options.labels == CLASSES
 
 
 # ── ONNX's own metadata ───────────────────────────────────────────────────────────────────────────
@@ -111,6 +118,8 @@ def test_pixel_format_and_range_are_taken(
 def test_a_range_or_gamma_that_no_bundle_can_say_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionMismatch, match="NominalRange_16_235"):
         resolved(saved(tmp_path, {"Image.NominalPixelRange": "NominalRange_16_235"}))
+    told = resolved(saved(tmp_path, {"Image.NominalPixelRange": "NominalRange_16_235"}), mean=(0.0,), std=(1.0,))
+    assert "NominalRange_16_235" in " ".join(told.notes)
     with pytest.raises(OptionMismatch, match="ColorSpaceGamma is Linear"):
         resolved(saved(tmp_path, {"Image.ColorSpaceGamma": "Linear"}))
 
@@ -146,5 +155,5 @@ def test_a_custom_vision_project_of_another_kind_is_refused(tmp_path: Path) -> N
     with pytest.raises(OptionMismatch, match="ObjectDetection"):
         resolved(folder_with(tmp_path, {"cvexport.manifest": manifest}))
     normalized = {**CUSTOM_VISION, "CustomVision.Preprocess.NormalizeMean": "[123.0, 116.0, 103.0]"}
-    with pytest.raises(OptionMismatch, match="say --mean, --std and --scale"):
+    with pytest.raises(OptionMismatch, match="say --mean and --std"):
         resolved(folder_with(tmp_path / "other", {"metadata_properties.json": normalized}))

@@ -230,7 +230,10 @@ def test_pixels_in_bytes_may_go_straight_into_the_integer_network(tmp_path: Path
 def test_an_answer_in_bytes_is_taken_for_the_numbers_it_stands_for(tmp_path: Path, ends_in_softmax: bool) -> None:
     nodes = [*body(), node("Softmax", ["scores"], ["p"], axis=1)] if ends_in_softmax else body()
     scale = 1 / 256 if ends_in_softmax else 8 / 255
-    last = {"step": np.array(scale, np.float32), "nought": np.array(0 if ends_in_softmax else 128, np.uint8)}
+    last: dict[str, Array] = {
+        "step": np.array(scale, np.float32),
+        "nought": np.array(0 if ends_in_softmax else 128, np.uint8),
+    }
     rounded = node("QuantizeLinear", ["p" if ends_in_softmax else "scores", "step", "nought"], ["bytes"])
     model = classifier([*nodes, rounded], constants=last, outputs=["bytes"])
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.UINT8

@@ -74,7 +74,7 @@ def by_torch(network: nn.Module, image: Array) -> Iterator[tuple[dict[str, float
     for sample, label in zip(image, LABEL, strict=True):
         given_image = torch.tensor(sample[None], dtype=torch.float64, requires_grad=True)
         network.zero_grad()
-        nn.functional.cross_entropy(network(given_image), torch.tensor([int(label)])).backward()
+        nn.functional.cross_entropy(network(given_image), torch.tensor([int(label)])).backward()  # type: ignore[no-untyped-call]
         squares: dict[str, float] = dict.fromkeys(("W", "R", "B", "head"), 0.0)
         for name, parameter in network.named_parameters():
             kind = "W" if "weight_ih" in name else "R" if "weight_hh" in name else "B" if "bias_" in name else "head"
