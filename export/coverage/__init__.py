@@ -9,6 +9,7 @@ architectures/  the list of networks, fixed here, which other packages define
 files/          torch's exporters and the cache of what they wrote; files that packages bring
 rivals          other packages that differentiate ONNX files
 served          compares the service's answers over HTTP with torch
-children        each file is measured in a process of its own, with a limit; `preloaded` is what it begins with
+children        each file is measured in a process of its own, with a limit
+preloaded       what such a process begins with
 store, page     the rows as JSON, and the page made of them; `page.md` is its template
 """

@@ -101,7 +101,7 @@ def _compared(found: Imported, network: nn.Module, draw: Draw) -> tuple[Row, Ten
         measurement = agreement(found, network, batch)
         if not measurement.exceeding:
             break
-    return {"status": status(measurement), **asdict(measurement)}, batch
+    return {"status": status(measurement), **asdict(measurement), "by_nodes": len(measurement.by_nodes)}, batch
 
 
 def status(measurement: Measurement) -> str:

@@ -12,7 +12,8 @@ from export.verification.autograd import Truth
 from export.verification.parity import relative_difference
 from service.contract.bundle_schema import Bundle
 
-QUANTITIES = ("activation", "weight", "bias", "batch", "other", "input", "probabilities")
+VANISHING = 1e-12
+"""Part of the sample's largest norm below which torch's float64 means zero."""
 
 
 def of_parameters(
@@ -24,9 +25,31 @@ def of_parameters(
     for quantity, name, norms in _columns(bundle, outputs):
         known, theirs = truths.get(quantity, expected.gradient), names.get(name)
         if theirs is not None and theirs in known:
-            difference = relative_difference(norms, np.asarray(known[theirs]), per_entry=True)
-            found.setdefault(quantity, []).append(difference)
+            found.setdefault(quantity, []).append(difference(norms, known[theirs], _largest(expected)))
     return {quantity: max(values) for quantity, values in found.items()}
+
+
+def difference(norms: np.ndarray, expected: np.ndarray | float, largest: np.ndarray) -> float:
+    """Return the largest relative difference of norms, [n] or of the whole batch.
+
+    A norm that torch's float64 rounds to nothing beside the sample's largest is zero by mathematics, as that of the
+    bias of attention's keys is. Of such a norm the part is returned that it is of the largest.
+
+    Args:
+        largest: [n], each sample's largest norm of a parameter's gradient.
+    """
+    known = np.broadcast_to(np.asarray(expected, dtype=np.float64), np.shape(norms))
+    scale = largest if known.ndim else largest.max()
+    vanishing = known < VANISHING * scale
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = np.where(vanishing, norms / scale, 0.0)
+    ordinary = relative_difference(np.where(vanishing, 1.0, norms), np.where(vanishing, 1.0, known), per_entry=True)
+    return max(ordinary, float(np.nan_to_num(parts, nan=1.0 if np.isnan(norms).any() else 0.0).max(initial=0.0)))
+
+
+def _largest(expected: Truth) -> np.ndarray:
+    norms: np.ndarray = np.max(list(expected.gradient.values()), axis=0)
+    return norms
 
 
 def _columns(bundle: Bundle, outputs: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str, np.ndarray]]:
@@ -54,10 +77,7 @@ def lost_by_torch(rounded: Truth, expected: Truth) -> dict[str, float]:
     """Return what torch's float32 differs from its float64 by, by quantity as above."""
 
     def largest(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> float:
-        differences = (
-            relative_difference(np.asarray(mine[name]), np.asarray(norm), per_entry=True)
-            for name, norm in theirs.items()
-        )
+        differences = (difference(np.asarray(mine[name]), norm, _largest(expected)) for name, norm in theirs.items())
         return max(differences, default=0.0)
 
     parameters = largest(rounded.gradient, expected.gradient)

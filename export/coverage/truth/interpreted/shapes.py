@@ -14,9 +14,8 @@ from export.coverage.truth.interpreted.attributes import Attributes, Function, p
 
 
 def _reshape(node: NodeProto, given: Attributes, x: Tensor, target: Tensor) -> Tensor:
-    if given.get("allowzero", 0):
-        raise unknown("allowzero", node)
-    sizes = [x.shape[axis] if size == 0 else int(size) for axis, size in enumerate(target.tolist())]
+    copies = not given.get("allowzero", 0)
+    sizes = [x.shape[axis] if size == 0 and copies else int(size) for axis, size in enumerate(target.tolist())]
     return x.reshape(sizes)
 
 
