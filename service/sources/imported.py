@@ -59,7 +59,8 @@ class ImportedModel:
         self._inputs = Inputs(path, files_among(flags))
         self._cache = cache
         self._process = process
-        self._thread: threading.Thread | None = None
+        self._is_idle = threading.Event()  # not Thread.join: one that Ctrl-C interrupts takes the thread for ended
+        self._is_idle.set()
         self._seen: tuple[State, float] | None = None
         """State of the files at the last look, and since when it has been that, on the monotonic clock."""
         self._finished: State | None = None
@@ -86,8 +87,7 @@ class ImportedModel:
 
     def wait(self, seconds: float | None = None) -> None:
         """Return when `bundles`, `refusal` or `interruption` says how the import ended, or after so many seconds."""
-        if self._thread is not None:
-            self._thread.join(seconds)
+        self._is_idle.wait(seconds)
 
     def look(self, *, was_found: bool) -> Look:
         """Return the bundle that was imported last; begin an import in the background where the files have changed."""
@@ -95,7 +95,7 @@ class ImportedModel:
         if self.refusal is None and not all((bundle / BUNDLE_FILE).exists() for bundle in self.bundles):
             self._finished = None  # somebody has emptied the cache
         is_new = state != self._finished
-        if not self._is_at_work() and self._is_settled(state) and is_new and time.monotonic() >= self._retry_at:
+        if self._is_idle.is_set() and self._is_settled(state) and is_new and time.monotonic() >= self._retry_at:
             self._work_on(lambda: self._import(state))
         look = Look()
         self._note_use()
@@ -114,8 +114,7 @@ class ImportedModel:
     def stop(self) -> None:
         """End an import that is going on."""
         self._process.stop()
-        if self._thread is not None:
-            self._thread.join()
+        self._is_idle.wait()
 
     def _is_settled(self, state: State) -> bool:
         now = time.monotonic()
@@ -123,12 +122,9 @@ class ImportedModel:
             self._seen = (state, now)
         return now - self._seen[1] >= SETTLED_AFTER
 
-    def _is_at_work(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
-
     def _work_on(self, task: Callable[[], None]) -> None:
-        self._thread = threading.Thread(target=self._work, args=(task,), name="import", daemon=True)
-        self._thread.start()
+        self._is_idle.clear()
+        threading.Thread(target=self._work, args=(task,), name="import", daemon=True).start()
 
     def _work(self, task: Callable[[], None]) -> None:
         """Run a task in a thread, which must not end without a word."""
@@ -139,6 +135,8 @@ class ImportedModel:
         except Exception as error:
             log.exception("%s cannot be imported", self.path)
             self._put_off(f"it cannot be imported: {type(error).__name__}")
+        finally:
+            self._is_idle.set()
 
     def _import_settled(self) -> None:
         """Import the files as soon as they no longer change."""
