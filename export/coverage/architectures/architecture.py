@@ -79,14 +79,17 @@ class FirstOutput(nn.Module):
 
 
 def _draw_degenerate_parameters(network: nn.Module) -> None:
-    """Add noise to parameters that are all ones or all zeros, because exporters merge equal tensors.
+    """Add noise to parameters that are all one number or equal another, because exporters merge equal tensors.
 
     A head or a branch that starts at zero would also leave the gradients before it at zero.
     """
+    seen: dict[torch.Size, list[Tensor]] = {}
     with torch.no_grad():
         for parameter in network.parameters():
-            if parameter.eq(parameter.flatten()[0]).all():
+            before = seen.setdefault(parameter.shape, [])
+            if parameter.eq(parameter.flatten()[0]).all() or any(parameter.equal(other) for other in before):
                 parameter.add_(torch.randn_like(parameter) * 0.1)
+            before.append(parameter)
 
 
 def _calibrate(network: nn.Module, size: int) -> None:

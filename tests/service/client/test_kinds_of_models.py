@@ -15,7 +15,14 @@ from export.importing.command import import_bundle
 from service.offline import check, diagnose
 from tests.export.importing.answer.endings import Ending
 from tests.export.importing.graphs import node, options, saved
-from tests.service.int8_models import by_the_file, coarse, pictures_that_differ, pixels, png, without_rounding
+from tests.export.importing.types.coarse_file import (
+    by_the_file,
+    coarse,
+    pictures_that_differ,
+    pixels,
+    png,
+    without_rounding,
+)
 from tests.service.live_server import running
 
 SEVERAL = Ending([node("Sigmoid", ["scores"], ["out"])]).model()

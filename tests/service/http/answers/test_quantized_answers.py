@@ -11,7 +11,7 @@ import pytest
 from export.importing.command import import_bundle
 from service.images.preprocess import normalise
 from tests.export.importing.graphs import options, saved
-from tests.service.int8_models import (
+from tests.export.importing.types.coarse_file import (
     SPEC,
     by_the_file,
     coarse,

@@ -1,4 +1,4 @@
-"""A classifier that rounds to integers so coarsely that some pictures get another class than without rounding."""
+"""A tiny int8 file whose rounding is so coarse that it and its float network now and then predict another class."""
 
 from __future__ import annotations
 
