@@ -217,7 +217,7 @@ class Quantization(Schema):
 
     rounded: Literal["weights", "activations"] = Field(description="activations: weights too, in most files")
     probability_difference: Finite = Field(description="the largest")
-    other_class: int = Field(ge=0, description="pictures for which the two predict another class")
+    other_class: int = Field(ge=0, description="pictures for which the two predict other labels")
     images: PositiveInt = Field(description="pictures on which it was measured")
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 from PIL import Image
 
 from service.contract.bundle_schema import InputSpec
@@ -31,8 +31,11 @@ def without_integers() -> ModelProto:
     return classifier(constants={"head.bias": bias()})
 
 
-def coarse() -> ModelProto:
-    """Pooled features in steps of a half: another class wins now and then than without rounding."""
+def coarse(*behind: NodeProto) -> ModelProto:
+    """Pooled features in steps of a half: another class wins now and then than without rounding.
+
+    Nodes `behind` the scores make the output `out`.
+    """
     nodes = body()
     nodes[4:4] = [
         node("QuantizeLinear", ["flat", "step", "nought"], ["q"]),
@@ -40,7 +43,8 @@ def coarse() -> ModelProto:
     ]
     nodes[-1].input[0] = "f"
     step: dict[str, NDArray[Any]] = {"step": np.array(0.5, np.float32), "nought": np.array(3, np.uint8)}
-    return classifier(nodes, constants={**step, "head.bias": bias()})
+    outputs = ("out",) if behind else ("scores",)
+    return classifier([*nodes, *behind], outputs=outputs, constants={**step, "head.bias": bias()})
 
 
 def pixels() -> NDArray[np.uint8]:
