@@ -3,5 +3,6 @@
 clearest      images on which float32 and float64 take the same branches
 matching      which weight of a file is which parameter of a network
 compare       differences by quantity
+differences   central differences of the loss
 interpreted/  runs a graph in torch, where there is no torch source
 """

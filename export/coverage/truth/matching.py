@@ -14,7 +14,7 @@ from service.contract.bundle_schema import Bundle
 FOLDING_TOLERANCE = 1e-4
 """Relative. BatchNorm folded by an exporter and by torch differs by rounding."""
 Sources = Mapping[str, str]
-"""Name of a layer's weight (the layer's), of its bias, or of another parameter → the initializer that holds it."""
+"""Name of a layer's weight (the layer's), of its bias, or of another parameter → the tensor that holds it."""
 
 
 def bias_of(layer: str) -> str:
@@ -23,11 +23,12 @@ def bias_of(layer: str) -> str:
 
 
 def sources_of(bundle: Bundle, model: ModelProto) -> dict[str, str]:
-    """Return the initializer of every layer's weight and bias and of every other parameter of a bundle.
+    """Return the tensor of every layer's weight and bias and of every other parameter of a bundle.
 
-    It is empty where the model has none of that name.
+    It is an initializer, or what nodes compute from some. It is empty where the model has none of that name.
     """
     stored = {tensor.name for tensor in model.graph.initializer}
+    stored |= {name for node in model.graph.node for name in node.output}
     sources = {}
     for layer in bundle.layers:
         weight = next((name for name in (f"{layer.name}.weight", layer.name) if name in stored), "")
@@ -49,7 +50,7 @@ def _beside(weight: str, model: ModelProto) -> Iterator[str]:
 
 
 def values_of(model: ModelProto, sources: Sources) -> dict[str, np.ndarray]:
-    """Return the numbers of every source that is known."""
+    """Return the numbers of every source that is an initializer."""
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     return {name: numpy_helper.to_array(stored[source]) for name, source in sources.items() if source in stored}
 
