@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from export.coverage.architectures.architecture import forget
 from export.coverage.truth.compare import lost_by_torch, of_ends, of_parameters
+from export.coverage.truth.formula import NormalizedByFormula
 from export.coverage.truth.interpreted.network import Interpreted, attribute_of
 from export.coverage.truth.matching import best_match, sources_of, values_of
 from export.importing import ImportedModel, ImportOptions, import_classifier
@@ -111,7 +112,7 @@ def classes_of(samples: int, labels: int) -> list[int]:
 
 def truth_of(network: nn.Module, batch: Tensor, labels: int, dtype: torch.dtype = torch.float64) -> Truth:
     """Differentiate by torch, where constants that the network itself makes have `dtype` too."""
-    with _as_default(dtype), _forgetful(network):
+    with _as_default(dtype), _forgetful(network), NormalizedByFormula():
         return truth(network, batch, classes_of(len(batch), labels), dtype)
 
 

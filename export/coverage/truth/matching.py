@@ -94,14 +94,14 @@ def match(mine: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> d
     names: dict[str, str] = {}
     for name, value in mine.items():
         size, norm = _key(value)
-        candidates = [
-            other
+        apart = {
+            other: _apart(value, theirs[other])
             for other_norm, other in by_content.get(size, ())
             if abs(other_norm - norm) <= FOLDING_TOLERANCE * max(norm, 1e-30)
-        ]
-        equal = [other for other in candidates if _same_numbers(value, theirs[other])]
-        if equal:
-            names[name] = equal[0]
+        }
+        closest = min(apart, key=apart.__getitem__, default="")
+        if closest and apart[closest] <= FOLDING_TOLERANCE:
+            names[name] = closest
     return names
 
 
@@ -109,6 +109,7 @@ def _key(value: np.ndarray) -> tuple[int, float]:
     return value.size, float(np.linalg.norm(value.astype(np.float64)))
 
 
-def _same_numbers(a: np.ndarray, b: np.ndarray) -> bool:
+def _apart(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the largest difference of the sorted numbers, relative to the largest number."""
     scale = float(np.abs(b).max(initial=0)) or 1.0
-    return bool(np.allclose(np.sort(a, axis=None), np.sort(b, axis=None), rtol=0, atol=FOLDING_TOLERANCE * scale))
+    return float(np.abs(np.sort(a, axis=None) - np.sort(b, axis=None)).max(initial=0)) / scale
