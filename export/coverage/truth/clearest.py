@@ -55,7 +55,11 @@ class _Margins(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
     def _note(self, distances: Tensor) -> None:
-        self.smallest = torch.minimum(self.smallest, distances.flatten(1).min(1).values)
+        """Take distances [rows, …], in which each sample has equally many rows (windows, heads), or all share them."""
+        if not distances.ndim or len(distances) % len(self.smallest):
+            return
+        distances = distances.reshape(len(self.smallest), -1)
+        self.smallest = torch.minimum(self.smallest, distances.min(1).values)
 
 
 def _gap(
