@@ -91,5 +91,30 @@ class Build:
         live = live_nodes([*forward, *emitted], outputs)
         unread = {name for _, name in seconds.values()}.difference(name for node in live for name in node.inputs)
         live = [replace(n, outputs=n.outputs[:1]) if unread.intersection(n.outputs) else n for n in live]
-        nodes = lower(self.graph, live)
+        nodes = lower(self.graph, _without_copies(live, outputs))
         return to_model(self.graph, nodes, self.inputs, outputs, name=name, opset=opset_of(nodes))
+
+
+def _without_copies(nodes: list[Node], outputs: Collection[str]) -> list[Node]:
+    """Let a node write an output itself, where an Identity would copy to it a tensor that a Pad reads too.
+
+    ONNX Runtime removes such an Identity, and then does not find the tensor that the Pad reads.
+    """
+    padded = {node.inputs[0] for node in nodes if node.operator == "Pad"}
+    written = {name for node in nodes for name in node.outputs} & padded
+    names: dict[str, str] = {}
+    kept = []
+    for node in nodes:
+        source = node.inputs[0] if node.operator == "Identity" and node.outputs[0] in outputs else ""
+        if source in written and source not in names and source not in outputs:
+            names[source] = node.outputs[0]
+        else:
+            kept.append(node)
+    return [
+        replace(
+            node,
+            inputs=tuple([names.get(name, name) for name in node.inputs]),
+            outputs=tuple([names.get(name, name) for name in node.outputs]),
+        )
+        for node in kept
+    ]

@@ -56,6 +56,7 @@ def build(architecture: Architecture) -> nn.Module:
     network = architecture.make(architecture.name, architecture.arguments, architecture.image_size)
     _draw_degenerate_parameters(network)
     _calibrate(network, architecture.image_size)
+    forget(network)
     return network.eval().requires_grad_(True)
 
 
@@ -63,6 +64,14 @@ def images(architecture: Architecture, count: int) -> Tensor:
     """Draw standard normal images, float32 [count, 3, size, size]."""
     generator = torch.Generator().manual_seed(SEED)
     return torch.randn(count, 3, architecture.image_size, architecture.image_size, generator=generator)
+
+
+def forget(network: nn.Module) -> None:
+    """Empty the dictionaries in which some networks keep tensors from one call to the next, without their gradient."""
+    for module in network.modules():
+        for name, value in vars(module).items():
+            if not name.startswith("_") and isinstance(value, dict) and any(map(torch.is_tensor, value.values())):
+                value.clear()
 
 
 class FirstOutput(nn.Module):
@@ -79,14 +88,17 @@ class FirstOutput(nn.Module):
 
 
 def _draw_degenerate_parameters(network: nn.Module) -> None:
-    """Add noise to parameters that are all ones or all zeros, because exporters merge equal tensors.
+    """Add noise to parameters that are all one number or equal another, because exporters merge equal tensors.
 
     A head or a branch that starts at zero would also leave the gradients before it at zero.
     """
+    seen: dict[torch.Size, list[Tensor]] = {}
     with torch.no_grad():
         for parameter in network.parameters():
-            if parameter.eq(parameter.flatten()[0]).all():
+            before = seen.setdefault(parameter.shape, [])
+            if parameter.eq(parameter.flatten()[0]).all() or any(parameter.equal(other) for other in before):
                 parameter.add_(torch.randn_like(parameter) * 0.1)
+            before.append(parameter)
 
 
 def _calibrate(network: nn.Module, size: int) -> None:

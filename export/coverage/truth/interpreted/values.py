@@ -58,6 +58,11 @@ def _clip(
     return functional.hardtanh(x, *bounds) if x.is_floating_point() else x.clamp(*(int(bound) for bound in bounds))
 
 
+def _divided(a: Tensor, b: Tensor) -> Tensor:
+    """Divide; whole numbers give whole numbers."""
+    return a / b if a.is_floating_point() else torch.div(a, b, rounding_mode="trunc")
+
+
 def _hard_sigmoid(node: NodeProto, given: Attributes, x: Tensor) -> Tensor:
     return functional.hardtanh(given.get("alpha", 0.2) * x + given.get("beta", 0.5), 0.0, 1.0)
 
@@ -102,7 +107,7 @@ FUNCTIONS: dict[str, Function] = {
     "Clip": _clip,
     "Cos": plain(torch.cos),
     "CumSum": _cumulative,
-    "Div": plain(torch.div),
+    "Div": plain(_divided),
     "Dropout": lambda node, given, x, *rest: (x,),
     "Einsum": lambda node, given, *operands: torch.einsum(given["equation"].decode(), *operands),
     "Elu": lambda node, given, x: functional.elu(x, given.get("alpha", 1.0)),

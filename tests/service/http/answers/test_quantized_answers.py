@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 
 from export.importing.command import import_bundle
 from service.images.preprocess import normalise
-from tests.export.importing.answer.references import session, softmax
 from tests.export.importing.graphs import options, saved
-from tests.export.importing.types.coarse_file import SPEC, coarse, pixels, without_integers
+from tests.export.importing.types.coarse_file import (
+    SPEC,
+    by_the_file,
+    coarse,
+    pictures_that_differ,
+    pixels,
+    png,
+    without_integers,
+    without_rounding,
+)
 from tests.service.live_server import LiveServer, running
 
 DIAGNOSES = {
@@ -26,27 +30,6 @@ DIAGNOSES = {
     "/diagnostics/shattering": ["/quantized"],
     "/diagnostics/compare": ["/models/0/quantized"],
 }
-
-
-def by_the_file() -> NDArray[Any]:
-    """The file's own probabilities of the pictures."""
-    return softmax(session(coarse()).run(None, {"image": normalise(pixels(), SPEC)})[0])
-
-
-def without_rounding() -> NDArray[Any]:
-    return softmax(session(without_integers()).run(None, {"image": normalise(pixels(), SPEC)})[0])
-
-
-def pictures_that_differ(differ: bool) -> NDArray[np.uint8]:
-    other = by_the_file().argmax(axis=1) != without_rounding().argmax(axis=1)
-    chosen: NDArray[np.uint8] = pixels()[other == differ]
-    return chosen
-
-
-def png(picture: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 @pytest.fixture(scope="module")
