@@ -26,7 +26,7 @@ help:  ## list the targets
 
 $(SERVE)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(SERVE)
-	$(SERVE)/bin/pip install $(PIP_FLAGS) --editable '.[$(ACCELERATOR)]'
+	$(SERVE)/bin/pip install $(PIP_FLAGS) --editable '.[$(ACCELERATOR),export]'
 	@touch $@
 
 $(DEV)/installed: pyproject.toml constraints.txt

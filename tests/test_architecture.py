@@ -44,6 +44,7 @@ FLOORS["service/diagnostics"] = floors(
     "baseline compare losses noise pictures shattering",
     "features gradients",
     "measurement scores",
+    "quantized",
     "answer",
 )
 FLOORS["service/http"] = floors(

@@ -235,29 +235,30 @@ def to_model(
     """
     read = {operand for node in nodes for operand in node.inputs}
     produced = [output for node in nodes for output in node.outputs if output]
-    initializers = [
-        numpy_helper.from_array(np.asarray(array, order="C"), key)
-        for key, array in graph.constants.items()
-        if key in read or key in outputs
-    ]
     proto = helper.make_graph(
         [node.to_proto() for node in nodes],
         name,
         [_value_info(graph, key) for key in inputs],
         [_value_info(graph, key) for key in outputs],
-        initializers,
         value_info=[
             _value_info(graph, key)
             for key in produced
             if key in graph.shapes and graph.dtypes[key] == graph.dtype and key not in outputs
         ],
     )
-    return helper.make_model(
+    model = helper.make_model(
         proto,
         opset_imports=[helper.make_opsetid("", opset)],
         ir_version=IR_VERSION,
         producer_name="contraflow",
     )
+    # Last, because `make_graph` and `make_model` copy what they are given, and these are the weights.
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(array, order="C"), key)
+        for key, array in graph.constants.items()
+        if key in read or key in outputs
+    )
+    return model
 
 
 def _value_info(graph: Graph, name: str) -> onnx.ValueInfoProto:

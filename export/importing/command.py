@@ -24,7 +24,7 @@ from export.importing.folders.finding import FoundModel, find_models
 from export.importing.folders.stated import Statements, facts_of
 from export.importing.provenance import settled_values
 from export.importing.resolving import flag_statements, resolve
-from export.writing.bundle import folder_beside, opset_of, write_bundle
+from export.writing.bundle import graph_files, opset_of, replaced_whole, write_files, write_whole_description
 from export.writing.placing import FIRST, Place, place_of
 from service.contract.bundle_schema import Architecture, Bundle, GraphName, ParityCheck
 from service.output.extras import how_to_install
@@ -152,14 +152,20 @@ def write_what_runs(
     """
     from export.writing.trial import BATCHES, Trial  # imports ONNX Runtime, which the rest of this file does without
 
-    with folder_beside(destination) as folder:
-        trial = Trial(bundle, graphs, folder)
+    with replaced_whole(destination) as folder:
+        digests = write_files(graph_files(graphs), folder)
+        trial = Trial(bundle, graphs, folder, references)
         failures = trial.failures()
         if reason := failures.get("forward"):
             raise UnsupportedGraph(f"the forward graph cannot be served: {reason}")
         for graph in references.keys() - failures.keys():
             for batch in BATCHES:
                 references[graph].require(trial.logits(references[graph].images, batch, graph), batch)
-    left_out = tuple(f"the graph {graph} is left out: {reason}" for graph, reason in failures.items())
-    bundle = bundle.model_copy(update={"notes": (*bundle.notes, *left_out)})
-    return write_bundle(bundle, {key: graphs[key] for key in graphs if key not in failures}, destination)
+        running = {graph: model for graph, model in graphs.items() if graph not in failures}
+        if failures:  # their weights are to go too
+            for file in digests:
+                (folder / file).unlink()
+            digests = write_files(graph_files(running), folder)
+        left_out = tuple(f"the graph {graph} is left out: {reason}" for graph, reason in failures.items())
+        bundle = bundle.model_copy(update={"notes": (*bundle.notes, *left_out)})
+        return write_whole_description(bundle, running, digests, folder)

@@ -5,8 +5,10 @@ onnx's own version converter does most of it; what it gets wrong or refuses is m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, helper, inliner, shape_inference, version_converter
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, inliner, shape_inference, version_converter
 
 from export.graph.errors import InvalidModel, UnsupportedGraph
 from export.graph.graph import IR_VERSION, OPSET, STANDARD
@@ -15,6 +17,8 @@ from export.standard.fusions import in_their_own_domain, without_fusions
 
 OLDEST_OPSET = 7
 FIRST_WITH_RESIZE_MODES = 11
+LEAST_SET_ASIDE = 4096
+"""Bytes of a weight that conversion does without; what it reads (scales, sizes) is smaller."""
 
 
 def at_our_opset(model: ModelProto) -> ModelProto:
@@ -105,7 +109,7 @@ def _means_the_same(operator: str, version: int) -> bool:
 
 def _convert(model: ModelProto, version: int) -> ModelProto:
     try:
-        converted = version_converter.convert_version(_with_concrete_names(model), OPSET)
+        converted = _converted_without_weights(_with_concrete_names(model))
     except Exception as error:
         if version < OPSET:
             raise _unconvertible(version, error) from error
@@ -115,6 +119,30 @@ def _convert(model: ModelProto, version: int) -> ModelProto:
     converted.ir_version = IR_VERSION
     del converted.graph.value_info[:]
     return converted
+
+
+def _converted_without_weights(model: ModelProto) -> ModelProto:
+    """Convert a model while its weights are set aside: the converter copies each several times and reads none."""
+    weights = {
+        tensor.name: tensor.raw_data
+        for tensor in model.graph.initializer
+        if tensor.data_type == TensorProto.FLOAT and len(tensor.raw_data) >= LEAST_SET_ASIDE
+    }
+    try:
+        for tensor in model.graph.initializer:
+            if tensor.name in weights:
+                tensor.ClearField("raw_data")
+        converted = version_converter.convert_version(model, OPSET)
+        _put_back(weights, converted)
+        return converted
+    finally:
+        _put_back(weights, model)
+
+
+def _put_back(weights: Mapping[str, bytes], model: ModelProto) -> None:
+    for tensor in model.graph.initializer:
+        if tensor.name in weights:
+            tensor.raw_data = weights[tensor.name]
 
 
 def _with_concrete_names(model: ModelProto) -> ModelProto:

@@ -96,18 +96,34 @@ def write_bundle(
     Raises:
         OSError: something cannot be written; what was there is unchanged.
     """
+    with replaced_whole(destination) as folder:
+        digests = write_files({**graph_files(graphs), **(attachments or {})}, folder)
+        return write_whole_description(bundle, graphs, digests, folder)
+
+
+def graph_files(graphs: Mapping[GraphName, onnx.ModelProto]) -> dict[str, bytes]:
+    """Return the files that graphs are stored in, by name: one for each, and one for the weights of all."""
     weights = WeightFile()
     files = {
         f"{name}.onnx": with_external_weights(model, weights).SerializeToString(deterministic=True)
         for name, model in graphs.items()
     }
-    files |= {WEIGHTS_FILE: bytes(weights.content), **(attachments or {})}
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
-    written = bundle.model_copy(update={"graphs": describe_graphs(graphs), "sha256": digests})
-    with replaced_whole(destination) as folder:
-        for name, content in files.items():
-            (folder / name).write_bytes(content)
-        write_description(written, folder)
+    return {**files, WEIGHTS_FILE: bytes(weights.content)}
+
+
+def write_files(files: Mapping[str, bytes], folder: Path) -> dict[str, str]:
+    """Write files by name into `folder`; return the sha256 of each."""
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+
+
+def write_whole_description(
+    bundle: Bundle, graphs: Mapping[GraphName, onnx.ModelProto], digests: Mapping[str, str], folder: Path
+) -> Bundle:
+    """Write and return `bundle` as it describes `graphs` and the files of these digests, which lie in `folder`."""
+    written = bundle.model_copy(update={"graphs": describe_graphs(graphs), "sha256": dict(digests)})
+    write_description(written, folder)
     return written
 
 

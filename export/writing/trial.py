@@ -7,16 +7,14 @@ and run at two batch sizes, and its outputs must have the shapes that `service.c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from export.graph.errors import one_line
 from export.graph.names import MAP
-from export.writing.bundle import WEIGHTS_FILE, WeightFile, with_external_weights
 from service.contract.bundle_schema import Bundle, GraphName
 from service.contract.outputs import ROWS
 from service.contract.runtime import RunHandle, Runtime, Session, zeros_for
@@ -25,24 +23,23 @@ BATCHES = (1, 3)
 
 
 class Trial:
-    """Writes the graphs of `bundle` to `folder` as the service reads them, and runs them there.
+    """Runs the graphs of `bundle` that lie in `folder`, opened as the service opens them; those of `kept` once."""
 
-    Raises:
-        OSError: they cannot be written.
-    """
-
-    def __init__(self, bundle: Bundle, graphs: Mapping[GraphName, onnx.ModelProto], folder: Path) -> None:
-        self._bundle, self._graphs, self._folder = bundle, graphs, folder
+    def __init__(
+        self, bundle: Bundle, graphs: Iterable[GraphName], folder: Path, kept: Collection[GraphName] = ()
+    ) -> None:
+        self._bundle, self._graphs, self._folder, self._kept = bundle, tuple(graphs), folder, kept
         self._runtime = Runtime("cpu")
         self._sessions: dict[GraphName, Session] = {}
-        weights = WeightFile()
-        for name, model in graphs.items():
-            (folder / f"{name}.onnx").write_bytes(with_external_weights(model, weights).SerializeToString())
-        (folder / WEIGHTS_FILE).write_bytes(weights.content)
 
     def open(self, name: GraphName) -> Session:
         """Open a graph with the service's options; raises whatever ONNX Runtime raises if it cannot load it."""
-        return self._runtime.open(self._folder / f"{name}.onnx")
+        if name in self._sessions:
+            return self._sessions[name]
+        session = self._runtime.open(self._folder / f"{name}.onnx")
+        if name in self._kept:
+            self._sessions[name] = session
+        return session
 
     def failures(self) -> dict[GraphName, str]:
         """Run every graph; return the reason, in one line, for each that cannot be served."""
@@ -71,9 +68,7 @@ class Trial:
 
     def logits(self, images: NDArray[np.float32], batch: int, graph: GraphName = "forward") -> np.ndarray:
         """Return a graph's logits [M, K] of the tensor `input` [M, …], `batch` samples at a time."""
-        if graph not in self._sessions:
-            self._sessions[graph] = self.open(graph)
-        session = self._sessions[graph]
+        session = self.open(graph)
         parts = [images[start : start + batch] for start in range(0, len(images), batch)]
         feeds = ({**zeros_for(session, len(part)), "input": part} for part in parts)
         return np.concatenate([session.run(feed)["logits"] for feed in feeds])

@@ -60,7 +60,9 @@ class LocalModel(Model):
             chosen = self._model.kind.above_one_half(probabilities.tolist())
             predicted = None if chosen is None else [self.labels[index] for index in chosen]
             predictions.append(Prediction(labels=ranked, predicted=predicted))
-        return Predictions(**self._answered_by, predictions=predictions)
+        record = self._model.bundle.quantized
+        quantized = None if record is None else record.of_forward
+        return Predictions(**self._answered_by, quantized=quantized, predictions=predictions)
 
     def _gradients(
         self, files: Sequence[bytes], labels: Sequence[Label], include: list[str], thresholds: dict[str, float]

@@ -217,13 +217,18 @@ class Quantization(Schema):
 
     rounded: Literal["weights", "activations"] = Field(description="activations: weights too, in most files")
     probability_difference: Finite = Field(description="the largest")
-    other_class: int = Field(ge=0, description="pictures for which the two predict another class")
+    other_class: int = Field(ge=0, description="pictures for which the two predict other labels")
     images: PositiveInt = Field(description="pictures on which it was measured")
+
+    @property
+    def has_two_networks(self) -> bool:
+        """True where the forward graph computes otherwise than all others."""
+        return self.rounded == "activations"
 
     @property
     def of_forward(self) -> str:
         """What an answer of the forward graph says."""
-        if self.rounded == "weights":
+        if not self.has_two_networks:
             return self.of_network
         return (
             "computed by the file's own int8 graph; gradients and diagnostics are of the float network that it stands "
@@ -233,7 +238,7 @@ class Quantization(Schema):
     @property
     def of_network(self) -> str:
         """What an answer of any other graph says."""
-        if self.rounded == "weights":
+        if not self.has_two_networks:
             return (
                 "the file stores its weights as integers and computes with floats: so does this model, for predictions "
                 f"and gradients alike; the file is one {self._measured}"

@@ -53,6 +53,10 @@ class LabelKind(ABC):
         """Return the same in float32, as predictions are answered; a row that is not finite spoils no other."""
 
     @abstractmethod
+    def predicted(self, probabilities: Array) -> NDArray[np.bool_]:
+        """Return which labels are predicted by probabilities [N, K], [N, K]."""
+
+    @abstractmethod
     def above_one_half(self, probabilities: Sequence[float]) -> list[int] | None:
         """Return which independent labels are predicted, the most probable first; None for exclusive classes."""
 
@@ -96,6 +100,9 @@ class ExclusiveClasses(LabelKind):
             exponentials /= np.add.reduce(exponentials, axis=1, keepdims=True)
         return exponentials
 
+    def predicted(self, probabilities: Array) -> NDArray[np.bool_]:
+        return np.asarray(np.arange(probabilities.shape[1]) == np.argmax(probabilities, axis=1)[:, None])
+
     def above_one_half(self, probabilities: Sequence[float]) -> None:
         return None
 
@@ -134,6 +141,9 @@ class IndependentLabels(LabelKind):
 
     def served_probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         return self.probabilities(logits).astype(np.float32)
+
+    def predicted(self, probabilities: Array) -> NDArray[np.bool_]:
+        return np.asarray(probabilities > ONE_HALF)
 
     def above_one_half(self, probabilities: Sequence[float]) -> list[int]:
         above = [index for index, probability in enumerate(probabilities) if probability > ONE_HALF]

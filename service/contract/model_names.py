@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 from typing import Final
 
-GENERIC: Final = re.compile(r"model([._-].*)?|onnx|inference|saved_model|snapshots|[0-9]+|[0-9a-f]{40}", re.IGNORECASE)
+GENERIC: Final = re.compile(
+    r"model([._-].*)?|forward|best|weights|onnx|inference|saved_model|snapshots|[0-9]+|[0-9a-f]{40}", re.IGNORECASE
+)
 """Names of files and folders that name no model."""
 LONGEST: Final = 64
 UNNAMED: Final = "model"

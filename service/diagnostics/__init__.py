@@ -4,6 +4,7 @@ answer        what `/diagnostics/gradients` says of images, and `contraflow` in 
 measurement   which graphs a diagnosis runs
 gradients     norms and verdict by layer
 losses        the loss of each image, and how it is classified
+quantized     of an int8 model: which network answers, and where the other one answers otherwise
 baseline      those norms beside the quantiles of the training images
 noise         gradient noise scale
 compare       the same images through several models

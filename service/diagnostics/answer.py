@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from service.contract.bundle_schema import Bundle
 from service.diagnostics.gradients import diagnose
 from service.diagnostics.measurement import RunGraph, measure_gradients
 from service.diagnostics.pictures import saliency
+from service.diagnostics.quantized import about_network
+from service.diagnostics.schemas.base import predicted_names
 from service.diagnostics.schemas.gradients import Gradients, InputGradient
 from service.diagnostics.verdicts.verdict import Thresholds
 
@@ -19,7 +22,7 @@ from service.diagnostics.verdicts.verdict import Thresholds
 async def answer_gradients(
     run: RunGraph,
     bundle: Bundle,
-    answered_by: Mapping[str, str],
+    answered_by: Mapping[str, Any],
     pixels: Array,
     labels: NDArray[np.int64],
     include: Collection[str],
@@ -28,15 +31,16 @@ async def answer_gradients(
     """Measure `pixels`, uint8 [n, h, w, c], and judge the model.
 
     Args:
-        answered_by: the fields of `AnsweredBy`.
+        answered_by: the fields of `AnsweredBy`; `quantized` is said here.
         labels: those of each loss, by the bundle's label kind; −1 for as predicted.
         include: what else to measure: "batch_gradient", "activations", "input_gradient".
     """
     measured = await measure_gradients(run, bundle, pixels, labels, include)
     saliencies = await input_gradients(run, bundle, pixels, labels) if "input_gradient" in include else None
     diagnosis = diagnose(bundle, measured, thresholds)
+    predicted = [predicted_names(sample) for sample in diagnosis.samples]
     return Gradients(
-        **answered_by,
+        **{**answered_by, "quantized": await about_network(run, bundle, pixels, predicted)},
         samples=diagnosis.samples,
         layers=diagnosis.layers,
         other_parameters=diagnosis.other_parameters,

@@ -126,7 +126,8 @@ class ServiceCollector(Collector):
         labels = ("model", "version", "layer")
         median = GaugeMetricFamily(
             "contraflow_layer_gradient",
-            f"scaled_gradient_norm / ‖dL/dlogits‖, median of the last {WINDOW} sampled images",
+            f"scaled_gradient_norm / ‖dL/dlogits‖, median of the last {WINDOW} sampled images; of an int8 model, in "
+            "the float network that it stands for",
             labels=labels,
         )
         ratio = GaugeMetricFamily(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,8 @@ from service.bundles.disk import BundleRefused
 from service.contract.runtime import ProviderUnavailable, Runtime
 from service.diagnostics.gradients import Diagnosis, diagnose
 from service.diagnostics.measurement import measure_gradients
+from service.diagnostics.quantized import about_network
+from service.diagnostics.schemas.base import predicted_names
 from service.diagnostics.verdicts.verdict import Thresholds, listed
 from service.images.errors import ImageError
 from service.offline.model import OfflineModel, decoded, labelled_files, labels_of, model_at
@@ -39,8 +42,8 @@ def main(arguments: Sequence[str], program: str = "python -m service check") -> 
         if not options.data.is_dir():
             raise ValueError(f"{options.data}: no such folder")
         model = OfflineModel(model_at(options.path, import_flags), Runtime(options.execution_provider))
-        diagnosis, images = asyncio.run(examine(model, options.data, options.images, thresholds))
-        if diagnosis is None:
+        found = asyncio.run(examine(model, options.data, options.images, thresholds))
+        if found is None:
             raise ValueError(f"{options.data}: no image in it can be decoded")
     except (BundleRefused, ProviderUnavailable) as error:
         complain(f"{options.path}: {error}")
@@ -48,8 +51,8 @@ def main(arguments: Sequence[str], program: str = "python -m service check") -> 
     except (IncompleteFlag, SourceError, ValueError, OSError) as error:
         complain(str(error))
         return 2
-    print(in_words(model, diagnosis, images, options.data))
-    return 0 if diagnosis.verdict.state == "healthy" else 1
+    print(in_words(model, found, options.data))
+    return 0 if found.diagnosis.verdict.state == "healthy" else 1
 
 
 def parser(program: str) -> argparse.ArgumentParser:
@@ -94,10 +97,17 @@ def read_threshold(text: str) -> tuple[str, float]:
         raise argparse.ArgumentTypeError("a threshold is NAME=VALUE with a number") from None
 
 
-async def examine(
-    model: OfflineModel, folder: Path, count: int, thresholds: Thresholds
-) -> tuple[Diagnosis | None, int]:
-    """Diagnose up to `count` images spread over `folder`; return the diagnosis and how many could be decoded."""
+@dataclass(frozen=True)
+class Examination:
+    """A diagnosis, how many images it is of, and for an int8 model which network it is of."""
+
+    diagnosis: Diagnosis
+    images: int
+    about_network: str | None
+
+
+async def examine(model: OfflineModel, folder: Path, count: int, thresholds: Thresholds) -> Examination | None:
+    """Diagnose up to `count` images spread over `folder`; None where no image can be decoded."""
     files = labelled_files(folder, model.bundle.labels)
     chosen = [files[row] for row in np.linspace(0, len(files) - 1, min(count, len(files))).astype(int)]
     pairs = [
@@ -106,20 +116,22 @@ async def examine(
         if not isinstance(pixels, ImageError)
     ]
     if not pairs:
-        return None, 0
+        return None
     pixels = np.stack([pixels for pixels, _ in pairs])
     labels = labels_of([file for _, file in pairs], model.bundle)
     measured = await measure_gradients(model.run, model.bundle, pixels, labels)
-    return diagnose(model.bundle, measured, thresholds), len(pairs)
+    diagnosis = diagnose(model.bundle, measured, thresholds)
+    predicted = [predicted_names(sample) for sample in diagnosis.samples]
+    return Examination(diagnosis, len(pairs), await about_network(model.run, model.bundle, pixels, predicted))
 
 
-def in_words(model: OfflineModel, diagnosis: Diagnosis, images: int, folder: Path) -> str:
+def in_words(model: OfflineModel, found: Examination, folder: Path) -> str:
     """Return the verdict, every finding, and how the model compares with its own record."""
-    verdict = diagnosis.verdict
+    diagnosis, verdict = found.diagnosis, found.diagnosis.verdict
     name = f"{model.bundle.name}@{model.bundle.version} ({model.stored.digest})"
-    lines = [f"{name}: {verdict.state}, on {images} images of {folder.name}", f"  {verdict.because}"]
-    if model.bundle.quantized is not None:
-        lines.append(f"  {model.bundle.quantized.of_network}")
+    lines = [f"{name}: {verdict.state}, on {found.images} images of {folder.name}", f"  {verdict.because}"]
+    if found.about_network is not None:
+        lines.append(f"  {found.about_network}")
     for finding in verdict.findings:
         lines.append(f"  {finding.finding}: {finding.rule}: {finding.value:.4g}, threshold {finding.threshold:.4g}")
         lines.append(f"    layers: {listed(finding.layers) or 'none'}   source: {finding.source}")

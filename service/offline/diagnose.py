@@ -25,6 +25,7 @@ from service.contract.arrays import Array
 from service.contract.reference import ReferenceStatistics
 from service.contract.runtime import ProviderUnavailable, Runtime
 from service.diagnostics.gradients import relative_norms
+from service.diagnostics.quantized import served_predictions
 from service.diagnostics.schemas.base import LABELS_BETWEEN, predicted_names
 from service.diagnostics.schemas.scores import SampleLabelsScores, SampleScores
 from service.diagnostics.scores import score
@@ -32,7 +33,7 @@ from service.errors import NotReady
 from service.images.errors import ImageError
 from service.offline.model import CHUNK, LabelledFile, OfflineModel, decoded, labelled_files, labels_of, model_at
 from service.offline.report import render
-from service.offline.table import LAYER_PREFIX, NUMBERS, append, columns, merge, rows_written
+from service.offline.table import LAYER_PREFIX, NUMBERS, SERVED, append, columns, has_served, merge, rows_written
 from service.output.console import complain
 from service.output.whole_files import replaced_file
 from service.sources.flags import IncompleteFlag, split_flags
@@ -148,6 +149,7 @@ async def numbers_of(
     sizes = model.kind.logit_gradient_norms(norms["logits"], settled)
     relative = relative_norms(norms["scaled_gradient_norm"], sizes)
     loss, likelihood = model.kind.losses(norms["logits"], settled), model.kind.likelihoods(norms["logits"], settled)
+    served = await served_predictions(model.run, model.bundle, pixels) if has_served(model.bundle) else None
     rows = []
     for row, sample in enumerate(scored):
         found = {
@@ -158,7 +160,10 @@ async def numbers_of(
         }
         written = {name: f"{value:.6g}" for name, value in found.items() if value is not None}
         layers = {LAYER_PREFIX + layer.name: f"{relative[row, i]:.6g}" for i, layer in enumerate(model.bundle.layers)}
-        rows.append({"predicted": LABELS_BETWEEN.join(predicted_names(sample)), **written, **layers})
+        labelled = {"predicted": LABELS_BETWEEN.join(predicted_names(sample))}
+        if served is not None:
+            labelled[SERVED] = LABELS_BETWEEN.join(served[row])
+        rows.append({**labelled, **written, **layers})
     return rows
 
 

@@ -25,7 +25,7 @@ from service.diagnostics.verdicts.verdict import Thresholds, judge
 from service.images.errors import ImageError
 from service.images.preprocess import decode_whole
 from service.offline.model import OfflineModel
-from service.offline.table import LAYER_PREFIX, Row, predicted_labels, rows
+from service.offline.table import LAYER_PREFIX, SERVED, Row, has_served, predicted_labels, rows
 
 SUSPECTS: Final = 100
 HARDEST: Final = 50
@@ -48,11 +48,12 @@ li { font-size: .8rem; overflow-wrap: anywhere } img { display: block; width: 96
 
 def render(table: Path, folder: Path, model: OfflineModel) -> str:
     """Return the report on `table`, with thumbnails of the images in `folder`."""
-    images, broken, wrong, labelled, bundle = 0, 0, 0, 0, model.bundle
+    images, broken, wrong, labelled, otherwise, bundle = 0, 0, 0, 0, 0, model.bundle
     for row in rows(table):
         images += 1
         broken += bool(row["error"])
         labelled += bool(row["label"])
+        otherwise += not row["error"] and row.get(SERVED, row["predicted"]) != row["predicted"]
         wrong += bool(row["label"]) and not row["error"] and row["label"] not in predicted_labels(row, bundle)
     suspects = worst(table, lambda row: -parsed(row["probability"]) if row["label"] else math.nan, SUSPECTS)
     suspects = [row for row in suspects if row["label"] not in predicted_labels(row, bundle)]
@@ -63,7 +64,7 @@ def render(table: Path, folder: Path, model: OfflineModel) -> str:
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         f"<p>{labelled} labelled, {wrong} of them predicted otherwise; {broken} could not be decoded.</p>",
-        f"<p>{html.escape(model.bundle.quantized.of_network)}</p>" if model.bundle.quantized else "",
+        network_section(bundle, otherwise),
         gallery(
             "Suspected label errors",
             "The least probable labels first: of the scores in docs/scores.md, this one finds label errors best.",
@@ -81,6 +82,14 @@ def render(table: Path, folder: Path, model: OfflineModel) -> str:
         f'<meta name="viewport" content="width=device-width"><style>{REPORT_STYLE}</style>'
         f"<body>{''.join(parts)}</body></html>\n"
     )
+
+
+def network_section(bundle: Bundle, otherwise: int) -> str:
+    """Return, of an int8 model, which network the report is of, and for how many images /predict answers otherwise."""
+    if bundle.quantized is None:
+        return ""
+    count = f". The two disagree on {otherwise} images of the table" if has_served(bundle) else ""
+    return f"<p>{html.escape(bundle.quantized.of_network + count)}.</p>"
 
 
 def parsed(cell: str) -> float:

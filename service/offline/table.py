@@ -24,6 +24,8 @@ NUMBERS: Final = (
     "loss", "probability", "max_probability", "energy", "gradnorm", "layer_norm_distance",
     "margin", "el2n", "grand", "logit_gradient_norm",
 )  # fmt: skip
+SERVED: Final = "served"
+"""The column with what /predict answers, by an int8 file's own graph; `predicted` is by the float network."""
 LAYER_PREFIX: Final = "r:"
 """Begins the names of the columns with scaled_gradient_norm / ‖dL/dlogits‖, one per layer."""
 
@@ -31,7 +33,13 @@ LAYER_PREFIX: Final = "r:"
 def columns(bundle: Bundle) -> list[str]:
     """Return the header of the table."""
     layers = (LAYER_PREFIX + layer.name for layer in bundle.layers)
-    return ["path", "label", "predicted", *NUMBERS, "error", *layers]
+    served = [SERVED] if has_served(bundle) else []
+    return ["path", "label", "predicted", *served, *NUMBERS, "error", *layers]
+
+
+def has_served(bundle: Bundle) -> bool:
+    """Tell whether the table says what /predict answers, which only of an int8 model is by another network."""
+    return bundle.quantized is not None and bundle.quantized.has_two_networks
 
 
 def rows(table: Path) -> Iterator[Row]:

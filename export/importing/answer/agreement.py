@@ -68,6 +68,7 @@ def evaluator(model: ModelProto, *, as_served: bool = False) -> Evaluator:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
+        options.intra_op_num_threads = 1  # as in service; several threads spin while they wait for each other
         level = onnxruntime.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if as_served else level.ORT_ENABLE_BASIC
         try:

@@ -88,7 +88,8 @@ class Taken:
         found = _probabilities(evaluator(plain), own.images, own)
         difference = np.abs(found - own.probabilities)[:seen].max(axis=1)
         known = difference[~np.isnan(difference)]
-        other = found[:seen].argmax(axis=1) != own.probabilities[:seen].argmax(axis=1)
+        predicted = kind_called(own.label_kind).predicted
+        other = (predicted(found[:seen]) != predicted(own.probabilities[:seen])).any(axis=1)
         record = Quantization(
             rounded=self._rounds,
             probability_difference=float(f"{known.max():.3g}"),

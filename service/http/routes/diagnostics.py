@@ -72,8 +72,6 @@ async def gradients(call: Call) -> Answer:
     labels, answered_by = submission.labels_for(model), identity(model, submission.request)
     run = runner(call, model)
     answer = await answer_gradients(run, model.bundle, answered_by, pixels, labels, submission.include, thresholds)
-    members = await identity_of_network(call, model, pixels, [predicted_names(sample) for sample in answer.samples])
-    answer = answer.model_copy(update=members)
     return respond(call, submission, answer)
 
 

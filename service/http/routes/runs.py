@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +11,10 @@ from numpy.typing import NDArray
 from service.bundles.registry import ServedModel
 from service.contract.arrays import Array
 from service.contract.bundle_schema import GraphName
-from service.diagnostics.losses import predicted_by
 from service.diagnostics.measurement import RunGraph
+from service.diagnostics.quantized import about_network
 from service.http.answers.responses import identity
 from service.http.calls.call import Call
-
-MOST_NAMED: Final = 6
-"""Images that a sentence names one by one."""
 
 
 def runner(call: Call, model: ServedModel) -> RunGraph:
@@ -34,23 +31,8 @@ async def identity_of_network(
 ) -> dict[str, Any]:
     """Return the members that the answer of a diagnosis begins with.
 
-    For an int8 model they say that the float network answers, and name the images for which it predicts others
-    (`predicted`, for each image) than `/predict` answers.
+    For an int8 model they say what `about_network` does; `predicted` are the labels that the float network predicts for
+    each image.
     """
-    members = identity(model, call.context, float_network=True)
-    if model.bundle.quantized is not None and model.bundle.quantized.rounded == "activations":
-        own = predicted_by(model.bundle, (await runner(call, model)("forward", images))["logits"])
-        other = [
-            f"image {row}: {_quoted(mine)} by /predict, {_quoted(network)} by the float network"
-            for row, (mine, network) in enumerate(zip(own, predicted, strict=True), 1)
-            if set(mine) != set(network)
-        ]
-        if other:
-            more = f", and {len(other) - MOST_NAMED} more" if len(other) > MOST_NAMED else ""
-            members["quantized"] += f". The two disagree here on {len(other)} of {len(own)}: "
-            members["quantized"] += "; ".join(other[:MOST_NAMED]) + more
-    return members
-
-
-def _quoted(labels: Sequence[str]) -> str:
-    return ", ".join(map(repr, labels)) or "none"
+    quantized = await about_network(runner(call, model), model.bundle, images, predicted)
+    return {**identity(model, call.context), "quantized": quantized}

@@ -61,12 +61,15 @@ function multipart(images) {
 
 /** Writes a request as a curl command; with `svg`, one that saves the plot. */
 export function curl(path, { query = [], images = [], svg = false } = {}) {
-  const url = quote(decodeURIComponent(address(path, svg ? [...query, ["format", "svg"]] : query).href));
+  const url = quote(readable(address(path, svg ? [...query, ["format", "svg"]] : query).href));
   const save = svg ? ` -o ${path.split("/").pop()}.svg` : "";
   if (!images.length) return `curl ${url}${save}`;
   if (images.length === 1) return `curl --data-binary @${quote(images[0].name)} ${url}${save}`;
   return `curl ${images.map(({ name }) => `-F images=@${quote(name)}`).join(" ")} ${url}${save}`;
 }
+
+/** Shows what means the same in a query unencoded; an encoded "&", "+", "#" or "%" must stay so. */
+const readable = (href) => href.replace(/%(40|2C|2F|3A)/g, decodeURIComponent);
 
 const quote = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 

@@ -2,7 +2,7 @@
 
 import { ask, curl, showProgress } from "./api.js";
 import { commands, dropDown, el, section } from "./dom.js";
-import { percent, short } from "./numbers.js";
+import { percent, sentence, short } from "./numbers.js";
 import { showPixels } from "./photograph.js";
 import { problemBox } from "./problem.js";
 
@@ -26,12 +26,12 @@ export function featureChoice(models, changed) {
 }
 
 /** Shows what the chosen model's layers make of the photograph. */
-export async function showFeatures(photograph, label, signal) {
-  const request = ["diagnostics/features", { query: [["model", name], ["label", label], ["channels", CHANNELS]], images: [photograph] }];
+export async function showFeatures(photograph, labels, signal) {
+  const request = ["diagnostics/features", { query: [["model", name], ...labels.map((label) => ["label", label]), ["channels", CHANNELS]], images: [photograph] }];
   try {
     const { answer } = await showProgress(root, ask(request[0], { ...request[1], signal }));
     const [seen] = answer.samples;
-    finding.textContent = [conclusion(seen), answer.separability?.because].filter(Boolean).join(" ");
+    finding.textContent = [conclusion(seen), answer.separability?.because, answer.quantized].filter(Boolean).map(sentence).join(" ");
     body.replaceChildren(drawn(seen, photograph));
   } catch (problem) {
     if (signal.aborted) return;
@@ -45,8 +45,9 @@ export async function showFeatures(photograph, label, signal) {
 const isPicture = ({ channels, height, width }) => channels.length && height * width > 1;
 
 function conclusion({ layers }) {
-  const first = layers[0];
-  const last = layers.filter(isPicture).at(-1) ?? first;
+  const pictures = layers.filter(isPicture);
+  if (!pictures.length) return `No layer of ${name} has maps, so there are no pictures of its channels.`;
+  const [first, last] = [pictures[0], pictures.at(-1)];
   return `From ${first.height} × ${first.width} edges and colours to ${last.height} × ${last.width} parts: the strongest channels of ${name}, brightest where they respond.`;
 }
 

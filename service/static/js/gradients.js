@@ -21,9 +21,9 @@ const QUANTITIES = {
 let quantity = "activation_gradient_norm";
 let position = 0;
 
-/** Shows the gradients of every model at the photograph, for `label` or, without one, for the predicted class. */
-export async function showGradients(photograph, models, label, signal) {
-  const query = (model) => [["model", model.name], ["label", label]];
+/** Shows the gradients of every model at the photograph, for `labels` or, without any, for those predicted. */
+export async function showGradients(photograph, models, labels, signal) {
+  const query = (model) => [["model", model.name], ...labels.map((label) => ["label", label])];
   const request = (model) => ["diagnostics/gradients", { query: query(model), images: [photograph] }];
   const work = models.map((model) => ask(request(model)[0], { ...request(model)[1], signal }));
   const results = await showProgress(root, Promise.allSettled(work));
@@ -146,8 +146,8 @@ function verdicts(answered) {
 }
 
 /** Says what a reader of the norms must know about this photograph. */
-function remarks({ samples: [sample], layers, unlike_itself: unlike }) {
-  const said = [];
+function remarks({ samples: [sample], layers, unlike_itself: unlike, quantized }) {
+  const said = quantized ? [sentence(quantized)] : [];
   if (sample.saturated) said.push("The network is so certain that the gradient is 0 in single precision.");
   if (unlike?.layers.length) {
     said.push(`In ${unlike.layers.length} of ${layers.length} layers it lies outside the range of ${unlike.images} training images.`);

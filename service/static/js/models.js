@@ -1,8 +1,9 @@
 // Which models are served, and which of them the page shows.
 
 import { ask } from "./api.js";
-import { byId, el } from "./dom.js";
+import { byId, dropDown, el } from "./dom.js";
 import { assignLooks, swatch } from "./looks.js";
+import { plural } from "./numbers.js";
 
 const CHECKED_AT_FIRST = 4;
 
@@ -54,18 +55,48 @@ export function modelChoice(models, changed) {
         boxes[at],
         swatch(model),
         model.name,
-        el("span", { class: "muted" }, `${model.family}, ${model.depth} layers`),
+        el("span", { class: "muted" }, `${model.family}, ${plural(model.depth, "layer")}`),
       ),
     ),
   );
   return chosen();
 }
 
-/** Fills the list of classes whose loss can be differentiated: the labels of the first model. */
-export function labelChoice(models, changed) {
-  const select = byId("label");
-  const { labels = [], label_kind: kind } = models[0].detail;
-  if (kind === "independent") select.options[0].textContent = "the labels above one half";
-  select.append(...labels.map((label) => el("option", { value: label }, label)));
-  select.addEventListener("change", () => changed(select.value));
+/**
+ * Makes the control that chooses the labels of the loss; `changed` gets a list, which is empty for those predicted. Gives
+ * the function that fits it to the models shown: it offers the labels that all of them have, several at once where the
+ * labels of all are independent, and returns those that stay chosen.
+ */
+export function labelChoice(changed) {
+  let chosen = [];
+  const choose = (labels) => {
+    chosen = labels;
+    changed(labels);
+  };
+  return (models) => {
+    const details = models.map(({ detail }) => detail);
+    const offered = details[0].labels.filter((label) => details.every(({ labels }) => labels.includes(label)));
+    const kinds = new Set(details.map(({ label_kind: kind }) => kind));
+    const several = kinds.size === 1 && kinds.has("independent");
+    chosen = chosen.filter((label) => offered.includes(label)).slice(0, several ? offered.length : 1);
+    const predicted = several ? "the labels above one half" : kinds.size > 1 ? "what each model predicts" : "the predicted class";
+    byId("label-choice").replaceChildren((several ? anyOf : oneOf)(offered, predicted, chosen, choose));
+    return chosen;
+  };
+}
+
+function oneOf(offered, predicted, [chosen = ""], choose) {
+  const options = [["", predicted], ...offered.map((label) => [label, label])];
+  return dropDown("label", "Gradient of the loss for", options, chosen, (label) => choose(label === "" ? [] : [label]));
+}
+
+function anyOf(offered, predicted, chosen, choose) {
+  const change = () => choose(boxes.filter(({ checked }) => checked).map(({ value }) => value));
+  const boxes = offered.map((value) => el("input", { type: "checkbox", name: "label", value, checked: chosen.includes(value), change }));
+  return el(
+    "fieldset",
+    { class: "field" },
+    el("legend", {}, `Gradient of the loss for ${predicted}, or for those checked`),
+    el("div", { class: "choices" }, offered.map((label, at) => el("label", {}, boxes[at], label))),
+  );
 }

@@ -11,7 +11,7 @@ import { problemBox } from "./problem.js";
 import { secondPhotograph, showShattering } from "./shattering.js";
 import { showTraining } from "./training.js";
 
-const asked = { photograph: null, second: null, label: "", models: [] };
+const asked = { photograph: null, second: null, labels: [], models: [] };
 const underWay = {}; // AbortController by piece of work
 let featuresInSight = false;
 
@@ -37,15 +37,17 @@ async function start() {
   sayRefused(refused);
   showTraining(models);
 
+  const offerLabels = labelChoice((labels) => {
+    asked.labels = labels;
+    look();
+  });
   asked.models = modelChoice(models, (chosen) => {
     asked.models = chosen;
+    asked.labels = offerLabels(chosen);
     features.featureChoice(chosen, lookInside);
     look();
   });
-  labelChoice(models, (label) => {
-    asked.label = label;
-    look();
-  });
+  offerLabels(asked.models);
   features.featureChoice(asked.models, lookInside);
   secondPhotograph((photograph) => {
     asked.second = photograph;
@@ -73,7 +75,7 @@ async function start() {
 
 /** Asks for everything that depends on the photograph; requests for an earlier choice are dropped. */
 async function look() {
-  const { photograph, models, label } = asked;
+  const { photograph, models, labels } = asked;
   if (!photograph) return;
   const signal = renew("look");
   const error = byId("photograph-error");
@@ -89,20 +91,20 @@ async function look() {
     features.clear();
     return;
   }
-  gradients.showGradients(photograph, models, label, signal);
+  gradients.showGradients(photograph, models, labels, signal);
   walk();
   lookInside();
 }
 
 /** Asks for the path from the photograph to the second one, where one is chosen. */
 function walk() {
-  const { photograph, second, models, label } = asked;
-  if (photograph && second) showShattering(photograph, second, models, label, renew("walk"));
+  const { photograph, second, models, labels } = asked;
+  if (photograph && second) showShattering(photograph, second, models, labels, renew("walk"));
 }
 
 /** Asks for what the layers see, once the visitor has scrolled that far. */
 function lookInside() {
-  if (asked.photograph && featuresInSight) features.showFeatures(asked.photograph, asked.label, renew("features"));
+  if (asked.photograph && featuresInSight) features.showFeatures(asked.photograph, asked.labels, renew("features"));
 }
 
 start();

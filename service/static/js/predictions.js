@@ -31,7 +31,7 @@ const withSignal = ([path, options], signal) => [path, { ...options, signal }];
 /** Tells what a model sees: its best label or, where labels are independent, all that are above one half. */
 function view({ labels: [best], predicted }) {
   if (!predicted) return { seen: article(best.label), said: `${best.label}, ${percent(best.probability)}` };
-  const seen = predicted.length ? list(predicted) : "none of its labels";
+  const seen = predicted.length ? list(predicted.map(article)) : "none of the labels";
   return { seen, said: seen };
 }
 
@@ -46,13 +46,14 @@ function summary(models, views) {
   return `The models disagree: ${camps.join("; ")}`;
 }
 
-const article = (word) => `${/^[aeiou]/i.test(word) ? "an" : "a"} ${word}`;
+/** Puts a word before a label: an article, or "class" where classes are called by number. */
+const article = (label) => `${/^\d+$/.test(label) ? "class" : /^[aeiou]/i.test(label) ? "an" : "a"} ${label}`;
 
 function column(model, { value, reason }) {
   const title = el("h3", { class: "model-title" }, swatch(model), model.name);
   if (reason) return el("article", { "data-model": model.name }, title, problemBox(reason));
   title.append(el("span", { class: "muted", title: "from sending the photograph to having the answer" }, `${Math.max(1, Math.round(value.milliseconds))} ms`));
-  const { labels, predicted } = value.answer.predictions[0];
+  const { predictions: [{ labels, predicted }], quantized } = value.answer;
   return el(
     "article",
     { "data-model": model.name },
@@ -62,6 +63,7 @@ function column(model, { value, reason }) {
       { class: "ranks", "aria-label": `Labels by ${model.name}` },
       labels.map((entry) => rank(entry, model, predicted?.includes(entry.label))),
     ),
+    quantized ? el("p", { class: "small muted" }, sentence(quantized)) : null,
   );
 }
 

@@ -36,10 +36,10 @@ export function secondPhotograph(chosen) {
 }
 
 /** Shows the gradient of every model along the path from the first photograph to the second. */
-export async function showShattering(first, second, models, label, signal) {
+export async function showShattering(first, second, models, labels, signal) {
   const request = (model) => [
     "diagnostics/shattering",
-    { query: [["model", model.name], ["label", label]], images: second === NOISE ? [first] : [first, second] },
+    { query: [["model", model.name], ...labels.map((label) => ["label", label])], images: second === NOISE ? [first] : [first, second] },
   ];
   const work = models.map((model) => ask(request(model)[0], { ...request(model)[1], signal }));
   const results = await showProgress(root, Promise.allSettled(work));
@@ -100,12 +100,12 @@ function drawn(answered, first, second) {
   ];
 }
 
-const verdictOf = ({ model, answer: { verdict } }) =>
+const verdictOf = ({ model, answer: { verdict, quantized } }) =>
   el(
     "div",
     { class: "verdict", "data-model": model.name },
     el("p", { class: "verdict-title" }, swatch(model), model.name, el("span", { class: "state", "data-state": verdict.state }, verdict.state)),
-    el("p", {}, sentence(verdict.because)),
+    el("p", {}, [verdict.because, quantized].filter(Boolean).map(sentence).join(" ")),
   );
 
 const bare = ({ name }) => name.replace(/\.\w+$/, "");

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from export.gradient import differentiate, prepare
 from export.graph.errors import UnsupportedGraph
 from export.importing import ImportedModel, import_classifier
 from export.importing.command import bundle_of, write_what_runs
-from export.writing.bundle import read_bundle_and_graphs
+from export.writing.bundle import graph_files, read_bundle_and_graphs, write_files
 from export.writing.trial import Trial
 from service.contract.bundle_schema import Bundle, GraphName
 from service.contract.outputs import GRAPHS
@@ -73,6 +74,7 @@ FAULTS: dict[str, tuple[GraphName, Spoil, str]] = {
 
 def test_every_graph_of_a_sound_bundle_runs(imported: ImportedModel, tmp_path: Path) -> None:
     bundle, graphs = whole(imported, tmp_path)
+    write_files(graph_files(graphs), tmp_path)
     trial = Trial(bundle, graphs, tmp_path)
     assert trial.failures() == {}
     assert trial.logits(np.zeros((4, 3, 6, 6), np.float32), 3).shape == (4, 4)
@@ -90,6 +92,8 @@ def test_a_graph_that_does_not_run_is_left_out_and_named(imported: ImportedModel
     assert note.startswith(f"the graph {name} is left out: {words}")
     assert "\n" not in note
     stored, present = read_bundle_and_graphs(tmp_path / "stranger")
+    lying = {path.name: sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "stranger").iterdir()}
+    assert {name: digest for name, digest in lying.items() if name != "bundle.json"} == stored.sha256
     assert set(stored.graphs) == set(present) == set(written.graphs)
     assert f"{name}.onnx" not in stored.sha256
 

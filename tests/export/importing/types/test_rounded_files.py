@@ -12,12 +12,14 @@ from onnx import ModelProto, TensorProto
 
 from export.graph.errors import UnsupportedGraph
 from export.importing import OptionMismatch
+from export.importing.answer.probes import pictures
 from export.importing.command import import_bundle
 from service.contract.bundle_schema import Bundle
 from service.images.preprocess import normalise
 from tests.export.importing.answer.endings import READ_OFF, SOFTMAX, Ending, floats, number
 from tests.export.importing.answer.references import answers, bundled, session, softmax
 from tests.export.importing.graphs import body, classifier, images, node, options, saved, weights
+from tests.export.importing.types.coarse_file import SPEC, coarse, without_integers
 
 Array = NDArray[Any]
 
@@ -152,3 +154,15 @@ def test_a_file_that_does_not_run_is_refused(tmp_path: Path) -> None:
     """A convolution of bytes: the declared types contradict the operator."""
     with pytest.raises(UnsupportedGraph, match="computes with the integers of input"):
         bundle_of_bytes(classifier(element=TensorProto.UINT8), tmp_path)
+
+
+def test_of_independent_labels_those_on_another_side_of_one_half_are_counted(tmp_path: Path) -> None:
+    ending = node("Sigmoid", ["scores"], ["out"])
+    bundle = import_bundle(saved(coarse(ending), tmp_path), "several", options(), tmp_path)
+    assert bundle.label_kind == "independent"
+    assert bundle.quantized is not None
+    seen = normalise(pictures(SPEC), SPEC)
+    own, exact = (session(model).run(None, {"image": seen})[0] for model in (coarse(), without_integers()))
+    sides = ((own > 0) != (exact > 0)).any(axis=1)
+    likeliest = own.argmax(axis=1) != exact.argmax(axis=1)
+    assert bundle.quantized.other_class == sides.sum() != likeliest.sum()

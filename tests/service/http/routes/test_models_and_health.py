@@ -93,7 +93,7 @@ REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: write_bundle(folder.parent, folder.name, sha256={"../x": "0" * 64, "forward.onnx": "0" * 64}),
         "leads out of the bundle",
     ),
-    "another name than its folder": (lambda folder: folder.rename(folder.parent / "elsewhere"), "not called"),
+    "another name than its folder": (lambda folder: folder.rename(folder.parent / "elsewhere"), "must be called"),
     "too few means": (
         lambda folder: write_bundle(
             folder.parent, folder.name, input={"height": 8, "width": 8, "mean": (0.0,), "std": (1.0,)}
