@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from export.coverage.architectures.architecture import forget
 from export.coverage.truth.compare import lost_by_torch, of_ends, of_parameters
+from export.coverage.truth.formula import NormalizedByFormula
 from export.coverage.truth.interpreted.network import Interpreted, attribute_of
 from export.coverage.truth.matching import best_match, sources_of, values_of
 from export.importing import ImportedModel, ImportOptions, import_classifier
@@ -110,8 +112,18 @@ def classes_of(samples: int, labels: int) -> list[int]:
 
 def truth_of(network: nn.Module, batch: Tensor, labels: int, dtype: torch.dtype = torch.float64) -> Truth:
     """Differentiate by torch, where constants that the network itself makes have `dtype` too."""
-    with _as_default(dtype):
+    with _as_default(dtype), _forgetful(network), NormalizedByFormula():
         return truth(network, batch, classes_of(len(batch), labels), dtype)
+
+
+@contextmanager
+def _forgetful(network: nn.Module) -> Iterator[None]:
+    """Have the network compute everything anew in every call."""
+    handle = network.register_forward_pre_hook(lambda module, _: forget(module))
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager
@@ -145,7 +157,10 @@ def agreement(found: Imported, network: nn.Module, batch: Tensor) -> Measurement
     unproved: tuple[str, ...] = ()
     if rest:
         try:
-            by_nodes = truth_of(Interpreted(found.model).eval(), batch, labels)
+            computed = {sources[name] for name in rest} - {
+                tensor.name for tensor in found.model.model.graph.initializer
+            }
+            by_nodes = truth_of(Interpreted(found.model, computed - {""}).eval(), batch, labels)
         except NotImplementedError as error:
             unproved = (str(error), *rest)
         else:

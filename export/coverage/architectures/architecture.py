@@ -56,6 +56,7 @@ def build(architecture: Architecture) -> nn.Module:
     network = architecture.make(architecture.name, architecture.arguments, architecture.image_size)
     _draw_degenerate_parameters(network)
     _calibrate(network, architecture.image_size)
+    forget(network)
     return network.eval().requires_grad_(True)
 
 
@@ -63,6 +64,14 @@ def images(architecture: Architecture, count: int) -> Tensor:
     """Draw standard normal images, float32 [count, 3, size, size]."""
     generator = torch.Generator().manual_seed(SEED)
     return torch.randn(count, 3, architecture.image_size, architecture.image_size, generator=generator)
+
+
+def forget(network: nn.Module) -> None:
+    """Empty the dictionaries in which some networks keep tensors from one call to the next, without their gradient."""
+    for module in network.modules():
+        for name, value in vars(module).items():
+            if not name.startswith("_") and isinstance(value, dict) and any(map(torch.is_tensor, value.values())):
+                value.clear()
 
 
 class FirstOutput(nn.Module):

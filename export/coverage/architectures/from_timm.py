@@ -22,21 +22,22 @@ GROUPS: tuple[Group, ...] = (
         {},
         """
         cpubone_nano csatv2 cspnext_tiny densenet121 dla46_c dpn48b edgenext_xx_small efficientnet_b0
-        efficientnet_b0_g16_evos efficientnet_b0_gn efficientnet_cc_b0_4e efficientnet_lite0 efficientvim_m1
-        efficientvit_b0 fasternet_t0 fastvit_t8 fbnetc_100 fbnetv3_b gcresnext26ts gernet_s ghostnet_050
-        ghostnetv2_100 ghostnetv3_050 hgnetv2_b0 iformer_t inception_next_atto lambda_resnet26t lcnet_035
-        lcnetv2_small lowformer_b0 mambaout_femto mixnet_s mnasnet_small mobilenetv2_050 mobilenetv3_small_050
-        mobilenetv4_conv_aa_medium mobilenetv4_conv_small mobilenetv4_hybrid_medium mobileone_s0 nf_regnet_b0
-        pvt_v2_b0 regnetx_002 regnety_002 regnetz_005 regnetz_b16_evos repghostnet_050 repvgg_a0 resnest14d
-        rexnet_100 shvit_s1 starnet_s050 test_nfnet tf_efficientnet_b0 tf_mobilenetv3_small_minimal_100
+        efficientnet_b0_g16_evos efficientnet_b0_gn efficientnet_cc_b0_4e efficientnet_lite0 efficientnetv2_rw_t
+        efficientvim_m1 efficientvit_b0 fasternet_t0 fastvit_t8 fbnetc_100 fbnetv3_b gcresnext26ts gernet_s
+        ghostnet_050 ghostnetv2_100 ghostnetv3_050 hgnetv2_b0 iformer_t inception_next_atto lambda_resnet26t
+        lcnet_035 lcnetv2_small lowformer_b0 mambaout_femto mixnet_s mnasnet_small mobilenetv2_050
+        mobilenetv3_small_050 mobilenetv4_conv_aa_medium mobilenetv4_conv_small mobilenetv4_hybrid_medium
+        mobileone_s0 nf_regnet_b0 pvt_v2_b0 regnetx_002 regnety_002 regnetz_005 regnetz_b16_evos repghostnet_050
+        repvgg_a0 resnest14d rexnet_100 shvit_s1 starnet_s050 test_nfnet tf_efficientnet_b0
+        tf_mobilenetv3_small_minimal_100
         """,
     ),
     (
         32,
         {},
         """
-        caformer_s18 convmixer_768_32 efficientnetv2_rw_t ese_vovnet19b_slim focalnet_tiny_srf legacy_xception
-        poolformer_s12 poolformerv2_s12 rdnet_tiny resnetv2_50x1_bit
+        caformer_s18 convmixer_768_32 ese_vovnet19b_slim focalnet_tiny_srf legacy_xception poolformer_s12
+        poolformerv2_s12 rdnet_tiny resnetv2_50x1_bit
         """,
     ),
     (256, {}, "eca_halonext26ts"),

@@ -48,13 +48,18 @@ class _Margins(TorchFunctionMode):
         self, function: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         for kink in _kinks(function, args, kwargs or {}):
-            self._note((args[0].detach() - kink).abs())
+            distances = (args[0].detach() - kink).abs()
+            self._note(torch.where(distances == 0, torch.inf, distances))  # zero in any precision: a rectifier twice
         if getattr(function, "__name__", "") == "max_pool2d":
             self._note(_gap(*args, **(kwargs or {})))
         return function(*args, **(kwargs or {}))
 
     def _note(self, distances: Tensor) -> None:
-        self.smallest = torch.minimum(self.smallest, distances.flatten(1).min(1).values)
+        """Take distances [rows, …], in which each sample has equally many rows (windows, heads), or all share them."""
+        if not distances.ndim or len(distances) % len(self.smallest):
+            return
+        distances = distances.reshape(len(self.smallest), -1)
+        self.smallest = torch.minimum(self.smallest, distances.min(1).values)
 
 
 def _gap(
@@ -72,6 +77,8 @@ def _gap(
     if tuple(spread) != (1, 1):
         return torch.full((len(x), 1), torch.inf, dtype=x.dtype)
     padded = functional.pad(x.detach(), (beside, beside, above, above), value=-torch.inf)
+    if padded.shape[2] < height or padded.shape[3] < width:
+        return torch.full((len(x), 1), torch.inf, dtype=x.dtype)
     windows = padded.unfold(2, height, down).unfold(3, width, right).flatten(4)
     first, second = windows.topk(2).values.unbind(-1)
     return torch.where(first == second, torch.inf, first - second)

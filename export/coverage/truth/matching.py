@@ -14,7 +14,7 @@ from service.contract.bundle_schema import Bundle
 FOLDING_TOLERANCE = 1e-4
 """Relative. BatchNorm folded by an exporter and by torch differs by rounding."""
 Sources = Mapping[str, str]
-"""Name of a layer's weight (the layer's), of its bias, or of another parameter → the initializer that holds it."""
+"""Name of a layer's weight (the layer's), of its bias, or of another parameter → the tensor that holds it."""
 
 
 def bias_of(layer: str) -> str:
@@ -23,11 +23,12 @@ def bias_of(layer: str) -> str:
 
 
 def sources_of(bundle: Bundle, model: ModelProto) -> dict[str, str]:
-    """Return the initializer of every layer's weight and bias and of every other parameter of a bundle.
+    """Return the tensor of every layer's weight and bias and of every other parameter of a bundle.
 
-    It is empty where the model has none of that name.
+    It is an initializer, or what nodes compute from some. It is empty where the model has none of that name.
     """
     stored = {tensor.name for tensor in model.graph.initializer}
+    stored |= {name for node in model.graph.node for name in node.output}
     sources = {}
     for layer in bundle.layers:
         weight = next((name for name in (f"{layer.name}.weight", layer.name) if name in stored), "")
@@ -49,7 +50,7 @@ def _beside(weight: str, model: ModelProto) -> Iterator[str]:
 
 
 def values_of(model: ModelProto, sources: Sources) -> dict[str, np.ndarray]:
-    """Return the numbers of every source that is known."""
+    """Return the numbers of every source that is an initializer."""
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     return {name: numpy_helper.to_array(stored[source]) for name, source in sources.items() if source in stored}
 
@@ -93,14 +94,14 @@ def match(mine: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> d
     names: dict[str, str] = {}
     for name, value in mine.items():
         size, norm = _key(value)
-        candidates = [
-            other
+        apart = {
+            other: _apart(value, theirs[other])
             for other_norm, other in by_content.get(size, ())
             if abs(other_norm - norm) <= FOLDING_TOLERANCE * max(norm, 1e-30)
-        ]
-        equal = [other for other in candidates if _same_numbers(value, theirs[other])]
-        if equal:
-            names[name] = equal[0]
+        }
+        closest = min(apart, key=apart.__getitem__, default="")
+        if closest and apart[closest] <= FOLDING_TOLERANCE:
+            names[name] = closest
     return names
 
 
@@ -108,6 +109,7 @@ def _key(value: np.ndarray) -> tuple[int, float]:
     return value.size, float(np.linalg.norm(value.astype(np.float64)))
 
 
-def _same_numbers(a: np.ndarray, b: np.ndarray) -> bool:
+def _apart(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the largest difference of the sorted numbers, relative to the largest number."""
     scale = float(np.abs(b).max(initial=0)) or 1.0
-    return bool(np.allclose(np.sort(a, axis=None), np.sort(b, axis=None), rtol=0, atol=FOLDING_TOLERANCE * scale))
+    return float(np.abs(np.sort(a, axis=None) - np.sort(b, axis=None)).max(initial=0)) / scale

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ FUNCTIONS: dict[str, Function] = {**windows.FUNCTIONS, **shapes.FUNCTIONS, **val
 class Interpreted(nn.Module):
     """Runs the graph's nodes, each by one torch function; the trained initializers are the module's parameters.
 
+    So are the tensors named by `computed`, which nodes compute from initializers alone: they are computed once.
+
     Nodes that no gradient passes, such as those that compute shapes, may have any operator: onnx's reference
     evaluator runs them.
 
@@ -27,7 +30,7 @@ class Interpreted(nn.Module):
         NotImplementedError: when it is run: a gradient passes an operator or attribute that is not known here.
     """
 
-    def __init__(self, imported: ImportedModel) -> None:
+    def __init__(self, imported: ImportedModel, computed: Collection[str] = ()) -> None:
         super().__init__()
         graph = imported.model.graph
         self._opsets = {entry.domain: entry.version for entry in imported.model.opset_import}
@@ -41,8 +44,18 @@ class Interpreted(nn.Module):
                 self.register_buffer(name, value)
             else:
                 self.register_parameter(name, nn.Parameter(value))
+        image = torch.zeros(1, *imported.input.image_shape)
+        with torch.no_grad():
+            values = self._run(image) if computed else {}
+        for tensor_name in computed:
+            self._names[tensor_name] = name = attribute_of(tensor_name)
+            self.register_parameter(name, nn.Parameter(values[tensor_name].clone()))
 
     def forward(self, image: Tensor) -> Tensor:
+        result: Tensor = self._run(image)[self._output]
+        return result
+
+    def _run(self, image: Tensor) -> dict[str, Any]:
         known: dict[str, Any] = {name: getattr(self, stored) for name, stored in self._names.items()}
         known[""], known[self._input] = None, image
         for node, given in self._nodes:
@@ -50,9 +63,8 @@ class Interpreted(nn.Module):
             function = FUNCTIONS.get(node.op_type)
             found = function(node, given, *operands) if function else self._by_onnx(node, operands)
             outputs = found if isinstance(found, tuple) else (found,)
-            known |= dict(zip(node.output, outputs, strict=False))
-        result: Tensor = known[self._output]
-        return result
+            known |= {name: value for name, value in zip(node.output, outputs, strict=False) if name not in self._names}
+        return known
 
     def _by_onnx(self, node: NodeProto, operands: list[Tensor | None]) -> tuple[Tensor, ...]:
         if any(operand is not None and operand.requires_grad for operand in operands):

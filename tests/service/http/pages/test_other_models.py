@@ -1,4 +1,4 @@
-"""The page with models that are not ours: independent labels, int8, numbers for names, a thousand classes, one layer."""
+"""The page with models that we ship none of: independent labels, int8, a thousand classes, one layer."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from onnx import ModelProto
 from playwright.sync_api import Page, ViewportSize, expect
 
 from export.importing.command import import_bundle
-from tests.export.importing.answer.endings import Ending
-from tests.export.importing.graphs import body, classifier, node, options, saved
-from tests.export.importing.types.coarse_file import coarse
+from tests.export.importing.graphs import classifier, node, options, saved
 from tests.service.http.pages.conftest import PATIENCE_SECONDS, Visit
+from tests.service.imported_bundles import LABELS, write_independent, write_int8
 from tests.service.live_server import running
 
 pytestmark = pytest.mark.pages
 expect.set_options(timeout=1000 * PATIENCE_SECONDS)
 
-LABELS = ("ant", "bee", "cat & mouse", "big, red dog")
 THOUSAND = tuple(f"thing {number}" for number in range(1000))
 PHONE = ViewportSize(width=360, height=740)
 PREDICTED = "the predicted class"
@@ -46,15 +44,14 @@ def linear() -> ModelProto:
 def address(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a service with bundles that are imported here."""
     folder = tmp_path_factory.mktemp("others")
-    several = Ending([node("Sigmoid", ["scores"], ["out"])])
+    write_independent(folder / "bundles", "several")
+    write_independent(folder / "bundles", "sharper", 3)
+    write_int8(folder / "bundles", "int8")
     files: dict[str, tuple[ModelProto, dict[str, Any]]] = {
-        "several": (several.model(), {"labels": LABELS}),
-        "sharper": (several.model(3), {"labels": LABELS}),
-        "int8": (coarse(), {}),
         "numbers": (classifier(), {"labels": None}),
         "thousand": (wide(), {"labels": THOUSAND}),
         "linear": (linear(), {}),
-        "named": (classifier(body()), {}),
+        "named": (classifier(), {}),
     }
     for name, (model, changes) in files.items():
         import_bundle(saved(model, folder), name, options(**changes), folder / "bundles")
@@ -175,10 +172,9 @@ def test_every_answer_of_an_int8_model_says_which_network_it_is_of(visit: Visit)
     page = show(visit, "int8")
     look_at_everything(page)
     expect(page.locator("#predictions article")).to_contain_text("Computed by the file's own int8 graph")
+    of_network = "Computed by the float network that the int8 file stands for"
     for section in ("gradients", "shattering", "features"):
-        expect(page.locator(f"#{section}")).to_contain_text(
-            "Computed by the float network that the int8 file stands for"
-        )
+        expect(page.locator(f"#{section}")).to_contain_text(of_network)
     page = show(visit, "named")
     expect(page.locator("main")).not_to_contain_text("int8 file")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.service.imported_bundles import write_independent, write_int8
 from tests.service.live_server import running
 
 SHIPPED = Path(__file__).parents[4] / "models" / "bundles" / "resnet20"
@@ -29,17 +30,30 @@ TIME = """
 """
 """Without this, most generated deadlines would be too short, and most answers would rightly be 504."""
 
-GIVEN = f"""{TIME.rstrip()}
-"path.name" = "resnet20"
+
+def given(name: str) -> str:
+    """Have every request name this model."""
+    return f"""{TIME.rstrip()}
+"path.name" = "{name}"
 "path.version" = "1"
-"query.model" = "resnet20"
+"query.model" = "{name}"
 "query.version" = "1"
 """
 
 
-@pytest.mark.parametrize("configuration", [TIME, GIVEN], ids=["any names", "names that are served"])
+CONFIGURATIONS = {
+    "any names": TIME,
+    "a name that is served": given("resnet20"),
+    "independent labels": given("several"),
+    "int8": given("int8"),
+}
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
 def test_every_answer_is_a_documented_one(tmp_path: Path, configuration: str) -> None:
     shutil.copytree(SHIPPED, tmp_path / "bundles" / SHIPPED.name)
+    write_independent(tmp_path / "bundles", "several")
+    write_int8(tmp_path / "bundles", "int8")
     (tmp_path / "schemathesis.toml").write_text(configuration)
     with running(tmp_path / "bundles") as server:
         command = [str(Path(sys.executable).parent / "schemathesis"), "run", f"{server.url}/openapi.json"]
