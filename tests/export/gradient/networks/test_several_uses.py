@@ -31,7 +31,7 @@ def squares(loss_of: Any, parameter: NDArray[Any]) -> list[float]:
     for image, label in zip(images(), LABEL, strict=True):
         leaf = torch.from_numpy(parameter).double().requires_grad_()
         scores = loss_of(torch.from_numpy(image[None]).double(), leaf)
-        torch.nn.functional.cross_entropy(scores, torch.tensor([label])).backward()
+        torch.nn.functional.cross_entropy(scores, torch.tensor([label])).backward()  # type: ignore[no-untyped-call]
         assert leaf.grad is not None
         found.append(float(leaf.grad.square().sum()))
     return found
