@@ -46,7 +46,8 @@ def _beside(weight: str, model: ModelProto) -> Iterator[str]:
         if weight and weight in node.input[1:2]:
             yield from node.input[2:3]
             readers = [other for other in model.graph.node if node.output[0] in other.input]
-            yield from (name for other in readers if other.op_type == "Add" for name in other.input)
+            added = (name for other in readers if other.op_type == "Add" for name in other.input)
+            yield from (name for name in added if name != node.output[0])
 
 
 def values_of(model: ModelProto, sources: Sources) -> dict[str, np.ndarray]:
