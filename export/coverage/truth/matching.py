@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -87,7 +88,10 @@ def folded(network: nn.Module) -> nn.Module | None:
 
 
 def match(mine: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Map my names to theirs by equal numbers, in any order: exporters rename, transpose and reshape."""
+    """Map my names to theirs by equal numbers, in any order: exporters rename, transpose and reshape.
+
+    Of a weight that a file holds twice, because the network uses it twice, neither copy is the parameter.
+    """
     by_content: dict[int, list[tuple[float, str]]] = {}
     for name, value in theirs.items():
         size, norm = _key(value)
@@ -103,7 +107,8 @@ def match(mine: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> d
         closest = min(apart, key=apart.__getitem__, default="")
         if closest and apart[closest] <= FOLDING_TOLERANCE:
             names[name] = closest
-    return names
+    times = Counter(names.values())
+    return {name: theirs for name, theirs in names.items() if times[theirs] == 1}
 
 
 def _key(value: np.ndarray) -> tuple[int, float]:

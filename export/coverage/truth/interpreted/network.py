@@ -16,25 +16,10 @@ from export.coverage.truth.interpreted.attributes import Function
 from export.importing import ImportedModel
 
 FUNCTIONS: dict[str, Function] = {**windows.FUNCTIONS, **shapes.FUNCTIONS, **values.FUNCTIONS}
-STEPS = frozenset(
-    [
-        "ArgMax",
-        "ArgMin",
-        "Ceil",
-        "Equal",
-        "Floor",
-        "Greater",
-        "GreaterOrEqual",
-        "IsInf",
-        "IsNaN",
-        "Less",
-        "LessOrEqual",
-        "NonZero",
-        "Not",
-        "Round",
-        "Size",
-    ]
-)
+STEPS = {
+    *("ArgMax", "ArgMin", "Ceil", "Equal", "Floor", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less"),
+    *("LessOrEqual", "NonZero", "Not", "Round", "Size"),
+}
 """Operators whose derivative is zero wherever they have one."""
 
 
