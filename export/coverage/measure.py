@@ -17,6 +17,7 @@ from export.coverage.truth.compare import lost_by_torch, of_ends, of_parameters
 from export.coverage.truth.formula import NormalizedByFormula
 from export.coverage.truth.interpreted.network import Interpreted, attribute_of
 from export.coverage.truth.matching import best_match, sources_of, values_of
+from export.coverage.truth.precision import default_precision
 from export.importing import ImportedModel, ImportOptions, import_classifier
 from export.importing.command import bundle_of
 from export.verification.autograd import Truth, truth
@@ -112,7 +113,7 @@ def classes_of(samples: int, labels: int) -> list[int]:
 
 def truth_of(network: nn.Module, batch: Tensor, labels: int, dtype: torch.dtype = torch.float64) -> Truth:
     """Differentiate by torch, where constants that the network itself makes have `dtype` too."""
-    with _as_default(dtype), _forgetful(network), NormalizedByFormula():
+    with default_precision(dtype), _forgetful(network), NormalizedByFormula():
         return truth(network, batch, classes_of(len(batch), labels), dtype)
 
 
@@ -124,16 +125,6 @@ def _forgetful(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-@contextmanager
-def _as_default(dtype: torch.dtype) -> Iterator[None]:
-    usual = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(usual)
 
 
 def agreement(found: Imported, network: nn.Module, batch: Tensor) -> Measurement:

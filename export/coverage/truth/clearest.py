@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from export.coverage.truth.precision import default_precision
+
 KINKS = {
     "relu": (0.0,),
     "relu_": (0.0,),
@@ -94,7 +96,7 @@ def clearest(network: nn.Module, images: Tensor, count: int) -> Tensor:
     smallest = []
     for start in range(0, len(images), BATCH_SIZE):
         part = images[start : start + BATCH_SIZE]
-        with torch.no_grad(), _Margins(len(part)) as margins:
+        with torch.no_grad(), default_precision(torch.float64), _Margins(len(part)) as margins:
             network(part.double())
         smallest.append(margins.smallest)
     network.float()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -46,7 +47,8 @@ def _beside(weight: str, model: ModelProto) -> Iterator[str]:
         if weight and weight in node.input[1:2]:
             yield from node.input[2:3]
             readers = [other for other in model.graph.node if node.output[0] in other.input]
-            yield from (name for other in readers if other.op_type == "Add" for name in other.input)
+            added = (name for other in readers if other.op_type == "Add" for name in other.input)
+            yield from (name for name in added if name != node.output[0])
 
 
 def values_of(model: ModelProto, sources: Sources) -> dict[str, np.ndarray]:
@@ -86,7 +88,10 @@ def folded(network: nn.Module) -> nn.Module | None:
 
 
 def match(mine: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Map my names to theirs by equal numbers, in any order: exporters rename, transpose and reshape."""
+    """Map my names to theirs by equal numbers, in any order: exporters rename, transpose and reshape.
+
+    Of a weight that a file holds twice, because the network uses it twice, neither copy is the parameter.
+    """
     by_content: dict[int, list[tuple[float, str]]] = {}
     for name, value in theirs.items():
         size, norm = _key(value)
@@ -102,7 +107,8 @@ def match(mine: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> d
         closest = min(apart, key=apart.__getitem__, default="")
         if closest and apart[closest] <= FOLDING_TOLERANCE:
             names[name] = closest
-    return names
+    times = Counter(names.values())
+    return {name: theirs for name, theirs in names.items() if times[theirs] == 1}
 
 
 def _key(value: np.ndarray) -> tuple[int, float]:

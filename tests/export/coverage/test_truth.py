@@ -57,6 +57,13 @@ def test_of_two_parameters_with_nearly_the_same_numbers_the_closest_is_the_match
     assert match({"mine": values + 5}, theirs) == {}
 
 
+def test_of_two_copies_of_one_parameter_neither_is_the_parameter() -> None:
+    values = np.array([1.0, 2.0])
+    assert match({"first": values, "second": values, "other": values + 1}, {"one": values, "two": values + 1}) == {
+        "other": "two"
+    }
+
+
 def test_a_norm_that_is_zero_by_mathematics_is_compared_with_the_sample_s_largest() -> None:
     largest = np.array([2.0, 4.0])
     assert difference(np.array([2e-7, 4e-7]), np.array([1e-17, 0.0]), largest) == pytest.approx(1e-7)

@@ -16,6 +16,11 @@ from export.coverage.truth.interpreted.attributes import Function
 from export.importing import ImportedModel
 
 FUNCTIONS: dict[str, Function] = {**windows.FUNCTIONS, **shapes.FUNCTIONS, **values.FUNCTIONS}
+STEPS = {
+    *("ArgMax", "ArgMin", "Ceil", "Equal", "Floor", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less"),
+    *("LessOrEqual", "NonZero", "Not", "Round", "Size"),
+}
+"""Operators whose derivative is zero wherever they have one."""
 
 
 class Interpreted(nn.Module):
@@ -67,9 +72,11 @@ class Interpreted(nn.Module):
         return known
 
     def _by_onnx(self, node: NodeProto, operands: list[Tensor | None]) -> tuple[Tensor, ...]:
-        if any(operand is not None and operand.requires_grad for operand in operands):
+        if node.op_type not in STEPS and any(operand is not None and operand.requires_grad for operand in operands):
             raise NotImplementedError(f"{node.op_type} (node {node.name!r})")
-        feeds = {name: value.numpy() for name, value in zip(node.input, operands, strict=True) if value is not None}
+        feeds = {
+            name: value.detach().numpy() for name, value in zip(node.input, operands, strict=True) if value is not None
+        }
         results = ReferenceEvaluator(node, opsets=self._opsets).run(None, feeds)
         return tuple(_in_default_precision(np.asarray(result)) for result in results)
 

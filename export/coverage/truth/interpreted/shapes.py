@@ -73,6 +73,12 @@ def _gather_elements(node: NodeProto, given: Attributes, x: Tensor, indices: Ten
     return torch.gather(x, axis, torch.where(indices < 0, indices + x.shape[axis], indices))
 
 
+def _gather_nd(node: NodeProto, given: Attributes, x: Tensor, indices: Tensor) -> Tensor:
+    if given.get("batch_dims", 0):
+        raise unknown("batch_dims", node)
+    return x[tuple(indices.unbind(-1))]
+
+
 def _split(node: NodeProto, given: Attributes, x: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, ...]:
     axis = given.get("axis", 0)
     if sizes is not None:
@@ -112,6 +118,7 @@ FUNCTIONS: dict[str, Function] = {
     "Flatten": lambda node, given, x: x.flatten(given.get("axis", 1)),
     "Gather": _gather,
     "GatherElements": _gather_elements,
+    "GatherND": _gather_nd,
     "Identity": plain(lambda x: x),
     "Pad": _padded,
     "Reshape": _reshape,
