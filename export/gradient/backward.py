@@ -23,19 +23,20 @@ class Gradients:
 
     Attributes:
         tensors: forward tensor → its cotangent.
-        parameters: source of a constant → its per-sample gradients [N, *shape], one for each use.
+        parameters: source of a constant → its uses: the constant read, and its per-sample gradient [N, *shape].
         operators: that source → the first operator that reads it.
         uses: source of a layer's weight → the nodes that read it, in forward order, each with its output's cotangent.
     """
 
     tensors: dict[str, str] = field(default_factory=dict)
-    parameters: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    parameters: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
     operators: dict[str, str] = field(default_factory=dict)
     uses: dict[str, list[tuple[Node, str]]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, source: str, per_sample: str, operator: str) -> None:
-        """Note the gradient of one use of a parameter."""
-        self.parameters[source].append(per_sample)
+    def add(self, graph: Graph, constant: str, per_sample: str, operator: str) -> None:
+        """Note the gradient of one use of a parameter, read as `constant`."""
+        source = graph.source(constant)
+        self.parameters[source].append((constant, per_sample))
         self.operators[source] = operator
 
     def add_use(self, graph: Graph, node: Node, dy: str | None) -> None:
@@ -105,7 +106,7 @@ def _through_shared(
         if operand not in g.graph.constants:
             contributions[operand].append(whole)
         elif g.graph.is_parameter(operand):
-            found.add(g.graph.source(operand), whole, node.operator)
+            found.add(g.graph, operand, whole, node.operator)
 
 
 def _wanted(graph: Graph) -> set[str]:
@@ -137,7 +138,7 @@ def _contribute(
     if operand in g.graph.constants:
         own = _of_constant(g, node, operand, gradient)
         if own is not None:
-            found.add(g.graph.source(operand), own, node.operator)
+            found.add(g.graph, operand, own, node.operator)
     elif operand in g.graph.shared:
         if isinstance(gradient, PerSample):
             gradient = gradient.tensor

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from functools import cached_property
 
+import numpy as np
 import onnx
 
 from export.gradient.backward import Gradients
@@ -15,6 +16,7 @@ from export.gradient.norms.planner import Planner
 from export.gradient.prepare import Prepared
 from export.gradient.rules.loss import LABEL, SCALE
 from export.gradient.shared import copied
+from export.graph.errors import UnsupportedOperator
 from export.graph.graph import Graph, N, Node, Shape, live_nodes, to_model
 from export.graph.lower import lower, opset_of
 from export.graph.names import INPUT, LOGITS
@@ -63,11 +65,32 @@ class Build:
     def parameter(self, source: str) -> tuple[str, int]:
         """The per-sample gradient of a parameter, summed over its uses, [N, size], and its size."""
         uses = self.gradients.parameters[source]
-        total = uses[0]
-        for use in uses[1:]:
-            total = self.g.add(total, use)
         size = next(value.size for name, value in self.graph.constants.items() if self.graph.source(name) == source)
-        return self.g.reshape(total, (N, size)), size
+        if len(uses) == 1:  # its numbers may be in any order: all that is asked for is their norm
+            return self.g.reshape(uses[0][1], (N, size)), size
+        total, *others = [self._in_order_of_source(*use) for use in uses]
+        for other in others:
+            total = self.g.add(total, other)
+        return total, size
+
+    def _in_order_of_source(self, constant: str, gradient: str) -> str:
+        """The per-sample gradient of a constant, [N, size], its numbers in the order of the parameter it comes from.
+
+        Raises UnsupportedOperator where a Transpose stands before another rearrangement.
+        """
+        size = self.graph.constants[constant].size
+        while constant in self.graph.origin:
+            node = self.graph.derivation[constant]
+            if node.operator == "Transpose":
+                if constant not in self.graph.constants:
+                    reason = "a parameter that is used several times goes through it and is then rearranged again"
+                    raise UnsupportedOperator(node.operator, node.name, reason, "export each use as a parameter")
+                shape = self.graph.constants[constant].shape
+                order = node.attribute("perm") or range(len(shape))[::-1]
+                back = [0, *(int(axis) + 1 for axis in np.argsort(order))]
+                gradient = self.g.op("Transpose", self.g.reshape(gradient, (N, *shape)), perm=back)
+            constant = node.inputs[0]
+        return self.g.reshape(gradient, (N, size))
 
     def output(self, name: str, tensor: str, shape: Shape) -> list[str]:
         """Give `tensor` the name of an output."""

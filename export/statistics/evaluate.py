@@ -48,7 +48,10 @@ def in_classes_of(bundle: Bundle, labels: tuple[str, ...], split: Split) -> Spli
         DataError: the images have other labels than the bundle, or its labels are independent.
     """
     if bundle.label_kind == "independent":
-        raise DataError(f"the labels of {bundle.name} are independent of each other; these images have one class each")
+        raise DataError(
+            f"the labels of {bundle.name} are independent, and these images have one class each: error rates and "
+            "statistics are measured for classes that exclude each other"
+        )
     if set(labels) != set(bundle.labels):
         raise DataError(f"the images are labelled {', '.join(labels[:5])} …, which are not the labels of {bundle.name}")
     return Split(split.images, np.array([bundle.labels.index(label) for label in labels])[split.classes], split.names)

@@ -1,6 +1,7 @@
 """`python -m export verify`: verify a bundle as it lies on disk, without its training run.
 
-Graphs are derived anew, in float64, from the bundle's own forward graph. Their input gradient is held to
+Graphs are derived anew, in float64, from the bundle's own forward graph; of an int8 file, whose forward graph rounds,
+from the float network in its graph of norms. Their input gradient is held to
 central differences along random directions; the stored graphs' logits and scaling-invariant norms are
 held to theirs. `export.trained.export_run` has the check against torch, for which it needs the run.
 """
@@ -13,6 +14,7 @@ import numpy as np
 import onnx
 
 from export.gradient import Prepared, differentiate, prepare, to_float64
+from export.graph.edits import keep_only
 from export.running.runs import Run, in_float64, in_onnxruntime
 from export.verification.parity import LOGIT_BOUND, NORM_BOUND, relative_difference
 from export.writing.bundle import read_bundle_and_graphs
@@ -35,15 +37,15 @@ def recheck(folder: Path) -> tuple[ParityCheck, ...]:
     """Verify the bundle in `folder` on noise; a check that misses its bound is returned, not raised."""
     bundle, graphs = read_bundle_and_graphs(folder)
     images = noise(bundle)
-    constants = _unnamed_weights(bundle, graphs["forward"])
-    double = prepare(
-        to_float64(_logits_only(graphs["forward"])), constants=constants, logits=True, label_kind=bundle.label_kind
-    )
+    rounds = bundle.quantized is not None and bundle.quantized.rounded == "activations"
+    network = keep_only(graphs["weight_norms" if rounds else "forward"], "logits")
+    constants = _unnamed_weights(bundle, network)
+    double = prepare(to_float64(network), constants=constants, logits=True, label_kind=bundle.label_kind)
     kind, labels = kind_called(bundle.label_kind), _labels(bundle)
     found = _norms(in_onnxruntime(graphs["weight_norms"]), images, labels)
     expected = _norms(in_float64(differentiate(double, "weight_norms")), images, labels)
     largest = float(np.abs(expected["logits"]).max())
-    reference = "derived anew from the stored forward graph, float64"
+    reference = f"derived anew from the stored {'float network' if rounds else 'forward graph'}, float64"
     return (
         ParityCheck(
             quantity="weight_norms: logits",
@@ -102,21 +104,12 @@ def _central_differences(double: Prepared, image: np.ndarray, label: np.ndarray,
     )
 
 
-def _logits_only(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Copy a forward graph with `logits` as its only output, as `prepare` takes it."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    del copy.graph.output[:]
-    copy.graph.output.extend(value for value in model.graph.output if value.name == "logits")
-    return copy
-
-
-def _unnamed_weights(bundle: Bundle, forward: onnx.ModelProto) -> tuple[str, ...]:
+def _unnamed_weights(bundle: Bundle, network: onnx.ModelProto) -> tuple[str, ...]:
     """List the initializers that are no layer's weight although a Conv or Gemm may read them."""
     shapes = {layer.shape for layer in bundle.layers}
     return tuple(
         tensor.name
-        for tensor in forward.graph.initializer
+        for tensor in network.graph.initializer
         if tensor.name.endswith(".selection") or (len(tensor.dims) > 1 and tuple(tensor.dims) not in shapes)
     )
 

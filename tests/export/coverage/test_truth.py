@@ -30,7 +30,8 @@ def test_batch_norm_by_its_formula_agrees_with_central_differences_where_torch_s
     w, direction = torch.randn(1, 36, 8, dtype=torch.double), torch.randn_like(x)
 
     def loss(x: Tensor) -> Tensor:
-        return (norm(x).reshape(1, 8, 36).transpose(1, 2) * w).sum()
+        product: Tensor = norm(x).reshape(1, 8, 36).transpose(1, 2) * w
+        return product.sum()
 
     def slope(x: Tensor) -> float:
         variable = x.clone().requires_grad_(True)

@@ -13,6 +13,7 @@ from torch import nn
 from torch.func import functional_call
 
 from export.importing.command import import_bundle
+from export.verification.recheck import in_lines, recheck
 from service.contract.bundle_schema import Bundle
 from tests.export.importing.answer.references import LABEL, answers, session, shares, softmax
 from tests.export.importing.types.quantized_files import (
@@ -112,6 +113,15 @@ def test_layers_keep_the_names_that_they_have_in_the_float_file(tmp_path: Path, 
         ("stem", True), ("depth", True), ("point", True), ("head", True)
     ]  # fmt: skip
     assert bundle.other_parameters == ()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("way", ["QDQ", "QOperator", "dynamic"])
+def test_verify_holds_the_float_network_to_central_differences(tmp_path: Path, name: str, way: str) -> None:
+    imported(WAYS[way][0](in_float(name, tmp_path)), tmp_path)
+    checks = recheck(tmp_path / "stranger")
+    assert not any(check.difference > check.bound for check in checks), in_lines(checks)
+    assert {"stored float network" in check.reference for check in checks[:2]} == {True}
 
 
 @pytest.mark.parametrize("way", ["QDQ", "QOperator", "dynamic"])
