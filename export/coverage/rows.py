@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import onnxruntime
+import torch
 from torch import Tensor, nn
 
 from export.coverage.architectures.architecture import CLASSES, build, images
@@ -30,6 +31,7 @@ from export.coverage.served import ServiceDisagrees, ask
 from export.coverage.truth.clearest import clearest
 from export.coverage.truth.differences import central_differences
 from export.coverage.truth.interpreted.network import Interpreted
+from export.coverage.truth.precision import default_precision
 from export.graph.errors import GradientError
 from export.importing import ImportOptions
 
@@ -48,7 +50,7 @@ class Unfit(Exception):
         self.row = row
 
 
-def architecture_row(key: str, path: Path, serves: bool) -> tuple[Row, Asked]:
+def architecture_row(key: str, path: Path, serves: bool) -> tuple[Row, Asked | None]:
     """Measure the file at `path`, which one of torch's exporters wrote of the architecture."""
     from export.coverage.architectures.listed import ARCHITECTURES
 
@@ -61,11 +63,27 @@ def architecture_row(key: str, path: Path, serves: bool) -> tuple[Row, Asked]:
     with tempfile.TemporaryDirectory() as folder:
         try:
             found = _imported(path, plain_options(CLASSES), Path(folder))
+            if not _runs_in_float64(network, draw(1)):
+                network = Interpreted(found.model).eval()  # the importer compares it with the file itself
             row, batch = _compared(found, network, draw)
             row |= _served(found, network) if serves else {}
         except Unfit as unfit:
+            if not _runs_in_float64(network, draw(1)):
+                return unfit.row, None
             row, batch = unfit.row, clearest(network, draw(DRAWN[0]), SAMPLES)
     return row, _asked(network, batch, CLASSES, are_probabilities=False)
+
+
+def _runs_in_float64(network: nn.Module, images: Tensor) -> bool:
+    """Tell whether the network's own casts to float32 leave it a float64 run."""
+    try:
+        with torch.no_grad(), default_precision(torch.float64):
+            network.double()(images.double())
+    except RuntimeError:
+        return False
+    finally:
+        network.float()
+    return True
 
 
 def file_row(key: str, path: Path) -> tuple[Row, Asked | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,6 +22,10 @@ EXPORT_WITHIN = 600.0
 """Seconds."""
 EXAMPLES = 2
 """Images of the batch that an exporter is given."""
+
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+"""Colours, in which torch's newer exporter speaks."""
 
 
 class NotExported(Exception):
@@ -51,8 +56,9 @@ class Exports:
             try:
                 in_child(_export, architecture.key, exporter, path, seconds=EXPORT_WITHIN)
             except (OutOfTime, Died, Raised) as error:
-                refusal.write_text(str(error), encoding="utf-8")
-                raise NotExported(str(error)) from error
+                said = ANSI.sub("", str(error))
+                refusal.write_text(said, encoding="utf-8")
+                raise NotExported(said) from error
             refusal.unlink(missing_ok=True)
         return path
 

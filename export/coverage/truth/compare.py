@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from export.coverage.truth.matching import bias_of
+from export.coverage.truth.matching import bias_of, weight_of
 from export.verification.autograd import Truth
 from export.verification.parity import relative_difference
 from service.contract.bundle_schema import Bundle
@@ -56,9 +56,9 @@ def _columns(bundle: Bundle, outputs: Mapping[str, np.ndarray]) -> Iterator[tupl
     """Yield quantity, our name and norms of every column; those of the batch are of the summed loss."""
     samples = len(outputs["logits"])
     for column, layer in enumerate(bundle.layers):
-        yield "weight", layer.name, outputs["weight_gradient_norm"][:, column]
-        yield "activation", layer.name, outputs["activation_gradient_norm"][:, column]
-        yield "batch", layer.name, outputs["batch_gradient_norm"][column] * samples
+        yield "weight", weight_of(layer.name), outputs["weight_gradient_norm"][:, column]
+        yield "activation", weight_of(layer.name), outputs["activation_gradient_norm"][:, column]
+        yield "batch", weight_of(layer.name), outputs["batch_gradient_norm"][column] * samples
     for column, name in enumerate(layer.name for layer in bundle.layers if layer.bias):
         yield "bias", bias_of(name), outputs["bias_gradient_norm"][:, column]
     for column, entry in enumerate(bundle.other_parameters):

@@ -15,7 +15,12 @@ from service.contract.bundle_schema import Bundle
 FOLDING_TOLERANCE = 1e-4
 """Relative. BatchNorm folded by an exporter and by torch differs by rounding."""
 Sources = Mapping[str, str]
-"""Name of a layer's weight (the layer's), of its bias, or of another parameter → the tensor that holds it."""
+"""Name of a layer's weight, of its bias, or of another parameter → the tensor that holds it."""
+
+
+def weight_of(layer: str) -> str:
+    """Return the name under which a layer's weight is compared; another parameter may be called like the layer."""
+    return f"{layer}.weight"
 
 
 def bias_of(layer: str) -> str:
@@ -33,9 +38,10 @@ def sources_of(bundle: Bundle, model: ModelProto) -> dict[str, str]:
     sources = {}
     for layer in bundle.layers:
         weight = next((name for name in (f"{layer.name}.weight", layer.name) if name in stored), "")
-        sources[layer.name] = weight
+        sources[weight_of(layer.name)] = weight
         if layer.bias:
-            sources[bias_of(layer.name)] = next((name for name in _beside(weight, model) if name in stored), "")
+            candidates = (*_beside(weight, model), f"{layer.name}.bias", f"{layer.name}_bias")
+            sources[bias_of(layer.name)] = next((name for name in candidates if name in stored), "")
     for entry in bundle.other_parameters:
         sources[entry.name] = entry.name if entry.name in stored else ""
     return sources
