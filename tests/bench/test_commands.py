@@ -48,7 +48,6 @@ SMALLEST = {
         "--name tried --out {scratch}"
     ),
     "export phenomena": Run("--only identity --docs {docs}", slow=True),
-    "export record": Run("{bundle} --data {data}", slow=True),
     "export rewrite": Run("{bundle} --data {data}", slow=True),
     "export.coverage": Run("--only keras/ --cache {scratch} --out {docs}/coverage.md"),
     "models phenomena": Run("--only exploding --docs {docs}", slow=True),

@@ -47,9 +47,9 @@ def test_a_folder_that_says_it_all_needs_no_flag(tmp_path: Path, capsys: pytest.
 
 
 def test_a_file_that_says_it_all_needs_no_flag(tmp_path: Path) -> None:
-    onnx.save(network((12, 12), ULTRALYTICS), tmp_path / "best.onnx")
-    assert imports(tmp_path / "best.onnx", tmp_path / "bundles") == 0
-    assert record(tmp_path / "bundles/best")["labels"] == list(CLASSES)
+    onnx.save(network((12, 12), ULTRALYTICS), tmp_path / "flowers.onnx")
+    assert imports(tmp_path / "flowers.onnx", tmp_path / "bundles") == 0
+    assert record(tmp_path / "bundles/flowers")["labels"] == list(CLASSES)
 
 
 TIMM = {
@@ -93,9 +93,9 @@ def test_labels_of_a_folder_that_fit_another_model_are_refused(
 def test_without_labels_classes_are_called_by_number_and_that_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    onnx.save(network((12, 12)), tmp_path / "best.onnx")
-    assert imports(tmp_path / "best.onnx", tmp_path / "bundles", "--preprocessing", "unit") == 0
-    assert record(tmp_path / "bundles/best")["labels"] == ["0", "1", "2", "3"]
+    onnx.save(network((12, 12)), tmp_path / "flowers.onnx")
+    assert imports(tmp_path / "flowers.onnx", tmp_path / "bundles", "--preprocessing", "unit") == 0
+    assert record(tmp_path / "bundles/flowers")["labels"] == ["0", "1", "2", "3"]
     assert "classes are called by number" in capsys.readouterr().out
 
 
