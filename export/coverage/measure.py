@@ -140,7 +140,7 @@ def agreement(found: Imported, network: nn.Module, batch: Tensor) -> Measurement
         return Measurement(len(bundle.layers), len(bundle.other_parameters), found.seconds, left_out=left_out)
     outputs = _outputs(found, batch.numpy())
     sources = sources_of(bundle, found.model.model)
-    reference, names = best_match(network, values_of(found.model.model, sources))
+    reference, names = best_match(network, values_of(found.model.model, sources), batch)
     expected = truth_of(reference, batch, labels)
     differences = of_parameters(bundle, outputs, expected, names)
     differences |= of_ends(outputs["logits"], outputs["input_gradient"], expected)

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import torch
 from onnx import ModelProto, numpy_helper
-from torch import nn
+from torch import Tensor, nn
 
 from service.contract.bundle_schema import Bundle
 
@@ -63,15 +64,20 @@ def values_of(model: ModelProto, sources: Sources) -> dict[str, np.ndarray]:
     return {name: numpy_helper.to_array(stored[source]) for name, source in sources.items() if source in stored}
 
 
-def best_match(network: nn.Module, values: Mapping[str, np.ndarray]) -> tuple[nn.Module, dict[str, str]]:
+def best_match(
+    network: nn.Module, values: Mapping[str, np.ndarray], images: Tensor
+) -> tuple[nn.Module, dict[str, str]]:
     """Choose between the network as it is and as folded by torch: the exporter may have folded BatchNorm.
+
+    torch folds into a convolution that is used several times as often as it is used. What then answers `images`
+    otherwise than the network is not taken.
 
     Returns the network whose parameters match more of our values, and their names by ours.
     """
     found = []
     for folds in (False, True):
         candidate = folded(network) if folds else network
-        if candidate is None:
+        if candidate is None or (folds and not _answer_alike(candidate, network, images)):
             continue
         theirs = {name: parameter.detach().numpy() for name, parameter in candidate.named_parameters()}
         names = match(values, theirs)
@@ -91,6 +97,11 @@ def folded(network: nn.Module) -> nn.Module | None:
     except Exception:  # torch.fx raises whatever the traced code raises
         return None
     return fused.requires_grad_(True)
+
+
+def _answer_alike(one: nn.Module, other: nn.Module, images: Tensor) -> bool:
+    with torch.no_grad():
+        return torch.allclose(one(images), other(images), rtol=1e-3, atol=1e-3)
 
 
 def match(mine: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> dict[str, str]:
