@@ -43,6 +43,7 @@ def write(rows: Mapping[str, Row], path: Path, machine: str) -> None:
         wrong=sum(row["status"] == "wrong" for row in measured) or "none",
         median=f"{_median(max(row['differences'].values()) for row in right):.0e}",
         seconds=f"{_median(row['seconds'] for row in imported):.1f}",
+        by_nodes=sum("reference" in row for row in measured),
         rivals="\n".join(_rivals(measured)),
         machine=machine,
         versions=", ".join(f"{name} {version(name)}" for name in NAMED),

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,8 @@ from export.importing import ImportOptions
 
 DRAWN = (8, 64)
 """Images among which the clearest are chosen: few at first, many where a figure exceeds its bound."""
+EXPORTED_WITHIN = 0.05
+"""Part of the largest score by which a file may differ from its network: an ill-conditioned one loses digits."""
 Row = dict[str, Any]
 """Plain values, as docs/coverage.json keeps them."""
 Draw = Callable[[int], Tensor]
@@ -62,16 +65,38 @@ def architecture_row(key: str, path: Path, serves: bool) -> tuple[Row, Asked | N
 
     with tempfile.TemporaryDirectory() as folder:
         try:
+            _require_the_network(network, path, draw(SAMPLES))
             found = _imported(path, plain_options(CLASSES), Path(folder))
-            if not _runs_in_float64(network, draw(1)):
-                network = Interpreted(found.model).eval()  # the importer compares it with the file itself
+            runs = _runs_in_float64(network, draw(1))
+            network = network if runs else Interpreted(found.model).eval()  # whose nodes the importer compared
             row, batch = _compared(found, network, draw)
+            row |= {} if runs else {"reference": "nodes"}
             row |= _served(found, network) if serves else {}
         except Unfit as unfit:
-            if not _runs_in_float64(network, draw(1)):
+            if unfit.row["status"] == "not exported" or not _runs_in_float64(network, draw(1)):
                 return unfit.row, None
             row, batch = unfit.row, clearest(network, draw(DRAWN[0]), SAMPLES)
     return row, _asked(network, batch, CLASSES, are_probabilities=False)
+
+
+def _require_the_network(network: nn.Module, path: Path, images: Tensor) -> None:
+    """Raise Unfit where the exporter wrote a file that does not run, or another network than it was given.
+
+    Tracing does so with functions that bring their own gradient.
+    """
+    with torch.no_grad():
+        expected = network(images).numpy()
+    try:
+        difference = float(np.abs(_scores(path, images) - expected).max() / np.abs(expected).max())
+    except Exception as error:  # ONNX Runtime's errors have no common class
+        raise Unfit(_without_file(f"ONNX Runtime does not run the file: {error}")) from error
+    if not difference <= EXPORTED_WITHIN:
+        sentence = f"the exporter wrote another network: its scores differ by {difference:.1g} of the largest"
+        raise Unfit(_without_file(sentence))
+
+
+def _without_file(sentence: str) -> Row:
+    return {"status": "not exported", "sentence": sentence}
 
 
 def _runs_in_float64(network: nn.Module, images: Tensor) -> bool:
@@ -145,8 +170,15 @@ def _asked(network: nn.Module, batch: Tensor, labels: int, are_probabilities: bo
 
 
 def _are_probabilities(path: Path, batch: Tensor) -> bool:
+    scores = _scores(path, batch[:1])
+    return bool(scores.min() >= 0 and abs(float(scores.sum()) - 1) < 1e-3)
+
+
+def _scores(path: Path, images: Tensor) -> np.ndarray:
+    """Return the file's first output for images, by ONNX Runtime; one by one, where it takes one."""
     quiet = onnxruntime.SessionOptions()
     quiet.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), quiet, providers=["CPUExecutionProvider"])
-    scores = session.run(None, {session.get_inputs()[0].name: batch[:1].numpy()})[0]
-    return bool(scores.min() >= 0 and abs(float(scores.sum()) - 1) < 1e-3)
+    name = session.get_inputs()[0].name
+    scores: np.ndarray = np.concatenate([session.run(None, {name: image[None].numpy()})[0] for image in images])
+    return scores

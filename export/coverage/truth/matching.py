@@ -64,20 +64,18 @@ def values_of(model: ModelProto, sources: Sources) -> dict[str, np.ndarray]:
     return {name: numpy_helper.to_array(stored[source]) for name, source in sources.items() if source in stored}
 
 
-def best_match(
-    network: nn.Module, values: Mapping[str, np.ndarray], images: Tensor
-) -> tuple[nn.Module, dict[str, str]]:
+def best_match(network: nn.Module, values: Mapping[str, np.ndarray], batch: Tensor) -> tuple[nn.Module, dict[str, str]]:
     """Choose between the network as it is and as folded by torch: the exporter may have folded BatchNorm.
 
-    torch folds into a convolution that is used several times as often as it is used. What then answers `images`
-    otherwise than the network is not taken.
+    torch's pass folds several normalizations into a convolution that serves several times. So the folded network
+    counts only if it gives the same scores of `batch`.
 
     Returns the network whose parameters match more of our values, and their names by ours.
     """
     found = []
     for folds in (False, True):
         candidate = folded(network) if folds else network
-        if candidate is None or (folds and not _answer_alike(candidate, network, images)):
+        if candidate is None or (folds and not _same_scores(network, candidate, batch)):
             continue
         theirs = {name: parameter.detach().numpy() for name, parameter in candidate.named_parameters()}
         names = match(values, theirs)
@@ -99,9 +97,10 @@ def folded(network: nn.Module) -> nn.Module | None:
     return fused.requires_grad_(True)
 
 
-def _answer_alike(one: nn.Module, other: nn.Module, images: Tensor) -> bool:
+def _same_scores(network: nn.Module, other: nn.Module, batch: Tensor) -> bool:
     with torch.no_grad():
-        return torch.allclose(one(images), other(images), rtol=1e-3, atol=1e-3)
+        expected, found = network(batch), other(batch)
+    return torch.allclose(found, expected, rtol=0, atol=1e-3 * max(1.0, float(expected.abs().max())))
 
 
 def match(mine: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> dict[str, str]:
