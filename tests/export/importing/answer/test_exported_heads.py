@@ -126,7 +126,7 @@ def assert_every_norm_is_torch_s(found: Imported, network: nn.Module, size: int,
     images = torch.randn(samples, 3, size, size, generator=torch.Generator().manual_seed(7))
     labels = labels_of(kind, samples, len(bundle.labels))
     sources = sources_of(bundle, found.model.model)
-    reference, names = best_match(network, values_of(found.model.model, sources))
+    reference, names = best_match(network, values_of(found.model.model, sources), images)
     assert set(names) == set(sources), "every layer and parameter is compared"
     expected = truth(reference, images, labels.tolist())
     outputs = dict[str, np.ndarray]()
