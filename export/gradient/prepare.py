@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import onnx
@@ -121,12 +122,25 @@ def prepare(
 
 
 def _with_unique_names(weighted: list[WeightedLayer], records: list[Layer]) -> tuple[Layer, ...]:
-    """Give layers whose short names coincide (`head` and `head.weight`) the whole name of their weight."""
+    """Give layers whose short names coincide (`head` and `head.weight`) the whole name of their weight.
+
+    Weights that the engine computes from one tensor, as both of a recurrent layer's directions, are numbered.
+    """
     short = Counter(record.name for record in records)
-    return tuple(
-        record if short[record.name] == 1 else record.model_copy(update={"name": shown(layer.source)})
+    whole = [
+        record.name if short[record.name] == 1 else shown(layer.source)
         for layer, record in zip(weighted, records, strict=True)
-    )
+    ]
+    taken: set[str] = set()
+    named = []
+    for record, name in zip(records, whole, strict=True):
+        numbers = (name if number == 1 else f"{name}.{number}" for number in count(1))
+        free = next(
+            candidate for candidate in numbers if candidate not in taken and candidate not in short.keys() - {name}
+        )
+        taken.add(free)
+        named.append(record if free == record.name else record.model_copy(update={"name": free}))
+    return tuple(named)
 
 
 def features_tensor(prepared: Prepared) -> str:

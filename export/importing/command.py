@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
@@ -160,7 +161,7 @@ def write_what_runs(
             raise UnsupportedGraph(f"the forward graph cannot be served: {reason}")
         for graph in references.keys() - failures.keys():
             for batch in BATCHES:
-                references[graph].require(trial.logits(references[graph].images, batch, graph), batch)
+                references[graph].require(partial(trial.logits, batch=batch, graph=graph), batch)
         running = {graph: model for graph, model in graphs.items() if graph not in failures}
         if failures:  # their weights are to go too
             for file in digests:

@@ -51,26 +51,37 @@ class _Margins(TorchFunctionMode):
     ) -> Any:
         for kink in _kinks(function, args, kwargs or {}):
             distances = (args[0].detach() - kink).abs()
-            self._note(torch.where(distances == 0, torch.inf, distances))  # zero in any precision: a rectifier twice
+            # Zero in any precision is no near miss: a rectifier twice.
+            self._note(torch.where(distances == 0, torch.inf, distances), args[0])
         if getattr(function, "__name__", "") == "max_pool2d":
-            self._note(_gap(*args, **(kwargs or {})))
+            self._note(_gap(*args, **(kwargs or {})), args[0])
         return function(*args, **(kwargs or {}))
 
-    def _note(self, distances: Tensor) -> None:
-        """Take distances [rows, …], in which each sample has equally many rows (windows, heads), or all share them."""
+    def _note(self, distances: Tensor, operand: Tensor) -> None:
+        """Take distances [rows, …], in which each sample has equally many rows (windows, heads), or all share them.
+
+        They count in parts of the operand's mean size, by which its rounding goes.
+        """
         if not distances.ndim or len(distances) % len(self.smallest):
             return
-        distances = distances.reshape(len(self.smallest), -1)
+        distances = distances.reshape(len(self.smallest), -1) / operand.detach().abs().mean()
         self.smallest = torch.minimum(self.smallest, distances.min(1).values)
 
 
 def _gap(
-    x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, *others: Any, **more: Any
+    x: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    *others: Any,
+    **more: Any,
 ) -> Tensor:
-    """Subtract the second largest from the largest value of every whole window of a pool.
+    """Subtract the second largest from the largest value of every window of a pool.
 
     Where they are equal the gap is infinite: the first of them wins in any precision. Dilated windows, which no
-    family has, and the partial windows of `ceil_mode` are left out.
+    listed architecture has, are left out.
     """
     (height, width), (down, right), (above, beside), spread = (
         value if isinstance(value, (tuple, list)) else (value, value)
@@ -78,7 +89,9 @@ def _gap(
     )
     if tuple(spread) != (1, 1):
         return torch.full((len(x), 1), torch.inf, dtype=x.dtype)
-    padded = functional.pad(x.detach(), (beside, beside, above, above), value=-torch.inf)
+    right_more, below_more = (right - 1, down - 1) if ceil_mode else (0, 0)
+    sides = (beside, beside + right_more, above, above + below_more)
+    padded = functional.pad(x.detach(), sides, value=-torch.inf)
     if padded.shape[2] < height or padded.shape[3] < width:
         return torch.full((len(x), 1), torch.inf, dtype=x.dtype)
     windows = padded.unfold(2, height, down).unfold(3, width, right).flatten(4)

@@ -34,8 +34,7 @@ def sources_of(bundle: Bundle, model: ModelProto) -> dict[str, str]:
 
     It is an initializer, or what nodes compute from some. It is empty where the model has none of that name.
     """
-    stored = {tensor.name for tensor in model.graph.initializer}
-    stored |= {name for node in model.graph.node for name in node.output}
+    stored = _constants(model)
     sources = {}
     for layer in bundle.layers:
         weight = next((name for name in (f"{layer.name}.weight", layer.name) if name in stored), "")
@@ -46,6 +45,15 @@ def sources_of(bundle: Bundle, model: ModelProto) -> dict[str, str]:
     for entry in bundle.other_parameters:
         sources[entry.name] = entry.name if entry.name in stored else ""
     return sources
+
+
+def _constants(model: ModelProto) -> set[str]:
+    """Return the initializers, and what nodes compute from them alone."""
+    of_image = {value.name for value in model.graph.input}
+    found = {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        (of_image if of_image.intersection(node.input) else found).update(node.output)
+    return found
 
 
 def _beside(weight: str, model: ModelProto) -> Iterator[str]:

@@ -5,4 +5,5 @@ attributes  what every function here is given
 windows     convolutions, pools and resizing
 shapes      what moves numbers about
 values      what computes with them
+recurrent   the LSTM
 """

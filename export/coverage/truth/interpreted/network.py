@@ -11,11 +11,16 @@ from onnx import NodeProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor, nn
 
-from export.coverage.truth.interpreted import shapes, values, windows
+from export.coverage.truth.interpreted import recurrent, shapes, values, windows
 from export.coverage.truth.interpreted.attributes import Function
 from export.importing import ImportedModel
 
-FUNCTIONS: dict[str, Function] = {**windows.FUNCTIONS, **shapes.FUNCTIONS, **values.FUNCTIONS}
+FUNCTIONS: dict[str, Function] = {
+    **windows.FUNCTIONS,
+    **shapes.FUNCTIONS,
+    **values.FUNCTIONS,
+    **recurrent.FUNCTIONS,
+}
 STEPS = {
     *("ArgMax", "ArgMin", "Ceil", "Equal", "Floor", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less"),
     *("LessOrEqual", "NonZero", "Not", "Round", "Size"),

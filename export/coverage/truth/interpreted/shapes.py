@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -105,6 +106,12 @@ def _expand(x: Tensor, target: Tensor) -> Tensor:
     return x.expand(shape)
 
 
+def _flattened(node: NodeProto, given: Attributes, x: Tensor) -> Tensor:
+    axis = given.get("axis", 1)
+    axis = axis + x.ndim if axis < 0 else axis
+    return x.reshape(math.prod(x.shape[:axis]), -1)
+
+
 def _depth_to_space(node: NodeProto, given: Attributes, x: Tensor) -> Tensor:
     if given.get("mode", b"DCR") != b"CRD":
         raise unknown("mode DCR", node)
@@ -115,7 +122,7 @@ FUNCTIONS: dict[str, Function] = {
     "Concat": _concat,
     "DepthToSpace": _depth_to_space,
     "Expand": plain(_expand),
-    "Flatten": lambda node, given, x: x.flatten(given.get("axis", 1)),
+    "Flatten": _flattened,
     "Gather": _gather,
     "GatherElements": _gather_elements,
     "GatherND": _gather_nd,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from onnx import NodeProto
@@ -12,18 +12,32 @@ from torch.nn import functional
 from export.coverage.truth.interpreted.attributes import Attributes, Function, unknown
 
 
-def _sides(node: NodeProto, given: Attributes, axes: int) -> tuple[list[int], bool]:
+def _pads(node: NodeProto, given: Attributes, sizes: Sequence[int], kernel: Sequence[int]) -> list[int]:
+    """Return the pads as ONNX lists them: the first sides of all axes, then the last."""
+    automatic = given.get("auto_pad", b"NOTSET")
+    none = [0] * len(kernel)
+    if automatic in (b"NOTSET", b"VALID"):
+        return given.get("pads") or [*none, *none]
+    strides, dilations = (given.get(name) or [1] * len(kernel) for name in ("strides", "dilations"))
+    totals = [
+        max((-(-size // stride) - 1) * stride + (length - 1) * spread + 1 - size, 0)
+        for size, length, stride, spread in zip(sizes, kernel, strides, dilations, strict=True)
+    ]
+    halves = [total // 2 for total in totals]
+    rest = [total - half for total, half in zip(totals, halves, strict=True)]
+    return [*halves, *rest] if automatic == b"SAME_UPPER" else [*rest, *halves]
+
+
+def _sides(pads: list[int]) -> tuple[list[int], bool]:
     """Return the pads as `functional.pad` takes them, and whether both sides of every axis are equal."""
-    if given.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-        raise unknown("auto_pad", node)
-    pads = given.get("pads") or [0] * (2 * axes)
+    axes = len(pads) // 2
     flat = [pads[side * axes + axis] for axis in reversed(range(axes)) for side in (0, 1)]
-    return flat, list(pads[:axes]) == list(pads[axes:])
+    return flat, pads[:axes] == pads[axes:]
 
 
 def _conv(node: NodeProto, given: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     axes = weight.ndim - 2
-    sides, _ = _sides(node, given, axes)
+    sides, _ = _sides(_pads(node, given, x.shape[2:], weight.shape[2:]))
     convolve: Callable[..., Tensor] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}[axes]
     return convolve(
         functional.pad(x, sides) if any(sides) else x,
@@ -38,11 +52,12 @@ def _conv(node: NodeProto, given: Attributes, x: Tensor, weight: Tensor, bias: T
 def _window(node: NodeProto, given: Attributes, x: Tensor, fill: float) -> tuple[Tensor, Attributes]:
     """Return `x`, padded where torch's pool cannot do that itself, and the pool's arguments."""
     kernel = given["kernel_shape"]
-    sides, alike = _sides(node, given, len(kernel))
+    pads = _pads(node, given, x.shape[2:], kernel)
+    sides, alike = _sides(pads)
     arguments = {"kernel_size": kernel, "stride": given.get("strides") or [1] * len(kernel)}
     arguments["ceil_mode"] = bool(given.get("ceil_mode", 0))
     if alike:
-        return x, arguments | {"padding": given.get("pads", [0] * len(kernel))[: len(kernel)]}
+        return x, arguments | {"padding": pads[: len(kernel)]}
     if arguments["ceil_mode"]:
         raise unknown("unequal pads and ceil_mode", node)
     return functional.pad(x, sides, value=fill), arguments
@@ -69,15 +84,20 @@ def _conv_transpose(
     node: NodeProto, given: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None
 ) -> Tensor:
     axes = weight.ndim - 2
-    _, alike = _sides(node, given, axes)
-    if not alike or axes != 2 or "output_shape" in given:
-        raise unknown("unequal pads or output_shape", node)
+    pads = list(given.get("pads") or [0] * (2 * axes))
+    if (
+        given.get("auto_pad", b"NOTSET") != b"NOTSET"
+        or pads[:axes] != pads[axes:]
+        or axes != 2
+        or "output_shape" in given
+    ):
+        raise unknown("such pads or output_shape", node)
     return functional.conv_transpose2d(
         x,
         weight,
         bias,
         stride=given.get("strides", 1),
-        padding=given.get("pads", [0] * axes)[:axes],
+        padding=pads[:axes],
         output_padding=given.get("output_padding", 0),
         dilation=given.get("dilations", 1),
         groups=given.get("group", 1),
