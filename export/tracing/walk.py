@@ -21,6 +21,8 @@ from export.tracing.trace import Trace
 
 REARRANGEMENTS = {"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Cast", "Expand"}
 """Operators that keep the numbers of a constant: the result of a trained one counts as trained too."""
+COPIES = {"Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Tile", "Unsqueeze"}
+"""Operators by which each sample may get a copy of a constant."""
 SUBGRAPHS = {"If", "Loop", "Scan", "SequenceMap"}
 
 Rewrite = Callable[["Walk", Node], list[Node]]
@@ -138,13 +140,28 @@ class Walk:
     def _keep_origin(self, node: Node, name: str) -> None:
         """Record the initializer that a constant is a rearrangement of, so that it still counts as trained."""
         source = node.inputs[0] if node.inputs else None
-        if node.operator in REARRANGEMENTS and source is not None:
+        if source is not None and source not in self.graph.constants:
+            copied = self._copied(source)
+            constants = self.graph.constants
+            if copied is not None and np.array_equal(constants[copied].ravel(), constants[name].ravel()):
+                self.graph.origin[name] = self.graph.source(copied)
+        elif node.operator in REARRANGEMENTS and source is not None:
             origin = self.graph.source(source)
             same_size = origin in self.graph.parameters and (
                 self.graph.constants[origin].size == self.graph.constants[name].size
             )
             if same_size:
                 self.graph.origin[name] = origin
+
+    def _copied(self, name: str) -> str | None:
+        """Return the constant that a tensor holds once for every sample, None where it holds more or other numbers."""
+        producers = {output: node for node in self.graph.nodes for output in node.outputs}
+        while name not in self.graph.constants:
+            node = producers.get(name)
+            if node is None or node.operator not in COPIES:
+                return None
+            name = node.inputs[0]
+        return name
 
     def _describe(self, name: str) -> None:
         sizes = [trace.shape(name) for trace in self.traces]

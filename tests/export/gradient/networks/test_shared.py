@@ -248,3 +248,38 @@ def test_a_kernel_computed_from_weights_is_a_layer_and_its_weights_are_named() -
     ready = prepare(helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10))
     assert [layer.name for layer in ready.layers] == ["kernel", "head"]
     assert any("raw.weight" in note for note in ready.notes)
+
+
+def with_first_copy(taken: bool) -> onnx.ModelProto:
+    """image [N, T] → (image · p + sin p) · weight, where p is copied for each sample; sin p is of the first copy."""
+    of_first = [
+        helper.make_node("Shape", ["image"], ["shape"]),
+        helper.make_node("Expand", ["p", "shape"], ["copies"]),
+        helper.make_node("Gather" if taken else "Identity", ["copies", "first"] if taken else ["p"], ["one"]),
+        helper.make_node("Sin", ["one"], ["bent"]),
+        helper.make_node("Mul", ["image", "copies"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "bent"], ["sum"]),
+        helper.make_node("MatMul", ["sum", "head.weight"], ["logits"]),
+    ]
+    constants = {"p": w(1, TOKENS), "head.weight": w(TOKENS, CLASSES), "first": np.array(0)}
+    graph = helper.make_graph(
+        of_first,
+        "copies",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", TOKENS])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", CLASSES])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+
+
+def test_the_first_of_a_parameter_s_copies_is_the_parameter() -> None:
+    """`positions[0]`, behind an `expand` to the batch: its gradient adds to that of the copies."""
+    norms = []
+    for taken in (True, False):
+        ready = prepare(with_first_copy(taken))
+        session = runtime(differentiate(ready, ["other_square"]))
+        image = np.random.default_rng(3).standard_normal((BATCH, TOKENS)).astype(np.float32)
+        given = {"input": image, "label": LABEL, "cotangent_scale": np.ones(BATCH, np.float32)}
+        norms.append(session.run(["other_square"], given)[0])
+        assert [entry.name for entry in ready.other_parameters] == ["p"]
+    np.testing.assert_allclose(norms[0], norms[1], rtol=1e-5)
