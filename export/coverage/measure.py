@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,11 +30,13 @@ from service.contract.runtime import RunHandle, Runtime
 SAMPLES = 2
 NAME = "measured"
 SEED = 7
+Labels = Sequence[int | Sequence[int]]
+"""The losses that are differentiated: a class for each sample, or for each of its independent labels 1 or 0."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What is known of one file.
+    """A file's bundle beside torch: its size, what it cost, and every difference.
 
     Args:
         layers: how many layers the bundle has.
@@ -66,11 +68,6 @@ class Measurement:
             for name, value in self.differences.items()
             if not value <= float32_bound(self.rounding.get(name, 0.0))
         }
-
-    @property
-    def is_right(self) -> bool:
-        """True if every graph runs and every figure of every layer and parameter keeps its bound."""
-        return not (self.unproved or self.left_out or self.exceeding)
 
 
 @dataclass(frozen=True)
@@ -106,15 +103,15 @@ def drawn_for(bundle: Bundle, count: int) -> Tensor:
     return torch.randn(count, *bundle.input.image_shape, generator=torch.Generator().manual_seed(SEED))
 
 
-def classes_of(samples: int, labels: int) -> list[int]:
-    """Return the classes of the losses that are differentiated, one per sample."""
-    return [number % labels for number in range(samples)]
+def classes_of(samples: int, classes: int) -> list[int]:
+    """Return another class for each sample, of so many classes."""
+    return [number % classes for number in range(samples)]
 
 
-def truth_of(network: nn.Module, batch: Tensor, labels: int, dtype: torch.dtype = torch.float64) -> Truth:
+def truth_of(network: nn.Module, batch: Tensor, labels: Labels, dtype: torch.dtype = torch.float64) -> Truth:
     """Differentiate by torch, where constants that the network itself makes have `dtype` too."""
     with default_precision(dtype), _forgetful(network), NormalizedByFormula():
-        return truth(network, batch, classes_of(len(batch), labels), dtype)
+        return truth(network, batch, labels, dtype)
 
 
 @contextmanager
@@ -127,18 +124,19 @@ def _forgetful(network: nn.Module) -> Iterator[None]:
         handle.remove()
 
 
-def agreement(found: Imported, network: nn.Module, batch: Tensor) -> Measurement:
+def agreement(found: Imported, network: nn.Module, batch: Tensor, labels: Labels) -> Measurement:
     """Compare every output of the bundle's gradient graphs with the network in torch.
 
     Args:
         network: the source of the file.
-        batch: float32 [SAMPLES, c, h, w], in the layout of the bundle's input.
+        batch: float32 [n, c, h, w], in the layout of the bundle's input.
+        labels: of the n samples.
     """
-    bundle, labels = found.bundle, len(found.bundle.labels)
+    bundle = found.bundle
     left_out = tuple(name for name in GRAPHS if name not in bundle.graphs)
     if {"batch_norms", "input_gradient"} & set(left_out):
         return Measurement(len(bundle.layers), len(bundle.other_parameters), found.seconds, left_out=left_out)
-    outputs = _outputs(found, batch.numpy())
+    outputs = _outputs(found, batch.numpy(), np.array(labels, dtype=np.int64))
     sources = sources_of(bundle, found.model.model)
     reference, names = best_match(network, values_of(found.model.model, sources), batch)
     expected = truth_of(reference, batch, labels)
@@ -173,12 +171,11 @@ def agreement(found: Imported, network: nn.Module, batch: Tensor) -> Measurement
     )
 
 
-def _outputs(found: Imported, images: np.ndarray) -> dict[str, np.ndarray]:
+def _outputs(found: Imported, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Run the graphs of the bundle as the service does."""
     runtime, outputs = Runtime("cpu"), dict[str, np.ndarray]()
     graphs: tuple[GraphName, ...] = ("batch_norms", "input_gradient")
-    classes = np.array(classes_of(len(images), len(found.bundle.labels)), dtype=np.int64)
-    feeds = {"input": images, "label": classes}
+    feeds = {"input": images, "label": labels}
     for graph in graphs:
         session = runtime.open(found.folder / found.bundle.graphs[graph].file)
         outputs |= norms_of(

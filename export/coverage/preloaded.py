@@ -1,4 +1,4 @@
-"""What every child needs, imported before it is copied; torch gets one thread, as a copy cannot start others."""
+"""Imports all that a child needs, before it is copied; torch gets one thread, as a copy cannot start others."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ BOUND = 1e-2
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked about a file: the gradient of the summed loss −log p(class) with regard to its images.
+    """A question about a file: the gradient of the summed loss −log p(class) with regard to its images.
 
     Args:
         images: float32 [n, …].

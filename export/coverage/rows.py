@@ -141,7 +141,7 @@ def _compared(found: Imported, network: nn.Module, draw: Draw) -> tuple[Row, Ten
     """Compare with the network on the clearest of few images, and where a figure exceeds its bound, of many."""
     for count in DRAWN:
         batch = clearest(network, draw(count), SAMPLES)
-        measurement = agreement(found, network, batch)
+        measurement = agreement(found, network, batch, classes_of(len(batch), len(found.bundle.labels)))
         if not measurement.exceeding:
             break
     return {"status": status(measurement), **asdict(measurement), "by_nodes": len(measurement.by_nodes)}, batch
@@ -164,9 +164,9 @@ def _served(found: Imported, network: nn.Module) -> Row:
     return {"http": "yes"}
 
 
-def _asked(network: nn.Module, batch: Tensor, labels: int, are_probabilities: bool) -> Asked:
-    expected = truth_of(network, batch, labels).input_gradient
-    return Asked(batch.numpy(), classes_of(len(batch), labels), expected, are_probabilities)
+def _asked(network: nn.Module, batch: Tensor, classes: int, are_probabilities: bool) -> Asked:
+    chosen = classes_of(len(batch), classes)
+    return Asked(batch.numpy(), chosen, truth_of(network, batch, chosen).input_gradient, are_probabilities)
 
 
 def _are_probabilities(path: Path, batch: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""What there is to measure: a key for every row, and how the row is made."""
+"""The list of rows to measure: a key for each, and a function that makes it."""
 
 from __future__ import annotations
 

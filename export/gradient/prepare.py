@@ -166,7 +166,10 @@ def _image_shape(model: onnx.ModelProto) -> tuple[int, ...]:
 def _folded_note(names: list[str]) -> str:
     named = ", ".join(names[:NAMED_IN_A_NOTE])
     more = f" and {len(names) - NAMED_IN_A_NOTE} more" if len(names) > NAMED_IN_A_NOTE else ""
-    return f"constants are computed beforehand from {named}{more}: norms leave out the gradient that reaches these so"
+    return (
+        f"constants are computed beforehand from {named}{more}: the gradient that reaches these through them is left "
+        "out of norms"
+    )
 
 
 def _walked_back(graph: Graph, label_kind: LabelKindName) -> tuple[Emitter, Gradients]:

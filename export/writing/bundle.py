@@ -136,10 +136,19 @@ def read_description(folder: Path) -> Bundle:
     """Read the `bundle.json` in `folder`.
 
     Raises:
-        OSError: there is none.
+        OSError: there is none; the message says how to get one.
         ValueError: it is not what a bundle of this version says (pydantic's ValidationError).
     """
-    return Bundle.model_validate_json((folder / BUNDLE_FILE).read_text())
+    try:
+        content = (folder / BUNDLE_FILE).read_text()
+    except (FileNotFoundError, NotADirectoryError):
+        if not folder.exists():
+            raise FileNotFoundError(f"there is no folder {folder}") from None
+        raise FileNotFoundError(
+            f"{folder} is no bundle: a folder that holds {BUNDLE_FILE} is needed, "
+            "which `contraflow import` makes of a model"
+        ) from None
+    return Bundle.model_validate_json(content)
 
 
 def read_bundle_and_graphs(folder: Path) -> tuple[Bundle, dict[GraphName, onnx.ModelProto]]:

@@ -121,6 +121,8 @@ def listen(settings: Settings) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        # Whoever reads the logged address may connect at once. uvicorn listens later, and sets the backlog then.
+        listener.listen()
     except OSError as error:
         listener.close()
         raise StartError(why_not_bound(error, host, port)) from None

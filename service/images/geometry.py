@@ -1,4 +1,4 @@
-"""Where the pixels of a picture go: its size after the resize, and the part of it that the crop keeps."""
+"""Plans a picture's size after the resize, and the part of it that the crop keeps."""
 
 from __future__ import annotations
 

@@ -66,6 +66,13 @@ def main(arguments: Sequence[str], program: str = "python -m service diagnose") 
     return 0
 
 
+def _table_or_report(text: str) -> Path:
+    path = Path(text)
+    if path.suffix not in (".csv", ".html"):
+        raise argparse.ArgumentTypeError(f"{text!r}: a name that ends in .csv or .html is needed")
+    return path
+
+
 def parser(program: str) -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog=program, description=__doc__)
     top.add_argument(
@@ -77,7 +84,9 @@ def parser(program: str) -> argparse.ArgumentParser:
         "`contraflow import` (--labels, --mean …) are passed on to the import",
     )
     top.add_argument("--data", type=Path, required=True, help="images, one folder per label")
-    top.add_argument("--out", type=Path, required=True, help="report.csv or report.html (with report.csv beside it)")
+    top.add_argument(
+        "--out", type=_table_or_report, required=True, help="report.csv or report.html (with report.csv beside it)"
+    )
     top.add_argument("--shard", type=read_shard, default=(1, 1), metavar="I/N", help="the I-th of N parts, from 1")
     top.add_argument("--merge", type=Path, nargs="+", metavar="PART.csv", help="the parts, in order; measures nothing")
     top.add_argument("--execution-provider", choices=("auto", "cpu", "cuda"), default="auto")

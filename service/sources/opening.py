@@ -85,7 +85,11 @@ def bundle_at(path: Path, flags: Sequence[str], environment: Mapping[str, str], 
     found = list(look_at(path).bundles)
     if len(found) != 1:
         names = ", ".join(printable(place.relative_to(path).as_posix(), 40) for place in found[:4])
-        held = f"{len(found)} bundles ({names}{', …' if len(found) > 4 else ''}); name one" if found else "no bundle"
+        held = (
+            f"{len(found)} bundles ({names}{', …' if len(found) > 4 else ''}); name one"
+            if found
+            else "no bundle and no .onnx file"
+        )
         raise SourceError(f"{path} holds {held}")
     return found[0]
 

@@ -89,7 +89,6 @@ GROUPS: tuple[Group, ...] = (
     ),
     (32, {"img_size": 32}, "gmixer_12_224 gmlp_ti16_224 mixer_s32_224 resmlp_12_224"),
     (64, {"img_size": 64}, "volo_d1_224"),
-    (32, {"img_size": 32}, ""),
 )
 
 

@@ -151,7 +151,7 @@ def _make(name: str, arguments: Mapping[str, Any], image_size: int) -> nn.Module
     accepts_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in wanted.values())
     given = arguments if accepts_all else {key: value for key, value in offered.items() if key in wanted}
     network: nn.Module = made(num_classes=CLASSES, **given)
-    return FirstOutput(network) if name in ("vit_with_decorr.ViT",) else network
+    return FirstOutput(network) if name == "vit_with_decorr.ViT" else network
 
 
 ARCHITECTURES = tuple(

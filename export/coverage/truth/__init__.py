@@ -1,4 +1,4 @@
-"""What torch says of a file in float64, and how it is compared with a bundle's graphs.
+"""The truth about a file, by torch in float64, and its comparison with a bundle's graphs.
 
 clearest      images on which float32 and float64 take the same branches
 matching      which weight of a file is which parameter of a network

@@ -11,6 +11,7 @@ from export.coverage.truth.matching import bias_of, weight_of
 from export.verification.autograd import Truth
 from export.verification.parity import relative_difference
 from service.contract.bundle_schema import Bundle
+from service.contract.loss import probabilities
 
 VANISHING = 1e-12
 """Part of the sample's largest norm below which torch's float64 means zero."""
@@ -68,7 +69,7 @@ def _columns(bundle: Bundle, outputs: Mapping[str, np.ndarray]) -> Iterator[tupl
 def of_ends(logits: np.ndarray, input_gradient: np.ndarray, expected: Truth) -> dict[str, float]:
     """Compare the input gradient, relative to each sample's whole, and the probabilities, absolutely."""
     return {
-        "probabilities": float(np.abs(softmax(logits) - softmax(expected.logits)).max()),
+        "probabilities": float(np.abs(probabilities(logits) - probabilities(expected.logits)).max()),
         "input": relative_difference(input_gradient, expected.input_gradient, per_entry=False),
     }
 
@@ -87,10 +88,3 @@ def lost_by_torch(rounded: Truth, expected: Truth) -> dict[str, float]:
         "batch": largest(rounded.batch, expected.batch),
         **of_ends(rounded.logits, rounded.input_gradient, expected),
     }
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return the probabilities [N, K] of logits [N, K]."""
-    powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    probabilities: np.ndarray = powers / powers.sum(1, keepdims=True)
-    return probabilities

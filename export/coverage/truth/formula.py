@@ -26,6 +26,19 @@ class NormalizedByFormula(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
+def by_formula(
+    x: Tensor, mean: Tensor, variance: Tensor, scale: Tensor | None, shift: Tensor | None, epsilon: float
+) -> Tensor:
+    """Compute (x − mean)/√(variance + ε)·scale + shift; x is [n, channels, …], all else [channels]."""
+
+    def per_channel(values: Tensor) -> Tensor:
+        return values.reshape(-1, *[1] * (x.ndim - 2))
+
+    y = (x - per_channel(mean)) / torch.sqrt(per_channel(variance) + epsilon)
+    y = y if scale is None else y * per_channel(scale)
+    return y if shift is None else y + per_channel(shift)
+
+
 def _batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -39,12 +52,4 @@ def _batch_norm(
     """Take the arguments of `functional.batch_norm`; x is [n, channels, …]."""
     if training or running_mean is None or running_var is None:
         return functional.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
-    mean, variance, scale, shift = (
-        None if value is None else value.reshape(-1, *[1] * (input.ndim - 2))
-        for value in (running_mean, running_var, weight, bias)
-    )
-    assert mean is not None
-    assert variance is not None
-    y = (input - mean) / torch.sqrt(variance + eps)
-    y = y if scale is None else y * scale
-    return y if shift is None else y + shift
+    return by_formula(input, running_mean, running_var, weight, bias, eps)

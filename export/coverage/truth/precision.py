@@ -1,4 +1,4 @@
-"""The precision of constants that a network makes while it runs."""
+"""Sets the precision of constants that a network makes while it runs."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ DIVIDED = (
     "the file's scores are positive and their sum changes: /predict divides them by it, and gradients are those of −ln "
     "of the quotients"
 )
-LOGITS = "the file's scores are never negative, but their sum changes: they are taken for logits"
+LOGITS = "the file's scores are never negative, but no shares of one sum: they are taken for logits"
 BOUNDED = "the file's scores end in a Tanh, between −1 and 1: they are taken for logits"
 LOGARITHMS = {-1.0: "−ln", float(np.log(2)): "log₂", float(np.log(10)): "log₁₀", -float(np.log(10)): "−log₁₀"}
 """What makes a logarithm of probabilities their ln when it is multiplied by it, and how it is called."""

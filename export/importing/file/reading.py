@@ -130,7 +130,10 @@ def _load(tensor: TensorProto, folder: Path) -> None:
             f"weight {tensor.name!r}: its external data {entry.location!r} lies outside the model's folder"
         )
     if not path.is_file():
-        raise InvalidModel(f"weight {tensor.name!r}: its external data file {entry.location!r} is missing")
+        raise InvalidModel(
+            f"weight {tensor.name!r}: its external data file {entry.location!r} is missing; "
+            "put it where the file's exporter wrote it, seen from the .onnx file"
+        )
     offset, size = entry.offset or 0, path.stat().st_size
     length = entry.length or size - offset
     if offset < 0 or length < 0 or offset + length > size:

@@ -12,7 +12,7 @@ from onnx import ModelProto
 
 from export.standard.fusions import is_fusion
 
-CONVOLUTIONS = {"Conv", "ConvTranspose"}
+CONVOLUTIONS = {"Conv", "ConvTranspose", "FusedConv"}
 NORMALIZATIONS = {"InstanceNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization"}
 MADE_BY_FOLDING = re.compile(r"^onnx::Conv(Transpose)?_\d+$|fused_bn|bn_fused|batchnorm.*fold|fold.*batchnorm", re.I)
 """Names of weights that torch's older exporter and tf2onnx give when they fold."""

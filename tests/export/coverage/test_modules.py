@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from export.coverage.architectures.architecture import Architecture, build, images
 from export.coverage.files.exporters import EXPORTERS
-from export.coverage.measure import SAMPLES, agreement, imported, plain_options
+from export.coverage.measure import SAMPLES, agreement, classes_of, imported, plain_options
 from export.coverage.rows import status
 from export.coverage.truth.clearest import clearest
 
@@ -168,6 +168,7 @@ def test_a_module_s_norms_are_torch_s(name: str, exporter: str, tmp_path: Path) 
     network = build(architecture)
     batch = clearest(network, images(architecture, 24), SAMPLES)
     EXPORTERS[exporter](network, batch, tmp_path / "model.onnx")
-    measured = agreement(imported(tmp_path / "model.onnx", plain_options(10), tmp_path), network, batch)
+    found = imported(tmp_path / "model.onnx", plain_options(10), tmp_path)
+    measured = agreement(found, network, batch, classes_of(SAMPLES, 10))
     assert status(measured) == "right", measured
     assert measured.layers == FIXED.get(name, measured.layers)

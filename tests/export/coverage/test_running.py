@@ -1,4 +1,4 @@
-"""How the measurement is run: children with a limit, the cache of exports, rows that are kept, and the page."""
+"""Running the measurement: children with a limit, the cache of exports, rows that are kept, and the page."""
 
 from __future__ import annotations
 

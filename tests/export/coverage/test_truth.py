@@ -1,4 +1,4 @@
-"""What the measurement calls the truth: torch where it is right, and which image, weight and difference are taken."""
+"""The truth of the measurement: torch where it is right, and which image, weight and difference are taken."""
 
 from __future__ import annotations
 

@@ -128,6 +128,9 @@ def test_transformers_pixels_on_arrays(
 @given(pictures(), sides, sizes)
 def test_transformers_pixels_on_tensors_within_one_level(pixels: Pixels, resize: int, crop: tuple[int, int]) -> None:
     pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+    height, width = pixels.shape[:2]
+    # torch's own resize of bytes stops at an assertion where a single pixel is left.
+    assume(resize > 1 or max(height, width) >= 2 * min(height, width))
     processor = transformers.CLIPImageProcessor(
         size={"shortest_edge": resize},
         crop_size={"height": crop[0], "width": crop[1]},

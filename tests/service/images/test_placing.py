@@ -1,4 +1,4 @@
-"""Where the pixels of a picture go: sizes after the resize, odd pixels of crop and padding, the colour around."""
+"""Places of a picture's pixels: sizes after the resize, odd pixels of crop and padding, the colour around."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PAIR = (100, 50)
     ],
 )
 def test_sizes_after_the_resize(changes: dict[str, Any], expected: tuple[int, int]) -> None:
-    """Of a picture of 300 × 500 pixels."""
+    """Plan for a picture of 300 × 500 pixels."""
     assert resized_size(300, 500, spec(224, 192, **changes)) == expected
 
 

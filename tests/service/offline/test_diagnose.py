@@ -133,7 +133,7 @@ def test_a_threshold_of_ones_own_decides_the_check(capsys: pytest.CaptureFixture
 
 def test_what_is_no_bundle_is_an_error_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check.main([str(tmp_path)]) == 2
-    assert f"{tmp_path} holds no bundle" in capsys.readouterr().err
+    assert f"{tmp_path} holds no bundle and no .onnx file" in capsys.readouterr().err
 
 
 def test_a_bare_file_is_imported_before_it_is_judged_and_only_once(
@@ -169,3 +169,11 @@ def test_a_file_that_cannot_be_imported_is_an_error_in_one_sentence(
 def test_flags_of_an_import_are_for_an_import(capsys: pytest.CaptureFixture[str]) -> None:
     assert check.main([str(BUNDLE), "--mean", "0"]) == 2
     assert "--mean: flags of one import, but there is nothing to import" in capsys.readouterr().err
+
+
+def test_a_report_is_a_table_or_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another ending would be replaced by .csv, and another file written than the one that was named."""
+    with pytest.raises(SystemExit):
+        diagnose.main(["--bundle", str(BUNDLE), "--data", str(tmp_path), "--out", str(tmp_path / "o.txt")])
+    assert "o.txt': a name that ends in .csv or .html is needed" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

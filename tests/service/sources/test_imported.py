@@ -208,5 +208,5 @@ def test_the_bundle_at_a_path_is_itself_its_newest_version_or_the_only_one(tmp_p
     with pytest.raises(SourceError, match=r"holds 2 bundles \(second, single\); name one"):
         bundle_at(tmp_path / "one", [], {}, silent)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SourceError, match="holds no bundle"):
+    with pytest.raises(SourceError, match=r"holds no bundle and no \.onnx file"):
         bundle_at(tmp_path / "empty", [], {}, silent)

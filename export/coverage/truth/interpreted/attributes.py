@@ -1,4 +1,4 @@
-"""What every function of this folder is given: a node, its attributes, and its inputs as torch tensors."""
+"""Every function of this folder takes a node, its attributes, and its inputs as torch tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What moves numbers about, by torch's functions."""
+"""Operators that move numbers about, by torch's functions."""
 
 from __future__ import annotations
 

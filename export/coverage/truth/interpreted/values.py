@@ -1,4 +1,4 @@
-"""What computes with numbers, by torch's functions."""
+"""Operators that compute with numbers, by torch's functions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from onnx import NodeProto, TensorProto
 from torch import Tensor
 from torch.nn import functional
 
+from export.coverage.truth.formula import by_formula
 from export.coverage.truth.interpreted.attributes import Attributes, Function, plain, unknown
 
 
@@ -20,10 +21,11 @@ def _gemm(node: NodeProto, given: Attributes, a: Tensor, b: Tensor, c: Tensor | 
     return y if c is None else y + c
 
 
-def _batch_norm(node: NodeProto, given: Attributes, x: Tensor, *statistics: Tensor) -> Tensor:
+def _batch_norm(
+    node: NodeProto, given: Attributes, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, variance: Tensor
+) -> Tensor:
     """Normalize by arithmetic, because torch's own function refuses statistics that are parameters."""
-    gamma, beta, mean, variance = (value.reshape(-1, *[1] * (x.ndim - 2)) for value in statistics)
-    return (x - mean) / torch.sqrt(variance + given.get("epsilon", 1e-5)) * gamma + beta
+    return by_formula(x, mean, variance, scale, shift, given.get("epsilon", 1e-5))
 
 
 def _instance_norm(node: NodeProto, given: Attributes, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

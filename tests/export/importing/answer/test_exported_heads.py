@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 import torch
@@ -18,14 +17,9 @@ from torch import Tensor, nn
 
 from export.coverage.architectures.from_torchvision import torchvision_models
 from export.coverage.files.exporters import EXPORTERS, by_tracing
-from export.coverage.measure import Imported, imported, plain_options
-from export.coverage.truth.compare import of_ends, of_parameters
-from export.coverage.truth.matching import best_match, sources_of, values_of
-from export.verification.autograd import truth
+from export.coverage.measure import Imported, agreement, classes_of, imported, plain_options
 from export.verification.parity import NORM_BOUND
-from service.contract.bundle_schema import GraphName, LabelKindName
-from service.contract.norms import measure
-from service.contract.runtime import RunHandle, Runtime
+from service.contract.bundle_schema import LabelKindName
 
 LABELS = 5
 
@@ -113,37 +107,22 @@ def randomised(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-def labels_of(kind: LabelKindName, samples: int, labels: int) -> np.ndarray:
+def labels_of(kind: LabelKindName, samples: int, labels: int) -> list[int] | list[list[int]]:
     """Classes, or rows of which the first has no label, the second all and the third every second one."""
     if kind == "exclusive":
-        return np.arange(samples, dtype=np.int64) % labels
-    rows = np.array([[0] * labels, [1] * labels, [1 - at % 2 for at in range(labels)]], dtype=np.int64)
+        return classes_of(samples, labels)
+    rows = [[0] * labels, [1] * labels, [1 - at % 2 for at in range(labels)]]
     return rows[-samples:]
 
 
 def assert_every_norm_is_torch_s(found: Imported, network: nn.Module, size: int, samples: int) -> None:
-    bundle, kind = found.bundle, found.bundle.label_kind
     images = torch.randn(samples, 3, size, size, generator=torch.Generator().manual_seed(7))
-    labels = labels_of(kind, samples, len(bundle.labels))
-    sources = sources_of(bundle, found.model.model)
-    reference, names = best_match(network, values_of(found.model.model, sources), images)
-    assert set(names) == set(sources), "every layer and parameter is compared"
-    expected = truth(reference, images, labels.tolist())
-    outputs = dict[str, np.ndarray]()
-    graphs: tuple[GraphName, ...] = ("batch_norms", "input_gradient")
-    for graph in graphs:
-        session = Runtime("cpu").open(found.folder / bundle.graphs[graph].file)
-        given = {"input": images.numpy(), "label": labels}
-        outputs |= measure(
-            lambda scale, session=session, given=given: session.run(  # type: ignore[misc]
-                given | {"cotangent_scale": scale}, RunHandle(quiet=True)
-            ),
-            samples,
-        )
-    differences = of_parameters(bundle, outputs, expected, names)
-    differences |= of_ends(outputs["logits"], outputs["input_gradient"], expected)
-    assert {"weight", "activation", "bias", "batch", "input"} <= set(differences)
-    assert max(differences.values()) <= NORM_BOUND["float32"], differences
+    labels = labels_of(found.bundle.label_kind, samples, len(found.bundle.labels))
+    measured = agreement(found, network, images, labels)
+    assert not measured.by_nodes, "every layer and parameter is compared with the network's own"
+    assert not measured.unproved
+    assert {"weight", "activation", "bias", "batch", "input"} <= set(measured.differences)
+    assert max(measured.differences.values()) <= NORM_BOUND["float32"], measured.differences
 
 
 PAIRS = [

@@ -10,6 +10,7 @@ import pytest
 
 from export.graph.edits import rename_tensors
 from export.importing import import_classifier
+from export.importing.weights.normalization import folded_normalization
 from tests.export.importing.graphs import body, classifier, node, options, saved
 
 FIVE: dict[str, Any] = {name: np.full(5, 0.5, np.float32) for name in ("gain", "shift", "mean", "variance")}
@@ -43,6 +44,15 @@ def test_biases_without_a_normalization_may_come_from_folding(tmp_path: Path) ->
 def test_names_that_only_folding_makes_are_sure(tmp_path: Path, name: str) -> None:
     (note,) = notes(tmp_path, names={"conv.weight": name})
     assert note.startswith("the file's exporter folded BatchNormalization into 1 of its convolutions: norms are then")
+
+
+def test_a_convolution_that_onnx_runtime_fused_with_its_activation_counts_too() -> None:
+    model = classifier()
+    rename_tensors(model.graph, {"conv.weight": "onnx::Conv_193"})
+    convolution = model.graph.node[0]
+    convolution.op_type, convolution.domain = "FusedConv", "com.microsoft"
+    (note,) = folded_normalization(model)
+    assert note.startswith("the file's exporter folded BatchNormalization into 1 of its convolutions")
 
 
 def test_a_normalization_that_is_there_has_no_note(tmp_path: Path) -> None:
