@@ -18,7 +18,7 @@ from export.gradient.rules.loss import LABEL, SCALE, label_shape, loss_cotangent
 from export.gradient.shared import folded_parameters, keep_trained_chains
 from export.graph.emitter import Emitter
 from export.graph.errors import UnsupportedGraph, UnsupportedOperator
-from export.graph.graph import Graph, N, live_nodes, static, to_model
+from export.graph.graph import Graph, N, live_nodes, open_inputs, static, to_model
 from export.graph.lower import lower, opset_of
 from export.graph.names import INPUT, LOGITS, original, shown
 from export.standard.cleaning import cleaned
@@ -149,8 +149,7 @@ def features_tensor(prepared: Prepared) -> str:
 
 
 def _image_shape(model: onnx.ModelProto) -> tuple[int, ...]:
-    stored = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in stored]
+    inputs = open_inputs(model.graph)
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
         raise UnsupportedGraph(f"the model must take exactly one image; its inputs are: {names}")

@@ -3,6 +3,7 @@
 graph       a graph as operator rules see it
 emitter     adds nodes behind a graph
 names       keeps a file's names and the engine's apart
+attributes  attributes of a proto's node
 branches    graphs inside nodes, as the branches of an `If`
 edits       edits of a model's proto that leave its function unchanged
 lower       the oldest opset at which a graph means the same

@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from export.graph.attributes import attributes_of
 from export.graph.errors import SamplesInTheWay, UnsupportedGraph
 
 OPSET = 20
@@ -200,6 +201,17 @@ def stored_tensors(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
     return found
 
 
+def open_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """Return the inputs of a proto that are no stored weights, which early files list among them."""
+    stored = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in stored]
+
+
+def standard_opset(model: onnx.ModelProto) -> int:
+    """Return the opset of a model's standard operators, 0 where it names none."""
+    return next((int(entry.version) for entry in model.opset_import if entry.domain in STANDARD), 0)
+
+
 def nodes_of(graph: onnx.GraphProto) -> list[Node]:
     """Return the nodes of a proto with their attributes as Python values; UnsupportedGraph for foreign domains."""
     nodes = []
@@ -215,14 +227,7 @@ def nodes_of(graph: onnx.GraphProto) -> list[Node]:
 
 def node_of(proto: onnx.NodeProto) -> Node:
     """Return one node of a proto, attributes as Python values."""
-    attributes = {attribute.name: _text(helper.get_attribute_value(attribute)) for attribute in proto.attribute}
-    return Node(proto.op_type, tuple(proto.input), tuple(proto.output), attributes, proto.name)
-
-
-def _text(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode()
-    return [_text(entry) for entry in value] if not isinstance(value, str) and hasattr(value, "__iter__") else value
+    return Node(proto.op_type, tuple(proto.input), tuple(proto.output), attributes_of(proto), proto.name)
 
 
 def to_model(

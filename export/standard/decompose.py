@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from export.graph.attributes import attribute_of, attributes_of
 from export.graph.names import OWN
 from export.standard.written import Written
 
@@ -30,18 +31,14 @@ def decompose(model: onnx.ModelProto) -> onnx.ModelProto:
     del rewritten.graph.node[:]
     for node in model.graph.node:
         if _is_rewritten(node):
-            rewritten.graph.node.extend(REWRITES[node.op_type](node, _attributes(node)))
+            rewritten.graph.node.extend(REWRITES[node.op_type](node, attributes_of(node)))
         else:
             rewritten.graph.node.append(node)
     return rewritten
 
 
 def _is_rewritten(node: onnx.NodeProto) -> bool:
-    return node.op_type in REWRITES and (node.op_type != "Gemm" or bool(_attributes(node).get("transA", 0)))
-
-
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    return {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+    return node.op_type in REWRITES and (node.op_type != "Gemm" or bool(attribute_of(node, "transA", 0)))
 
 
 def _celu(node: onnx.NodeProto, given: dict[str, Any]) -> list[onnx.NodeProto]:

@@ -11,9 +11,10 @@ from typing import Any
 
 from onnx import ModelProto, NodeProto, TensorProto
 
-from export.graph.graph import STANDARD
+from export.graph.attributes import attributes_of
+from export.graph.graph import STANDARD, standard_opset
 from export.standard.attention import attention, multi_head_attention
-from export.standard.written import Attributes, Written, attributes_of, operand, total_of, unknown_form
+from export.standard.written import Attributes, Written, operand, total_of, unknown_form
 
 RUNTIME = "com.microsoft"
 FIRST_WITH_LAYER_NORMALIZATION = 17
@@ -31,9 +32,8 @@ def is_fusion(node: NodeProto) -> bool:
 
 def in_their_own_domain(model: ModelProto) -> ModelProto:
     """Return `model` with ONNX Runtime's own operators out of the standard domain, where no converter knows them."""
-    opset = next((entry.version for entry in model.opset_import if entry.domain in STANDARD), 0)
     strange = set(OF_OLDER_OPSETS)
-    if opset >= FIRST_WITH_LAYER_NORMALIZATION:
+    if standard_opset(model) >= FIRST_WITH_LAYER_NORMALIZATION:
         strange.remove("LayerNormalization")
     if not any(node.op_type in strange and node.domain in STANDARD for node in model.graph.node):
         return model

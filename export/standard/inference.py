@@ -12,7 +12,7 @@ from onnx import ModelProto, NodeProto, TensorProto, defs, numpy_helper
 
 from export.graph.branches import all_graphs, names_read
 from export.graph.errors import UnsupportedOperator
-from export.graph.graph import STANDARD, stored_tensors
+from export.graph.graph import STANDARD, standard_opset, stored_tensors
 from export.graph.names import OWN
 
 FIRST_WITH_TRAINING_MODE = 14
@@ -29,7 +29,7 @@ def in_inference(model: ModelProto) -> tuple[ModelProto, tuple[str, ...]]:
         return model, ()
     copy = ModelProto()
     copy.CopyFrom(model)
-    opset = next((int(entry.version) for entry in copy.opset_import if entry.domain in STANDARD), 0)
+    opset = standard_opset(copy)
     trained: list[str] = []
     for graph in all_graphs(copy.graph):
         read = {value.name for value in graph.output}.union(names_read(graph.node))

@@ -11,7 +11,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, inliner, shape_inference, version_converter
 
 from export.graph.errors import InvalidModel, UnsupportedGraph
-from export.graph.graph import IR_VERSION, OPSET, STANDARD
+from export.graph.graph import IR_VERSION, OPSET, STANDARD, standard_opset
 from export.standard.decompose import decompose
 from export.standard.fusions import in_their_own_domain, without_fusions
 
@@ -50,10 +50,9 @@ def opset_of(model: ModelProto) -> int:
 
     Raises InvalidModel where the model names none, UnsupportedGraph where it is older or newer than those we know.
     """
-    versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD]
-    if not versions:
+    version, newest = standard_opset(model), onnx.defs.onnx_opset_version()
+    if all(entry.domain not in STANDARD for entry in model.opset_import):
         raise InvalidModel("the model names no version of the standard operators (opset)")
-    version, newest = int(versions[0]), onnx.defs.onnx_opset_version()
     if not OLDEST_OPSET <= version <= newest:
         raise UnsupportedGraph(
             f"opset {version} is outside {OLDEST_OPSET} to {newest}; export the model again with opset {OPSET}"

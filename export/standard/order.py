@@ -9,6 +9,7 @@ from onnx import GraphProto, ModelProto, NodeProto
 
 from export.graph.branches import names_read
 from export.graph.errors import InvalidModel
+from export.graph.graph import open_inputs
 
 
 def in_order(model: ModelProto) -> ModelProto:
@@ -18,7 +19,7 @@ def in_order(model: ModelProto) -> ModelProto:
     """
     graph = model.graph
     stored = {tensor.name for tensor in graph.initializer}
-    given = [value.name for value in graph.input if value.name not in stored]  # early files list weights among inputs
+    given = [value.name for value in open_inputs(graph)]
     produced = [name for node in graph.node for name in node.output if name]
     made = Counter([*given, *(tensor.name for tensor in graph.initializer), *produced])
     twice = next((name for name, count in made.items() if count > 1), None)

@@ -48,12 +48,6 @@ class Written:
             self.nodes.append(helper.make_node("Identity", [tensor], [wanted], f"{wanted}/Identity"))
 
 
-def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
-    """Return a node's attributes, text as str."""
-    found = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-    return {name: value.decode() if isinstance(value, bytes) else value for name, value in found.items()}
-
-
 def operand(node: onnx.NodeProto, index: int) -> str:
     """Return the name of an input, empty where an optional one is absent."""
     return node.input[index] if index < len(node.input) else ""

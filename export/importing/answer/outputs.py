@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper, shape_inference
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper, shape_inference
 
+from export.graph.attributes import attributes_of
 from export.importing.flags.errors import OptionMismatch
 from service.contract.bundle_schema import LabelKindName
 
@@ -228,6 +229,6 @@ def _decided_by(node: NodeProto) -> str:
 
 def _class_labels(node: NodeProto) -> tuple[str, ...]:
     """Return the labels of a ZipMap or a classifier of ai.onnx.ml, numbers as text."""
-    given = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+    given = attributes_of(node)
     names = given.get("classlabels_strings") or given.get("classlabels_int64s") or given.get("classlabels_ints") or []
-    return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
+    return tuple(map(str, names))

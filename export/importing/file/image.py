@@ -12,6 +12,7 @@ from typing import Literal
 from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper
 from pydantic import ValidationError
 
+from export.graph.attributes import attribute_of
 from export.graph.errors import UnsupportedGraph
 from export.importing.flags.errors import OptionMismatch
 from export.importing.flags.geometry import resize_before_crop
@@ -100,10 +101,10 @@ def first_convolution(model: ModelProto) -> FirstConvolution | None:
         if order is None:
             continue
         if node.op_type == "Conv" and node.input[0] in axes and len(weights.get(node.input[1], ())) == 4:
-            groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+            groups = attribute_of(node, "group", 1)
             return FirstConvolution(order[1], weights[node.input[1]][1] * groups)
         if node.op_type == "Transpose":
-            places = next((list(a.ints) for a in node.attribute if a.name == "perm"), [3, 2, 1, 0])
+            places = attribute_of(node, "perm", [3, 2, 1, 0])
             if sorted(places) == [0, 1, 2, 3]:
                 axes[node.output[0]] = tuple(order[place] for place in places)
         elif node.op_type in KEEPING_CHANNELS:
@@ -189,11 +190,11 @@ def _spec(
 
 def _moves_bytes(node: NodeProto) -> bool:
     """Tell whether a node computes no new numbers: it moves pixels, or takes the nearest, or surrounds them by 0."""
-    mode = next((attribute.s for attribute in node.attribute if attribute.name == "mode"), b"")
+    mode = attribute_of(node, "mode", "")
     if node.op_type == "Resize":
-        return mode in (b"", b"nearest")
+        return mode in ("", "nearest")
     if node.op_type == "Pad":
-        return mode not in (b"", b"constant") or len(node.input) < 3 or not node.input[2]
+        return mode not in ("", "constant") or len(node.input) < 3 or not node.input[2]
     return node.op_type in MOVING_BYTES
 
 
@@ -207,8 +208,7 @@ def _for_bytes(model: ModelProto, options: ImportOptions) -> ImportOptions:
     for node in model.graph.node:
         if not integers.intersection(node.input):
             continue
-        to = next((attribute.i for attribute in node.attribute if attribute.name == "to"), None)
-        if node.op_type == "Cast" and to == TensorProto.FLOAT:
+        if node.op_type == "Cast" and attribute_of(node, "to") == TensorProto.FLOAT:
             node.op_type = "Identity"
             del node.attribute[:]
         elif _moves_bytes(node):

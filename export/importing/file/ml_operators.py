@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from export.graph.attributes import attributes_of
+
 ML = "ai.onnx.ml"
 TRANSFORMS = {"NONE": "Identity", "SOFTMAX": "Softmax", "LOGISTIC": "Sigmoid"}
 AXIS: dict[str, Any] = {"Softmax": {"axis": 1}}
@@ -33,8 +35,7 @@ def with_standard_operators(model: ModelProto) -> ModelProto:
     nodes = []
     for node in model.graph.node:
         rule = RULES.get(node.op_type) if node.domain == ML else None
-        attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-        written = rule(node, attributes) if rule else None
+        written = rule(node, attributes_of(node)) if rule else None
         if written is None:
             nodes.append(node)
             continue
@@ -50,7 +51,7 @@ def linear_classifier(node: NodeProto, attributes: dict[str, Any]) -> Written | 
     coefficients = np.asarray(attributes["coefficients"], np.float32)
     labels = attributes.get("classlabels_strings") or attributes.get("classlabels_ints") or []
     intercepts = np.asarray(attributes.get("intercepts") or np.zeros(len(labels)), np.float32)
-    last = TRANSFORMS.get(attributes.get("post_transform", b"NONE").decode())
+    last = TRANSFORMS.get(attributes.get("post_transform", "NONE"))
     if last is None or len(labels) != len(intercepts) or not labels or coefficients.size % len(labels):
         return None
     name = node.name or "linear"
@@ -65,7 +66,7 @@ def linear_classifier(node: NodeProto, attributes: dict[str, Any]) -> Written | 
 
 
 def normalizer(node: NodeProto, attributes: dict[str, Any]) -> Written | None:
-    order = NORMS.get(attributes.get("norm", b"MAX").decode())
+    order = NORMS.get(attributes.get("norm", "MAX"))
     if order is None:
         return None
     return [helper.make_node("LpNormalization", node.input, node.output, node.name, axis=-1, p=order)], {}

@@ -7,7 +7,7 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from export.graph.branches import all_graphs, defined_names
 from export.graph.edits import rename_tensors
-from export.graph.graph import STANDARD
+from export.graph.graph import open_inputs, standard_opset
 from export.graph.names import renamed
 
 FIRST_WITH_AXES_AS_OPERAND = 13
@@ -19,8 +19,7 @@ def without_unit_axis(model: ModelProto) -> tuple[ModelProto, tuple[str, ...]]:
 
     The graph itself puts the axis back: what it answers stays the same.
     """
-    stored = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in stored]
+    inputs = open_inputs(model.graph)
     if len(inputs) != 1:
         return model, ()
     sizes = [dimension.dim_value for dimension in inputs[0].type.tensor_type.shape.dim]
@@ -49,9 +48,8 @@ def _extra_axis(sizes: list[int]) -> int | None:
 
 
 def _unsqueeze(model: ModelProto, source: str, target: str, axis: int) -> NodeProto:
-    opset = next((entry.version for entry in model.opset_import if entry.domain in STANDARD), 0)
     label = f"{target}/Unsqueeze"
-    if opset < FIRST_WITH_AXES_AS_OPERAND:
+    if standard_opset(model) < FIRST_WITH_AXES_AS_OPERAND:
         return helper.make_node("Unsqueeze", [source], [target], label, axes=[axis])
     model.graph.initializer.append(numpy_helper.from_array(np.array([axis]), f"{target}/axis"))
     return helper.make_node("Unsqueeze", [source, f"{target}/axis"], [target], label)

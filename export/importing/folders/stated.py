@@ -10,6 +10,7 @@ from typing import Any
 
 from onnx import ModelProto
 
+from export.graph.graph import open_inputs
 from export.importing.flags.errors import OptionMismatch
 from export.importing.flags.pixels import HOLDING_BYTES
 
@@ -79,8 +80,7 @@ class FileFacts:
 
 def facts_of(path: Path, model: ModelProto) -> FileFacts:
     """Return what the parsed file at `path` shows."""
-    stored = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value.type.tensor_type for value in model.graph.input if value.name not in stored]
+    inputs = [value.type.tensor_type for value in open_inputs(model.graph)]
     dimensions = inputs[0].shape.dim if len(inputs) == 1 else ()
     sizes = [max(0, dimension.dim_value) for dimension in dimensions]
     return FileFacts(

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto, helper
+from onnx import NodeProto
 
+from export.graph.attributes import attributes_of
 from export.graph.graph import Array
 from export.importing.types.integers import UNIT, Integers
 from export.importing.types.translation import Channels, Product, Rule, Translation
@@ -31,8 +32,7 @@ def dynamic_quantize_linear(net: Translation, node: NodeProto) -> None:
 
 def conv_integer(net: Translation, node: NodeProto) -> None:
     """ConvInteger(x, w, nought, nought) → Conv."""
-    given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    product(net, node, "Conv", Channels(weight=0, product=1), **given)
+    product(net, node, "Conv", Channels(weight=0, product=1), **attributes_of(node))
 
 
 def matmul_integer(net: Translation, node: NodeProto) -> None:
@@ -119,7 +119,7 @@ def matmul_in_blocks(net: Translation, node: NodeProto) -> None:
 
     The weight [K, N] is stored by rows of its transpose, each in blocks of `block_size` numbers of `bits` bits.
     """
-    given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    given = attributes_of(node)
     rows, columns, bits, size = (int(given.get(name, 4)) for name in ("K", "N", "bits", "block_size"))
     blocks = -(-rows // size)
     if len(node.input) > 4 and node.input[4]:

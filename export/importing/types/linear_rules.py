@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto, helper
+from onnx import NodeProto
 
+from export.graph.attributes import attributes_of
 from export.importing.types.integers import Integers
 from export.importing.types.translation import Rule, Translation
 
@@ -29,9 +30,9 @@ def finish(net: Translation, node: NodeProto, operator: str, inputs: Sequence[st
     net.rounded(raw, node.output[0], net.stated(node, at, at + 1))
 
 
-def attributes_of(net: Translation, node: NodeProto) -> dict[str, Any]:
+def plain_attributes(net: Translation, node: NodeProto) -> dict[str, Any]:
     """Return a node's attributes without `channels_last`, which must not be set."""
-    found = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    found = attributes_of(node)
     if found.pop(CHANNELS_LAST, 0):
         raise net.refusal(node, "its channels come last")
     return found
@@ -44,7 +45,7 @@ def conv(net: Translation, node: NodeProto) -> None:
     inputs = [net.floats(node, 0, image), net.floats(node, 3, weight)]
     if len(node.input) > 8 and node.input[8]:
         inputs.append(bias(net, node, 8, image.step * weight.step))
-    finish(net, node, "Conv", inputs, 6, **attributes_of(net, node))
+    finish(net, node, "Conv", inputs, 6, **plain_attributes(net, node))
 
 
 def bias(net: Translation, node: NodeProto, index: int, step: Any) -> str:
@@ -60,7 +61,7 @@ def matmul(net: Translation, node: NodeProto) -> None:
 
 def gemm(net: Translation, node: NodeProto) -> None:
     """QGemm(a, …, b, …, bias, step, nought) → Gemm; without a step its result is float."""
-    given = attributes_of(net, node)
+    given = plain_attributes(net, node)
     left, right = net.stated(node, 1, 2), net.stated(node, 4, 5, 0 if given.get("transB", 0) else 1)
     inputs = [net.floats(node, 0, left), net.floats(node, 3, right)]
     if len(node.input) > 6 and node.input[6]:
@@ -84,14 +85,14 @@ def of_one(operator: str) -> Rule:
     """Return the rule of an operator on x, with the same attributes."""
 
     def rule(net: Translation, node: NodeProto) -> None:
-        finish(net, node, operator, operands(net, node, 0), 3, **attributes_of(net, node))
+        finish(net, node, operator, operands(net, node, 0), 3, **plain_attributes(net, node))
 
     return rule
 
 
 def softmax(net: Translation, node: NodeProto) -> None:
     """QLinearSoftmax(x, …, step, nought) → Softmax over one axis."""
-    given = attributes_of(net, node)
+    given = plain_attributes(net, node)
     if given.pop("opset", FIRST_WITH_SOFTMAX_OF_ONE_AXIS) < FIRST_WITH_SOFTMAX_OF_ONE_AXIS and given.get("axis") != -1:
         raise net.refusal(node, "it normalizes over several axes, as before opset 13")
     finish(net, node, "Softmax", operands(net, node, 0), 3, axis=given.get("axis", -1))
@@ -100,7 +101,7 @@ def softmax(net: Translation, node: NodeProto) -> None:
 def concat(net: Translation, node: NodeProto) -> None:
     """QLinearConcat(step, nought, x₁, …, x₂, …) → Concat."""
     inputs = operands(net, node, *range(2, len(node.input), 3))
-    finish(net, node, "Concat", inputs, 0, axis=attributes_of(net, node)["axis"])
+    finish(net, node, "Concat", inputs, 0, axis=plain_attributes(net, node)["axis"])
 
 
 def where(net: Translation, node: NodeProto) -> None:

@@ -8,11 +8,10 @@ MaxPool, Reshape, …             the same operator on the floats
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
+from export.graph.attributes import attribute_of
 from export.graph.names import OWN
 from export.importing.types import integer_rules, linear_rules
 from export.importing.types.integers import UNIT
@@ -30,8 +29,8 @@ def quantize_linear(net: Translation, node: NodeProto) -> None:
     if node.input[0] in net.values:
         net.evaluate(node)
         return
-    kind = _attribute(node, "output_dtype", TensorProto.UINT8) or TensorProto.UINT8
-    stated = net.stated(node, 1, 2, _attribute(node, "axis", 1), helper.tensor_dtype_to_np_dtype(kind))
+    kind = attribute_of(node, "output_dtype", TensorProto.UINT8) or TensorProto.UINT8
+    stated = net.stated(node, 1, 2, attribute_of(node, "axis", 1), helper.tensor_dtype_to_np_dtype(kind))
     if not np.issubdtype(stated.nought.dtype, np.integer):
         raise net.refusal(node, f"it rounds to {stated.nought.dtype}, and only integers are known here")
     net.rounded(node.input[0], node.output[0], stated)
@@ -45,7 +44,7 @@ def dequantize_linear(net: Translation, node: NodeProto) -> None:
         net.evaluate(node)
         net.call_weight(output)
         return
-    stated = net.stated(node, 1, 2, _attribute(node, "axis", 1), np.int32)
+    stated = net.stated(node, 1, 2, attribute_of(node, "axis", 1), np.int32)
     net.call(net.floats(node, 0, stated), output)
 
 
@@ -84,7 +83,7 @@ def concat(net: Translation, node: NodeProto) -> None:
     first = next(net.integers[name] for name in node.input if name in net.integers)
     floats = [net.floats(node, index, first) for index in range(len(node.input))]
     net.integers[node.output[0]] = first
-    net.emit("Concat", floats, net.own(node.output[0], "float"), axis=_attribute(node, "axis", 0))
+    net.emit("Concat", floats, net.own(node.output[0], "float"), axis=attribute_of(node, "axis", 0))
 
 
 def pad(net: Translation, node: NodeProto) -> None:
@@ -110,7 +109,7 @@ def cast(net: Translation, node: NodeProto) -> None:
     if name not in net.integers:
         net.keep(node)
         return
-    if _attribute(node, "to", 0) in FLOAT_TYPES:
+    if attribute_of(node, "to", 0) in FLOAT_TYPES:
         net.unlike.add(output)
         net.call(net.floats(node, 0, UNIT), output)
         if net.readers[name] == 1 and (product := net.products.get(f"{name}{OWN}float")) is not None:
@@ -118,10 +117,6 @@ def cast(net: Translation, node: NodeProto) -> None:
     else:
         net.integers[output] = net.standing_for(node, 0)
         net.call(f"{name}{OWN}float", net.own(output, "float"))
-
-
-def _attribute(node: NodeProto, name: str, default: Any) -> Any:
-    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
 
 PASSED_RULES: dict[str, Rule] = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from onnx import GraphProto, NodeProto, TensorProto, helper
 
+from export.graph.attributes import attribute_of
 from export.graph.branches import names_read
 from export.graph.graph import stored_tensors
 from export.graph.names import OWN
@@ -49,7 +50,11 @@ def keep_apart(graph: GraphProto) -> set[str]:
                     graph.initializer[-1].name = copy
                     kept.add(copy)
                 node.input[index] = copy
-        if (_target(node) == TensorProto.DOUBLE) if node.op_type == "Cast" else kept.intersection(node.input):
+        if (
+            (attribute_of(node, "to") == TensorProto.DOUBLE)
+            if node.op_type == "Cast"
+            else kept.intersection(node.input)
+        ):
             kept.update(node.output)
     read = {value.name for value in graph.output}.union(names_read(graph.node))
     for tensor in [tensor for tensor in graph.initializer if tensor.name in stored and tensor.name not in read]:
@@ -69,7 +74,3 @@ def keep_apart(graph: GraphProto) -> set[str]:
     del graph.node[:]
     graph.node.extend(nodes)
     return kept
-
-
-def _target(node: NodeProto) -> int:
-    return next((attribute.i for attribute in node.attribute if attribute.name == "to"), 0)

@@ -21,7 +21,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from export.graph.branches import names_read
 from export.graph.edits import rename_tensors
 from export.graph.errors import UnsupportedOperator
-from export.graph.graph import STANDARD, Array, node_of, stored_tensors
+from export.graph.graph import STANDARD, Array, node_of, standard_opset, stored_tensors
 from export.graph.names import OWN
 from export.importing.types.bounds import bounds_behind
 from export.importing.types.ending import Ending
@@ -66,7 +66,7 @@ class Translation:
 
     def __init__(self, model: ModelProto, rules: Mapping[str, Rule], ending: Ending) -> None:
         self._model, self._rules, self._ending = model, rules, ending
-        self.opset = next(int(entry.version) for entry in model.opset_import if entry.domain in STANDARD)
+        self.opset = standard_opset(model)
         self.values = {name: numpy_helper.to_array(tensor) for name, tensor in stored_tensors(model.graph).items()}
         self.integers: dict[str, Integers] = {}
         self.unlike: set[str] = set()

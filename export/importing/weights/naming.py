@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
+from export.graph.attributes import attribute_of
 from export.graph.branches import all_graphs, names_read
 from export.graph.edits import rename_tensors
 from export.graph.graph import Array, node_of
@@ -136,7 +137,7 @@ def _is_same_filter_for_all(node: NodeProto, index: int, tensor: TensorProto) ->
 
     Filters of a single repeated number do not count: networks initialized so hold nothing else.
     """
-    groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+    groups = attribute_of(node, "group", 1)
     if not node.op_type.startswith("Conv") or index != 1 or groups < 2 or tensor.dims[1] != 1:
         return False
     filters = numpy_helper.to_array(tensor).reshape(groups, -1)
