@@ -1,7 +1,4 @@
-"""Classifiers of pytorchcv, one for each of its definitions, at the smallest width it offers.
-
-Left out is sqnxt23_w1: with random weights torch's own float32 loses half of its gradients (sqnxt23v5_w1 is in).
-"""
+"""Classifiers of pytorchcv, one for each of its definitions, at the smallest width it offers."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ NAMES: tuple[tuple[int, str], ...] = (
         efficientnet_edge_small_b espnetv2_wd2 fbnet_cb fdmobilenet_wd4 ghostnet hardnet39ds igcv3_wd4
         menet108_8x1_g3 mnasnet_a1 mobilenet_wd4 mobilenetb_wd4 mobilenetv2_wd4 mobilenetv2b_wd4
         mobilenetv3_large_w7d20 peleenet proxylessnas_cpu regnety002 shufflenet_g1_wd4 shufflenet_g3_wd4
-        shufflenetv2_wd2 shufflenetv2b_wd2 spnasnet sqnxt23v5_w1 squeezenet_v1_0 squeezeresnet_v1_1
+        shufflenetv2_wd2 shufflenetv2b_wd2 spnasnet sqnxt23_w1 sqnxt23v5_w1 squeezenet_v1_0 squeezeresnet_v1_1
         vovnet27s
         """,
     ),

@@ -39,7 +39,7 @@ def test_an_answer_that_rounding_does_not_move_must_be_the_file_s() -> None:
 
 def test_one_image_that_rounding_moves_excuses_no_other() -> None:
     def wrong_for_both(images: NDArray[np.float32]) -> NDArray[Any]:
-        return off(images, moves=True) + np.array([[0, 0], [0.5, 0]])
+        return np.asarray(off(images, moves=True) + np.array([[0, 0], [0.5, 0]]))
 
     with pytest.raises(UnsupportedGraph, match="differ"):
         Reference(IMAGES, OWN).require(wrong_for_both, 1)
