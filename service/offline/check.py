@@ -22,7 +22,7 @@ from service.diagnostics.gradients import Diagnosis, diagnose
 from service.diagnostics.measurement import measure_gradients
 from service.diagnostics.quantized import about_network
 from service.diagnostics.schemas.base import predicted_names
-from service.diagnostics.verdicts.verdict import Thresholds, listed
+from service.diagnostics.verdicts.verdict import Thresholds, sentence_of
 from service.images.errors import ImageError
 from service.offline.model import OfflineModel, decoded, labelled_files, labels_of, model_at
 from service.output.console import complain
@@ -126,15 +126,17 @@ async def examine(model: OfflineModel, folder: Path, count: int, thresholds: Thr
 
 
 def in_words(model: OfflineModel, found: Examination, folder: Path) -> str:
-    """Return the verdict, every finding, and how the model compares with its own record."""
+    """Return the verdict, every finding once, and how the model compares with its own record."""
     diagnosis, verdict = found.diagnosis, found.diagnosis.verdict
     name = f"{model.bundle.name}@{model.bundle.version} ({model.stored.digest})"
-    lines = [f"{name}: {verdict.state}, on {found.images} images of {folder.name}", f"  {verdict.because}"]
+    lines = [f"{name}: {verdict.state}, on {found.images} images of {folder.name}"]
+    if verdict.state in ("healthy", "undetermined"):
+        lines.append(f"  {verdict.because}")
+    else:
+        for finding in verdict.findings:
+            lines += [f"  {finding.finding}: {sentence_of(finding)}", f"    source: {finding.source}"]
     if found.about_network is not None:
         lines.append(f"  {found.about_network}")
-    for finding in verdict.findings:
-        lines.append(f"  {finding.finding}: {finding.rule}: {finding.value:.4g}, threshold {finding.threshold:.4g}")
-        lines.append(f"    layers: {listed(finding.layers) or 'none'}   source: {finding.source}")
     if diagnosis.unlike_itself:
         lines.append(
             f"  {'unlike' if diagnosis.unlike_itself.unlike else 'like'} itself: {diagnosis.unlike_itself.because}"

@@ -258,15 +258,19 @@ def _state_of(name: str, findings: list[Finding]) -> State:
 
 def _because(findings: list[Finding], profile: Profile | None) -> str:
     if findings and findings[0].finding != "undetermined":
-        worst = findings[0]
-        where = f", in {listed(worst.layers)}" if worst.layers else ""
-        return f"{worst.rule} is {worst.value:.3g} (threshold {worst.threshold:.3g}){where}."
+        return sentence_of(findings[0])
     if profile is None:
         return "Every sample is so confident that its dL/dlogits is 0 in float32: its gradients say nothing."
     return (
         f"The first layers get {10**profile.first_over_last:.2g} times the gradient of the last "
         f"({profile.slope:+.3f} decades per layer), of ordinary size ({_power(profile.size):.2g} times ‖dL/dlogits‖)."
     )
+
+
+def sentence_of(finding: Finding) -> str:
+    """Return the rule, what was measured, and where, in one sentence."""
+    where = f", in {listed(finding.layers)}" if finding.layers else ""
+    return f"{finding.rule} is {finding.value:.3g} (threshold {finding.threshold:.3g}){where}."
 
 
 def listed(names: list[str]) -> str:
