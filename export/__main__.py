@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from export.graph.errors import GradientError
-from service.output.console import FAILED, complain, ended_in_words
+from service.output.console import FAILED, complain, ended_in_words, told_meanwhile
 from service.output.verbs import list_or_refuse
 
 if TYPE_CHECKING:
@@ -109,10 +109,11 @@ def _rewrite(options: argparse.Namespace) -> int:
     from models.training.data import load
 
     photographs = spread(load(options.data).test, VERIFIED_IMAGES).images
-    for folder in options.bundles:
-        bundle = rewrite(folder, normalized(photographs, read_description(folder).input))
-        worst = _worst_norm(bundle, "float32")
-        print(f"{folder}: {len(bundle.graphs)} graphs, norms within {worst:.1e} (float32) of torch", flush=True)
+    with told_meanwhile() as tell:
+        for folder in options.bundles:
+            bundle = rewrite(folder, normalized(photographs, read_description(folder).input))
+            worst = _worst_norm(bundle, "float32")
+            tell(f"{folder}: {len(bundle.graphs)} graphs, norms within {worst:.1e} (float32) of torch")
     return 0
 
 

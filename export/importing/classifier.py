@@ -103,7 +103,9 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
 
     # Both ends: what the scores mean decides which tensor is `logits`.
     graph = _folded(model, spec)
-    labels, label_notes = fitting_labels(options.labels, head.labels, class_count(graph, graph.output))
+    labels, label_notes = fitting_labels(
+        options.labels, head.labels, class_count(graph, graph.output), options.labels_source
+    )
     notes += label_notes
     images = probes(spec, bytes_only=image.integers)
     added = Appended(model)

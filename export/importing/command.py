@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -13,7 +14,7 @@ from typing import get_args
 from onnx import ModelProto
 
 from export.gradient import differentiate, prepare
-from export.graph.errors import UnsupportedGraph
+from export.graph.errors import GradientError, UnsupportedGraph
 from export.importing.answer.agreement import Reference
 from export.importing.classifier import ImportedModel, import_classifier
 from export.importing.file.reading import parsed
@@ -28,6 +29,7 @@ from export.importing.resolving import flag_statements, resolve
 from export.writing.bundle import graph_files, opset_of, replaced_whole, write_files, write_whole_description
 from export.writing.placing import FIRST, Place, place_of
 from service.contract.bundle_schema import Architecture, Bundle, GraphName, ParityCheck
+from service.output.console import told_meanwhile
 from service.output.extras import how_to_install
 
 
@@ -37,17 +39,31 @@ def run(options: argparse.Namespace) -> int:
     Raises GradientError as `import_bundle` does; a version is written whole or not at all.
     """
     given = stated_by_flags(options)
-    flags = flag_statements(given, options.preprocessing, PRESETS.get(options.preprocessing, {}))
+    flags = flag_statements(given, options.preprocessing, PRESETS.get(options.preprocessing, {}), options.labels)
     found = find_models(options.model, options.file)
     if options.version and len(found) > 1:
         raise OptionMismatch(f"--version: {options.model} has {len(found)} versions of its own; name the folder of one")
     require_runtime()
-    for model in found:
-        _import_one(model, flags, options)
+    with told_meanwhile() as tell:
+        for model in found:
+            with _version_named(model, len(found)):
+                tell("\n".join(_import_one(model, flags, options)))
     return 0
 
 
-def _import_one(found: FoundModel, flags: Statements, options: argparse.Namespace) -> None:
+@contextmanager
+def _version_named(found: FoundModel, versions: int) -> Iterator[None]:
+    """Let an error about one of several versions say of which."""
+    try:
+        yield
+    except GradientError as error:
+        if versions == 1:
+            raise
+        raise GradientError(f"version {found.version}: {error}") from error
+
+
+def _import_one(found: FoundModel, flags: Statements, options: argparse.Namespace) -> list[str]:
+    """Import one version, and return what was settled and why, in lines."""
     name = fit(options.name, found)
     version = str(options.version) if options.version else found.version
     with faults_of(found.file):
@@ -58,12 +74,12 @@ def _import_one(found: FoundModel, flags: Statements, options: argparse.Namespac
     settled = settled_values(imported.input, imported.labels, resolved.sources)
     with faults_of(found.file):
         bundle = bundle_of(imported, name, options.out, place=place, provenance=settled)
-    print(f"{place.folder}: {len(bundle.labels)} classes, {len(bundle.layers)} layers")
     width = max(map(len, settled))
-    for key, value in settled.items():
-        print(f"  {key:<{width}}  {value}")
-    for note in bundle.notes:
-        print(f"  {note}")
+    return [
+        f"{place.folder}: {len(bundle.labels)} classes, {len(bundle.layers)} layers",
+        *(f"  {key:<{width}}  {value}" for key, value in settled.items()),
+        *(f"  {note}" for note in bundle.notes),
+    ]
 
 
 def fit(said: str | None, found: FoundModel) -> str:

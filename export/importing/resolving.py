@@ -8,7 +8,8 @@ picture is stretched to the network's size, and the answer says that this is the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from export.importing.flags.errors import OptionMismatch
@@ -57,6 +58,8 @@ def resolve(found: FoundModel, facts: FileFacts, flags: Statements) -> Resolved:
     values = {name: stated.value for name, stated in settled.items() if name in known}
     if facts.size is not None:
         values.pop("size", None)  # it is the file's own
+    if "labels" in settled:
+        values["labels_source"] = settled["labels"].source
     return Resolved(
         ImportOptions(**{"labels": None, **values}),
         {name: stated.source for name, stated in settled.items()},
@@ -123,9 +126,13 @@ def _question(found: FoundModel, missing: list[str], *, asks_for_pixels: bool) -
     )
 
 
-def flag_statements(given: Mapping[str, Any], preset: str | None, preset_fields: Mapping[str, Any]) -> Statements:
-    """Return the statements of flags, by field, over those of a preset."""
+def flag_statements(
+    given: Mapping[str, Any], preset: str | None, preset_fields: Mapping[str, Any], labels_file: Path | None = None
+) -> Statements:
+    """Return the statements of flags, by field, over those of a preset; labels come from a file."""
     flags = {name: Stated(value, f"--{FLAGS.get(name, name)}") for name, value in given.items()}
+    if labels_file is not None:
+        flags["labels"] = replace(flags["labels"], source=f"--labels {labels_file.name}")
     chosen = {name: Stated(value, f"--preprocessing {preset}") for name, value in preset_fields.items()}
     if {"mean", "std"} <= set(flags) and "scale" not in flags:
         chosen.pop("scale", None)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +32,7 @@ from service.images.errors import ImageError
 from service.offline.model import CHUNK, LabelledFile, OfflineModel, decoded, labelled_files, labels_of, model_at
 from service.offline.report import render
 from service.offline.table import LAYER_PREFIX, NUMBERS, SERVED, append, columns, has_served, merge, rows_written
-from service.output.console import complain
+from service.output.console import complain, remark
 from service.output.whole_files import replaced_file
 from service.sources.flags import IncompleteFlag, split_flags
 from service.sources.kinds import SourceError
@@ -193,5 +191,4 @@ class Progress:
         left = (self._total - done) / pace if pace else 0.0
         end = "\n" if done == self._total else ""
         line = f"\r[{bar:<30}] {done} of {self._total}, {pace:.0f} images/s, {left:.0f} s left "
-        with contextlib.suppress(OSError):  # the terminal may be gone, and the work goes on
-            print(line, end=end, file=sys.stderr)
+        remark(line, end)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from service.engine.execution import with_predictions
 from service.errors import InvalidParameter
 from service.images.errors import ImageError
 from service.images.preprocess import decode, normalise
+from service.output.console import remark
 from service.sources.opening import bundle_at
 
 CHUNK: Final = 32
@@ -76,7 +76,7 @@ def model_at(path: Path, import_flags: Sequence[str]) -> Path:
     Raises:
         SourceError: there is none, or more than one.
     """
-    return bundle_at(path, import_flags, os.environ, lambda line: print(line, file=sys.stderr, flush=True))
+    return bundle_at(path, import_flags, os.environ, remark)
 
 
 @dataclass(frozen=True)

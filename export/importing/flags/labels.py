@@ -34,7 +34,8 @@ def read_labels(path: Path) -> tuple[str, ...]:
     labels = _from_lines(text) if entries is None else entries
     unit, units = ("line", "lines") if entries is None else ("entry", "entries")
     if len(labels) < 2:
-        raise OptionMismatch(f"--labels {path}: it has {len(labels)} labels; two or more are needed, one a line")
+        held = "one label" if labels else "no label"
+        raise OptionMismatch(f"--labels {path}: it holds {held}; two or more are needed, one a line")
     first: dict[str, int] = {}
     for number, label in enumerate(labels, 1):
         if not label:
@@ -46,17 +47,22 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
 
 def fitting_labels(
-    given: Sequence[str] | None, own: Sequence[str] | None, scores: int
+    given: Sequence[str] | None, own: Sequence[str] | None, scores: int, source: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the labels of a model with so many scores, and notes: those given, else the file's own, else numbers.
 
-    One score is for two classes. Raises OptionMismatch where the labels given do not fit the model.
+    One score is for two classes. Raises OptionMismatch where the labels given do not fit the model; `source` says where
+    they were found.
     """
     classes = max(scores, 2)
     if given:
         if len(given) != classes:
             has = "one score, which is for two" if scores == 1 else str(scores)
-            raise OptionMismatch(f"the labels name {len(given)} classes; the model has {has}")
+            other = "leave --labels out" if source.startswith("--labels") else f"correct or remove {source}"
+            raise OptionMismatch(
+                f"{source} names {len(given)} classes, but the model has {has}: say --labels with a file of {classes} "
+                f"labels, one a line, or {other} (without labels, classes are called by number)"
+            )
         differ = own is not None and len(own) == classes and tuple(own) != tuple(given)
         note = f"the file itself calls its classes otherwise: {', '.join((own or ())[:NAMED])}, …" if differ else None
         return tuple(given), (note,) if note else ()

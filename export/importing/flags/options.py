@@ -19,7 +19,8 @@ class ImportOptions:
 
     `resize`, `resize_side` and `resize_rounding` are those of `InputSpec`. Where `resize` is None, `crop_fraction`
     says it: the crop keeps that share of each side of the size that the picture is resized to. With neither, that is
-    the model's size. `labels` None calls the classes by what the file says, else by their numbers.
+    the model's size. `labels` None calls the classes by what the file says, else by their numbers; `labels_source`
+    says in words where they were found.
     """
 
     labels: tuple[str, ...] | None
@@ -40,6 +41,7 @@ class ImportOptions:
     interpolation: Interpolation = "bilinear"
     antialias: bool = True
     labels_are: LabelKindName | None = None
+    labels_source: str = "--labels"
 
     def with_scale(self, scale: float) -> ImportOptions:
         """Return the same options for a network that wants its pixels times `scale`."""

@@ -183,7 +183,7 @@ def test_a_free_image_size_needs_a_flag(tmp_path: Path) -> None:
         ({"resize": 5}, "--resize 5: nothing of 6 x 6 can be cropped"),
         ({"mean": (0.5, 0.5)}, "--mean has 2 values; the model's images have 3 channels"),
         ({"std": (0.5, 0.5, 0.0)}, "--std"),
-        ({"labels": ("a", "b")}, "the labels name 2 classes; the model has 4"),
+        ({"labels": ("a", "b")}, "--labels names 2 classes, but the model has 4"),
     ],
 )
 def test_flags_that_contradict_the_graph_are_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:

@@ -202,6 +202,16 @@ def test_units_of_0_to_255_are_asked_about(tmp_path: Path, capsys: pytest.Captur
     assert any("taken as in 0…255" in note for note in record["notes"])
 
 
+def test_labels_of_another_model_are_refused_with_their_file_and_the_ways_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert imports(saved(classifier(), tmp_path), tmp_path, labels="ant\nbee\ncat\n") == 2
+    assert capsys.readouterr().err == (
+        "error: --labels labels.txt names 3 classes, but the model has 4: say --labels with a file of 4 labels, one a "
+        "line, or leave --labels out (without labels, classes are called by number)\n"
+    )
+
+
 def test_labels_with_a_byte_order_mark_have_none(tmp_path: Path) -> None:
     assert imports(saved(classifier(), tmp_path), tmp_path, labels="\ufeffant\r\nbee\r\ncat\r\ndog\r\n") == 0
     assert json.loads((tmp_path / "bundles/stranger/bundle.json").read_text())["labels"] == ["ant", "bee", "cat", "dog"]

@@ -87,7 +87,10 @@ def test_labels_of_a_folder_that_fit_another_model_are_refused(
 ) -> None:
     files = {**VIT, "config.json": {"id2label": {"0": "a", "1": "b"}, "problem_type": "single_label_classification"}}
     assert imports(folder_with(tmp_path / "net", files, network((12, 12))), tmp_path / "bundles") == 2
-    assert "the labels name 2 classes; the model has 4" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "error: config.json: id2label names 2 classes, but the model has 4: say --labels with a file of 4 labels, one "
+        "a line, or correct or remove config.json: id2label (without labels, classes are called by number)\n"
+    )
 
 
 def test_without_labels_classes_are_called_by_number_and_that_is_said(
