@@ -44,9 +44,11 @@ def _bundle_options(parser: argparse.ArgumentParser) -> None:
 
 def _bundle(options: argparse.Namespace) -> int:
     from export.trained.export_run import export_run
-    from models.training.data import load
+    from models.training.data import faults_of, load
 
-    bundle = export_run(options.run, options.name or options.run.name, load(options.data), options.out)
+    data = load(options.data)
+    with faults_of(options.data):
+        bundle = export_run(options.run, options.name or options.run.name, data, options.out)
     single, double = _worst_norm(bundle, "float32"), _worst_norm(bundle, "float64")
     print(
         f"{options.out / bundle.name}: {len(bundle.layers)} layers, {len(bundle.graphs)} graphs, "
@@ -64,10 +66,13 @@ def _record_options(parser: argparse.ArgumentParser) -> None:
 
 def _record(options: argparse.Namespace) -> int:
     from export.statistics.record import record
-    from models.training.data import load
+    from export.writing.bundle import read_description
+    from models.training.data import faults_of, load
 
+    read_description(options.bundle)  # before the images, which take their time
     data = load(options.data)
-    bundle = record(options.bundle, data.labels, data.train)
+    with faults_of(options.data):
+        bundle = record(options.bundle, data.labels, data.train)
     told_apart = ""
     if bundle.separability and (shares := list(bundle.separability.nearest_mean.values())):
         told_apart = f"; classes told apart: {shares[0]:.1%} at the first layer, {shares[-1]:.1%} at the last"
@@ -106,12 +111,15 @@ def _rewrite(options: argparse.Namespace) -> int:
     from export.trained.export_run import VERIFIED_IMAGES
     from export.trained.rewrite import rewrite
     from export.writing.bundle import read_description
-    from models.training.data import load
+    from models.training.data import faults_of, load
 
     photographs = spread(load(options.data).test, VERIFIED_IMAGES).images
     with told_meanwhile() as tell:
         for folder in options.bundles:
-            bundle = rewrite(folder, normalized(photographs, read_description(folder).input))
+            description = read_description(folder)
+            with faults_of(options.data):
+                images = normalized(photographs, description.input)
+            bundle = rewrite(folder, images)
             worst = _worst_norm(bundle, "float32")
             tell(f"{folder}: {len(bundle.graphs)} graphs, norms within {worst:.1e} (float32) of torch")
     return 0
@@ -133,10 +141,13 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from export.statistics.evaluate import evaluate
-    from models.training.data import load
+    from export.writing.bundle import read_description
+    from models.training.data import faults_of, load
 
+    read_description(options.bundle)  # before the images, which take their time
     data = load(options.data)
-    result = evaluate(options.bundle, data.labels, data.test if options.split == "test" else data.train)
+    with faults_of(options.data):
+        result = evaluate(options.bundle, data.labels, data.test if options.split == "test" else data.train)
     print(
         f"{options.bundle.name}: {options.split} error {result.error:.4f}, loss {result.loss:.4f} "
         f"over {result.images} images"

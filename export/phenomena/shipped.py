@@ -30,7 +30,7 @@ class Photographs:
 def read_bundles(folder: Path) -> dict[str, Bundle]:
     """Read the bundles in a folder, by name; bundles in sub-folders by version are left out."""
     files = sorted(folder.glob("*/bundle.json"))
-    bundles = (Bundle.model_validate_json(file.read_text(encoding="utf-8")) for file in files)
+    bundles = (Bundle.parsed(file.read_bytes()) for file in files)
     return {bundle.name: bundle for bundle in bundles}
 
 

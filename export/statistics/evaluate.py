@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from service.contract.loss import losses
 from service.images.preprocess import normalise
 
 BATCH_SIZE = 250
+SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ def normalized(images: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32
     """
     if images.shape[1:3] != (spec.height, spec.width):
         raise DataError(
-            f"the images are {images.shape[2]}×{images.shape[1]}, the bundle takes {spec.width}×{spec.height}"
+            f"the images are {images.shape[2]}×{images.shape[1]}, the bundle takes {spec.width}×{spec.height}; "
+            "bring them to that size first, as the network's training did"
         )
     return normalise(images, spec)
 
@@ -53,7 +56,15 @@ def in_classes_of(bundle: Bundle, labels: tuple[str, ...], split: Split) -> Spli
             "statistics are measured for classes that exclude each other"
         )
     if set(labels) != set(bundle.labels):
-        raise DataError(f"the images are labelled {', '.join(labels[:5])} …, which are not the labels of {bundle.name}")
+        unknown, missing = (sorted(a - b) for a, b in permutations((set(labels), set(bundle.labels))))
+        raise DataError(
+            f"its labels are not those of {bundle.name}: "
+            + "; ".join(
+                f"{words} {', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}"
+                for words, names in (("the bundle does not know", unknown), ("there are no images of", missing))
+                if names
+            )
+        )
     return Split(split.images, np.array([bundle.labels.index(label) for label in labels])[split.classes], split.names)
 
 

@@ -24,6 +24,7 @@ from service.contract.reference import REFERENCE_FILE
 
 BASELINE_IMAGES = 512
 SEPARABILITY_IMAGES = 2000
+NEEDED: tuple[GraphName, ...] = ("weight_norms", "activations", "feature_maps")
 
 
 def measured(
@@ -58,7 +59,7 @@ def record(folder: Path, labels: tuple[str, ...], split: Split) -> Bundle:
         DataError: the images have other labels or another size than the bundle.
         OSError: the bundle cannot be written; it is unchanged.
     """
-    bundle, graphs = read_bundle_and_graphs(folder)
+    bundle, graphs = read_bundle_and_graphs(folder, NEEDED)
     renumbered = in_classes_of(bundle, labels, split)
     gradient_baseline, separable, files = measured(graphs, bundle.layers, bundle.input, renumbered)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}

@@ -35,7 +35,7 @@ def noise(bundle: Bundle, seed: int = 0) -> np.ndarray:
 
 def recheck(folder: Path) -> tuple[ParityCheck, ...]:
     """Verify the bundle in `folder` on noise; a check that misses its bound is returned, not raised."""
-    bundle, graphs = read_bundle_and_graphs(folder)
+    bundle, graphs = read_bundle_and_graphs(folder, needed=("forward", "weight_norms"))
     images = noise(bundle)
     rounds = bundle.quantized is not None and bundle.quantized.rounded == "activations"
     network = keep_only(graphs["weight_norms" if rounds else "forward"], "logits")

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import onnx
 from onnx import TensorProto, external_data_helper
 
 from export.graph.branches import all_graphs
+from export.graph.errors import one_line
 from service.contract.bundle_schema import BUNDLE_FILE, Bundle, Graph, GraphName
 from service.output.system_errors import system_reason
 
@@ -137,24 +138,50 @@ def read_description(folder: Path) -> Bundle:
 
     Raises:
         OSError: there is none; the message says how to get one.
-        ValueError: it is not what a bundle of this version says (pydantic's ValidationError).
+        ValueError: it is not what a bundle of this version says.
     """
     try:
-        content = (folder / BUNDLE_FILE).read_text()
+        content = (folder / BUNDLE_FILE).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         if not folder.exists():
             raise FileNotFoundError(f"there is no folder {folder}") from None
+        numbers = (path.parent.name for path in folder.glob(f"*/{BUNDLE_FILE}"))
+        if versions := sorted(filter(str.isdecimal, numbers), key=int):
+            listed = f"{', '.join(versions)}; name one, as {folder / versions[-1]}"
+            raise FileNotFoundError(f"{folder} holds versions {listed}") from None
         raise FileNotFoundError(
             f"{folder} is no bundle: a folder that holds {BUNDLE_FILE} is needed, "
             "which `contraflow import` makes of a model"
         ) from None
-    return Bundle.model_validate_json(content)
+    try:
+        return Bundle.parsed(content)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from None
 
 
-def read_bundle_and_graphs(folder: Path) -> tuple[Bundle, dict[GraphName, onnx.ModelProto]]:
-    """Read a bundle and its graphs with their weights, to verify or rewrite it; digests are not checked."""
+def read_bundle_and_graphs(
+    folder: Path, needed: Iterable[GraphName] = ()
+) -> tuple[Bundle, dict[GraphName, onnx.ModelProto]]:
+    """Read a bundle and its graphs with their weights, to verify or rewrite it; digests are not checked.
+
+    Raises:
+        OSError, ValueError: as `read_description`; or a graph cannot be read, or the bundle lacks one that is `needed`.
+    """
     bundle = read_description(folder)
-    return bundle, {name: onnx.load(folder / graph.file) for name, graph in bundle.graphs.items()}
+    for name in needed:
+        if name not in bundle.graphs:
+            raise ValueError(f"{folder}: it has no graph {name}, which this needs; the bundle's notes say why")
+    return bundle, {name: _read_graph(folder, graph.file) for name, graph in bundle.graphs.items()}
+
+
+def _read_graph(folder: Path, file: str) -> onnx.ModelProto:
+    try:
+        return onnx.load(folder / file)
+    except Exception as error:  # protobuf's, onnx's, the system's: whichever it is, a file was lost or changed
+        reason = system_reason(error) if isinstance(error, OSError) else one_line(error)
+        raise ValueError(
+            f"{folder}: the bundle is damaged, make it anew: {file} cannot be read ({reason})"
+        ) from error
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -26,6 +27,7 @@ from PIL import Image, UnidentifiedImageError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm"}
 SPLITS = ("train", "test")
+SHOWN = 5
 CIFAR_TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
 CIFAR_TEST, CIFAR_LABELS = "test_batch", "batches.meta"
 CIFAR_BATCHES = {*CIFAR_TRAIN, CIFAR_TEST, CIFAR_LABELS}
@@ -33,6 +35,15 @@ CIFAR_BATCHES = {*CIFAR_TRAIN, CIFAR_TEST, CIFAR_LABELS}
 
 class DataError(ValueError):
     """Raised where a data set cannot be used; the message names the file or class at fault."""
+
+
+@contextmanager
+def faults_of(path: Path) -> Iterator[None]:
+    """Let a DataError that is raised in the block name the data set."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,8 @@ def load(path: Path) -> DataSet:
     else:
         raise DataError(f"{path}: neither a folder of images, a tar, nor a zip")
     try:
-        return _from_entries(entries)
+        with faults_of(path):
+            return _from_entries(entries)
     except (OSError, EOFError, RuntimeError, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: cannot be read to its end ({error})") from error
 
@@ -109,9 +121,11 @@ def _from_entries(entries: Iterable[Entry]) -> DataSet:
     images: dict[str, dict[str, list[tuple[str, NDArray[np.uint8]]]]] = {split: defaultdict(list) for split in SPLITS}
     folders: dict[tuple[str, str], PurePosixPath] = {}
     batches: dict[str, bytes] = {}
+    tops: dict[str, None] = {}
     for path, read in entries:
         if any(part == "__MACOSX" or part.startswith(".") for part in path.parts):
             continue  # what file managers leave behind
+        tops.update(dict.fromkeys(path.parts[:1]))
         if read is not None and path.name in CIFAR_BATCHES:
             batches[path.name] = read()
         folder = path if read is None else path.parent
@@ -128,11 +142,19 @@ def _from_entries(entries: Iterable[Entry]) -> DataSet:
             raise DataError(f"{folder}: the class is empty")
     labels = sorted(images["train"])
     if len(labels) < 2:
-        raise DataError(f"expected train/<label>/<image> with two classes or more, found {labels or 'none'}")
+        raise DataError(
+            "train/<label>/<image> and test/<label>/<image> are expected, with two labels or more; "
+            + (f"train holds only {labels[0]}" if labels else f"found {_listed(tops) or 'nothing'}")
+        )
     if sorted(images["test"]) != labels:
         differing = sorted(set(labels) ^ set(images["test"]))
-        raise DataError(f"train and test do not hold the same classes: {', '.join(differing)}")
+        raise DataError(f"train and test do not hold the same labels: only one of them has {_listed(differing)}")
     return DataSet(tuple(labels), *(_split(images[split], labels) for split in SPLITS))
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = list(names)
+    return ", ".join(shown[:SHOWN]) + (", …" if len(shown) > SHOWN else "")
 
 
 def _decode(name: str, content: bytes) -> NDArray[np.uint8]:

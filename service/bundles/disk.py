@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from service.contract.bundle_schema import BUNDLE_FILE, Bundle, GraphName
 from service.output.printable import printable
 from service.output.system_errors import system_reason
@@ -97,11 +95,9 @@ def read_bundle(directory: Path, *, is_called: bool = True) -> StoredBundle:
     with _opened(place, BUNDLE_FILE) as file:
         description = _read(file, BUNDLE_FILE, LARGEST_DESCRIPTION)
     try:
-        bundle = Bundle.model_validate_json(description)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise BundleRefused(printable(f"{BUNDLE_FILE} is not valid: {where}: {first['msg']}")) from None
+        bundle = Bundle.parsed(description)
+    except ValueError as error:
+        raise BundleRefused(printable(str(error))) from None
     _check_consistency(bundle)
     if is_called:
         _check_place(bundle, directory)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 BUNDLE_FILE: Final = "bundle.json"
 
@@ -289,3 +289,17 @@ class Bundle(Schema):
     provenance: dict[str, str] = Field(default={}, description="what an import settled → the value, and its source")
     notes: tuple[str, ...] = Field(default=(), description="what a reader of the norms must know")
     sha256: dict[str, str] = Field(description="file name → digest, for every other file of the bundle")
+
+    @classmethod
+    def parsed(cls, content: str | bytes) -> Bundle:
+        """Read the content of a `bundle.json`.
+
+        Raises:
+            ValueError: it is not what a bundle of this version says; the message names the first fault, in one line.
+        """
+        try:
+            return cls.model_validate_json(content)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"])) or "the file"
+            raise ValueError(f"{BUNDLE_FILE} is not valid: {where}: {first['msg']}") from None

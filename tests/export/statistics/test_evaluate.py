@@ -48,7 +48,7 @@ def test_wrong_labels_are_counted(photographs: Split) -> None:
 
 
 def test_images_of_other_classes_or_another_size_are_refused(photographs: Split) -> None:
-    with pytest.raises(DataError, match="not the labels of resnet20"):
+    with pytest.raises(DataError, match="its labels are not those of resnet20"):
         evaluate(RESNET20, ("apple", *LABELS[1:]), photographs)
     small = Split(photographs.images[:, :16, :16], photographs.classes, photographs.names)
     with pytest.raises(DataError, match="the images are 16×16, the bundle takes 32×32"):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from export.__main__ import main
 from export.statistics.record import record
 from export.statistics.separability import nearest_mean, pool
 from models.training.data import DataError, Split
@@ -57,8 +60,59 @@ def test_classes_with_too_few_images_are_not_said_to_be_separable(folder: Path) 
 
 
 def test_images_with_other_labels_are_refused(folder: Path) -> None:
-    with pytest.raises(DataError, match="not the labels of"):
+    with pytest.raises(DataError, match="its labels are not those of"):
         record(folder, ("a", "b"), photographs(1))
+
+
+def image(side: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (side, side)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def data_set(folder: Path, labels: Sequence[str], side: int = 32, splits: Sequence[str] = ("train", "test")) -> Path:
+    for split in splits:
+        for label in labels:
+            (folder / split / label).mkdir(parents=True)
+            (folder / split / label / "0.png").write_bytes(image(side))
+    return folder
+
+
+UNFIT: dict[str, tuple[Callable[[Path], object], str]] = {
+    "nothing": (lambda data: data.mkdir(), "are expected, with two labels or more; found nothing"),
+    "one folder per label": (
+        lambda data: data_set(data, LABELS, splits=[""]),
+        "train/<label>/<image> and test/<label>/<image> are expected, with two labels or more; "
+        "found airplane, automobile, bird, cat, deer, …",
+    ),
+    "no test images": (
+        lambda data: data_set(data, LABELS[:2], splits=["train"]),
+        "train and test do not hold the same labels: only one of them has airplane, automobile",
+    ),
+    "other labels": (
+        lambda data: data_set(data, ["apple", *LABELS[2:]]),
+        "its labels are not those of resnet20: the bundle does not know apple; "
+        "there are no images of airplane, automobile",
+    ),
+    "another size": (
+        lambda data: data_set(data, LABELS, side=48),
+        "the images are 48×48, the bundle takes 32×32; bring them to that size first",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+def test_data_that_do_not_fit_are_refused_with_their_folder_and_what_is_expected(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    make, words = UNFIT[kind]
+    make(tmp_path / "data")
+    before = (folder / "bundle.json").read_bytes()
+    assert main(["record", str(folder), "--data", str(tmp_path / "data")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {tmp_path}/data: ")
+    assert words in said
+    assert (folder / "bundle.json").read_bytes() == before
 
 
 def test_separability_is_chance_without_and_complete_with_distance() -> None:

@@ -92,7 +92,7 @@ def test_a_class_in_one_split_only_is_refused_by_its_name(tmp_path: Path) -> Non
 
 def test_one_class_is_refused(tmp_path: Path) -> None:
     content = {name: data for name, data in files().items() if "/red/" in name}
-    with pytest.raises(DataError, match=r"two classes or more, found \['red'\]"):
+    with pytest.raises(DataError, match=r"two labels or more; train holds only red"):
         load(write_folder(tmp_path, content))
 
 
