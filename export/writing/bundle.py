@@ -179,9 +179,7 @@ def _read_graph(folder: Path, file: str) -> onnx.ModelProto:
         return onnx.load(folder / file)
     except Exception as error:  # protobuf's, onnx's, the system's: whichever it is, a file was lost or changed
         reason = system_reason(error) if isinstance(error, OSError) else one_line(error)
-        raise ValueError(
-            f"{folder}: the bundle is damaged, make it anew: {file} cannot be read ({reason})"
-        ) from error
+        raise ValueError(f"{folder}: the bundle is damaged, make it anew: {file} cannot be read ({reason})") from error
 
 
 @contextmanager

@@ -64,8 +64,13 @@ class Follower:
         opener: GraphOpener,
         execution_provider: str,
         stop: threading.Event,
+        *,
+        is_watching: bool,
     ) -> None:
-        """Once `stop` is set, a round ends after the graph that is being loaded."""
+        """Once `stop` is set, a round ends after the graph that is being loaded.
+
+        `is_watching` says that the sources are looked at again and again, for a message only.
+        """
         self._sources = tuple(sources)
         self._only_folder = sources[0].path if len(sources) == 1 and sources[0].is_collection else None
         self._registry = registry
@@ -73,6 +78,7 @@ class Follower:
         self._opener = opener
         self._execution_provider = execution_provider
         self._stop = stop
+        self._is_watching = is_watching
         self._known: dict[Path, _Known] = {}
         self._last_look = Look()
         self._missing_default: str | None = None
@@ -136,9 +142,7 @@ class Follower:
             # A service that has just started says at once which models it is loading.
             self._publish(after, look)
             names = ", ".join(self._registry.names())
-            where = "none yet in " if look.importing else "none in "
-            none = where + ", ".join(str(source.path) for source in self._sources)
-            log.log(logging.INFO if names else logging.WARNING, "models: %s", names or none)
+            log.log(logging.INFO if names else logging.WARNING, "models: %s", names or self._none(look))
         self._load_forward_graphs(before, after)
         self._log_unavailable(self._unavailable(after, look))
         self._publish(after, look)
@@ -146,6 +150,17 @@ class Follower:
         self._known, self._last_look = after, look
         self._log_missing_default()
         self._retire(before)
+
+    def _none(self, look: Look) -> str:
+        """Return where no model is, and what to do about it where nothing is wrong but that a folder is empty."""
+        where = ", ".join(str(source.path) for source in self._sources)
+        if look.importing:
+            return f"none yet in {where}"
+        folders = [source.path for source in self._sources if source.is_collection]
+        if look.bundles or look.refused or look.unreadable or not folders:
+            return f"none in {where}"
+        served = "it is served from then on" if self._is_watching else "it is served from the next start on"
+        return f"none in {where}; put a bundle there (contraflow import MODEL --out {folders[0]}), and {served}"
 
     def _read(self, place: Path, found: FoundBundle, known: _Known | None) -> _Known:
         """Read a bundle that is new or changed, or could not be read before."""

@@ -44,7 +44,9 @@ class Loader:
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._opener = GraphOpener(runtime, max_batch, warm_up=warm_up)
-        self._follower = Follower(sources, registry, self._opener, runtime.provider, self._stop)
+        self._follower = Follower(
+            sources, registry, self._opener, runtime.provider, self._stop, is_watching=poll_seconds > 0
+        )
         self._thread = threading.Thread(target=self._work, name="loader", daemon=True)
         self._ended_by: BaseException | None = None
         self.started = threading.Event()

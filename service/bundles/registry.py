@@ -256,7 +256,8 @@ class Registry:
             self._check_complete()
             if absent := self.absent_source():
                 raise NotReady(absent[1])
-            raise UnknownModel("No model is served; see /models for what was refused.")
+            reason = "see /models for what was refused" if self.refused else "no bundle has been put there yet"
+            raise UnknownModel(f"No model is served; {reason}.")
         try:
             return self._find(wanted if version is None else wanted.partition("@")[0], version)
         except UnknownModel as reason:

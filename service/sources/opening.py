@@ -82,16 +82,16 @@ def bundle_at(path: Path, flags: Sequence[str], environment: Mapping[str, str], 
         return model.bundles[-1]
     if kind == "bundle":
         return list(look_at_bundle(path).bundles)[-1]
-    found = list(look_at(path).bundles)
-    if len(found) != 1:
+    look = look_at(path)
+    found = list(look.bundles)
+    if len(found) == 1:
+        return found[0]
+    if found:
         names = ", ".join(printable(place.relative_to(path).as_posix(), 40) for place in found[:4])
-        held = (
-            f"{len(found)} bundles ({names}{', …' if len(found) > 4 else ''}); name one"
-            if found
-            else "no bundle and no .onnx file"
-        )
-        raise SourceError(f"{path} holds {held}")
-    return found[0]
+        raise SourceError(f"{path} holds {len(found)} bundles ({names}{', …' if len(found) > 4 else ''}); name one")
+    for place, reason in look.unreadable.items():
+        raise SourceError(f"{place} cannot be read: {reason}")
+    raise SourceError(f"{path} is an empty folder: name an .onnx file, the folder of a model, or a bundle")
 
 
 def _named(path: Path) -> Path:

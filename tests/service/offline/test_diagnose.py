@@ -148,7 +148,10 @@ def test_a_threshold_of_ones_own_decides_the_check(capsys: pytest.CaptureFixture
 
 def test_what_is_no_bundle_is_an_error_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check.main([str(tmp_path)]) == 2
-    assert f"{tmp_path} holds no bundle and no .onnx file" in capsys.readouterr().err
+    assert (
+        f"{tmp_path} is an empty folder: name an .onnx file, the folder of a model, or a bundle"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_bare_file_is_imported_before_it_is_judged_and_only_once(

@@ -208,5 +208,7 @@ def test_the_bundle_at_a_path_is_itself_its_newest_version_or_the_only_one(tmp_p
     with pytest.raises(SourceError, match=r"holds 2 bundles \(second, single\); name one"):
         bundle_at(tmp_path / "one", [], {}, silent)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SourceError, match=r"holds no bundle and no \.onnx file"):
+    with pytest.raises(
+        SourceError, match=r"is an empty folder: name an \.onnx file, the folder of a model, or a bundle"
+    ):
         bundle_at(tmp_path / "empty", [], {}, silent)

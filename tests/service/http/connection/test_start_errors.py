@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import SettingsError, read_settings
+from tests.service.tiny_bundles import write_bundle
 
 ROOT = Path(__file__).parents[4]
 NOBODY = 65534
@@ -79,13 +80,18 @@ def test_a_folder_of_bundles_that_is_not_there_was_not_mounted(tmp_path: Path) -
     assert_refused(done, f"there is no file or folder {tmp_path / 'nothing'}")
 
 
-def test_an_empty_folder_is_served_since_bundles_may_come_later(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "service", "--bundles", str(tmp_path), "--http-port", "0", "--drain-delay", "0"]
+@pytest.mark.parametrize(("poll", "when"), [("0.2", "from then on"), ("0", "from the next start on")])
+def test_an_empty_folder_is_served_and_told_what_to_put_there(tmp_path: Path, poll: str, when: str) -> None:
+    flags = ["--http-port", "0", "--drain-delay", "0", "--bundle-poll-seconds", poll]
+    command = [sys.executable, "-m", "service", str(tmp_path), *flags]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as served:
         assert served.stderr is not None
-        for line in served.stderr:
-            if "models: none in" in line:
-                break
+        told = next(line for line in served.stderr if "models: none in" in line)
+        advice = f"put a bundle there (contraflow import MODEL --out {tmp_path}), and it is served {when}\n"
+        assert told.endswith(f"none in {tmp_path}; {advice}")
+        if poll != "0":
+            write_bundle(tmp_path, "late")
+            assert any("late" in line and "is ready" in line for line in served.stderr)
         served.send_signal(signal.SIGTERM)
         served.stderr.read()
     assert served.returncode == 0
