@@ -50,7 +50,8 @@ def _resize(spec: InputSpec) -> str:
         return f"stretched to {spec.height} x {spec.width}"
     said = f"{spec.resize}" if isinstance(spec.resize, int) else f"{sides[0]} x {sides[1]}"
     if spec.resize_side == "longer":
-        return f"the longer side to {said}, then padded with {','.join(map(str, spec.fill))}"
+        cut = "the middle, " if sides[0] > spec.height or sides[1] > spec.width else ""
+        return f"the longer side to {said}, then {cut}padded with {','.join(map(str, spec.fill))}"
     if spec.resize_side is None and isinstance(spec.resize, tuple):
         return f"stretched to {said}, then the middle"
     return f"the shorter side to {said}, then the middle"

@@ -23,10 +23,7 @@ GEOMETRY = ("resize", "crop_fraction", "resize_side", "resize_rounding", "crop_r
 """Fields that belong together: they are taken from one source only, the first that states `resize_side`."""
 NORMALIZATION = ("mean", "std", "scale")
 DEFAULT = "the default"
-FLAGS = {
-    "crop_fraction": "crop-fraction", "resize_side": "resize", "resize_rounding": "letterbox",
-    "antialias": "no-antialias", "labels_are": "labels-are",
-}  # fmt: skip
+FLAGS = {"antialias": "no-antialias", "labels_are": "labels-are", "resize_side": "resize"}
 """Field of `ImportOptions` → the flag that states it, where that is called otherwise."""
 
 
@@ -131,6 +128,10 @@ def flag_statements(
 ) -> Statements:
     """Return the statements of flags, by field, over those of a preset; labels come from a file."""
     flags = {name: Stated(value, f"--{FLAGS.get(name, name)}") for name, value in given.items()}
+    ways = {"letterbox": given.get("resize_side") == "longer", "resize": "resize" in given}
+    ways["crop-fraction"] = "crop_fraction" in given
+    resized_by = " ".join(f"--{way}" for way, is_said in ways.items() if is_said)
+    flags |= {name: replace(flags[name], source=resized_by) for name in GEOMETRY if name in given}
     if labels_file is not None:
         flags["labels"] = replace(flags["labels"], source=f"--labels {labels_file.name}")
     chosen = {name: Stated(value, f"--preprocessing {preset}") for name, value in preset_fields.items()}

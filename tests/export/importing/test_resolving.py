@@ -20,6 +20,7 @@ from export.importing.flags.arguments import add_options, stated_by_flags
 from export.importing.flags.presets import MEANINGS, PRESETS
 from export.importing.folders.finding import find_models
 from export.importing.folders.stated import facts_of
+from export.importing.provenance import settled_values
 from export.importing.resolving import Resolved, flag_statements, resolve
 from service.contract.bundle_schema import InputSpec
 from tests.export.importing.folders.producers import CLASSES, folder_with, network, picture, spec_of, tensor
@@ -177,6 +178,43 @@ def test_a_letterbox_holds_the_whole_picture_in_its_middle(tmp_path: Path, size:
     ground.paste(image, ((32 - image.width) // 2, (32 - image.height) // 2))
     made = tensor(picture(*size), found)
     np.testing.assert_allclose(made, np.asarray(ground, np.float32).transpose(2, 0, 1) / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "longer", "said"),
+    [
+        (["--letterbox"], 224, "the longer side to 224, then padded with 0,0,0 (--letterbox)"),
+        (
+            ["--letterbox", "--resize", "192", "--fill", "114"],
+            192,
+            "the longer side to 192, then padded with 114,114,114 (--letterbox --resize)",
+        ),
+        (
+            ["--letterbox", "--resize", "256"],
+            256,
+            "the longer side to 256, then the middle, padded with 0,0,0 (--letterbox --resize)",
+        ),
+        (
+            ["--letterbox", "--crop-fraction", "0.875"],
+            256,
+            "the longer side to 256, then the middle, padded with 0,0,0 (--letterbox --crop-fraction)",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_letterbox_takes_the_place_of_a_preset_s_resize(
+    tmp_path: Path, words: list[str], longer: int, said: str
+) -> None:
+    """As docs/importing.md says of a picture of 640 x 480: mean, std and interpolation stay those of the preset."""
+    found = told(bare(tmp_path, (224, 224)), "--preprocessing", "imagenet", *words)
+    made = spec(bare(tmp_path, (224, 224)), "--preprocessing", "imagenet", *words)
+    assert settled_values(made, CLASSES, found.sources)["resize"] == said
+    small = picture(640, 480).resize((longer, longer * 480 // 640), Image.Resampling.BILINEAR)
+    ground = Image.new("RGB", (224, 224), made.fill)
+    ground.paste(small, ((224 - small.width) // 2, (224 - small.height) // 2))  # what lies outside is cut off
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    expected = (np.asarray(ground, np.float64) / 255 - mean) / std
+    np.testing.assert_allclose(tensor(picture(640, 480), made), expected.transpose(2, 0, 1), atol=1e-5)
 
 
 def test_points_are_sampled_where_antialiasing_is_off(tmp_path: Path) -> None:
