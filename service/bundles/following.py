@@ -211,6 +211,7 @@ class Follower:
     def _publish(self, all_known: dict[Path, _Known], look: Look) -> None:
         models: dict[tuple[str, str], ServedModel] = {}
         refused = {self._shown(place): reason for place, reason in look.refused.items()}
+        places: dict[tuple[str, str], Path] = {}
         for place, known in all_known.items():
             if known.refusal is not None:
                 refused[self._shown(place)] = known.refusal
@@ -218,9 +219,12 @@ class Follower:
                 continue
             key = (known.model.name, known.model.version)
             if key in models:
-                refused[self._shown(place)] = f"{key[0]} version {key[1]} is there twice"
+                first = self._shown(places[key])
+                refused[self._shown(place)] = (
+                    f"{key[0]} version {key[1]} is there twice, first in {first}; import one anew under another --name"
+                )
             else:
-                models[key] = known.model
+                models[key], places[key] = known.model, place
         for shown, reason in refused.items():
             if self._registry.refused.get(shown) != reason:
                 log.error("%s is refused: %s", self._in_words(shown), reason)

@@ -69,6 +69,9 @@ class ImportedModel:
         """Imports in a row that were ended from outside."""
         self._retry_at = 0.0
         self._touched_at = 0.0
+        self._entry: Path | None = None
+        """Folder of the cache that `bundles` lie in."""
+        self._name: str | None = None
         self.bundles: tuple[Path, ...] = ()
         """Folders of what was imported last: one bundle, or the versions of one, the lowest first."""
         self.refusal: str | None = None
@@ -161,8 +164,15 @@ class ImportedModel:
             self._put_off(str(error))
             return
         if bundles:
+            self._entry = next(folder for folder in bundles[0].parents if folder.name == key)
+            self._tell_name(bundles[0].relative_to(self._entry).parts[0])
             self.bundles, self.refusal, self.interruption = bundles, None, None
             self._finished, self._failures = state, 0
+
+    def _tell_name(self, name: str) -> None:
+        if name != self._name:
+            log.info("%s is called %s", self.path, name)
+        self._name = name
 
     def _imported(self, state: State, key: str) -> tuple[Path, ...]:
         """Run the import and keep what it makes; return nothing if the files have changed meanwhile."""
@@ -181,7 +191,6 @@ class ImportedModel:
         self.interruption = reason
 
     def _note_use(self) -> None:
-        if self.bundles and time.monotonic() - self._touched_at > TOUCHED_EVERY:
+        if self._entry is not None and time.monotonic() - self._touched_at > TOUCHED_EVERY:
             self._touched_at = time.monotonic()
-            for bundle in self.bundles:
-                self._cache.touch(bundle.parent if len(self.bundles) == 1 else bundle.parents[1])
+            self._cache.touch(self._entry)

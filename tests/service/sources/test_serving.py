@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import onnx
 import pytest
 
 from service.sources.kinds import SourceError
@@ -87,8 +88,9 @@ def test_paths_of_different_kinds_are_served_at_once(tmp_path: Path) -> None:
         }  # fmt: skip
         labels = {name: predicted(server, name) for name in ("in-a-folder", "net", "single", "twice", "versions")}
         assert labels == {"in-a-folder": "red", "net": "dog", "single": "red", "twice": "red", "versions": "blue"}
-        assert server.models()["refused"] == {f"{other}/twice": "twice version 1 is there twice"}
-        assert server.said(f"bundle {other}/twice is refused: twice version 1 is there twice")
+        twice = f"twice version 1 is there twice, first in {folder}/twice; import one anew under another --name"
+        assert server.models()["refused"] == {f"{other}/twice": twice}
+        assert server.said(f"bundle {other}/twice is refused: {twice}")
 
         other.rename(tmp_path / "away")  # an error of one source is none of the others'
         write_bundle(folder, "new")
@@ -125,6 +127,24 @@ def test_folders_of_models_are_served_without_a_flag_and_followed(tmp_path: Path
         wait_until(lambda: server.models()["refused"], 30)
         assert list(server.models()["refused"]) == [str(hub)]
         assert predicted(server, "insects") == "b"
+
+
+def test_files_that_are_called_alike_are_named_by_their_folders_and_that_is_said(tmp_path: Path) -> None:
+    described = {"Image.BitmapPixelFormat": "Rgb8", "Image.NominalPixelRange": "Normalized_0_1"}
+    files = [tmp_path / place / "model.onnx" for place in ("pets", "flowers", "elsewhere/pets")]
+    for winner, file in enumerate(files):
+        model = constant_winner(winner)
+        onnx.helper.set_model_props(model, described)
+        file.parent.mkdir(parents=True)
+        onnx.save(model, file)
+    for _ in ("imported", "kept"):
+        with served(tmp_path / "cache", *files) as server:
+            assert set(server.digests()) == {"pets@1", "flowers@1"}
+            assert {name: predicted(server, name) for name in ("pets", "flowers")} == {"pets": "0", "flowers": "1"}
+            for file, name in zip(files, ("pets", "flowers", "pets"), strict=True):
+                assert server.said(f"{file} is called {name}")
+            twice = f"pets version 1 is there twice, first in {files[0]}; import one anew under another --name"
+            assert server.models()["refused"] == {str(files[2]): twice}
 
 
 def test_two_services_that_start_at_once_share_the_cache(tmp_path: Path) -> None:
