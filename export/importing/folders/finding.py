@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 
 from export.importing.flags.errors import OptionMismatch
@@ -19,6 +20,8 @@ from service.contract.model_names import fit_name, name_of
 USUAL = ("model.onnx", "inference.onnx")
 INNER = "onnx"
 SHOWN = 8
+DEEPEST = 4
+"""Levels of folders in which models are looked for, to name them in a message."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +107,18 @@ def _usual(folder: Path, name: str) -> FoundModel:
         if files:
             listed = _list([str(file.relative_to(folder)) for file in files])
             raise OptionMismatch(f"{folder}: it holds several models; name one with --file: {listed}")
-    raise OptionMismatch(f"{folder}: there is no .onnx file in it, nor in {INNER}/{_inside(folder)}")
+    raise OptionMismatch(f"{folder}: there is no .onnx file in it, nor in {INNER}/{_below(folder)}")
 
 
 def _all(folder: Path) -> list[Path]:
     return sorted([*folder.glob("*.onnx"), *(folder / INNER).glob("*.onnx")])
+
+
+def _below(folder: Path) -> str:
+    """Return what to name where models lie deeper than a model folder has them."""
+    levels = (folder.glob("/".join(["*"] * depth + ["*.onnx"])) for depth in range(1, DEEPEST + 1))
+    found = sorted(str(file.relative_to(folder)) for file in islice(chain.from_iterable(levels), SHOWN + 1))
+    return f"; name one of those below it: {_list(found)}" if found else ""
 
 
 def _inside(folder: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,7 @@ PHOTOGRAPH = Path("tests/photographs/cat-640x480.jpg")
 SIZES = ((640, 480), (217, 333), (97, 251), (45, 31), (257, 257))
 """Width and height: landscape and portrait, odd and even, large and small."""
 CLASSES = ("ant", "bee", "cat", "dog")
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LEVEL = 1 / 255
 
 
@@ -68,6 +70,26 @@ def folder_with(
     for name, content in files.items():
         (folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
     return folder
+
+
+def hub_cache(folder: Path) -> Path:
+    """A repository in the hub's cache: every file of a snapshot is a relative link to a blob, the external data too."""
+    repository = folder / "models--google--vit-tiny"
+    snapshot = repository / "snapshots" / COMMIT
+    blobs = repository / "blobs"
+    (snapshot / "onnx").mkdir(parents=True)
+    blobs.mkdir()
+    external: dict[str, Any] = {"save_as_external_data": True, "location": "model.onnx_data", "size_threshold": 0}
+    onnx.save(network((16, 16)), snapshot / "onnx/model.onnx", **external)
+    given = {"image_processor_type": "ViTImageProcessor", "size": 16}
+    (snapshot / "preprocessor_config.json").write_text(json.dumps(given))
+    (snapshot / "config.json").write_text(json.dumps({"id2label": dict(enumerate(CLASSES))}))
+    for number, file in enumerate(path for path in list(snapshot.rglob("*")) if path.is_file()):
+        file.rename(blobs / f"{number:040x}")
+        file.symlink_to(os.path.relpath(blobs / f"{number:040x}", file.parent))
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text(COMMIT)
+    return repository
 
 
 def resolved(path: Path, **flags: Any) -> Resolved:

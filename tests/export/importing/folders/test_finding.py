@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
@@ -13,9 +12,8 @@ from export.graph.errors import InvalidModel
 from export.importing import OptionMismatch
 from export.importing.file.reading import read_model
 from export.importing.folders.finding import find_models
-from tests.export.importing.folders.producers import CLASSES, folder_with, network, resolved
+from tests.export.importing.folders.producers import CLASSES, COMMIT, folder_with, hub_cache, network, resolved
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CONFIG = """
 name: "pets"  # the model
 platform: "onnxruntime_onnx"
@@ -65,6 +63,19 @@ def test_several_files_of_which_none_is_usual_are_asked_about(tmp_path: Path) ->
         find_models(folder, "none.onnx")
 
 
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        (".", f"models--google--vit-tiny/snapshots/{COMMIT}/onnx/model.onnx"),
+        ("models--google--vit-tiny/snapshots", f"{COMMIT}/onnx/model.onnx"),
+    ],
+)
+def test_a_folder_above_the_models_is_answered_with_those_below_it(tmp_path: Path, path: str, shown: str) -> None:
+    hub_cache(tmp_path)
+    with pytest.raises(OptionMismatch, match=f"nor in onnx/; name one of those below it: {shown}"):
+        find_models(tmp_path / path)
+
+
 def test_a_bundle_is_told_from_a_model_folder(tmp_path: Path) -> None:
     with pytest.raises(OptionMismatch, match="a bundle already"):
         find_models(empty(tmp_path, "bundle.json", "forward.onnx"))
@@ -77,26 +88,6 @@ def test_the_config_of_optimum_s_inner_folder_lies_above(tmp_path: Path) -> None
 
 
 # ── the cache of the Hugging Face hub ─────────────────────────────────────────────────────────────
-
-
-def hub_cache(folder: Path) -> Path:
-    """A repository in the cache: every file of a snapshot is a link to a blob, the external data too."""
-    repository = folder / "models--google--vit-tiny"
-    snapshot = repository / "snapshots" / COMMIT
-    blobs = repository / "blobs"
-    (snapshot / "onnx").mkdir(parents=True)
-    blobs.mkdir()
-    external: dict[str, Any] = {"save_as_external_data": True, "location": "model.onnx_data", "size_threshold": 0}
-    onnx.save(network((16, 16)), snapshot / "onnx/model.onnx", **external)
-    given = {"image_processor_type": "ViTImageProcessor", "size": 16}
-    (snapshot / "preprocessor_config.json").write_text(json.dumps(given))
-    (snapshot / "config.json").write_text(json.dumps({"id2label": dict(enumerate(CLASSES))}))
-    for number, file in enumerate(path for path in list(snapshot.rglob("*")) if path.is_file()):
-        file.rename(blobs / f"{number:040x}")
-        file.symlink_to(blobs / f"{number:040x}")
-    (repository / "refs").mkdir()
-    (repository / "refs/main").write_text(COMMIT)
-    return repository
 
 
 @pytest.mark.parametrize("inside", [".", f"snapshots/{COMMIT}"])
