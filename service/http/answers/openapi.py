@@ -149,7 +149,10 @@ def numeric_option(description: str, **schema: Any) -> dict[str, Any]:
 
 BYTES: Final[dict[str, Any]] = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
 
-_LABEL: Final[dict[str, Any]] = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]}
+_LABEL: Final[list[dict[str, Any]]] = [{"type": "string"}, {"type": "integer", "minimum": 0}]
+_FOR_ALL_OR_EACH: Final = (
+    "one label for all images or one for each; where labels are independent, an entry holds all that apply"
+)
 
 _JSON_BODY: Final[dict[str, Any]] = {
     "type": "object",
@@ -165,7 +168,11 @@ _JSON_BODY: Final[dict[str, Any]] = {
                 ]
             },
         },
-        "labels": {"type": "array", "items": _LABEL},
+        "labels": {
+            "type": "array",
+            "items": {"anyOf": [*_LABEL, {"type": "array", "items": {"anyOf": _LABEL}}]},
+            "description": f"{_FOR_ALL_OR_EACH}, as a list",
+        },
         "model": {"type": "string"},
         "version": {"type": "string"},
         "top_k": {"type": "integer", "minimum": 1},
@@ -181,7 +188,7 @@ _MULTIPART_BODY: Final[dict[str, Any]] = {
         "labels": {
             "type": "array",
             "items": {"type": "string"},
-            "description": "one label for all images or one for each",
+            "description": f"{_FOR_ALL_OR_EACH}, with commas between",
             "example": ["0"],
         },
     },

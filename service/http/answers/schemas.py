@@ -34,7 +34,7 @@ class LabelledImage(BaseModel):
     label: str | int | list[str | int] | SkipJsonSchema[None] = Field(
         default=None,
         description="index or name of the class; where labels are independent, a list of those that apply, or one; "
-        "default: as predicted",
+        "default: what `label` or `labels` says, else as predicted",
     )
 
 

@@ -45,17 +45,30 @@ class GivenLabels:
     @property
     def any_given(self) -> bool:
         """True if a label, or the absence of all, is given for some image."""
-        return any(label is not None for label in (*self.of_images, *self.of_all, *self.of_each))
+        return self.given_as_fields or any(label is not None for label in self.of_images)
+
+    @property
+    def given_as_fields(self) -> bool:
+        """True if `label` or `labels` says something."""
+        return any(label is not None for label in (*self.of_all, *self.of_each))
 
     def spread(self, kind: LabelKindName, model: str) -> tuple[Label, ...]:
         """Return what is said of each image, to a model of that name with labels of that kind.
 
+        What is said beside an image counts before `label` and `labels`.
+
         Raises:
             InvalidLabel: neither one for all nor one for each, or a set where classes exclude each other.
         """
+        own = _checked(self.of_images, kind, model)
+        if all(label is not None for label in own):
+            return own
+        others = self._beside_no_image(kind, model)
+        return tuple([other if label is None else label for label, other in zip(own, others, strict=True)])
+
+    def _beside_no_image(self, kind: LabelKindName, model: str) -> tuple[Label, ...]:
+        """Return what `label` and `labels` say of each image."""
         images = len(self.of_images)
-        if any(label is not None for label in self.of_images):
-            return _checked(self.of_images, kind, model)
         if kind == "independent" and self.of_all:
             return (_joined(self.of_all),) * images
         labels = (*self.of_all, *self.of_each)

@@ -94,7 +94,7 @@ class Submission:
 
     def _labels(self, form: Form) -> GivenLabels:
         """Return what body and query say of labels; the body's fields win over the query."""
-        if form.labels.any_given:
+        if form.labels.given_as_fields:
             return form.labels
         in_body = {name: value for name in ("label", "labels") if (value := self._field(name)) is not None}
         if in_body:

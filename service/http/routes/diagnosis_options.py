@@ -13,9 +13,6 @@ from service.errors import InvalidParameter
 from service.http.answers.openapi import PICTURE, SEVERAL_MODELS, TWO_MODELS, image_request, numeric_option
 from service.http.requests.submission import Submission
 
-LABELLED: Final = {"images": [{"data": PICTURE, "label": 0}]}
-"""A JSON body for examples; every model has a class 0."""
-
 THRESHOLDS: Final = {
     one.name: numeric_option(
         f"a threshold of the verdict: {one.metadata['meaning']}; source: {one.metadata['source']}",
@@ -43,17 +40,17 @@ CHANNELS: Final = numeric_option(
     maximum=features.MOST_CHANNELS,
 )
 
-GRADIENTS: Final = image_request("label", "include", "format", thresholds=True, example=LABELLED, **THRESHOLDS)
+GRADIENTS: Final = image_request("label", "include", "format", thresholds=True, **THRESHOLDS)
 COMPARISON: Final = image_request(
     *("label", "include", "format"),
     thresholds=True,
-    example={**LABELLED, "model": TWO_MODELS},
+    example={"images": [PICTURE], "model": TWO_MODELS},
     model=SEVERAL_MODELS,
     **THRESHOLDS,
 )
-SHATTERING: Final = image_request("label", "format", example=LABELLED, points=POINTS, shattered=SHATTERED)
-SCORES: Final = image_request("label", "format", example=LABELLED)
-FEATURES: Final = image_request("label", "format", example=LABELLED, channels=CHANNELS)
+SHATTERING: Final = image_request("label", "format", points=POINTS, shattered=SHATTERED)
+SCORES: Final = image_request("label", "format")
+FEATURES: Final = image_request("label", "format", channels=CHANNELS)
 
 
 def read_thresholds(submission: Submission) -> Thresholds:

@@ -153,9 +153,9 @@ def _served(registry: Registry) -> Json:
     if not models:
         return {}
     name = models[0].name
-    version = [model.version for model in models if model.name == name][-1]
-    others = [other for other in registry.names() if other != name]
-    return {A_MODEL: name, ITS_VERSION: version, TWO_MODELS: [name, *(others[:1] or [f"{name}@{version}"])]}
+    version, kind = [(model.version, model.bundle.label_kind) for model in models if model.name == name][-1]
+    alike = [other.name for other in registry.models() if other.name != name and other.bundle.label_kind == kind]
+    return {A_MODEL: name, ITS_VERSION: version, TWO_MODELS: [name, *(alike[:1] or [f"{name}@{version}"])]}
 
 
 def _with_examples(value: Any, examples: Mapping[str, Any]) -> Any:

@@ -93,6 +93,11 @@ function tickName(value) {
   return (step === 1 ? "" : `${step}·`) + powerOfTen(exponent);
 }
 
+/** Chooses whole numbers for the ticks of an axis: d3 would put 1.5, written as 2, between 1 and 2. */
+function wholeTicks(first, last, width) {
+  return d3.ticks(first, last, Math.min(last, width / 60)).filter(Number.isInteger);
+}
+
 function drawLayers(curves, label, layers, width) {
   const { domain, ticks } = logTicks(curves.flatMap((curve) => curve.values).filter(drawable));
   return picture({
@@ -113,7 +118,7 @@ function drawLayers(curves, label, layers, width) {
         label,
         labelArrow: "none",
       }),
-      Plot.axisX({ tickSize: 0, ticks: Math.min(layers, width / 60), labelArrow: "none", tickFormat: "d" }),
+      Plot.axisX(wholeTicks(1, layers, width), { tickSize: 0, labelArrow: "none", tickFormat: "d" }),
       ...curves.map(({ model, values: norms }) =>
         Plot.lineY(norms, {
           x: (_, at) => at + 1,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import numpy as np
 import pytest
 from onnx import ModelProto
@@ -15,6 +16,7 @@ from playwright.sync_api import Page, ViewportSize, expect
 from export.importing.command import import_bundle
 from tests.export.importing.graphs import classifier, node, options, saved
 from tests.service.http.pages.conftest import PATIENCE_SECONDS, Visit
+from tests.service.http.pages.swagger import executed, opened, operations
 from tests.service.imported_bundles import LABELS, write_independent, write_int8
 from tests.service.live_server import running
 
@@ -166,6 +168,43 @@ def test_a_copied_command_asks_for_the_same_labels(visit: Visit) -> None:
     found = re.search(r"http://[^\s']+", command)
     assert found is not None
     assert labels_asked_for(found[0]) == ["cat & mouse", "big, red dog"]
+
+
+@pytest.mark.parametrize("operation", ["predict", "gradients", "compare", "shattering", "scores", "features", "infer"])
+def test_the_documentation_s_own_example_works_with_independent_labels(visit: Visit, operation: str) -> None:
+    visit.page.goto(f"{visit.address}docs")
+    status, _ = executed(opened(visit.page, operation))
+    assert status == "200"
+
+
+def test_the_documentation_asks_for_any_number_of_independent_labels(visit: Visit) -> None:
+    page = visit.page
+    page.goto(f"{visit.address}docs")
+    block = opened(page, "gradients")
+    row = block.locator("tr[data-param-name='label']")
+    assert "where labels are independent all that apply, with commas between" in row.inner_text()
+    row.locator("input").fill("bee, cat & mouse")
+    with page.expect_response("**/diagnostics/gradients*") as answered:
+        assert executed(block)[0] == "200"
+    assert answered.value.json()["samples"][0]["labels"] == ["bee", "cat & mouse"]
+
+
+def test_the_documentation_of_a_body_says_how_a_set_of_labels_is_written(visit: Visit) -> None:
+    """What it says of `labels` is sent: a list for one image, a text with commas for the other."""
+    described = operations(visit.address)["gradients"]["requestBody"]["content"]
+    labels = described["application/json"]["schema"]["properties"]["labels"]
+    assert "where labels are independent, an entry holds all that apply" in labels["description"]
+    assert {"string", "integer", "array"} == {one["type"] for one in labels["items"]["anyOf"]}
+    (picture,) = described["application/json"]["example"]["images"]
+    body = {"images": [picture, picture], "labels": [["bee", 3], "ant, bee"]}
+    answer = httpx.post(f"{visit.address}diagnostics/gradients", json=body)
+    assert [sample["indices"] for sample in answer.json()["samples"]] == [[1, 3], [0, 1]]
+
+
+def test_the_axis_of_layers_has_whole_numbers_each_once(visit: Visit) -> None:
+    page = show(visit, "several")
+    written = page.locator("#gradients svg.plot text").all_text_contents()
+    assert [text for text in written if text.isdecimal()] == ["1", "2"], "no other number is a whole one"
 
 
 def test_every_answer_of_an_int8_model_says_which_network_it_is_of(visit: Visit) -> None:

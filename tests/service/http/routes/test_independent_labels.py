@@ -134,6 +134,17 @@ def test_a_set_of_labels_is_given_in_every_way(server: LiveServer, own: Array, w
     assert sample["probabilities"] == pytest.approx(own[applying(*names) == 1], rel=1e-5)
 
 
+@pytest.mark.parametrize(("model", "given", "expected"), [("several", "cat", [[0, 1], [2]]), ("one-class", 2, [0, 2])])
+def test_what_is_said_beside_an_image_counts_and_label_is_for_the_others(
+    server: LiveServer, model: str, given: str | int, expected: list[Any]
+) -> None:
+    own: Any = ["ant", "bee"] if model == "several" else 0
+    images = [{"data": in_base64(), "label": own}, {"data": in_base64()}]
+    path = f"/diagnostics/gradients?model={model}&label={given}"
+    samples = post(server, path, json={"images": images})["samples"]
+    assert [sample.get("indices", sample.get("index")) for sample in samples] == expected
+
+
 def test_a_form_gives_the_set_of_all_images_or_one_for_each(server: LiveServer) -> None:
     files = [("images", (f"{at}.png", png(), "image/png")) for at in range(2)]
     both = post(server, "/diagnostics/gradients", files=files, data={"label": ["ant", "cat"]})["samples"]
