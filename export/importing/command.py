@@ -46,20 +46,19 @@ def run(options: argparse.Namespace) -> int:
     require_runtime()
     with told_meanwhile() as tell:
         for model in found:
-            with _version_named(model, len(found)):
+            with _named(options.model, model.version if len(found) > 1 else None):
                 tell("\n".join(_import_one(model, flags, options)))
     return 0
 
 
 @contextmanager
-def _version_named(found: FoundModel, versions: int) -> Iterator[None]:
-    """Let an error about one of several versions say of which."""
+def _named(path: Path, version: str | None) -> Iterator[None]:
+    """Let an error say of which model it is, and of which version where there are several."""
     try:
         yield
     except GradientError as error:
-        if versions == 1:
-            raise
-        raise GradientError(f"version {found.version}: {error}") from error
+        words = str(error) if str(path) in str(error) else f"{path}: {error}"
+        raise GradientError(words if version is None else f"version {version}: {words}") from error
 
 
 def _import_one(found: FoundModel, flags: Statements, options: argparse.Namespace) -> list[str]:

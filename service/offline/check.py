@@ -72,7 +72,7 @@ def parser(program: str) -> argparse.ArgumentParser:
     )
     top.add_argument(
         "--images",
-        type=int,
+        type=read_count,
         default=DEFAULT_IMAGES,
         help=f"how many images, spread over the folder (default: {DEFAULT_IMAGES})",
     )
@@ -86,6 +86,13 @@ def parser(program: str) -> argparse.ArgumentParser:
     )
     top.add_argument("--execution-provider", choices=("auto", "cpu", "cuda"), default="auto")
     return top
+
+
+def read_count(text: str) -> int:
+    """Read a number of images, which is 1 or more."""
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r}: a positive whole number is needed")
+    return int(text)
 
 
 def read_threshold(text: str) -> tuple[str, float]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
-from service.bundles.folder import look_at, look_at_bundle
+from service.bundles.folder import LEADS_NOWHERE, look_at, look_at_bundle
 from service.contract.bundle_schema import BUNDLE_FILE
 from service.output.printable import printable
 from service.output.system_errors import system_reason
@@ -23,6 +24,11 @@ WEIGHTS: Final = frozenset({".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".h5
 EXPORT_FIRST: Final = (
     "export the network to ONNX first: torch.onnx.export(network.eval(), (torch.zeros(1, 3, 224, 224),), 'model.onnx')"
 )
+
+
+URL: Final = re.compile(r"[a-z][a-z0-9+]+:/", re.IGNORECASE)
+"""Beginning of an address; a path keeps one of its two slashes."""
+PACKED: Final = frozenset({".zip", ".tar", ".gz", ".tgz", ".7z", ".xz", ".rar"})
 
 
 class SourceError(Exception):
@@ -44,7 +50,7 @@ def kind_of(path: Path) -> Kind:
             raise SourceError(f"{place} is neither a folder nor a plain file")
         one, several = look_at_bundle(path), look_at(path)
     except FileNotFoundError:
-        raise SourceError(f"there is no file or folder {place}") from None
+        raise SourceError(_nothing_at(path, place)) from None
     except (OSError, ValueError) as error:
         reason = system_reason(error) if isinstance(error, OSError) else str(error)
         raise SourceError(f"{place} cannot be read: {reason}") from None
@@ -55,9 +61,25 @@ def kind_of(path: Path) -> Kind:
     files = list(files_below(path))
     if any(file.suffix.lower() == ".onnx" for file in files):
         return "model"
+    if not files and (dangling := _dangling(path)) is not None:
+        raise SourceError(f"{printable(str(dangling))}: {LEADS_NOWHERE}")
     if one.unreadable or several.unreadable or not files:
         return "bundle" if one.unreadable else "bundles"
     raise SourceError(_holds_neither(place, files))
+
+
+def _nothing_at(path: Path, place: str) -> str:
+    if URL.match(str(path)):
+        return f"{printable(str(path))} is an address: download the model first, and name its file or folder"
+    if os.path.islink(path):
+        return f"{place}: {LEADS_NOWHERE}"
+    return f"there is no file or folder {place}"
+
+
+def _dangling(folder: Path) -> Path | None:
+    """Return a model in a folder whose link leads nowhere, as in a copy of a hub's cache without its blobs."""
+    places = (Path(top) / name for top, _, names in os.walk(folder) for name in names if name.lower().endswith(".onnx"))
+    return next((place for place in places if place.is_symlink()), None)
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -93,5 +115,6 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 def _holds_neither(place: str, files: list[Path]) -> str:
     shown = ", ".join(printable(file.name, 40) for file in files[:3]) + (", …" if len(files) > 3 else "")
-    advice = f"; {EXPORT_FIRST}" if any(file.suffix.lower() in WEIGHTS for file in files) else ""
+    suffixes = {file.suffix.lower() for file in files}
+    advice = f"; {EXPORT_FIRST}" if suffixes & WEIGHTS else "; unpack it first" if suffixes & PACKED else ""
     return f"{place} holds neither a bundle nor an .onnx file, but {shown}{advice}"

@@ -7,6 +7,7 @@ file, the tensor and what is wrong.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -79,14 +80,27 @@ def _content(path: Path) -> bytes:
         inside = sorted(file.name for file in path.glob("*.onnx")) or ["none is there"]
         raise InvalidModel(f"{path}: a folder; name the .onnx file in it ({', '.join(inside[:3])})")
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InvalidModel(f"{path}: no plain file; name an .onnx file, or the folder of a model")
+        size = status.st_size
         if size >= LARGEST_FILE:
             raise InvalidModel(
                 f"{path}: {size} bytes, but an ONNX file ends below 2 GiB; save its weights as external data"
             )
         return path.read_bytes()
+    except FileNotFoundError as error:
+        raise InvalidModel(f"{path}: {_why_missing(path)}") from error
     except OSError as error:
         raise InvalidModel(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _why_missing(path: Path) -> str:
+    if path.is_symlink():
+        return f"its symbolic link leads nowhere (to {os.readlink(path)})"
+    if path.parts[0].endswith(":"):
+        return "an address: download the model first, and name its file or folder"
+    return "there is no such file or folder"
 
 
 def _unparsed(path: Path, data: bytes) -> str:

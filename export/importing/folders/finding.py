@@ -118,7 +118,10 @@ def _below(folder: Path) -> str:
     """Return what to name where models lie deeper than a model folder has them."""
     levels = (folder.glob("/".join(["*"] * depth + ["*.onnx"])) for depth in range(1, DEEPEST + 1))
     found = sorted(str(file.relative_to(folder)) for file in islice(chain.from_iterable(levels), SHOWN + 1))
-    return f"; name one of those below it: {_list(found)}" if found else ""
+    if found:
+        return f"; name one of those below it: {_list(found)}"
+    held = sorted(path.name for path in islice(folder.iterdir(), SHOWN + 1))
+    return f"; it holds {_list(held)}" if held else "; it is empty"
 
 
 def _inside(folder: Path) -> str:

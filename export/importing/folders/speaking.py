@@ -104,7 +104,9 @@ def read_json(path: Path) -> dict[str, Any]:
             raise OptionMismatch(f"{path.name}: it has more than {LARGEST:,} bytes")
         found = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise OptionMismatch(f"{path.name}: it cannot be read as JSON") from error
+        raise OptionMismatch(
+            f"{path.name}: it cannot be read as JSON; mend it, or name the .onnx file alone and say the rest by flags"
+        ) from error
     if not isinstance(found, dict):
         raise OptionMismatch(f"{path.name}: a JSON object is needed")
     return found

@@ -85,7 +85,7 @@ def in_bytes(folder: Path) -> Path:
 REFUSED: dict[str, tuple[Any, str]] = {
     "truncated": (truncated, "truncated or damaged"),
     "not ONNX": (a_picture, "not an ONNX file"),
-    "no such file": (lambda folder: folder / "model.onnx", "cannot be read (No such file"),
+    "no such file": (lambda folder: folder / "model.onnx", "there is no such file or folder"),
     "an operator without a rule": (lambda folder: saved(of_determinants(), folder), "Det (node 'odd')"),
     "a foreign operator": (lambda folder: saved(with_activation("Warp", "mine"), folder), "mine::Warp (node 'odd')"),
     "an operator that does not exist": (lambda folder: saved(with_activation("Smelu"), folder), "Smelu (node 'odd')"),
@@ -207,8 +207,8 @@ def test_labels_of_another_model_are_refused_with_their_file_and_the_ways_out(
 ) -> None:
     assert imports(saved(classifier(), tmp_path), tmp_path, labels="ant\nbee\ncat\n") == 2
     assert capsys.readouterr().err == (
-        "error: --labels labels.txt names 3 classes, but the model has 4: say --labels with a file of 4 labels, one a "
-        "line, or leave --labels out (without labels, classes are called by number)\n"
+        f"error: {tmp_path}/model.onnx: --labels labels.txt names 3 classes, but the model has 4: say --labels with a "
+        "file of 4 labels, one a line, or leave --labels out (without labels, classes are called by number)\n"
     )
 
 

@@ -88,8 +88,9 @@ def test_labels_of_a_folder_that_fit_another_model_are_refused(
     files = {**VIT, "config.json": {"id2label": {"0": "a", "1": "b"}, "problem_type": "single_label_classification"}}
     assert imports(folder_with(tmp_path / "net", files, network((12, 12))), tmp_path / "bundles") == 2
     assert capsys.readouterr().err == (
-        "error: config.json: id2label names 2 classes, but the model has 4: say --labels with a file of 4 labels, one "
-        "a line, or correct or remove config.json: id2label (without labels, classes are called by number)\n"
+        f"error: {tmp_path}/net: config.json: id2label names 2 classes, but the model has 4: say --labels with a file "
+        "of 4 labels, one a line, or correct or remove config.json: id2label (without labels, classes are called by "
+        "number)\n"
     )
 
 
