@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from export.graph.errors import GradientError
 from service.output.console import FAILED, complain, ended_in_words, told_meanwhile
+from service.output.system_errors import error_in_words
 from service.output.verbs import list_or_refuse
 
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ def run(name: str, arguments: Sequence[str], program: str) -> int:
         except BrokenPipeError:
             raise
         except (GradientError, ValueError, OSError) as error:
-            complain(str(error))
+            complain(error_in_words(error))
             return FAILED
 
     return ended_in_words(command)

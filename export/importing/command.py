@@ -29,6 +29,7 @@ from export.importing.resolving import flag_statements, resolve
 from export.writing.bundle import graph_files, opset_of, replaced_whole, write_files, write_whole_description
 from export.writing.placing import FIRST, Place, place_of
 from service.contract.bundle_schema import Architecture, Bundle, GraphName, ParityCheck
+from service.contract.model_names import fit_name
 from service.output.console import told_meanwhile
 from service.output.extras import how_to_install
 
@@ -84,8 +85,8 @@ def _import_one(found: FoundModel, flags: Statements, options: argparse.Namespac
 def fit(said: str | None, found: FoundModel) -> str:
     """Return the name of the bundle: the one said, else that of the path; OptionMismatch where it is unfit."""
     name = found.name if said is None else said
-    if not all(c.isalnum() or c in "._-" for c in name) or not name[0].isalnum() or len(name) > 64:
-        raise OptionMismatch(f"--name {name!r}: up to 64 letters, digits, '.', '_' and '-', a letter or digit first")
+    if not name or fit_name(name) != name:
+        raise OptionMismatch(f"--name {name!r}: up to 64 of A-Z, a-z, 0-9, '.', '_' and '-', a letter or digit first")
     return name
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import lzma
+import os
 import pickle
 import tarfile
 import zipfile
@@ -76,6 +77,7 @@ def load(path: Path) -> DataSet:
             have different classes.
     """
     if path.is_dir():
+        _require_listable(path)
         entries = _directory_entries(path)
     elif not path.exists():
         raise DataError(f"{path}: no such file or directory")
@@ -94,6 +96,14 @@ def load(path: Path) -> DataSet:
 
 Entry = tuple[PurePosixPath, Callable[[], bytes] | None]
 """A file's path within the data set and the function that reads it; for a folder, its path and None."""
+
+
+def _require_listable(folder: Path) -> None:
+    """Raise DataError for a folder that this user may not list, which `rglob` takes for an empty one."""
+    try:
+        os.listdir(folder)
+    except OSError as error:
+        raise DataError(f"{folder}: it cannot be read ({error.strerror})") from error
 
 
 def _directory_entries(path: Path) -> Iterator[Entry]:

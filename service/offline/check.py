@@ -26,6 +26,7 @@ from service.diagnostics.verdicts.verdict import Thresholds, sentence_of
 from service.images.errors import ImageError
 from service.offline.model import OfflineModel, decoded, labelled_files, labels_of, model_at
 from service.output.console import complain
+from service.output.system_errors import error_in_words
 from service.sources.flags import IncompleteFlag, split_flags
 from service.sources.kinds import SourceError
 
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str], program: str = "python -m service check") -> 
         complain(f"{options.path}: {error}")
         return 2
     except (IncompleteFlag, SourceError, ValueError, OSError) as error:
-        complain(str(error))
+        complain(error_in_words(error))
         return 2
     print(in_words(model, found, options.data))
     return 0 if found.diagnosis.verdict.state == "healthy" else 1
@@ -114,8 +115,14 @@ class Examination:
 
 
 async def examine(model: OfflineModel, folder: Path, count: int, thresholds: Thresholds) -> Examination | None:
-    """Diagnose up to `count` images spread over `folder`; None where no image can be decoded."""
+    """Diagnose up to `count` images spread over `folder`; None where no image can be decoded.
+
+    Raises:
+        ValueError, OSError: there is no image, or the folder cannot be listed.
+    """
     files = labelled_files(folder, model.bundle.labels)
+    if not files:
+        raise ValueError(f"{folder}: there is no image in it")
     chosen = [files[row] for row in np.linspace(0, len(files) - 1, min(count, len(files))).astype(int)]
     pairs = [
         (pixels, file)

@@ -33,6 +33,7 @@ from service.offline.model import CHUNK, LabelledFile, OfflineModel, decoded, la
 from service.offline.report import render
 from service.offline.table import LAYER_PREFIX, NUMBERS, SERVED, append, columns, has_served, merge, rows_written
 from service.output.console import complain, remark
+from service.output.system_errors import error_in_words
 from service.output.whole_files import replaced_file
 from service.sources.flags import IncompleteFlag, split_flags
 from service.sources.kinds import SourceError
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str], program: str = "python -m service diagnose") 
     except (
         BundleRefused, IncompleteFlag, NotReady, ProviderUnavailable, SourceError, ValueError, OSError
     ) as error:  # fmt: skip
-        complain(str(error))
+        complain(error_in_words(error))
         return 2
     print(options.out)
     return 0

@@ -88,7 +88,12 @@ class LabelledFile:
 
 
 def labelled_files(folder: Path, labels: tuple[str, ...]) -> list[LabelledFile]:
-    """Return every image under `folder`, by path."""
+    """Return every image under `folder`, by path.
+
+    Raises:
+        OSError: the folder cannot be listed, which `rglob` would take for an empty one.
+    """
+    os.listdir(folder)
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     return [LabelledFile(path.as_posix(), path.parent.name if path.parent.name in labels else None) for path in files]
 

@@ -13,6 +13,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from contraflow.__main__ import main
+from service.output.system_errors import error_in_words
 from tests.export.importing.graphs import body, classifier, node
 
 ROOT = Path(__file__).parents[2]
@@ -147,12 +148,18 @@ WRONG_WORDS: dict[str, tuple[list[str], str]] = {
     "an address": (["import", "https://example.com/net.onnx"], "an address: download the model first"),
     "an address to check": (["check", "https://example.com/net.onnx"], "is an address: download the model first"),
     "import of a bundle": (["import", BUNDLE], "a bundle already; it is served as it is"),
+    "an empty name": (["import", "{net}", *PIXELS, "--name", ""], "--name '': up to 64 of A-Z"),
+    "a name of other letters": (["import", "{net}", *PIXELS, "--name", "größe"], "--name 'größe': up to 64 of A-Z"),
+    "a folder of labels": (["import", "{net}", *PIXELS, "--labels", "{empty}"], "--labels {empty}: cannot be read"),
+    "an output that is none": (["import", "{net}", *PIXELS, "--output", "x"], "the model's outputs are scores"),
+    "means of four channels": (["import", "{net}", "--mean", "1,2,3,4", "--std", "1"], "--mean has 4 values"),
+    "two ways to resize": (["import", "{net}", "--resize", "8", "--crop-fraction", ".5"], "not allowed with argument"),
     "flags for a bundle": (
         ["check", BUNDLE, "--mean", "0"],
         "--mean: flags of one import, but there is nothing to import",
     ),
     "no folder of pictures": (["check", BUNDLE, "--data", "gone"], "gone: no such folder"),
-    "a folder without pictures": (["check", BUNDLE, "--data", "{empty}"], "{empty}"),
+    "a folder without pictures": (["check", BUNDLE, "--data", "{empty}"], "{empty}: there is no image in it"),
     "no pictures at all": (
         ["check", BUNDLE, "--images", "0"],
         "--images: '0': a positive whole number is needed",
@@ -174,8 +181,9 @@ def test_wrong_words_are_answered_in_one_sentence(
     arguments, words = WRONG_WORDS[what]
     empty = tmp_path / "empty"
     empty.mkdir()
+    onnx.save(classifier(), tmp_path / "net.onnx")
     try:
-        status = main([word.format(empty=empty) for word in arguments])
+        status = main([word.format(empty=empty, net=tmp_path / "net.onnx") for word in arguments])
     except SystemExit as stopped:
         status = int(str(stopped.code))
     assert status == 2
@@ -183,3 +191,11 @@ def test_wrong_words_are_answered_in_one_sentence(
     assert words.format(empty=empty) in said.err
     assert "Traceback" not in said.err
     assert said.out == ""
+
+
+def test_an_error_of_the_system_is_told_without_its_number(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as raised:
+        (tmp_path / "gone").read_bytes()
+    assert error_in_words(raised.value) == f"{tmp_path}/gone: No such file or directory"
+    assert error_in_words(OSError("net cannot be written: it is full")) == "net cannot be written: it is full"
+    assert error_in_words(ValueError("two labels are needed")) == "two labels are needed"

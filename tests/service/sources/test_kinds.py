@@ -49,13 +49,15 @@ def test_a_path_is_told_by_what_is_there(tmp_path: Path, what: str) -> None:
     assert kind_of(tmp_path / "place") == kind
 
 
+def link_to_nothing(place: Path) -> None:
+    place.mkdir()
+    (place / "model.onnx").symlink_to("gone")
+
+
 NOTHING: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing": (lambda place: None, "there is no file or folder"),
     "a link to nothing": (lambda place: place.symlink_to("gone"), "its symbolic link leads nowhere"),
-    "a folder of links to nothing": (
-        lambda place: [place.mkdir(), (place / "model.onnx").symlink_to("gone")],
-        "place/model.onnx: its symbolic link leads nowhere",
-    ),
+    "a folder of links to nothing": (link_to_nothing, "place/model.onnx: its symbolic link leads nowhere"),
     "an archive": (file("model.zip"), "neither a bundle nor an .onnx file, but model.zip; unpack it first"),
     "a pipe": (os.mkfifo, "neither a folder nor a plain file"),
     "pictures": (file("cat.jpg"), "neither a bundle nor an .onnx file, but cat.jpg$"),
