@@ -43,7 +43,7 @@ def test_a_sound_file_is_read(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    assert "nothing.onnx: cannot be read (No such file" in refusal(tmp_path / "nothing.onnx")
+    assert "nothing.onnx: there is no such file or folder" in refusal(tmp_path / "nothing.onnx")
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
