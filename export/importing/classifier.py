@@ -6,6 +6,8 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from onnx import ModelProto
 
 from export.graph.edits import keep_only
@@ -15,6 +17,7 @@ from export.importing.answer.appended import Appended
 from export.importing.answer.judgement import judge
 from export.importing.answer.logarithm_rules import RULES
 from export.importing.answer.logarithms import Logarithms
+from export.importing.answer.meaning import Judgement
 from export.importing.answer.outputs import chosen_head
 from export.importing.answer.probes import probes
 from export.importing.answer.scores import refuse_decisions, require_computed
@@ -55,7 +58,7 @@ class ImportedModel:
 
     @property
     def references(self) -> dict[GraphName, Reference]:
-        """What graphs of the bundle must answer."""
+        """Return what the bundle's graphs of these names must answer."""
         network = self.quantized.network if self.quantized else None
         found: dict[GraphName, Reference | None] = {"forward": self.reference, "weight_norms": network}
         return {graph: reference for graph, reference in found.items() if reference is not None}
@@ -108,9 +111,13 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     images = probes(spec, bytes_only=image.integers)
     added = Appended(model)
     scores = taken.scores(images)
-    answer = judge(scores, graph.output, Logarithms(graph, added, RULES), added, options.labels_are)
+    answer = _judged(scores, graph, added, options.labels_are)
     notes += [*taken.differences(scores, images), *([answer.note] if answer.note else [])]
-    reference = Reference(images, answer.probabilities, label_kind=answer.label_kind)
+
+    def own(others: NDArray[np.float32]) -> NDArray[np.float64]:  # asked when `model` is made: `added` has no effect
+        return _judged(taken.scores(others), graph, added, options.labels_are).probabilities
+
+    reference = Reference(images, answer.probabilities, own, answer.label_kind)
     lead = leading_axes(graph.shapes.get(answer.logits, ()))
     model = keep_only(added.to(model), answer.logits)
     plain = with_standard_ends(model, graph.input, answer.logits, lead)
@@ -124,6 +131,10 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
         reference=reference,
         quantized=taken.quantized(model, answer.logits, plain, spec, reference),
     )
+
+
+def _judged(scores: NDArray[np.float64], graph: Graph, added: Appended, stated: LabelKindName | None) -> Judgement:
+    return judge(scores, graph.output, Logarithms(graph, added, RULES), added, stated)
 
 
 def _folded(model: ModelProto, spec: InputSpec) -> Graph:
