@@ -13,6 +13,7 @@ from onnx import helper
 
 from export.gradient import simplify
 from export.gradient.backward import Gradients, backward
+from export.gradient.norms.joining import require_whole_gradients
 from export.gradient.norms.layers import WeightedLayer, describe, weight_operand, weighted_layers
 from export.gradient.rules.loss import LABEL, SCALE, label_shape, loss_cotangent
 from export.gradient.shared import folded_parameters, keep_trained_chains
@@ -97,6 +98,7 @@ def prepare(
     if all(INPUT not in node.inputs for node in graph.nodes):
         raise UnsupportedGraph("the output does not depend on the image")
     emitted, found = _walked_back(graph, label_kind)
+    require_whole_gradients(graph, found.uses, found.operators)
     for known in (graph, emitted.graph):
         read = {name for node in (*known.nodes, *emitted.nodes) for name in node.inputs}
         known.constants = {name: value for name, value in known.constants.items() if name in read}
