@@ -61,7 +61,8 @@ def said_by_paddle(config: dict[str, Any]) -> Said:
         elif name == "ResizeImage":
             said.state(source, **_resized(given))
         elif name == "CropImage":
-            said.state(source, size=_pair(given.get("size"), source), crop_rounding="down")
+            width, height = _pair(given.get("size"), source)
+            said.state(source, size=(height, width), crop_rounding="down")
         elif name == "NormalizeImage":
             said.state(source, **_normalized(given, source, order))
         elif name not in HARMLESS:
@@ -115,6 +116,7 @@ def _number(value: Any, where: str) -> float:
 
 
 def _pair(value: Any, where: str) -> tuple[int, int]:
+    """Read a size: one number for both sides, or (width, height), in which order PaddleClas takes all of them."""
     if isinstance(value, list) and len(value) == 2:
         return whole(value[0], where), whole(value[1], where)
     return whole(value, where), whole(value, where)
