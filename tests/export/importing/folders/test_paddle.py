@@ -115,6 +115,11 @@ def test_labels_come_from_the_list_or_from_the_file_that_is_named(tmp_path: Path
         (inference([{"ResizeImage": {"size": 9, "interpolation": "lanczos"}}]), "'lanczos' of 'cv2' cannot be said"),
         (inference([{"RandFlipImage": {}}]), "the operator RandFlipImage is not known"),
         (inference([{"ResizeImage": {"size": "big"}}]), "ResizeImage is 'big'"),
+        (inference([{"CropImage": {"size": 9}}]), "CropImage is another order than a resize"),
+        (
+            inference([{"CropImage": {"size": 9}}, {"ResizeImage": {"size": 9}}]),
+            "CropImage, ResizeImage is another order",
+        ),
         ("a: [", "it is no YAML"),
     ],
 )
