@@ -44,7 +44,7 @@ def test_an_answer_that_rounding_does_not_move_must_be_the_file_s() -> None:
 
 
 def test_a_bundle_whose_own_answers_move_is_not_excused_by_them() -> None:
-    """What rounding moves is asked of the file: a wrong graph may move by any amount."""
+    """The file is asked what rounding moves: a wrong graph may move by any amount."""
 
     def moving(images: NDArray[np.float32]) -> NDArray[Any]:
         return logits(off_by(0.02 if np.array_equal(images, IMAGES) else 0.1, 0, 0))

@@ -76,7 +76,7 @@ def resolved(path: Path, **flags: Any) -> Resolved:
 
 
 def spec_of(path: Path, **flags: Any) -> InputSpec:
-    """What a bundle would state of its pictures, imported from `path`."""
+    """Return what a bundle would state of its pictures, imported from `path`."""
     return image_input(parsed(find_models(path)[0].file), resolved(path, **flags).options).spec
 
 
