@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +19,17 @@ from export.importing.answer.judgement import judge
 from export.importing.answer.logarithm_rules import RULES
 from export.importing.answer.logarithms import Logarithms
 from export.importing.answer.meaning import Judgement
-from export.importing.answer.outputs import chosen_head
+from export.importing.answer.outputs import Head, chosen_head
 from export.importing.answer.probes import probes
 from export.importing.answer.scores import refuse_decisions, require_computed
-from export.importing.file.image import image_input, with_open_sizes
+from export.importing.file.image import ImageInput, image_input, with_open_sizes
 from export.importing.file.plain import standardize
 from export.importing.file.reading import read_model
 from export.importing.file.unit_axis import without_unit_axis
 from export.importing.flags.errors import faults_of
 from export.importing.flags.labels import fitting_labels
 from export.importing.flags.options import ImportOptions
-from export.importing.types.taken import Quantized, taken_for_float32
+from export.importing.types.taken import Quantized, Taken, taken_for_float32
 from export.importing.weights.naming import name_weights, untrained, weights_as_initializers
 from export.importing.weights.normalization import folded_normalization
 from export.standard.cleaning import cleaned
@@ -76,48 +77,29 @@ def import_classifier(path: Path, options: ImportOptions) -> ImportedModel:
         return _imported(path, options)
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """A file in plain terms, whose ends are still its own: `model`, and as a `graph`, reads `image`."""
+
+    model: ModelProto
+    graph: Graph
+    image: ImageInput
+    head: Head
+    taken: Taken
+    notes: tuple[str, ...]
+
+
 def _imported(path: Path, options: ImportOptions) -> ImportedModel:
-    # The file as it is: `file` is what its own answer is asked of later.
-    model = read_model(path)
-    producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
-    head = chosen_head(model, options.output, len(options.labels) if options.labels else None, options.labels_are)
-    output = head.output
-    require_computed(model, output)
-    model, training_notes = cleaned(model, contract=False)
-    model, axis_notes = without_unit_axis(model)
-    file = with_open_sizes(keep_only(model, output))
-
-    # Plain terms: one opset, float32, weights under their names, an image as input.
-    taken = taken_for_float32(file, output)
-    model = weights_as_initializers(standardize(name_weights(taken.network), taken.output))
-    refuse_decisions(model, taken.output)
-    image = image_input(model, options)
-    model, spec = image.model, image.spec
-    notes = [f"imported from {path.name}" + (f", written by {producer}" if producer else "")]
-    notes += [*head.notes, *training_notes, *axis_notes, *image.notes, *taken.notes]
-    notes += folded_normalization(taken.network)
-
-    # A batch that any number of samples fits.
-    batch = baked_batch(model)
-    if batch is not None:
-        baked, model = model, free_batch(model, batch)
-        require_same_answers(baked, model, batch)
-        notes.append(f"the file was exported for batches of {batch}; the batch axis was made free")
-
     # Both ends: what the scores mean decides which tensor is `logits`.
-    graph = _folded(model, spec)
-    labels, label_notes = fitting_labels(options.labels, head.labels, class_count(graph, graph.output))
-    notes += label_notes
-    images = probes(spec, bytes_only=image.integers)
+    opened = _opened(path, options)
+    model, graph, spec, taken = opened.model, opened.graph, opened.image.spec, opened.taken
+    labels, label_notes = fitting_labels(options.labels, opened.head.labels, class_count(graph, graph.output))
+    images = probes(spec, bytes_only=opened.image.integers)
     added = Appended(model)
     scores = taken.scores(images)
-    answer = _judged(scores, graph, added, options.labels_are)
-    notes += [*taken.differences(scores, images), *([answer.note] if answer.note else [])]
-
-    def own(others: NDArray[np.float32]) -> NDArray[np.float64]:  # asked when `model` is made: `added` has no effect
-        return _judged(taken.scores(others), graph, added, options.labels_are).probabilities
-
-    reference = Reference(images, answer.probabilities, own, answer.label_kind)
+    answer = _judged(scores, opened, added, options)
+    notes = [*opened.notes, *label_notes, *taken.differences(scores, images), *([answer.note] if answer.note else [])]
+    reference = Reference(images, answer.probabilities, partial(_own_answer, path, options), answer.label_kind)
     lead = leading_axes(graph.shapes.get(answer.logits, ()))
     model = keep_only(added.to(model), answer.logits)
     plain = with_standard_ends(model, graph.input, answer.logits, lead)
@@ -133,8 +115,45 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     )
 
 
-def _judged(scores: NDArray[np.float64], graph: Graph, added: Appended, stated: LabelKindName | None) -> Judgement:
-    return judge(scores, graph.output, Logarithms(graph, added, RULES), added, stated)
+def _opened(path: Path, options: ImportOptions) -> _Opened:
+    # The file as it is: `file` is what its own answer is asked of later.
+    model = read_model(path)
+    producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
+    head = chosen_head(model, options.output, len(options.labels) if options.labels else None, options.labels_are)
+    output = head.output
+    require_computed(model, output)
+    model, training_notes = cleaned(model, contract=False)
+    model, axis_notes = without_unit_axis(model)
+    file = with_open_sizes(keep_only(model, output))
+
+    # Plain terms: one opset, float32, weights under their names, an image as input.
+    taken = taken_for_float32(file, output)
+    model = weights_as_initializers(standardize(name_weights(taken.network), taken.output))
+    refuse_decisions(model, taken.output)
+    image = image_input(model, options)
+    model = image.model
+    notes = [f"imported from {path.name}" + (f", written by {producer}" if producer else "")]
+    notes += [*head.notes, *training_notes, *axis_notes, *image.notes, *taken.notes]
+    notes += folded_normalization(taken.network)
+
+    # A batch that any number of samples fits.
+    batch = baked_batch(model)
+    if batch is not None:
+        baked, model = model, free_batch(model, batch)
+        require_same_answers(baked, model, batch)
+        notes.append(f"the file was exported for batches of {batch}; the batch axis was made free")
+    return _Opened(model, _folded(model, image.spec), image, head, taken, tuple(notes))
+
+
+def _own_answer(path: Path, options: ImportOptions, images: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return what the file answers to images; it is read again, because few imports ask and none should hold it."""
+    opened = _opened(path, options)
+    return _judged(opened.taken.scores(images), opened, Appended(opened.model), options).probabilities
+
+
+def _judged(scores: NDArray[np.float64], opened: _Opened, added: Appended, options: ImportOptions) -> Judgement:
+    graph = opened.graph
+    return judge(scores, graph.output, Logarithms(graph, added, RULES), added, options.labels_are)
 
 
 def _folded(model: ModelProto, spec: InputSpec) -> Graph:

@@ -85,7 +85,10 @@ class Taken:
             return None
         forward = _batched(self._own.up_to(logits, network), spec, own) if self._own is not None else None
         seen = len(pictures(spec))
-        answer = partial(_probabilities, evaluator(plain), own=own)
+
+        def answer(images: NDArray[np.float32]) -> NDArray[np.float64]:
+            return _probabilities(evaluator(plain), images, own)
+
         found = answer(own.images)
         difference = np.abs(found - own.probabilities)[:seen].max(axis=1)
         known = difference[~np.isnan(difference)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from export.graph.errors import UnsupportedGraph
+from export.importing import import_classifier
 from export.importing.answer.agreement import Reference
+from tests.export.importing.graphs import classifier, options, saved
 
 IMAGES = np.array([[1.0], [2.0], [3.0]], np.float32)
 OWN = np.array([[0.6, 0.4], [0.3, 0.7], [0.5, 0.5]])
@@ -21,7 +24,7 @@ def logits(probabilities: NDArray[Any]) -> NDArray[Any]:
 
 def off_by(*differences: float) -> NDArray[Any]:
     """Return answers that differ from the file's by a probability per image."""
-    return OWN + np.array(differences)[:, None] * np.array([1, -1])
+    return np.asarray(OWN + np.array(differences)[:, None] * np.array([1, -1]))
 
 
 def reference(*moves: float) -> Reference:
@@ -61,3 +64,9 @@ def test_one_image_that_rounding_moves_excuses_no_other() -> None:
 def test_a_file_whose_answers_mostly_move_excuses_none() -> None:
     with pytest.raises(UnsupportedGraph, match="differ"):
         reference(0.01, 0.01, 0).require(lambda _: logits(off_by(0.02, 0.02, 0)), 1)
+
+
+def test_the_file_answers_again_what_it_answered(tmp_path: Path) -> None:
+    own = import_classifier(saved(classifier(), tmp_path), options()).reference
+    assert own is not None
+    np.testing.assert_allclose(own.answer(own.images[::-1]), own.probabilities[::-1], rtol=1e-6)
