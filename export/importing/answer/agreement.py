@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, helper
-from onnx.reference import ReferenceEvaluator
 
 from export.graph.errors import UnsupportedGraph, one_line
+from export.running import reference
 from export.tracing.freeing import ADVICE
 from service.contract.bundle_schema import LabelKindName
 from service.contract.label_kinds import kind_called
@@ -99,8 +99,8 @@ def evaluator(model: ModelProto, *, as_served: bool = False) -> Evaluator:
             raise
         except Exception:
             pass  # an operator is newer than this runtime, or has no kernel here; onnx's evaluator may know it
-    reference = ReferenceEvaluator(model)
-    return lambda images: np.asarray(next(iter(reference.run(None, {name: images}))))
+    ready = reference.evaluator(model)
+    return lambda images: np.asarray(next(iter(ready.run(None, {name: images}))))
 
 
 def own_scores(file: ModelProto, images: NDArray[np.float32], *, as_served: bool = False) -> NDArray[np.float64]:

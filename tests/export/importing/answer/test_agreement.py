@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from export.graph.errors import UnsupportedGraph
 from export.importing import import_classifier
-from export.importing.answer.agreement import Reference
-from tests.export.importing.graphs import classifier, options, saved
+from export.importing.answer.agreement import Reference, evaluator
+from tests.export.gradient.rules.runner import runtime
+from tests.export.importing.graphs import SIZE, body, classifier, images, node, options, saved
 
 IMAGES = np.array([[1.0], [2.0], [3.0]], np.float32)
 OWN = np.array([[0.6, 0.4], [0.3, 0.7], [0.5, 0.5]])
@@ -70,3 +72,20 @@ def test_the_file_answers_again_what_it_answered(tmp_path: Path) -> None:
     own = import_classifier(saved(classifier(), tmp_path), options()).reference
     assert own is not None
     np.testing.assert_allclose(own.answer(own.images[::-1]), own.probabilities[::-1], rtol=1e-6)
+
+
+def test_where_onnx_runtime_lacks_an_operator_the_evaluator_answers_that_knows_negative_pads(tmp_path: Path) -> None:
+    """Operators that onnx's own evaluator computes wrongly are replaced there, too."""
+    nodes = [
+        node("Pad", ["image", "pads"], ["cropped"], "crop"),
+        node("EyeLike", ["row"], ["one"], "lacking", dtype=TensorProto.BOOL),
+        node("Where", ["one", "cropped", "cropped"], ["chosen"], "choice"),
+        *body(),
+    ]
+    nodes[3].input[0] = "chosen"
+    constants = {"pads": np.array([0, 0, -1, -1, 0, 0, -1, -1]), "row": np.zeros((1, 1), np.float32)}
+    model = classifier(nodes, constants=constants)
+    with pytest.raises(Exception, match="Could not find an implementation for EyeLike"):
+        runtime(model)
+    expected = evaluator(classifier(image=("N", 3, SIZE - 2, SIZE - 2)))(images()[:, :, 1:-1, 1:-1])
+    np.testing.assert_allclose(evaluator(model)(images()), expected, rtol=1e-5, atol=1e-6)
