@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 
@@ -21,9 +21,7 @@ from service.http.answers.schemas import Prediction, Predictions, RankedLabel
 from service.http.requests.labels import Label, label_array
 from service.http.requests.submission import read_include, read_top_k
 from service.images.preprocess import decode
-from service.offline.model import OfflineModel
-
-T = TypeVar("T")
+from service.offline.model import OfflineModel, finished
 
 
 class LocalModel(Model):
@@ -81,13 +79,3 @@ class LocalModel(Model):
 
     def _pixels(self, files: Sequence[bytes]) -> Pixels:
         return np.stack([decode(file, self._model.bundle.input) for file in files])
-
-
-def finished(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never waits to its end, also where an event loop runs already, as in a notebook."""
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-    coroutine.close()
-    raise RuntimeError("a graph that runs in this process waited for something")

@@ -8,7 +8,6 @@ the images cannot be used.
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from service.diagnostics.quantized import about_network
 from service.diagnostics.schemas.base import predicted_names
 from service.diagnostics.verdicts.verdict import Thresholds, listed
 from service.images.errors import ImageError
-from service.offline.model import OfflineModel, decoded, labelled_files, labels_of, model_at
+from service.offline.model import OfflineModel, decoded, finished, labelled_files, labels_of, model_at
 from service.output.console import complain
 from service.sources.flags import IncompleteFlag, split_flags
 from service.sources.kinds import SourceError
@@ -42,7 +41,7 @@ def main(arguments: Sequence[str], program: str = "python -m service check") -> 
         if not options.data.is_dir():
             raise ValueError(f"{options.data}: no such folder")
         model = OfflineModel(model_at(options.path, import_flags), Runtime(options.execution_provider))
-        found = asyncio.run(examine(model, options.data, options.images, thresholds))
+        found = finished(examine(model, options.data, options.images, thresholds))
         if found is None:
             raise ValueError(f"{options.data}: no image in it can be decoded")
     except (BundleRefused, ProviderUnavailable) as error:
