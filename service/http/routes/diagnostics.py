@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from numpy.typing import NDArray
 
 from service.bundles.reference import read_reference
-from service.bundles.registry import ServedModel
+from service.bundles.served_model import ServedModel
 from service.contract.arrays import Array
 from service.contract.label_kinds import kind_called
 from service.diagnostics import compare, features, scores, shattering

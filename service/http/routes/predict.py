@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter
 
-from service.bundles.registry import ServedModel
+from service.bundles.served_model import ServedModel
 from service.contract.arrays import Array
 from service.contract.label_kinds import INDEPENDENT
 from service.contract.runtime import CPU
