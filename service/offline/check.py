@@ -20,7 +20,6 @@ from service.contract.runtime import ProviderUnavailable, Runtime
 from service.diagnostics.gradients import Diagnosis, diagnose
 from service.diagnostics.measurement import measure_gradients
 from service.diagnostics.quantized import about_network
-from service.diagnostics.schemas.base import predicted_names
 from service.diagnostics.verdicts.verdict import Thresholds, listed
 from service.images.errors import ImageError
 from service.offline.model import OfflineModel, decoded, finished, labelled_files, labels_of, model_at
@@ -120,8 +119,8 @@ async def examine(model: OfflineModel, folder: Path, count: int, thresholds: Thr
     labels = labels_of([file for _, file in pairs], model.bundle)
     measured = await measure_gradients(model.run, model.bundle, pixels, labels)
     diagnosis = diagnose(model.bundle, measured, thresholds)
-    predicted = [predicted_names(sample) for sample in diagnosis.samples]
-    return Examination(diagnosis, len(pairs), await about_network(model.run, model.bundle, pixels, predicted))
+    said = await about_network(model.run, model.bundle, pixels, diagnosis.samples)
+    return Examination(diagnosis, len(pairs), said)
 
 
 def in_words(model: OfflineModel, found: Examination, folder: Path) -> str:
