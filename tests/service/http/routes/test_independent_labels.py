@@ -151,7 +151,7 @@ def test_without_labels_the_loss_is_of_those_above_one_half(server: LiveServer, 
 
 
 def test_a_saturated_image_is_judged_with_one_label_turned_over(server: LiveServer) -> None:
-    """Of the logits every one is beyond ±88: float32 holds no gradient of the predicted labels."""
+    """All logits are beyond ±88: float32 holds no gradient of the predicted labels."""
     answer = post(server, "/diagnostics/gradients?model=certain")
     (sample,) = answer["samples"]
     assert sample["saturated"]
