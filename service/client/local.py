@@ -15,11 +15,10 @@ from service.client.results import MeasuredGradients
 from service.contract.arrays import Pixels
 from service.contract.runtime import ProviderUnavailable, Runtime
 from service.diagnostics.answer import answer_gradients
-from service.diagnostics.verdicts.verdict import Thresholds
-from service.errors import InvalidParameter
 from service.http.answers.schemas import Prediction, Predictions, RankedLabel
 from service.http.requests.labels import Label, label_array
 from service.http.requests.submission import read_include, read_top_k
+from service.http.routes.diagnosis_options import thresholds_with
 from service.images.preprocess import decode
 from service.offline.model import OfflineModel, finished
 
@@ -69,11 +68,7 @@ class LocalModel(Model):
             wanted = read_include(include)
             classes = label_array(labels, self._model.bundle)
             pixels = self._pixels(files)
-            try:
-                applied = Thresholds().overridden(thresholds)
-            except (TypeError, ValueError) as error:
-                raise InvalidParameter(str(error)) from None
-            model = self._model
+            applied, model = thresholds_with(thresholds), self._model
             answer = answer_gradients(model.run, model.bundle, self._answered_by, pixels, classes, wanted, applied)
             return MeasuredGradients.model_validate(dict(finished(answer)))
 
