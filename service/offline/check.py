@@ -22,7 +22,7 @@ from service.diagnostics.measurement import measure_gradients
 from service.diagnostics.quantized import about_network
 from service.diagnostics.verdicts.verdict import Thresholds, listed
 from service.images.errors import ImageError
-from service.offline.model import OfflineModel, decoded, finished, labelled_files, labels_of, model_at
+from service.offline.model import PATH_HELP, OfflineModel, decoded, finished, labelled_files, labels_of, model_at
 from service.output.console import complain
 from service.sources.flags import IncompleteFlag, split_flags
 from service.sources.kinds import SourceError
@@ -55,13 +55,7 @@ def main(arguments: Sequence[str], program: str = "python -m service check") -> 
 
 def parser(program: str) -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog=program, description=__doc__)
-    top.add_argument(
-        "path",
-        type=Path,
-        metavar="PATH",
-        help="a bundle, or what is imported first: an .onnx file or the folder of a model. The flags of "
-        "`contraflow import` (--labels, --mean …) are passed on to the import",
-    )
+    top.add_argument("path", type=Path, metavar="PATH", help=PATH_HELP)
     top.add_argument(
         "--data",
         type=Path,

@@ -32,6 +32,7 @@ from service.errors import NotReady
 from service.images.errors import ImageError
 from service.offline.model import (
     CHUNK,
+    PATH_HELP,
     LabelledFile,
     OfflineModel,
     decoded,
@@ -83,14 +84,7 @@ def _table_or_report(text: str) -> Path:
 
 def parser(program: str) -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog=program, description=__doc__)
-    top.add_argument(
-        "--bundle",
-        type=Path,
-        required=True,
-        metavar="PATH",
-        help="a bundle, or what is imported first: an .onnx file or the folder of a model. The flags of "
-        "`contraflow import` (--labels, --mean …) are passed on to the import",
-    )
+    top.add_argument("--bundle", type=Path, required=True, metavar="PATH", help=PATH_HELP)
     top.add_argument("--data", type=Path, required=True, help="images, one folder per label")
     top.add_argument(
         "--out", type=_table_or_report, required=True, help="report.csv or report.html (with report.csv beside it)"

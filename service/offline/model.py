@@ -31,6 +31,12 @@ CHUNK: Final = 32
 """Images per run."""
 IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
 
+PATH_HELP: Final = (
+    "a bundle, or what is imported first: an .onnx file or the folder of a model. The flags of `contraflow import` "
+    "(--labels, --mean …) are passed on to the import"
+)
+"""The path that `model_at` takes, for `--help`."""
+
 
 class OfflineModel:
     """One bundle and the sessions of its graphs, each opened on its first use."""
