@@ -11,13 +11,12 @@ import zipfile
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
-from PIL import Image
 
 from service import __version__
 from tests.contraflow.wheel import PACKAGES, ROOT, Installation, built, installed_beside, pip
 from tests.export.importing.graphs import classifier, saved
+from tests.picture_files import write_labelled_noise
 
 BUNDLE = ROOT / "models" / "bundles" / "resnet20"
 LABELS = ("ant", "bee", "cat", "dog")
@@ -40,13 +39,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stranger")
     saved(classifier(), folder)
     (folder / "labels.txt").write_text("\n".join(LABELS))
-    rng = np.random.default_rng(0)
-    for split in ("train", "test"):
-        for label in LABELS:
-            (folder / "data" / split / label).mkdir(parents=True)
-            for number in range(4):
-                pixels = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / "data" / split / label / f"{number}.png")
+    write_labelled_noise(folder / "data", LABELS, per_label=4)
     return folder
 
 
