@@ -115,14 +115,18 @@ WAYS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
 }
 
 
+def body_with(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return a JSON body with these fields, and the picture in every image; without fields, the picture itself."""
+    if not fields:
+        return {"content": png(PIXELS)}
+    images = [{"data": in_base64(), **image} for image in fields.get("images", [{}])]
+    return {"json": {**fields, "images": images}}
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_set_of_labels_is_given_in_every_way(server: LiveServer, own: Array, way: str) -> None:
     query, fields, names = WAYS[way]
-    body: dict[str, Any] = {"content": png(PIXELS)}
-    if fields:
-        images = [{"data": in_base64(), **image} for image in fields.get("images", [{}])]
-        body = {"json": {**fields, "images": images}}
-    sample = post(server, f"/diagnostics/gradients?model=several{query}", **body)["samples"][0]
+    sample = post(server, f"/diagnostics/gradients?model=several{query}", **body_with(fields))["samples"][0]
     assert sample["labels"] == [label for label in LABELS if label in names]
     assert sample["loss"] == pytest.approx(binary_cross_entropy(own, applying(*names)), rel=1e-5)
     assert sample["probabilities"] == pytest.approx(own[applying(*names) == 1], rel=1e-5)
@@ -173,11 +177,7 @@ def test_what_the_model_does_not_take_is_refused_in_a_sentence_that_says_its_kin
     server: LiveServer, fault: str
 ) -> None:
     model, query, fields, words = REFUSED[fault]
-    body: dict[str, Any] = {"content": png(PIXELS)}
-    if fields:
-        images = [{"data": in_base64(), **image} for image in fields.get("images", [{}])]
-        body = {"json": {**fields, "images": images}}
-    assert words in refused(server, f"/diagnostics/gradients?model={model}{query}", **body)
+    assert words in refused(server, f"/diagnostics/gradients?model={model}{query}", **body_with(fields))
 
 
 def test_scores_are_those_of_independent_labels(server: LiveServer, own: Array) -> None:
