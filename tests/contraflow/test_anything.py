@@ -19,6 +19,7 @@ from PIL import Image
 
 from tests.contraflow.strangers import KINDS, Stranger
 from tests.contraflow.wheel import ROOT, Installation, built, empty
+from tests.service.live_server import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +61,7 @@ def served(installation: Installation, *words: str | Path) -> Iterator[httpx.Cli
             else:
                 raise AssertionError("".join(said))
             with httpx.Client(base_url=found[1], timeout=60) as client:
+                wait_until(lambda: client.get("/health/ready").status_code == 200, 180)  # a busy machine imports on
                 yield client
         finally:
             serving.send_signal(signal.SIGTERM)
