@@ -48,7 +48,7 @@ class Build:
 
     @cached_property
     def planner(self) -> Planner:
-        """How the norms of every layer's weight gradient are computed."""
+        """The decisions how the norms of every layer's weight gradient are computed."""
         batch = any(not ROWS[name].has_samples for name in self.wanted)
         return Planner(self.g, self.gradients.uses, batch=batch)
 

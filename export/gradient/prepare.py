@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 import onnx
@@ -13,6 +12,7 @@ from onnx import helper
 
 from export.gradient import simplify
 from export.gradient.backward import Gradients, backward
+from export.gradient.norms.joining import require_whole_gradients
 from export.gradient.norms.layers import WeightedLayer, describe, weight_operand, weighted_layers
 from export.gradient.rules.loss import LABEL, SCALE, label_shape, loss_cotangent
 from export.gradient.shared import folded_parameters, keep_trained_chains
@@ -90,13 +90,14 @@ def prepare(
     model = at_our_opset(model)
     graph, notes = settled(model, _image_shape(model), logits=logits)
     notes = (*training_notes, *notes)
-    graph.excluded = frozenset(name for name in graph.constants if original(name) in set(constants))
+    graph.excluded |= {name for name in graph.constants if original(name) in set(constants)}
     graph.parameters -= graph.excluded
     simplify.drop_identities(graph)
     notes += simplify.fold_batch_norms(graph)
     if all(INPUT not in node.inputs for node in graph.nodes):
         raise UnsupportedGraph("the output does not depend on the image")
     emitted, found = _walked_back(graph, label_kind)
+    require_whole_gradients(graph, found.uses, found.operators)
     for known in (graph, emitted.graph):
         read = {name for node in (*known.nodes, *emitted.nodes) for name in node.inputs}
         known.constants = {name: value for name, value in known.constants.items() if name in read}
@@ -124,23 +125,16 @@ def prepare(
 def _with_unique_names(weighted: list[WeightedLayer], records: list[Layer]) -> tuple[Layer, ...]:
     """Give layers whose short names coincide (`head` and `head.weight`) the whole name of their weight.
 
-    Weights that the engine computes from one tensor, as both of a recurrent layer's directions, are numbered.
+    Where the engine computes several weights from one tensor, they are numbered.
     """
     short = Counter(record.name for record in records)
-    whole = [
-        record.name if short[record.name] == 1 else shown(layer.source)
-        for layer, record in zip(weighted, records, strict=True)
-    ]
-    taken: set[str] = set()
-    named = []
-    for record, name in zip(records, whole, strict=True):
-        numbers = (name if number == 1 else f"{name}.{number}" for number in count(1))
-        free = next(
-            candidate for candidate in numbers if candidate not in taken and candidate not in short.keys() - {name}
-        )
-        taken.add(free)
-        named.append(record if free == record.name else record.model_copy(update={"name": free}))
-    return tuple(named)
+    named: dict[str, Layer] = {}
+    for layer, record in zip(weighted, records, strict=True):
+        whole = record.name if short[record.name] == 1 else shown(layer.source)
+        candidates = (whole, *(f"{whole}.{number}" for number in range(2, len(records) + 2)))
+        name = next(name for name in candidates if name not in named and (name == whole or name not in short))
+        named[name] = record.model_copy(update={"name": name})
+    return tuple(named.values())
 
 
 def features_tensor(prepared: Prepared) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -32,9 +33,11 @@ def fold_batch_norms(graph: Graph) -> tuple[str, ...]:
     """Fold every BatchNormalization into the convolution before it, where nothing else reads that; return a note.
 
     The weight keeps its name. `graph.folded` records γ/σ, so that norms are reported for the original parameters.
-    A normalization with a γ of (nearly) zero stays, because nothing could be divided by it.
+    A normalization with a γ of (nearly) zero stays, because nothing could be divided by it. So does one whose
+    parameters are read elsewhere too (exporters store equal ones once): their gradients are to be added up.
     """
     consumers, producers = graph.consumers(), graph.producers()
+    reads = Counter(graph.source(name) for node in graph.nodes for name in node.inputs if name)
     folded: dict[str, Node] = {}
     removed: set[str] = set()
     for node in graph.nodes:
@@ -42,9 +45,9 @@ def fold_batch_norms(graph: Graph) -> tuple[str, ...]:
         if conv is None or conv.operator != "Conv" or len(consumers[conv.outputs[0]]) != 1:
             continue
         weight = conv.inputs[1]
-        source = graph.source(weight) if weight in graph.constants else ""
-        users = [n for n in graph.nodes if any(name and graph.source(name) == source for name in n.inputs)]
-        norm = _folded_norm(graph, node, conv) if len(users) == 1 else None
+        trained = [name for name in (*node.inputs[1:3], *conv.inputs[2:]) if name and graph.is_parameter(name)]
+        read_once = all(reads[graph.source(name)] == 1 for name in (weight, *trained))
+        norm = _folded_norm(graph, node, conv) if read_once else None
         if norm is None or node.attribute("training_mode", 0):
             continue
         original = graph.constants[weight]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from onnx import ModelProto
 
 from export.graph.edits import keep_only
@@ -15,17 +18,18 @@ from export.importing.answer.appended import Appended
 from export.importing.answer.judgement import judge
 from export.importing.answer.logarithm_rules import RULES
 from export.importing.answer.logarithms import Logarithms
-from export.importing.answer.outputs import chosen_head
+from export.importing.answer.meaning import Judgement
+from export.importing.answer.outputs import Head, chosen_head
 from export.importing.answer.probes import probes
 from export.importing.answer.scores import refuse_decisions, require_computed
-from export.importing.file.image import image_input, with_open_sizes
+from export.importing.file.image import ImageInput, image_input, with_open_sizes
 from export.importing.file.plain import standardize
 from export.importing.file.reading import read_model
 from export.importing.file.unit_axis import without_unit_axis
 from export.importing.flags.errors import faults_of
 from export.importing.flags.labels import fitting_labels
 from export.importing.flags.options import ImportOptions
-from export.importing.types.taken import Quantized, taken_for_float32
+from export.importing.types.taken import Quantized, Taken, taken_for_float32
 from export.importing.weights.naming import name_weights, untrained, weights_as_initializers
 from export.importing.weights.normalization import folded_normalization
 from export.standard.cleaning import cleaned
@@ -55,7 +59,7 @@ class ImportedModel:
 
     @property
     def references(self) -> dict[GraphName, Reference]:
-        """What graphs of the bundle must answer."""
+        """Return what the bundle's graphs of these names must answer."""
         network = self.quantized.network if self.quantized else None
         found: dict[GraphName, Reference | None] = {"forward": self.reference, "weight_norms": network}
         return {graph: reference for graph, reference in found.items() if reference is not None}
@@ -73,7 +77,46 @@ def import_classifier(path: Path, options: ImportOptions) -> ImportedModel:
         return _imported(path, options)
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """A file in plain terms, whose ends are still its own: `model`, and as a `graph`, reads `image`."""
+
+    model: ModelProto
+    graph: Graph
+    image: ImageInput
+    head: Head
+    taken: Taken
+    notes: tuple[str, ...]
+
+
 def _imported(path: Path, options: ImportOptions) -> ImportedModel:
+    # Both ends: what the scores mean decides which tensor is `logits`.
+    opened = _opened(path, options)
+    model, graph, spec, taken = opened.model, opened.graph, opened.image.spec, opened.taken
+    scores_in_file = class_count(graph, graph.output)
+    labels, label_notes = fitting_labels(options.labels, opened.head.labels, scores_in_file, options.labels_source)
+    images = probes(spec, bytes_only=opened.image.integers)
+    added = Appended(model)
+    scores = taken.scores(images)
+    answer = _judged(scores, opened, added, options)
+    notes = [*opened.notes, *label_notes, *taken.differences(scores, images), *([answer.note] if answer.note else [])]
+    reference = Reference(images, answer.probabilities, partial(_own_answer, path, options), answer.label_kind)
+    lead = leading_axes(graph.shapes.get(answer.logits, ()))
+    model = keep_only(added.to(model), answer.logits)
+    plain = with_standard_ends(model, graph.input, answer.logits, lead)
+    return ImportedModel(
+        model=plain,
+        constants=tuple(dict.fromkeys((*untrained(model), *added.constants))),
+        input=spec,
+        labels=labels,
+        label_kind=answer.label_kind,
+        notes=tuple(notes),
+        reference=reference,
+        quantized=taken.quantized(model, answer.logits, plain, spec, reference),
+    )
+
+
+def _opened(path: Path, options: ImportOptions) -> _Opened:
     # The file as it is: `file` is what its own answer is asked of later.
     model = read_model(path)
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
@@ -89,7 +132,7 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     model = weights_as_initializers(standardize(name_weights(taken.network), taken.output))
     refuse_decisions(model, taken.output)
     image = image_input(model, options)
-    model, spec = image.model, image.spec
+    model = image.model
     notes = [f"imported from {path.name}" + (f", written by {producer}" if producer else "")]
     notes += [*head.notes, *training_notes, *axis_notes, *image.notes, *taken.notes]
     notes += folded_normalization(taken.network)
@@ -100,32 +143,18 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
         baked, model = model, free_batch(model, batch)
         require_same_answers(baked, model, batch)
         notes.append(f"the file was exported for batches of {batch}; the batch axis was made free")
+    return _Opened(model, _folded(model, image.spec), image, head, taken, tuple(notes))
 
-    # Both ends: what the scores mean decides which tensor is `logits`.
-    graph = _folded(model, spec)
-    labels, label_notes = fitting_labels(
-        options.labels, head.labels, class_count(graph, graph.output), options.labels_source
-    )
-    notes += label_notes
-    images = probes(spec, bytes_only=image.integers)
-    added = Appended(model)
-    scores = taken.scores(images)
-    answer = judge(scores, graph.output, Logarithms(graph, added, RULES), added, options.labels_are)
-    notes += [*taken.differences(scores, images), *([answer.note] if answer.note else [])]
-    reference = Reference(images, answer.probabilities, label_kind=answer.label_kind)
-    lead = leading_axes(graph.shapes.get(answer.logits, ()))
-    model = keep_only(added.to(model), answer.logits)
-    plain = with_standard_ends(model, graph.input, answer.logits, lead)
-    return ImportedModel(
-        model=plain,
-        constants=tuple(dict.fromkeys((*untrained(model), *added.constants))),
-        input=spec,
-        labels=labels,
-        label_kind=answer.label_kind,
-        notes=tuple(notes),
-        reference=reference,
-        quantized=taken.quantized(model, answer.logits, plain, spec, reference),
-    )
+
+def _own_answer(path: Path, options: ImportOptions, images: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return what the file answers to images; it is read again, because few imports ask and none should hold it."""
+    opened = _opened(path, options)
+    return _judged(opened.taken.scores(images), opened, Appended(opened.model), options).probabilities
+
+
+def _judged(scores: NDArray[np.float64], opened: _Opened, added: Appended, options: ImportOptions) -> Judgement:
+    graph = opened.graph
+    return judge(scores, graph.output, Logarithms(graph, added, RULES), added, options.labels_are)
 
 
 def _folded(model: ModelProto, spec: InputSpec) -> Graph:

@@ -1,4 +1,4 @@
-"""What an import settled, in words, and where each value came from: for the command line and for `bundle.json`."""
+"""The values that an import settled, in words, and where each came from: for the command line and for `bundle.json`."""
 
 from __future__ import annotations
 

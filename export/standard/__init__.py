@@ -10,6 +10,7 @@ decompose   rewrites operators as others
 fusions     writes out what ONNX Runtime's optimizer fused
 attention   writes out the fused attention
 written     a node written out as others
+stored      moves constants out of branches and loops
 order       sorts nodes that a writer left unsorted
 ends        gives the model its standard input and output
 precision   the same model in double precision

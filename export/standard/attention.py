@@ -33,8 +33,8 @@ def multi_head_attention(w: Written, node: NodeProto, given: Attributes) -> None
         raise unknown_form(node, "its queries, keys and values are packed into one tensor")
     tensors = list(node.input[:3])
     if operand(node, 3):
-        bias = w.add("Split", node.input[3], outputs=3, axis=0, num_outputs=3)
-        tensors = [w.add("Add", x, b) for x, b in zip(tensors, (bias, f"{bias}:1", f"{bias}:2"), strict=True)]
+        rows = w.add("Reshape", node.input[3], w.constant([3, -1]))
+        tensors = [w.add("Add", x, w.add("Gather", rows, w.constant(row), axis=0)) for row, x in enumerate(tensors)]
     _attend(w, [_heads(w, tensor, given["num_heads"]) for tensor in tensors], operand(node, 5), given)
 
 

@@ -1,4 +1,4 @@
-"""The first passes over any model: functions written out, nodes sorted, names apart, training left."""
+"""The first passes over any model: functions written out, nodes sorted, names and constants apart, training left."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from export.graph.names import distinct_names
 from export.standard.inference import in_inference
 from export.standard.opset import inlined
 from export.standard.order import in_order
+from export.standard.stored import with_constants_outside
 
 
 def cleaned(model: ModelProto, *, contract: bool = True) -> tuple[ModelProto, tuple[str, ...]]:
@@ -16,4 +17,4 @@ def cleaned(model: ModelProto, *, contract: bool = True) -> tuple[ModelProto, tu
     With `contract` false it keeps names that our graphs give to inputs and outputs (see `distinct_names`).
     Raises InvalidModel, UnsupportedGraph or UnsupportedOperator as the passes do.
     """
-    return in_inference(distinct_names(in_order(inlined(model)), contract))
+    return in_inference(with_constants_outside(distinct_names(in_order(inlined(model)), contract)))

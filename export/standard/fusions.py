@@ -134,7 +134,7 @@ def _skip_layer_normalization(w: Written, node: NodeProto, given: Attributes) ->
 
 def _skip_root_mean_square(w: Written, node: NodeProto, given: Attributes) -> None:
     total = _skip_sum(w, node, bias=3)
-    _root_mean_square(w, total, node.input[2], given.get("epsilon", 1e-6))
+    _root_mean_square(w, total, node.input[2], given.get("epsilon", 1e-12))
 
 
 def _simplified_layer_normalization(w: Written, node: NodeProto, given: Attributes) -> None:

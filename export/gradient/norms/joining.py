@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
+from export.gradient.norms.layers import weight_operand
 from export.gradient.rules.factors import Factors
 from export.graph.emitter import Emitter
 from export.graph.errors import UnsupportedGraph
-from export.graph.graph import Batch, N
+from export.graph.graph import Array, Batch, Graph, N, Node
+from export.graph.names import shown
+from export.tracing.evaluation import evaluate
 
 
 def by_sample(g: Emitter, factors: Factors) -> Factors:
@@ -56,7 +61,7 @@ def of_all_uses(g: Emitter, weight: str, uses: Sequence[Factors]) -> Factors:
         != (first.arrangement, first.rows, first.columns, first.groups)
         for use in uses
     ):
-        raise UnsupportedGraph(f"the weight {weight!r} is used in different arrangements; give every use its own copy")
+        raise _unlike(weight)
     axis = first.matrix_axis
     rights = [use.right[0] if len(use.right) == 1 else g.op("Concat", *use.right, axis=axis + 1) for use in uses]
     return replace(
@@ -64,4 +69,45 @@ def of_all_uses(g: Emitter, weight: str, uses: Sequence[Factors]) -> Factors:
         left=g.op("Concat", *(use.left for use in uses), axis=axis + 1),
         right=(g.op("Concat", *rights, axis=axis),),
         positions=sum(use.positions for use in uses),
+    )
+
+
+def require_whole_gradients(
+    graph: Graph, uses: Mapping[str, Sequence[tuple[Node, str]]], others: Mapping[str, str]
+) -> None:
+    """Raise UnsupportedGraph where the gradient of a layer's weight is not the sum of its products' factors.
+
+    `uses` has the nodes that multiply by each weight, `others` the operator that reads each parameter beside them.
+    """
+    for weight, nodes in uses.items():
+        operands = list(dict.fromkeys(name for node, _ in nodes if (name := weight_operand(graph, node))))
+        orders = [_order(graph, operand) for operand in operands] if len(operands) > 1 else []
+        if any(not np.array_equal(order, orders[0]) for order in orders):
+            raise _unlike(weight)
+        if weight in others:
+            raise UnsupportedGraph(
+                f"the weight {shown(weight)!r} is read by {others[weight]} too, which is no layer; "
+                "give every use its own copy"
+            )
+
+
+def _order(graph: Graph, constant: str) -> Array:
+    """Return the places that a constant's numbers have in the parameter that it is a rearrangement of."""
+    steps = []
+    while constant in graph.origin:
+        steps.append(graph.derivation[constant])
+        constant = steps[-1].inputs[0]
+    if constant not in graph.constants:
+        raise _unlike(constant)  # a copy for every sample, of which one is read
+    numbers: Array = np.arange(graph.constants[constant].size).reshape(graph.constants[constant].shape)
+    for node in reversed(steps):
+        if node.operator != "Cast":
+            known = {name: graph.constants[name] for name in node.inputs[1:] if name}
+            (numbers,) = evaluate(node, {node.inputs[0]: numbers, **known})
+    return numbers.reshape(-1)
+
+
+def _unlike(weight: str) -> UnsupportedGraph:
+    return UnsupportedGraph(
+        f"the weight {shown(weight)!r} is used in different arrangements; give every use its own copy"
     )

@@ -28,7 +28,7 @@ MOST_CANCELLATION = 100.0
 
 @dataclass(frozen=True)
 class Plan:
-    """How the quantities of one layer are computed.
+    """The way in which the quantities of one layer are computed.
 
     `way` leads to the norms. The gradient of a folded normalization's scale comes from dW, which is then
     `way.product`, or from the layer's output, the tensor `output`.

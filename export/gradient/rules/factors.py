@@ -17,7 +17,7 @@ from export.graph.graph import Array, Dimension, N
 
 @dataclass(frozen=True)
 class Arrangement:
-    """How a weight is laid out as the matrix of its gradient: reshaped to `split`, transposed by `order`, flattened.
+    """The layout of a weight as the matrix of its gradient: reshaped to `split`, transposed by `order`, flattened.
 
     `channels` has the output channel of every row, over all groups.
     """

@@ -52,7 +52,7 @@ Rule = Callable[..., "Sequence[Cotangent]"]
 FactorsRule = Callable[["Emitter", Node, str], "Factors | Alternatives"]
 
 Copies = Literal["entrywise", "aligned", "axis", "axes", "rows"]
-"""How a node changes where each sample has its own copy of a tensor, along a new first axis (`shared.py`):
+"""The change of a node where each sample has its own copy of a tensor, along a new first axis (`shared.py`):
 
 entrywise   nothing: the rule names no axis
 aligned     axes of 1 behind the samples' axis, because operands are aligned from the last axis on

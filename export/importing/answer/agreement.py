@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, helper
-from onnx.reference import ReferenceEvaluator
 
 from export.graph.errors import UnsupportedGraph, one_line
+from export.running import reference
 from export.tracing.freeing import ADVICE
 from service.contract.bundle_schema import LabelKindName
 from service.contract.label_kinds import kind_called
@@ -24,40 +24,43 @@ ORDINARY_LOGIT = 10.0  # the rounding of larger logits shows in the probabilitie
 SEED = 0
 MOVES = 8.0
 """Times as far as rounding of the image alone moves an answer, rounding on the way may move it."""
+LEAST_DETERMINED = 0.5
+"""Share of the images for which the file's answer must be determined, so that the comparison says something."""
 
 
 @dataclass(frozen=True)
 class Reference:
     """The file's own answer: `probabilities` float64 [M, K] of `images`, the bundle's `input` [M, …].
 
-    Rows of NaN belong to images for which the file has no finite answer. `tolerance` is the largest difference that
-    the file's own rounding of its probabilities explains, at least 1e-4. `label_kind` says what makes probabilities
-    of logits.
+    Rows of NaN belong to images for which the file has no finite answer. `answer` gives the file's own probabilities
+    of other images of that shape. `label_kind` says what makes probabilities of logits.
     """
 
     images: NDArray[np.float32]
     probabilities: NDArray[np.float64]
-    tolerance: float = TOLERANCE
+    answer: Evaluator
     label_kind: LabelKindName = "exclusive"
 
     def require(self, run: Evaluator, batch: int) -> None:
         """Compare with the file's own answer the probabilities of the logits [M, K] that `run` gives of images.
 
-        An answer that moves when its image moves by rounding is not determined by float32: a network of random
-        weights may answer so to a picture of one colour. It may differ by a few times as much as it moves.
+        An answer of the file that moves when its image moves by rounding is not determined by float32: a network of
+        random weights may answer so to a picture of one colour. The bundle's may differ by a few times as much as
+        the file's own moves, for at most half of the images.
 
         Raises UnsupportedGraph where they differ.
         """
         known = ~np.isnan(self.probabilities).any(axis=1)
+        own = self.probabilities[known]
         rows = run(self.images)[known].astype(np.float64)
-        probabilities = kind_called(self.label_kind).probabilities
-        difference = np.abs(probabilities(rows) - self.probabilities[known]).max(axis=1)
+        difference = np.abs(kind_called(self.label_kind).probabilities(rows) - own).max(axis=1)
         largest = np.abs(np.where(np.isfinite(rows), rows, 0)).max(axis=1)
-        allowed = self.tolerance * np.maximum(1.0, largest / ORDINARY_LOGIT)
-        if not (difference <= allowed).all():
-            moved = run(_moved_by_rounding(self.images))[known].astype(np.float64)
-            allowed = allowed + MOVES * np.abs(probabilities(moved) - probabilities(rows)).max(axis=1)
-        if not (difference <= allowed).all():
+        allowed = TOLERANCE * np.maximum(1.0, largest / ORDINARY_LOGIT)
+        agrees = difference <= allowed
+        if agrees.mean() >= LEAST_DETERMINED and not agrees.all():
+            moved = self.answer(_moved_by_rounding(self.images))[known]
+            agrees = difference <= allowed + MOVES * np.abs(moved - own).max(axis=1)
+        if not agrees.all():
             raise UnsupportedGraph(
                 f"at batch {batch} the bundle's probabilities differ from the file's own by {difference.max():.2g}: "
                 "the graph means something else to us than to ONNX Runtime; please report it"
@@ -96,8 +99,8 @@ def evaluator(model: ModelProto, *, as_served: bool = False) -> Evaluator:
             raise
         except Exception:
             pass  # an operator is newer than this runtime, or has no kernel here; onnx's evaluator may know it
-    reference = ReferenceEvaluator(model)
-    return lambda images: np.asarray(next(iter(reference.run(None, {name: images}))))
+    ready = reference.evaluator(model)
+    return lambda images: np.asarray(next(iter(ready.run(None, {name: images}))))
 
 
 def own_scores(file: ModelProto, images: NDArray[np.float32], *, as_served: bool = False) -> NDArray[np.float64]:

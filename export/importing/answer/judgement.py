@@ -47,7 +47,7 @@ DIVIDED = (
 LOGITS = "the file's scores are never negative, but no shares of one sum: they are taken for logits"
 BOUNDED = "the file's scores end in a Tanh, between −1 and 1: they are taken for logits"
 LOGARITHMS = {-1.0: "−ln", float(np.log(2)): "log₂", float(np.log(10)): "log₁₀", -float(np.log(10)): "−log₁₀"}
-"""What makes a logarithm of probabilities their ln when it is multiplied by it, and how it is called."""
+"""Factor that makes a logarithm of probabilities their ln → what that logarithm is called."""
 
 
 def judge(

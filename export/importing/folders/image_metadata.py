@@ -25,11 +25,16 @@ RANGES = {
 def said_by_image_metadata(metadata: Mapping[str, str], where: str = "the file's metadata") -> Said:
     """Return the order of the channels and the range of the pixels, as far as they are stated.
 
-    Raises OptionMismatch for a gamma or a range that no bundle can state.
+    Raises OptionMismatch for a format, a gamma or a range that no bundle can state.
     """
     said = Said()
     if (order := metadata.get(PIXEL_FORMAT)) in ORDERS:
         said.state(f"{where}: {PIXEL_FORMAT}", channels=ORDERS[order])
+    elif order is not None:
+        raise OptionMismatch(
+            f"{where}: {PIXEL_FORMAT} is {order!r}, none of {', '.join(ORDERS)}; "
+            "say what is meant with --channels, --mean and --std"
+        )
     if metadata.get(GAMMA, "SRGB").upper() == "LINEAR":
         raise OptionMismatch(
             f"{where}: {GAMMA} is Linear, but a bundle's pixels are the picture's (SRGB); "

@@ -19,6 +19,7 @@ from export.importing.folders.stated import INSTEAD, Said, affine, mapping, numb
 INFERENCE = "inference.yml"
 FRACTION = re.compile(r"\s*([\d.]+(?:[eE]-?\d+)?)\s*(?:/\s*([\d.]+)\s*)?")
 NUMBERED_LINE = re.compile(r"\d+\s+(.*)")
+PLACING = ("ResizeImage", "CropImage")
 HARMLESS = {"ToCHWImage", "KeepKeys", "ToCHW"}
 CV2_FILTERS: dict[str | None, str] = {
     None: "bilinear",
@@ -51,9 +52,14 @@ def said_by_paddle(config: dict[str, Any]) -> Said:
     steps = mapping(config.get("PreProcess")).get("transform_ops") or []
     if not isinstance(steps, list):
         raise OptionMismatch(f"{INFERENCE}: transform_ops is {shown(steps)}, but a list is needed")
+    named = [next(iter(mapping(step).items()), (shown(step), None)) for step in steps]
+    placing = [name for name, _ in named if name in PLACING]
+    if placing not in ([], [*PLACING[:1]], [*PLACING]):
+        raise OptionMismatch(
+            f"{INFERENCE}: {', '.join(placing)} is another order than a resize and then perhaps a crop; {INSTEAD}"
+        )
     order = "rgb"
-    for step in steps:
-        name, arguments = next(iter(mapping(step).items()), (shown(step), None))
+    for name, arguments in named:
         given = mapping(arguments)
         source = f"{INFERENCE}: {name}"
         if name == "DecodeImage":
@@ -61,7 +67,8 @@ def said_by_paddle(config: dict[str, Any]) -> Said:
         elif name == "ResizeImage":
             said.state(source, **_resized(given))
         elif name == "CropImage":
-            said.state(source, size=_pair(given.get("size"), source), crop_rounding="down")
+            width, height = _pair(given.get("size"), source)
+            said.state(source, size=(height, width), crop_rounding="down")
         elif name == "NormalizeImage":
             said.state(source, **_normalized(given, source, order))
         elif name not in HARMLESS:
@@ -115,6 +122,7 @@ def _number(value: Any, where: str) -> float:
 
 
 def _pair(value: Any, where: str) -> tuple[int, int]:
+    """Read a size: one number for both sides, or (width, height), in which order PaddleClas takes all of them."""
     if isinstance(value, list) and len(value) == 2:
         return whole(value[0], where), whole(value[1], where)
     return whole(value, where), whole(value, where)

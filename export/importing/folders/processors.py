@@ -1,4 +1,4 @@
-"""What transformers' image processors do where `preprocessor_config.json` leaves it out.
+"""Defaults of transformers' image processors: what they do where `preprocessor_config.json` leaves it out.
 
 Each class has its own defaults, and some resize in their own way. A class that is not here is refused by name,
 because it may do anything.
@@ -15,7 +15,7 @@ BILINEAR: Final = 2
 BICUBIC: Final = 3
 
 Way = Literal["plain", "convnext", "levit", "poolformer"]
-"""How `size` becomes a resize; `hugging_face.py` says what each does."""
+"""A way in which `size` becomes a resize; `hugging_face.py` says what each does."""
 
 
 @dataclass(frozen=True)

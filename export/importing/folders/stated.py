@@ -23,7 +23,7 @@ LARGEST_SIDE = 2**20
 """Most pixels of a side; nothing that is larger is meant."""
 
 INSTEAD = "say --mean, --std, --resize and --interpolation, or --preprocessing"
-"""What settles how pictures are prepared where a folder cannot."""
+"""The advice where a folder does not settle how pictures are prepared."""
 
 Rows = tuple[float, ...]
 
@@ -37,7 +37,7 @@ class Stated:
 
 
 Statements = dict[str, Stated]
-"""By field of `ImportOptions`; `name` and `version` are the bundle's."""
+"""Field of `ImportOptions` → what is stated of it; `name` and `version` are the bundle's."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Said:
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What an ONNX file shows without its weights.
+    """The facts that an ONNX file shows without its weights.
 
     - `metadata`: its own metadata by key.
     - `image`: the four sizes of its only input, 0 where a size is open; None where it has no such input.

@@ -1,4 +1,4 @@
-"""How far a file's own answers are from those of the float32 network that it is taken for, measured."""
+"""The distance of a file's own answers from those of the float32 network that it is taken for, measured."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ WHOLE = 1e-5
 
 @dataclass(frozen=True)
 class Integers:
-    """What the integers of a tensor stand for: one `step` and `nought`, or one of each along `axis`."""
+    """The numbers that the integers of a tensor stand for: one `step` and `nought`, or one of each along `axis`."""
 
     step: Array
     nought: Array

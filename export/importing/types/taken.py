@@ -85,7 +85,11 @@ class Taken:
             return None
         forward = _batched(self._own.up_to(logits, network), spec, own) if self._own is not None else None
         seen = len(pictures(spec))
-        found = _probabilities(evaluator(plain), own.images, own)
+
+        def answer(images: NDArray[np.float32]) -> NDArray[np.float64]:
+            return _probabilities(evaluator(plain), images, own)
+
+        found = answer(own.images)
         difference = np.abs(found - own.probabilities)[:seen].max(axis=1)
         known = difference[~np.isnan(difference)]
         predicted = kind_called(own.label_kind).predicted
@@ -96,7 +100,7 @@ class Taken:
             other_class=int(other[~np.isnan(difference)].sum()),
             images=len(known),
         )
-        return Quantized(forward, record, Reference(own.images, found, label_kind=own.label_kind))
+        return Quantized(forward, record, Reference(own.images, found, answer, own.label_kind))
 
 
 def _batched(model: ModelProto, spec: InputSpec, own: Reference) -> ModelProto:

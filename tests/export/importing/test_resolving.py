@@ -31,7 +31,7 @@ FILES = {"config.json": {"id2label": dict(enumerate(CLASSES))}, "preprocessor_co
 
 
 def told(path: Path, *words: str) -> Resolved:
-    """What is resolved from a path and the words of a command line."""
+    """Return what is resolved from a path and the words of a command line."""
     parser = argparse.ArgumentParser()
     add_options(parser)
     options = parser.parse_args(with_negative_values([str(path), *words]))

@@ -173,6 +173,11 @@ WRITTEN = [
         VECTORS,
     ),
     Network(
+        "SkipSimplifiedLayerNormalization",
+        (node("Mul", ["t", "small"], ["s"]), fused("SkipSimplifiedLayerNormalization", "s", "s", "scale")),
+        VECTORS | {"small": np.array(1e-4, np.float32)},
+    ),
+    Network(
         "SkipLayerNormalization",
         (
             fused("SkipLayerNormalization", "t", "t", "scale", "shift", "bias", outputs=("n", "", "", "s")),
@@ -230,7 +235,7 @@ def imported(model: ModelProto, folder: Path) -> ImportedModel:
 
 
 def optimized(model: ModelProto, folder: Path, level: str = "ORT_ENABLE_EXTENDED") -> ModelProto:
-    """What ONNX Runtime saves of `model` at an optimization level."""
+    """Return what ONNX Runtime saves of `model` at an optimization level."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
     options.optimized_model_filepath = str(folder / "optimized.onnx")
@@ -276,6 +281,11 @@ def test_a_fusion_written_out_answers_as_onnx_runtime_s_own_operator(network: Ne
     np.testing.assert_allclose(found["logits"], own, rtol=1e-4, atol=1e-5)
     for weight in network.constants:
         assert not weight.endswith(".weight") or weight.removesuffix(".weight") in found
+
+
+def test_the_bias_of_queries_keys_and_values_is_a_parameter(tmp_path: Path) -> None:
+    network = next(entry for entry in WRITTEN if "qkv.bias" in entry.constants and entry.fused == "MultiHeadAttention")
+    assert "qkv.bias" in gradients(imported(network.model(), tmp_path))
 
 
 def test_a_note_says_that_weights_may_hold_more_than_was_trained(tmp_path: Path) -> None:

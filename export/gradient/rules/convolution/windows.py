@@ -21,12 +21,12 @@ class Window:
 
     @property
     def extent(self) -> tuple[int, ...]:
-        """How many entries the dilated kernel spans."""
+        """Count the entries that the dilated kernel spans."""
         return tuple(d * (k - 1) + 1 for d, k in zip(self.dilations, self.kernel, strict=True))
 
     @property
     def reach(self) -> tuple[int, ...]:
-        """How far the window can be moved from its first place, in single steps."""
+        """Count the single steps by which the window can be moved from its first place."""
         axes = zip(self.sizes, self.begin, self.end, self.extent, strict=True)
         return tuple(size + begin + end - extent for size, begin, end, extent in axes)
 

@@ -21,15 +21,32 @@ def gather_elements(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("ScatterElements")
 def scatter_elements(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """The updates get dy at their places; the data get the rest of it, or all of it where updates were added."""
+    """The updates get dy at their places; the data get the rest of it, or all of it where updates were added.
+
+    Of several updates that are written to one place, only the one that stays there gets any.
+    """
     axis = _axis_apart(g, node)
     _, index, updates = node.inputs
     reduction = node.attribute("reduction", "none")
     if reduction not in ("none", "add"):
         raise g.refusal(node, f"it combines entries by {reduction!r}", "write or add them")
     taken = g.op("GatherElements", dy, index, axis=axis)
-    kept = dy if reduction == "add" else g.op("ScatterElements", dy, index, zeros_like(g, updates), axis=axis)
-    return kept, None, taken
+    if reduction == "add":
+        return dy, None, taken
+    kept = g.op("ScatterElements", dy, index, zeros_like(g, updates), axis=axis)
+    return kept, None, g.op("Where", _stays(g, node, axis), taken, g.scalar(0.0))
+
+
+def _stays(g: Emitter, node: Node, axis: int) -> str:
+    """Tell of every update whether it stays: its number is read again where it was written."""
+    data, index, _ = node.inputs
+    places = g.shape(index)
+    count = static(places[axis : axis + 1])[0]
+    numbers = g.reshape(g.ints(range(count)), [count if place == axis else 1 for place in range(len(places))])
+    numbers = g.op("Expand", numbers, g.op("Shape", index))
+    nothing = g.op("Expand", g.ints([0]), g.op("Shape", data))
+    written = g.op("ScatterElements", nothing, index, numbers, axis=axis)
+    return g.op("Equal", g.op("GatherElements", written, index, axis=axis), numbers)
 
 
 @gradient("GatherND")
@@ -74,7 +91,7 @@ def reverse_sequence(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("CenterCropPad")
 def center_crop_pad(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """What was cropped is padded with zeros, and what was padded is cropped, around the same centre."""
+    """Pad with zeros what was cropped, and crop what was padded, around the same centre."""
     shape, y_shape = g.shape(node.inputs[0]), g.shape(node.outputs[0])
     axes = [axis for axis, (size, reached) in enumerate(zip(shape, y_shape, strict=True)) if size != reached]
     if not axes:

@@ -52,7 +52,7 @@ def lp_pool(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
 
 @gradient("GlobalLpPool", copies="rows")
 def global_lp_pool(g: Emitter, node: Node, dy: str) -> Sequence[Cotangent]:
-    """As LpPool, with one window over all positions."""
+    """The rule of LpPool, with one window over all positions."""
     order = node.attribute("p", 2)
     return (g.mul(_lp_share(g, node, dy, order), _lp_slope(g, node, order)),)
 

@@ -88,8 +88,9 @@ MOVEMENT = [
 ]
 
 ORDER = computed("TopK", "x", ints(3), output=1)
-"""Where the three largest entries along the last axis lie, sample by sample."""
+"""The places of the three largest entries along the last axis, sample by sample."""
 FIRST = computed("ArgMax", "x", axis=2)
+TWICE = computed("Concat", FIRST, FIRST, axis=2)
 ROW = computed("ArgMax", "x", axis=1)
 BY_ROW = computed("Transpose", ROW, perm=[0, 2, 1])
 LENGTH = computed("Add", computed("ReduceMax", ROW, ints(1, 2), keepdims=0), ints(1))
@@ -100,6 +101,9 @@ INDEXING = [
     case("GatherElements", (3, 4), "u", computed("Concat", ORDER, ORDER, axis=2), axis=-1, note="repeated"),
     case("ScatterElements", (3, 4), "x", ORDER, computed("Slice", "u", ints(0), ints(3), ints(2)), axis=2),
     case("ScatterElements", (3, 4), "u", FIRST, computed("ReduceSum", "x", ints(2)), axis=-1, reduction="add"),
+    case(
+        "ScatterElements", (3, 4), "x", TWICE, computed("Slice", "u", ints(0), ints(2), ints(2)), axis=2, note="twice"
+    ),
     case("GatherND", (3, 4), "x", computed("Unsqueeze", ORDER, ints(3)), batch_dims=2),
     case("GatherND", (3, 4), "u", BY_ROW, batch_dims=1, note="rows"),
     case("GatherND", (3, 4), "u", computed("Sub", BY_ROW, ints(3)), batch_dims=1, note="counted from the end"),

@@ -1,4 +1,4 @@
-"""A parameter that is read several times, each time in another arrangement: its norm is of the sum of all uses."""
+"""A parameter that is read several times, in whatever arrangement: its norm is of the sum of all uses, or refused."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import pytest
 import torch
 from numpy.typing import NDArray
 
-from export.gradient import differentiate, prepare
+from export.gradient import UnsupportedGraph, differentiate, prepare
 from tests.export.importing.graphs import body, classifier, images, node, weights
 
 LABEL = np.array([2, 0])
@@ -18,8 +19,8 @@ SECOND = DRAW.standard_normal((5, 5, 1, 1), dtype=np.float32)
 SQUARE = DRAW.standard_normal((6, 6), dtype=np.float32)
 
 
-def norms(model: Any) -> dict[str, NDArray[Any]]:
-    graph = differentiate(prepare(model), "weight_norms")
+def norms(model: Any, excluded: Any = ()) -> dict[str, NDArray[Any]]:
+    graph = differentiate(prepare(model, constants=excluded), "weight_norms")
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     feeds = {"input": images(), "label": LABEL, "cotangent_scale": np.ones(2, np.float32)}
     return dict(zip((o.name for o in session.get_outputs()), session.run(None, feeds), strict=True))
@@ -42,7 +43,7 @@ def given(name: str) -> torch.Tensor:
 
 
 def test_a_bias_of_one_layer_that_is_added_behind_another() -> None:
-    """As ONNX Runtime's dynamic quantizer writes layers whose biases were equal."""
+    """ONNX Runtime's dynamic quantizer writes layers so whose biases were equal."""
     nodes = body()
     nodes[2:2] = [
         node("Conv", ["r", "second.weight"], ["z"], "second"),
@@ -78,3 +79,63 @@ def test_a_square_parameter_that_is_added_as_it_is_and_transposed() -> None:
 
     found = norms(classifier(nodes, constants={"square": SQUARE}))["other_square"][:, 0]
     np.testing.assert_allclose(found, squares(scores, SQUARE), rtol=1e-4)
+
+
+@pytest.mark.parametrize("shared", ["gamma", "beta", "bias"])
+def test_what_two_normalizations_or_their_convolutions_share(shared: str) -> None:
+    """Exporters store equal parameters once, and a network that is not yet trained has many."""
+    names = {
+        f"{kind}{number}": f"{kind}{1 if kind == shared else number}"
+        for kind in ("gamma", "beta", "bias", "mean", "variance")
+        for number in (1, 2)
+    }
+    constants = {name: DRAW.uniform(0.5, 1.5, 5).astype(np.float32) for name in names.values()}
+    nodes: list[Any] = []
+    for number, (source, weight) in enumerate((("image", "conv.weight"), ("r1", "second.weight")), start=1):
+        operands = [names[f"{kind}{number}"] for kind in ("gamma", "beta", "mean", "variance")]
+        nodes += [
+            node("Conv", [source, weight, names[f"bias{number}"]], [f"y{number}"], f"conv{number}"),
+            node("BatchNormalization", [f"y{number}", *operands], [f"n{number}"], f"norm{number}"),
+            node("Relu", [f"n{number}"], [f"r{number}"], f"relu{number}"),
+        ]
+    nodes += body()[2:]
+    nodes[6].input[0] = "r2"
+
+    def scores(x: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+        def read(kind: str, number: int) -> torch.Tensor:
+            return parameter if kind == shared else torch.from_numpy(constants[names[f"{kind}{number}"]]).double()
+
+        for number, weight in enumerate((given("conv.weight"), torch.from_numpy(SECOND).double()), start=1):
+            x = torch.nn.functional.conv2d(x, weight, read("bias", number))
+            statistics = read("mean", number), read("variance", number)
+            x = torch.nn.functional.batch_norm(x, *statistics, read("gamma", number), read("beta", number)).relu()
+        return x.mean(dim=(2, 3)) @ given("head.weight").T + given("head.bias")
+
+    model = classifier(nodes, constants={**constants, "second.weight": SECOND})
+    excluded = [name for name in constants if name.startswith(("mean", "variance"))]
+    ready = prepare(model, constants=excluded)
+    output, columns = (
+        ("bias_square", [layer.bias for layer in ready.weighted if layer.bias])
+        if shared == "bias"
+        else ("other_square", [other.name for other in ready.other_parameters])
+    )
+    found = norms(model, excluded)[output][:, columns.index(f"{shared}1")]
+    np.testing.assert_allclose(found, squares(scores, constants[f"{shared}1"]), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        (
+            [node("Transpose", ["square"], ["turned"], perm=[1, 0]), node("MatMul", ["t", "turned"], ["m"])],
+            "is used in different arr",
+        ),
+        ([node("Add", ["t", "square"], ["m"], "plain")], "is read by Add too, which is no layer"),
+    ],
+    ids=["transposed", "added"],
+)
+def test_a_weight_whose_uses_cannot_be_joined_is_refused(second: list[Any], reason: str) -> None:
+    nodes = [node("MatMul", ["image", "square"], ["t"], "first"), *second, *body()]
+    nodes[1 + len(second)].input[0] = "m"
+    with pytest.raises(UnsupportedGraph, match=rf"the weight 'square' {reason}"):
+        prepare(classifier(nodes, constants={"square": SQUARE}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from onnx import NodeProto
 
 from export.graph.errors import UnsupportedGraph
 from export.importing import OptionMismatch, import_classifier
-from export.importing.answer.agreement import Reference
 from export.verification.recheck import in_lines, recheck
 from tests.export.importing.answer.endings import Ending, floats, number
 from tests.export.importing.answer.references import bundled, session, slopes, weights_of
@@ -170,7 +170,7 @@ def test_a_bundle_of_independent_labels_is_never_that_of_another_file(tmp_path: 
     ending = FORMS["sigmoids"][0]
     imported = import_classifier(saved(ending.model(), tmp_path), options())
     assert imported.reference is not None
-    wrong = Reference(imported.reference.images, imported.reference.probabilities)
+    wrong = replace(imported.reference, label_kind="exclusive")
     logits = np.log(imported.reference.probabilities / (1 - imported.reference.probabilities))
     imported.reference.require(lambda _: logits, 1)
     with pytest.raises(UnsupportedGraph, match="differ"):

@@ -1,4 +1,4 @@
-"""Of several outputs the one that holds the scores is taken where it is plain which that is, and else asked for."""
+"""The output that holds the scores is taken where it is plain which of several that is, and else asked for."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_labels_that_the_decision_is_looked_up_in_are_kept(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("transform", ["NONE", "SOFTMAX"])
 def test_a_linear_classifier_is_a_layer(tmp_path: Path, transform: str) -> None:
-    """As scikit-learn's logistic regression on a network's features is written."""
+    """scikit-learn's logistic regression on a network's features is written so."""
     values = weights()
     linear = node(
         "LinearClassifier",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from export.importing.resolving import Resolved, flag_statements, resolve
 from service.contract.bundle_schema import InputSpec
 from service.images.preprocess import decode, normalise
 from tests.export.importing.graphs import classifier
+from tests.picture_files import png
 
 PHOTOGRAPH = Path("tests/photographs/cat-640x480.jpg")
 SIZES = ((640, 480), (217, 333), (97, 251), (45, 31), (257, 257))
@@ -44,12 +44,6 @@ def picture(width: int, height: int) -> Image.Image:
         left, top = (whole.width - width) // 2, (whole.height - height) // 2
         return whole.crop((left, top, left + width, top + height))
     return whole.resize((width, height), Image.Resampling.LANCZOS)
-
-
-def png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
 
 
 def network(
@@ -98,7 +92,7 @@ def resolved(path: Path, **flags: Any) -> Resolved:
 
 
 def spec_of(path: Path, **flags: Any) -> InputSpec:
-    """What a bundle would state of its pictures, imported from `path`."""
+    """Return what a bundle would state of its pictures, imported from `path`."""
     return image_input(parsed(find_models(path)[0].file), resolved(path, **flags).options).spec
 
 

@@ -120,6 +120,8 @@ def test_a_range_or_gamma_that_no_bundle_can_say_is_refused(tmp_path: Path) -> N
         resolved(saved(tmp_path, {"Image.NominalPixelRange": "NominalRange_16_235"}))
     told = resolved(saved(tmp_path, {"Image.NominalPixelRange": "NominalRange_16_235"}), mean=(0.0,), std=(1.0,))
     assert "NominalRange_16_235" in " ".join(told.notes)
+    with pytest.raises(OptionMismatch, match=r"BitmapPixelFormat is 'Nv12', none of Gray8, Rgb8.*say .* --channels"):
+        resolved(saved(tmp_path, {"Image.BitmapPixelFormat": "Nv12"}))
     with pytest.raises(OptionMismatch, match="ColorSpaceGamma is Linear"):
         resolved(saved(tmp_path, {"Image.ColorSpaceGamma": "Linear"}))
 
@@ -128,7 +130,7 @@ def test_a_range_or_gamma_that_no_bundle_can_say_is_refused(tmp_path: Path) -> N
 
 
 def sample(image: Image.Image, size: tuple[int, int], metadata: dict[str, str]) -> NDArray[np.float32]:
-    """What Custom Vision's ONNX sample (onnx/classification/predict.py) makes of a picture."""
+    """Return what Custom Vision's ONNX sample (onnx/classification/predict.py) makes of a picture."""
     tensor_: Any = np.array(image.resize(size), np.float32).transpose(2, 0, 1)
     if metadata.get("Image.BitmapPixelFormat") == "Bgr8":
         tensor_ = tensor_[[2, 1, 0]]

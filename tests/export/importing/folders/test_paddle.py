@@ -48,9 +48,9 @@ def paddleclas(image: Image.Image, steps: list[Any]) -> NDArray[np.float32]:
             else:
                 pixels = cv2.resize(np.ascontiguousarray(pixels), size, interpolation=how)
         if name == "CropImage":
-            side = given["size"]
-            top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
-            pixels = pixels[top : top + side, left : left + side]
+            width, height = (given["size"],) * 2 if isinstance(given["size"], int) else given["size"]
+            top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+            pixels = pixels[top : top + height, left : left + width]
         if name == "NormalizeImage":
             scale = given.get("scale", 1 / 255)
             scale = np.float32(1 / 255 if isinstance(scale, str) else scale)
@@ -66,6 +66,11 @@ CASES: dict[str, list[Any]] = {
     "an odd crop": [{"ResizeImage": {"resize_short": 100}}, {"CropImage": {"size": 97}}, NORMALIZE],
     "stretched": [{"ResizeImage": {"size": 96}}, NORMALIZE],
     "stretched to width and height": [{"ResizeImage": {"size": [120, 96]}}, NORMALIZE],
+    "cropped to width and height": [
+        {"ResizeImage": {"resize_short": 128}},
+        {"CropImage": {"size": [120, 96]}},
+        NORMALIZE,
+    ],
     "BGR": [{"DecodeImage": {"to_rgb": False, "channel_first": False}}, *USUAL],
     "RGB by name": [{"DecodeImage": {"to_rgb": True}}, *USUAL],
     "a fraction in words": [*USUAL[:2], {"NormalizeImage": {"scale": "1.0/255.0", "mean": MEAN, "std": STD}}],
@@ -110,6 +115,11 @@ def test_labels_come_from_the_list_or_from_the_file_that_is_named(tmp_path: Path
         (inference([{"ResizeImage": {"size": 9, "interpolation": "lanczos"}}]), "'lanczos' of 'cv2' cannot be said"),
         (inference([{"RandFlipImage": {}}]), "the operator RandFlipImage is not known"),
         (inference([{"ResizeImage": {"size": "big"}}]), "ResizeImage is 'big'"),
+        (inference([{"CropImage": {"size": 9}}]), "CropImage is another order than a resize"),
+        (
+            inference([{"CropImage": {"size": 9}}, {"ResizeImage": {"size": 9}}]),
+            "CropImage, ResizeImage is another order",
+        ),
         ("a: [", "it is no YAML"),
     ],
 )

@@ -101,6 +101,29 @@ def test_a_weight_that_every_step_reads_is_one_layer(tmp_path: Path) -> None:
     assert {layer.name: layer.uses for layer in layers} == {"shared": 3, "last": 1}
 
 
+@pytest.mark.parametrize("as_nodes", [False, True], ids=["initializers", "Constant nodes"])
+def test_what_a_body_stores_is_trained_as_what_lies_outside(as_nodes: bool, tmp_path: Path) -> None:
+    stored = {"inner.weight": w(3, 3), "inner.bias": w(3)}
+    nodes = [
+        node("MatMul", ["h", "inner.weight"], ["mixed"]),
+        node("Add", ["mixed", "inner.bias"], ["added"]),
+        node("Tanh", ["added"], ["next"]),
+        node("Identity", ["going"], ["goes on"]),
+    ]
+    if as_nodes:
+        nodes[:0] = [node("Constant", [], [name], value=numpy_helper.from_array(v)) for name, v in stored.items()]
+        stored = {}
+    steps = body(nodes, {"step": WHOLE, "going": TRUTH, "h": FLOAT}, {"goes on": TRUTH, "next": FLOAT}, **stored)
+    loop = [
+        *FEATURES,
+        node("Loop", ["count", "true", "features"], ["h"], "loop", body=steps),
+        node("MatMul", ["h", "last.weight"], ["scores"], "last"),
+    ]
+    imported = import_classifier(saved(classifier(loop, constants=CONSTANTS, opset=17), tmp_path), options())
+    layers = prepare(imported.model, constants=imported.constants, logits=True).layers
+    assert [(layer.name, layer.uses, layer.bias) for layer in layers] == [("inner", 3, True), ("last", 1, False)]
+
+
 @pytest.mark.parametrize(
     ("extra", "reason"),
     [

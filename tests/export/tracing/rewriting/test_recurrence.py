@@ -69,7 +69,7 @@ def answers(model: ImportedModel, image: Array, precision: str) -> tuple[Prepare
 
 
 def by_torch(network: nn.Module, image: Array) -> Iterator[tuple[dict[str, float], Array]]:
-    """For each sample the squared norms by kind of weight (`W`, `R`, `B`, `head`), and the input's gradient."""
+    """Return each sample's squared norms by kind of weight (`W`, `R`, `B`, `head`), and the input's gradient."""
     network = network.double()
     for sample, label in zip(image, LABEL, strict=True):
         given_image = torch.tensor(sample[None], dtype=torch.float64, requires_grad=True)
