@@ -20,7 +20,7 @@ from export.importing.answer.probes import probes
 from export.importing.answer.scores import refuse_decisions, require_computed
 from export.importing.file.image import image_input, with_open_sizes
 from export.importing.file.plain import standardize
-from export.importing.file.reading import read_model
+from export.importing.file.reading import read_model, with_weights
 from export.importing.file.unit_axis import without_unit_axis
 from export.importing.flags.errors import faults_of
 from export.importing.flags.labels import fitting_labels
@@ -61,8 +61,8 @@ class ImportedModel:
         return {graph: reference for graph, reference in found.items() if reference is not None}
 
 
-def import_classifier(path: Path, options: ImportOptions) -> ImportedModel:
-    """Read an ONNX image classifier of any producer.
+def import_classifier(path: Path, options: ImportOptions, model: ModelProto | None = None) -> ImportedModel:
+    """Read an ONNX image classifier of any producer; `model` is what was parsed of the file already.
 
     Raises:
         InvalidModel: the file is damaged, incomplete or not ONNX.
@@ -70,12 +70,12 @@ def import_classifier(path: Path, options: ImportOptions) -> ImportedModel:
         OptionMismatch: a flag is missing or contradicts the graph.
     """
     with faults_of(path):
-        return _imported(path, options)
+        whole = read_model(path) if model is None else with_weights(model, path.parent)
+        return _imported(path, whole, options)
 
 
-def _imported(path: Path, options: ImportOptions) -> ImportedModel:
+def _imported(path: Path, model: ModelProto, options: ImportOptions) -> ImportedModel:
     # The file as it is: `file` is what its own answer is asked of later.
-    model = read_model(path)
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
     head = chosen_head(model, options.output, len(options.labels) if options.labels else None, options.labels_are)
     output = head.output

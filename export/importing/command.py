@@ -52,9 +52,10 @@ def _import_one(found: FoundModel, flags: Statements, options: argparse.Namespac
     name = fit(options.name, found)
     version = str(options.version) if options.version else found.version
     with faults_of(found.file):
-        resolved = resolve(found, facts_of(found.file, parsed(found.file)), flags)
+        model = parsed(found.file)
+        resolved = resolve(found, facts_of(found.file, model), flags)
     place = place_of(options.out, name, version, replace=options.replace)
-    imported = import_classifier(found.file, resolved.options)
+    imported = import_classifier(found.file, resolved.options, model)
     imported = replace(imported, notes=(*imported.notes, *resolved.notes))
     settled = settled_values(imported.input, imported.labels, resolved.sources)
     with faults_of(found.file):
@@ -155,7 +156,7 @@ def write_what_runs(
     `weights` has the weights that are not in the graphs themselves.
     Raises UnsupportedGraph as `bundle_of` does.
     """
-    from export.writing.trial import BATCHES, Trial  # imports ONNX Runtime, which the rest of this file does without
+    from export.writing.trial import Trial  # imports ONNX Runtime, which the rest of this file does without
 
     with replaced_whole(destination) as folder:
         digests = write_files(graph_files(graphs, weights), folder)
@@ -164,8 +165,7 @@ def write_what_runs(
         if reason := failures.get("forward"):
             raise UnsupportedGraph(f"the forward graph cannot be served: {reason}")
         for graph in references.keys() - failures.keys():
-            for batch in BATCHES:
-                references[graph].require(partial(trial.logits, batch=batch, graph=graph), batch)
+            references[graph].require(partial(trial.logits, graph=graph))
         running = {graph: model for graph, model in graphs.items() if graph not in failures}
         if failures:  # their weights are to go too
             for file in digests:

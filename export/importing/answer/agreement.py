@@ -40,7 +40,7 @@ class Reference:
     tolerance: float = TOLERANCE
     label_kind: LabelKindName = "exclusive"
 
-    def require(self, run: Evaluator, batch: int) -> None:
+    def require(self, run: Evaluator) -> None:
         """Compare with the file's own answer the probabilities of the logits [M, K] that `run` gives of images.
 
         An answer that moves when its image moves by rounding is not determined by float32: a network of random
@@ -59,7 +59,7 @@ class Reference:
             allowed = allowed + MOVES * np.abs(probabilities(moved) - probabilities(rows)).max(axis=1)
         if not (difference <= allowed).all():
             raise UnsupportedGraph(
-                f"at batch {batch} the bundle's probabilities differ from the file's own by {difference.max():.2g}: "
+                f"the bundle's probabilities differ from the file's own by {difference.max():.2g}: "
                 "the graph means something else to us than to ONNX Runtime; please report it"
             )
 
