@@ -51,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
             store.put(pending[done], row)
             accepted &= row["status"] in ACCEPTED
             print(f"{number}/{len(wanted)} {pending[done]}: {_said(row)}", flush=True)
-    write({key: store.rows[key] for key in known if key in store.rows}, options.out, options.machine)
+    rows = {key: store.rows[key] for key in known if key in store.rows}
+    write(rows, options.out, options.machine, len(known))
     print(f"{len(wanted)} rows in {(time.monotonic() - started) / 60:.0f} minutes; {options.out}")
     return int(not accepted)
 

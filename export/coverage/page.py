@@ -29,12 +29,15 @@ LONGEST = 400
 """Characters of a sentence."""
 
 
-def write(rows: Mapping[str, Row], path: Path, machine: str) -> None:
-    """Write the page of all rows, in their order."""
+def write(rows: Mapping[str, Row], path: Path, machine: str, listed: int) -> None:
+    """Write the page of the measured rows, in their order; `listed` counts the rows that the list has."""
     measured = [row for row in rows.values() if row["status"] not in WITHOUT_A_FILE]
     imported = [row for row in measured if row["status"] in IMPORTED]
     right = [row for row in measured if row["status"] == "right"]
     page = TEMPLATE.read_text(encoding="utf-8").format(
+        listed=listed,
+        known=len(rows),
+        without=len(rows) - len(measured),
         files=len(measured),
         architectures=len({(row["package"], row["name"]) for row in measured}),
         imported=len(imported),

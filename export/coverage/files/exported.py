@@ -22,10 +22,8 @@ EXPORT_WITHIN = 600.0
 """Seconds."""
 EXAMPLES = 2
 """Images of the batch that an exporter is given."""
-
-
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
-"""Colours, in which torch's newer exporter speaks."""
+LOCAL = re.compile(r"\x1b\[[0-9;]*m|\S*/site-packages/")
+"""Colours and the machine's own folders, of which torch's exporters speak."""
 
 
 class NotExported(Exception):
@@ -56,7 +54,7 @@ class Exports:
             try:
                 in_child(_export, architecture.key, exporter, path, seconds=EXPORT_WITHIN)
             except (OutOfTime, Died, Raised) as error:
-                said = ANSI.sub("", str(error))
+                said = LOCAL.sub("", str(error))
                 refusal.write_text(said, encoding="utf-8")
                 raise NotExported(said) from error
             refusal.unlink(missing_ok=True)

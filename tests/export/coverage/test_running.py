@@ -70,7 +70,7 @@ def row(status: str, by: str = "dynamo", **more: Any) -> dict[str, Any]:
 
 def page_of(rows: dict[str, dict[str, Any]], folder: Path) -> str:
     page = pytest.importorskip("export.coverage.page", reason="the extra `coverage` is not installed")
-    page.write(rows, folder / "coverage.md", "a machine")
+    page.write(rows, folder / "coverage.md", "a machine", listed=7)
     return (folder / "coverage.md").read_text(encoding="utf-8")
 
 
@@ -85,6 +85,7 @@ def test_the_page_counts_what_is_right_and_lists_every_refusal_with_its_sentence
     text = page_of(rows, tmp_path)
     assert "**2 files of 1 architectures that nobody here wrote: 1 import, 1 give right gradients" in text
     assert "(50.0 %), none give wrong ones.**" in text
+    assert " ".join(text.split()).count("The list has 7 rows, 3 of them are measured, and for 1 of these") == 1
     assert "| Contraflow | 1 | 2 | yes |" in text
     assert "| timm | resnet18 | 21 | 2e-06, 0.5 s | refused |  |" in text
     assert "- **timm/resnet18, tracing**: Foo (node 'x'): there is no rule" in text
