@@ -79,7 +79,7 @@ FLOORS["export/coverage"] = floors(
     "rivals",
     "files",
     "measure",
-    "served",
+    "exact served",
     "rows",
     "store tasks",
     "page",

@@ -27,7 +27,8 @@ def load_one_model() -> None:
     """Load a model as the service does at its start."""
     from service.bundles.disk import read_bundle
     from service.bundles.loading import Loader
-    from service.bundles.registry import Registry, ServedModel
+    from service.bundles.registry import Registry
+    from service.bundles.served_model import ServedModel
     from service.bundles.source import FolderSource
     from service.contract.runtime import Runtime
 

@@ -4,6 +4,7 @@ __main__        the command
 tasks           every row there is to measure
 rows            one row: a file imported, compared and served
 measure         imports a file as a user would, and compares what its bundle computes with torch
+exact           compares in float64 where float32 loses too many digits
 truth/          what torch says, and how it is compared
 architectures/  the list of networks, fixed here, which other packages define
 files/          torch's exporters and the cache of what they wrote; files that packages bring

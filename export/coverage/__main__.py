@@ -16,11 +16,11 @@ from export.coverage.rows import Row
 from export.coverage.store import Store
 from export.coverage.tasks import tasks
 
-ACCEPTED = ("right", "refused", "not exported")
+ACCEPTED = ("right", "exact", "refused", "not exported")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure what is asked for; return 1 where a row is neither right nor refused.
+    """Measure what is asked for; return 1 where a row is neither right, nor exact, nor refused.
 
     Rows are written as they come, so that a run can be ended and taken up again by `--again missing`. Rows that are
     not measured keep their figures.

@@ -7,18 +7,19 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from export.coverage.rivals import RIVALS
+from export.coverage.rivals import BOUND, RIVALS
 from export.coverage.rows import Row
 from export.coverage.tasks import BOTH
 
 TEMPLATE = Path(__file__).with_name("page.md")
 NAMED = ("torch", "onnx", "onnxruntime", "timm", "transformers", "pytorchcv", "vit-pytorch", "torchvision")
 WITHOUT_A_FILE = ("not exported",)
-IMPORTED = ("right", "wrong", "incomplete", "unproved")
+IMPORTED = ("right", "exact", "wrong", "incomplete", "unproved")
 """Statuses of files that the importer takes."""
 HEADINGS = {
     "wrong": "Wrong",
     "traceback": "Tracebacks",
+    "exact": "Exact in float64, beyond the bound in float32",
     "incomplete": "Imported, but not every graph runs",
     "unproved": "Imported, but not every layer could be compared",
     "unmeasured": "Not measured",
@@ -62,9 +63,9 @@ def _median(values: Iterable[float]) -> float:
 
 
 def _rivals(rows: Iterable[Row]) -> list[str]:
-    """Return the lines of the comparison, over the files that all were asked about."""
+    """Return the lines of the comparison, over the files that all were asked about, by one bound for all."""
     asked = [row for row in rows if "rivals" in row]
-    ours = sum(row["status"] in ("right", "incomplete", "unproved") for row in asked)
+    ours = sum(row.get("differences", {}).get("input", 1.0) <= BOUND for row in asked)
     lines = [f"| Contraflow | {ours} | {len(asked)} | yes |"]
     for name in RIVALS:
         found = sum(row["rivals"][name] == "right" for row in asked)
@@ -93,8 +94,12 @@ def _cell(row: Row | None) -> str:
         return ""
     if row["status"] not in IMPORTED or not row.get("differences"):
         return str(row["status"])
-    figure = f"{max(row['differences'].values()):.0e}, {row['seconds']:.1f} s"
+    figure = f"{_worst(row['differences'])}, {row['seconds']:.1f} s"
     return figure if row["status"] == "right" else f"**{row['status']}**, {figure}"
+
+
+def _worst(differences: Mapping[str, float]) -> str:
+    return f"{max(differences.values()):.0e}"
 
 
 def _exceptions(rows: Mapping[str, Row]) -> list[str]:
@@ -112,6 +117,8 @@ def _reason(row: Row) -> str:
         return "left out are " + ", ".join(row["left_out"])
     if row["status"] == "unproved":
         return "; ".join(row["unproved"][:4])
+    if row["status"] == "exact":
+        return f"{_worst(row['float64'])} in float64, {_worst(row['differences'])} in float32"
     if row["status"] == "wrong":
         figures = (f"{name} {value:.0e}" for name, value in row["differences"].items())
         return ", ".join(figures) + (f"; HTTP {row['http']}" if row.get("http", "yes") != "yes" else "")

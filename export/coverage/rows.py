@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from export.coverage.architectures.architecture import CLASSES, build, images
+from export.coverage.exact import BOUND, differences_in_float64
 from export.coverage.files.producers import files, producer
 from export.coverage.measure import (
     SAMPLES,
     Imported,
+    Labels,
     Measurement,
     agreement,
     classes_of,
@@ -141,10 +143,24 @@ def _compared(found: Imported, network: nn.Module, draw: Draw) -> tuple[Row, Ten
     """Compare with the network on the clearest of few images, and where a figure exceeds its bound, of many."""
     for count in DRAWN:
         batch = clearest(network, draw(count), SAMPLES)
-        measurement = agreement(found, network, batch, classes_of(len(batch), len(found.bundle.labels)))
+        labels = classes_of(len(batch), len(found.bundle.labels))
+        measurement = agreement(found, network, batch, labels)
         if not measurement.exceeding:
             break
-    return {"status": status(measurement), **asdict(measurement), "by_nodes": len(measurement.by_nodes)}, batch
+    row = {"status": status(measurement), **asdict(measurement), "by_nodes": len(measurement.by_nodes)}
+    if measurement.exceeding and not (measurement.left_out or measurement.unproved):
+        row |= _in_float64(found, batch, labels)
+    return row, batch
+
+
+def _in_float64(found: Imported, batch: Tensor, labels: Labels) -> Row:
+    """Return another status where the graphs are exact in float64, so that only digits of float32 were lost."""
+    try:
+        differences = differences_in_float64(found, batch, labels)
+    except NotImplementedError:
+        return {}
+    exact = max(differences.values()) <= BOUND
+    return {"float64": differences, **({"status": "exact"} if exact else {})}
 
 
 def status(measurement: Measurement) -> str:

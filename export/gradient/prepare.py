@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 import onnx
@@ -90,7 +89,7 @@ def prepare(
     model = at_our_opset(model)
     graph, notes = settled(model, _image_shape(model), logits=logits)
     notes = (*training_notes, *notes)
-    graph.excluded = frozenset(name for name in graph.constants if original(name) in set(constants))
+    graph.excluded |= {name for name in graph.constants if original(name) in set(constants)}
     graph.parameters -= graph.excluded
     simplify.drop_identities(graph)
     notes += simplify.fold_batch_norms(graph)
@@ -124,23 +123,16 @@ def prepare(
 def _with_unique_names(weighted: list[WeightedLayer], records: list[Layer]) -> tuple[Layer, ...]:
     """Give layers whose short names coincide (`head` and `head.weight`) the whole name of their weight.
 
-    Weights that the engine computes from one tensor, as both of a recurrent layer's directions, are numbered.
+    Where the engine computes several weights from one tensor, they are numbered.
     """
     short = Counter(record.name for record in records)
-    whole = [
-        record.name if short[record.name] == 1 else shown(layer.source)
-        for layer, record in zip(weighted, records, strict=True)
-    ]
-    taken: set[str] = set()
-    named = []
-    for record, name in zip(records, whole, strict=True):
-        numbers = (name if number == 1 else f"{name}.{number}" for number in count(1))
-        free = next(
-            candidate for candidate in numbers if candidate not in taken and candidate not in short.keys() - {name}
-        )
-        taken.add(free)
-        named.append(record if free == record.name else record.model_copy(update={"name": free}))
-    return tuple(named)
+    named: dict[str, Layer] = {}
+    for layer, record in zip(weighted, records, strict=True):
+        whole = record.name if short[record.name] == 1 else shown(layer.source)
+        candidates = (whole, *(f"{whole}.{number}" for number in range(2, len(records) + 2)))
+        name = next(name for name in candidates if name not in named and (name == whole or name not in short))
+        named[name] = record.model_copy(update={"name": name})
+    return tuple(named.values())
 
 
 def features_tensor(prepared: Prepared) -> str:

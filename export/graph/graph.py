@@ -109,7 +109,8 @@ class FoldedNorm:
 class Graph:
     """Nodes in topological order and everything known about their tensors.
 
-    - `parameters`: the model's float initializers, without those declared constant (`excluded`).
+    - `parameters`: the model's float initializers, without those declared constant.
+    - `excluded`: constants that are no layer's weight: those declared constant, and the engine's own.
     - `origin`: a constant → the initializer that it is a rearrangement of.
     - `folded`: a weight → the normalization that was folded into it.
     - `batch_linear`: an integer tensor → (slope, offset), where its value is slope·N + offset.

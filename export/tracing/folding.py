@@ -11,15 +11,21 @@ from onnx import ModelProto
 from export.graph.emitter import Emitter
 from export.graph.graph import Batch, Graph, Node, nodes_of
 from export.tracing.rewriting.branching import taken_branch
+from export.tracing.rewriting.fourier import as_product
 from export.tracing.rewriting.loops import unrolled_loop
 from export.tracing.rewriting.placing import as_gather
 from export.tracing.rewriting.recurrence import unrolled
+from export.tracing.rewriting.slicing import whole
 from export.tracing.rewriting.transposing import as_transpose
+from export.tracing.rewriting.vectors import with_matrices
 from export.tracing.rewriting.windows import with_windows_inside
 from export.tracing.walk import Walk
 
 BATCHES = (2, 3)
-WALK_REWRITES = (as_gather, as_transpose, taken_branch, unrolled, unrolled_loop, with_windows_inside)
+WALK_REWRITES = (
+    *(as_gather, as_product, as_transpose, taken_branch, unrolled),
+    *(unrolled_loop, whole, with_matrices, with_windows_inside),
+)
 
 
 def fold(model: ModelProto, image_shape: Sequence[int]) -> Graph:

@@ -20,7 +20,8 @@ from pathlib import Path
 from service.bundles.disk import BundleRefused, BundleUnreadable, read_bundle
 from service.bundles.folder import Fingerprint, FoundBundle, Look
 from service.bundles.opening import GraphOpener, pause_after
-from service.bundles.registry import ONLY_FOLDER, Registry, ServedModel
+from service.bundles.registry import ONLY_FOLDER, Registry
+from service.bundles.served_model import ServedModel
 from service.bundles.source import Source
 from service.contract.runtime import passing_reason
 from service.machine.memory import give_back

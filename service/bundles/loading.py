@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 from service.bundles.following import Follower
 from service.bundles.opening import FIRST_PAUSE, GraphOpener
-from service.bundles.registry import Registry, ServedGraph, ServedModel
+from service.bundles.registry import Registry
+from service.bundles.served_model import ServedGraph, ServedModel
 from service.bundles.source import Source
 from service.contract.runtime import Runtime
 from service.machine.priority import give_way

@@ -13,7 +13,7 @@ from collections import deque
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from service.bundles.disk import BundleRefused, BundleUnreadable
-from service.bundles.registry import ASSUMED_SECONDS_PER_IMAGE, ServedGraph, ServedModel
+from service.bundles.served_model import ASSUMED_SECONDS_PER_IMAGE, ServedGraph, ServedModel
 from service.bundles.warm_up import USUAL_BATCH, best_speed, first_speed
 from service.contract.runtime import Runtime, Session, passing_reason
 

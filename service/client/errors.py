@@ -1,4 +1,4 @@
-"""What goes wrong for a program that uses a model."""
+"""The error that a program meets which uses a model."""
 
 from __future__ import annotations
 

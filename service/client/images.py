@@ -1,4 +1,4 @@
-"""What counts as images: paths, the bytes of image files, PIL images, numpy arrays, and lists of them."""
+"""Images as programs give them: paths, the bytes of image files, PIL images, numpy arrays, and lists of them."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 
@@ -15,15 +15,12 @@ from service.client.results import MeasuredGradients
 from service.contract.arrays import Pixels
 from service.contract.runtime import ProviderUnavailable, Runtime
 from service.diagnostics.answer import answer_gradients
-from service.diagnostics.verdicts.verdict import Thresholds
-from service.errors import InvalidParameter
 from service.http.answers.schemas import Prediction, Predictions, RankedLabel
 from service.http.requests.labels import Label, label_array
 from service.http.requests.submission import read_include, read_top_k
+from service.http.routes.diagnosis_options import thresholds_with
 from service.images.preprocess import decode
-from service.offline.model import OfflineModel
-
-T = TypeVar("T")
+from service.offline.model import OfflineModel, finished
 
 
 class LocalModel(Model):
@@ -71,23 +68,9 @@ class LocalModel(Model):
             wanted = read_include(include)
             classes = label_array(labels, self._model.bundle)
             pixels = self._pixels(files)
-            try:
-                applied = Thresholds().overridden(thresholds)
-            except (TypeError, ValueError) as error:
-                raise InvalidParameter(str(error)) from None
-            model = self._model
+            applied, model = thresholds_with(thresholds), self._model
             answer = answer_gradients(model.run, model.bundle, self._answered_by, pixels, classes, wanted, applied)
             return MeasuredGradients.model_validate(dict(finished(answer)))
 
     def _pixels(self, files: Sequence[bytes]) -> Pixels:
         return np.stack([decode(file, self._model.bundle.input) for file in files])
-
-
-def finished(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never waits to its end, also where an event loop runs already, as in a notebook."""
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-    coroutine.close()
-    raise RuntimeError("a graph that runs in this process waited for something")

@@ -1,4 +1,4 @@
-"""What a bundle is: the directory that is exported, shipped and served.
+"""The definition of a bundle: the directory that is exported, shipped and served.
 
     <bundles>/<name>/bundle.json              or, with versions, <bundles>/<name>/<version>/bundle.json
                      weights.bin              every stored weight, once; all graphs refer to it
@@ -227,7 +227,7 @@ class Quantization(Schema):
 
     @property
     def of_forward(self) -> str:
-        """What an answer of the forward graph says."""
+        """The sentence in every answer of the forward graph."""
         if not self.has_two_networks:
             return self.of_network
         return (
@@ -237,7 +237,7 @@ class Quantization(Schema):
 
     @property
     def of_network(self) -> str:
-        """What an answer of any other graph says."""
+        """The sentence in every answer of any other graph."""
         if not self.has_two_networks:
             return (
                 "the file stores its weights as integers and computes with floats: so does this model, for predictions "

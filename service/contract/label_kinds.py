@@ -24,7 +24,7 @@ ONE_HALF: Final = 0.5
 
 
 class LabelKind(ABC):
-    """What the labels of a model mean for an image's probabilities and loss. Logits are [N, K]."""
+    """Meaning of a model's labels for an image's probabilities and loss. Logits are [N, K]."""
 
     name: LabelKindName
 
@@ -159,8 +159,8 @@ class IndependentLabels(LabelKind):
         return binary_loss.binary_gradient_norms(logits, labels)
 
 
-EXCLUSIVE: Final[LabelKind] = ExclusiveClasses()
-INDEPENDENT: Final[LabelKind] = IndependentLabels()
+EXCLUSIVE: Final = ExclusiveClasses()
+INDEPENDENT: Final = IndependentLabels()
 
 
 def kind_called(name: LabelKindName) -> LabelKind:

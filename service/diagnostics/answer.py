@@ -14,7 +14,6 @@ from service.diagnostics.gradients import diagnose
 from service.diagnostics.measurement import RunGraph, measure_gradients
 from service.diagnostics.pictures import saliency
 from service.diagnostics.quantized import about_network
-from service.diagnostics.schemas.base import predicted_names
 from service.diagnostics.schemas.gradients import Gradients, InputGradient
 from service.diagnostics.verdicts.verdict import Thresholds
 
@@ -38,9 +37,8 @@ async def answer_gradients(
     measured = await measure_gradients(run, bundle, pixels, labels, include)
     saliencies = await input_gradients(run, bundle, pixels, labels) if "input_gradient" in include else None
     diagnosis = diagnose(bundle, measured, thresholds)
-    predicted = [predicted_names(sample) for sample in diagnosis.samples]
     return Gradients(
-        **{**answered_by, "quantized": await about_network(run, bundle, pixels, predicted)},
+        **{**answered_by, "quantized": await about_network(run, bundle, pixels, diagnosis.samples)},
         samples=diagnosis.samples,
         layers=diagnosis.layers,
         other_parameters=diagnosis.other_parameters,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from service.contract.arrays import Array, Float64
 from service.contract.bundle_schema import Bundle
-from service.contract.label_kinds import EXCLUSIVE, INDEPENDENT, kind_called
+from service.contract.label_kinds import EXCLUSIVE, INDEPENDENT
 from service.contract.loss import LEAST_LOGIT_GRADIENT
 from service.diagnostics.schemas.gradients import SampleLabelsLoss, SampleLoss, SampleLosses
 
@@ -17,7 +17,7 @@ from service.diagnostics.schemas.gradients import SampleLabelsLoss, SampleLoss, 
 def sample_losses(bundle: Bundle, logits: Array, labels: NDArray[np.int64], sizes: Float64) -> SampleLosses:
     """Describe the loss of N samples for their settled labels; `sizes` are ‖dL/dlogits‖, [N]."""
     saturated = (sizes < LEAST_LOGIT_GRADIENT).tolist()
-    if kind_called(bundle.label_kind) is EXCLUSIVE:
+    if bundle.label_kind == "exclusive":
         return _of_classes(bundle, logits, labels, sizes, saturated)
     return _of_label_sets(bundle, logits, labels, sizes, saturated)
 
@@ -35,7 +35,7 @@ def predicted_sets(bundle: Bundle, logits: Array) -> list[tuple[list[str], list[
 
 def predicted_by(bundle: Bundle, logits: Array) -> list[list[str]]:
     """Return the labels that logits [N, K] predict for each sample: one class, or those above one half."""
-    if kind_called(bundle.label_kind) is EXCLUSIVE:
+    if bundle.label_kind == "exclusive":
         return [[bundle.labels[index]] for index in np.argmax(logits, axis=1)]
     return [names for names, _ in predicted_sets(bundle, logits)]
 

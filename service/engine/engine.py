@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundles.registry import ServedGraph, ServedModel
+from service.bundles.served_model import ServedGraph, ServedModel
 from service.contract.arrays import Array
 from service.contract.bundle_schema import GraphName
 from service.engine.execution import RunSlots

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundles.registry import ServedGraph
+from service.bundles.served_model import ServedGraph
 from service.contract.arrays import Array
 from service.contract.label_kinds import LabelKind
 from service.contract.norms import measure

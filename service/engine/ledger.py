@@ -16,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from service.bundles.registry import ServedGraph, ServedModel
+from service.bundles.served_model import ServedGraph, ServedModel
 from service.engine.request_context import STAGES, RequestContext, Stage
 
 RequestOutcome = Literal["answered", "refused", "cancelled", "failed"]

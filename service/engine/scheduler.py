@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from service.bundles.registry import ServedGraph
+from service.bundles.served_model import ServedGraph
 from service.engine.tickets import Batch, Ticket
 from service.errors import QueueFull, TooBusy
 

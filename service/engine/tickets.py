@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundles.registry import ServedGraph
+from service.bundles.served_model import ServedGraph
 from service.contract.arrays import Array
 from service.contract.runtime import RunHandle
 from service.engine.request_context import RequestContext

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from service.contract.arrays import Float64
 from service.contract.bundle_schema import InputSpec
 
 
@@ -23,6 +26,13 @@ class Side:
     first: int
     count: int
     before: int = 0
+
+    @property
+    def centres(self) -> Float64:
+        """Places in the picture, in pixels from its edge, of the middles of the pixels that are kept: [count]."""
+        kept = np.arange(self.first, self.first + self.count, dtype=np.float64)
+        found: Float64 = (kept + 0.5) * (self.size / self.resized)
+        return found
 
 
 def plan(shape: tuple[int, int], spec: InputSpec, own: tuple[int, int] | None = None) -> tuple[Side, Side]:

@@ -20,7 +20,7 @@ from service.contract.arrays import Float64, Pixels
 from service.images.geometry import Side
 
 _SHARPNESS = -0.75
-"""a of Keys' kernel in OpenCV and torch."""
+"""a of Keys' kernel in OpenCV and torch; Pillow has −1/2."""
 
 
 def sampled(pixels: Pixels, rows: Side, columns: Side, interpolation: str) -> Pixels:
@@ -42,7 +42,7 @@ def sampled(pixels: Pixels, rows: Side, columns: Side, interpolation: str) -> Pi
 
 def _taps(side: Side, interpolation: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the positions and the weights of the neighbours of each pixel of the result: [taps, count]."""
-    at = (np.arange(side.first, side.first + side.count) + 0.5) * (side.size / side.resized) - 0.5
+    at = side.centres - 0.5
     whole = np.floor(at)
     weights = np.stack(_linear(at - whole) if interpolation == "bilinear" else _cubic(at - whole))
     steps = np.arange(len(weights)) - (len(weights) // 2 - 1)
@@ -55,13 +55,16 @@ def _linear(offset: Float64) -> tuple[Float64, ...]:
 
 
 def _cubic(offset: Float64) -> tuple[Float64, ...]:
-    """Weights of the four neighbours (R. Keys, Cubic convolution interpolation, 1981)."""
-    return _far(1 + offset), _near(offset), _near(1 - offset), _far(2 - offset)
+    """Return the weights of the four neighbours."""
+    a = _SHARPNESS
+    return keys_far(1 + offset, a), keys_near(offset, a), keys_near(1 - offset, a), keys_far(2 - offset, a)
 
 
-def _near(x: Float64) -> Float64:
-    return ((_SHARPNESS + 2) * x - (_SHARPNESS + 3)) * x * x + 1
+def keys_near(x: Float64, a: float) -> Float64:
+    """Return Keys' kernel at distances 0…1 (R. Keys, Cubic convolution interpolation, 1981)."""
+    return ((a + 2) * x - (a + 3)) * x * x + 1
 
 
-def _far(x: Float64) -> Float64:
-    return _SHARPNESS * (((x - 5) * x + 8) * x - 4)
+def keys_far(x: Float64, a: float) -> Float64:
+    """Return Keys' kernel at distances 1…2."""
+    return a * (((x - 5) * x + 8) * x - 4)

@@ -22,7 +22,7 @@ from PIL import Image
 from service.contract.arrays import Array, Float64, Pixels
 from service.contract.bundle_schema import InputSpec
 from service.images.geometry import Side, covers, plan
-from service.images.points import sampled
+from service.images.points import keys_far, keys_near, sampled
 
 PLENTY = 2**21
 """Pixels that a resized picture may always have: both of Pillow's passes take 16 MiB, its weights no more than that."""
@@ -120,7 +120,7 @@ class Taps:
 def _taps(side: Side, interpolation: str) -> Taps:
     """Compute Pillow's weights for an enlargement, with its own float64 operations in its own order."""
     kernel, reach = _KERNELS[interpolation]
-    centres = (np.arange(side.first, side.first + side.count) + 0.5) * (side.size / side.resized)
+    centres = side.centres
     starts = np.maximum((centres - reach + 0.5).astype(np.int64), 0)
     ends = np.minimum((centres + reach + 0.5).astype(np.int64), side.size)
     places = starts[:, None] + np.arange((ends - starts).max())
@@ -151,9 +151,7 @@ def _triangle(distance: Float64) -> Float64:
 def _cubic(distance: Float64) -> Float64:
     """Keys' kernel with a = −1/2."""
     x = np.abs(distance)
-    near = (1.5 * x - 2.5) * x * x + 1
-    far = (((x - 5) * x + 8) * x - 4) * -0.5
-    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+    return np.where(x < 1, keys_near(x, -0.5), np.where(x < 2, keys_far(x, -0.5), 0.0))
 
 
 def _hamming(distance: Float64) -> Float64:

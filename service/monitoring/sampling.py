@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.bundles.reference import read_reference
-from service.bundles.registry import ServedModel
+from service.bundles.served_model import ServedModel
 from service.contract.arrays import Array
 from service.contract.bundle_schema import GraphName
 from service.contract.label_kinds import kind_called

@@ -8,7 +8,6 @@ the images cannot be used.
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +20,9 @@ from service.contract.runtime import ProviderUnavailable, Runtime
 from service.diagnostics.gradients import Diagnosis, diagnose
 from service.diagnostics.measurement import measure_gradients
 from service.diagnostics.quantized import about_network
-from service.diagnostics.schemas.base import predicted_names
 from service.diagnostics.verdicts.verdict import Thresholds, listed
 from service.images.errors import ImageError
-from service.offline.model import OfflineModel, decoded, labelled_files, labels_of, model_at
+from service.offline.model import PATH_HELP, OfflineModel, decoded, finished, labelled_files, labels_of, model_at
 from service.output.console import complain
 from service.sources.flags import IncompleteFlag, split_flags
 from service.sources.kinds import SourceError
@@ -42,7 +40,7 @@ def main(arguments: Sequence[str], program: str = "python -m service check") -> 
         if not options.data.is_dir():
             raise ValueError(f"{options.data}: no such folder")
         model = OfflineModel(model_at(options.path, import_flags), Runtime(options.execution_provider))
-        found = asyncio.run(examine(model, options.data, options.images, thresholds))
+        found = finished(examine(model, options.data, options.images, thresholds))
         if found is None:
             raise ValueError(f"{options.data}: no image in it can be decoded")
     except (BundleRefused, ProviderUnavailable) as error:
@@ -57,13 +55,7 @@ def main(arguments: Sequence[str], program: str = "python -m service check") -> 
 
 def parser(program: str) -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog=program, description=__doc__)
-    top.add_argument(
-        "path",
-        type=Path,
-        metavar="PATH",
-        help="a bundle, or what is imported first: an .onnx file or the folder of a model. The flags of "
-        "`contraflow import` (--labels, --mean …) are passed on to the import",
-    )
+    top.add_argument("path", type=Path, metavar="PATH", help=PATH_HELP)
     top.add_argument(
         "--data",
         type=Path,
@@ -121,8 +113,8 @@ async def examine(model: OfflineModel, folder: Path, count: int, thresholds: Thr
     labels = labels_of([file for _, file in pairs], model.bundle)
     measured = await measure_gradients(model.run, model.bundle, pixels, labels)
     diagnosis = diagnose(model.bundle, measured, thresholds)
-    predicted = [predicted_names(sample) for sample in diagnosis.samples]
-    return Examination(diagnosis, len(pairs), await about_network(model.run, model.bundle, pixels, predicted))
+    said = await about_network(model.run, model.bundle, pixels, diagnosis.samples)
+    return Examination(diagnosis, len(pairs), said)
 
 
 def in_words(model: OfflineModel, found: Examination, folder: Path) -> str:

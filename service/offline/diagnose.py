@@ -8,7 +8,6 @@ grow with the folder. `--shard I/N` takes the I-th of N consecutive parts. The t
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import sys
 import time
@@ -31,7 +30,17 @@ from service.diagnostics.schemas.scores import SampleLabelsScores, SampleScores
 from service.diagnostics.scores import score
 from service.errors import NotReady
 from service.images.errors import ImageError
-from service.offline.model import CHUNK, LabelledFile, OfflineModel, decoded, labelled_files, labels_of, model_at
+from service.offline.model import (
+    CHUNK,
+    PATH_HELP,
+    LabelledFile,
+    OfflineModel,
+    decoded,
+    finished,
+    labelled_files,
+    labels_of,
+    model_at,
+)
 from service.offline.report import render
 from service.offline.table import LAYER_PREFIX, NUMBERS, SERVED, append, columns, has_served, merge, rows_written
 from service.output.console import complain
@@ -52,7 +61,7 @@ def main(arguments: Sequence[str], program: str = "python -m service diagnose") 
         elif not options.data.is_dir():
             raise ValueError(f"{options.data}: no such folder")
         else:
-            asyncio.run(measure_folder(model, options.data, table, options.shard))
+            finished(measure_folder(model, options.data, table, options.shard))
         if options.out.suffix == ".html":
             report = render(table, options.data, model).encode()
             with replaced_file(options.out) as stream:
@@ -75,14 +84,7 @@ def _table_or_report(text: str) -> Path:
 
 def parser(program: str) -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog=program, description=__doc__)
-    top.add_argument(
-        "--bundle",
-        type=Path,
-        required=True,
-        metavar="PATH",
-        help="a bundle, or what is imported first: an .onnx file or the folder of a model. The flags of "
-        "`contraflow import` (--labels, --mean …) are passed on to the import",
-    )
+    top.add_argument("--bundle", type=Path, required=True, metavar="PATH", help=PATH_HELP)
     top.add_argument("--data", type=Path, required=True, help="images, one folder per label")
     top.add_argument(
         "--out", type=_table_or_report, required=True, help="report.csv or report.html (with report.csv beside it)"

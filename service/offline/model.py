@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,17 @@ from service.images.errors import ImageError
 from service.images.preprocess import decode, normalise
 from service.sources.opening import bundle_at
 
+T = TypeVar("T")
+
 CHUNK: Final = 32
 """Images per run."""
 IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
+
+PATH_HELP: Final = (
+    "a bundle, or what is imported first: an .onnx file or the folder of a model. The flags of `contraflow import` "
+    "(--labels, --mean …) are passed on to the import"
+)
+"""The path that `model_at` takes, for `--help`."""
 
 
 class OfflineModel:
@@ -68,6 +76,19 @@ class OfflineModel:
         if graph not in self._sessions:
             self._sessions[graph] = self.runtime.open(self.stored.directory / self.bundle.graphs[graph].file)
         return self._sessions[graph]
+
+
+def finished(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end that never waits, as none does that only runs graphs of an `OfflineModel`.
+
+    It needs no event loop: one may run already, as in a notebook, and one of its own would put Ctrl-C off to the end.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    coroutine.close()
+    raise RuntimeError("a graph that runs in this process waited for something")
 
 
 def model_at(path: Path, import_flags: Sequence[str]) -> Path:

@@ -1,4 +1,4 @@
-"""What a PATH of the command line is, and where its bundles come from: folders as they are, models by an import.
+"""The kinds of PATH on a command line, and where its bundles come from: folders as they are, models by an import.
 
 An import runs in a process of its own (`python -m export onnx`); nothing here imports onnx or `export`.
 

@@ -122,8 +122,7 @@ class ImportCache:
             with contextlib.suppress(OSError):  # another process may have removed it
                 age = now - entry.stat().st_mtime
                 limit = ABANDONED_AFTER if entry.name.startswith(".") else KEPT_DAYS * 86_400
-                is_ours = entry.name.startswith(PART) or bool(_bundles_in(entry))
-                if age > limit and is_ours:
+                if age > limit and (entry.name.startswith(PART) or _bundles_in(entry)):
                     _remove(entry)
 
 

@@ -23,7 +23,7 @@ from service.sources.kinds import SourceError
 ROOT: Final = Path(__file__).parents[2]
 """Folder that the packages `service` and `export` lie in, side by side."""
 ENGINE: Final = ("export", "service/contract", "service/images")
-"""What an import is made by."""
+"""The code that decides what an import makes."""
 STILL_IMPORTING: Final = 10.0
 """Seconds between two signs of life."""
 MOST_CHARACTERS: Final = 2000

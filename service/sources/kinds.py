@@ -1,4 +1,4 @@
-"""What there is at a path: a folder of bundles, one bundle, or something to import."""
+"""The kinds of what is at a path: a folder of bundles, one bundle, or something to import."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Stranger:
     """A model at `path`, and how its producer's own code answers."""
 
     path: Path
-    """What `contraflow check` and `contraflow serve` are given."""
+    """The path that `contraflow check` and `contraflow serve` are given."""
     file: Path
     """The .onnx file that is run."""
     tensor: Tensors

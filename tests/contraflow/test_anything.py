@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,8 @@ import pytest
 from PIL import Image
 
 from tests.contraflow.strangers import KINDS, Stranger
-from tests.contraflow.wheel import ROOT, Installation, built, pip
+from tests.contraflow.wheel import ROOT, Installation, built, empty
+from tests.service.live_server import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -32,13 +32,9 @@ SAYING_IT_ALL = ("hugging_face", "optimum", "timm_folder", "ultralytics", "paddl
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    folder = tmp_path_factory.mktemp("empty")
-    environment, elsewhere = folder / "environment", folder / "elsewhere"
-    elsewhere.mkdir()
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
-    into = ("--python", str(environment / "bin" / "python"), "install", "--constraint", str(ROOT / "constraints.txt"))
-    pip(*into, f"{built(tmp_path_factory.mktemp('wheel'))}[cpu,export]")
-    return Installation(environment, elsewhere)
+    installation = empty(tmp_path_factory.mktemp("empty"))
+    installation.install(f"{built(tmp_path_factory.mktemp('wheel'))}[cpu,export]")
+    return installation
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +61,7 @@ def served(installation: Installation, *words: str | Path) -> Iterator[httpx.Cli
             else:
                 raise AssertionError("".join(said))
             with httpx.Client(base_url=found[1], timeout=60) as client:
+                wait_until(lambda: client.get("/health/ready").status_code == 200, 180)  # a busy machine imports on
                 yield client
         finally:
             serving.send_signal(signal.SIGTERM)

@@ -6,18 +6,16 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
-from PIL import Image
 
 from service import __version__
-from tests.contraflow.wheel import PACKAGES, ROOT, Installation, built, installed_beside, pip
+from tests.contraflow.wheel import PACKAGES, ROOT, Installation, built, empty, installed_beside
 from tests.export.importing.graphs import classifier, saved
+from tests.picture_files import write_labelled_noise
 
 BUNDLE = ROOT / "models" / "bundles" / "resnet20"
 LABELS = ("ant", "bee", "cat", "dog")
@@ -40,13 +38,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stranger")
     saved(classifier(), folder)
     (folder / "labels.txt").write_text("\n".join(LABELS))
-    rng = np.random.default_rng(0)
-    for split in ("train", "test"):
-        for label in LABELS:
-            (folder / "data" / split / label).mkdir(parents=True)
-            for number in range(4):
-                pixels = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / "data" / split / label / f"{number}.png")
+    write_labelled_noise(folder / "data", LABELS, per_label=4)
     return folder
 
 
@@ -187,15 +179,10 @@ def test_it_serves_the_page_its_samples_and_its_version(installation: Installati
 def test_in_an_empty_environment_the_extras_are_all_it_needs(
     wheel: Path, stranger: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Packages come from a registry, at the versions that the project pins."""
-    folder = tmp_path_factory.mktemp("empty")
-    environment, elsewhere = folder / "environment", folder / "elsewhere"
-    elsewhere.mkdir()
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
-    into = ("--python", str(environment / "bin" / "python"), "install", "--constraint", str(ROOT / "constraints.txt"))
-    bare = Installation(environment, elsewhere)
+    bare = empty(tmp_path_factory.mktemp("empty"))
+    elsewhere = bare.folder
 
-    pip(*into, str(wheel))
+    bare.install(str(wheel))
     assert bare.run(bare.command("--help")).returncode == 0
     refused = bare.run(bare.command("check", BUNDLE))
     assert refused.stderr == "error: onnxruntime is not installed: pip install 'contraflow[cpu]'\n"
@@ -204,10 +191,10 @@ def test_in_an_empty_environment_the_extras_are_all_it_needs(
     refused = bare.run(bare.command("train", "--model", "resnet8", "--data", "d"))
     assert refused.stderr == "error: torch is not installed: pip install 'contraflow[train]'\n"
 
-    pip(*into, f"{wheel}[cpu]")
+    bare.install(f"{wheel}[cpu]")
     assert bare.run(bare.command("check", BUNDLE)).returncode == 0
 
-    pip(*into, f"{wheel}[cpu,export]")
+    bare.install(f"{wheel}[cpu,export]")
     assert "4 classes" in bare.run(bare.command("import", *import_flags(stranger, elsewhere))).stdout
     assert bare.run(bare.command("verify", elsewhere / "mynet")).stdout.startswith("ok")
     assert "recorded" in bare.run(bare.command("record", elsewhere / "mynet", "--data", stranger / "data")).stdout

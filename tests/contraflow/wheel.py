@@ -56,6 +56,11 @@ class Installation:
     def module(self, *words: str | Path) -> list[str]:
         return [str(self.environment / "bin" / "python"), "-m", *map(str, words)]
 
+    def install(self, *packages: str) -> None:
+        """Install packages from a registry, at the versions that the project pins."""
+        python = str(self.environment / "bin" / "python")
+        pip("--python", python, "install", "--constraint", str(ROOT / "constraints.txt"), *packages)
+
     def run(self, command: Sequence[str], absent: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
         """Run a command as if the packages named by `absent` were not installed."""
         environment = {**self.variables(), "ABSENT": " ".join(absent)}
@@ -73,14 +78,21 @@ class Installation:
         }
 
 
-def installed_beside(wheel: Path, folder: Path) -> Installation:
-    """Install the wheel alone into a new environment, which borrows every other package from the tests' own."""
+def empty(folder: Path) -> Installation:
+    """Make an environment without any package."""
     environment, elsewhere = folder / "environment", folder / "elsewhere"
     elsewhere.mkdir()
-    venv.create(environment, with_pip=False)
-    pip("--python", str(environment / "bin" / "python"), "install", "--no-deps", "--no-index", str(wheel))
-    (packages,) = environment.glob("lib/python*/site-packages")
+    venv.create(environment, symlinks=True, with_pip=False)
+    return Installation(environment, elsewhere)
+
+
+def installed_beside(wheel: Path, folder: Path) -> Installation:
+    """Install the wheel alone into a new environment, which borrows every other package from the tests' own."""
+    installation = empty(folder)
+    python = str(installation.environment / "bin" / "python")
+    pip("--python", python, "install", "--no-deps", "--no-index", str(wheel))
+    (packages,) = installation.environment.glob("lib/python*/site-packages")
     # The tests' environment is searched last, and its own .pth files, which show the repository, are not read.
     (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     (packages / "sitecustomize.py").write_text(BLOCKING)
-    return Installation(environment, elsewhere)
+    return installation

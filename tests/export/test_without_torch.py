@@ -6,12 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from service.contract.bundle_schema import Bundle
 from tests.export.importing.graphs import classifier, saved
+from tests.picture_files import write_labelled_noise
 
 ROOT = Path(__file__).parents[2]
 LABELS = ("ant", "bee", "cat", "dog")
@@ -46,13 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Import a bundle without torch, and write images of the network's own size."""
     folder = tmp_path_factory.mktemp("without_torch")
     (folder / "labels.txt").write_text("\n".join(LABELS))
-    rng = np.random.default_rng(0)
-    for split in ("train", "test"):
-        for label in LABELS:
-            (folder / "data" / split / label).mkdir(parents=True)
-            for number in range(5):
-                pixels = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / "data" / split / label / f"{number}.png")
+    write_labelled_noise(folder / "data", LABELS, per_label=5)
     flags = ["--mean", "0.5", "--std", "0.25", "--labels", str(folder / "labels.txt")]
     export("onnx", saved(classifier(), folder), "--name", "stranger", "--out", folder / "bundles", *flags)
     return folder

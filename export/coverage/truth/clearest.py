@@ -60,9 +60,9 @@ class _Margins(TorchFunctionMode):
     def _note(self, distances: Tensor, operand: Tensor) -> None:
         """Take distances [rows, …], in which each sample has equally many rows (windows, heads), or all share them.
 
-        They count in parts of the operand's mean size, by which its rounding goes.
+        They count in parts of the operand's mean size, by which its rounding goes. Whole numbers are exact.
         """
-        if not distances.ndim or len(distances) % len(self.smallest):
+        if not operand.is_floating_point() or not distances.ndim or len(distances) % len(self.smallest):
             return
         distances = distances.reshape(len(self.smallest), -1) / operand.detach().abs().mean()
         self.smallest = torch.minimum(self.smallest, distances.min(1).values)

@@ -65,8 +65,8 @@ class _Recurrence:
 
     def nodes(self) -> list[Node]:
         parts, node, width = self.parts, self.node, self.gates * self.hidden
-        linear = parts.reshaped(node.inputs[1], [self.directions * width, -1])
-        read = parts.add("MatMul", node.inputs[0], parts.add("Transpose", linear, perm=[1, 0]))
+        linear = parts.arranged(node.inputs[1], [self.directions * width, -1], order=[1, 0])
+        read = parts.add("MatMul", node.inputs[0], linear)
         if bias := node.input(3):
             halves = parts.reshaped(bias, [self.directions, 2, width])
             own = self._half(halves, 0) if self._resets_behind else parts.add("ReduceSum", halves, parts.constant([1]))
@@ -145,8 +145,8 @@ class _Recurrence:
         """R as the product takes it: [hidden, gates·hidden], or a kernel of one tap with a group per direction."""
         parts, rows = self.parts, self.directions * self.gates * self.hidden
         if self.directions > 1:
-            return parts.reshaped(self.node.inputs[2], [rows, self.hidden, 1])
-        return parts.add("Transpose", parts.reshaped(self.node.inputs[2], [rows, -1]), perm=[1, 0])
+            return parts.arranged(self.node.inputs[2], [rows, self.hidden, 1])
+        return parts.arranged(self.node.inputs[2], [rows, -1], order=[1, 0])
 
     def _with_bias(self, product: str | None, read: str) -> str | None:
         """Add the recurrent bias, which without a state stands alone for every sample."""

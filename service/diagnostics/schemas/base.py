@@ -35,7 +35,7 @@ class AnsweredBy(DiagnosticSchema):
     execution_provider: str
     quantized: str | None = Field(
         default=None,
-        description="only of an int8 model: that its float network answers, how far /predict is from that, and images "
-        "on which the two disagree",
+        description="of an int8 model: that its float network answers, how far /predict is from that, and images on "
+        "which the two disagree; null of a model of floats",
     )
     request_id: str

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from service.bundles.registry import ServedModel
+from service.bundles.served_model import ServedModel
 from service.engine.request_context import RequestContext
 from service.errors import MethodNotAllowed, ServiceError, UnsupportedCoding, problem
 from service.http.answers.negotiation import CODINGS

@@ -19,7 +19,7 @@ from service.contract.label_kinds import EXCLUSIVE, kind_called
 from service.errors import InvalidLabel
 
 Label = str | int | tuple[str | int, ...] | None
-"""What is said of one image: nothing, one label, or a set of labels."""
+"""The labels that are given for one image: nothing, one label, or a set of labels."""
 
 
 _KINDS: dict[LabelKindName, str] = {
@@ -30,7 +30,7 @@ _KINDS: dict[LabelKindName, str] = {
 
 @dataclass(frozen=True, slots=True)
 class GivenLabels:
-    """What a request says of labels.
+    """The labels that a request gives, by the place where they stand.
 
     Args:
         of_images: said beside each image; None where nothing is.

@@ -13,7 +13,8 @@ from urllib.parse import parse_qs
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundles.registry import Registry, ServedModel
+from service.bundles.registry import Registry
+from service.bundles.served_model import ServedModel
 from service.contract.arrays import Pixels
 from service.engine.decoding import DecodePool
 from service.engine.request_context import RequestContext

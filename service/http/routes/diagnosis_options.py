@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
 
@@ -66,9 +67,17 @@ def read_thresholds(submission: Submission) -> Thresholds:
     if not isinstance(given, dict):
         raise InvalidParameter("`thresholds` must be an object of numbers.")
     named = {field.name: submission.option(field.name) for field in fields(Thresholds)}
-    merged = {**given, **{name: value for name, value in named.items() if value is not None}}
+    return thresholds_with({**given, **{name: value for name, value in named.items() if value is not None}})
+
+
+def thresholds_with(given: Mapping[str, Any]) -> Thresholds:
+    """Return the verdict's thresholds with the `given` ones in place of the defaults.
+
+    Raises:
+        InvalidParameter: one is unknown, or not a positive number.
+    """
     try:
-        return Thresholds().overridden({str(name): _as_number(value) for name, value in merged.items()})
+        return Thresholds().overridden({str(name): _as_number(value) for name, value in given.items()})
     except (TypeError, ValueError) as error:
         raise InvalidParameter(str(error)[:200]) from None
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from numpy.typing import NDArray
 
 from service.bundles.reference import read_reference
-from service.bundles.registry import ServedModel
+from service.bundles.served_model import ServedModel
 from service.contract.arrays import Array
 from service.contract.label_kinds import kind_called
 from service.diagnostics import compare, features, scores, shattering
@@ -19,7 +19,7 @@ from service.diagnostics.drawing.plots import plot
 from service.diagnostics.gradients import diagnose
 from service.diagnostics.losses import label_sets
 from service.diagnostics.measurement import measure_gradients
-from service.diagnostics.schemas.base import DiagnosticSchema, predicted_names
+from service.diagnostics.schemas.base import DiagnosticSchema
 from service.diagnostics.schemas.features import Features
 from service.diagnostics.schemas.gradients import ComparedModel, Comparison, Gradients
 from service.diagnostics.schemas.scores import Scores
@@ -171,7 +171,7 @@ async def image_scores(call: Call) -> Answer:
         predicted_norms = await run("weight_norms", pixels)
     samples = scores.score(model.bundle, norms, labels, predicted_norms, reference)
     answer = Scores(
-        **await identity_of_network(call, model, pixels, [predicted_names(sample) for sample in samples]),
+        **await identity_of_network(call, model, pixels, samples),
         samples=samples,
         notes=_notes_on_scores(model, has_reference=reference is not None),
     )
@@ -200,7 +200,7 @@ async def layer_features(call: Call) -> Answer:
     layers = [features.layer_features(model.bundle, maps, activations, row, channels) for row in range(len(pixels))]
     samples = features.sample_features(model.bundle, maps["logits"], layers, saliencies)
     answer = Features(
-        **await identity_of_network(call, model, pixels, [predicted_names(sample) for sample in samples]),
+        **await identity_of_network(call, model, pixels, samples),
         samples=samples,
         separability=features.separability_by_depth(model.bundle),
     )
@@ -251,7 +251,7 @@ async def _compared_model(
     measured = await measure_gradients(run, model.bundle, pixels, submission.labels_for(model), submission.include)
     diagnosis = diagnose(model.bundle, measured, thresholds)
     return ComparedModel(
-        **await identity_of_network(call, model, pixels, [predicted_names(sample) for sample in diagnosis.samples]),
+        **await identity_of_network(call, model, pixels, diagnosis.samples),
         samples=diagnosis.samples,
         layers=diagnosis.layers,
         verdict=diagnosis.verdict,

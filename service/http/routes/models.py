@@ -6,7 +6,8 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from service.bundles.registry import Registry, ServedGraph, ServedModel
+from service.bundles.registry import Registry
+from service.bundles.served_model import ServedGraph, ServedModel
 from service.http.answers.openapi import ERRORS, NAME, PARAMETERS, PLAIN_ERRORS, in_query
 from service.http.answers.responses import Answer, json_answer
 from service.http.answers.schemas import ModelDescription, ModelList

@@ -12,7 +12,7 @@ from fastapi import APIRouter
 from numpy.typing import NDArray
 
 from service import __version__
-from service.bundles.registry import ServedModel
+from service.bundles.served_model import ServedModel
 from service.contract.arrays import Array
 from service.contract.bundle_schema import Bundle, GraphName
 from service.errors import MalformedRequest

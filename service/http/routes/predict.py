@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter
 
-from service.bundles.registry import ServedModel
+from service.bundles.served_model import ServedModel
 from service.contract.arrays import Array
 from service.contract.label_kinds import INDEPENDENT
 from service.contract.runtime import CPU
@@ -164,7 +164,7 @@ class AnswerWriter:
 
     def _predicted(self, row: list[float]) -> list[str]:
         """Return the independent labels whose probability is above one half, the most probable first."""
-        return [self._labels[index] for index in INDEPENDENT.above_one_half(row) or ()]
+        return [self._labels[index] for index in INDEPENDENT.above_one_half(row)]
 
 
 def _telling(rows: list[list[float]], *, every: bool) -> list[float]:

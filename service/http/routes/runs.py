@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundles.registry import ServedModel
+from service.bundles.served_model import ServedModel
 from service.contract.arrays import Array
 from service.contract.bundle_schema import GraphName
 from service.diagnostics.measurement import RunGraph
 from service.diagnostics.quantized import about_network
+from service.diagnostics.schemas.base import DiagnosticSchema
 from service.http.answers.responses import identity
 from service.http.calls.call import Call
 
@@ -27,12 +28,11 @@ def runner(call: Call, model: ServedModel) -> RunGraph:
 
 
 async def identity_of_network(
-    call: Call, model: ServedModel, images: Array, predicted: Iterable[Sequence[str]]
+    call: Call, model: ServedModel, images: Array, samples: Sequence[DiagnosticSchema]
 ) -> dict[str, Any]:
     """Return the members that the answer of a diagnosis begins with.
 
-    For an int8 model they say what `about_network` does; `predicted` are the labels that the float network predicts for
-    each image.
+    For an int8 model they say what `about_network` does of these images, and of the answer's `samples`.
     """
-    quantized = await about_network(runner(call, model), model.bundle, images, predicted)
+    quantized = await about_network(runner(call, model), model.bundle, images, samples)
     return {**identity(model, call.context), "quantized": quantized}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
-from service.bundles.registry import ServedModel
+from service.bundles.served_model import ServedModel
 from service.http.calls.call import Call
 from service.http.requests.forms import LARGE_BODY, Limits, read_form
 from service.http.requests.submission import Submission, read_query

@@ -13,6 +13,7 @@ if any(find_spec(package) is None for package in ("timm", "transformers", "pytor
 
 from export.coverage.architectures.architecture import build, images
 from export.coverage.architectures.listed import ARCHITECTURES, SAMPLED
+from export.coverage.exact import BOUND, differences_in_float64
 from export.coverage.files.exporters import EXPORTERS
 from export.coverage.measure import agreement, imported, plain_options
 from export.coverage.rows import architecture_row, status
@@ -88,3 +89,14 @@ def test_a_wrong_gradient_is_found(tmp_path: Path) -> None:
     measurement = agreement(found, network, batch, [0, 1])
     assert status(measurement) == "wrong"
     assert {"weight", "input", "activation"} <= measurement.exceeding.keys()
+
+
+def test_the_graphs_of_a_file_are_exact_in_float64(tmp_path: Path) -> None:
+    """The network has weights that nodes compute, which are compared too."""
+    architecture = ARCHITECTURES["vit_pytorch/normalized_vit.nViT"]
+    path = tmp_path / "model.onnx"
+    EXPORTERS["tracing"](build(architecture), images(architecture, 2), path)
+    found = imported(path, plain_options(10), tmp_path)
+    differences = differences_in_float64(found, images(architecture, 2), [0, 1])
+    assert {"weight", "input", "activation", "batch", "other"} <= differences.keys()
+    assert max(differences.values()) <= BOUND

@@ -93,6 +93,16 @@ def test_the_page_counts_what_is_right_and_lists_every_refusal_with_its_sentence
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_a_row_that_is_exact_in_float64_alone_is_neither_right_nor_wrong(tmp_path: Path) -> None:
+    rivals = dict.fromkeys(("onnx2torch", "onnx2pytorch", "onnx-ad"), "wrong")
+    row_of_both = row("exact", differences={"input": 0.2}, float64={"input": 5e-13}, rivals=rivals)
+    text = page_of({"timm/a, dynamo": row_of_both}, tmp_path)
+    assert "1 import, 0 give right gradients\n(0.0 %), none give wrong ones" in text
+    assert "- **timm/a, dynamo**: 5e-13 in float64, 2e-01 in float32" in text
+    assert "| Contraflow | 0 | 1 | yes |" in text
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_a_wrong_row_stands_first_among_the_exceptions(tmp_path: Path) -> None:
     rows = {
         "timm/a, dynamo": row("refused", sentence="no"),

@@ -51,6 +51,19 @@ def test_the_images_farthest_from_every_kink_are_taken() -> None:
     assert chosen.flatten().tolist() == pytest.approx([0.5, -0.4])
 
 
+class Windowed(nn.Module):
+    """Bounds whole numbers, as a table of relative positions does, and pools."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.max_pool2d(x, 2) * torch.arange(3).clamp(0, 1).sum()
+
+
+def test_every_window_of_a_pool_counts_and_whole_numbers_do_not() -> None:
+    images = torch.rand(2, 1, 3, 3, generator=torch.Generator().manual_seed(0))
+    images[0, 0, 0, :2] = images[0].max() + torch.tensor([1e-7, 2e-7])
+    assert torch.equal(clearest(Windowed(), images, 1), images[1:])
+
+
 def test_of_two_parameters_with_nearly_the_same_numbers_the_closest_is_the_match() -> None:
     values = np.array([1.0, 2e-6, 0.0, 1.0])
     theirs = {"near": values + np.array([0, 1e-6, 0, 0]), "same": values, "far": values + 1}

@@ -20,9 +20,9 @@ from tests.export.importing.types.coarse_file import (
     coarse,
     pictures_that_differ,
     pixels,
-    png,
     without_rounding,
 )
+from tests.picture_files import png
 from tests.service.live_server import running
 
 SEVERAL = Ending([node("Sigmoid", ["scores"], ["out"])]).model()

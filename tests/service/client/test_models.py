@@ -89,6 +89,7 @@ REFUSED: dict[str, Ask] = {
     "an unknown quantity": lambda model: model.gradients(PATHS, include=["everything"]),
     "an unknown threshold": lambda model: model.check(PATHS, thresholds={"size": 1.0}),
     "a threshold of nothing": lambda model: model.check(PATHS, thresholds={"largest_size": 0.0}),
+    "a threshold that is no number": lambda model: model.check(PATHS, thresholds={"largest_size": True}),
     "no labels at all": lambda model: model.predict(PATHS, top_k=0),
     "a file that is not there": lambda model: model.predict("nowhere/cat.jpg"),
     "a folder": lambda model: model.predict(PHOTOGRAPHS),

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from service.bundles.registry import ServedGraph
+from service.bundles.served_model import ServedGraph
 from service.contract.bundle_schema import GraphName, InputSpec
 from service.engine.scheduler import Scheduler
 from service.engine.tickets import Batch, Ticket

@@ -34,6 +34,11 @@ def limited(size: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
+def heeding_interrupts() -> None:
+    """Let a child process be interrupted although this one ignores it, as it does in the background of a script."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "service", *arguments]
 
@@ -142,7 +147,8 @@ def test_a_run_that_is_interrupted_says_so_and_goes_on_later(photographs: Path, 
     read_end, write_end = os.pipe()
     room = fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)
     os.write(write_end, b" " * room)  # nobody reads yet: the run waits where it first says how far it is
-    with subprocess.Popen(diagnosing(photographs, table), cwd=ROOT, stderr=write_end) as running:
+    arguments = diagnosing(photographs, table)
+    with subprocess.Popen(arguments, cwd=ROOT, stderr=write_end, preexec_fn=heeding_interrupts) as running:
         os.close(write_end)
         wait_until(lambda: table.exists() or running.poll() is not None, 60)
         running.send_signal(signal.SIGINT)
@@ -151,6 +157,7 @@ def test_a_run_that_is_interrupted_says_so_and_goes_on_later(photographs: Path, 
     assert running.returncode == 130, complaint
     assert "error: interrupted" in complaint
     assert "Traceback" not in complaint
+    assert len(table.read_bytes().splitlines()) <= 1 + CHUNK < len(whole.read_bytes().splitlines()), "it ended at once"
     assert done(diagnosing(photographs, table)).returncode == 0
     assert table.read_bytes() == whole.read_bytes()
 

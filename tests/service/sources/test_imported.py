@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
 import pickle
 import signal
 import threading
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -19,6 +17,7 @@ from service.sources.imported import SETTLED_AFTER, ImportedModel
 from service.sources.importing import ImportInterrupted, ImportProcess, ImportRefused, check_importer
 from service.sources.kinds import SourceError
 from service.sources.opening import bundle_at, open_sources
+from tests.archives import zipped
 from tests.service.bundles.steps import predict
 from tests.service.live_server import best_label, picture, running, wait_until
 from tests.service.sources.served_process import import_flags, write_model
@@ -154,14 +153,6 @@ def test_a_bundle_that_is_named_by_its_path_may_lie_in_a_folder_of_any_name(tmp_
     mounted = write_bundle(tmp_path).rename(tmp_path / "models")
     with running(tmp_path, sources=open_sources([mounted], [], None, silent)) as server, server.client() as client:
         assert best_label(predict(client, "tiny")) == "red"
-
-
-def zipped(*names: str) -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for name in names:
-            archive.writestr(name, b"x")
-    return content.getvalue()
 
 
 NO_MODELS = {

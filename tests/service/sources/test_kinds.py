@@ -1,4 +1,4 @@
-"""What there is at a path, and why nothing can be served from some."""
+"""The kinds of what is at a path, and why nothing can be served from some."""
 
 from __future__ import annotations
 

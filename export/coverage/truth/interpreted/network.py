@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from export.coverage.truth.interpreted import recurrent, shapes, values, windows
 from export.coverage.truth.interpreted.attributes import Function
+from export.coverage.truth.precision import default_precision
 from export.importing import ImportedModel
 
 FUNCTIONS: dict[str, Function] = {
@@ -31,7 +32,8 @@ STEPS = {
 class Interpreted(nn.Module):
     """Runs the graph's nodes, each by one torch function; the trained initializers are the module's parameters.
 
-    So are the tensors named by `computed`, which nodes compute from initializers alone: they are computed once.
+    So are the tensors named by `computed`, which nodes compute from initializers alone: they are computed once, and
+    all is then float64.
 
     Nodes that no gradient passes, such as those that compute shapes, may have any operator: onnx's reference
     evaluator runs them.
@@ -54,9 +56,8 @@ class Interpreted(nn.Module):
                 self.register_buffer(name, value)
             else:
                 self.register_parameter(name, nn.Parameter(value))
-        image = torch.zeros(1, *imported.input.image_shape)
-        with torch.no_grad():
-            values = self._run(image) if computed else {}
+        with torch.no_grad(), default_precision(torch.float64):
+            values = self.double()._run(torch.zeros(1, *imported.input.image_shape)) if computed else {}
         for tensor_name in computed:
             self._names[tensor_name] = name = attribute_of(tensor_name)
             self.register_parameter(name, nn.Parameter(values[tensor_name].clone()))

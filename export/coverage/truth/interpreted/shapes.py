@@ -96,6 +96,13 @@ def _scatter_nd(node: NodeProto, given: Attributes, x: Tensor, indices: Tensor, 
     return written
 
 
+def _scatter_elements(node: NodeProto, given: Attributes, x: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
+    if given.get("reduction", b"none") != b"none":
+        raise unknown("a reduction", node)
+    axis = given.get("axis", 0)
+    return x.scatter(axis, torch.where(indices < 0, indices + x.shape[axis], indices), updates)
+
+
 def _trilu(node: NodeProto, given: Attributes, x: Tensor, k: Tensor | None = None) -> Tensor:
     diagonal = 0 if k is None else int(k)
     return torch.triu(x, diagonal) if given.get("upper", 1) else torch.tril(x, diagonal)
@@ -129,6 +136,7 @@ FUNCTIONS: dict[str, Function] = {
     "Identity": plain(lambda x: x),
     "Pad": _padded,
     "Reshape": _reshape,
+    "ScatterElements": _scatter_elements,
     "ScatterND": _scatter_nd,
     "Shape": _shape,
     "Slice": _slice,

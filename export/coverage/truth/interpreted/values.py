@@ -28,6 +28,21 @@ def _batch_norm(
     return by_formula(x, mean, variance, scale, shift, given.get("epsilon", 1e-5))
 
 
+def _dft(
+    node: NodeProto, given: Attributes, x: Tensor, length: Tensor | None = None, axis: Tensor | None = None
+) -> Tensor:
+    """Transform numbers x [..., 1 or 2], whose last axis has the real and the imaginary part."""
+    numbers = torch.view_as_complex(x.contiguous()) if x.shape[-1] == 2 else x[..., 0]
+    places = (None if length is None else int(length), (-2 if axis is None else int(axis)) % x.ndim)
+    inverse, onesided = given.get("inverse", 0), given.get("onesided", 0)
+    if inverse and onesided:
+        real: Tensor = torch.fft.irfft(numbers, *places)
+        return real.unsqueeze(-1)
+    transform = torch.fft.rfft if onesided else torch.fft.ifft if inverse else torch.fft.fft
+    transformed: Tensor = torch.view_as_real(transform(numbers, *places))
+    return transformed
+
+
 def _instance_norm(node: NodeProto, given: Attributes, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return functional.instance_norm(x, weight=scale, bias=shift, eps=given.get("epsilon", 1e-5))
 
@@ -109,6 +124,7 @@ FUNCTIONS: dict[str, Function] = {
     "Clip": _clip,
     "Cos": plain(torch.cos),
     "CumSum": _cumulative,
+    "DFT": _dft,
     "Div": plain(_divided),
     "Dropout": lambda node, given, x, *rest: (x,),
     "Einsum": lambda node, given, *operands: torch.einsum(given["equation"].decode(), *operands),

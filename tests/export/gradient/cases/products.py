@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tests.export.gradient.cases.case import Case, case, w
 
 PRODUCTS: list[Case] = [
@@ -15,6 +17,13 @@ PRODUCTS: list[Case] = [
     case("MatMul", (2, 8, 9), "x", w(9, 12), note="ghost norm", domain=(-0.5, 0.5)),
     case("MatMul", (5, 6), w(3, 5), "x", note="constant on the left"),
     case("MatMul", (4, 4), "x", "u", note="both computed"),
+    case("DFT", (5, 2), "x"),
+    case("DFT", (5, 4, 2), "x", None, np.array(1), inverse=1),
+    case("DFT", (6, 1), "x", np.array(8), onesided=1, note="longer"),
+    case("DFT", (6, 2), "x", np.array(4), note="shorter"),
+    case("DFT", (5, 2), "x", None, np.array(-2), inverse=1, onesided=1),
+    case("MatMul", (5, 6), "x", w(6), note="by a vector"),
+    case("MatMul", (5, 6), w(5), "x", note="a vector on the left"),
     case("Einsum", (3, 4), "x", w(4, 5), equation="bij,jk->bik"),
     case("Einsum", (3, 4), "x", "u", equation="bij,bkj->bik"),
     case("Einsum", (3, 4), "x", w(3), equation="...ij,i->...j"),

@@ -7,7 +7,6 @@ import io
 import os
 import pickle
 import tarfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from onnx import ModelProto, external_data_helper
 
 from export.graph.errors import InvalidModel
 from export.importing.file.reading import read_model
+from tests.archives import zipped
 from tests.export.importing.graphs import classifier, saved
 
 
@@ -115,14 +115,6 @@ def test_weights_that_do_not_fill_their_shape_are_refused(tmp_path: Path) -> Non
     model = classifier()
     model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:-4]
     assert "do not fit its shape [5, 3, 3, 3]" in refusal(saved(model, tmp_path))
-
-
-def zipped(*names: str) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name in names:
-            archive.writestr(name, b"content")
-    return buffer.getvalue()
 
 
 def tarred() -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from functools import cache
@@ -23,6 +22,7 @@ from export.importing.resolving import Resolved, flag_statements, resolve
 from service.contract.bundle_schema import InputSpec
 from service.images.preprocess import decode, normalise
 from tests.export.importing.graphs import classifier
+from tests.picture_files import png
 
 PHOTOGRAPH = Path("tests/photographs/cat-640x480.jpg")
 SIZES = ((640, 480), (217, 333), (97, 251), (45, 31), (257, 257))
@@ -42,12 +42,6 @@ def picture(width: int, height: int) -> Image.Image:
         left, top = (whole.width - width) // 2, (whole.height - height) // 2
         return whole.crop((left, top, left + width, top + height))
     return whole.resize((width, height), Image.Resampling.LANCZOS)
-
-
-def png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
 
 
 def network(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto
-from PIL import Image
 
 from service.contract.bundle_schema import InputSpec
 from service.images.preprocess import normalise
@@ -66,9 +64,3 @@ def pictures_that_differ(differ: bool) -> NDArray[np.uint8]:
     other = by_the_file().argmax(axis=1) != without_rounding().argmax(axis=1)
     chosen: NDArray[np.uint8] = pixels()[other == differ]
     return chosen
-
-
-def png(picture: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
-    return buffer.getvalue()

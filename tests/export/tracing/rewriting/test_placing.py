@@ -141,6 +141,12 @@ def test_entries_read_at_the_same_places_of_every_sample(places: list[tuple[int,
     assert_right(network(nodes, constants(places), width))
 
 
+def test_all_samples_by_their_number_are_the_samples() -> None:
+    """`y = h[0 : len(h)]`, as torch's tracing writes it."""
+    nodes = [*BATCH_SIZE, node("Slice", ["h", "start", "size", "axis"], ["y"], "all")]
+    assert_right(network(nodes, {"start": ints(0), "axis": ints(0)}, ROWS * WIDTH))
+
+
 def test_what_is_written_into_another_sample_is_refused() -> None:
     nodes = [
         *BATCH_SIZE,

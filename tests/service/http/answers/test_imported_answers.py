@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx import ModelProto
-from PIL import Image
 
 from export.importing import import_classifier
 from export.importing.command import bundle_of, import_bundle, write_what_runs
@@ -19,6 +17,7 @@ from service.images.preprocess import normalise
 from tests.export.importing.answer.endings import FROM_NUMBERS, READ_OFF
 from tests.export.importing.answer.references import session, shares, slopes, weights_of
 from tests.export.importing.graphs import classifier, options, saved
+from tests.picture_files import png
 from tests.service.live_server import LiveServer, running
 
 ENDINGS = {
@@ -29,12 +28,6 @@ ENDINGS = {
 SPEC = InputSpec(height=6, width=6, mean=options().mean, std=options().std)
 SETTLED = {"size": "6 x 6 (the file itself)"}
 PIXELS = np.random.default_rng(4).integers(0, 256, (6, 6, 3), dtype=np.uint8)
-
-
-def png() -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(PIXELS).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +56,10 @@ def test_the_file_s_own_answer_and_its_gradients_come_over_http(server: LiveServ
     image = normalise(PIXELS[None], SPEC)
     own = shares(session(ending.model()).run(["out"], {"image": image})[0])[0]
     with server.client() as client:
-        answer = client.post(f"/predict?model={name}", content=png()).json()
+        answer = client.post(f"/predict?model={name}", content=png(PIXELS)).json()
         labels = {entry["index"]: entry["probability"] for entry in answer["predictions"][0]["labels"]}
         assert [labels[index] for index in range(ending.labels)] == pytest.approx(own, abs=1e-6)
-        diagnosis = client.post(f"/diagnostics/gradients?model={name}&label=1", content=png()).json()
+        diagnosis = client.post(f"/diagnostics/gradients?model={name}&label=1", content=png(PIXELS)).json()
     assert diagnosis["samples"][0]["probability"] == pytest.approx(own[1], rel=1e-5)
     assert diagnosis["samples"][0]["loss"] == pytest.approx(-np.log(own[1]), rel=1e-5)
     expected = slopes(ending.model(), image.astype(np.float64), shares, weights_of(ending))["conv.weight"]
@@ -76,11 +69,11 @@ def test_the_file_s_own_answer_and_its_gradients_come_over_http(server: LiveServ
 
 def test_a_bundle_without_a_graph_predicts_and_says_what_is_missing(server: LiveServer) -> None:
     with server.client() as client:
-        assert client.post("/predict?model=partial", content=png()).status_code == 200
-        refused = client.post("/diagnostics/gradients?model=partial", content=png())
+        assert client.post("/predict?model=partial", content=png(PIXELS)).status_code == 200
+        refused = client.post("/diagnostics/gradients?model=partial", content=png(PIXELS))
         assert (refused.status_code, refused.headers["content-type"]) == (422, "application/problem+json")
         assert "no graph weight_norms" in refused.json()["detail"]
-        assert client.post("/diagnostics/features?model=partial", content=png()).status_code == 200
+        assert client.post("/diagnostics/features?model=partial", content=png(PIXELS)).status_code == 200
         assert client.get("/models/partial").json()["provenance"] == SETTLED
         (note,) = [n for n in client.get("/models/partial").json()["notes"] if "left out" in n]
         assert note.startswith("the graph weight_norms is left out: it does not load")

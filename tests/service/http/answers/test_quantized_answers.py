@@ -17,10 +17,10 @@ from tests.export.importing.types.coarse_file import (
     coarse,
     pictures_that_differ,
     pixels,
-    png,
     without_integers,
     without_rounding,
 )
+from tests.picture_files import png
 from tests.service.live_server import LiveServer, running
 
 DIAGNOSES = {

@@ -75,6 +75,15 @@ def show(visit: Visit, *names: str) -> Page:
     return page
 
 
+def show_several(visit: Visit, *labels: str) -> Page:
+    """Open the page on the model of independent labels, with these checked."""
+    page = show(visit, "several")
+    for label in labels:
+        page.get_by_label(label, exact=True).check()
+    settled(page)
+    return page
+
+
 def settled(page: Page) -> None:
     expect(page.locator("#progress")).to_be_hidden()
     expect(page.locator("[aria-busy]")).to_have_count(0)
@@ -83,6 +92,10 @@ def settled(page: Page) -> None:
 def look_at_everything(page: Page) -> None:
     page.locator("#shattering [data-sample=ship]").click()
     page.wait_for_selector("#shattering canvas")
+    look_at_features(page)
+
+
+def look_at_features(page: Page) -> None:
     page.locator("#features").scroll_into_view_if_needed()
     page.wait_for_selector("#features .looked-at img")
     settled(page)
@@ -120,9 +133,7 @@ def test_any_number_of_independent_labels_is_chosen(visit: Visit, chosen: list[s
     with page.expect_response("**/diagnostics/shattering*") as walked:
         page.locator("#shattering [data-sample=ship]").click()
     assert walked.value.json()["labels"] == [name for name in LABELS if name in chosen]
-    page.locator("#features").scroll_into_view_if_needed()
-    page.wait_for_selector("#features .looked-at img")
-    settled(page)
+    look_at_features(page)
     looked = [url for url in visit.requested if "/diagnostics/features" in url]
     assert labels_asked_for(looked[-1]) == [name for name in LABELS if name in chosen]
 
@@ -140,10 +151,7 @@ def test_without_a_choice_the_labels_above_one_half_count(visit: Visit) -> None:
 
 
 def test_only_labels_that_every_model_shown_has_are_offered(visit: Visit) -> None:
-    page = show(visit, "several")
-    page.get_by_label("ant", exact=True).check()
-    page.get_by_label("bee", exact=True).check()
-    settled(page)
+    page = show_several(visit, "ant", "bee")
     page.locator('#models input[value="named"]').check()
     choice = page.locator("#label-choice select")
     assert choice.locator("option").all_inner_texts() == ["what each model predicts", "ant", "bee"]
@@ -158,10 +166,7 @@ def test_only_labels_that_every_model_shown_has_are_offered(visit: Visit) -> Non
 
 
 def test_a_copied_command_asks_for_the_same_labels(visit: Visit) -> None:
-    page = show(visit, "several")
-    page.get_by_label("cat & mouse", exact=True).check()
-    page.get_by_label("big, red dog", exact=True).check()
-    settled(page)
+    page = show_several(visit, "cat & mouse", "big, red dog")
     command = page.locator("#gradients code").first.text_content() or ""
     found = re.search(r"http://[^\s']+", command)
     assert found is not None

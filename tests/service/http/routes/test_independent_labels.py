@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from service.offline import diagnose as offline_diagnose
 from tests.export.importing.answer.endings import READ_OFF, Ending
 from tests.export.importing.answer.references import session
 from tests.export.importing.graphs import node, options, saved
+from tests.picture_files import png
 from tests.service.live_server import LiveServer, running
 from tests.service.responses import refusal
 
@@ -35,14 +35,8 @@ TENSOR = normalise(PIXELS[None], SPEC)
 Array = NDArray[Any]
 
 
-def png(pixels: Array = PIXELS) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def in_base64() -> str:
-    return base64.b64encode(png()).decode()
+    return base64.b64encode(png(PIXELS)).decode()
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +64,14 @@ def own() -> Array:
 
 def post(server: LiveServer, path: str, **body: Any) -> Any:
     with server.client() as client:
-        answer = client.post(path, **(body or {"content": png()}))
+        answer = client.post(path, **(body or {"content": png(PIXELS)}))
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
 def refused(server: LiveServer, path: str, **body: Any) -> str:
     with server.client() as client:
-        return refusal(client.post(path, **(body or {"content": png()})), 422)
+        return refusal(client.post(path, **(body or {"content": png(PIXELS)})), 422)
 
 
 def binary_cross_entropy(own: Array, applies: Array) -> float:
@@ -121,21 +115,25 @@ WAYS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
 }
 
 
+def body_with(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return a JSON body with these fields, and the picture in every image; without fields, the picture itself."""
+    if not fields:
+        return {"content": png(PIXELS)}
+    images = [{"data": in_base64(), **image} for image in fields.get("images", [{}])]
+    return {"json": {**fields, "images": images}}
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_set_of_labels_is_given_in_every_way(server: LiveServer, own: Array, way: str) -> None:
     query, fields, names = WAYS[way]
-    body: dict[str, Any] = {"content": png()}
-    if fields:
-        images = [{"data": in_base64(), **image} for image in fields.get("images", [{}])]
-        body = {"json": {**fields, "images": images}}
-    sample = post(server, f"/diagnostics/gradients?model=several{query}", **body)["samples"][0]
+    sample = post(server, f"/diagnostics/gradients?model=several{query}", **body_with(fields))["samples"][0]
     assert sample["labels"] == [label for label in LABELS if label in names]
     assert sample["loss"] == pytest.approx(binary_cross_entropy(own, applying(*names)), rel=1e-5)
     assert sample["probabilities"] == pytest.approx(own[applying(*names) == 1], rel=1e-5)
 
 
 def test_a_form_gives_the_set_of_all_images_or_one_for_each(server: LiveServer) -> None:
-    files = [("images", (f"{at}.png", png(), "image/png")) for at in range(2)]
+    files = [("images", (f"{at}.png", png(PIXELS), "image/png")) for at in range(2)]
     both = post(server, "/diagnostics/gradients", files=files, data={"label": ["ant", "cat"]})["samples"]
     assert [sample["labels"] for sample in both] == [["ant", "cat"]] * 2
     each = post(server, "/diagnostics/gradients", files=files, data={"labels": ["ant,cat", "bee"]})["samples"]
@@ -151,7 +149,7 @@ def test_without_labels_the_loss_is_of_those_above_one_half(server: LiveServer, 
 
 
 def test_a_saturated_image_is_judged_with_one_label_turned_over(server: LiveServer) -> None:
-    """Of the logits every one is beyond ±88: float32 holds no gradient of the predicted labels."""
+    """All logits are beyond ±88: float32 holds no gradient of the predicted labels."""
     answer = post(server, "/diagnostics/gradients?model=certain")
     (sample,) = answer["samples"]
     assert sample["saturated"]
@@ -179,11 +177,7 @@ def test_what_the_model_does_not_take_is_refused_in_a_sentence_that_says_its_kin
     server: LiveServer, fault: str
 ) -> None:
     model, query, fields, words = REFUSED[fault]
-    body: dict[str, Any] = {"content": png()}
-    if fields:
-        images = [{"data": in_base64(), **image} for image in fields.get("images", [{}])]
-        body = {"json": {**fields, "images": images}}
-    assert words in refused(server, f"/diagnostics/gradients?model={model}{query}", **body)
+    assert words in refused(server, f"/diagnostics/gradients?model={model}{query}", **body_with(fields))
 
 
 def test_scores_are_those_of_independent_labels(server: LiveServer, own: Array) -> None:
@@ -228,7 +222,7 @@ def test_models_of_one_kind_are_compared_and_others_are_not(server: LiveServer) 
 def test_every_diagnosis_is_drawn(server: LiveServer, diagnosis: str) -> None:
     more = "&model=several&model=certain" if diagnosis == "compare" else ""
     with server.client() as client:
-        answer = client.post(f"/diagnostics/{diagnosis}?format=svg{more}", content=png())
+        answer = client.post(f"/diagnostics/{diagnosis}?format=svg{more}", content=png(PIXELS))
     assert answer.status_code == 200, answer.text
     assert "<svg" in answer.text
 

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from service.bundles.disk import read_bundle
-from service.bundles.registry import Registry, ServedModel
+from service.bundles.registry import Registry
+from service.bundles.served_model import ServedModel
 from tests.service.live_server import best_label, picture, running
 from tests.service.tiny_bundles import LABELS, write_bundle
 
