@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import onnx
+from onnx import numpy_helper
 
 from export.gradient import forward_outputs, norm_outputs  # noqa: F401  (they fill the table of emissions)
 from export.gradient.context import Build
 from export.gradient.outputs import EMISSIONS
 from export.gradient.prepare import Prepared, prepare
+from export.graph.graph import Stored
 from service.contract.bundle_schema import GraphName
 from service.contract.outputs import GRAPHS, outputs_of
 
 
 def differentiate(
-    model: onnx.ModelProto | Prepared, outputs: Collection[str] | GraphName = "weight_norms"
+    model: onnx.ModelProto | Prepared,
+    outputs: Collection[str] | GraphName = "weight_norms",
+    *,
+    stored: Stored = numpy_helper.from_array,
 ) -> onnx.ModelProto:
     """Return the ONNX graph that computes `outputs` for a classifier from images to logits.
 
@@ -25,6 +30,7 @@ def differentiate(
             are free.
         outputs: the name of a bundle's graph, "weight_norms" above all, or any collection of the outputs that
             `service.contract.outputs` lists with their shapes ("map" stands for all feature maps).
+        stored: makes the tensor of a constant; a `WeightFile` keeps the large ones of several graphs once.
 
     Returns:
         A model of standard operators, whose shapes are static but for N. Its inputs are
@@ -48,7 +54,7 @@ def differentiate(
             raise ValueError(f"unknown output {output!r}; known: {', '.join(EMISSIONS)}")
     build = Build(prepared, wanted)
     tensors = [tensor for output in wanted for tensor in EMISSIONS[output](build)]
-    return build.model(tensors, outputs if isinstance(outputs, str) else "gradients")
+    return build.model(tensors, outputs if isinstance(outputs, str) else "gradients", stored)
 
 
 def _outputs_of(name: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from export.gradient.prepare import Prepared
 from export.gradient.rules.loss import LABEL, SCALE
 from export.gradient.shared import copied
 from export.graph.errors import UnsupportedOperator
-from export.graph.graph import Graph, N, Node, Shape, live_nodes, to_model
+from export.graph.graph import Graph, N, Node, Shape, Stored, live_nodes, to_model
 from export.graph.lower import lower, opset_of
 from export.graph.names import INPUT, LOGITS
 from service.contract.outputs import ROWS
@@ -106,8 +106,8 @@ class Build:
             return self.output(name, empty, (N, 0))
         return self.output(name, self.g.op("Concat", *columns, axis=1), (N, width))
 
-    def model(self, outputs: list[str], name: str) -> onnx.ModelProto:
-        """Return the finished graph, with only the nodes that `outputs` need."""
+    def model(self, outputs: list[str], name: str, stored: Stored) -> onnx.ModelProto:
+        """Return the finished graph, with only the nodes that `outputs` need, its constants made by `stored`."""
         seconds = self.g.extra_outputs
         forward = [replace(node, outputs=seconds.get(node.name, node.outputs)) for node in self.graph.nodes]
         emitted = laid_out(self.g, live_nodes(self.g.nodes, outputs))
@@ -115,7 +115,7 @@ class Build:
         unread = {name for _, name in seconds.values()}.difference(name for node in live for name in node.inputs)
         live = [replace(n, outputs=n.outputs[:1]) if unread.intersection(n.outputs) else n for n in live]
         nodes = lower(self.graph, _without_copies(live, outputs))
-        return to_model(self.graph, nodes, self.inputs, outputs, name=name, opset=opset_of(nodes))
+        return to_model(self.graph, nodes, self.inputs, outputs, name=name, opset=opset_of(nodes), stored=stored)
 
 
 def _without_copies(nodes: list[Node], outputs: Collection[str]) -> list[Node]:
@@ -133,6 +133,8 @@ def _without_copies(nodes: list[Node], outputs: Collection[str]) -> list[Node]:
             names[source] = node.outputs[0]
         else:
             kept.append(node)
+    if not names:
+        return kept
     return [
         replace(
             node,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -231,10 +231,21 @@ def node_of(proto: onnx.NodeProto) -> Node:
     return Node(proto.op_type, tuple(proto.input), tuple(proto.output), attributes_of(proto), proto.name)
 
 
+Stored = Callable[[Array, str], onnx.TensorProto]
+"""Makes the tensor of a constant and its name; it may put the numbers elsewhere and leave a reference to them."""
+
+
 def to_model(
-    graph: Graph, nodes: Sequence[Node], inputs: Sequence[str], outputs: Sequence[str], *, name: str, opset: int = OPSET
+    graph: Graph,
+    nodes: Sequence[Node],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    *,
+    name: str,
+    opset: int = OPSET,
+    stored: Stored = numpy_helper.from_array,
 ) -> onnx.ModelProto:
-    """Return a ModelProto of `nodes` with the constants that they read and no others.
+    """Return a ModelProto of `nodes` with the constants that they read and no others, made by `stored`.
 
     Known shapes are written too: ONNX Runtime keeps a tensor and its cotangent in one blocked layout only
     where it sees that both have the same batch.
@@ -260,7 +271,7 @@ def to_model(
     )
     # Last, because `make_graph` and `make_model` copy what they are given, and these are the weights.
     model.graph.initializer.extend(
-        numpy_helper.from_array(np.asarray(array, order="C"), key)
+        stored(np.asarray(array, order="C"), key)
         for key, array in graph.constants.items()
         if key in read or key in outputs
     )

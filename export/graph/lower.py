@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 from onnx import defs
 
@@ -37,17 +38,26 @@ def opset_of(nodes: Sequence[Node]) -> int:
 
 
 def _means_the_same(node: Node) -> bool:
-    newest = defs.get_schema(node.operator, OPSET)
     try:
-        schema = defs.get_schema(node.operator, RUNTIME_OPSET)
+        known = _older_attributes(node.operator)
     except defs.SchemaError:
         return False
-    if newest.since_version == schema.since_version:
+    if known is None:
         return True
     given = {name: value for name, value in node.attributes.items() if value is not None}
-    return set(given) <= set(schema.attributes) and not any(
+    return set(given) <= known and not any(
         (node.operator, name, value) in NEWER_VALUES for name, value in given.items() if isinstance(value, str)
     )
+
+
+@cache
+def _older_attributes(operator: str) -> frozenset[str] | None:
+    """Return the attributes that an operator has at opset 18, None where it has not changed since.
+
+    Raises SchemaError where opset 18 lacks it.
+    """
+    newest, older = (defs.get_schema(operator, version) for version in (OPSET, RUNTIME_OPSET))
+    return None if newest.since_version == older.since_version else frozenset(older.attributes)
 
 
 def _gelu(g: Emitter, node: Node) -> list[Node]:

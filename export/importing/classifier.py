@@ -24,7 +24,7 @@ from export.importing.answer.probes import probes
 from export.importing.answer.scores import refuse_decisions, require_computed
 from export.importing.file.image import ImageInput, image_input, with_open_sizes
 from export.importing.file.plain import standardize
-from export.importing.file.reading import read_model
+from export.importing.file.reading import read_model, with_weights
 from export.importing.file.unit_axis import without_unit_axis
 from export.importing.flags.errors import faults_of
 from export.importing.flags.labels import fitting_labels
@@ -65,8 +65,8 @@ class ImportedModel:
         return {graph: reference for graph, reference in found.items() if reference is not None}
 
 
-def import_classifier(path: Path, options: ImportOptions) -> ImportedModel:
-    """Read an ONNX image classifier of any producer.
+def import_classifier(path: Path, options: ImportOptions, model: ModelProto | None = None) -> ImportedModel:
+    """Read an ONNX image classifier of any producer; `model` is what was parsed of the file already.
 
     Raises:
         InvalidModel: the file is damaged, incomplete or not ONNX.
@@ -74,7 +74,8 @@ def import_classifier(path: Path, options: ImportOptions) -> ImportedModel:
         OptionMismatch: a flag is missing or contradicts the graph.
     """
     with faults_of(path):
-        return _imported(path, options)
+        whole = read_model(path) if model is None else with_weights(model, path.parent)
+        return _imported(path, whole, options)
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,9 @@ class _Opened:
     notes: tuple[str, ...]
 
 
-def _imported(path: Path, options: ImportOptions) -> ImportedModel:
+def _imported(path: Path, model: ModelProto, options: ImportOptions) -> ImportedModel:
     # Both ends: what the scores mean decides which tensor is `logits`.
-    opened = _opened(path, options)
+    opened = _opened(path, model, options)
     model, graph, spec, taken = opened.model, opened.graph, opened.image.spec, opened.taken
     scores_in_file = class_count(graph, graph.output)
     labels, label_notes = fitting_labels(options.labels, opened.head.labels, scores_in_file, options.labels_source)
@@ -116,9 +117,8 @@ def _imported(path: Path, options: ImportOptions) -> ImportedModel:
     )
 
 
-def _opened(path: Path, options: ImportOptions) -> _Opened:
+def _opened(path: Path, model: ModelProto, options: ImportOptions) -> _Opened:
     # The file as it is: `file` is what its own answer is asked of later.
-    model = read_model(path)
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
     head = chosen_head(model, options.output, len(options.labels) if options.labels else None, options.labels_are)
     output = head.output
@@ -148,7 +148,7 @@ def _opened(path: Path, options: ImportOptions) -> _Opened:
 
 def _own_answer(path: Path, options: ImportOptions, images: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return what the file answers to images; it is read again, because few imports ask and none should hold it."""
-    opened = _opened(path, options)
+    opened = _opened(path, read_model(path), options)
     return _judged(opened.taken.scores(images), opened, Appended(opened.model), options).probabilities
 
 

@@ -28,6 +28,7 @@ from export.importing.provenance import settled_values
 from export.importing.resolving import flag_statements, resolve
 from export.writing.bundle import graph_files, opset_of, replaced_whole, write_files, write_whole_description
 from export.writing.placing import FIRST, Place, place_of
+from export.writing.weights import WeightFile
 from service.contract.bundle_schema import Architecture, Bundle, GraphName, ParityCheck
 from service.contract.model_names import fit_name
 from service.output.console import told_meanwhile
@@ -67,9 +68,10 @@ def _import_one(found: FoundModel, flags: Statements, options: argparse.Namespac
     name = fit(options.name, found)
     version = str(options.version) if options.version else found.version
     with faults_of(found.file):
-        resolved = resolve(found, facts_of(found.file, parsed(found.file)), flags)
+        model = parsed(found.file)
+        resolved = resolve(found, facts_of(found.file, model), flags)
     place = place_of(options.out, name, version, replace=options.replace)
-    imported = import_classifier(found.file, resolved.options)
+    imported = import_classifier(found.file, resolved.options, model)
     imported = replace(imported, notes=(*imported.notes, *resolved.notes))
     settled = settled_values(imported.input, imported.labels, resolved.sources)
     with faults_of(found.file):
@@ -130,7 +132,8 @@ def bundle_of(
     place = place or Place(bundles / name, FIRST)
     prepared = prepare(imported.model, constants=imported.constants, logits=True, label_kind=imported.label_kind)
     names: tuple[GraphName, ...] = get_args(GraphName)
-    graphs = {graph: differentiate(prepared, graph) for graph in names}
+    weights = WeightFile()
+    graphs = {graph: differentiate(prepared, graph, stored=weights.stored) for graph in names}
     if imported.quantized is not None and imported.quantized.forward is not None:
         graphs["forward"] = imported.quantized.forward
     bundle = Bundle(
@@ -152,7 +155,7 @@ def bundle_of(
         notes=(*imported.notes, *prepared.notes),
         sha256={},
     )
-    written = write_what_runs(bundle, graphs, imported.references, place.folder)
+    written = write_what_runs(bundle, graphs, imported.references, place.folder, weights)
     place.clear_superseded()
     return written
 
@@ -162,27 +165,28 @@ def write_what_runs(
     graphs: Mapping[GraphName, ModelProto],
     references: Mapping[GraphName, Reference],
     destination: Path,
+    weights: WeightFile | None = None,
 ) -> Bundle:
     """Try every graph, compare those of `references` with them, and write the bundle of those that run.
 
+    `weights` has the weights that are not in the graphs themselves.
     Raises UnsupportedGraph as `bundle_of` does.
     """
-    from export.writing.trial import BATCHES, Trial  # imports ONNX Runtime, which the rest of this file does without
+    from export.writing.trial import Trial  # imports ONNX Runtime, which the rest of this file does without
 
     with replaced_whole(destination) as folder:
-        digests = write_files(graph_files(graphs), folder)
+        digests = write_files(graph_files(graphs, weights), folder)
         trial = Trial(bundle, graphs, folder, references)
         failures = trial.failures()
         if reason := failures.get("forward"):
             raise UnsupportedGraph(f"the forward graph cannot be served: {reason}")
         for graph in references.keys() - failures.keys():
-            for batch in BATCHES:
-                references[graph].require(partial(trial.logits, batch=batch, graph=graph), batch)
+            references[graph].require(partial(trial.logits, graph=graph))
         running = {graph: model for graph, model in graphs.items() if graph not in failures}
         if failures:  # their weights are to go too
             for file in digests:
                 (folder / file).unlink()
-            digests = write_files(graph_files(running), folder)
+            digests = write_files(graph_files(running, weights), folder)
         left_out = tuple(f"the graph {graph} is left out: {reason}" for graph, reason in failures.items())
         bundle = bundle.model_copy(update={"notes": (*bundle.notes, *left_out)})
         return write_whole_description(bundle, running, digests, folder)

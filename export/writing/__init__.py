@@ -3,4 +3,5 @@
 bundle   writes a bundle, and reads one back
 placing  the folder of a bundle, and what is there already
 trial    runs every graph before it is written
+weights  the file of weights, which all graphs of a bundle share
 """

@@ -16,49 +16,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
-from onnx import TensorProto, external_data_helper
 
 from export.graph.branches import all_graphs
 from export.graph.errors import one_line
+from export.writing.weights import WEIGHTS_FILE, WeightFile
 from service.contract.bundle_schema import BUNDLE_FILE, Bundle, Graph, GraphName
 from service.output.system_errors import system_reason
 
-WEIGHTS_FILE = "weights.bin"
-SMALLEST_EXTERNAL = 256
-"""Tensors of at least this many bytes are stored outside the graph. Smaller ones, such as the shape operand of
-a Reshape, stay inside: outside, they would not be folded."""
-ALIGNMENT = 64
-"""Bytes; every tensor in the weight file begins at a multiple of it."""
 
-
-class WeightFile:
-    """The content of `weights.bin`: tensors of several graphs, equal ones only once."""
-
-    def __init__(self) -> None:
-        self.content = bytearray()
-        self._offsets: dict[bytes, int] = {}
-
-    def store(self, tensor: TensorProto) -> None:
-        """Move the tensor's data into this file, and leave a reference to it in the tensor."""
-        raw = tensor.raw_data
-        digest = hashlib.sha256(raw).digest()
-        if digest not in self._offsets:
-            self.content.extend(bytes(-len(self.content) % ALIGNMENT))
-            self._offsets[digest] = len(self.content)
-            self.content.extend(raw)
-        external_data_helper.set_external_data(tensor, WEIGHTS_FILE, self._offsets[digest], len(raw))
-        tensor.ClearField("raw_data")
-
-
-def with_external_weights(model: onnx.ModelProto, weights: WeightFile) -> onnx.ModelProto:
-    """Copy `model`, with its large initializers moved into `weights`."""
+def with_external_weights(
+    model: onnx.ModelProto, weights: WeightFile, source: WeightFile | None = None
+) -> onnx.ModelProto:
+    """Copy `model`, with its large initializers moved into `weights`; those outside the model are in `source`."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    for tensor in [tensor for graph in all_graphs(copy.graph) for tensor in graph.initializer]:
-        if not tensor.raw_data:
-            tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor), tensor.name))
-        if len(tensor.raw_data) >= SMALLEST_EXTERNAL:
-            weights.store(tensor)
+    for graph in all_graphs(copy.graph):
+        for tensor in graph.initializer:
+            weights.move(tensor, source)
     return copy
 
 
@@ -102,17 +76,22 @@ def write_bundle(
         return write_whole_description(bundle, graphs, digests, folder)
 
 
-def graph_files(graphs: Mapping[GraphName, onnx.ModelProto]) -> dict[str, bytes]:
-    """Return the files that graphs are stored in, by name: one for each, and one for the weights of all."""
+def graph_files(
+    graphs: Mapping[GraphName, onnx.ModelProto], source: WeightFile | None = None
+) -> dict[str, bytes | bytearray]:
+    """Return the files that graphs are stored in, by name: one for each, and one for the weights of all.
+
+    Weights that are outside the graphs are in `source`.
+    """
     weights = WeightFile()
-    files = {
-        f"{name}.onnx": with_external_weights(model, weights).SerializeToString(deterministic=True)
+    files: dict[str, bytes | bytearray] = {
+        f"{name}.onnx": with_external_weights(model, weights, source).SerializeToString(deterministic=True)
         for name, model in graphs.items()
     }
-    return {**files, WEIGHTS_FILE: bytes(weights.content)}
+    return {**files, WEIGHTS_FILE: weights.content}
 
 
-def write_files(files: Mapping[str, bytes], folder: Path) -> dict[str, str]:
+def write_files(files: Mapping[str, bytes | bytearray], folder: Path) -> dict[str, str]:
     """Write files by name into `folder`; return the sha256 of each."""
     for name, content in files.items():
         (folder / name).write_bytes(content)

@@ -8,6 +8,7 @@ and run at two batch sizes, and its outputs must have the shapes that `service.c
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -66,9 +67,11 @@ class Trial:
             return len(shape) == 4 and shape[0] == batch
         return output in ROWS and shape == ROWS[output].shape_in(self._bundle, batch)
 
-    def logits(self, images: NDArray[np.float32], batch: int, graph: GraphName = "forward") -> np.ndarray:
-        """Return a graph's logits [M, K] of the tensor `input` [M, …], `batch` samples at a time."""
+    def logits(self, images: NDArray[np.float32], graph: GraphName = "forward") -> np.ndarray:
+        """Return a graph's logits [M, K] of the tensor `input` [M, …], run in batches of `BATCHES` by turns."""
         session = self.open(graph)
-        parts = [images[start : start + batch] for start in range(0, len(images), batch)]
-        feeds = ({**zeros_for(session, len(part)), "input": part} for part in parts)
-        return np.concatenate([session.run(feed)["logits"] for feed in feeds])
+        answers, sizes = [], cycle(BATCHES)
+        while len(images):
+            part, images = np.split(images, [next(sizes)])
+            answers.append(session.run({**zeros_for(session, len(part)), "input": part})["logits"])
+        return np.concatenate(answers)

@@ -41,7 +41,7 @@ class Reference:
     answer: Evaluator
     label_kind: LabelKindName = "exclusive"
 
-    def require(self, run: Evaluator, batch: int) -> None:
+    def require(self, run: Evaluator) -> None:
         """Compare with the file's own answer the probabilities of the logits [M, K] that `run` gives of images.
 
         An answer of the file that moves when its image moves by rounding is not determined by float32: a network of
@@ -62,7 +62,7 @@ class Reference:
             agrees = difference <= allowed + MOVES * np.abs(moved - own).max(axis=1)
         if not agrees.all():
             raise UnsupportedGraph(
-                f"at batch {batch} the bundle's probabilities differ from the file's own by {difference.max():.2g}: "
+                f"the bundle's probabilities differ from the file's own by {difference.max():.2g}: "
                 "the graph means something else to us than to ONNX Runtime; please report it"
             )
 

@@ -35,9 +35,13 @@ def read_model(path: Path) -> onnx.ModelProto:
     Raises InvalidModel where there is no such file, it is truncated or not ONNX, or weights are missing, outside the
     folder or not finite.
     """
-    model = parsed(path)
+    return with_weights(parsed(path), path.parent)
+
+
+def with_weights(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+    """Load a parsed model's external data, which lie in its `folder`, into it; raises InvalidModel as `read_model`."""
     for tensor in _tensors(model):
-        _load(tensor, path.parent)
+        _load(tensor, folder)
         _require_finite(tensor)
     return model
 

@@ -77,7 +77,7 @@ def test_every_graph_of_a_sound_bundle_runs(imported: ImportedModel, tmp_path: P
     write_files(graph_files(graphs), tmp_path)
     trial = Trial(bundle, graphs, tmp_path)
     assert trial.failures() == {}
-    assert trial.logits(np.zeros((4, 3, 6, 6), np.float32), 3).shape == (4, 4)
+    assert trial.logits(np.zeros((6, 3, 6, 6), np.float32)).shape == (6, 4)
     assert set(bundle.graphs) == set(graphs)
 
 
@@ -109,9 +109,25 @@ def test_without_a_forward_graph_nothing_is_written(imported: ImportedModel, tmp
 def test_a_bundle_that_answers_otherwise_than_its_file_is_not_written(imported: ImportedModel, tmp_path: Path) -> None:
     assert imported.reference is not None
     turned = replace(imported.reference, probabilities=np.roll(imported.reference.probabilities, 1, axis=1))
-    with pytest.raises(UnsupportedGraph, match="at batch 1 the bundle's probabilities differ from the file's own by"):
+    with pytest.raises(UnsupportedGraph, match="the bundle's probabilities differ from the file's own by"):
         bundle_of(replace(imported, reference=turned), "other", tmp_path)
     assert not (tmp_path / "other").exists()
+
+
+def test_a_forward_graph_that_mixes_the_samples_of_a_batch_is_not_written(
+    imported: ImportedModel, tmp_path: Path
+) -> None:
+    bundle, graphs = whole(imported, tmp_path)
+    graph = graphs["forward"].graph
+    for entry in graph.node:
+        for index, output in enumerate(entry.output):
+            entry.output[index] = "alone" if output == "logits" else output
+    graph.initializer.append(numpy_helper.from_array(np.array([0], dtype=np.int64), "samples"))
+    graph.node.append(helper.make_node("ReduceMean", ["alone", "samples"], ["mean"]))
+    graph.node.append(helper.make_node("Sub", ["alone", "mean"], ["apart"]))
+    graph.node.append(helper.make_node("Add", ["alone", "apart"], ["logits"]))
+    with pytest.raises(UnsupportedGraph, match="the bundle's probabilities differ from the file's own by"):
+        write_what_runs(bundle, graphs, imported.references, tmp_path / "other")
 
 
 def test_rows_that_the_file_leaves_open_are_not_compared(imported: ImportedModel, tmp_path: Path) -> None:

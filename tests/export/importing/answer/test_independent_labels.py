@@ -172,6 +172,6 @@ def test_a_bundle_of_independent_labels_is_never_that_of_another_file(tmp_path: 
     assert imported.reference is not None
     wrong = replace(imported.reference, label_kind="exclusive")
     logits = np.log(imported.reference.probabilities / (1 - imported.reference.probabilities))
-    imported.reference.require(lambda _: logits, 1)
+    imported.reference.require(lambda _: logits)
     with pytest.raises(UnsupportedGraph, match="differ"):
-        wrong.require(lambda _: logits, 1)
+        wrong.require(lambda _: logits)
