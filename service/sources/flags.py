@@ -13,6 +13,8 @@ VALUED: Final = frozenset({
 """Flags with a value. A test compares them with those that the import takes."""
 SWITCHES: Final = frozenset({"letterbox", "no-antialias"})
 """Flags without one."""
+OF_ONE: Final = frozenset({"name"})
+"""Flags that cannot be meant for several models."""
 
 
 class IncompleteFlag(Exception):
@@ -50,6 +52,11 @@ def _value(flag: str, word: str | None) -> str:
 def names_of(flags: Sequence[str]) -> str:
     """Return the flags without their values, for a message."""
     return ", ".join(flag.partition("=")[0] for flag in flags)
+
+
+def are_for_several(flags: Sequence[str]) -> bool:
+    """Tell whether no flag is one that only a single model may have."""
+    return not any(flag.removeprefix("--").partition("=")[0] in OF_ONE for flag in flags)
 
 
 def files_among(flags: Sequence[str]) -> list[Path]:

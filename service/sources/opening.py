@@ -12,7 +12,7 @@ from service.bundles.folder import look_at, look_at_bundle
 from service.bundles.source import FolderSource, Source
 from service.output.printable import printable
 from service.sources.cache import ImportCache, users_cache
-from service.sources.flags import names_of
+from service.sources.flags import are_for_several, names_of
 from service.sources.imported import ImportedModel
 from service.sources.importing import ImportProcess
 from service.sources.kinds import Kind, SourceError, kind_of
@@ -100,10 +100,14 @@ def _named(path: Path) -> Path:
 
 
 def _check_flags(flags: Sequence[str], models: Sequence[Path], paths: Sequence[Path]) -> None:
-    if flags and len(models) != 1:
-        what = ", ".join(str(path) for path in models or paths)
-        are = f"are {len(models)} to import" if models else "is nothing to import"
-        raise SourceError(
-            f"{names_of(flags)}: flags of one import, but there {are} ({what})"
-            + ("; import each by `contraflow import`" if models else "")
-        )
+    """Raise SourceError unless it is clear what `flags` are for: one model, or several files.
+
+    Flags would overrule what the folder of a model says itself, so folders are not meant with others.
+    """
+    files = bool(models) and all(path.is_file() for path in models)
+    if not flags or len(models) == 1 or (files and are_for_several(flags)):
+        return
+    what = ", ".join(str(path) for path in models or paths)
+    are = f"are {len(models)} to import" if models else "is nothing to import"
+    remedy = "; import each by `contraflow import`" if models else ""
+    raise SourceError(f"{names_of(flags)}: flags of one import, but there {are} ({what}){remedy}")

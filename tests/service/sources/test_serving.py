@@ -147,6 +147,12 @@ def test_files_that_are_called_alike_are_named_by_their_folders_and_that_is_said
             assert server.models()["refused"] == {str(files[2]): twice}
 
 
+def test_flags_hold_for_every_file(tmp_path: Path) -> None:
+    files = [write_model(tmp_path / name, winner=winner) for winner, name in enumerate(("a.onnx", "b.onnx"))]
+    with served(tmp_path / "cache", *files, *import_flags(tmp_path)) as server:
+        assert {name: predicted(server, name) for name in ("a", "b")} == {"a": "ant", "b": "bee"}
+
+
 def test_two_services_that_start_at_once_share_the_cache(tmp_path: Path) -> None:
     model, cache, flags = write_model(tmp_path / "net.onnx"), tmp_path / "cache", import_flags(tmp_path)
     with begin(cache, model, *flags) as one, begin(cache, model, *flags) as other:
@@ -184,17 +190,19 @@ def test_a_start_whose_only_model_is_refused_ends_in_one_sentence(tmp_path: Path
 @pytest.mark.parametrize(
     ("paths", "flags", "words"),
     [
-        (["tiny", "a.onnx", "b.onnx"], ["--mean=0"], "--mean: flags of one import, but there are 2 to import"),
+        (["tiny", "a.onnx", "b.onnx"], ["--name=c"], "--name: flags of one import, but there are 2 to import"),
+        (["a.onnx", "folder"], ["--mean=0"], "--mean: flags of one import, but there are 2 to import"),
         (["tiny"], ["--mean=0", "--std=1"], "--mean, --std: flags of one import, but there is nothing to import"),
         (["tiny", "gone"], [], "there is no file or folder"),
     ],
-    ids=["flags of two", "flags of none", "nothing there"],
+    ids=["a name for two", "flags for a folder too", "flags of none", "nothing there"],
 )
 def test_what_is_not_clear_or_not_there_is_said_before_anything_is_imported(
     tmp_path: Path, paths: list[str], flags: list[str], words: str
 ) -> None:
     write_bundle(tmp_path)
-    for name in ("a.onnx", "b.onnx"):
+    (tmp_path / "folder").mkdir()
+    for name in ("a.onnx", "b.onnx", "folder/model.onnx"):
         (tmp_path / name).write_bytes(b"")
     said: list[str] = []
     with pytest.raises(SourceError, match=words):
