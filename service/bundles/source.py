@@ -1,4 +1,4 @@
-"""Where bundles come from: the interface of every source, and a folder, of bundles or of one bundle."""
+"""Sources of bundles: the interface of each, and a folder, of bundles or of one bundle."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Schema(BaseModel):
 
 
 class InputSpec(Schema):
-    """How a decoded RGB image becomes the tensor `input`.
+    """The way of a decoded RGB image to the tensor `input`.
 
     First the picture is resized:
 
@@ -188,7 +188,7 @@ class FinalRecord(Schema):
 
 
 class TrainingRecord(Schema):
-    """How the weights were trained."""
+    """The training of the weights."""
 
     data_set: str
     recipe: dict[str, Any]

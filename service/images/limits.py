@@ -1,4 +1,4 @@
-"""How large an image may be, what decoding it takes, and into how many parts a file may be cut."""
+"""Limits of an image: its size, the memory that decoding takes, and the number of parts that a file is cut into."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many CPUs this process may really use, by its affinity and the container's quota (cgroup v1 and v2)."""
+"""Count the CPUs that this process may really use, by its affinity and the container's quota (cgroup v1 and v2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many descriptors (files and sockets) the process may have open, and how many of them may be connections."""
+"""Count the descriptors (files and sockets) that the process may open, and those of them for connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory the container may use (cgroup v1 and v2)."""
+"""Find the memory that the container may use (cgroup v1 and v2)."""
 
 from __future__ import annotations
 

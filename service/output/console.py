@@ -1,4 +1,4 @@
-"""How a command ends: its exit status, and one line that says what went wrong.
+"""The end of a command: its exit status, and one line that says what went wrong.
 
 0, 1   the command's own result
 2      it could not be done, or its output could not be written

@@ -1,4 +1,4 @@
-"""What people give the command by mistake: one sentence that is true and says what to do, and never a traceback."""
+"""Mistakes that people make with the command: one sentence that is true and says what to do, and never a traceback."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class LayerFeatures(DiagnosticSchema):
 
 
 class SeparabilityByDepth(DiagnosticSchema):
-    """How well the layers tell the classes apart, from the bundle's record; the same for every image."""
+    """The separability of the classes by layer, from the bundle's record; the same for every image."""
 
     because: str = Field(description="the finding in one sentence")
     fitted: int = Field(description="images from which the class means are computed")

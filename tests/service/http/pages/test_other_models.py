@@ -195,7 +195,7 @@ def test_the_documentation_asks_for_any_number_of_independent_labels(visit: Visi
 
 
 def test_the_documentation_of_a_body_says_how_a_set_of_labels_is_written(visit: Visit) -> None:
-    """What it says of `labels` is sent: a list for one image, a text with commas for the other."""
+    """Send `labels` in the forms that it names: a list for one image, a text with commas for the other."""
     described = operations(visit.address)["gradients"]["requestBody"]["content"]
     labels = described["application/json"]["schema"]["properties"]["labels"]
     assert "where labels are independent, an entry holds all that apply" in labels["description"]
