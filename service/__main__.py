@@ -63,14 +63,14 @@ def start(arguments: Sequence[str], program: str) -> int:
 
 
 def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
-    """Import what is no bundle, listen, serve, and return when the last request is answered.
+    """Bind the address, import what is no bundle, listen, serve, and return when the last request is answered.
 
     Raises:
         SourceError, StartError, ProviderUnavailable: the service cannot start with these settings.
     """
     from service.app import create_app
     from service.contract.runtime import CPU
-    from service.http.server import HttpServer, listen
+    from service.http.server import HttpServer, begin_to_listen, bound
     from service.machine.descriptors import raise_limit
     from service.machine.memory import bound_fragmentation
 
@@ -79,17 +79,18 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
             f"there is nothing to serve: name an .onnx file, the folder of a model, a bundle or a folder of bundles, "
             f"as an argument or by {names_of_setting('bundles')}; the default, {DEFAULT_BUNDLES[0]}, is not here"
         )
-    cache = settings.cache or users_cache(os.environ)
-    sources = open_sources(settings.bundles, import_flags, cache, logging.getLogger("contraflow.import").info)
-    bound_fragmentation()
-    raise_limit()
-    gateway = create_app(settings, sources=sources)
-    service = gateway.service
-    runtime, connections = service.runtime, service.connections
-    # What exists now stays. A full garbage collection that skips it takes microseconds instead of 25 ms.
-    gc.collect()
-    gc.freeze()
-    with listen(settings) as listener:
+    with bound(settings) as listener:  # an address that is taken is found before anything is imported
+        cache = settings.cache or users_cache(os.environ)
+        sources = open_sources(settings.bundles, import_flags, cache, logging.getLogger("contraflow.import").info)
+        bound_fragmentation()
+        raise_limit()
+        gateway = create_app(settings, sources=sources)
+        service = gateway.service
+        runtime, connections = service.runtime, service.connections
+        # What exists now stays. A full garbage collection that skips it takes microseconds instead of 25 ms.
+        gc.collect()
+        gc.freeze()
+        begin_to_listen(listener, settings)
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         log.info("address: http://%s:%d", "localhost" if host in ("0.0.0.0", "::") else shown, port)

@@ -106,10 +106,32 @@ class HttpServer(uvicorn.Server):
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Return the listening socket.
+    """Return a socket that listens on the address of the settings; raises StartError as `bound` does."""
+    listener = bound(settings)
+    begin_to_listen(listener, settings)
+    return listener
+
+
+def begin_to_listen(listener: socket.socket, settings: Settings) -> None:
+    """Let a bound socket take connections: whoever reads the logged address may connect at once.
+
+    uvicorn listens later, and sets the backlog then.
 
     Raises:
-        StartError: it cannot listen on the address.
+        StartError: another service has begun to listen on the address meanwhile.
+    """
+    try:
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise StartError(why_not_bound(error, settings.host, settings.http_port)) from None
+
+
+def bound(settings: Settings) -> socket.socket:
+    """Return a socket that is bound to the address of the settings, and takes no connections yet.
+
+    Raises:
+        StartError: the address is none, is taken, or may not be used.
     """
     host, port = settings.host, settings.http_port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -121,8 +143,6 @@ def listen(settings: Settings) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        # Whoever reads the logged address may connect at once. uvicorn listens later, and sets the backlog then.
-        listener.listen()
     except OSError as error:
         listener.close()
         raise StartError(why_not_bound(error, host, port)) from None

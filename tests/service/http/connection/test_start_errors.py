@@ -52,6 +52,14 @@ def test_a_port_in_use_is_named_by_its_setting(tmp_path: Path) -> None:
         assert_refused(done, "http_port (--http-port, CONTRAFLOW_HTTP_PORT)", f"port {port} of 127.0.0.1 is in use")
 
 
+def test_a_port_in_use_is_found_before_anything_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(b"")
+    with taken() as port:
+        assert_refused(
+            started(str(tmp_path / "net.onnx"), "--http-port", str(port)), f"port {port} of 127.0.0.1 is in use"
+        )
+
+
 @pytest.mark.parametrize(
     ("host", "words"),
     [("no-such-host.invalid", "there is no host 'no-such-host.invalid'"), ("192.0.2.1", "no address of this machine")],
