@@ -48,11 +48,12 @@ def sources_of(bundle: Bundle, model: ModelProto) -> dict[str, str]:
 
 
 def _constants(model: ModelProto) -> set[str]:
-    """Return the initializers, and what nodes compute from them alone."""
+    """Return the initializers, and what nodes compute from them alone, or from sizes."""
     of_image = {value.name for value in model.graph.input}
     found = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:
-        (of_image if of_image.intersection(node.input) else found).update(node.output)
+        is_known = node.op_type in ("Shape", "Size") or not of_image.intersection(node.input)
+        (found if is_known else of_image).update(node.output)
     return found
 
 
