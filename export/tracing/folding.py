@@ -15,7 +15,7 @@ from export.tracing.rewriting.fourier import as_product
 from export.tracing.rewriting.loops import unrolled_loop
 from export.tracing.rewriting.placing import as_gather
 from export.tracing.rewriting.recurrence import unrolled
-from export.tracing.rewriting.slicing import whole
+from export.tracing.rewriting.slicing import as_identity
 from export.tracing.rewriting.transposing import as_transpose
 from export.tracing.rewriting.vectors import with_matrices
 from export.tracing.rewriting.windows import with_windows_inside
@@ -23,8 +23,8 @@ from export.tracing.walk import Walk
 
 BATCHES = (2, 3)
 WALK_REWRITES = (
-    *(as_gather, as_product, as_transpose, taken_branch, unrolled),
-    *(unrolled_loop, whole, with_matrices, with_windows_inside),
+    *(as_gather, as_identity, as_product, as_transpose, taken_branch),
+    *(unrolled, unrolled_loop, with_matrices, with_windows_inside),
 )
 
 

@@ -32,7 +32,7 @@ def as_product(walk: Walk, node: Node) -> list[Node]:
     coefficients = _coefficients(length, numbers, whole if given is None else int(given), inverse, onesided)
     parts, rank = Parts(node), len(shape)
     order = [*(other for other in range(rank - 1) if other != axis), axis, rank - 1]
-    others = [-1 if isinstance(shape[other], Batch) else int(str(shape[other])) for other in order[:-2]]
+    others = [-1 if isinstance(size, Batch) else size for size in (shape[other] for other in order[:-2])]
     flat = parts.reshaped(parts.add("Transpose", node.inputs[0], perm=order), [*others, length * numbers])
     matrix = parts.constant(coefficients.reshape(length * numbers, -1).astype(walk.graph.dtypes[node.inputs[0]]))
     walk.graph.excluded |= {matrix}

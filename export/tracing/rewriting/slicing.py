@@ -6,7 +6,7 @@ from export.graph.graph import Array, Node
 from export.tracing.walk import Walk
 
 
-def whole(walk: Walk, node: Node) -> list[Node]:
+def as_identity(walk: Walk, node: Node) -> list[Node]:
     """Return an `Identity` for such a node; none for any other node.
 
     An exporter writes it to the end of the samples, a number that depends on the batch.
