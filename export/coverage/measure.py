@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from export.coverage.truth.matching import best_match, sources_of, values_of
 from export.coverage.truth.precision import default_precision
 from export.importing import ImportedModel, ImportOptions, import_classifier
 from export.importing.command import bundle_of
+from export.running.runs import Run
 from export.verification.autograd import Truth, truth
 from export.verification.parity import NORM_BOUND, float32_bound
 from service.contract.bundle_schema import Bundle, GraphName
@@ -30,6 +31,8 @@ from service.contract.runtime import RunHandle, Runtime
 SAMPLES = 2
 NAME = "measured"
 SEED = 7
+COMPARED: tuple[GraphName, ...] = ("batch_norms", "input_gradient")
+"""Graphs that give every quantity."""
 Labels = Sequence[int | Sequence[int]]
 """The losses that are differentiated: a class for each sample, or for each of its independent labels 1 or 0."""
 
@@ -134,7 +137,7 @@ def agreement(found: Imported, network: nn.Module, batch: Tensor, labels: Labels
     """
     bundle = found.bundle
     left_out = tuple(name for name in GRAPHS if name not in bundle.graphs)
-    if {"batch_norms", "input_gradient"} & set(left_out):
+    if set(COMPARED) & set(left_out):
         return Measurement(len(bundle.layers), len(bundle.other_parameters), found.seconds, left_out=left_out)
     outputs = _outputs(found, batch.numpy(), np.array(labels, dtype=np.int64))
     sources = sources_of(bundle, found.model.model)
@@ -146,10 +149,7 @@ def agreement(found: Imported, network: nn.Module, batch: Tensor, labels: Labels
     unproved: tuple[str, ...] = ()
     if rest:
         try:
-            computed = {sources[name] for name in rest} - {
-                tensor.name for tensor in found.model.model.graph.initializer
-            }
-            by_nodes = truth_of(Interpreted(found.model, computed - {""}).eval(), batch, labels)
+            by_nodes = truth_of(interpreted(found.model, [sources[name] for name in rest]), batch, labels)
         except NotImplementedError as error:
             unproved = (str(error), *rest)
         else:
@@ -173,13 +173,25 @@ def agreement(found: Imported, network: nn.Module, batch: Tensor, labels: Labels
 
 def _outputs(found: Imported, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Run the graphs of the bundle as the service does."""
-    runtime, outputs = Runtime("cpu"), dict[str, np.ndarray]()
-    graphs: tuple[GraphName, ...] = ("batch_norms", "input_gradient")
-    feeds = {"input": images, "label": labels}
-    for graph in graphs:
+    runtime = Runtime("cpu")
+
+    def opened(graph: GraphName) -> Run:
         session = runtime.open(found.folder / found.bundle.graphs[graph].file)
-        outputs |= norms_of(
-            lambda scale, session=session: session.run(feeds | {"cotangent_scale": scale}, RunHandle(quiet=True)),  # type: ignore[misc]
-            len(images),
-        )
+        return lambda feeds: session.run(feeds, RunHandle(quiet=True))
+
+    return outputs_of(opened, images, labels)
+
+
+def outputs_of(opened: Callable[[GraphName], Run], images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Return every norm and the input gradient, by the graphs that `opened` prepares."""
+    outputs, feeds = dict[str, np.ndarray](), {"input": images, "label": labels}
+    for graph in COMPARED:
+        run = opened(graph)
+        outputs |= norms_of(lambda scale, run=run: run(feeds | {"cotangent_scale": scale}), len(images))  # type: ignore[misc]
     return outputs
+
+
+def interpreted(model: ImportedModel, sources: Collection[str]) -> Interpreted:
+    """Return the network of the file's own nodes, whose parameters include those of `sources` that nodes compute."""
+    stored = {tensor.name for tensor in model.model.graph.initializer}
+    return Interpreted(model, set(sources) - stored - {""}).eval()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from export.coverage.architectures.architecture import CLASSES, build, images
-from export.coverage.exact import BOUND, differences_in_float64
+from export.coverage.exact import differences_in_float64
 from export.coverage.files.producers import files, producer
 from export.coverage.measure import (
     SAMPLES,
@@ -37,6 +37,7 @@ from export.coverage.truth.interpreted.network import Interpreted
 from export.coverage.truth.precision import default_precision
 from export.graph.errors import GradientError
 from export.importing import ImportOptions
+from export.verification.parity import NORM_BOUND
 
 DRAWN = (8, 64)
 """Images among which the clearest are chosen: few at first, many where a figure exceeds its bound."""
@@ -159,7 +160,7 @@ def _in_float64(found: Imported, batch: Tensor, labels: Labels) -> Row:
         differences = differences_in_float64(found, batch, labels)
     except NotImplementedError:
         return {}
-    exact = max(differences.values()) <= BOUND
+    exact = max(differences.values()) <= NORM_BOUND["float64"]
     return {"float64": differences, **({"status": "exact"} if exact else {})}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import chain, count
 
 import numpy as np
 import onnx
@@ -131,7 +132,7 @@ def _with_unique_names(weighted: list[WeightedLayer], records: list[Layer]) -> t
     named: dict[str, Layer] = {}
     for layer, record in zip(weighted, records, strict=True):
         whole = record.name if short[record.name] == 1 else shown(layer.source)
-        candidates = (whole, *(f"{whole}.{number}" for number in range(2, len(records) + 2)))
+        candidates = chain([whole], (f"{whole}.{number}" for number in count(2)))
         name = next(name for name in candidates if name not in named and (name == whole or name not in short))
         named[name] = record.model_copy(update={"name": name})
     return tuple(named.values())

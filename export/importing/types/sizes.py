@@ -50,11 +50,8 @@ def keep_apart(graph: GraphProto) -> set[str]:
                     graph.initializer[-1].name = copy
                     kept.add(copy)
                 node.input[index] = copy
-        if (
-            (attribute_of(node, "to") == TensorProto.DOUBLE)
-            if node.op_type == "Cast"
-            else kept.intersection(node.input)
-        ):
+        is_cast = node.op_type == "Cast"
+        if attribute_of(node, "to") == TensorProto.DOUBLE if is_cast else kept.intersection(node.input):
             kept.update(node.output)
     read = {value.name for value in graph.output}.union(names_read(graph.node))
     for tensor in [tensor for tensor in graph.initializer if tensor.name in stored and tensor.name not in read]:

@@ -13,11 +13,12 @@ if any(find_spec(package) is None for package in ("timm", "transformers", "pytor
 
 from export.coverage.architectures.architecture import build, images
 from export.coverage.architectures.listed import ARCHITECTURES, SAMPLED
-from export.coverage.exact import BOUND, differences_in_float64
+from export.coverage.exact import differences_in_float64
 from export.coverage.files.exporters import EXPORTERS
 from export.coverage.measure import agreement, imported, plain_options
 from export.coverage.rows import architecture_row, status
 from export.coverage.truth.clearest import clearest
+from export.verification.parity import NORM_BOUND
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -99,4 +100,4 @@ def test_the_graphs_of_a_file_are_exact_in_float64(tmp_path: Path) -> None:
     found = imported(path, plain_options(10), tmp_path)
     differences = differences_in_float64(found, images(architecture, 2), [0, 1])
     assert {"weight", "input", "activation", "batch", "other"} <= differences.keys()
-    assert max(differences.values()) <= BOUND
+    assert max(differences.values()) <= NORM_BOUND["float64"]
