@@ -43,7 +43,11 @@ def made_pictures(count: int, spec: InputSpec, seed: int = SEED) -> Pixels:
         made = Image.fromarray(_picture(draw, fields))
         made = made.filter(ImageFilter.GaussianBlur(draw.uniform(0.0, max(size) / 200)))
         made = made if spec.channels == 3 else made.convert("L")
-        made = made if made.size == (spec.width, spec.height) else made.resize((spec.width, spec.height), Image.Resampling.BICUBIC)
+        made = (
+            made
+            if made.size == (spec.width, spec.height)
+            else made.resize((spec.width, spec.height), Image.Resampling.BICUBIC)
+        )
         picture[:] = np.asarray(made).reshape(picture.shape)
     return pictures
 
@@ -95,6 +99,6 @@ def _noise(draw: np.random.Generator, size: tuple[int, int], slope: float) -> ND
 
 def _moved(draw: np.random.Generator, fields: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return one of the fields, moved and turned over at random."""
-    field = fields[draw.integers(len(fields))]
+    field: NDArray[np.float32] = fields[draw.integers(len(fields))]
     field = np.roll(field, draw.integers(0, field.shape), axis=(0, 1))
     return field[:: draw.choice((-1, 1)), :: draw.choice((-1, 1))]
