@@ -99,7 +99,7 @@ def test_it_is_checked(installation: Installation, strangers: dict[str, Stranger
     assert done.returncode in (0, 1), done.stderr
     assert re.match(rf"{stranger.path.stem}@\d: \w+\. ", done.stdout), done.stderr
     assert "Looked at: 16 pictures made for this check" in done.stdout
-    assert "Not looked for" not in done.stdout
+    assert "not looked for" not in done.stdout
 
 
 def test_all_that_say_everything_are_served_by_one_command(
