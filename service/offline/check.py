@@ -55,8 +55,12 @@ def main(arguments: Sequence[str], program: str = "python -m service check") -> 
                 elif options.report is not None or options.format == TEXT:
                     tell(in_text(outcome))
         if options.report is not None:
-            with replaced_file(options.report) as stream:
-                stream.write(FORMATS[options.format](outcomes).encode())
+            try:
+                with replaced_file(options.report) as stream:
+                    stream.write(FORMATS[options.format](outcomes).encode())
+            except OSError as error:
+                complain(str(error))
+                return UNUSABLE
         elif options.format != TEXT:
             tell(FORMATS[options.format](outcomes).rstrip("\n"))
     return max(outcome.exit_status for outcome in outcomes)

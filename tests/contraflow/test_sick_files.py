@@ -33,10 +33,11 @@ def network(
     for index in range(depth):
         convolution = nn.Conv2d(CHANNELS if index else 3, CHANNELS, 3, padding=1)
         nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-        nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        assert convolution.bias is not None
+        nn.init.zeros_(convolution.bias)
         convolution.weight.data *= gain
         if index == 2 and dead:
-            convolution.bias.data[: math.ceil(dead * CHANNELS)] = -1e4  # type: ignore[index]
+            convolution.bias.data[: math.ceil(dead * CHANNELS)] = -1e4
         layers += [convolution, activation()]
     head = nn.Linear(CHANNELS, 5)
     head.bias.data[0] = bias

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from service.contract.bundle_schema import InputSpec
 from service.offline.made_pictures import made_pictures
 
 
-def spec(height: int, width: int, channels: int = 3) -> InputSpec:
+def spec(height: int, width: int, channels: Literal[1, 3] = 3) -> InputSpec:
     return InputSpec(height=height, width=width, channels=channels, mean=(0.0,) * channels, std=(1.0,) * channels)
 
 
