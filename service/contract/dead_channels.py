@@ -18,7 +18,7 @@ def dead_fractions(layers: Sequence[Layer], channel_peak: Array) -> Float64:
         layers: the L layers of the bundle.
         channel_peak: the graph output of that name, [N, C]: the columns of all rectified layers side by side.
     """
-    return fractions_never_alive(layers, alive_channels(channel_peak).any(axis=0))
+    return fractions_never_alive(layers, np.asarray(alive_channels(channel_peak).any(axis=0)))
 
 
 def alive_channels(channel_peak: Array) -> NDArray[np.bool_]:

@@ -108,7 +108,9 @@ def files_to_measure(folder: Path, bundle: Bundle, unlabelled: bool) -> list[Lab
         names = dict.fromkeys(PurePosixPath(file.path).parent.name for file in without)
         if len(without) == len(files):
             raise ValueError(no_label(folder, list(names), bundle))
-        remark(f"{len(without):,} of {len(files):,} images have no label of the model: they lie in {places(list(names))}")
+        remark(
+            f"{len(without):,} of {len(files):,} images have no label of the model: they lie in {places(list(names))}"
+        )
     return files
 
 

@@ -31,8 +31,11 @@ def class_section(bundle: Bundle, answers: Answers) -> Element | None:
     classes = class_table(bundle, answers)
     if bundle.label_kind == "independent":
         parts.append(
-            tag("p", "A folder names one label of its images and says nothing of the others. So this counts how often "
-                "that label is found, and not how often a label is found where it does not apply.")  # fmt: skip
+            tag(
+                "p",
+                "A folder names one label of its images and says nothing of the others. So this counts how often "
+                "that label is found, and not how often a label is found where it does not apply.",
+            )
         )
     elif len(columns := shown_labels(bundle, answers)) <= MOST_CLASSES:
         parts.append(confusion_matrix(bundle, answers, columns))
@@ -53,7 +56,7 @@ def shown_labels(bundle: Bundle, answers: Answers) -> list[str]:
 
 def confusion_matrix(bundle: Bundle, answers: Answers, columns: list[str]) -> Element:
     """Return the confusion matrix: rows are the folder's labels, columns the answers."""
-    rows = [
+    rows: list[list[Content]] = [
         [label, *(_cell(answers, label, answer) for answer in columns)]
         for label in bundle.labels
         if label in answers.images
@@ -85,14 +88,14 @@ def pair_table(bundle: Bundle, answers: Answers) -> Element | None:
         for (label, other), count in sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))[:MOST_PAIRS]
     ]
     title = f"The {len(rows)} most frequent confusions of {len(pairs):,}" if len(pairs) > len(rows) else "Confusions"
-    return table(title, ["label", "taken for", "images of the label", "share"], rows, "named")
+    return table(title, ["label", "taken for", "images", "share"], rows, "named")
 
 
 def class_table(bundle: Bundle, answers: Answers) -> Element:
     """Return how many images each class has, how many are recognized, and as what the others are taken."""
     found = {label: answers.right_of(label) for label in answers.images}
     ordered = sorted(found, key=lambda label: (found[label] / answers.images[label], label))
-    rows = []
+    rows: list[list[Content]] = []
     for label in ordered:
         low, high = wilson(found[label], answers.images[label])
         rows.append(

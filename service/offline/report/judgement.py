@@ -111,8 +111,7 @@ def _notes(tally: Tally) -> list[str]:
         )
     if not tally.network.labelled:
         notes.append("Accuracy and wrong labels were not looked for: no image has a label.")
-    notes.append("Shattered gradients were not looked for: a running service does, at "
-        "`POST /diagnostics/shattering`.")
+    notes.append("Shattered gradients were not looked for: a running service does, at `POST /diagnostics/shattering`.")
     return notes
 
 
@@ -137,13 +136,21 @@ def verdict_section(judgement: Judgement, *, accuracy_is_known: bool) -> Element
 def _explanation(found: Explained, accuracy_is_known: bool) -> list[Content]:
     advice = [line for line in found.advice if not (accuracy_is_known and "contraflow diagnose" in line)]
     guide, _, anchor = found.link.partition("#")
+    is_well = isinstance(found, Verdict) and found.state == "healthy"
     return [
         _seen(found),
         tag("p", *spoken(found.meaning)),
-        tag("p", tag("b", "What to try, the likeliest first:")) if advice else None,
+        tag("p", tag("b", "What to do next:" if is_well else "What to try, the likeliest first:")) if advice else None,
         tag("ol", *(tag("li", *spoken(line)) for line in advice)) if advice else None,
-        tag("p", "Measured examples: ", tag("code", f"{guide}.md"), f" of Contraflow, section {anchor}; on a running "
-            "service at ", tag("code", f"/{found.link}"), ".", class_="muted"),  # fmt: skip
+        tag(
+            "p",
+            "Measured examples: ",
+            tag("code", f"{guide}.md"),
+            f" of Contraflow, section {anchor}; on a running service at ",
+            tag("code", f"/{found.link}"),
+            ".",
+            class_="muted",
+        ),
     ]
 
 
@@ -156,7 +163,7 @@ def layer_section(judgement: Judgement, bundle: Bundle) -> Element | None:
     if judgement.quantiles is None:
         return None
     scale = _scale(judgement.quantiles)
-    rows = []
+    rows: list[list[Content]] = []
     for index, layer in enumerate(bundle.layers):
         low, middle, high = (float(value) for value in judgement.quantiles[:, index])
         dead = judgement.dead[index]

@@ -17,7 +17,8 @@ Content = Element | str | None
 
 def tag(name: str, /, *content: Content, **attributes: str | None) -> Element:
     """Make an element; `class_` is the attribute class, `colspan` and others are as they are, None is left out."""
-    element = Element(name, {key.rstrip("_").replace("_", "-"): v for key, v in attributes.items() if v is not None})
+    given = {key.rstrip("_").replace("_", "-"): _text(value) for key, value in attributes.items() if value is not None}
+    element = Element(name, given)
     put(element, *content)
     return element
 
@@ -36,7 +37,7 @@ def put(element: Element, *content: Content) -> None:
 
 
 def _text(text: str) -> str:
-    return printable(text, len(text) + 1) if not text.isprintable() else text
+    return text if text.isprintable() else printable(text, 10 * len(text))
 
 
 def section(identity: str, title: str, *content: Content) -> Element:
@@ -78,10 +79,10 @@ def number(value: float) -> str:
         return "not a number" if math.isnan(value) else "infinite"
     if value == 0:
         return "0"
-    exponent = math.floor(math.log10(abs(value)))
-    if exponent < -4 or exponent > 6:
-        return f"{value / 10.0**exponent:.1f} × {power_of_ten(exponent)}"
     rounded = float(f"{value:.3g}")
+    exponent = math.floor(math.log10(abs(rounded)))
+    if exponent < -4 or exponent > 6:
+        return f"{rounded / 10.0**exponent:.1f} × {power_of_ten(exponent)}"
     return f"{rounded:,.{max(0, 2 - exponent)}f}" if exponent < 3 else f"{rounded:,.0f}"
 
 

@@ -6,13 +6,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
 
 from service.offline.model import OfflineModel
 from service.offline.report.classes import class_section
 from service.offline.report.galleries import gallery_sections
 from service.offline.report.judgement import judged, layer_section, verdict_section
-from service.offline.report.markup import put, tag
+from service.offline.report.markup import tag
 from service.offline.report.summary import heading, summary
 from service.offline.report.tally import tally_of
 from service.offline.report.terms import terms_section

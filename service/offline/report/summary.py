@@ -11,8 +11,8 @@ from service.diagnostics.words import plural, sentence
 from service.offline.model import OfflineModel
 from service.offline.report.intervals import wilson
 from service.offline.report.judgement import Judgement
-from service.offline.report.markup import Content, folded, in_percent, spoken, tag
-from service.offline.report.tally import Answers, Tally
+from service.offline.report.markup import Content, folded, in_percent, tag
+from service.offline.report.tally import MOST_FOLDERS, Answers, Tally
 from service.offline.table import has_served
 
 
@@ -39,27 +39,28 @@ def summary(
 
 
 def accuracy_card(bundle: Bundle, tally: Tally) -> Element:
+    """Return how many images with a label the model is right about, and what to compare that with."""
     answers, exclusive = tally.answers, bundle.label_kind == "exclusive"
     title = "Accuracy" if exclusive else "Labels found (recall)"
     if not answers.labelled:
         why = "no image has a label" if not tally.labelled else "no image with a label could be decoded"
-        return _card(title, "not known", tag("p", sentence(why)))
-    what = "are classified as their folder says" if exclusive else "are given the label of their folder"
-    lines = [tag("p", f"95 % interval {_interval(answers)}: {answers.right:,} of {plural(answers.labelled, 'image')} "
-                 f"{what}.")]  # fmt: skip
-    if not exclusive:
-        lines.append(tag("p", "How often a label is found where it does not apply is not known: a folder names one "
-                         "label only."))  # fmt: skip
+        return _card(title, "not known", sentence(why))
+    said = "are classified as their folder says" if exclusive else "are given the label of their folder"
+    lines = [f"95 % interval {_interval(answers)}: {answers.right:,} of {plural(answers.labelled, 'image')} {said}."]
     if exclusive:
         most = in_percent(max(answers.images.values()) / answers.labelled)
-        lines.append(tag("p", f"Always answering the most frequent label would give {most}."))
+        lines.append(f"Always answering the most frequent label would give {most}.")
+    else:
+        lines.append("How often a label is given where it does not apply is not known: a folder names one label only.")
     if bundle.training is not None:
         recorded = in_percent(1 - bundle.training.final.test_error)
-        lines.append(tag("p", f"On the test images of its training the model had {recorded}."))
+        lines.append(f"On the test images of its training the model had {recorded}.")
     if has_served(bundle):
         share = in_percent(tally.network.right / tally.network.labelled)
-        lines.append(tag("p", f"This is the file's own int8 graph, as /predict answers. The float network behind the "
-                         f"gradients has {share}; the two differ on {plural(tally.differing, 'image')}."))  # fmt: skip
+        lines.append(
+            "These are the answers of the file's own int8 graph, as /predict gives them. The float network behind the "
+            f"gradients has {share}."
+        )
     return _card(title, in_percent(answers.right / answers.labelled), *lines)
 
 
@@ -69,24 +70,30 @@ def _interval(answers: Answers) -> str:
 
 
 def verdict_card(judgement: Judgement) -> Element:
+    """Return the state of the gradients, and what it means."""
     state = judgement.verdict.state
     kind = {"healthy": "fine", "undetermined": "unknown"}.get(state, "sick")
     link = tag("a", "What was seen, and what to try", href="#verdict")
-    return _card("Gradients", state, tag("p", *spoken(judgement.verdict.meaning)), tag("p", link), kind=kind)
+    return _card("Gradients", state, judgement.verdict.meaning, link, kind=kind)
 
 
 def images_card(tally: Tally) -> Element:
-    lines: list[Content] = [tag("p", f"{tally.labelled:,} with a label of the model.")]
+    """Return how many images there are, how many have a label, and how many are broken."""
     without = tally.images - tally.labelled
+    lines = [f"{tally.labelled:,} with a label of the model." if tally.labelled else "No label is compared."]
     if without and tally.labelled:
-        names = ", ".join(name or "no folder of their own" for name in tally.folders_without_label)
-        lines.append(tag("p", f"{without:,} without: their folder's name is no label ({names})."))
-    lines.append(tag("p", f"{tally.broken:,} could not be decoded." if tally.broken else "All could be decoded."))
+        names = [name or "(none)" for name in tally.folders_without_label]
+        more = " and others" if len(names) == MOST_FOLDERS else ""
+        lines.append(f"{without:,} without: the name of their folder is no label ({', '.join(names)}{more}).")
+    lines.append(f"{tally.broken:,} could not be decoded." if tally.broken else "All could be decoded.")
     return _card("Images", f"{tally.images:,}", *lines)
 
 
-def _card(title: str, answer: str, *content: Content, kind: str = "") -> Element:
-    return tag("section", tag("h2", title), tag("p", answer, class_="answer"), *content, class_=f"card {kind}".strip())
+def _card(title: str, answer: str, *lines: Content, kind: str = "") -> Element:
+    paragraphs = (tag("p", line) for line in lines)
+    return tag(
+        "section", tag("h2", title), tag("p", answer, class_="answer"), *paragraphs, class_=f"card {kind}".strip()
+    )
 
 
 def facts(table: Path, folder: Path, model: OfflineModel, tally: Tally, made: datetime) -> Element:
@@ -104,12 +111,14 @@ def facts(table: Path, folder: Path, model: OfflineModel, tally: Tally, made: da
         ("Table", f"{table.name}, one row per image"),
     ]
     if bundle.quantized is not None:
-        listed.append(("8-bit integers", sentence(bundle.quantized.of_network)))
+        count = f". The two disagree on {plural(tally.differing, 'image')} of the table" if has_served(bundle) else ""
+        listed.append(("8-bit integers", sentence(bundle.quantized.of_network + count)))
     if tally.saturated:
-        listed.append(
-            ("Certain images", f"Of {plural(tally.saturated, 'image')} the network is so certain that the gradient at "
-             "the logits is 0 in single precision; these are judged by the runner-up label.")
-        )  # fmt: skip
+        judged = (
+            f"Of {plural(tally.saturated, 'image')} the network is so certain that the gradient at the logits is 0 in "
+            "single precision; these are judged by the runner-up label."
+        )
+        listed.append(("Certain images", judged))
     rows = [tag("div", tag("dt", name), tag("dd", value)) for name, value in listed]
     return tag("dl", *rows, class_="facts")
 
@@ -118,8 +127,8 @@ def notes(bundle: Bundle) -> list[Element]:
     """Return what the bundle says of itself, folded."""
     if not bundle.notes:
         return []
-    return [folded(f"Notes of the bundle ({len(bundle.notes)})", tag("ul", *(tag("li", sentence(note)) for note in
-                   bundle.notes)))]  # fmt: skip
+    listed = tag("ul", *(tag("li", sentence(note)) for note in bundle.notes))
+    return [folded(f"Notes of the bundle ({len(bundle.notes)})", listed)]
 
 
 def _network(bundle: Bundle) -> str:
