@@ -24,6 +24,15 @@ THUMBNAIL: Final = 112
 UNFOLDED: Final = 24
 """Pictures that a gallery shows before the rest is folded."""
 
+HARDEST_LABELLED: Final = (
+    "Their gradient over all layers is the largest, so a training step on them would change the network most (GraNd). "
+    "Look for wrong labels, bad pictures, and kinds that the training images lack."
+)
+HARDEST_UNLABELLED: Final = (
+    "Their gradient over all layers is the largest (GraNd), for the label that is predicted: the network is least "
+    "certain of these images. Look for bad pictures, and for kinds that the training images lack."
+)
+
 
 def gallery_sections(tally: Tally, folder: Path) -> list[Element | None]:
     """Return the three galleries; None for one that has nothing to show."""
@@ -43,8 +52,7 @@ def gallery_sections(tally: Tally, folder: Path) -> list[Element | None]:
         gallery(
             "hardest",
             "Hardest images",
-            "Their gradient over all layers is the largest, so a training step on them would change the network most "
-            "(GraNd). Look for wrong labels, bad pictures, and kinds that the training images lack.",
+            HARDEST_LABELLED if tally.network.labelled else HARDEST_UNLABELLED,
             tally.hardest.rows,
             folder,
             bundle,

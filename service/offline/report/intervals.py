@@ -23,4 +23,5 @@ def wilson(hits: int, of: int) -> tuple[float, float]:
     share, square = hits / of, Z95**2
     middle = (share + square / (2 * of)) / (1 + square / of)
     half = Z95 / (1 + square / of) * math.sqrt(share * (1 - share) / of + square / (4 * of**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # Exactly 0 and 1 at the ends, which rounding misses by a little.
+    return middle - half if hits else 0.0, middle + half if hits < of else 1.0

@@ -6,7 +6,6 @@ import base64
 import io
 import re
 import shutil
-from collections.abc import Iterator
 from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -71,8 +70,8 @@ def spoken(page: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def page(written: Path) -> Iterator[str]:
-    return written.read_text(encoding="utf-8")  # type: ignore[return-value]
+def page(written: Path) -> str:
+    return written.read_text(encoding="utf-8")
 
 
 def section(page: str, identity: str) -> str:
