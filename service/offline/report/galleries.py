@@ -15,6 +15,7 @@ from service.diagnostics.schemas.base import LABELS_BETWEEN
 from service.diagnostics.words import plural
 from service.images.errors import ImageError
 from service.images.preprocess import decode_whole
+from service.offline.report.intervals import wilson
 from service.offline.report.markup import Content, folded, in_percent, number, section, tag
 from service.offline.report.tally import Tally, parsed
 from service.offline.table import SERVED, Row
@@ -33,6 +34,19 @@ HARDEST_UNLABELLED: Final = (
     "certain of these images. Look for bad pictures, and for kinds that the training images lack."
 )
 
+GUESSES: Final = (
+    " This network is not clearly better than always answering the most frequent label, so that they say more about it "
+    "than about the labels."
+)
+
+
+def guesses(tally: Tally) -> bool:
+    """Tell whether the share of right answers may be no higher than that of the most frequent label."""
+    answers = tally.network
+    if not answers.labelled or tally.bundle.label_kind == "independent":
+        return False
+    return wilson(answers.right, answers.labelled)[0] <= max(answers.images.values()) / answers.labelled
+
 
 def gallery_sections(tally: Tally, folder: Path) -> list[Element | None]:
     """Return the three galleries; None for one that has nothing to show."""
@@ -44,7 +58,8 @@ def gallery_sections(tally: Tally, folder: Path) -> list[Element | None]:
             "suspects",
             "Suspected label errors",
             f"Of {plural(wrong, 'image')} for which the network {found}, those whose own label it finds least "
-            "probable come first. Either the label is wrong, or the network is: look at them before you trust either.",
+            "probable come first. Either the label is wrong, or the network is: look at them before you trust either."
+            + (GUESSES if guesses(tally) else ""),
             tally.suspects.rows,
             folder,
             bundle,

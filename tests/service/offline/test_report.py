@@ -21,7 +21,7 @@ from service.diagnostics.verdicts.explanations import SECTIONS
 from service.offline import diagnose
 from service.offline.living_channels import LivingChannels, channels_of
 from service.offline.report.classes import class_section
-from service.offline.report.galleries import thumbnail
+from service.offline.report.galleries import GUESSES, guesses, thumbnail
 from service.offline.report.intervals import wilson
 from service.offline.report.judgement import Judgement, judged
 from service.offline.report.markup import in_percent, number
@@ -99,6 +99,7 @@ def test_the_wrong_label_is_suspected_first(page: str) -> None:
     first = section(page, "suspects").split("<li>")[1]
     assert "ship/truck.jpg" in first
     assert "labelled ship" in first
+    assert GUESSES not in section(page, "suspects")
     assert "predicted truck" in first
 
 
@@ -139,7 +140,7 @@ def test_what_was_not_looked_for_is_said(page: str) -> None:
 
 
 def row(bundle: Bundle, number_of: int, relative: list[float], alive: str, size: float = 1.0) -> dict[str, str]:
-    """A row of a table as it is measured, without a label."""
+    """A row of a table as it is measured, without a label, and predicted to be a cat."""
     numbers = dict.fromkeys(NUMBERS, "1") | {"logit_gradient_norm": str(size)}
     layers = {LAYER_PREFIX + layer.name: str(r) for layer, r in zip(bundle.layers, relative, strict=True)}
     named = {"path": f"{number_of:03}.jpg", "label": "", "predicted": "cat", "error": "", FIRST_ALIVE: alive}
@@ -245,6 +246,13 @@ def test_numbers_are_short_and_hide_nothing() -> None:
     assert [in_percent(share) for share in (0, 1e-4, 0.5, 0.9999, 1)] == [
         "0.0 %", "under 0.1 %", "50.0 %", "over 99.9 %", "100.0 %"
     ]  # fmt: skip
+
+
+def test_a_network_that_guesses_finds_no_label_errors() -> None:
+    tally = Tally(read_bundle(BUNDLE).bundle)
+    for at in range(20):
+        tally.take(row(tally.bundle, at, [1.0] * len(tally.bundle.layers), "") | {"label": ("cat", "dog")[at % 2]})
+    assert guesses(tally), "all are taken for cats"
 
 
 # ---------------------------------------------------------------- pictures
