@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from contraflow.__main__ import main
-from tests.export.importing.folders.producers import folder_with, network
+from tests.export.importing.folders.producers import network
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "gate.md").read_text()
