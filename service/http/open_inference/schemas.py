@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from service.http.answers.openapi import BYTES, DEADLINE, PICTURE
+from service.http.answers.openapi import A_PICTURE, BYTES, DEADLINE
 from service.http.open_inference.catalogue import IMAGE
 
 DATATYPE = "BOOL, INT8 … INT64, UINT8 … UINT64, FP16, BF16, FP32, FP64 or BYTES"
@@ -109,7 +109,6 @@ class InferAnswer(Body):
 
 
 BINARY: dict[str, Any] = {"application/octet-stream": {"schema": BYTES}}
-"""Tensors behind the JSON, or one encoded image alone."""
 
 INFER: dict[str, Any] = {
     "parameters": [
@@ -124,10 +123,16 @@ INFER: dict[str, Any] = {
     ],
     "requestBody": {
         "required": True,
+        "description": "JSON, or a binary body with the header `Inference-Header-Content-Length`:\n\n"
+        "- length *n* above 0: *n* bytes of the same JSON, in which inputs have `parameters.binary_data_size` in place "
+        "of `data`; then the bytes of those inputs one after the other, in their order: numbers little-endian and row "
+        "by row, and each element of BYTES after its length in four bytes;\n"
+        "- length 0: one encoded image and nothing else.\n\n"
+        "`Content-Encoding: gzip` and `deflate` are supported.",
         "content": {
             "application/json": {
                 "schema": {"$ref": f"#/components/schemas/{InferBody.__name__}"},
-                "example": {"inputs": [{"name": IMAGE, "datatype": "BYTES", "shape": [1], "data": [PICTURE]}]},
+                "example": {"inputs": [{"name": IMAGE, "datatype": "BYTES", "shape": [1], "data": [A_PICTURE]}]},
             },
             **BINARY,
         },
@@ -256,6 +261,21 @@ class RepositoryIndexBody(Body):
     ready: bool | SkipJsonSchema[None] = Field(
         default=None, description="true: only what is ready; default: everything"
     )
+
+
+INDEX: dict[str, Any] = {
+    "requestBody": {
+        "required": False,
+        "description": "May be left out.",
+        "content": {
+            "application/json": {
+                "schema": {"$ref": f"#/components/schemas/{RepositoryIndexBody.__name__}"},
+                "example": {"ready": True},
+            }
+        },
+    }
+}
+"""`openapi_extra` of the endpoint."""
 
 
 class RepositoryEntry(Body):

@@ -10,5 +10,4 @@ pages               `/`, `/docs`, `/redoc` and their files
 submissions         reads a call's model, images and options
 runs                runs of graphs for a diagnosis, and which network they are of
 diagnosis_options   options of `/diagnostics/…`
-openapi_document    the OpenAPI document
 """

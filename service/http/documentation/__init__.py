@@ -1,0 +1,6 @@
+"""What the service says about itself: the OpenAPI document, and the guide to its verdicts.
+
+document       the OpenAPI document, put together from what the routes declare
+introduction   the text at its head
+examples       pictures, names and answers that stand in it
+"""
