@@ -142,9 +142,9 @@ class UnlikeItself(Explained):
 
     unlike: bool = Field(description="whether more than a quarter of the layers are")
     images: int = Field(description="training images behind the quantiles")
-    low_quantile: float
-    high_quantile: float
-    layers: list[str]
+    low_quantile: float = Field(description="probability of the lower end of the range, 0 to 1")
+    high_quantile: float = Field(description="probability of its upper end, 0 to 1")
+    layers: list[str] = Field(description="names of the layers outside on most images, in forward order")
 
 
 class InputGradient(DiagnosticSchema):

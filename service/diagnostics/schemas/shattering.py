@@ -21,11 +21,13 @@ class Autocorrelation(DiagnosticSchema):
 class ShatteringVerdict(Explained):
     """`state` from the spectral exponent: near white noise (0) or near Brownian motion (2)."""
 
-    state: Literal["shattered", "rough", "smooth", "undetermined"]
-    value: Number
-    threshold: Number
-    rule: str
-    source: str
+    state: Literal["shattered", "rough", "smooth", "undetermined"] = Field(
+        description="shattered below the threshold, smooth from 1"
+    )
+    value: Number = Field(description="spectral exponent that was measured")
+    threshold: Number = Field(description="spectral exponent below which the gradient is shattered")
+    rule: str = Field(description="what was looked at, in words")
+    source: str = Field(description="where rule and threshold come from")
 
 
 class Shattering(AnsweredBy):
