@@ -22,7 +22,7 @@ from service.http.calls.lifecycle import Lifecycle
 from service.http.calls.service_parts import ServiceParts
 from service.http.documentation.document import OpenApiDocument, operation_id
 from service.http.requests.bodies import BodyReader
-from service.http.routes import diagnostics, health, metrics, models, open_inference, pages, predict
+from service.http.routes import diagnostics, guide, health, metrics, models, open_inference, pages, predict
 from service.machine.connections import Connections
 from service.machine.cpu_limit import available_cpus, decode_threads, run_threads
 from service.machine.descriptors import limit, most_connections
@@ -36,6 +36,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     diagnostics.router,
     models.router,
     health.router,
+    guide.router,
     pages.router,
     metrics.router,
     open_inference.router,

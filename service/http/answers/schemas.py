@@ -173,6 +173,12 @@ class Readiness(BaseModel):
     models: dict[str, dict[str, str]] = Field(default={}, description="name@version → graph → state")
 
 
+class Glossary(BaseModel):
+    """`GET /docs/glossary`."""
+
+    terms: dict[str, str] = Field(description="term → its meaning, in one to three sentences")
+
+
 class ProtocolError(BaseModel):
     """The error shape of the Open Inference Protocol."""
 

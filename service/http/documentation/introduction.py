@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from service.diagnostics.verdicts.explanations import GUIDE, SECTIONS
+from service.diagnostics.verdicts.glossary import GLOSSARY
+from service.http.documentation.guide import sections
 from service.settings import Settings
 
 TAGS = {
@@ -17,12 +20,10 @@ TAGS = {
 
 def introduction(settings: Settings) -> str:
     """Return the introduction, with the limits of a service with these settings."""
-    return f"{ABOUT}\n\n{READING}\n\n{ERRORS}\n\n{_keys(settings)}\n\n{_limits(settings)}\n"
+    return f"{ABOUT}\n\n{_reading()}\n\n{ERRORS}\n\n{_keys(settings)}\n\n{_limits(settings)}\n"
 
 
 ABOUT = """\
-Contraflow serves image classifiers in both directions.
-
 - **Forwards**, `POST /predict` says which labels fit a picture.
 - **Backwards**, `POST /diagnostics/gradients` differentiates the same network: how strongly would each layer have to
   change for the loss to fall? It answers with the *gradient norms* of every layer, and a *verdict* in words.
@@ -32,17 +33,24 @@ a shell, `curl --data-binary @photo.jpg` and the address of an endpoint are enou
 shipped `resnet20`, with long lists and texts cut.\
 """
 
-READING = """\
-## Reading an answer
 
-A **gradient norm** is the length of the gradient of one image's loss, by the numbers of one layer: how much the loss
-changes if that layer changes a little. Networks learn by it, so a layer whose gradient is next to nothing
-(*vanishing*) does not learn, and one whose gradient is huge (*exploding*) learns chaotically.
+def _reading() -> str:
+    healthy = SECTIONS["healthy"].rules["no finding"]
+    rows = "\n".join(
+        f"| [{section.title}]({GUIDE}#{anchor}) | {section.looked_at} |"
+        for anchor, section, _ in sections()
+        if anchor != "healthy"
+    )
+    return (
+        "## Reading an answer\n\n"
+        f"A **gradient norm**: {GLOSSARY['gradient norm']} A **gradient**: {GLOSSARY['gradient']}\n\n"
+        f"**Healthy**: {healthy.meaning}\n\n"
+        "**Where a model is not healthy**, `because` in the answer says what was seen, `meaning` what that means, and "
+        f"`advice` what to try, the likeliest first. [The guide]({GUIDE}) has it for every verdict, with the "
+        f"thresholds and a [glossary]({GUIDE}#glossary):\n\n"
+        f"| verdict | what is looked at |\n|---|---|\n{rows}"
+    )
 
-**Healthy** means that gradients reach every layer in a size that it can learn from. It says nothing about accuracy: a
-healthy network may still be wrong about every second picture. Any other verdict comes with what was seen, what that
-means, and what to try.\
-"""
 
 ERRORS = """\
 ## Errors

@@ -241,7 +241,7 @@ def test_keys_are_declared_and_needed_where_the_settings_say_so(document: Json, 
         answer = client.get("/openapi.json")
         assert set(answer.json()["components"]["securitySchemes"]) == {"bearer", "api_key"}
         assert "secret-name" not in answer.text, "strangers may read the documentation, but learn no names"
-        for path in ("/docs", "/redoc", "/static/docs.js", "/favicon.ico"):
+        for path in ("/docs", "/docs/verdicts", "/docs/glossary", "/redoc", "/static/docs.js", "/favicon.ico"):
             assert client.get(path).status_code == 200, path
         for method, path, operation in operations(answer.json()):
             free = client.request(method, path.replace("{name}", "secret-name").replace("{version}", "1"))
