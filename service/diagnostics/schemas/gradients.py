@@ -89,7 +89,8 @@ class LayerGradients(DiagnosticSchema):
     bias_gradient_norm: list[Number] | None
     gradient_to_weight_ratio: list[Number]
     relative_gradient_norm: list[Number] = Field(
-        description="scaled_gradient_norm / ‖dL/dlogits‖: what vanishing, exploding and imbalanced are decided on"
+        description="scaled_gradient_norm / ‖dL/dlogits‖: what vanishing, exploding and imbalanced are decided on; "
+        "of a saturated sample, measured for another label, as the verdict is"
     )
     batch_gradient_norm: Number | None = Field(
         default=None, description="of the mean loss; with include=batch_gradient"

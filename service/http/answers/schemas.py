@@ -90,11 +90,19 @@ class ModelSummary(BaseModel):
     graphs: dict[str, GraphStatus]
 
 
+class Limits(BaseModel):
+    """What one request may have at most, so that a client can shrink a photograph before it sends it."""
+
+    body_bytes: int
+    image_pixels: int = Field(description="width × height of one image; of a WEBP or AVIF at most 16,000,000")
+
+
 class ModelList(BaseModel):
     default: str | None = Field(description="the model of requests that name none, as name or name@version")
     default_missing: str | None = Field(description="why the default model that is set is not served")
     execution_provider: str
     execution_provider_reason: str
+    limits: Limits
     models: list[ModelSummary]
     refused: dict[str, str] = Field(description="folder of a bundle that is not served → why")
     unavailable: dict[str, str] = Field(

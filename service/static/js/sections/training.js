@@ -1,10 +1,11 @@
 // Training curves of the served models: does more depth make a net better, or worse?
 
-import { curl } from "./api.js";
-import { errorChart } from "./charts.js";
-import { commands, el, scrollable, section } from "./dom.js";
-import { list, number, percent, plural } from "./numbers.js";
-import { swatch } from "./looks.js";
+import { curl } from "../service/api.js";
+import { errorChart } from "../charts/lines.js";
+import { swatch } from "../charts/looks.js";
+import { commands } from "../elements/commands.js";
+import { el, scrollable, section } from "../elements/dom.js";
+import { list, number, percent, plural } from "../elements/numbers.js";
 
 const { root, finding, body, footer } = section("training");
 
