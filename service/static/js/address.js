@@ -1,5 +1,7 @@
 // What is shown, in the address: an address that is sent to somebody else shows them the same.
 
+let known = location.search; // as last read or written
+
 /**
  * Reads what the address asks for: {models, labels, sample, second, quantity, layer, inside}, each null or empty where the
  * address does not say. `layer` counts from 1.
@@ -27,4 +29,14 @@ export function writeAddress({ models, labels, sample, second, quantity, layer, 
   const address = `${location.pathname}?${query}`;
   if (address === location.pathname + location.search) return;
   history[replace ? "replaceState" : "pushState"](null, "", address);
+  known = location.search;
+}
+
+/** Calls `show` with what the address asks for when the visitor goes back or forward. */
+export function followAddress(show) {
+  window.addEventListener("popstate", () => {
+    if (location.search === known) return; // a link within the page changes the fragment alone
+    known = location.search;
+    show(readAddress());
+  });
 }

@@ -4,7 +4,7 @@ import * as features from "./sections/features.js";
 import * as gradients from "./sections/gradients.js";
 import * as shattering from "./sections/shattering.js";
 import * as verdicts from "./sections/verdicts.js";
-import { readAddress, writeAddress } from "./address.js";
+import { followAddress, readAddress, writeAddress } from "./address.js";
 import { labelChoice } from "./choices/labels.js";
 import { has, modelChoice, sayRefused, served } from "./choices/models.js";
 import { mainField, preview } from "./choices/photograph.js";
@@ -24,6 +24,7 @@ const choices = {}; // functions that fit the controls to `view`
 let models = []; // all that are served
 let chosen = []; // those of them that are shown
 let photographs = null;
+let seen = false; // whether the photograph could be read
 let featuresInSight = false;
 
 /** Aborts the earlier piece of work of this name, and gives the signal of a new one. */
@@ -50,11 +51,7 @@ async function start() {
   byId("share").replaceChildren(copyButton("Copy a link to this view", () => location.href));
   sayRefused(found.refused);
   makeControls();
-  let address = location.search;
-  window.addEventListener("popstate", () => {
-    if (location.search !== address) show(readAddress()); // a link within the page changes the fragment alone
-    address = location.search;
-  });
+  followAddress(show);
   await show(view);
   new IntersectionObserver(([entry], observer) => {
     if (!entry.isIntersecting) return;
@@ -127,10 +124,12 @@ async function look() {
     await showProgress(byId("verdicts"), verdicts.showLabels(rows, photograph, signal));
     if (signal.aborted) return;
     error.replaceChildren();
+    seen = true;
   } catch (problem) {
     if (signal.aborted) return;
     error.replaceChildren(problemBox(problem));
     say(problem.message);
+    seen = false;
     for (const work of ["walk", "features"]) renew(work);
     for (const section of [verdicts, gradients, shattering, features]) section.clear();
     return;
@@ -171,7 +170,7 @@ async function judge(rows, photograph, signal) {
 async function walk() {
   const signal = renew("walk");
   const able = chosen.filter((model) => has(model, "input_gradient"));
-  if (!able.length) return shattering.clear();
+  if (!seen || !able.length) return shattering.clear();
   if (!view.second) return shattering.introduce();
   const [{ photograph: first }, { photograph: second, note }] = await Promise.all([shownSample(), view.second].map((name) => photographs.get(name)));
   if (!signal.aborted) shattering.showShattering({ first, second, note, models: able, labels: view.labels }, signal);
@@ -181,7 +180,7 @@ async function walk() {
 async function lookInside() {
   const signal = renew("features");
   const able = chosen.filter((model) => has(model, "feature_maps"));
-  if (!able.length) return features.clear();
+  if (!seen || !able.length) return features.clear();
   const { name } = able.find((model) => model.name === view.inside) ?? able[0];
   features.featureChoice(able, name, (inside) => change({ inside }, lookInside));
   if (!featuresInSight) return;

@@ -22,15 +22,14 @@ export function labelChoice(changed) {
     const several = kinds.size === 1 && kinds.has("independent");
     const known = new Set(offered);
     const chosen = wanted.filter((label) => known.has(label)).slice(0, several ? offered.length : 1);
-    byId("label-choice").replaceChildren(control(offered, several, predictedName(several, kinds, models), chosen, changed));
+    byId("label-choice").replaceChildren(control(offered, several, predictedName(several, models), chosen, changed));
     return chosen;
   };
 }
 
-function predictedName(several, kinds, models) {
+function predictedName(several, models) {
   if (several) return "the labels above one half";
-  if (kinds.size > 1) return "what each model predicts";
-  return models.length > 1 ? "the class that each model predicts" : "the predicted class";
+  return models.length > 1 ? "what each model predicts" : "the predicted class";
 }
 
 function control(offered, several, predicted, chosen, changed) {

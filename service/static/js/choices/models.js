@@ -49,7 +49,7 @@ export function modelChoice(models, changed) {
   const boxes = models.map((model) => el("input", { type: "checkbox", name: "model", value: model.name, change }));
   const looks = models.map(() => el("span", { class: "look" }));
   const rows = models.map((model, at) =>
-    el("label", {}, boxes[at], looks[at], el("span", { class: "name" }, model.name), el("span", { class: "muted" }, describe(model))),
+    el("label", {}, boxes[at], looks[at], el("span", { class: "name" }, model.name), el("span", { class: "muted", title: model.family }, plural(model.depth, "layer"))),
   );
   const only = el("button", { type: "button", class: "button", click: chooseListed }, "Choose just those listed");
   const filter = filterField("model-filter", "models", rows);
@@ -78,5 +78,3 @@ export function modelChoice(models, changed) {
     return shown;
   };
 }
-
-const describe = ({ family, depth }) => `${family}, ${plural(depth, "layer")}`;

@@ -9,6 +9,7 @@ const LINGER = 150; // milliseconds for the pointer to reach the explanation
 const meanings = new Map();
 let pattern = null;
 let leaving = 0;
+let shown = null; // the term that is explained
 
 /** Asks for the glossary of the service. Without it, no term is explained, and the page works as well. */
 export async function loadGlossary() {
@@ -33,7 +34,7 @@ export function explained(text, seen = new Set()) {
     const term = found[1].toLowerCase().replace(/\s/g, " ");
     if (seen.has(term)) continue;
     seen.add(term);
-    parts.push(text.slice(from, found.index), termButton(found[0], meanings.get(term)));
+    parts.push(text.slice(from, found.index), termIn(found[0], meanings.get(term)));
     from = found.index + found[0].length;
   }
   return [...parts, text.slice(from)];
@@ -42,23 +43,31 @@ export function explained(text, seen = new Set()) {
 const tip = el("div", { id: "tip", class: "tip", role: "tooltip", hidden: true, pointerenter: stay, pointerleave: leave });
 document.body.append(tip);
 document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
-document.addEventListener("scroll", hide, { passive: true, capture: true });
+document.addEventListener("scroll", place, { passive: true, capture: true });
 
-function termButton(word, meaning) {
-  const show = () => showTip(button, meaning);
-  const button = el(
-    "button",
-    { type: "button", class: "term", "aria-describedby": "tip", pointerenter: show, pointerleave: leave, focus: show, blur: hide, click: show },
+// A button would not break at the end of a line, so a term is a part of the text that takes the focus.
+function termIn(word, meaning) {
+  const show = () => showTip(term, meaning);
+  const term = el(
+    "span",
+    { class: "term", role: "button", tabindex: 0, "aria-describedby": "tip", pointerenter: show, pointerleave: leave, focus: show, blur: hide, click: show },
     word,
   );
-  return button;
+  return term;
 }
 
-function showTip(button, meaning) {
+function showTip(term, meaning) {
   stay();
+  shown = term;
   tip.textContent = meaning;
   tip.hidden = false;
-  const { left, top, bottom } = button.getBoundingClientRect();
+  place();
+}
+
+/** Puts the explanation below its term, or above it where there is no room; it follows when the page scrolls. */
+function place() {
+  if (!shown?.isConnected) return hide();
+  const { left, top, bottom } = shown.getClientRects()[0];
   const { width, height } = tip.getBoundingClientRect();
   const right = document.documentElement.clientWidth - GAP;
   const below = bottom + GAP + height < window.innerHeight || top < height + GAP;
@@ -77,5 +86,6 @@ function leave() {
 
 function hide() {
   stay();
+  shown = null;
   tip.hidden = true;
 }

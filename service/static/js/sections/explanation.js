@@ -40,6 +40,6 @@ function layersOf({ layers }, all) {
 
 function notes(sample, quantized) {
   const said = quantized ? [quantized] : [];
-  if (sample.saturated) said.push("The network is so certain of its answer that the gradient is 0 in single precision; the verdict is on the gradient for the next likely answer");
+  if (sample.saturated) said.push("The network is so certain of its answer that the gradient at the logits is 0 in single precision: it is judged by the runner-up label");
   return said;
 }

@@ -116,7 +116,7 @@ function ends(answered) {
 function saturated(answered) {
   const names = answered.filter(({ answer }) => answer.samples[0].saturated).map(({ model }) => model.name);
   if (!names.length) return [];
-  return [`The gradient is 0 in single precision in ${list(names)}, so certain is the answer; the relative gradient there is the one for the next likely answer.`];
+  return [`${list(names)} ${names.length === 1 ? "is" : "are"} so certain of the answer that the gradient is 0 in single precision; the relative gradient is that of the runner-up label.`];
 }
 
 function gaps(curves) {

@@ -5,6 +5,7 @@ import { sparks } from "../charts/spark.js";
 import { swatch } from "../charts/looks.js";
 import { commands } from "../elements/commands.js";
 import { el, say, section } from "../elements/dom.js";
+import { explained } from "../elements/glossary.js";
 import { duration, list, number, percent, plural, sentence } from "../elements/numbers.js";
 import { problemBox } from "../elements/problem.js";
 import { explanation, stateBadge } from "./explanation.js";
@@ -70,7 +71,7 @@ export function showVerdict({ model, article, parts }, answer) {
   article.removeAttribute("aria-busy");
   article.dataset.state = verdict.state;
   parts.state.replaceWith((parts.state = stateBadge(verdict.state)));
-  parts.because.replaceChildren(sentence(verdict.because));
+  parts.because.replaceChildren(...explained(sentence(verdict.because)));
   parts.facts.after(unfolding(model, "meaning", explanation(answer)));
 }
 
@@ -96,7 +97,8 @@ export function settle(rows, answered) {
   if (sorted.some((row, at) => row.article !== body.children[at])) body.append(...sorted.map(({ article }) => article));
   const summary = summaryOf(answered.map(({ row, answer }) => [row.model.name, answer.verdict.state]));
   finding.textContent = summary;
-  say(`${summary} ${answered.map(({ row, answer }) => `${row.model.name}: ${sentence(answer.verdict.because)}`).join(" ")}`);
+  const sick = answered.filter(({ answer }) => answer.verdict.state !== "healthy");
+  say([summary, ...sick.map(({ row, answer }) => `${row.model.name}: ${sentence(answer.verdict.because)}`)].join(" "));
   if (!answered.length) return;
   const { smallest_size: low, largest_size: high } = answered[0].answer.verdict.thresholds;
   const curves = answered.map(({ row, answer }) => ({ model: row.model, values: answer.layers.map((layer) => number(layer[JUDGED][0])) }));
