@@ -152,7 +152,8 @@ def test_an_address_shows_another_visitor_the_same(visit: Visit) -> None:
     def shown() -> list[Any]:
         checked = page.locator("input:checked").evaluate_all("boxes => boxes.map((box) => box.value)")
         pressed = page.locator("[aria-pressed=true]").evaluate_all("all => all.map((one) => one.dataset.sample)")
-        return [checked, pressed, page.locator("#label").input_value(), page.locator("#gradients .readout").inner_text()]
+        readout = page.locator("#gradients .readout").inner_text()
+        return [checked, pressed, page.locator("#label").input_value(), readout]
 
     before = shown()
     open_page(visit, f"?{urlsplit(address).query}")
