@@ -24,7 +24,7 @@ const choices = {}; // functions that fit the controls to `view`
 let models = []; // all that are served
 let chosen = []; // those of them that are shown
 let photographs = null;
-let seen = false; // whether the photograph could be read
+let readable = false; // whether the photograph could be read
 let featuresInSight = false;
 
 /** Aborts the earlier piece of work of this name, and gives the signal of a new one. */
@@ -48,7 +48,7 @@ async function start() {
   models = found.models;
   photographs = new Photographs(found.limits);
   byId("provider").textContent = `${plural(models.length, "model")} on ${found.provider.replace("ExecutionProvider", "")}`;
-  byId("share").replaceChildren(copyButton("Copy a link to this view", () => location.href));
+  byId("share").prepend(copyButton("Copy a link to this view", () => location.href));
   sayRefused(found.refused);
   makeControls();
   followAddress(show);
@@ -104,7 +104,9 @@ function fitControls() {
   view.labels = choices.labels(chosen, view.labels);
   choices.sample(shownSample());
   choices.second(view.second);
-  const poor = photographs.isOwn(view.sample) ? null : unfit(chosen);
+  const own = photographs.isOwn(view.sample);
+  const poor = own ? null : unfit(chosen);
+  byId("share-note").hidden = !own && !photographs.isOwn(view.second);
   byId("sample-note").replaceChildren(poor ? el("p", { class: "small muted" }, poor) : "");
   showTraining(chosen);
 }
@@ -124,12 +126,12 @@ async function look() {
     await showProgress(byId("verdicts"), verdicts.showLabels(rows, photograph, signal));
     if (signal.aborted) return;
     error.replaceChildren();
-    seen = true;
+    readable = true;
   } catch (problem) {
     if (signal.aborted) return;
     error.replaceChildren(problemBox(problem));
     say(problem.message);
-    seen = false;
+    readable = false;
     for (const work of ["walk", "features"]) renew(work);
     for (const section of [verdicts, gradients, shattering, features]) section.clear();
     return;
@@ -170,7 +172,7 @@ async function judge(rows, photograph, signal) {
 async function walk() {
   const signal = renew("walk");
   const able = chosen.filter((model) => has(model, "input_gradient"));
-  if (!seen || !able.length) return shattering.clear();
+  if (!readable || !able.length) return shattering.clear();
   if (!view.second) return shattering.introduce();
   const [{ photograph: first }, { photograph: second, note }] = await Promise.all([shownSample(), view.second].map((name) => photographs.get(name)));
   if (!signal.aborted) shattering.showShattering({ first, second, note, models: able, labels: view.labels }, signal);
@@ -180,7 +182,7 @@ async function walk() {
 async function lookInside() {
   const signal = renew("features");
   const able = chosen.filter((model) => has(model, "feature_maps"));
-  if (!seen || !able.length) return features.clear();
+  if (!readable || !able.length) return features.clear();
   const { name } = able.find((model) => model.name === view.inside) ?? able[0];
   features.featureChoice(able, name, (inside) => change({ inside }, lookInside));
   if (!featuresInSight) return;

@@ -5,7 +5,7 @@ import { INSET, picture, responsive, wholeTicks } from "./frame.js";
 import { drawable, logTicks, tickName } from "./logarithmic.js";
 import { swatch } from "./looks.js";
 
-const TOGETHER = 8; // curves that can still be told apart on one chart
+export const TOGETHER = 8; // curves that can still be told apart on one chart
 
 /**
  * Draws norms by layer on a logarithmic axis, with a cursor that a pointer, a finger or the arrow keys move.

@@ -43,6 +43,7 @@ export function explained(text, seen = new Set()) {
 const tip = el("div", { id: "tip", class: "tip", role: "tooltip", hidden: true, pointerenter: stay, pointerleave: leave });
 document.body.append(tip);
 document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
+document.addEventListener("pointerdown", (event) => tip.contains(event.target) || hide()); // a touch beside a term
 document.addEventListener("scroll", place, { passive: true, capture: true });
 
 // A button would not break at the end of a line, so a term is a part of the text that takes the focus.
@@ -66,8 +67,9 @@ function showTip(term, meaning) {
 
 /** Puts the explanation below its term, or above it where there is no room; it follows when the page scrolls. */
 function place() {
-  if (!shown?.isConnected) return hide();
-  const { left, top, bottom } = shown.getClientRects()[0];
+  if (!shown) return;
+  const { left, top, bottom } = shown.getClientRects()[0] ?? { bottom: -1 };
+  if (bottom < 0 || top > window.innerHeight) return hide();
   const { width, height } = tip.getBoundingClientRect();
   const right = document.documentElement.clientWidth - GAP;
   const below = bottom + GAP + height < window.innerHeight || top < height + GAP;

@@ -1,7 +1,7 @@
 // The gradient in every layer: one curve per model, and the layer under the cursor in numbers.
 
 import { curl } from "../service/api.js";
-import { layerChart } from "../charts/layers.js";
+import { layerChart, TOGETHER } from "../charts/layers.js";
 import { drawable } from "../charts/logarithmic.js";
 import { swatch } from "../charts/looks.js";
 import { commands } from "../elements/commands.js";
@@ -19,13 +19,13 @@ const QUANTITIES = {
     name: "Relative",
     term: "relative gradient",
     axis: "relative gradient: scaled weight gradient ÷ gradient at the logits",
-    says: "Each layer's scaled weight gradient, divided by the gradient at the logits, where every gradient begins. The verdicts above are decided on this relative gradient.",
+    says: "Each layer's scaled weight gradient, divided by the gradient at the logits, where every gradient begins. Vanishing, exploding and imbalanced are decided on this relative gradient.",
   },
   scaled_gradient_norm: {
     name: "Scaled weight",
     term: "scaled weight gradient",
     axis: "scaled weight gradient, √Σ(‖W_c‖·‖∂L/∂W_c‖)², loss",
-    says: "Each layer's weight gradient, times its weights, channel by channel. The verdicts are decided on this, divided by the gradient at the logits.",
+    says: "Each layer's weight gradient, times its weights, channel by channel. Vanishing, exploding and imbalanced are decided on this, divided by the gradient at the logits.",
   },
   weight_gradient_norm: {
     name: "Weight",
@@ -92,7 +92,7 @@ function drawn(answered, view, changed) {
     all.lastChild.replaceChildren(scrollable(`Every layer, ${name}`, everyLayer(answered, shown.quantity, axis), true));
   }
   draw();
-  return [el("div", { class: "control-row" }, choice, key), chart, readout, all];
+  return [el("div", { class: "control-row" }, choice, answered.length > TOGETHER ? null : key), chart, readout, all];
 }
 
 /** Gives the sizes from which a network is sick, for the chart. */
@@ -108,8 +108,9 @@ function boundsOf(answered) {
 function ends(answered) {
   const { growth_ratio: growth, decay_ratio: decay } = answered[0].answer.verdict.thresholds;
   const times = (ratio) => Number(ratio.toPrecision(3)).toLocaleString("en");
-  const steady = "where it changes steadily on the way";
-  return [`Also exploding, if the first layers get ${times(growth)} times as much as the last, and vanishing, if the last get ${times(1 / decay)} times as much as the first, ${steady}.`];
+  return [
+    `A model explodes, too, if its first layers get ${times(growth)} times as much as its last, and vanishes if its last get ${times(1 / decay)} times as much as its first, with a steady trend between.`,
+  ];
 }
 
 /** Says of which class the relative gradient is, where that of the predicted one is 0. */

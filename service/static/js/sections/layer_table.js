@@ -17,7 +17,7 @@ export function layerTable(answered, at, quantities) {
   const table = el(
     "table",
     { "aria-label": title },
-    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "model"), heads, el("th", { scope: "col" }, "this layer"))),
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "model"), el("th", { scope: "col", class: "words" }, "this layer"), heads)),
     el(
       "tbody",
       {},
@@ -27,8 +27,8 @@ export function layerTable(answered, at, quantities) {
           "tr",
           {},
           el("th", { scope: "row" }, swatch(model), model.name),
+          el("td", { class: "words" }, own ? stateBadge(own.verdict) : "–"),
           Object.keys(quantities).map((field) => el("td", {}, short(norm(own, field)))),
-          el("td", {}, own ? stateBadge(own.verdict) : "–"),
         );
       }),
     ),

@@ -60,7 +60,7 @@ function facts({ detail }, seen, milliseconds) {
   return [
     "Sees ",
     el("b", {}, seen),
-    el("span", { title: "from sending the photograph to having the answer" }, ` in ${duration(milliseconds)}`),
+    el("span", { class: "time", title: "from sending the photograph to having the answer" }, ` in ${duration(milliseconds)}`),
     error === undefined ? null : ` · test error ${percent(error)}`,
   ].filter(Boolean);
 }

@@ -25,6 +25,9 @@ PREDICTIONS = re.compile(r"/predict\?")
 PHONE = ViewportSize(width=360, height=740)
 
 
+ONE = "?model=resnet20"
+
+
 def served_models(visit: Visit) -> list[str]:
     with urllib.request.urlopen(f"{visit.address}models") as response:
         return [model["name"] for model in json.load(response)["models"]]
@@ -102,7 +105,7 @@ def test_verdict_chart_and_heading_speak_of_one_quantity(visit: Visit, model: st
     expect(row.locator(".state").first).to_have_text(verdict["state"])
     expect(row.locator(".because")).to_have_text(verdict["because"])
     assert page.locator("input[name=quantity]:checked").get_attribute("value") == "relative_gradient_norm"
-    assert "verdicts above are decided on" in page.locator("#gradients [data-finding]").inner_text()
+    assert "are decided on this relative gradient" in page.locator("#gradients [data-finding]").inner_text()
     drawn = page.locator("#gradients svg.plot [data-mark=line] path").get_attribute("d") or ""
     assert drawn.count("M") == 1, "all layers are drawn, also those of a network that is certain"
     row.get_by_text("What ").first.click()
@@ -118,7 +121,7 @@ def test_verdict_chart_and_heading_speak_of_one_quantity(visit: Visit, model: st
 
 
 def test_terms_are_explained_under_the_pointer_at_the_focus_and_at_a_touch(visit: Visit) -> None:
-    page = open_page(visit)
+    page = open_page(visit, ONE)
     with urllib.request.urlopen(f"{visit.address}docs/glossary") as response:
         meanings = {term.lower(): meaning for term, meaning in json.load(response)["terms"].items()}
     term = page.locator("#gradients [data-finding] .term").first
@@ -199,7 +202,7 @@ def test_the_curves_show_every_layer_and_the_arrow_keys_read_them(visit: Visit) 
 
 
 def test_hovering_the_curves_reads_the_layer_under_the_pointer(visit: Visit) -> None:
-    page = open_page(visit)
+    page = open_page(visit, ONE)
     plot = page.locator("#gradients svg.plot")
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
@@ -210,7 +213,7 @@ def test_hovering_the_curves_reads_the_layer_under_the_pointer(visit: Visit) -> 
 
 
 def test_each_quantity_has_its_own_curves(visit: Visit) -> None:
-    page = open_page(visit)
+    page = open_page(visit, ONE)
     before = page.locator("#gradients svg.plot [data-mark=line] path").first.get_attribute("d")
     page.get_by_text("Scaled weight", exact=True).click()
     line = page.locator("#gradients svg.plot [data-mark=line] path").first
@@ -218,13 +221,13 @@ def test_each_quantity_has_its_own_curves(visit: Visit) -> None:
 
 
 def test_another_label_gives_another_gradient(visit: Visit) -> None:
-    page = open_page(visit)
+    page = open_page(visit, ONE)
     with page.expect_request(lambda request: "label=truck" in request.url and "gradients" in request.url):
         page.get_by_label("Gradient of the loss for").select_option("truck")
 
 
 def test_a_file_that_is_no_photograph_is_refused_in_words_and_the_next_one_works(visit: Visit, tmp_path: Path) -> None:
-    page = open_page(visit)
+    page = open_page(visit, ONE)
     bad = tmp_path / "notes.jpg"
     bad.write_text("this is no photograph")
     page.set_input_files("#file", bad)
@@ -251,7 +254,7 @@ def test_a_second_photograph_shows_how_the_gradient_changes_on_the_way(visit: Vi
 
 
 def test_noise_can_stand_in_for_a_second_photograph(visit: Visit) -> None:
-    page = open_page(visit)
+    page = open_page(visit, ONE)
     with page.expect_response("**/diagnostics/shattering*") as answer:
         page.get_by_role("button", name="Noise instead").click()
     assert answer.value.ok
@@ -259,7 +262,7 @@ def test_noise_can_stand_in_for_a_second_photograph(visit: Visit) -> None:
 
 
 def test_features_appear_once_they_are_scrolled_to(visit: Visit) -> None:
-    page = open_page(visit)
+    page = open_page(visit, ONE)
     assert page.locator("#features .pictures img").count() == 0
     page.locator("#features").scroll_into_view_if_needed()
     picture = page.locator("#features .pictures img").first
@@ -307,7 +310,7 @@ def test_the_copied_command_gives_the_same_answer(visit: Visit) -> None:
 
 
 def test_a_plot_is_one_command_away(visit: Visit) -> None:
-    page = open_page(visit)
+    page = open_page(visit, ONE)
     commands = page.locator("#gradients code").all_text_contents()
     assert any("format=svg" in command for command in commands)
 
@@ -316,7 +319,7 @@ def test_anything_slow_shows_that_it_is_under_way(visit: Visit) -> None:
     page = visit.page
     held: list[Route] = []
     page.route(PREDICTIONS, lambda route: held.append(route))
-    page.goto(visit.address)
+    page.goto(visit.address + ONE)
     expect(page.locator("#progress")).to_be_visible()
     expect(page.locator("#verdicts")).to_have_attribute("aria-busy", "true")
     for route in held:
@@ -326,7 +329,7 @@ def test_anything_slow_shows_that_it_is_under_way(visit: Visit) -> None:
 
 
 def test_a_service_that_is_gone_is_said_so(visit: Visit) -> None:
-    page = open_page(visit)
+    page = open_page(visit, ONE)
     page.route(PREDICTIONS, lambda route: route.abort())
     page.locator("#samples [data-sample=dog]").click()
     expect(page.locator("#photograph-error [role=alert]")).to_contain_text("cannot be reached")
@@ -334,7 +337,7 @@ def test_a_service_that_is_gone_is_said_so(visit: Visit) -> None:
 
 
 def test_the_page_works_by_keyboard_alone(visit: Visit) -> None:
-    page = open_page(visit)
+    page = open_page(visit, ONE)
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the photograph")).to_be_focused()
     page.keyboard.press("Enter")
