@@ -55,7 +55,7 @@ def test_it_carries_the_packages_and_the_page_but_no_bundle_and_no_run(wheel: Pa
 
     code = set[str]().union(*(files(package, "*.py") for package in PACKAGES))
     named = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    assert named == code | files("service/static", "*")
+    assert named == code | files("service/static", "*") | files("service/http/documentation", "*.json")
 
 
 def test_its_version_is_that_of_the_service(wheel: Path, installation: Installation) -> None:

@@ -104,8 +104,14 @@ SEVERAL_MODELS: Final[dict[str, Any]] = {
 
 
 def in_query(name: str, one: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an entry of `PARAMETERS`, or a `numeric_option`, as a parameter of the query."""
-    return {"name": name, "in": "query", "required": False, **one}
+    """Return an entry of `PARAMETERS`, or a `numeric_option`, as a parameter of the query.
+
+    Its default is said in words: forms and generated clients would send a `default`, in every request.
+    """
+    schema = {key: value for key, value in one["schema"].items() if key != "default"}
+    default = one["schema"].get("default")
+    description = one["description"] + ("" if default is None else f"; default: {default:.3g}")
+    return {"name": name, "in": "query", "required": False, **one, "schema": schema, "description": description}
 
 
 def numeric_option(description: str, **schema: Any) -> dict[str, Any]:
@@ -180,7 +186,7 @@ def image_request(
         example: a JSON body that works for any model; default: one image.
         own: further options by name, made by `numeric_option`; they may be in the query or in a JSON body.
     """
-    every = {name: PARAMETERS[name] for name in ("model", "version", "top_k", *parameters)} | own
+    every = {name: PARAMETERS[name] for name in ("model", "version", *parameters)} | own
     fields = {name: one["schema"] | {"description": one["description"]} for name, one in every.items()}
     numbers = {name: fields[name] for name in own if fields[name]["type"] == "number"}
     together = {"thresholds": {"type": "object", "properties": numbers, "description": "the same, together"}}

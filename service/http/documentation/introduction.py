@@ -43,9 +43,10 @@ def _reading() -> str:
     )
     return (
         "## Reading an answer\n\n"
-        f"A **gradient norm**: {GLOSSARY['gradient norm']} A **gradient**: {GLOSSARY['gradient']}\n\n"
-        f"**Healthy**: {healthy.meaning}\n\n"
-        "**Where a model is not healthy**, `because` in the answer says what was seen, `meaning` what that means, and "
+        f"- **Gradient**: {GLOSSARY['gradient']}\n"
+        f"- **Gradient norm**: {GLOSSARY['gradient norm']}\n"
+        f"- **Healthy**: {healthy.meaning}\n\n"
+        "Where a model is not healthy, `because` in the answer says what was seen, `meaning` what that means, and "
         f"`advice` what to try, the likeliest first. [The guide]({GUIDE}) has it for every verdict, with the "
         f"thresholds and a [glossary]({GUIDE}#glossary):\n\n"
         f"| verdict | what is looked at |\n|---|---|\n{rows}"

@@ -31,7 +31,7 @@ SMALL_IMAGE = 2**16
 
 LONGEST_CACHED_QUERY = 200
 
-REQUEST = image_request()
+REQUEST = image_request("top_k")
 NAMES = names_of(REQUEST)
 
 router = APIRouter()
