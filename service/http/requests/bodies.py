@@ -157,5 +157,7 @@ def _content_length(headers: Mapping[bytes, bytes]) -> int:
 
 def in_words(size: int) -> str:
     """Write a number of bytes as people read it: "16 MB (16,777,216 bytes)"; a MB has 2²⁰ bytes here."""
-    exact = f"{size:,} bytes"
-    return f"{size / 2**20:.3g} MB ({exact})" if size >= 2**20 else exact
+    exact, megabytes = f"{size:,} bytes", size / 2**20
+    if megabytes < 1:
+        return exact
+    return f"{megabytes:.3g} MB ({exact})" if megabytes < 100 else f"{megabytes:,.0f} MB ({exact})"
