@@ -3,6 +3,8 @@
 model       a bundle's graphs, run in this process, and the images of a folder
 check       the command `check`
 diagnose    the command `diagnose`
+measuring   every image of a folder measured, row by row
 table       its CSV file
-report      its HTML report
+living_channels   which channels were ever alive, in a column of the table
+report/     its HTML report
 """
