@@ -86,13 +86,13 @@ async function show(asked) {
   const missing = [...asked.models.filter((name) => !models.some((model) => model.name === name)).map((name) => `the model ${name}`)];
   for (const part of ["sample", "second"]) {
     if (view[part] === null || photographs.has(view[part])) continue;
-    missing.push(photographs.isOwn(view[part]) ? "a photograph of its sender's own, which no address holds" : `the sample ${view[part]}`);
+    missing.push(photographs.isOwn(view[part]) ? "a photograph of its sender's own (no address holds one)" : `the sample ${view[part]}`);
     view[part] = null;
   }
   const labels = view.labels;
   fitControls();
   missing.push(...labels.filter((label) => !view.labels.includes(label)).map((label) => `the label ${label}`));
-  byId("address-note").replaceChildren(missing.length ? el("p", { class: "small note" }, `The address asks for ${missing.join(", and ")}: not to be had here, so you see something else.`) : "");
+  byId("address-note").replaceChildren(missing.length ? el("p", { class: "small note" }, `Not all that the address asks for is here: ${missing.join(", ")}.`) : "");
   await look();
 }
 

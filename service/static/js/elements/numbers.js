@@ -23,7 +23,7 @@ export function short(value) {
   if (x === 0) return "0";
   const exponent = Math.floor(Math.log10(Math.abs(x)));
   if (exponent < -3 || exponent > 4) {
-    return `${(x / 10 ** exponent).toFixed(2)} · ${powerOfTen(exponent)}`.replace("-", "−");
+    return `${(x / 10 ** exponent).toFixed(2)} · ${powerOfTen(exponent)}`.replace("-", "−");
   }
   return x.toPrecision(3).replace("-", "−");
 }

@@ -10,12 +10,15 @@ import { sampleButtons } from "../choices/samples.js";
 import { commands } from "../elements/commands.js";
 import { el, scrollable, section } from "../elements/dom.js";
 import { explained } from "../elements/glossary.js";
-import { list, number, sentence, short } from "../elements/numbers.js";
+import { number, sentence, short } from "../elements/numbers.js";
 import { problemBox } from "../elements/problem.js";
 import { stateBadge, texts } from "./explanation.js";
+import { summaryOf } from "./summary.js";
 
 const { root, controls, finding, body, footer, clear } = section("shattering");
 export { clear };
+
+const SEVERITY = ["shattered", "rough", "undetermined", "smooth"];
 
 const INTRODUCTION =
   "Where gradients shatter, the gradient at one point says nothing about the next. Choose a second photograph: the path " +
@@ -58,21 +61,11 @@ export async function showShattering({ first, second, note, models, labels }, si
   if (signal.aborted) return;
   const answered = models.flatMap((model, at) => (results[at].value ? [{ model, answer: results[at].value.answer }] : []));
   const problems = results.filter(({ reason }) => reason).map(({ reason }) => problemBox(reason));
-  if (answered.length) finding.replaceChildren(...explained(conclusion(answered)));
+  if (answered.length) finding.textContent = summaryOf(SEVERITY, answered.map(({ model, answer }) => [model.name, answer.verdict.state]));
   body.replaceChildren(...[note].filter(Boolean), ...problems.slice(0, 1), ...(answered.length ? drawn(answered, first, second) : []));
   footer.replaceChildren(
     commands(models.flatMap((model) => [curl(...request(model)), curl(request(model)[0], { ...request(model)[1], svg: true })])),
   );
-}
-
-/** Says whose gradient shatters, and gives the exponents that the verdict rests on. */
-function conclusion(answered) {
-  const shattered = answered.filter(({ answer }) => answer.verdict.state === "shattered").map(({ model }) => model.name);
-  const silent = answered.filter(({ answer }) => answer.verdict.state === "undetermined").map(({ model }) => model.name);
-  const finding = [shattered.length ? `The gradient of ${list(shattered)} shatters.` : "No gradient is seen to shatter."];
-  if (silent.length) finding.push(`That of ${list(silent)} cannot be judged.`);
-  const exponents = answered.map(({ model, answer }) => `${model.name} ${number(answer.spectral_exponent).toFixed(2)}`);
-  return `${finding.join(" ")} Spectral exponent, 0 for white noise and 2 for brown: ${list(exponents)}.`;
 }
 
 function drawn(answered, first, second) {

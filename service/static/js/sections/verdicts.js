@@ -6,10 +6,11 @@ import { swatch } from "../charts/looks.js";
 import { commands } from "../elements/commands.js";
 import { el, say, section } from "../elements/dom.js";
 import { explained } from "../elements/glossary.js";
-import { duration, list, number, percent, plural, sentence } from "../elements/numbers.js";
+import { duration, number, percent, sentence } from "../elements/numbers.js";
 import { problemBox } from "../elements/problem.js";
 import { explanation, stateBadge } from "./explanation.js";
 import { ranks, sight } from "./predicted.js";
+import { summaryOf } from "./summary.js";
 
 const { root, finding, body, footer, clear } = section("verdicts");
 export { clear };
@@ -17,7 +18,6 @@ export { clear };
 export const JUDGED = "relative_gradient_norm"; // the quantity on which the verdicts are decided
 const SEVERITY = ["not finite", "exploding", "vanishing", "dead", "imbalanced", "undetermined", "healthy"];
 const ONE_COLUMN = 5; // most models whose verdicts stand below each other
-const NAMED = 4; // most models that the summary calls by name
 
 /** Makes a row for every model, which its answers fill as they come. */
 export function openRows(models) {
@@ -95,7 +95,8 @@ export function settle(rows, answered) {
   const rank = (row) => SEVERITY.indexOf(answered.find((one) => one.row === row)?.answer.verdict.state);
   const sorted = [...rows].sort((one, other) => rank(one) - rank(other));
   if (sorted.some((row, at) => row.article !== body.children[at])) body.append(...sorted.map(({ article }) => article));
-  const summary = summaryOf(answered.map(({ row, answer }) => [row.model.name, answer.verdict.state]));
+  const states = answered.map(({ row, answer }) => [row.model.name, answer.verdict.state]);
+  const summary = states.length ? summaryOf(SEVERITY, states) : "No model has a verdict.";
   finding.textContent = summary;
   const sick = answered.filter(({ answer }) => answer.verdict.state !== "healthy");
   say([summary, ...sick.map(({ row, answer }) => `${row.model.name}: ${sentence(answer.verdict.because)}`)].join(" "));
@@ -106,12 +107,4 @@ export function settle(rows, answered) {
     const { parts } = answered[at].row;
     parts.spark.replaceWith((parts.spark = spark));
   });
-}
-
-/** Says which of the models are in which state: [[name, state]]. */
-function summaryOf(states) {
-  if (!states.length) return "No model has a verdict.";
-  const groups = SEVERITY.map((state) => [state, states.filter(([, one]) => one === state).map(([name]) => name)]);
-  const named = (names) => (names.length > NAMED ? plural(names.length, "model") : list(names));
-  return groups.filter(([, names]) => names.length).map(([state, names]) => sentence(`${state}: ${named(names)}`)).join(" ");
 }
