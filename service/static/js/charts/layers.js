@@ -11,7 +11,7 @@ export const TOGETHER = 8; // curves that can still be told apart on one chart
  * Draws norms by layer on a logarithmic axis, with a cursor that a pointer, a finger or the arrow keys move.
  *
  * curves: [{model, values}] with one value per layer; values that are 0 or not finite leave a gap.
- * bounds: [{value, text, side}], lines across the chart, with words "above" or "below" them.
+ * bounds: [{value, text, side}], lines across the chart; the sick side is "above" or "below".
  * moved(position): called with the layer under the cursor, counted from 0; gives the text that screen readers speak.
  * settled(position): called once the cursor rests.
  */
@@ -103,14 +103,14 @@ function drawLayers({ curves, bounds, label, layers, axis, width, small }) {
   });
 }
 
-/** Draws a bound, with its words on the side where it is crossed. */
+/** Draws a bound, with its words on the healthy side, where there is room. */
 function boundMarks({ value, text, side }, small) {
   const line = Plot.ruleY([value], { stroke: "var(--sick)", strokeWidth: 1.2, strokeDasharray: "1 4", strokeLinecap: "round" });
   if (small) return [line];
   const words = Plot.text([text], {
     x: () => 1,
     y: () => value,
-    dy: side === "above" ? -8 : 9,
+    dy: side === "above" ? 9 : -8,
     textAnchor: "start",
     fill: "var(--sick)",
     stroke: "var(--card)",

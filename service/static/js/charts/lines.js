@@ -1,7 +1,7 @@
 // Curves over lags and over epochs.
 
 import { el } from "../elements/dom.js";
-import { INSET, picture, responsive } from "./frame.js";
+import { INSET, picture, responsive, wholeTicks } from "./frame.js";
 
 /** Draws autocorrelation by lag, between white and brown noise. */
 export function autocorrelationChart({ curves, lags, white, brown }) {
@@ -37,6 +37,7 @@ export function autocorrelationChart({ curves, lags, white, brown }) {
 
 /** Draws the error in per cent by epoch, one curve per model. */
 export function errorChart({ curves, highest, label }) {
+  const last = Math.max(2, ...curves.flatMap(({ points }) => points.map(([epoch]) => epoch)));
   return responsive(el("div", { class: "chart" }), (width) =>
     picture({
       ariaLabel: `${label} by epoch`,
@@ -51,7 +52,7 @@ export function errorChart({ curves, highest, label }) {
       marks: [
         Plot.gridY({ ticks: 5, stroke: "var(--line)", strokeOpacity: 1 }),
         Plot.axisY({ tickSize: 0, ticks: 5, labelArrow: "none" }),
-        Plot.axisX({ tickSize: 0, ticks: width / 60, tickFormat: "d", labelArrow: "none" }),
+        Plot.axisX(wholeTicks(1, last, width), { tickSize: 0, tickFormat: "d", labelArrow: "none" }),
         ...curves.map(({ model, points }) =>
           Plot.line(points, { stroke: model.colour, strokeWidth: 2.2, strokeDasharray: model.dash }),
         ),

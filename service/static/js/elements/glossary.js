@@ -22,15 +22,19 @@ export async function loadGlossary() {
 const literal = (term) => term.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&").replace(/ /g, "\\s");
 
 /**
- * Gives a text as children for `el`, with each term of the glossary explained where it first stands.
+ * Gives a text as children for `el`: what stands between backticks as code, and each term of the glossary explained where
+ * it first stands.
  *
  * seen: terms that were explained before; texts that stand close together share it.
  */
 export function explained(text, seen = new Set()) {
-  if (!pattern || !text) return [text];
+  return text.split("`").flatMap((part, at) => (at % 2 ? el("code", {}, part) : withTerms(part, seen)));
+}
+
+function withTerms(text, seen) {
   const parts = [];
   let from = 0;
-  for (const found of text.matchAll(pattern)) {
+  for (const found of pattern ? text.matchAll(pattern) : []) {
     const term = found[1].toLowerCase().replace(/\s/g, " ");
     if (seen.has(term)) continue;
     seen.add(term);
@@ -39,12 +43,6 @@ export function explained(text, seen = new Set()) {
   }
   return [...parts, text.slice(from)];
 }
-
-const tip = el("div", { id: "tip", class: "tip", role: "tooltip", hidden: true, pointerenter: stay, pointerleave: leave });
-document.body.append(tip);
-document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
-document.addEventListener("pointerdown", (event) => tip.contains(event.target) || hide()); // a touch beside a term
-document.addEventListener("scroll", place, { passive: true, capture: true });
 
 // A button would not break at the end of a line, so a term is a part of the text that takes the focus.
 function termIn(word, meaning) {

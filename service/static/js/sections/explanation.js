@@ -6,23 +6,30 @@ import { plural, sentence } from "../elements/numbers.js";
 
 export const stateBadge = (word) => el("span", { class: "state", "data-state": word }, word);
 
-/** Makes the part of a model's row that opens: meaning and advice of the verdict, of its other findings, and notes. */
-export function explanation({ verdict, unlike_itself: unlike, samples: [sample], quantized, layers }) {
+/** Makes the part of a model's row that opens: meaning and advice of the verdict, its other findings, and notes. */
+export function explanation(model, answer) {
+  const { verdict, unlike_itself: unlike } = answer;
   const seen = new Set();
-  const worst = verdict.findings[0];
-  const others = verdict.findings.slice(1);
   return el(
     "details",
     { class: "meaning", "data-explanation": true },
     el("summary", {}, verdict.state === "healthy" ? "What healthy means" : "What it means, and what to try"),
     texts(verdict, seen),
-    verdict.state === "healthy" ? el("p", { class: "small" }, el("a", { href: "#shattering" }, "Look for shattered gradients"), ", on the way to a second photograph.") : null,
-    worst?.layers.length ? layersOf(worst, layers.length) : null,
-    others.map((finding) => el("div", { class: "also" }, el("p", {}, "Also ", stateBadge(finding.finding), ". ", explained(sentence(finding.because), seen)), texts(finding, seen))),
-    unlike?.unlike ? el("div", { class: "also" }, el("p", {}, explained(sentence(unlike.because), seen)), texts(unlike, seen)) : null,
-    [...notes(sample, quantized), ...verdict.not_looked_for].map((note) => el("p", { class: "small" }, explained(sentence(note), seen))),
+    verdict.state === "healthy" ? shatteringToo() : null,
+    verdict.findings.slice(1).map((finding) => also(finding.finding, finding)),
+    unlike?.unlike ? also("unlike itself", unlike) : null,
+    [...notes(model, answer), ...verdict.not_looked_for].map((note) => el("p", { class: "small" }, explained(sentence(note), seen))),
   );
 }
+
+/** Makes the part for a finding beside the worst one, which opens by itself. */
+function also(state, finding) {
+  const seen = new Set();
+  const because = el("p", {}, explained(sentence(finding.because), seen));
+  return el("details", { class: "also" }, el("summary", {}, "Also ", stateBadge(state)), because, texts(finding, seen));
+}
+
+const shatteringToo = () => el("p", { class: "small" }, el("a", { href: "#shattering" }, "Look for shattered gradients"), ", on the way to a second photograph.");
 
 /** Writes meaning, advice and the link of anything that the service explains. */
 export function texts({ meaning, advice, link }, seen) {
@@ -34,13 +41,14 @@ export function texts({ meaning, advice, link }, seen) {
   ];
 }
 
-function layersOf({ layers }, all) {
-  const names = layers.length > 6 ? `${layers.slice(0, 3).join(", ")}, …, ${layers.at(-1)}` : layers.join(", ");
-  return el("p", { class: "small", title: layers.join(", ") }, `It concerns ${layers.length} of ${plural(all, "layer")}: ${names}.`);
-}
-
-function notes(sample, quantized) {
+function notes({ detail }, { samples: [sample], quantized, layers, verdict }) {
   const said = quantized ? [quantized] : [];
-  if (sample.saturated) said.push("The network is so certain of its answer that the gradient at the logits is 0 in single precision: it is judged by the runner-up label");
+  if (sample.saturated) {
+    said.push("The network is so certain of its answer that the gradient at the logits is 0 in single precision: it is judged by the runner-up label");
+  }
+  const recorded = Object.keys(detail.baseline?.dead_fraction ?? {}).length > 0;
+  if (recorded && layers.every(({ dead_fraction: measured }) => measured === null) && verdict.state !== "not finite") {
+    said.push(`Which channels are dead is known from the ${plural(detail.baseline.images, "training image")} on the model's record: one photograph is too few`);
+  }
   return said;
 }

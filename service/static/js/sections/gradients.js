@@ -99,8 +99,8 @@ function drawn(answered, view, changed) {
 function boundsOf(answered) {
   const { largest_size: high, smallest_size: low } = answered[0].answer.verdict.thresholds;
   return [
-    { value: high, text: "exploding, if half of the layers are above", side: "above" },
-    { value: low, text: "vanishing, if half of the layers are below", side: "below" },
+    { value: high, text: "↑ exploding, if half of the layers are above", side: "above" },
+    { value: low, text: "↓ vanishing, if half of the layers are below", side: "below" },
   ];
 }
 

@@ -72,7 +72,7 @@ export function showVerdict({ model, article, parts }, answer) {
   article.dataset.state = verdict.state;
   parts.state.replaceWith((parts.state = stateBadge(verdict.state)));
   parts.because.replaceChildren(...explained(sentence(verdict.because)));
-  parts.facts.after(unfolding(model, "meaning", explanation(answer)));
+  parts.facts.after(unfolding(model, "meaning", explanation(model, answer)));
 }
 
 const unfolded = new Set(); // what the visitor opened stays open when he asks for another photograph
