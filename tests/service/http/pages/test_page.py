@@ -302,7 +302,7 @@ def test_the_copied_command_gives_the_same_answer(visit: Visit) -> None:
     card.get_by_role("button", name="Copy").first.click()
     card.get_by_role("button", name="Copied").wait_for()
     command = page.evaluate("navigator.clipboard.readText()")
-    assert command == card.locator("code").first.inner_text()
+    assert command == card.locator(".command code").first.inner_text()
     answer = subprocess.run([*shlex.split(command), "-sS"], cwd=IMAGES, capture_output=True, check=True, timeout=30)
     found = json.loads(answer.stdout)
     row = card.locator(f"article[data-model='{found['model']}']")
