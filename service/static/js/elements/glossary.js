@@ -44,6 +44,12 @@ function withTerms(text, seen) {
   return [...parts, text.slice(from)];
 }
 
+const tip = el("div", { id: "tip", class: "tip", role: "tooltip", hidden: true, pointerenter: stay, pointerleave: leave });
+document.body.append(tip);
+document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
+document.addEventListener("pointerdown", (event) => tip.contains(event.target) || hide()); // a touch beside a term
+document.addEventListener("scroll", place, { passive: true, capture: true });
+
 // A button would not break at the end of a line, so a term is a part of the text that takes the focus.
 function termIn(word, meaning) {
   const show = () => showTip(term, meaning);
