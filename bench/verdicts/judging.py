@@ -75,9 +75,13 @@ def judge_shipped(images: Images) -> Iterator[Judged]:
         pixels = images * planes(STD) + planes(MEAN)
         own = ((pixels - planes(bundle.input.mean)) / planes(bundle.input.std)).astype(np.float32)
         found = diagnosis_of(bundle, graphs, own, np.full(len(images), -1))
-        rules = {rule.rule for rule in found.verdict.debugger if rule.fires}
-        fired = frozenset(finding for finding, rule in DEBUGGER_RULE_FOR.items() if rule in rules)
-        yield judged(f"trained {bundle.name}", truth, frozenset(), found, fired)
+        yield judged(f"trained {bundle.name}", truth, frozenset(), found, fired_by_service(found))
+
+
+def fired_by_service(found: Diagnosis) -> frozenset[str]:
+    """Return the findings of Debugger's rules as the service's answer has them."""
+    rules = {rule.rule for rule in found.verdict.debugger if rule.fires}
+    return frozenset(finding for finding, rule in DEBUGGER_RULE_FOR.items() if rule in rules)
 
 
 def shipped_bundles() -> Iterator[tuple[Bundle, Graphs]]:
