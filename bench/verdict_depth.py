@@ -22,7 +22,7 @@ from export.trained.forward import constants_of, forward_graph
 from service.diagnostics import shattering
 from service.diagnostics.gradients import Diagnosis
 from service.diagnostics.verdicts.evidence import Evidence
-from service.diagnostics.verdicts.verdict import profile_of
+from service.diagnostics.verdicts.profile import profile_of
 
 COMMAND = "python -m bench.verdict_depth"
 FAMILIES = ("plain", "residual")
@@ -50,8 +50,9 @@ def evidence_of(found: Diagnosis) -> Evidence:
     """Return the gradients alone, without activations and without what Debugger's rules look at."""
     relative = np.array([layer.relative_gradient_norm for layer in found.layers], np.float64).T
     names, depths = [layer.name for layer in found.layers], [layer.depth for layer in found.layers]
-    unknown = np.full(len(found.layers), np.nan)
-    return Evidence(names, depths, relative, np.zeros(len(relative), bool), unknown, 0, unknown)
+    unknown, count = np.full(len(found.layers), np.nan), len(relative)
+    none, all_of_them = np.zeros(count, bool), np.ones(count, bool)
+    return Evidence(names, depths, relative, none, all_of_them, np.zeros(len(found.layers), bool), unknown, 0, unknown)
 
 
 def interval(values: Sequence[float], digits: str) -> str:

@@ -39,7 +39,7 @@ FLOORS["service"] = floors(
     "__main__",
 )
 FLOORS["service/diagnostics"] = floors(
-    "schemas",
+    "schemas words",
     "drawing verdicts",
     "baseline compare losses noise pictures shattering",
     "features gradients",

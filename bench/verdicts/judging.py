@@ -25,7 +25,7 @@ from service.contract.bundle_schema import Architecture, Bundle, Graph, GraphNam
 from service.contract.norms import measure
 from service.diagnostics.gradients import Diagnosis, diagnose
 from service.diagnostics.measurement import measure_gradients
-from service.diagnostics.verdicts.verdict import Thresholds
+from service.diagnostics.verdicts.thresholds import Thresholds
 
 Images = NDArray[np.float32]
 Labels = NDArray[np.int64]

@@ -12,7 +12,8 @@ scores        how foreign an image is, and how hard or mislabelled
 shattering    gradients along the path between two images
 features      what each layer sees in an image
 pictures      PNGs of arrays
-verdicts/     rules that decide whether gradients are healthy
+words         numbers and names in sentences
+verdicts/     rules that decide whether gradients are healthy, and what to say of it
 schemas/      the answers as JSON
 drawing/      the answers as SVG
 """

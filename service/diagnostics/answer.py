@@ -15,7 +15,7 @@ from service.diagnostics.measurement import RunGraph, measure_gradients
 from service.diagnostics.pictures import saliency
 from service.diagnostics.quantized import about_network
 from service.diagnostics.schemas.gradients import Gradients, InputGradient
-from service.diagnostics.verdicts.verdict import Thresholds
+from service.diagnostics.verdicts.thresholds import Thresholds
 
 
 async def answer_gradients(

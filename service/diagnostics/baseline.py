@@ -9,6 +9,8 @@ import numpy as np
 from service.contract.arrays import Float64
 from service.contract.bundle_schema import Baseline, Layer
 from service.diagnostics.schemas.gradients import LayerBaseline, UnlikeItself
+from service.diagnostics.verdicts.explanations import explained
+from service.diagnostics.words import percent, plural
 
 LAYER_SHARE: Final = 0.5
 """A layer is unlike itself if more than this share of the samples is outside the recorded range."""
@@ -61,12 +63,17 @@ def unlike_itself(
         return None
     outside = [name for name, one in known if one.outside_share > LAYER_SHARE]
     low, high = baseline.quantiles[0], baseline.quantiles[-1]
+    allowed = int(MODEL_SHARE * len(known))
+    unlike = len(outside) > allowed
     return UnlikeItself(
-        unlike=len(outside) > MODEL_SHARE * len(known),
-        because=(
-            f"In {len(outside)} of {len(known)} layers most of these images have gradients outside the range "
-            f"({low:.0%} to {high:.0%}) of {baseline.images} training images."
+        **explained(
+            "unlike itself",
+            "unlike" if unlike else "like",
+            f"In {len(outside)} of {plural(len(known), 'layer')} most of these images have gradients outside the range "
+            f"({percent(low)} to {percent(high)}) of {plural(baseline.images, 'training image')} (unlike itself from "
+            f"{plural(allowed + 1, 'layer')} on).",
         ),
+        unlike=unlike,
         images=baseline.images,
         low_quantile=low,
         high_quantile=high,

@@ -13,6 +13,7 @@ from service.diagnostics.schemas.gradients import (
     LayerDifference,
     LayerGradients,
 )
+from service.diagnostics.words import factor, plural, power
 
 MOVED: Final = 0.3
 """Decades from which a layer has moved: about a factor of two."""
@@ -56,9 +57,16 @@ def because(models: Sequence[ComparedModel], found: Sequence[LayerDifference]) -
         return f"{states}; no layer's gradient differs by a factor of two or more."
     farthest = max(moved, key=lambda one: abs(one.decades) if np.isfinite(one.decades) else np.inf)
     return (
-        f"{states}; {len(moved)} of {len(found)} layers differ by a factor of two or more, "
-        f"{farthest.layer} the most ({farthest.decades:+.2g} decades)."
+        f"{states}; {len(moved)} of {plural(len(found), 'layer')} differ by a factor of two or more, the most "
+        f"{farthest.layer}, whose relative gradient is {_change(farthest.decades)}."
     )
+
+
+def _change(decades: float) -> str:
+    """Return a change in words: `3.2 times larger`."""
+    if np.isnan(decades):
+        return "0 or not finite in one of the two"
+    return f"{factor(power(abs(decades)))} times {'larger' if decades > 0 else 'smaller'}"
 
 
 def _at_relative_depth(

@@ -27,7 +27,8 @@ from service.diagnostics.schemas.gradients import (
 )
 from service.diagnostics.schemas.verdict import State, Verdict
 from service.diagnostics.verdicts.evidence import Activations, Evidence
-from service.diagnostics.verdicts.verdict import Thresholds, judge
+from service.diagnostics.verdicts.thresholds import Thresholds
+from service.diagnostics.verdicts.verdict import judge
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,11 @@ def diagnose(bundle: Bundle, measured: Measured, thresholds: Thresholds) -> Diag
         depths=[layer.depth for layer in bundle.layers],
         relative=numbers.judged,
         saturated=numbers.silent,
+        finite_logits=np.asarray(np.isfinite(norms["logits"]).all(axis=1)),
+        rectified=rectified(bundle),
         dead_fraction=dead,
         dead_images=dead_images,
+        dead_recorded=measured.activations is None,
         mean_gradient=typical,
         activations=_activation_evidence(bundle, measured.activations) if measured.activations is not None else None,
     )
@@ -160,12 +164,16 @@ def known_dead_fractions(bundle: Bundle, activations: Mapping[str, Array] | None
     return np.array([recorded.get(layer.name, np.nan) for layer in bundle.layers]), bundle.baseline.images
 
 
+def rectified(bundle: Bundle) -> NDArray[np.bool_]:
+    """Return which layers a rectifier follows, [L]."""
+    return np.array([layer.rectifier is not None for layer in bundle.layers], bool)
+
+
 def _activation_evidence(bundle: Bundle, activations: Mapping[str, Array]) -> Activations:
     return Activations(
         mean=activations["activation_mean"].astype(np.float64),
         variance=activations["activation_variance"].astype(np.float64),
         zero_share=activations["activation_zero_share"].astype(np.float64),
-        rectified=np.array([layer.rectifier is not None for layer in bundle.layers]),
         function=bundle.architecture.activation,
     )
 

@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 
 from service.contract.arrays import Array, Float64
 from service.diagnostics.schemas.shattering import Autocorrelation, ShatteringVerdict
+from service.diagnostics.verdicts.explanations import explained
+from service.diagnostics.words import percent
 
 POINTS: Final = 64
 LEAST_POINTS: Final = 16
@@ -112,26 +114,22 @@ def judge_path(path: PathMeasures, threshold: float = SHATTERED) -> ShatteringVe
     if not np.isfinite(exponent):
         return _verdict("undetermined", "A gradient along the path is 0 or not finite.", exponent, threshold)
     if exponent < threshold:
-        state, looks = "shattered", "looks like white noise (0)"
+        state, bound = "shattered", f"shattered below {threshold:g}"
     elif exponent < SMOOTH:
-        state, looks = "rough", "is between white noise (0) and Brownian motion (2)"
+        state, bound = "rough", f"rough between {threshold:g} and {SMOOTH:g}"
     else:
-        state, looks = "smooth", "is no rougher than about Brownian motion (2)"
-    lag_one = path.autocorrelation.mean[1]
-    return _verdict(
-        state,
-        f"Along the path the input gradient {looks}: spectral exponent {exponent:.2f}, "
-        f"autocorrelation {lag_one:.2f} at lag 1.",
-        exponent,
-        threshold,
-    )
+        state, bound = "smooth", f"smooth from {SMOOTH:g}"
+    left = percent(max(0.0, path.autocorrelation.mean[1]))
+    seen = f"Along the path, the spectral exponent of the input gradient is {exponent:.2f} ({bound}"
+    noise = "white noise has 0, Brownian motion 2"
+    return _verdict(state, f"{seen}; {noise}), and {left} of it is left at the next point.", exponent, threshold)
 
 
 def _verdict(state: str, because: str, value: float, threshold: float) -> ShatteringVerdict:
     return ShatteringVerdict.model_validate(
         {
+            **explained("shattered", state, because),
             "state": state,
-            "because": because,
             "value": value,
             "threshold": threshold,
             "rule": "spectral exponent of the input gradient along the path",

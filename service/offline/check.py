@@ -20,7 +20,7 @@ from service.contract.runtime import ProviderUnavailable, Runtime
 from service.diagnostics.gradients import Diagnosis, diagnose
 from service.diagnostics.measurement import measure_gradients
 from service.diagnostics.quantized import about_network
-from service.diagnostics.verdicts.verdict import Thresholds, sentence_of
+from service.diagnostics.verdicts.thresholds import Thresholds
 from service.images.errors import ImageError
 from service.offline.model import PATH_HELP, OfflineModel, decoded, finished, labelled_files, labels_of, model_at
 from service.output.console import complain
@@ -136,11 +136,8 @@ def in_words(model: OfflineModel, found: Examination, folder: Path) -> str:
     diagnosis, verdict = found.diagnosis, found.diagnosis.verdict
     name = f"{model.bundle.name}@{model.bundle.version} ({model.stored.digest})"
     lines = [f"{name}: {verdict.state}, on {found.images} images of {folder.name}"]
-    if verdict.state in ("healthy", "undetermined"):
-        lines.append(f"  {verdict.because}")
-    else:
-        for finding in verdict.findings:
-            lines += [f"  {finding.finding}: {sentence_of(finding)}", f"    source: {finding.source}"]
+    lines += [f"  {one.finding}: {one.because}" for one in verdict.findings] or [f"  {verdict.because}"]
+    lines += [f"  {verdict.meaning}", f"  {' '.join(verdict.advice)} ({verdict.link})"]
     if found.about_network is not None:
         lines.append(f"  {found.about_network}")
     if diagnosis.unlike_itself:

@@ -19,9 +19,10 @@ import numpy as np
 from PIL import Image
 
 from service.contract.bundle_schema import Bundle, InputSpec
-from service.diagnostics.gradients import known_dead_fractions
+from service.diagnostics.gradients import known_dead_fractions, rectified
 from service.diagnostics.verdicts.evidence import Evidence
-from service.diagnostics.verdicts.verdict import Thresholds, judge
+from service.diagnostics.verdicts.thresholds import Thresholds
+from service.diagnostics.verdicts.verdict import judge
 from service.images.errors import ImageError
 from service.images.preprocess import decode_whole
 from service.offline.model import OfflineModel
@@ -155,8 +156,11 @@ def layer_section(table: Path, model: OfflineModel) -> str:
         depths=[layer.depth for layer in layers],
         relative=relative,
         saturated=np.isnan(relative).all(axis=1) & np.isfinite(sizes),
+        finite_logits=np.isfinite(sizes),
+        rectified=rectified(model.bundle),
         dead_fraction=dead,
         dead_images=dead_images,
+        dead_recorded=True,
         mean_gradient=np.full(len(layers), np.nan),
     )
     verdict, states = judge(evidence, Thresholds())

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from service.diagnostics.drawing.svg import power_of_ten
+from service.diagnostics.words import sentence
 
 JsonAnswer = Mapping[str, Any]
 """The body of a JSON answer; numbers may be the strings "NaN", "Infinity" and "-Infinity"."""
@@ -19,6 +19,7 @@ NO_FAMILIES: Final[Families] = MappingProxyType({})
 TITLES: Final = {
     "healthy": "{} is healthy",
     "vanishing": "The gradients of {} vanish",
+    "not finite": "The gradients of {} are not finite",
     "exploding": "The gradients of {} explode",
     "dead": "{} has dead layers",
     "imbalanced": "The layers of {} are imbalanced",
@@ -43,19 +44,6 @@ def title_of(answer: JsonAnswer) -> str:
 def of_network(answer: JsonAnswer) -> str:
     """Return what the answer of an int8 model says of the network it is about, with a space before it; else nothing."""
     return f" {sentence(answer['quantized'])}" if answer.get("quantized") else ""
-
-
-def sentence(text: str) -> str:
-    """Return `text` with a capital at its beginning and a full stop at its end."""
-    text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) or not text else ".")
-
-
-def times(ratio: float) -> str:
-    """Return a ratio of 1 or more in words: `8.9-fold`, `20,000-fold`, `10⁸-fold`."""
-    if ratio >= 1e6:
-        return f"{power_of_ten(round(math.log10(ratio)))}-fold"
-    return f"{float(f'{ratio:.2g}'):,g}-fold" if ratio < 10 else f"{round(ratio, 1 - int(math.log10(ratio))):,.0f}-fold"
 
 
 def classified_as(sample: Mapping[str, Any]) -> str:

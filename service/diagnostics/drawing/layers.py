@@ -13,11 +13,10 @@ from service.diagnostics.drawing.json_answers import (
     JsonAnswer,
     as_float,
     of_network,
-    sentence,
-    times,
     title_of,
 )
 from service.diagnostics.drawing.svg import LEFT, RIGHT, Drawing, Linear, Logarithmic
+from service.diagnostics.words import sentence, times
 
 PANELS: Final = (
     ("activation_gradient_norm", "activation gradient ‖∂L/∂y‖₂ (loss per unit of activation)"),

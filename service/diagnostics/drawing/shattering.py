@@ -15,10 +15,10 @@ from service.diagnostics.drawing.json_answers import (
     JsonAnswer,
     as_float,
     of_network,
-    sentence,
     title_of,
 )
 from service.diagnostics.drawing.svg import LEFT, RIGHT, Drawing, Linear
+from service.diagnostics.words import sentence
 
 KEY_STEPS: Final = 41
 VERMILION, WHITE, BLUE = (213.0, 94.0, 0.0), (255.0, 255.0, 255.0), (0.0, 114.0, 178.0)

@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 from PIL import Image
 
 from service.contract.arrays import Pixels
+from service.diagnostics.words import power_of_ten
 
 WIDTH: Final = 880
 MARGIN: Final = 32
@@ -143,11 +144,6 @@ def tick_name(step: float, exponent: int) -> str:
     if -2 <= exponent <= 3:
         return f"{step * 10.0**exponent:,g}"
     return power_of_ten(exponent) if step == 1 else f"{step:g}·{power_of_ten(exponent)}"
-
-
-def power_of_ten(exponent: int) -> str:
-    """Return `10⁻³` for -3."""
-    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 class Drawing:

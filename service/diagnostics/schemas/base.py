@@ -16,6 +16,18 @@ class DiagnosticSchema(BaseModel):
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
 
+class Explained(DiagnosticSchema):
+    """What was found, in words for people: the same in JSON, on the page, in the report and on the command line."""
+
+    because: str = Field(description="what was seen: the number, and its threshold in words")
+    meaning: str = Field(description="what that means for the model")
+    advice: list[str] = Field(description="what to try, the likeliest first; empty where there is nothing to do")
+    link: str = Field(
+        description="the section of the guide that shows it measured: an address below that of the service; in the "
+        "project, `docs/verdicts.md`"
+    )
+
+
 LABELS_BETWEEN: Final = " | "
 """Stands between the independent labels of one image in a table."""
 

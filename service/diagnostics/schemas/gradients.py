@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from service.diagnostics.schemas.base import AnsweredBy, DiagnosticSchema, Number
+from service.diagnostics.schemas.base import AnsweredBy, DiagnosticSchema, Explained, Number
 from service.diagnostics.schemas.verdict import State, Verdict
 
 
@@ -110,11 +110,10 @@ class OtherParameterGradients(DiagnosticSchema):
     gradient_norm: list[Number]
 
 
-class UnlikeItself(DiagnosticSchema):
+class UnlikeItself(Explained):
     """Layers whose norms are outside the range that the bundle recorded on its training images."""
 
-    unlike: bool
-    because: str
+    unlike: bool = Field(description="whether more than a quarter of the layers are")
     images: int = Field(description="training images behind the quantiles")
     low_quantile: float
     high_quantile: float

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from service.diagnostics.schemas.base import AnsweredBy, DiagnosticSchema, Number
+from service.diagnostics.schemas.base import AnsweredBy, DiagnosticSchema, Explained, Number
 
 
 class Autocorrelation(DiagnosticSchema):
@@ -18,11 +18,10 @@ class Autocorrelation(DiagnosticSchema):
     brown: list[Number]
 
 
-class ShatteringVerdict(DiagnosticSchema):
+class ShatteringVerdict(Explained):
     """`state` from the spectral exponent: near white noise (0) or near Brownian motion (2)."""
 
     state: Literal["shattered", "rough", "smooth", "undetermined"]
-    because: str
     value: Number
     threshold: Number
     rule: str

@@ -6,19 +6,22 @@ from typing import Literal
 
 from pydantic import Field
 
-from service.diagnostics.schemas.base import DiagnosticSchema, Number
+from service.diagnostics.schemas.base import DiagnosticSchema, Explained, Number
 
-State = Literal["exploding", "vanishing", "dead", "imbalanced", "undetermined", "healthy"]
+State = Literal["not finite", "exploding", "vanishing", "dead", "imbalanced", "undetermined", "healthy"]
 """State of a layer or a model, the worst first."""
 
 
-class Finding(DiagnosticSchema):
+class Finding(Explained):
     """One rule that fired: the measured value, the threshold, and the layers."""
 
     finding: State
-    rule: str = Field(description="which rule decided, in words")
-    value: Number
-    threshold: Number
+    rule: str = Field(
+        description="which rule decided: `forward` or `backward` (not finite), `growth` or `size` (exploding), "
+        "`decay`, `size` or `zero` (vanishing), `units` (dead), `deviation` (imbalanced), `certainty` (undetermined)"
+    )
+    value: Number = Field(description="what the rule measured, as `because` says it in words")
+    threshold: Number = Field(description="the value from which, or down to which, the rule fires")
     layers: list[str] = Field(description="names of the layers concerned, in forward order")
     source: str = Field(description="where rule and threshold come from")
 
@@ -33,11 +36,15 @@ class DebuggerRule(DiagnosticSchema):
     layers: list[str]
 
 
-class Verdict(DiagnosticSchema):
-    """The worst finding, why, and every finding; `thresholds` are those that were applied."""
+class Verdict(Explained):
+    """The state of a model; its words are those of the worst finding."""
 
     state: State
-    because: str
-    findings: list[Finding] = Field(default=[])
-    debugger: list[DebuggerRule] = Field(default=[])
-    thresholds: dict[str, float] = Field(default={})
+    not_looked_for: list[str] = Field(
+        default=[], description="what these images or graphs did not suffice to look for, and why: one sentence each"
+    )
+    findings: list[Finding] = Field(default=[], description="every rule that fired, the worst first")
+    debugger: list[DebuggerRule] = Field(
+        default=[], description="Amazon SageMaker Debugger's rules on the same numbers, for comparison"
+    )
+    thresholds: dict[str, float] = Field(default={}, description="the thresholds that were applied, by name")

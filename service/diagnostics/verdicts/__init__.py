@@ -1,6 +1,12 @@
-"""Rules that decide from a model's norms whether its gradients are healthy.
+"""Rules that decide from a model's norms whether its gradients are healthy, and the words for people.
 
-verdict    our rules, with thresholds and reasons
-evidence   the numbers that the rules look at
-debugger   the rules of Amazon SageMaker Debugger, for comparison
+verdict        the findings of all rules, and the worst of them as the verdict
+rules          one function per finding, and why each rule is as it is
+thresholds     the thresholds, with their meanings
+profile        the relative gradient over depth
+evidence       the numbers that the rules look at
+seen           what was seen, in one sentence per rule
+explanations   the table of what each finding means and what to try
+glossary       what the words mean
+debugger       the rules of Amazon SageMaker Debugger, for comparison
 """

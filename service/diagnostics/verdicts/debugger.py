@@ -41,7 +41,7 @@ def debugger_rules(evidence: Evidence) -> list[DebuggerRule]:
         rules.append(_dead_relu(evidence))
     rules.append(_all_zero(evidence))
     if evidence.activations is not None:
-        if evidence.activations.rectified.sum() > 1:
+        if evidence.rectified.sum() > 1:
             rules.append(_poor_weight_initialization(evidence, evidence.activations))
         if evidence.activations.function in SATURATION_BOUNDS:
             rules.append(_saturated_activation(evidence, evidence.activations))
@@ -69,16 +69,16 @@ def _all_zero(evidence: Evidence) -> DebuggerRule:
     usable = evidence.relative[~evidence.saturated]
     zero = (usable == 0).all(axis=0) if len(usable) else np.zeros(len(evidence.names), bool)
     if evidence.activations is not None:
-        zero |= evidence.activations.rectified & (evidence.activations.zero_share == 1).all(axis=0)
+        zero |= evidence.rectified & (evidence.activations.zero_share == 1).all(axis=0)
     return _rule("AllZero", evidence, zero, float(zero.mean()), 0.0)
 
 
 def _poor_weight_initialization(evidence: Evidence, activations: Activations) -> DebuggerRule:
     variance = activations.variance.mean(axis=0)
-    rectified = variance[activations.rectified]
+    rectified = variance[evidence.rectified]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = float(rectified.max() / rectified.min())
-    far = activations.rectified & (variance * VARIANCE_RATIO < rectified.max())
+    far = evidence.rectified & (variance * VARIANCE_RATIO < rectified.max())
     return _rule("PoorWeightInitialization", evidence, far, ratio, VARIANCE_RATIO)
 
 

@@ -17,14 +17,12 @@ class Activations:
 
     Args:
         mean, variance, zero_share: float64 [N, L]; zero_share is of the rectifier that follows the layer.
-        rectified: bool [L]; whether a rectifier follows the layer.
         function: activation function of the network if it is known, e.g. "relu", "tanh".
     """
 
     mean: Float64
     variance: Float64
     zero_share: Float64
-    rectified: NDArray[np.bool_]
     function: str | None
 
 
@@ -36,8 +34,11 @@ class Evidence:
         names, depths: of the L layers, in forward order.
         relative: scaled_gradient_norm / ‖dL/dlogits‖, float64 [N, L]; NaN or infinite where the gradient is.
         saturated: bool [N]; samples whose dL/dlogits is 0. They are left out.
+        finite_logits: bool [N]; samples whose logits are all finite.
+        rectified: bool [L]; whether a rectifier follows the layer, so that its channels may be dead.
         dead_fraction: float64 [L]; NaN without a rectifier, and where it was not measured.
         dead_images: number of images that `dead_fraction` is based on.
+        dead_recorded: whether these are the training images of the bundle's record, and not the samples.
         mean_gradient: root mean square of dL/dW, median over samples, float64 [L]; for the rules of Debugger.
         activations: statistics of the layers' outputs if they were measured; for the rules of Debugger.
     """
@@ -46,9 +47,12 @@ class Evidence:
     depths: Sequence[int]
     relative: Float64
     saturated: NDArray[np.bool_]
+    finite_logits: NDArray[np.bool_]
+    rectified: NDArray[np.bool_]
     dead_fraction: Float64
     dead_images: int
     mean_gradient: Float64
+    dead_recorded: bool = False
     activations: Activations | None = None
 
 

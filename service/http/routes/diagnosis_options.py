@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from service.diagnostics import features, shattering
-from service.diagnostics.verdicts.verdict import Thresholds
+from service.diagnostics.verdicts.thresholds import Thresholds
 from service.errors import InvalidParameter
 from service.http.answers.openapi import PICTURE, SEVERAL_MODELS, TWO_MODELS, image_request, numeric_option
 from service.http.requests.submission import Submission

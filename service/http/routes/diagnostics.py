@@ -24,7 +24,7 @@ from service.diagnostics.schemas.features import Features
 from service.diagnostics.schemas.gradients import ComparedModel, Comparison, Gradients
 from service.diagnostics.schemas.scores import Scores
 from service.diagnostics.schemas.shattering import Shattering
-from service.diagnostics.verdicts.verdict import Thresholds
+from service.diagnostics.verdicts.thresholds import Thresholds
 from service.errors import InvalidParameter
 from service.http.answers.negotiation import prefers
 from service.http.answers.openapi import (

@@ -12,7 +12,7 @@ import pytest
 from service.contract.bundle_schema import Bundle
 from service.diagnostics.gradients import Measured, diagnose
 from service.diagnostics.schemas.gradients import Comparison, UnlikeItself
-from service.diagnostics.verdicts.verdict import Thresholds
+from service.diagnostics.verdicts.thresholds import Thresholds
 from tests.service.live_server import running
 
 ROOT = Path(__file__).parents[3]

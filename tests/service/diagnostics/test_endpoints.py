@@ -17,7 +17,7 @@ from service.diagnostics.schemas.features import Features
 from service.diagnostics.schemas.gradients import Comparison, Gradients, SampleLoss
 from service.diagnostics.schemas.scores import Scores
 from service.diagnostics.schemas.shattering import Shattering
-from service.diagnostics.verdicts.verdict import Thresholds
+from service.diagnostics.verdicts.thresholds import Thresholds
 from tests.service.live_server import LiveServer, running, wait_until
 
 ROOT = Path(__file__).parents[3]

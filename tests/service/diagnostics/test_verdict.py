@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from service.diagnostics.verdicts.evidence import Activations, Evidence
-from service.diagnostics.verdicts.verdict import Thresholds, judge, theil_sen
+from service.diagnostics.verdicts.profile import theil_sen
+from service.diagnostics.verdicts.thresholds import Thresholds
+from service.diagnostics.verdicts.verdict import judge
 
 LAYERS = 20
 
@@ -22,6 +24,8 @@ def evidence(decades: Any, samples: int = 3, **changes: Any) -> Evidence:
         "depths": list(range(1, count + 1)),
         "relative": np.tile(10.0**decades, (samples, 1)),
         "saturated": np.zeros(samples, bool),
+        "finite_logits": np.ones(samples, bool),
+        "rectified": np.ones(count, bool),
         "dead_fraction": np.full(count, np.nan),
         "dead_images": 0,
         "mean_gradient": np.full(count, 1e-3),
@@ -62,12 +66,75 @@ def test_a_finding_names_its_layers_and_the_others_stay_healthy() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_one_sample_that_is_not_finite_is_an_explosion(value: float) -> None:
+def test_one_sample_that_is_not_finite_is_enough(value: float) -> None:
     given = evidence(FLAT)
     given.relative[1, 4] = value
     verdict, _ = judge(given, Thresholds())
-    assert verdict.state == "exploding"
+    assert (verdict.state, verdict.findings[0].rule) == ("not finite", "backward")
     assert verdict.findings[0].layers == ["layer4"]
+    assert verdict.because.startswith("On 1 of 3 images the logits are finite, but the gradient is NaN or infinite")
+
+
+def test_logits_that_are_not_finite_are_told_from_gradients_that_are_not() -> None:
+    given = evidence(FLAT, finite_logits=np.array([True, False, True]))
+    given.relative[1] = np.nan
+    verdict, _ = judge(given, Thresholds())
+    assert [(one.finding, one.rule) for one in verdict.findings] == [("not finite", "forward")]
+    assert verdict.because.startswith("On 1 of 3 images the logits are NaN or infinite")
+
+
+def test_what_is_not_looked_for_is_said() -> None:
+    """It takes sixteen images for dead channels, and a finite gradient for the rest. No rectifier, no dead channel."""
+
+    def left_out(**changes: Any) -> list[str]:
+        return judge(evidence(FLAT, **changes), Thresholds())[0].not_looked_for
+
+    some = {"dead_fraction": np.zeros(LAYERS), "dead_images": 12}
+    assert left_out(**some) == ["Dead channels were not looked for: 12 images were measured, and 16 are needed."]
+    assert left_out(**{**some, "dead_images": 16}) == []
+    assert left_out(rectified=np.zeros(LAYERS, bool)) == []
+    assert "were not measured" in left_out()[0]
+    assert "Vanishing, exploding" in left_out(**some, saturated=np.ones(3, bool))[0]
+
+
+def test_a_healthy_sentence_compares_every_number_with_its_bounds() -> None:
+    because = judge(evidence(FLAT, dead_fraction=np.full(LAYERS, 0.06), dead_images=20), Thresholds())[0].because
+    assert because == (
+        "The first layers get 1 times the gradient of the last (healthy between 1/30 and 30 times), the median layer "
+        "gets 10 times the gradient at the logits (healthy between 1/100 and 1,000 times), and at most 6 % of a "
+        "layer's channels are dead (healthy below 50 %)."
+    )
+
+
+def test_a_healthy_sentence_says_why_a_large_ratio_does_not_count() -> None:
+    """Only the first layers stand out, so that nothing grows steadily."""
+    verdict, _ = judge(evidence(np.where(DEPTH < 3, 2.6, 1.0)), Thresholds())
+    assert verdict.state == "healthy"
+    assert "40 times the gradient of the last (healthy, because it does not change steadily" in verdict.because
+    assert "too few for a trend" in judge(evidence([1.0, 2.0, 4.0]), Thresholds())[0].because
+
+
+@pytest.mark.parametrize(
+    ("decades", "seen"),
+    [
+        (0.6 * (DEPTH - LAYERS), "the gradient shrinks tenfold every 1.7 layers: the first get 1/10¹⁰ of the gradient"),
+        (0.2 * (LAYERS - DEPTH), "the gradient grows tenfold every 5.0 layers: the first get 2,500 times the gradient"),
+        (
+            FLAT + 6,
+            "the median layer gets 10⁷ times the gradient at the logits (exploding from 1,000 times), in 20 layers",
+        ),
+        (FLAT - 6, "the median layer gets 1/100,000 of the gradient at the logits (vanishing from 1/100 down)"),
+        (np.where(DEPTH == 7, -2.0, 1.0), "In layer7, the gradient is 1,000 times smaller than the trend"),
+        (np.where(DEPTH < 9, -np.inf, 1.0), "The gradient is exactly 0, in 9 layers from layer0 to layer8"),
+    ],
+)
+def test_every_finding_says_what_was_seen_what_it_means_and_what_to_try(decades: Any, seen: str) -> None:
+    verdict, _ = judge(evidence(decades), Thresholds())
+    assert seen in verdict.because
+    worst = verdict.findings[0]
+    assert (verdict.because, verdict.meaning, verdict.advice) == (worst.because, worst.meaning, worst.advice)
+    assert worst.meaning and len(worst.advice) > 2  # noqa: PT018
+    assert worst.link == f"docs/verdicts#{verdict.state}"
 
 
 def test_samples_without_a_logit_gradient_are_left_out_and_alone_leave_it_undetermined() -> None:
@@ -113,8 +180,7 @@ def test_debuggers_rule_is_fooled_by_a_confident_sample_and_ours_is_not() -> Non
 def activations(function: str, **changes: Any) -> Activations:
     """A profile of one sample: layer outputs have mean 0 and variance 1; with "relu" a rectifier follows each layer."""
     parts = {"mean": np.zeros((1, LAYERS)), "variance": np.ones((1, LAYERS)), "zero_share": np.full((1, LAYERS), 0.5)}
-    rectified = np.full(LAYERS, function == "relu")
-    return Activations(**{**parts, **changes}, rectified=rectified, function=function)
+    return Activations(**{**parts, **changes}, function=function)
 
 
 def fires(rule: str, given: Evidence) -> list[str] | None:

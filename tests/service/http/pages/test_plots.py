@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from service.diagnostics.drawing.features import draw_features
-from service.diagnostics.drawing.json_answers import times
 from service.diagnostics.drawing.layers import draw_comparison, draw_gradients
 from service.diagnostics.drawing.scores import draw_scores, joined_names
 from service.diagnostics.drawing.shattering import diverging, draw_shattering
 from service.diagnostics.drawing.svg import Linear, Logarithmic
+from service.diagnostics.words import times
 from tests.service.http.pages import answers
 
 FAMILIES = {"resnet20": "residual", "plain20": "plain"}

@@ -1,0 +1,140 @@
+"""What was seen, in one sentence per rule: the number, its threshold in words, and the layers.
+
+A sentence compares every number with the bound that decided, and so never argues against the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from service.diagnostics.verdicts.evidence import Evidence
+from service.diagnostics.verdicts.profile import Profile
+from service.diagnostics.verdicts.thresholds import Thresholds
+from service.diagnostics.words import factor, listed, multiple, pace, percent, plural, power
+
+NO_PROFILE: Final = (
+    "Vanishing, exploding and imbalanced gradients were not looked for: no image has a finite gradient that is not 0."
+)
+CHANNELS_NOT_MEASURED: Final = (
+    "Dead channels were not looked for: the channels' activations were not measured on these images (it takes 16 "
+    "images, and a bundle with the graph `activations`), and the bundle has no record of them."
+)
+
+
+def too_few_images(evidence: Evidence, thresholds: Thresholds) -> str:
+    """Say that dead channels were not looked for."""
+    needed = f"{thresholds.dead_images:g} are needed"
+    return f"Dead channels were not looked for: {plural(evidence.dead_images, 'image')} were measured, and {needed}."
+
+
+def not_finite(rule: str, count: int, images: int, layers: Sequence[str]) -> str:
+    """Say on how many images the logits, or only the gradients, are not finite."""
+    where = f"On {count} of {plural(images, 'image')}"
+    if rule == "forward":
+        return f"{where} the logits are NaN or infinite, and so is every gradient (one image is enough)."
+    return f"{where} the logits are finite, but the gradient is NaN or infinite (one image is enough){_in(layers)}."
+
+
+def growth(slope: float, ratio: float, threshold: float, layers: Sequence[str]) -> str:
+    """Say how fast the relative gradient grows towards the input."""
+    return (
+        f"Back from the last layers to the first, the gradient grows {pace(slope)}: the first get "
+        f"{multiple(ratio)} the gradient of the last (exploding from {_bound(threshold)}){_in(layers)}."
+    )
+
+
+def decay(slope: float, ratio: float, threshold: float, layers: Sequence[str]) -> str:
+    """Say how fast the relative gradient shrinks towards the input."""
+    return (
+        f"Back from the last layers to the first, the gradient shrinks {pace(slope)}: the first get "
+        f"{multiple(ratio)} the gradient of the last (vanishing from {_bound(threshold)} down){_in(layers)}."
+    )
+
+
+def large(size: float, threshold: float, layers: Sequence[str]) -> str:
+    """Say by how much the relative gradient of the median layer is too large."""
+    return (
+        f"The gradient is too large throughout: the median layer gets {multiple(size)} the gradient at the logits "
+        f"(exploding from {_bound(threshold)}){_in(layers)}."
+    )
+
+
+def small(size: float, threshold: float, layers: Sequence[str]) -> str:
+    """Say by how much the relative gradient of the median layer is too small."""
+    return (
+        f"The gradient is too small throughout: the median layer gets {multiple(size)} the gradient at the logits "
+        f"(vanishing from {_bound(threshold)} down){_in(layers)}."
+    )
+
+
+def zero(layers: Sequence[str]) -> str:
+    """Say where the gradient is exactly 0."""
+    return f"The gradient is exactly 0{_in(layers)}, although the one at the logits is not (any layer is enough)."
+
+
+def dead(evidence: Evidence, worst: float, threshold: float, layers: Sequence[str]) -> str:
+    """Say which share of the channels never fires, and on which images."""
+    share = "every channel is" if worst == 1 else f"{percent(worst)} of the channels are"
+    if len(layers) > 1:
+        share = f"up to {percent(worst)} of the channels are"
+    images = plural(evidence.dead_images, "training image" if evidence.dead_recorded else "image")
+    record = " of the bundle's record" if evidence.dead_recorded else ""
+    return (
+        f"In {listed(layers)}, {share} 0 at every position of all {images}{record} "
+        f"(a layer is dead from {percent(threshold)})."
+    )
+
+
+def imbalanced(decades: float, threshold: float, layers: Sequence[str]) -> str:
+    """Say how far the gradient of some layers is from the trend over depth."""
+    how = "larger" if decades > 0 else "smaller"
+    distance = ("up to " if len(layers) > 1 else "") + factor(power(abs(decades)))
+    return (
+        f"In {listed(layers)}, the gradient is {distance} times {how} than the trend of all "
+        f"layers says (imbalanced from {factor(threshold)} times)."
+    )
+
+
+def certain(images: int) -> str:
+    """Say that every image is saturated."""
+    on = "On the only image" if images == 1 else f"On all {images:,} images"
+    return f"{on}, the network is so certain that the gradient at the logits is 0 in single precision."
+
+
+def healthy(evidence: Evidence, profile: Profile, thresholds: Thresholds) -> str:
+    """Say how the gradient changes over depth, how large it is, and how many channels are dead at most."""
+    parts = [_over_depth(profile, thresholds), _size(profile, thresholds)]
+    known = evidence.dead_fraction[np.isfinite(evidence.dead_fraction)]
+    if known.size and evidence.dead_images >= thresholds.dead_images:
+        most, bound = percent(float(known.max())), percent(thresholds.dead_fraction)
+        parts.append(f"at most {most} of a layer's channels are dead (healthy below {bound})")
+    return f"{', '.join(parts[:-1])}, and {parts[-1]}."
+
+
+def _over_depth(profile: Profile, thresholds: Thresholds) -> str:
+    """Say what the first layers get of the last ones' gradient, and why that is healthy."""
+    if not profile.has_trend:
+        return f"The network has {plural(len(profile.typical), 'layer')}, too few for a trend over depth"
+    ratio = power(profile.first_over_last)
+    between = f"healthy between {_bound(thresholds.decay_ratio)} and {_bound(thresholds.growth_ratio)}"
+    if not thresholds.decay_ratio < ratio < thresholds.growth_ratio:
+        steep = f"tenfold every {round(1 / thresholds.decades_per_layer)} layers"
+        between = f"healthy, because it does not change steadily over the layers between, by {steep} or faster"
+    return f"The first layers get {multiple(ratio)} the gradient of the last ({between})"
+
+
+def _size(profile: Profile, thresholds: Thresholds) -> str:
+    between = f"healthy between {_bound(thresholds.smallest_size)} and {_bound(thresholds.largest_size)}"
+    return f"the median layer gets {multiple(power(profile.size))} the gradient at the logits ({between})"
+
+
+def _bound(threshold: float) -> str:
+    """Return a threshold of a ratio: `30 times`, `1/30`."""
+    return multiple(threshold).removesuffix(" of")
+
+
+def _in(layers: Sequence[str]) -> str:
+    return f", in {listed(layers)}" if layers else ""
