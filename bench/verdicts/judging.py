@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from bench.bundles.networks import settled
 from bench.harness.paths import SHIPPED
-from bench.verdicts.corpus import CLASSES, MEAN, SIZE, STD, Case
+from bench.verdicts.corpus import CLASSES, MEAN, SIZE, STD, Case, photographs
+from bench.verdicts.truth import has_dead_layer
 from export.gradient import OPSET, differentiate, prepare
 from export.running.runs import in_onnxruntime
 from export.trained.forward import constants_of, forward_graph
@@ -31,7 +32,13 @@ Images = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Graphs = dict[GraphName, onnx.ModelProto]
 
-DEBUGGER_RULE_FOR = {"vanishing": "VanishingGradient", "exploding": "ExplodingTensor", "dead": "DeadRelu"}
+DEBUGGER_RULE_FOR = {
+    "not finite": "ExplodingTensor",
+    "exploding": "ExplodingTensor",
+    "vanishing": "VanishingGradient",
+    "dead": "DeadRelu",
+}
+BEYOND_BOUNDS = frozenset({"exploding", "not finite"})
 VANISHED = 1e-7
 """VanishingGradient fires where a tensor's mean absolute gradient is below this."""
 DEAD = 0.5
@@ -41,7 +48,7 @@ GRAPHS: tuple[GraphName, ...] = ("weight_norms", "activations")
 
 @dataclass(frozen=True)
 class Judged:
-    """One network: the truth, what we found and what Debugger's rules found."""
+    """One network: the truth, what we found and which of Debugger's rules fired."""
 
     name: str
     truth: str
@@ -52,15 +59,24 @@ class Judged:
     debugger: frozenset[str]
     because: str
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether `python -m service check` would end with 1."""
+        return self.state != "healthy"
 
-def judge_case(case: Case, seed: int, images: Images) -> Judged:
-    """Judge one network of the corpus."""
+
+def judge_case(case: Case, seed: int) -> Judged:
+    """Judge one network of a corpus on the photographs; a finding "dead" is true where torch says so, too."""
+    images = photographs(case.size)
     torch.manual_seed(seed)
     network = settled(case.build(), torch.from_numpy(images))
     labels = np.arange(len(images)) % CLASSES
-    found = diagnosis_of(*exported(network), images, labels)
-    dead = max((layer.dead_fraction or 0.0 for layer in found.layers), default=0.0)
-    return judged(case.name, case.truth, case.also, found, debugger_findings(network, images, labels, dead))
+    found = diagnosis_of(*exported(network, case.size), images, labels)
+    truth = case.truth if isinstance(case.truth, str) else case.truth(network, images)
+    one = judged(case.name, truth, case.also, found, debugger_rules(network, images, labels, found))
+    if "dead" in one.found and truth != "dead" and has_dead_layer(network, images):
+        return replace(one, truth="dead" if truth == "healthy" else truth, also=one.also | {"dead"})
+    return one
 
 
 def judge_shipped(images: Images) -> Iterator[Judged]:
@@ -79,9 +95,8 @@ def judge_shipped(images: Images) -> Iterator[Judged]:
 
 
 def fired_by_service(found: Diagnosis) -> frozenset[str]:
-    """Return the findings of Debugger's rules as the service's answer has them."""
-    rules = {rule.rule for rule in found.verdict.debugger if rule.fires}
-    return frozenset(finding for finding, rule in DEBUGGER_RULE_FOR.items() if rule in rules)
+    """Return which of Debugger's three rules fire by the service's answer."""
+    return frozenset(rule.rule for rule in found.verdict.debugger if rule.fires) & frozenset(DEBUGGER_RULE_FOR.values())
 
 
 def shipped_bundles() -> Iterator[tuple[Bundle, Graphs]]:
@@ -99,21 +114,23 @@ def planes(values: tuple[float, ...]) -> NDArray[np.float64]:
 
 def judged(name: str, truth: str, also: frozenset[str], found: Diagnosis, debugger: frozenset[str]) -> Judged:
     findings = frozenset(str(finding.finding) for finding in found.verdict.findings)
+    if truth in BEYOND_BOUNDS:  # what explodes far enough is no longer finite
+        also |= BEYOND_BOUNDS - {truth}
     return Judged(name, truth, also, found.verdict.state, findings, debugger, found.verdict.because)
 
 
-def exported(network: nn.Module) -> tuple[Bundle, Graphs]:
+def exported(network: nn.Module, size: int = SIZE) -> tuple[Bundle, Graphs]:
     """Return a torch network as the service would get it, in memory."""
-    return bundle_of(forward_graph(network, SIZE), constants_of(network))
+    return bundle_of(forward_graph(network, size), constants_of(network), size)
 
 
-def bundle_of(forward: onnx.ModelProto, constants: tuple[str, ...] = ()) -> tuple[Bundle, Graphs]:
+def bundle_of(forward: onnx.ModelProto, constants: tuple[str, ...] = (), size: int = SIZE) -> tuple[Bundle, Graphs]:
     """Return a forward graph differentiated and described, in memory."""
     prepared = prepare(forward, constants=constants)
     bundle = Bundle(
         name="net",
         labels=tuple(str(index) for index in range(CLASSES)),
-        input=InputSpec(height=SIZE, width=SIZE, mean=MEAN, std=STD),
+        input=InputSpec(height=size, width=size, mean=MEAN, std=STD),
         architecture=Architecture(family="plain", depth=max(layer.depth for layer in prepared.layers)),
         layers=prepared.layers,
         other_parameters=prepared.other_parameters,
@@ -140,17 +157,17 @@ def diagnosis_of(bundle: Bundle, graphs: Graphs, images: Images, labels: Labels)
     return diagnose(bundle, measured, Thresholds())
 
 
-def debugger_findings(network: nn.Module, images: Images, labels: Labels, dead_fraction: float) -> frozenset[str]:
-    """Apply Debugger's rules to torch's batch gradient (float32), as in a training step with the weights frozen.
+def debugger_rules(network: nn.Module, images: Images, labels: Labels, found: Diagnosis) -> frozenset[str]:
+    """Return which of Debugger's rules fire on torch's batch gradient (float32), as in a training step.
 
-    ExplodingTensor fires for NaN or infinity.
+    The weights are frozen. ExplodingTensor fires for NaN or infinity; DeadRelu looks at our share of dead units.
     """
     network.zero_grad(set_to_none=True)
     functional.cross_entropy(network(torch.from_numpy(images)), torch.from_numpy(labels)).backward()  # type: ignore[no-untyped-call]
     gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
     fires = {
-        "exploding": any(not torch.isfinite(gradient).all() for gradient in gradients),
-        "vanishing": any(float(gradient.abs().mean()) < VANISHED for gradient in gradients),
-        "dead": dead_fraction > DEAD,
+        "ExplodingTensor": any(not torch.isfinite(gradient).all() for gradient in gradients),
+        "VanishingGradient": any(float(gradient.abs().mean()) < VANISHED for gradient in gradients),
+        "DeadRelu": max((layer.dead_fraction or 0.0 for layer in found.layers), default=0.0) > DEAD,
     }
-    return frozenset(finding for finding, fired in fires.items() if fired)
+    return frozenset(rule for rule, fired in fires.items() if fired)

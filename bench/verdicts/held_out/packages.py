@@ -18,8 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.harness.paths import PHOTOGRAPHS
-from bench.verdicts.corpus import IMAGES
+from bench.verdicts.corpus import photograph_files
 from bench.verdicts.held_out import torch_files
 from bench.verdicts.judging import Judged, fired_by_service, judged
 from export.coverage.files.exporters import by_tracing
@@ -118,8 +117,7 @@ def judge_file(one: Trained, content: bytes, folder: Path) -> Judged:
         by_tracing(one.network(torch_files.read_weights(content)), torch.zeros(2, *one.shape), file)
     import_bundle(file, "trained", one.options, folder)
     model = OfflineModel(folder / "trained", Runtime("cpu"))
-    photographs = sorted(path for path in PHOTOGRAPHS.iterdir() if path.suffix in {".jpg", ".png", ".webp"})[:IMAGES]
-    pixels = np.stack([decode(path.read_bytes(), model.bundle.input) for path in photographs])
+    pixels = np.stack([decode(path.read_bytes(), model.bundle.input) for path in photograph_files()])
     unlabelled = model.kind.none_given(len(pixels), len(model.bundle.labels))
     found = diagnose(
         model.bundle, finished(measure_gradients(model.run, model.bundle, pixels, unlabelled)), Thresholds()
