@@ -24,7 +24,7 @@ from export.importing.answer.probes import probes
 from export.importing.answer.scores import refuse_decisions, require_computed
 from export.importing.file.image import ImageInput, image_input, with_open_sizes
 from export.importing.file.plain import standardize
-from export.importing.file.reading import read_model, with_weights
+from export.importing.file.reading import not_finite, read_model, with_weights
 from export.importing.file.unit_axis import without_unit_axis
 from export.importing.flags.errors import faults_of
 from export.importing.flags.labels import fitting_labels
@@ -134,7 +134,7 @@ def _opened(path: Path, model: ModelProto, options: ImportOptions) -> _Opened:
     image = image_input(model, options)
     model = image.model
     notes = [f"imported from {path.name}" + (f", written by {producer}" if producer else "")]
-    notes += [*head.notes, *training_notes, *axis_notes, *image.notes, *taken.notes]
+    notes += [*not_finite(file), *head.notes, *training_notes, *axis_notes, *image.notes, *taken.notes]
     notes += folded_normalization(taken.network)
 
     # A batch that any number of samples fits.

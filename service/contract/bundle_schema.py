@@ -133,7 +133,9 @@ class Layer(Schema):
     parameters: PositiveInt = Field(description="numbers in the weight")
     uses: PositiveInt = 1
     bias: bool
-    weight_norm: Finite = Field(description="‖W‖₂ of the original, unfolded weight")
+    weight_norm: Finite | None = Field(
+        description="‖W‖₂ of the original, unfolded weight; null where the weight has a NaN or an infinite number"
+    )
     rectifier: str | None = Field(default=None, description="operator of the rectifier that follows, if one does")
     channels: int = Field(default=0, ge=0, description="columns in channel_peak; 0 without a rectifier")
 

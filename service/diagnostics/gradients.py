@@ -196,8 +196,9 @@ def _layers(
     states: list[State],
 ) -> list[LayerGradients]:
     norms, activations = measured.norms, measured.activations
+    weight_norms = np.array([layer.weight_norm for layer in bundle.layers], np.float64)  # None becomes NaN
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = norms["weight_gradient_norm"] / np.array([layer.weight_norm for layer in bundle.layers])
+        ratios = norms["weight_gradient_norm"] / weight_norms
     # All layers are converted to lists at once: one conversion for each of them takes longer than the verdict.
     activation, weight, scaled = [
         norms[f"{kind}_gradient_norm"].T.tolist() for kind in ("activation", "weight", "scaled")
@@ -212,7 +213,7 @@ def _layers(
             shape=list(layer.shape),
             parameters=layer.parameters,
             uses=layer.uses,
-            weight_norm=layer.weight_norm,
+            weight_norm=weight_norms[column],
             activation_gradient_norm=activation[column],
             weight_gradient_norm=weight[column],
             scaled_gradient_norm=scaled[column],

@@ -1,74 +1,114 @@
-"""Is this model healthy? The verb `check`, meant for pipelines.
+"""Are these models healthy? A gate for pipelines, by the gradients of every layer; it says nothing about accuracy.
 
-PATH is a bundle, an .onnx file or the folder of a model; what is no bundle is imported. Prints the verdict in words.
-The exit status is 0 if the model is healthy, 1 if there is a finding or no verdict is possible, and 2 if the model or
-the images cannot be used.
+PATH is a bundle, a folder of bundles, an .onnx file or the folder of a model; what is no bundle is imported. The exit
+status is 0 if every model is healthy and everything was looked for, 1 if there is a finding or something could not be
+looked for, and 2 if a model or the images cannot be used: the worst of all models.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from service.bundles.disk import BundleRefused
 from service.contract.runtime import ProviderUnavailable, Runtime
-from service.diagnostics.gradients import Diagnosis, diagnose
-from service.diagnostics.measurement import measure_gradients
-from service.diagnostics.quantized import about_network
 from service.diagnostics.verdicts.thresholds import Thresholds
-from service.images.errors import ImageError
-from service.offline.model import PATH_HELP, OfflineModel, decoded, finished, labelled_files, labels_of, model_at
-from service.output.console import complain
+from service.offline.examination import examined, images_for
+from service.offline.formats import FORMATS, in_text
+from service.offline.model import PATH_HELP, OfflineModel, finished, models_at
+from service.offline.outcome import UNUSABLE, Judged, Outcome, Unusable
+from service.output.console import complain, told_meanwhile
 from service.output.system_errors import error_in_words
+from service.output.whole_files import replaced_file
 from service.sources.flags import IncompleteFlag, split_flags
 from service.sources.kinds import SourceError
+from service.sources.opening import flags_for
 
-SHIPPED_IMAGES: Final = Path(__file__).parents[1] / "static" / "samples"
 DEFAULT_IMAGES: Final = 64
+TEXT: Final = "text"
 
 
 def main(arguments: Sequence[str], program: str = "python -m service check") -> int:
-    """Measure the model and print the verdict; return the exit status."""
+    """Judge every model and say what was found; return the worst exit status."""
     try:
         words, import_flags = split_flags(arguments)
         options = parser(program).parse_args(words)
         thresholds = Thresholds().overridden(dict(options.threshold))
-        if not options.data.is_dir():
+        if options.data is not None and not options.data.is_dir():
             raise ValueError(f"{options.data}: no such folder")
-        model = OfflineModel(model_at(options.path, import_flags), Runtime(options.execution_provider))
-        found = finished(examine(model, options.data, options.images, thresholds))
-        if found is None:
-            raise ValueError(f"{options.data}: no image in it can be decoded")
-    except (BundleRefused, ProviderUnavailable) as error:
-        complain(f"{options.path}: {error}")
-        return 2
-    except (IncompleteFlag, SourceError, ValueError, OSError) as error:
+        if options.output is not None and not options.output.parent.is_dir():
+            raise ValueError(f"--output {options.output}: there is no folder {options.output.parent}")
+        flags = flags_for(options.paths, import_flags)
+        runtime = Runtime(options.execution_provider)
+    except (IncompleteFlag, ProviderUnavailable, SourceError, ValueError, OSError) as error:
         complain(error_in_words(error))
-        return 2
-    print(in_words(model, found, options.data))
-    return 0 if found.diagnosis.verdict.state == "healthy" else 1
+        return UNUSABLE
+    outcomes: list[Outcome] = []
+    with told_meanwhile() as tell:
+        for path, its_flags in zip(options.paths, flags, strict=True):
+            for outcome in outcomes_at(path, its_flags, runtime, options, thresholds):
+                outcomes.append(outcome)
+                if isinstance(outcome, Unusable):
+                    complain(outcome.error if outcome.path in outcome.error else f"{outcome.path}: {outcome.error}")
+                elif options.output is not None or options.format == TEXT:
+                    tell(in_text(outcome))
+        if options.output is not None:
+            with replaced_file(options.output) as stream:
+                stream.write(FORMATS[options.format](outcomes).encode())
+        elif options.format != TEXT:
+            tell(FORMATS[options.format](outcomes).rstrip("\n"))
+    return max(outcome.exit_status for outcome in outcomes)
+
+
+def outcomes_at(
+    path: Path, flags: Sequence[str], runtime: Runtime, options: argparse.Namespace, thresholds: Thresholds
+) -> Iterator[Outcome]:
+    """Yield what is found of each model at a path; one that cannot be used keeps no other from being judged."""
+    try:
+        folders = models_at(path, flags)
+    except (SourceError, OSError) as error:
+        yield _unusable(path, error)
+        return
+    for folder in folders:
+        named = folder if len(folders) > 1 else path
+        try:
+            yield _judged(named, OfflineModel(folder, runtime), options, thresholds)
+        except (BundleRefused, ProviderUnavailable, ValueError, OSError) as error:
+            yield _unusable(named, error)
+
+
+def _judged(path: Path, model: OfflineModel, options: argparse.Namespace, thresholds: Thresholds) -> Judged:
+    return finished(examined(path, model, images_for(model, options.data, options.images), thresholds))
+
+
+def _unusable(path: Path, error: Exception) -> Unusable:
+    """Return the reason without the path, which an error of the system or of a source begins with."""
+    return Unusable(path=str(path), error=error_in_words(error).removeprefix(f"{path}: "))
 
 
 def parser(program: str) -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog=program, description=__doc__)
-    top.add_argument("path", type=Path, metavar="PATH", help=PATH_HELP)
+    top.add_argument("paths", type=Path, nargs="+", metavar="PATH", help=PATH_HELP)
     top.add_argument(
         "--data",
         type=Path,
-        default=SHIPPED_IMAGES,
-        help="images, best with one folder per label (default: the shipped samples)",
+        help="images, best with one folder per label (default: pictures made for the check, at the model's own size)",
     )
     top.add_argument(
         "--images",
         type=read_count,
         default=DEFAULT_IMAGES,
-        help=f"how many images, spread over the folder (default: {DEFAULT_IMAGES})",
+        help=f"how many images, spread over the folder (default: {DEFAULT_IMAGES}; dead channels take 16)",
     )
+    top.add_argument(
+        "--format",
+        choices=tuple(FORMATS),
+        default=TEXT,
+        help="sarif for GitHub, junit for GitLab and Jenkins, markdown for a pull request (default: text)",
+    )
+    top.add_argument("--output", type=Path, metavar="FILE", help="write the format to a file, and print the text")
     top.add_argument(
         "--threshold",
         type=read_threshold,
@@ -95,53 +135,3 @@ def read_threshold(text: str) -> tuple[str, float]:
         return name, float(value)
     except ValueError:
         raise argparse.ArgumentTypeError("a threshold is NAME=VALUE with a number") from None
-
-
-@dataclass(frozen=True)
-class Examination:
-    """A diagnosis, how many images it is of, and for an int8 model which network it is of."""
-
-    diagnosis: Diagnosis
-    images: int
-    about_network: str | None
-
-
-async def examine(model: OfflineModel, folder: Path, count: int, thresholds: Thresholds) -> Examination | None:
-    """Diagnose up to `count` images spread over `folder`; None where no image can be decoded.
-
-    Raises:
-        ValueError, OSError: there is no image, or the folder cannot be listed.
-    """
-    files = labelled_files(folder, model.bundle.labels)
-    if not files:
-        raise ValueError(f"{folder}: there is no image in it")
-    chosen = [files[row] for row in np.linspace(0, len(files) - 1, min(count, len(files))).astype(int)]
-    pairs = [
-        (pixels, file)
-        for pixels, file in zip(decoded(folder, chosen, model), chosen, strict=True)
-        if not isinstance(pixels, ImageError)
-    ]
-    if not pairs:
-        return None
-    pixels = np.stack([pixels for pixels, _ in pairs])
-    labels = labels_of([file for _, file in pairs], model.bundle)
-    measured = await measure_gradients(model.run, model.bundle, pixels, labels)
-    diagnosis = diagnose(model.bundle, measured, thresholds)
-    said = await about_network(model.run, model.bundle, pixels, diagnosis.samples)
-    return Examination(diagnosis, len(pairs), said)
-
-
-def in_words(model: OfflineModel, found: Examination, folder: Path) -> str:
-    """Return the verdict, every finding once, and how the model compares with its own record."""
-    diagnosis, verdict = found.diagnosis, found.diagnosis.verdict
-    name = f"{model.bundle.name}@{model.bundle.version} ({model.stored.digest})"
-    lines = [f"{name}: {verdict.state}, on {found.images} images of {folder.name}"]
-    lines += [f"  {one.finding}: {one.because}" for one in verdict.findings] or [f"  {verdict.because}"]
-    lines += [f"  {verdict.meaning}", f"  {' '.join(verdict.advice)} ({verdict.link})"]
-    if found.about_network is not None:
-        lines.append(f"  {found.about_network}")
-    if diagnosis.unlike_itself:
-        lines.append(
-            f"  {'unlike' if diagnosis.unlike_itself.unlike else 'like'} itself: {diagnosis.unlike_itself.because}"
-        )
-    return "\n".join(lines)

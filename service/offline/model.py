@@ -23,12 +23,14 @@ from service.errors import InvalidParameter
 from service.images.errors import ImageError
 from service.images.preprocess import decode, normalise
 from service.output.console import remark
-from service.sources.opening import bundle_at
+from service.sources.opening import bundle_at, bundles_at
 
 T = TypeVar("T")
 
 CHUNK: Final = 32
-"""Images per run."""
+"""Images per run, if they are small."""
+PIXELS_PER_RUN: Final = 2**19
+"""Pixels of all images of a run together: 10 images of 224 × 224, whose activations take up to a gigabyte."""
 IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
 
 PATH_HELP: Final = (
@@ -53,7 +55,8 @@ class OfflineModel:
 
     async def run(self, graph: GraphName, images: Array, labels: NDArray[np.int64] | None = None) -> dict[str, Array]:
         """Run `graph` in chunks on pixels, uint8 [n, h, w, c], and return all outputs: the engine's numbers exactly."""
-        chunk = len(images) if mixes_samples(graph) else CHUNK
+        fitting = min(CHUNK, max(1, PIXELS_PER_RUN // (self.bundle.input.height * self.bundle.input.width)))
+        chunk = len(images) if mixes_samples(graph) else fitting
         parts = [
             self._run_chunk(graph, images[start : start + chunk], None if labels is None else labels[start:][:chunk])
             for start in range(0, len(images), chunk)
@@ -89,6 +92,15 @@ def finished(coroutine: Coroutine[Any, Any, T]) -> T:
         return end.value  # type: ignore[no-any-return]
     coroutine.close()
     raise RuntimeError("a graph that runs in this process waited for something")
+
+
+def models_at(path: Path, import_flags: Sequence[str]) -> list[Path]:
+    """Return the folders of all bundles at a path, imported first if need be; what the import says goes to stderr.
+
+    Raises:
+        SourceError: there is none.
+    """
+    return bundles_at(path, import_flags, os.environ, remark)
 
 
 def model_at(path: Path, import_flags: Sequence[str]) -> Path:

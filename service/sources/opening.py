@@ -66,6 +66,23 @@ def bundle_at(path: Path, flags: Sequence[str], environment: Mapping[str, str], 
     Raises:
         SourceError: there is none, or more than one.
     """
+    found = bundles_at(path, flags, environment, say)
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(printable(place.relative_to(_named(path)).as_posix(), 40) for place in found[:4])
+    raise SourceError(f"{path} holds {len(found)} bundles ({names}{', …' if len(found) > 4 else ''}); name one")
+
+
+def bundles_at(
+    path: Path, flags: Sequence[str], environment: Mapping[str, str], say: Callable[[str], None]
+) -> list[Path]:
+    """Return the folders of the bundles at a path: one, those in a folder of bundles, or an import; highest versions.
+
+    A bundle that cannot be looked at is among those of a folder: whoever reads it is told why.
+
+    Raises:
+        SourceError: there is none.
+    """
     path = _named(path)
     kind = kind_of(path)
     _check_flags(flags, [path] if kind == "model" else [], [path])
@@ -79,19 +96,37 @@ def bundle_at(path: Path, flags: Sequence[str], environment: Mapping[str, str], 
             raise
         if model.failure:
             raise SourceError(f"{path}: {model.failure}")
-        return model.bundles[-1]
+        return [model.bundles[-1]]
     if kind == "bundle":
-        return list(look_at_bundle(path).bundles)[-1]
+        return [list(look_at_bundle(path).bundles)[-1]]
     look = look_at(path)
-    found = list(look.bundles)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(printable(place.relative_to(path).as_posix(), 40) for place in found[:4])
-        raise SourceError(f"{path} holds {len(found)} bundles ({names}{', …' if len(found) > 4 else ''}); name one")
-    for place, reason in look.unreadable.items():
-        raise SourceError(f"{place} cannot be read: {reason}")
-    raise SourceError(f"{path} is an empty folder: name an .onnx file, the folder of a model, or a bundle")
+    if not look.bundles:
+        for place, reason in look.unreadable.items():
+            raise SourceError(f"{place} cannot be read: {reason}")
+        raise SourceError(f"{path} is an empty folder: name an .onnx file, the folder of a model, or a bundle")
+    by_name = {place.relative_to(path).parts[0]: place for place in (*look.unreadable, *look.bundles)}
+    return [by_name[name] for name in sorted(by_name)]
+
+
+def flags_for(paths: Sequence[Path], flags: Sequence[str]) -> list[Sequence[str]]:
+    """Return the flags of an import that are for each path: all where there is a model to import, else none.
+
+    Raises:
+        SourceError: it is not clear what `flags` are for.
+    """
+    kinds = [_kind_if_known(path) for path in paths]
+    models = [path for path, kind in zip(paths, kinds, strict=True) if kind == "model"]
+    if models or None not in kinds:
+        _check_flags(flags, models, paths)
+    return [flags if kind == "model" else () for kind in kinds]
+
+
+def _kind_if_known(path: Path) -> Kind | None:
+    """Return what there is at a path; None where that cannot be said, as `bundles_at` then reports."""
+    try:
+        return kind_of(_named(path))
+    except SourceError:
+        return None
 
 
 def _named(path: Path) -> Path:

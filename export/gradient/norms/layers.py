@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from export.gradient.rules.registry import has_weight
 from export.graph.graph import Batch, Graph, Node, Shape, static
@@ -99,10 +101,16 @@ def describe(graph: Graph, layer: WeightedLayer) -> Layer:
         parameters=weight.size,
         uses=len(layer.nodes),
         bias=layer.bias is not None,
-        weight_norm=float(np.sqrt(np.square(original.astype(np.float64)).sum())),
+        weight_norm=finite_norm(original),
         rectifier=layer.rectifier.operator if layer.rectifier else None,
         channels=rectified_channels(graph, layer),
     )
+
+
+def finite_norm(weight: NDArray[np.float64]) -> float | None:
+    """Return ‖W‖₂; None where the weight has a NaN or an infinite number."""
+    norm = float(np.sqrt(np.square(weight).sum()))
+    return norm if math.isfinite(norm) else None
 
 
 def rectified_channels(graph: Graph, layer: WeightedLayer) -> int:

@@ -13,12 +13,14 @@ values on the probes do:
     as many sums of 1 as Softmaxes stand side by side   several questions at once: refused
     −ln of numbers that sum to 1, or log₂, log₁₀        those logarithms, times what makes them ln
     anything else                                       logits
+    NaN or infinite for every probe                     what the graph says: sigmoids, probabilities, or logits
 
 `single.py` judges a file's one score, which is for two labels.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,9 @@ DIVIDED = (
 )
 LOGITS = "the file's scores are never negative, but no shares of one sum: they are taken for logits"
 BOUNDED = "the file's scores end in a Tanh, between −1 and 1: they are taken for logits"
+NEVER_FINITE = (
+    "the file's own answer is NaN or infinite for every test picture, so only its graph says what its scores mean"
+)
 LOGARITHMS = {-1.0: "−ln", float(np.log(2)): "log₂", float(np.log(10)): "log₁₀", -float(np.log(10)): "−log₁₀"}
 """Factor that makes a logarithm of probabilities their ln → what that logarithm is called."""
 
@@ -60,20 +65,19 @@ def judge(
     """Judge the tensor `output`, which had the values `scores` [M, K] on the probes, and add its logits to `added`.
 
     `stated` is the kind of labels that the file's owner states.
-    Raises UnsupportedGraph for several questions at once and where no answer is finite, OptionMismatch where the graph
-    contradicts what is stated.
+    Raises UnsupportedGraph for several questions at once, OptionMismatch where the graph contradicts what is stated.
     """
     output, rows = logarithms.unshaped(output), scores.astype(np.float64)
     rows[np.isnan(rows).any(axis=1) | np.isposinf(rows).any(axis=1)] = np.nan
     known = rows[~np.isnan(rows).any(axis=1)]
-    if not len(known):
-        raise UnsupportedGraph("the file's own answer is NaN or infinite whatever the picture")
     if rows.shape[1] == 1:
         if stated == "independent":
             raise OptionMismatch("--labels-are independent: the model has one score, which is for two classes")
         return of_one_score(rows, output, logarithms, added)
     if stated == "independent":
         return as_stated(rows, output, logarithms)
+    if not len(known):
+        return _by_graph_alone(rows, output, logarithms)
     _refuse_several_questions(output, known, logarithms)
     behind = logarithms.scores(output)
     positive = bool((known >= -ROUNDING * np.abs(known).max(axis=1, keepdims=True)).all())
@@ -100,6 +104,13 @@ def judge(
     if last is not None and last.operator == "Tanh":
         return Judgement(output, softmax(rows), BOUNDED)
     return Judgement(logarithms.logits(output) or output, softmax(rows), LOGITS if positive else None)
+
+
+def _by_graph_alone(rows: NDArray[Any], output: str, logarithms: Logarithms) -> Judgement:
+    """Judge scores of which no row is finite: by what makes them."""
+    behind, sigmoids = logarithms.scores(output), of_sigmoids(rows, output, logarithms)
+    found = sigmoids or Judgement(behind or logarithms.logits(output) or output, softmax(rows), None)
+    return replace(found, note="; ".join(filter(None, [NEVER_FINITE, found.note])))
 
 
 def _refuse_several_questions(output: str, known: NDArray[Any], logarithms: Logarithms) -> None:

@@ -34,7 +34,7 @@ MEANINGLESS = {
 def of_one_score(rows: NDArray[Any], output: str, logarithms: Logarithms, added: Appended) -> Judgement:
     """Make logits [N, 2] of two labels from the tensor `output`, which had the values `rows` [M, 1] on the probes.
 
-    They are [ln(1 − p), ln p] of a probability p, and [0, x] of a logit x. Rows may be NaN, but not all.
+    They are [ln(1 − p), ln p] of a probability p, and [0, x] of a logit x. Rows may be NaN.
     Raises UnsupportedGraph where the score is bounded in another way.
     """
     last = logarithms.behind(output, PASSED | SHAPED)
@@ -80,7 +80,8 @@ def _side_by_side(parts: tuple[str, str], added: Appended) -> str:
 
 
 def _are_probabilities(rows: NDArray[Any]) -> bool:
-    return bool(np.nanmin(rows) >= -ROUNDING and np.nanmax(rows) <= 1 + ROUNDING)
+    known = rows[~np.isnan(rows)]
+    return bool(known.size and known.min() >= -ROUNDING and known.max() <= 1 + ROUNDING)
 
 
 def unscaled(tensor: str, logarithms: Logarithms) -> tuple[str, float]:

@@ -25,6 +25,8 @@ BEGINNING = 512
 """Number of first bytes by which another kind of file is recognised."""
 LARGEST_FILE = 2**31
 """Protobuf reads only files that are smaller than this, in bytes."""
+MOST_NAMED = 3
+"""Weights that a note names one by one."""
 FREE_TEXT = {"doc_string", "metadata_props"}
 FIRST_TAG = b"\x08"  # protobuf field 1, a varint: ModelProto.ir_version, which writers put first
 
@@ -32,8 +34,8 @@ FIRST_TAG = b"\x08"  # protobuf field 1, a varint: ModelProto.ir_version, which 
 def read_model(path: Path) -> onnx.ModelProto:
     """Read the model in `path`, with its external data.
 
-    Raises InvalidModel where there is no such file, it is truncated or not ONNX, or weights are missing, outside the
-    folder or not finite.
+    Raises InvalidModel where there is no such file, it is truncated or not ONNX, or weights are missing or outside the
+    folder.
     """
     return with_weights(parsed(path), path.parent)
 
@@ -42,8 +44,20 @@ def with_weights(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     """Load a parsed model's external data, which lie in its `folder`, into it; raises InvalidModel as `read_model`."""
     for tensor in _tensors(model):
         _load(tensor, folder)
-        _require_finite(tensor)
+        _require_fitting(tensor)
     return model
+
+
+def not_finite(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Return a note on weights that hold NaN or infinity; none where all numbers are finite.
+
+    They are no reason to refuse a file: it can be run, and a verdict says what they do to its gradients.
+    """
+    broken = [f"{tensor.name!r} ({bad} of {size})" for tensor in _tensors(model) for bad, size in _broken(tensor)]
+    if not broken:
+        return ()
+    named = ", ".join(broken[:MOST_NAMED]) + (f" and {len(broken) - MOST_NAMED} more" if broken[MOST_NAMED:] else "")
+    return (f"numbers that are NaN or infinite are stored in {named}",)
 
 
 def parsed(path: Path) -> onnx.ModelProto:
@@ -186,16 +200,20 @@ def _belongs_to(folder: Path, location: str) -> bool:
     return any(target.parent == (repository / "blobs").resolve() for repository in repositories)
 
 
-def _require_finite(tensor: TensorProto) -> None:
+def _require_fitting(tensor: TensorProto) -> None:
     if any(size < 0 for size in tensor.dims):
         raise InvalidModel(f"weight {tensor.name!r}: a size of its shape {list(tensor.dims)} is negative")
     try:
-        values = numpy_helper.to_array(tensor)
+        numpy_helper.to_array(tensor)
     except Exception as error:
         raise InvalidModel(f"weight {tensor.name!r}: its data do not fit its shape {list(tensor.dims)}") from error
+
+
+def _broken(tensor: TensorProto) -> Iterator[tuple[int, int]]:
+    """Yield how many of a tensor's numbers are not finite, and how many it has, if it is a weight with such numbers."""
+    values = numpy_helper.to_array(tensor)
     if not np.issubdtype(values.dtype, np.floating) or np.isfinite(values).all():
         return
     if values.size == 1 and not np.isnan(values).any():
         return  # it is not a weight, but an infinite bound of a Clip or the value of a mask
-    bad = int(np.count_nonzero(~np.isfinite(values)))
-    raise InvalidModel(f"weight {tensor.name!r}: {bad} of {values.size} values are NaN or infinite")
+    yield int(np.count_nonzero(~np.isfinite(values))), values.size

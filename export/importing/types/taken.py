@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from export.graph.edits import keep_only
+from export.graph.errors import UnsupportedGraph
 from export.graph.graph import OPSET
 from export.graph.names import OWN
 from export.importing.answer.agreement import TOLERANCE, Evaluator, Reference, evaluator, own_scores
@@ -80,6 +81,8 @@ class Taken:
 
         `logits` is a tensor of `network`, `plain` that network with our ends, `own` the file's answers to the probes,
         of which the first are pictures: only they are counted.
+
+        Raises UnsupportedGraph where none of the answers is finite.
         """
         if self._rounds is None:
             return None
@@ -92,6 +95,11 @@ class Taken:
         found = answer(own.images)
         difference = np.abs(found - own.probabilities)[:seen].max(axis=1)
         known = difference[~np.isnan(difference)]
+        if not len(known):
+            raise UnsupportedGraph(
+                "the answer of this int8 file is NaN or infinite for every test picture, so it cannot be measured how "
+                "far the float network that it stands for is from it"
+            )
         predicted = kind_called(own.label_kind).predicted
         other = (predicted(found[:seen]) != predicted(own.probabilities[:seen])).any(axis=1)
         record = Quantization(

@@ -40,6 +40,12 @@ class Verdict(Explained):
     """The state of a model; its words are those of the worst finding."""
 
     state: State
+    looked_for: list[State] = Field(
+        default=[], description="what was looked for, found or not: the worst first; an empty list if nothing was"
+    )
+    does_not_apply: dict[State, str] = Field(
+        default={}, description="what cannot be found in such a network → why, in a sentence"
+    )
     not_looked_for: list[str] = Field(
         default=[], description="what these images or graphs did not suffice to look for, and why: one sentence each"
     )

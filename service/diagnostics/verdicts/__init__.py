@@ -1,6 +1,7 @@
 """Rules that decide from a model's norms whether its gradients are healthy, and the words for people.
 
 verdict        the findings of all rules, and the worst of them as the verdict
+looked_for     which findings were looked for, and why others were not
 rules          one function per finding, and why each rule is as it is
 thresholds     the thresholds, with their meanings
 profile        the relative gradient over depth

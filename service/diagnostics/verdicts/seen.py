@@ -19,15 +19,24 @@ NO_PROFILE: Final = (
     "Vanishing, exploding and imbalanced gradients were not looked for: no image has a finite gradient that is not 0."
 )
 CHANNELS_NOT_MEASURED: Final = (
-    "Dead channels were not looked for: the channels' activations were not measured on these images (it takes 16 "
-    "images, and a bundle with the graph `activations`), and the bundle has no record of them."
+    "Dead channels were not looked for: the channels' activations were not measured on these images (that takes the "
+    "graph `activations`, which not every bundle has), and the bundle has no record of them."
 )
+NO_RECTIFIER: Final = "There are no channels that could be dead: no layer is followed by a rectifier."
 
 
-def too_few_images(evidence: Evidence, thresholds: Thresholds) -> str:
+def too_few(images: int, thresholds: Thresholds) -> str:
     """Say that dead channels were not looked for."""
-    needed = f"{thresholds.dead_images:g} are needed"
-    return f"Dead channels were not looked for: {plural(evidence.dead_images, 'image')} were measured, and {needed}."
+    given = f"{plural(images, 'image')} {'was' if images == 1 else 'were'} given"
+    return f"Dead channels were not looked for: {given}, and {thresholds.dead_images:g} are needed."
+
+
+def few_layers(layers: int, least: int) -> str:
+    """Say that there is no trend over depth, so that gradients are judged by their size alone."""
+    return (
+        f"Growth, decay and imbalance over depth are judged from {least} layers on, and there "
+        f"{'is' if layers == 1 else 'are'} {layers}: gradients were judged by their size alone."
+    )
 
 
 def not_finite(rule: str, count: int, images: int, layers: Sequence[str]) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final, get_args
 
-import numpy as np
-
 from service.diagnostics.schemas.verdict import Finding, State, Verdict
 from service.diagnostics.verdicts import rules, seen
 from service.diagnostics.verdicts.debugger import debugger_rules
 from service.diagnostics.verdicts.evidence import Evidence
 from service.diagnostics.verdicts.explanations import explained
+from service.diagnostics.verdicts.looked_for import looked_for
 from service.diagnostics.verdicts.profile import Profile, profile_of
 from service.diagnostics.verdicts.thresholds import Thresholds
 
@@ -28,10 +27,13 @@ def judge(evidence: Evidence, thresholds: Thresholds) -> tuple[Verdict, list[Sta
     elif not findings:
         findings = [rules.undetermined(evidence)]
     findings.sort(key=lambda finding: SEVERITY.index(finding.finding))
+    looked = looked_for(evidence, profile, thresholds)
     verdict = Verdict(
         state=findings[0].finding if findings else "healthy",
         **_words(evidence, profile, findings, thresholds),
-        not_looked_for=_not_looked_for(evidence, profile, thresholds),
+        looked_for=looked.findings,
+        not_looked_for=list(dict.fromkeys(looked.missed.values())),
+        does_not_apply=dict(looked.impossible),
         findings=findings,
         debugger=debugger_rules(evidence),
         thresholds={name: float(value) for name, value in vars(thresholds).items()},
@@ -48,19 +50,6 @@ def _words(
         return {"because": worst.because, "meaning": worst.meaning, "advice": worst.advice, "link": worst.link}
     assert profile is not None
     return explained("healthy", "no finding", seen.healthy(evidence, profile, thresholds))
-
-
-def _not_looked_for(evidence: Evidence, profile: Profile | None, thresholds: Thresholds) -> list[str]:
-    """Return what could not be judged and why, in sentences. What does not apply to the network is not among them."""
-    left_out = []
-    if profile is None:
-        left_out.append(seen.NO_PROFILE)
-    unknown = evidence.rectified & np.isnan(evidence.dead_fraction)
-    if unknown.any():
-        left_out.append(seen.CHANNELS_NOT_MEASURED)
-    elif evidence.rectified.any() and evidence.dead_images < thresholds.dead_images:
-        left_out.append(seen.too_few_images(evidence, thresholds))
-    return left_out
 
 
 def _state_of(name: str, findings: list[Finding]) -> State:

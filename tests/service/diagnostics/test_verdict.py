@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.diagnostics.schemas.verdict import Verdict
 from service.diagnostics.verdicts.evidence import Activations, Evidence
 from service.diagnostics.verdicts.profile import theil_sen
 from service.diagnostics.verdicts.thresholds import Thresholds
@@ -84,17 +85,29 @@ def test_logits_that_are_not_finite_are_told_from_gradients_that_are_not() -> No
 
 
 def test_what_is_not_looked_for_is_said() -> None:
-    """It takes sixteen images for dead channels, and a finite gradient for the rest. No rectifier, no dead channel."""
+    """It takes sixteen images for dead channels, and a finite gradient for the rest."""
 
-    def left_out(**changes: Any) -> list[str]:
-        return judge(evidence(FLAT, **changes), Thresholds())[0].not_looked_for
+    def judged(images: int = 3, **changes: Any) -> Verdict:
+        return judge(evidence(FLAT, images, **changes), Thresholds())[0]
 
     some = {"dead_fraction": np.zeros(LAYERS), "dead_images": 12}
-    assert left_out(**some) == ["Dead channels were not looked for: 12 images were measured, and 16 are needed."]
-    assert left_out(**{**some, "dead_images": 16}) == []
-    assert left_out(rectified=np.zeros(LAYERS, bool)) == []
-    assert "were not measured" in left_out()[0]
-    assert "Vanishing, exploding" in left_out(**some, saturated=np.ones(3, bool))[0]
+    verdict = judged(**some)
+    assert verdict.not_looked_for == ["Dead channels were not looked for: 12 images were given, and 16 are needed."]
+    assert verdict.looked_for == ["not finite", "exploding", "vanishing", "imbalanced"]
+    assert judged(**{**some, "dead_images": 16}).not_looked_for == []
+    assert judged().not_looked_for == ["Dead channels were not looked for: 3 images were given, and 16 are needed."]
+    assert "were not measured" in judged(images=20).not_looked_for[0]
+    silent = judged(**some, saturated=np.ones(3, bool))
+    assert "Vanishing, exploding" in silent.not_looked_for[1]
+    assert silent.looked_for == ["not finite"]
+
+
+def test_what_cannot_be_in_a_network_is_not_missed() -> None:
+    verdict = judge(evidence([1.0, 1.0, 1.0], rectified=np.zeros(3, bool)), Thresholds())[0]
+    assert verdict.not_looked_for == []
+    assert verdict.looked_for == ["not finite", "exploding", "vanishing"]
+    assert list(verdict.does_not_apply) == ["dead", "imbalanced"]
+    assert "from 4 layers on, and there are 3" in verdict.does_not_apply["imbalanced"]
 
 
 def test_a_healthy_sentence_compares_every_number_with_its_bounds() -> None:

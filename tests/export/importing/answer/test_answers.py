@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from export.graph.errors import UnsupportedGraph
 from export.importing import import_classifier
+from export.importing.answer.agreement import Reference
+from export.importing.command import import_bundle
 from service.contract.bundle_schema import Bundle
 from tests.export.gradient.rules.runner import runtime
 from tests.export.importing.answer.endings import (
@@ -34,7 +36,7 @@ from tests.export.importing.answer.references import (
     softmax,
     weights_of,
 )
-from tests.export.importing.graphs import classifier, images, node, options, saved
+from tests.export.importing.graphs import body, classifier, images, node, options, saved
 
 Array = NDArray[Any]
 
@@ -226,9 +228,38 @@ def test_scores_that_are_always_zero_are_logits(tmp_path: Path) -> None:
     assert np.allclose(softmax(answers(tmp_path, "forward", images(2))["logits"]), 0.25)
 
 
-def test_an_answer_that_is_never_a_number_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedGraph, match="NaN or infinite whatever the picture"):
-        bundled(READ_OFF["by hand"], tmp_path, sharpness=1e6)
+@pytest.mark.parametrize(
+    ("last", "scores", "kind"),
+    [
+        ("Softmax", 4, "exclusive"),
+        ("Sigmoid", 4, "independent"),
+        ("Sigmoid", 1, "exclusive"),
+        ("Abs", 1, "exclusive"),
+        ("Abs", 4, "exclusive"),
+    ],
+)
+def test_an_answer_that_is_never_a_number_is_read_off_the_graph(
+    tmp_path: Path, last: str, scores: int, kind: str
+) -> None:
+    """So that a verdict can say of the bundle what is the matter with the file."""
+    broken = {"head.weight": np.full((scores, 5), np.nan, np.float32), "head.bias": np.zeros(scores, np.float32)}
+    path = saved(classifier([*body(), node(last, ["scores"], ["out"])], outputs=["out"], constants=broken), tmp_path)
+    bundle = import_bundle(path, "sick", options(labels=None), tmp_path)
+    assert (
+        f"numbers that are NaN or infinite are stored in 'head.weight' ({5 * scores} of {5 * scores})" in bundle.notes
+    )
+    assert bundle.label_kind == kind
+    assert bundle.layers[-1].weight_norm is None
+    logits = session(tmp_path / "sick" / "forward.onnx").run(["logits"], {"input": images(2)})[0]
+    assert logits.shape == (2, max(2, scores))
+    assert np.isnan(logits).any(axis=1).all()
+
+
+def test_numbers_where_the_file_has_none_are_a_disagreement() -> None:
+    never = Reference(images(2), np.full((2, 4), np.nan), lambda given: np.full((2, 4), np.nan))
+    never.require(lambda given: np.full((len(given), 4), np.nan))
+    with pytest.raises(UnsupportedGraph, match="and the bundle's is not"):
+        never.require(lambda given: np.zeros((len(given), 4)))
 
 
 def test_scores_that_never_change_are_logits(tmp_path: Path) -> None:
