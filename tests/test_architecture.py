@@ -40,7 +40,8 @@ FLOORS["service"] = floors(
 )
 FLOORS["service/diagnostics"] = floors(
     "schemas words",
-    "drawing verdicts",
+    "verdicts",
+    "drawing",
     "baseline compare losses noise pictures shattering",
     "features gradients",
     "measurement scores",

@@ -16,11 +16,15 @@ from service.diagnostics.drawing.json_answers import (
     title_of,
 )
 from service.diagnostics.drawing.svg import LEFT, RIGHT, Drawing, Linear, Logarithmic
+from service.diagnostics.verdicts.profile import ENDS
 from service.diagnostics.words import sentence, times
 
+JUDGED: Final = "relative_gradient_norm"
+"""Field of a layer on which verdicts are decided."""
+JUDGED_LABEL: Final = "relative gradient (times the gradient at the logits)"
 PANELS: Final = (
+    (JUDGED, JUDGED_LABEL),
     ("activation_gradient_norm", "activation gradient ‖∂L/∂y‖₂ (loss per unit of activation)"),
-    ("scaled_gradient_norm", "scaled weight gradient √Σ(‖W_c‖·‖∂L/∂W_c‖)² (loss)"),
 )
 """Field of a layer → label of its panel."""
 MOST_LAYER_NAMES: Final = 28
@@ -29,7 +33,7 @@ DASHES: Final = ("", " dashed", " dotted")
 
 
 def draw_gradients(answer: JsonAnswer, families: Families = NO_FAMILIES) -> str:
-    """Draw the norms of one model by layer: of the activation gradients, and of the scaled weight gradients."""
+    """Draw the norms of one model by layer: the relative ones, and those of the activations."""
     layers = answer["layers"]
     samples = len(answer["samples"])
     images = f"{samples} images and the median" if samples > 1 else f"one image ({_labels_of(answer['samples'][0])})"
@@ -62,21 +66,18 @@ def _labels_of(sample: JsonAnswer) -> str:
 
 
 def draw_comparison(answer: JsonAnswer, families: Families = NO_FAMILIES) -> str:
-    """Draw the activation-gradient norms of several models on the same images, by depth and on one axis."""
+    """Draw the relative gradients of several models on the same images, by depth and on one axis."""
     curves = []
     seen: dict[str, int] = {}
     for entry in answer["models"]:
         family = families.get(str(entry["model"]), "imported")
         style = family + DASHES[min(seen.get(family, 0), len(DASHES) - 1)]
         seen[family] = seen.get(family, 0) + 1
-        norms = [
-            statistics.median_low([as_float(value) for value in layer["activation_gradient_norm"]])
-            for layer in entry["layers"]
-        ]
+        norms = [statistics.median_low([as_float(value) for value in layer[JUDGED]]) for layer in entry["layers"]]
         curves.append((_versioned(entry), style, norms, [str(layer["name"]) for layer in entry["layers"]]))
     drawing = Drawing(
         _contrast([(name, norms) for name, _, norms, _ in curves]),
-        f"{answer.get('because', '')} Shown: the median norm of the activation gradient in each layer; "
+        f"{answer.get('because', '')} Shown: the relative gradient of each layer, the median over the images; "
         "gradients run from the loss, right, to the input, left."
         + "".join(f" {entry['model']}:{of_network(entry)}" for entry in answer["models"] if entry.get("quantized")),
         420,
@@ -84,7 +85,7 @@ def draw_comparison(answer: JsonAnswer, families: Families = NO_FAMILIES) -> str
     top, bottom = drawing.top + 64, drawing.top + 350
     drawing.legend(LEFT, drawing.top + 22, [(style, name) for name, style, _, _ in curves])
     y = Logarithmic.around((value for _, _, norms, _ in curves for value in norms), bottom, top)
-    drawing.vertical_axis(y, LEFT, RIGHT, "‖∂L/∂y‖₂ (loss per unit of activation)")
+    drawing.vertical_axis(y, LEFT, RIGHT, JUDGED_LABEL)
     longest = max(len(norms) for _, _, norms, _ in curves)
     x = Linear(1, longest, LEFT + 8, RIGHT - 8)
     drawing.horizontal_axis(x, bottom, "layer, counted from the input")
@@ -129,16 +130,20 @@ def _panel(
 
 
 def _contrast(curves: Sequence[tuple[str, Sequence[float]]]) -> str:
-    """Return the title of a comparison: how much each model's gradient changes from its last to its first layer."""
+    """Return the title of a comparison: how much each model's gradient changes from its last layers to its first.
+
+    As in a verdict, the median of some layers stands for each end.
+    """
     parts = []
     for name, norms in curves:
         ends = [value for value in norms if _drawable(value)]
         if len(ends) < 2:
             parts.append(f"{name} has no gradient")
             continue
-        ratio = ends[0] / ends[-1]
+        some = max(1, min(ENDS, len(ends) // 3))
+        ratio = statistics.median(ends[:some]) / statistics.median(ends[-some:])
         parts.append(f"{name} {'grows' if ratio >= 1 else 'shrinks'} {times(max(ratio, 1 / ratio))}")
-    return "From the last layer to the first, the gradient of " + ", of ".join(parts)
+    return "From the last layers to the first, the relative gradient of " + ", of ".join(parts)
 
 
 def _drawable(value: float) -> bool:

@@ -31,6 +31,7 @@ def gradients(model: str = "resnet20", layers: int = 20, samples: int = 1, decay
                 "activation_gradient_norm": row.tolist(),
                 "weight_gradient_norm": (row * 3).tolist(),
                 "scaled_gradient_norm": (row * 5).tolist(),
+                "relative_gradient_norm": (row * 10).tolist(),
                 "bias_gradient_norm": None,
                 "gradient_to_weight_ratio": (row * 0.75).tolist(),
                 "batch_gradient_norm": None,
