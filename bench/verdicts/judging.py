@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch.nn import functional
 
 from bench.bundles.networks import settled
 from bench.harness.paths import SHIPPED
-from bench.verdicts.corpus import CLASSES, MEAN, SIZE, STD, Case, photographs
+from bench.verdicts.corpus import CLASSES, MEAN, SIZE, STD, Case, photograph_files, photographs
 from bench.verdicts.truth import has_dead_layer
 from export.gradient import OPSET, differentiate, prepare
 from export.running.runs import in_onnxruntime
@@ -24,9 +25,15 @@ from export.trained.forward import constants_of, forward_graph
 from export.writing.bundle import read_bundle_and_graphs
 from service.contract.bundle_schema import Architecture, Bundle, Graph, GraphName, InputSpec
 from service.contract.norms import measure
+from service.contract.runtime import Runtime
 from service.diagnostics.gradients import Diagnosis, diagnose
 from service.diagnostics.measurement import measure_gradients
 from service.diagnostics.verdicts.thresholds import Thresholds
+from service.images.preprocess import decode, normalise
+from service.offline.check import DEFAULT_IMAGES
+from service.offline.examination import examined, images_for
+from service.offline.made_pictures import made_pictures
+from service.offline.model import OfflineModel, finished
 
 Images = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -48,55 +55,81 @@ GRAPHS: tuple[GraphName, ...] = ("weight_norms", "activations")
 
 @dataclass(frozen=True)
 class Judged:
-    """One network: the truth, what we found and which of Debugger's rules fired."""
+    """One network: the truth, what we found on photographs and at the gate, and which of Debugger's rules fired.
+
+    Args:
+        also: findings that count neither as false alarms nor as misses.
+        state, found, because: the verdict on the photographs, its findings, and why.
+        at_gate: the state that `python -m service check` says, which makes its own pictures.
+    """
 
     name: str
     truth: str
     also: frozenset[str]
-    """Findings that count neither as false alarms nor as misses."""
     state: str
     found: frozenset[str]
-    debugger: frozenset[str]
     because: str
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether `python -m service check` would end with 1."""
-        return self.state != "healthy"
+    at_gate: str
+    debugger: frozenset[str]
 
 
 def judge_case(case: Case, seed: int) -> Judged:
-    """Judge one network of a corpus on the photographs; a finding "dead" is true where torch says so, too."""
+    """Build a network of a corpus, calibrate it on the photographs, and judge it."""
     images = photographs(case.size)
     torch.manual_seed(seed)
     network = settled(case.build(), torch.from_numpy(images))
-    labels = np.arange(len(images)) % CLASSES
-    found = diagnosis_of(*exported(network, case.size), images, labels)
     truth = case.truth if isinstance(case.truth, str) else case.truth(network, images)
-    one = judged(case.name, truth, case.also, found, debugger_rules(network, images, labels, found))
-    if "dead" in one.found and truth != "dead" and has_dead_layer(network, images):
-        return replace(one, truth="dead" if truth == "healthy" else truth, also=one.also | {"dead"})
-    return one
+    return judge_network(case.name, truth, case.also, network, images)
 
 
-def judge_shipped(images: Images) -> Iterator[Judged]:
-    """Judge the trained bundles, whose names say if they were made to be sick.
+def judge_network(name: str, truth: str, also: frozenset[str], network: nn.Module, images: Images) -> Judged:
+    """Judge a torch network; a finding "dead" that nobody made is true where torch sees it on many more images."""
+    bundle, graphs = exported(network, images.shape[-1])
+    labels = np.arange(len(images)) % CLASSES
+    found = diagnosis_of(bundle, graphs, images, labels)
+    pictures = normalise(made_pictures(DEFAULT_IMAGES, bundle.input), bundle.input)
+    at_gate = diagnosis_of(bundle, graphs, pictures, np.full(len(pictures), -1)).verdict.state
+    is_called_dead = "dead" in (at_gate, *(str(finding.finding) for finding in found.verdict.findings))
+    if truth != "dead" and is_called_dead and has_dead_layer(network, images):
+        truth, also = "dead" if truth == "healthy" else truth, also | {"dead"}
+    return judged(name, truth, also, found, at_gate, debugger_rules(network, images, labels, found))
+
+
+def judge_shipped() -> list[Judged]:
+    """Judge the trained bundles, whose names say if they were made to be sick."""
+    return [judge_bundle(f"trained {name}", truth, SHIPPED / name) for name, truth in shipped_truths()]
+
+
+def shipped_truths() -> Iterator[tuple[str, str]]:
+    """Yield the names of the shipped bundles, and what each was made to be."""
+    for file in sorted(SHIPPED.glob("*/bundle.json")):
+        name = file.parent.name
+        yield name, "vanishing" if "sigmoid" in name else "exploding" if "exploding" in name else "healthy"
+
+
+def judge_bundle(name: str, truth: str, folder: Path) -> Judged:
+    """Judge a bundle as it would be served.
 
     Debugger's rules have no torch run to look at here; the service's own account of them is taken.
     """
-    for bundle, graphs in shipped_bundles():
-        truth = "vanishing" if "sigmoid" in bundle.name else "exploding" if "exploding" in bundle.name else "healthy"
-        assert bundle.input.mean is not None
-        assert bundle.input.std is not None
-        pixels = images * planes(STD) + planes(MEAN)
-        own = ((pixels - planes(bundle.input.mean)) / planes(bundle.input.std)).astype(np.float32)
-        found = diagnosis_of(bundle, graphs, own, np.full(len(images), -1))
-        yield judged(f"trained {bundle.name}", truth, frozenset(), found, fired_by_service(found))
+    model = OfflineModel(folder, Runtime("cpu"))
+    decoded = [decode(file.read_bytes(), model.bundle.input) for file in photograph_files()]
+    unlabelled = model.kind.none_given(len(decoded), len(model.bundle.labels))
+    measured = finished(measure_gradients(model.run, model.bundle, np.stack(decoded), unlabelled))
+    found = diagnose(model.bundle, measured, Thresholds())
+    fired = frozenset(rule.rule for rule in found.verdict.debugger if rule.fires)
+    gate = finished(examined(folder, model, images_for(model, None, DEFAULT_IMAGES), Thresholds()))
+    rules = fired & frozenset(DEBUGGER_RULE_FOR.values())
+    return judged(name, truth, frozenset(), found, gate.verdict.state, rules)
 
 
-def fired_by_service(found: Diagnosis) -> frozenset[str]:
-    """Return which of Debugger's three rules fire by the service's answer."""
-    return frozenset(rule.rule for rule in found.verdict.debugger if rule.fires) & frozenset(DEBUGGER_RULE_FOR.values())
+def judged(
+    name: str, truth: str, also: frozenset[str], found: Diagnosis, at_gate: str, debugger: frozenset[str]
+) -> Judged:
+    if truth in BEYOND_BOUNDS:  # what explodes far enough is no longer finite
+        also |= BEYOND_BOUNDS - {truth}
+    findings = frozenset(str(finding.finding) for finding in found.verdict.findings)
+    return Judged(name, truth, also, found.verdict.state, findings, found.verdict.because, at_gate, debugger)
 
 
 def shipped_bundles() -> Iterator[tuple[Bundle, Graphs]]:
@@ -105,18 +138,6 @@ def shipped_bundles() -> Iterator[tuple[Bundle, Graphs]]:
         bundle, graphs = read_bundle_and_graphs(file.parent)
         if bundle.input.height == SIZE:
             yield bundle, graphs
-
-
-def planes(values: tuple[float, ...]) -> NDArray[np.float64]:
-    """Return one value for each channel, shaped to meet images."""
-    return np.array(values).reshape(-1, 1, 1)
-
-
-def judged(name: str, truth: str, also: frozenset[str], found: Diagnosis, debugger: frozenset[str]) -> Judged:
-    findings = frozenset(str(finding.finding) for finding in found.verdict.findings)
-    if truth in BEYOND_BOUNDS:  # what explodes far enough is no longer finite
-        also |= BEYOND_BOUNDS - {truth}
-    return Judged(name, truth, also, found.verdict.state, findings, debugger, found.verdict.because)
 
 
 def exported(network: nn.Module, size: int = SIZE) -> tuple[Bundle, Graphs]:

@@ -26,7 +26,7 @@ VARIED = 3000
 
 
 def by_growth(network: nn.Module, images: Images) -> str:
-    """Return "exploding" if the weights' gradient grows 30-fold towards the input in a training step, else "healthy"."""
+    """Return "exploding" if the gradient grows 30-fold towards the input in a training step, else "healthy"."""
     return "exploding" if growth(network, images) >= EXPLODED else "healthy"
 
 
@@ -53,7 +53,7 @@ def has_dead_layer(network: nn.Module, images: Images) -> bool:
             module.inplace = False
             module.register_forward_hook(remember)
     with torch.no_grad():
-        for batch in varied(images).split(250):
+        for batch in torch.split(varied(images), 250):
             watched(batch.double())
     return any(1 - float(here.double().mean()) > DEAD for here in fired.values())
 

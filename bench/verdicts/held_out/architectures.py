@@ -67,6 +67,11 @@ def from_timm(name: str, **arguments: Any) -> nn.Module:
     return network
 
 
+def transformer(blocks: int) -> nn.Module:
+    """Return a small vision transformer for 64 × 64 pixels, as timm initializes it."""
+    return from_timm("vit_tiny_patch16_224", img_size=64, patch_size=8, embed_dim=64, num_heads=4, depth=blocks)
+
+
 def densely_connected() -> nn.Module:
     """Return a DenseNet of 3 × 4 layers (Huang et al. 2017), as torchvision initializes it."""
     network: nn.Module = torchvision_models().DenseNet(12, (4, 4, 4), 24, num_classes=CLASSES)

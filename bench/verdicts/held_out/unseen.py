@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from torch import nn
@@ -16,6 +16,7 @@ from bench.verdicts.held_out.architectures import (
     from_timm,
     of_unit_variance,
     stack,
+    transformer,
     with_dead_channels,
     with_value,
     with_weaker,
@@ -25,7 +26,6 @@ from bench.verdicts.truth import by_growth
 SHARES = (0.55, 0.65, 0.75, 1.0)
 """Shares of one layer's units that are dead."""
 NOT_DEAD = (0.3, 0.45)
-VIT = {"img_size": 64, "patch_size": 8, "embed_dim": 64, "num_heads": 4}
 
 
 def unseen() -> Iterator[Case]:
@@ -36,19 +36,19 @@ def unseen() -> Iterator[Case]:
     yield from _dead()
     for factor in (3e-4, 1e-5):
         for depth in (14, 32):
-            build = partial(_weak_branch, depth, factor)
-            yield Case(f"residual {depth} at 48 px, one branch × {factor:g}", "imbalanced", build, size=48)
-    for name, value in (("NaN", math.nan), ("infinite", math.inf)):
-        build = partial(lambda value: with_value(stack(9, nn.ReLU), value), value)
-        yield Case(f"stack 9, one weight {name}", "not finite", build, size=SIZE)
+            name = f"residual {depth} at {SIZE} px, one branch × {factor:g}"
+            yield Case(name, "imbalanced", partial(_weak_branch, depth, factor), size=SIZE)
+    for value in (math.nan, math.inf):
+        poisoned = partial(lambda value: with_value(stack(9, nn.ReLU), value), value)
+        yield Case(f"stack 9, one weight {value}", "not finite", poisoned, size=SIZE)
     overflowing = partial(lambda: of_unit_variance(stack(12, nn.LeakyReLU), 1e4))
     yield Case("stack 12, weights × 10000: overflow", "not finite", overflowing, size=SIZE)
 
 
 def _chains() -> Iterator[Case]:
     for depth, width, size in ((12, 96, 24), (20, 256, 24), (16, 128, 64)):
-        build = partial(chain, depth, nn.ReLU, width=width, size=size)
-        yield Case(f"rectifier chain {depth}, width {width}, {size} px", "healthy", build, size=size)
+        name = f"rectifier chain {depth}, width {width}, {size} px"
+        yield Case(name, "healthy", partial(chain, depth, nn.ReLU, width=width, size=size), size=size)
     yield Case("tanh chain 15, width 128", "healthy", partial(chain, 15, nn.Tanh, 1.0, "glorot", 128))
     # A chain of tanh is chaotic at this scale: the gradient grows 1.3-fold per layer (Poole et al. 2016).
     yield Case("tanh chain 30, width 128, Glorot × 3", "exploding", partial(chain, 30, nn.Tanh, 3.0, "glorot", 128))
@@ -63,8 +63,10 @@ def _stacks() -> Iterator[Case]:
     for name, activation in ACTIVATIONS.items():
         for truth, depth, scale in (("healthy", 12, 1.0), ("exploding", 12, 3.0), ("vanishing", 12, 0.3)):
             scaled = f", × {scale:g}" if scale != 1 else ""
-            build = partial(lambda *what: of_unit_variance(stack(what[0], what[1]), what[2]), depth, activation, scale)
-            yield Case(f"{name} stack {depth}{scaled}", truth, build, size=SIZE)
+            scaling = partial(
+                lambda *what: of_unit_variance(stack(what[0], what[1]), what[2]), depth, activation, scale
+            )
+            yield Case(f"{name} stack {depth}{scaled}", truth, scaling, size=SIZE)
     yield Case("sigmoid stack 12", "vanishing", partial(stack, 12, nn.Sigmoid), size=SIZE)
     for depth in (24, 60):
         yield Case(f"rectifier stack {depth}, BatchNorm", by_growth, partial(stack, depth, nn.ReLU, True), size=SIZE)
@@ -72,22 +74,21 @@ def _stacks() -> Iterator[Case]:
 
 def _families() -> Iterator[Case]:
     for activation in ("leaky_relu", "elu", "gelu"):
-        build = partial(convolutional, "residual", 26, "batch", activation)
-        yield Case(f"residual 26, {activation}, BatchNorm", "healthy", build, size=48)
+        residual = partial(convolutional, "residual", 26, "batch", activation)
+        yield Case(f"residual 26, {activation}, BatchNorm", "healthy", residual, size=SIZE)
     # A residual net without normalization doubles its variance in each block of two layers.
     for depth in (44, 68):
-        build = partial(convolutional, "residual", depth, "none")
-        yield Case(f"residual {depth}, no normalization", "exploding", build)
+        unnormalized = partial(convolutional, "residual", depth, "none")
+        yield Case(f"residual {depth}, no normalization", "exploding", unnormalized)
     yield Case("DenseNet, 12 layers", "healthy", densely_connected, size=64)
     yield Case("MobileNetV2, half width", "healthy", partial(from_timm, "mobilenetv2_050"), size=64)
     yield Case("MobileNetV3, half width", "healthy", partial(from_timm, "mobilenetv3_small_050"), size=64)
     yield Case("RegNet X, 200 M", "healthy", partial(from_timm, "regnetx_002"), size=64)
     yield Case("ConvNeXt, atto", "healthy", partial(from_timm, "convnext_atto"), size=64)
     for depth in (4, 12):
-        build = partial(from_timm, "vit_tiny_patch16_224", depth=depth, **VIT)
-        yield Case(f"vision transformer, {depth} blocks", "healthy", build, size=64)
-    build = partial(lambda: with_weaker(from_timm("vit_tiny_patch16_224", depth=6, **VIT), "blocks.2.mlp.fc2", 1e-5))
-    yield Case("vision transformer, one branch × 1e-05", "imbalanced", build, size=64)
+        yield Case(f"vision transformer, {depth} blocks", "healthy", partial(transformer, depth), size=64)
+    weak = partial(lambda: with_weaker(transformer(6), "blocks.2.mlp.fc2", 1e-5))
+    yield Case("vision transformer, one branch × 1e-05", "imbalanced", weak, size=64)
 
 
 def _dead() -> Iterator[Case]:
@@ -107,6 +108,10 @@ def _dead() -> Iterator[Case]:
 
 
 DENSE_NORM = "features.denseblock2.denselayer2.norm2"
+
+
+def _scaled_stack(depth: int, activation: Callable[[], nn.Module], scale: float) -> nn.Module:
+    return of_unit_variance(stack(depth, activation), scale)
 
 
 def _weak_branch(depth: int, factor: float) -> nn.Module:
