@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import numpy as np
@@ -43,7 +44,7 @@ def address(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     head = {"head.weight": draw((1000, 5), dtype=np.float32), "head.bias": draw(1000, dtype=np.float32)}
     large = classifier(constants=head, image=("N", 3, 224, 224))
     import_bundle(saved(large, folder), "thousand", options(labels=THOUSAND), bundles)
-    limits = {"max_body_bytes": BODY_BYTES, "max_image_pixels": IMAGE_PIXELS}
+    limits: dict[str, Any] = {"max_body_bytes": BODY_BYTES, "max_image_pixels": IMAGE_PIXELS}
     with running(bundles, default_model=COPIES[0], deadline_ms=1000 * PATIENCE_SECONDS, **limits) as server:
         yield f"{server.url}/"
 

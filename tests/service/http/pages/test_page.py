@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -127,11 +128,12 @@ def test_terms_are_explained_under_the_pointer_at_the_focus_and_at_a_touch(visit
     term = page.locator("#gradients [data-finding] .term").first
     meaning = meanings[term.inner_text().lower()]
     tip = page.get_by_role("tooltip")
-    for show, hide in [
+    ways: list[tuple[Callable[[], None], Callable[[], None]]] = [
         (term.hover, lambda: page.mouse.move(0, 0)),
         (term.focus, lambda: page.keyboard.press("Escape")),
         (term.click, lambda: page.mouse.click(1, 1)),
-    ]:
+    ]
+    for show, hide in ways:
         show()
         expect(tip).to_have_text(meaning)
         hide()
