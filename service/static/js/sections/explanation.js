@@ -18,7 +18,7 @@ export function explanation(model, answer) {
     verdict.state === "healthy" ? shatteringToo() : null,
     verdict.findings.slice(1).map((finding) => also(finding.finding, finding)),
     unlike?.unlike ? also("unlike itself", unlike) : null,
-    [...notes(model, answer), ...verdict.not_looked_for].map((note) => el("p", { class: "small" }, explained(sentence(note), seen))),
+    [...notes(model, answer), ...verdict.not_looked_for, ...Object.values(verdict.does_not_apply)].map((note) => el("p", { class: "small" }, explained(sentence(note), seen))),
   );
 }
 

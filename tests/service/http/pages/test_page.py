@@ -111,7 +111,8 @@ def test_verdict_chart_and_heading_speak_of_one_quantity(visit: Visit, model: st
     assert drawn.count("M") == 1, "all layers are drawn, also those of a network that is certain"
     row.get_by_text("What ").first.click()
     opened = row.locator("[data-explanation]")
-    for text in [verdict["meaning"], *verdict["advice"], *verdict["not_looked_for"]]:
+    unseen = [*verdict["not_looked_for"], *verdict["does_not_apply"].values()]
+    for text in [verdict["meaning"], *verdict["advice"], *unseen]:
         expect(opened).to_contain_text(text.replace("`", ""))
     link = opened.get_by_role("link").first
     assert (link.get_attribute("href") or "") == verdict["link"]
