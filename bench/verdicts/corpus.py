@@ -1,11 +1,12 @@
-"""Networks made healthy and sick on purpose, with the truth known by construction."""
+"""Networks made healthy and sick on purpose, by which the thresholds were set; the truth is known by construction."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from bench.harness.paths import PHOTOGRAPHS
+from bench.verdicts.truth import by_growth
 from models.networks.network import Architecture, Network
 
 CLASSES = 10
@@ -25,13 +27,19 @@ MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 
 @dataclass(frozen=True)
 class Case:
-    """One kind of network: how to build it, and what is wrong with it."""
+    """One kind of network: how to build it, and what is wrong with it.
+
+    Args:
+        truth: a state, or the function that measures it on the network and its images.
+        also: further findings that are true, or a matter of definition: they are neither false alarms nor misses.
+        size: side of its images, in pixels.
+    """
 
     name: str
-    truth: str
+    truth: str | Callable[[nn.Module, NDArray[np.float32]], str]
     build: Callable[[], nn.Module]
     also: frozenset[str] = field(default_factory=frozenset)
-    """Further findings that are true, or a matter of definition: they are neither false alarms nor misses."""
+    size: int = SIZE
 
 
 class CReLU(nn.Module):
@@ -41,11 +49,18 @@ class CReLU(nn.Module):
         return torch.relu(torch.cat([x, -x], dim=1))
 
 
-def chain(depth: int, activation: Callable[[], nn.Module], scale: float = 1.0, gain: str = "he") -> nn.Sequential:
+def chain(
+    depth: int,
+    activation: Callable[[], nn.Module],
+    scale: float = 1.0,
+    gain: str = "he",
+    width: int = WIDTH,
+    size: int = SIZE,
+) -> nn.Sequential:
     """Return `depth` linear layers with an activation between them; He or Glorot initialization times `scale`."""
     initialize = nn.init.kaiming_normal_ if gain == "he" else nn.init.xavier_normal_
     layers: list[nn.Module] = [nn.Flatten()]
-    for inputs, outputs in sizes(depth):
+    for inputs, outputs in sizes(depth, width, size):
         linear = nn.Linear(inputs, outputs)
         initialize(linear.weight)
         nn.init.zeros_(linear.bias)
@@ -67,9 +82,9 @@ def looks_linear(depth: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def sizes(depth: int) -> Iterator[tuple[int, int]]:
+def sizes(depth: int, width: int = WIDTH, size: int = SIZE) -> Iterator[tuple[int, int]]:
     """Return inputs and outputs of each layer of a chain."""
-    return itertools.pairwise([3 * SIZE * SIZE, *[WIDTH] * (depth - 1), CLASSES])
+    return itertools.pairwise([3 * size * size, *[width] * (depth - 1), CLASSES])
 
 
 def convolutional(family: str, depth: int, normalization: str, activation: str = "relu", scale: float = 1.0) -> Network:
@@ -77,11 +92,11 @@ def convolutional(family: str, depth: int, normalization: str, activation: str =
     return Network(Architecture(family, depth, activation, normalization, scale), CLASSES)
 
 
-def with_dead_units(share: float, depth: int = 8) -> nn.Sequential:
+def with_dead_units(share: float, depth: int = 8, width: int = WIDTH, size: int = SIZE) -> nn.Sequential:
     """Return a rectifier chain with `share` of its middle layer's units pushed far below zero by their bias."""
-    network = chain(depth, nn.ReLU)
+    network = chain(depth, nn.ReLU, width=width, size=size)
     linears = [module for module in network if isinstance(module, nn.Linear)]
-    linears[depth // 2].bias.data[: round(share * WIDTH)] = -1e4
+    linears[depth // 2].bias.data[: round(share * width)] = -1e4
     return network
 
 
@@ -126,12 +141,12 @@ def cases(deepest: int = 110) -> Iterator[Case]:
 
 
 def _convolutional_cases(deepest: int) -> Iterator[Case]:
-    untrained: list[tuple[str, str, int, str, float]] = [
+    untrained: list[tuple[str | Callable[[nn.Module, NDArray[np.float32]], str], str, int, str, float]] = [
         *[("healthy", "residual", depth, "batch", 1.0) for depth in (8, 20, 56, 110)],
         *[("healthy", "plain", depth, "none", 1.0) for depth in (8, 20, 56)],
         ("healthy", "plain", 8, "batch", 1.0),
-        # Theory: 1.21 per layer (Yang et al. 2019), 37 over 20 layers and 3e4 over 56.
-        *[("exploding", "plain", depth, "batch", 1.0) for depth in (20, 56, 110)],
+        # Theory for wide layers: 1.21 per layer (Yang et al. 2019), 37 over 20 layers and 3e4 over 56.
+        *[(by_growth, "plain", depth, "batch", 1.0) for depth in (20, 56, 110)],
         # A residual net without normalization doubles its variance per block: 2²⁷ over 56 layers.
         ("exploding", "residual", 56, "none", 1.0),
         *[("exploding", "plain", depth, "none", 2.0) for depth in (14, 20, 56)],
@@ -145,9 +160,14 @@ def _convolutional_cases(deepest: int) -> Iterator[Case]:
     yield Case("plain 20, sigmoid", "vanishing", partial(convolutional, "plain", 20, "none", activation="sigmoid"))
 
 
-def photographs() -> NDArray[np.float32]:
-    """Read the first test photographs at 32 × 32, normalised: float32 [24, 3, 32, 32]."""
-    files = sorted(path for path in PHOTOGRAPHS.iterdir() if path.suffix in {".jpg", ".png", ".webp"})[:IMAGES]
-    pixels = np.stack([np.asarray(Image.open(path).convert("RGB").resize((SIZE, SIZE))) for path in files])
+def photograph_files() -> list[Path]:
+    """Return the first test photographs, by name."""
+    return sorted(path for path in PHOTOGRAPHS.iterdir() if path.suffix in {".jpg", ".png", ".webp"})[:IMAGES]
+
+
+@cache
+def photographs(size: int = SIZE) -> NDArray[np.float32]:
+    """Read the first test photographs at size × size, normalised: float32 [24, 3, size, size]."""
+    pixels = np.stack([np.asarray(Image.open(file).convert("RGB").resize((size, size))) for file in photograph_files()])
     tensor = (pixels / 255 - np.array(MEAN)) / np.array(STD)
     return np.ascontiguousarray(tensor.transpose(0, 3, 1, 2), dtype=np.float32)

@@ -88,7 +88,7 @@ class Training:
             return finished
         self._resume()
         while self.progress.epoch < self.recipe.epochs:
-            self._train_epoch()
+            self.train_epoch()
         record = self._record()
         weights = {key: value.detach().cpu().contiguous() for key, value in self.network.state_dict().items()}
         # The record comes last: a folder with `training.json` is a finished run.
@@ -146,7 +146,8 @@ class Training:
         with _written_whole(self._checkpoint_file) as part:
             torch.save(state, part)
 
-    def _train_epoch(self) -> None:
+    def train_epoch(self) -> None:
+        """Take the steps of one epoch that are not taken yet, and record it."""
         progress, recipe = self.progress, self.recipe
         self.network.train()
         order = torch.randperm(len(self.data.train), generator=_generator(self.seed, progress.epoch, 0))

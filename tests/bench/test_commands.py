@@ -41,7 +41,9 @@ SMALLEST = {
     "bench.serving.memory": Run(""),
     "bench.unlike": Run("--models resnet20 --page {docs}/monitoring.md"),
     "bench.verdict_depth": Run("--families plain --depths 8 --seeds 1 --page {docs}/verdicts.md", slow=True),
-    "bench.verdicts": Run("--seeds 1 --deepest 8 --kinds 2 --page {docs}/verdicts.md", slow=True),
+    "bench.verdicts": Run(
+        "--seeds 1 --deepest 8 --kinds 1 --data {data} --cache {scratch}/verdicts --page {docs}/verdicts.md", slow=True
+    ),
     "export bundle": Run("--run {scratch}/plain20 --data {data} --name tried --out {scratch}", slow=True),
     "export evaluate": Run("--bundle {bundle} --data {data}"),
     "export onnx": Run(

@@ -95,11 +95,14 @@ def vanishing(evidence: Evidence, profile: Profile, thresholds: Thresholds, *, h
 
 
 def dead(evidence: Evidence, thresholds: Thresholds) -> list[Finding]:
-    """Find layers of which a large share of the channels is dead; fewer images than `dead_images` cannot say so."""
+    """Find layers with more than a share of their channels dead; fewer images than `dead_images` cannot say so.
+
+    Exactly that share is not enough, as in Debugger: a squeeze layer of two channels may well use one of them.
+    """
     if evidence.dead_images < thresholds.dead_images:
         return []
     with np.errstate(invalid="ignore"):
-        many = evidence.dead_fraction >= thresholds.dead_fraction
+        many = evidence.dead_fraction > thresholds.dead_fraction
     if not many.any():
         return []
     worst, layers = float(np.nanmax(evidence.dead_fraction)), named(evidence, many)

@@ -93,7 +93,7 @@ def dead(evidence: Evidence, worst: float, threshold: float, layers: Sequence[st
     record = " of the bundle's record" if evidence.dead_recorded else ""
     return (
         f"In {listed(layers)}, {share} 0 at every position of all {images}{record} "
-        f"(a layer is dead from {percent(threshold)})."
+        f"(a layer is dead from over {percent(threshold)})."
     )
 
 
@@ -119,7 +119,7 @@ def healthy(evidence: Evidence, profile: Profile, thresholds: Thresholds) -> str
     known = evidence.dead_fraction[np.isfinite(evidence.dead_fraction)]
     if known.size and evidence.dead_images >= thresholds.dead_images:
         most, bound = percent(float(known.max())), percent(thresholds.dead_fraction)
-        parts.append(f"at most {most} of a layer's channels are dead (healthy below {bound})")
+        parts.append(f"at most {most} of a layer's channels are dead (healthy up to {bound})")
     return f"{', '.join(parts[:-1])}, and {parts[-1]}."
 
 

@@ -33,7 +33,7 @@ class Thresholds:
     decay_ratio: float = _threshold(1 / 30.0, "the same ratio, down to which it vanishes")
     largest_size: float = _threshold(1e3, "relative gradient of the median layer from which the scale explodes")
     smallest_size: float = _threshold(1e-2, "the same size, down to which the signal vanishes")
-    dead_fraction: float = _threshold(0.5, "share of dead channels from which a layer is dead", DEAD_RELU)
+    dead_fraction: float = _threshold(0.5, "share of dead channels above which a layer is dead", DEAD_RELU)
     dead_images: float = _threshold(16, "images it takes to call a channel dead")
     deviation_ratio: float = _threshold(
         100.0, "factor between a layer's relative gradient and the trend over depth, from which it is imbalanced"

@@ -33,7 +33,7 @@ def test_every_net_and_seed_has_a_result_and_finished_runs_are_kept(
         trained.append(f"{self.name}-{self.seed}")
         self.progress = Progress(epoch=self.recipe.epochs)
 
-    monkeypatch.setattr(Training, "_train_epoch", no_steps)
+    monkeypatch.setattr(Training, "train_epoch", no_steps)
     monkeypatch.setattr(Training, "evaluate", lambda self, _: (0.0, 0.25 + self.seed))
     data = write_folder(tmp_path / "data", files())
     options = ["--data", str(data), "--docs", str(tmp_path), "--out", str(tmp_path / "runs"), "--seeds", "2"]
