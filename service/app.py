@@ -20,9 +20,9 @@ from service.http.calls.deadlines import Deadlines
 from service.http.calls.gateway import Gateway
 from service.http.calls.lifecycle import Lifecycle
 from service.http.calls.service_parts import ServiceParts
+from service.http.documentation.document import OpenApiDocument, operation_id
 from service.http.requests.bodies import BodyReader
-from service.http.routes import diagnostics, health, metrics, models, open_inference, pages, predict
-from service.http.routes.openapi_document import OpenApiDocument, operation_id
+from service.http.routes import diagnostics, guide, health, metrics, models, open_inference, pages, predict
 from service.machine.connections import Connections
 from service.machine.cpu_limit import available_cpus, decode_threads, run_threads
 from service.machine.descriptors import limit, most_connections
@@ -36,6 +36,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     diagnostics.router,
     models.router,
     health.router,
+    guide.router,
     pages.router,
     metrics.router,
     open_inference.router,
@@ -113,6 +114,6 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
         access=Access(settings.api_keys, settings.requests_per_second),
         bodies=BodyReader(settings.max_body_bytes, settings.max_body_bytes_in_flight, settings.request_timeout),
         deadlines=Deadlines(settings.deadline_ms / 1e3),
-        openapi_document=OpenApiDocument(root.routes, registry, needs_key=bool(settings.api_keys)).now,
+        openapi_document=OpenApiDocument(root.routes, registry, settings).now,
     )
     return Gateway(service, root)

@@ -80,24 +80,36 @@ class InputSpec(Schema):
     are for RGB, whatever `channel_order` is; a grey picture's fill is the grey that Pillow makes of the colour.
     """
 
-    height: PositiveInt
-    width: PositiveInt
-    channels: Literal[1, 3] = 3
-    channel_order: Literal["rgb", "bgr"] = "rgb"
-    layout: Literal["nchw", "nhwc"] = "nchw"
-    resize: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
-    resize_side: Literal["shorter", "longer"] | None = None
-    resize_rounding: Literal["down", "even"] = "down"
-    crop_rounding: Literal["even", "down"] = "even"
-    padding_rounding: Literal["down", "up"] = "down"
-    fill: tuple[Byte, Byte, Byte] = (0, 0, 0)
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] = "bilinear"
-    antialias: bool = True
-    mean: tuple[Finite, ...]
-    std: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...]
-    scale: Finite = 1.0
-    apply_exif_orientation: bool = True
-    reduced_jpeg_decoding: bool = False
+    height: PositiveInt = Field(description="rows of the network's input, in pixels")
+    width: PositiveInt = Field(description="columns of the network's input, in pixels")
+    channels: Literal[1, 3] = Field(default=3, description="1: grey, 3: colours")
+    channel_order: Literal["rgb", "bgr"] = Field(default="rgb", description="order of the colours in the input")
+    layout: Literal["nchw", "nhwc"] = Field(default="nchw", description="order of the input's axes")
+    resize: PositiveInt | tuple[PositiveInt, PositiveInt] | None = Field(
+        default=None, description="side, or height and width, in pixels, before the crop; null: height × width"
+    )
+    resize_side: Literal["shorter", "longer"] | None = Field(
+        default=None, description="which side of the picture gets the size, where its ratio is kept"
+    )
+    resize_rounding: Literal["down", "even"] = Field(default="down", description="how the other side is rounded")
+    crop_rounding: Literal["even", "down"] = Field(default="even", description="how half an odd margin is rounded")
+    padding_rounding: Literal["down", "up"] = Field(
+        default="down", description="how half of an odd number of missing pixels is rounded, above and left"
+    )
+    fill: tuple[Byte, Byte, Byte] = Field(default=(0, 0, 0), description="RGB, 0 to 255, outside the picture")
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] = Field(
+        default="bilinear", description="filter of the resizing"
+    )
+    antialias: bool = Field(default=True, description="areas are averaged where a picture shrinks")
+    mean: tuple[Finite, ...] = Field(description="one per channel: subtracted from pixels of 0 to 1")
+    std: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = Field(
+        description="one per channel: divides what is left"
+    )
+    scale: Finite = Field(default=1.0, description="multiplies the quotient")
+    apply_exif_orientation: bool = Field(default=True, description="a picture is turned as its EXIF data say")
+    reduced_jpeg_decoding: bool = Field(
+        default=False, description="a large JPEG is decoded at a fraction of its size, which is faster"
+    )
 
     @model_validator(mode="after")
     def _points_have_a_meaning(self) -> Self:
@@ -116,23 +128,23 @@ class InputSpec(Schema):
 class Architecture(Schema):
     """Kind of network; `depth` counts the weighted layers."""
 
-    family: Literal["residual", "plain", "imported"]
-    depth: PositiveInt
-    activation: str | None = None
-    normalization: str | None = None
+    family: Literal["residual", "plain", "imported"] = Field(description="residual: with shortcuts; plain: without")
+    depth: PositiveInt = Field(description="weighted layers on the longest path through the network")
+    activation: str | None = Field(default=None, description="its nonlinearity, e.g. relu; null if it is not known")
+    normalization: str | None = Field(default=None, description="e.g. batch; null if there is none or it is not known")
 
 
 class Layer(Schema):
     """One weight of two or more axes of a Conv, a ConvTranspose, a Gemm, or a MatMul with a constant operand."""
 
     name: str = Field(description="the weight's name without `.weight`")
-    operator: str
+    operator: str = Field(description="ONNX operator: Conv, ConvTranspose, Gemm or MatMul")
     depth: PositiveInt = Field(description="weighted layers on the longest path from the input, itself included")
     shape: tuple[int, ...] = Field(description="of the weight")
     output_shape: tuple[int, ...] = Field(description="of the layer's own output, without the batch axis")
     parameters: PositiveInt = Field(description="numbers in the weight")
-    uses: PositiveInt = 1
-    bias: bool
+    uses: PositiveInt = Field(default=1, description="places of the network that share the weight")
+    bias: bool = Field(description="it has a bias")
     weight_norm: Finite | None = Field(
         description="‖W‖₂ of the original, unfolded weight; null where the weight has a NaN or an infinite number"
     )
@@ -143,9 +155,9 @@ class Layer(Schema):
 class OtherParameter(Schema):
     """A trained tensor that is not a layer: scale or shift of a normalization, embedding, free parameter."""
 
-    name: str
-    operator: str
-    parameters: PositiveInt
+    name: str = Field(description="the tensor's name")
+    operator: str = Field(description="ONNX operator that reads it")
+    parameters: PositiveInt = Field(description="numbers in it")
 
 
 class Graph(Schema):
@@ -159,53 +171,53 @@ class Graph(Schema):
 class ParityCheck(Schema):
     """Measured difference to a reference, and the bound that it had to stay below."""
 
-    quantity: str
-    reference: str
-    precision: Literal["float32", "float64"]
-    batch: PositiveInt
-    difference: Finite
-    bound: Finite
+    quantity: str = Field(description="what was compared")
+    reference: str = Field(description="what it was compared with")
+    precision: Literal["float32", "float64"] = Field(description="numbers in which the graph ran")
+    batch: PositiveInt = Field(description="images per run")
+    difference: Finite = Field(description="the largest found: absolute of logits, relative of gradients")
+    bound: Finite = Field(description="what it had to stay below")
 
 
 class EpochRecord(Schema):
     """One epoch of training; `train_*` were measured during training, on augmented images."""
 
-    epoch: PositiveInt
-    learning_rate: float
-    image_size: PositiveInt
-    train_loss: float | None
-    train_error: float
-    test_loss: float | None
-    test_error: float
+    epoch: PositiveInt = Field(description="from 1")
+    learning_rate: float = Field(description="at its end")
+    image_size: PositiveInt = Field(description="height and width of the images, in pixels")
+    train_loss: float | None = Field(description="mean cross-entropy in nats; null where it is not finite")
+    train_error: float = Field(description="share of images classified wrongly, 0 to 1")
+    test_loss: float | None = Field(description="mean cross-entropy in nats; null where it is not finite")
+    test_error: float = Field(description="share of images classified wrongly, 0 to 1")
     gradient_norms: dict[str, float | None] = Field(description="‖dL/dW‖₂ of the mean loss by layer, inference mode")
 
 
 class FinalRecord(Schema):
     """Loss and error of the finished network on both splits, without augmentation."""
 
-    train_loss: float | None
-    train_error: float
-    test_loss: float | None
-    test_error: float
+    train_loss: float | None = Field(description="mean cross-entropy in nats; null where it is not finite")
+    train_error: float = Field(description="share of images classified wrongly, 0 to 1")
+    test_loss: float | None = Field(description="mean cross-entropy in nats; null where it is not finite")
+    test_error: float = Field(description="share of images classified wrongly, 0 to 1")
 
 
 class TrainingRecord(Schema):
     """The training of the weights."""
 
-    data_set: str
-    recipe: dict[str, Any]
-    seed: int
-    epochs: tuple[EpochRecord, ...]
-    final: FinalRecord
+    data_set: str = Field(description="the images")
+    recipe: dict[str, Any] = Field(description="optimizer, schedule and augmentation: name → value")
+    seed: int = Field(description="of the random numbers")
+    epochs: tuple[EpochRecord, ...] = Field(description="one per epoch, the first first")
+    final: FinalRecord = Field(description="the finished network")
 
 
 class Baseline(Schema):
     """Quantiles of each layer's norms on training images with their own labels, divided by ‖dL/dlogits‖."""
 
-    images: PositiveInt
+    images: PositiveInt = Field(description="images that were measured")
     quantiles: tuple[float, ...] = Field(description="the probabilities, e.g. 0.01, 0.5, 0.99")
     scaled_gradient_norm: dict[str, tuple[float, ...]] = Field(description="layer → values at `quantiles`")
-    activation_gradient_norm: dict[str, tuple[float, ...]]
+    activation_gradient_norm: dict[str, tuple[float, ...]] = Field(description="layer → values at `quantiles`")
     dead_fraction: dict[str, float] = Field(description="layer → fraction of channels that are zero on all the images")
 
 

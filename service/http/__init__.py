@@ -4,8 +4,9 @@ server            uvicorn with our connection, and a graceful shutdown
 starting          why the service cannot start, with the setting to change
 connection/       a client's connection
 routes/           the endpoints
+documentation/    the OpenAPI document
 open_inference/   the Open Inference Protocol
 calls/            a request as a call of an endpoint
 requests/         heads, bodies, and the images and options in them
-answers/          answers as bytes
+answers/          answers as bytes, and what endpoints declare of them
 """

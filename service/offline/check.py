@@ -38,8 +38,8 @@ def main(arguments: Sequence[str], program: str = "python -m service check") -> 
         thresholds = Thresholds().overridden(dict(options.threshold))
         if options.data is not None and not options.data.is_dir():
             raise ValueError(f"{options.data}: no such folder")
-        if options.output is not None and not options.output.parent.is_dir():
-            raise ValueError(f"--output {options.output}: there is no folder {options.output.parent}")
+        if options.report is not None and not options.report.parent.is_dir():
+            raise ValueError(f"--report {options.report}: there is no folder {options.report.parent}")
         flags = flags_for(options.paths, import_flags)
         runtime = Runtime(options.execution_provider)
     except (IncompleteFlag, ProviderUnavailable, SourceError, ValueError, OSError) as error:
@@ -52,11 +52,15 @@ def main(arguments: Sequence[str], program: str = "python -m service check") -> 
                 outcomes.append(outcome)
                 if isinstance(outcome, Unusable):
                     complain(outcome.error if outcome.path in outcome.error else f"{outcome.path}: {outcome.error}")
-                elif options.output is not None or options.format == TEXT:
+                elif options.report is not None or options.format == TEXT:
                     tell(in_text(outcome))
-        if options.output is not None:
-            with replaced_file(options.output) as stream:
-                stream.write(FORMATS[options.format](outcomes).encode())
+        if options.report is not None:
+            try:
+                with replaced_file(options.report) as stream:
+                    stream.write(FORMATS[options.format](outcomes).encode())
+            except OSError as error:
+                complain(str(error))
+                return UNUSABLE
         elif options.format != TEXT:
             tell(FORMATS[options.format](outcomes).rstrip("\n"))
     return max(outcome.exit_status for outcome in outcomes)
@@ -108,7 +112,7 @@ def parser(program: str) -> argparse.ArgumentParser:
         default=TEXT,
         help="sarif for GitHub, junit for GitLab and Jenkins, markdown for a pull request (default: text)",
     )
-    top.add_argument("--output", type=Path, metavar="FILE", help="write the format to a file, and print the text")
+    top.add_argument("--report", type=Path, metavar="FILE", help="write the format to a file, and print the text")
     top.add_argument(
         "--threshold",
         type=read_threshold,

@@ -8,44 +8,30 @@ grow with the folder. `--shard I/N` takes the I-th of N consecutive parts. The t
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Final
 
 from service.bundles.disk import BundleRefused
-from service.bundles.reference import read_reference
-from service.contract.arrays import Array
-from service.contract.reference import ReferenceStatistics
+from service.contract.bundle_schema import Bundle
 from service.contract.runtime import ProviderUnavailable, Runtime
-from service.diagnostics.gradients import relative_norms
-from service.diagnostics.quantized import served_predictions
-from service.diagnostics.schemas.base import LABELS_BETWEEN, predicted_names
-from service.diagnostics.schemas.scores import SampleLabelsScores, SampleScores
-from service.diagnostics.scores import score
 from service.errors import NotReady
-from service.images.errors import ImageError
-from service.offline.model import (
-    CHUNK,
-    PATH_HELP,
-    LabelledFile,
-    OfflineModel,
-    decoded,
-    finished,
-    labelled_files,
-    labels_of,
-    model_at,
-)
-from service.offline.report import render
-from service.offline.table import LAYER_PREFIX, NUMBERS, SERVED, append, columns, has_served, merge, rows_written
+from service.offline import table as tables
+from service.offline.measuring import measure_files
+from service.offline.model import PATH_HELP, LabelledFile, OfflineModel, finished, labelled_files, model_at
+from service.offline.report.page import render
 from service.output.console import complain, remark
+from service.output.printable import printable
 from service.output.system_errors import error_in_words
 from service.output.whole_files import replaced_file
 from service.sources.flags import IncompleteFlag, split_flags
 from service.sources.kinds import SourceError
+
+MOST_NAMED: Final = 5
+"""Labels and folders that a message names one by one."""
+LONGEST_NAMED: Final = 40
+"""Characters of each."""
 
 
 def main(arguments: Sequence[str], program: str = "python -m service diagnose") -> int:
@@ -56,13 +42,15 @@ def main(arguments: Sequence[str], program: str = "python -m service diagnose") 
         table = options.out.with_suffix(".csv")
         model = OfflineModel(model_at(options.bundle, import_flags), Runtime(options.execution_provider))
         if options.merge:
-            merge(options.merge, table)
-        elif not options.data.is_dir():
-            raise ValueError(f"{options.data}: no such folder")
+            tables.check(options.merge, model.stored)
+            tables.merge(options.merge, table)
         else:
-            finished(measure_folder(model, options.data, table, options.shard))
+            files = files_to_measure(options.data, model.bundle, options.unlabelled)
+            part, parts = options.shard
+            shard = files[len(files) * (part - 1) // parts : len(files) * part // parts]
+            finished(measure_files(model, options.data, shard, table))
         if options.out.suffix == ".html":
-            report = render(table, options.data, model).encode()
+            report = render(table, options.data, model, datetime.now().astimezone()).encode()
             with replaced_file(options.out) as stream:
                 stream.write(report)
     except (
@@ -85,6 +73,7 @@ def parser(program: str) -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog=program, description=__doc__)
     top.add_argument("--bundle", type=Path, required=True, metavar="PATH", help=PATH_HELP)
     top.add_argument("--data", type=Path, required=True, help="images, one folder per label")
+    top.add_argument("--unlabelled", action="store_true", help="the folders' names are no labels: nothing is compared")
     top.add_argument(
         "--out", type=_table_or_report, required=True, help="report.csv or report.html (with report.csv beside it)"
     )
@@ -102,96 +91,46 @@ def read_shard(text: str) -> tuple[int, int]:
     return int(part), int(parts)
 
 
-async def measure_folder(model: OfflineModel, folder: Path, table: Path, shard: tuple[int, int] = (1, 1)) -> None:
-    """Append a row for every image of the shard that the table does not have yet.
+def files_to_measure(folder: Path, bundle: Bundle, unlabelled: bool) -> list[LabelledFile]:
+    """Return every image of the folder, with its label unless the folder is `unlabelled`; say how many have none.
 
     Raises:
-        ValueError: there are no images, or the table is of another model or folder.
-        OSError: the table cannot be written; the rows that it has stay, and the next run continues after them.
+        ValueError: there are no images, or none of them has a label although the folder is not `unlabelled`.
+        OSError: the folder cannot be listed.
     """
-    header = columns(model.bundle)
-    every = labelled_files(folder, model.bundle.labels)
-    part, parts = shard
-    files = every[len(every) * (part - 1) // parts : len(every) * part // parts]
-    if not every:
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder")
+    files = labelled_files(folder, () if unlabelled else bundle.labels)
+    if not files:
         raise ValueError(f"{folder}: no images")
-    done = rows_written(table, header, files)
-    reference = read_reference(model.stored)
-    progress = Progress(len(files), done)
-    begun = table.exists() and table.stat().st_size > 0
-    if not begun:
-        append(table, header, [])
-    for start in range(done, len(files), CHUNK):
-        chunk = files[start : start + CHUNK]
-        append(table, header, await rows_of(model, folder, chunk, reference))
-        progress.show(start + len(chunk))
+    without = [file for file in files if file.label is None]
+    if without and not unlabelled:
+        names = dict.fromkeys(PurePosixPath(file.path).parent.name for file in without)
+        if len(without) == len(files):
+            raise ValueError(no_label(folder, list(names), bundle))
+        remark(
+            f"{len(without):,} of {len(files):,} images have no label of the model: they lie in {places(list(names))}"
+        )
+    return files
 
 
-async def rows_of(
-    model: OfflineModel, folder: Path, files: list[LabelledFile], reference: ReferenceStatistics | None
-) -> list[dict[str, Any]]:
-    """Measure the files, and return one row for each; a file that cannot be decoded has only its `error`."""
-    rows: list[dict[str, Any]] = [{"path": file.path, "label": file.label or ""} for file in files]
-    pixels: dict[int, Array] = {}
-    for position, one in enumerate(decoded(folder, files, model)):
-        if isinstance(one, ImageError):
-            rows[position]["error"] = one.detail
-        else:
-            pixels[position] = one
-    if pixels:
-        labels = labels_of([files[position] for position in pixels], model.bundle)
-        measured = await numbers_of(model, np.stack(list(pixels.values())), labels, reference)
-        for position, numbers in zip(pixels, measured, strict=True):
-            rows[position] |= numbers
-    return rows
+def no_label(folder: Path, names: list[str], bundle: Bundle) -> str:
+    """Return the sentences on a folder in which no image has a label."""
+    return (
+        f"{printable(str(folder))}: no image has a label of {bundle.name}. The images lie in {places(names)}; the "
+        f"model's labels are {listed(bundle.labels)}. Name each folder exactly like the label of its images, or say "
+        "--unlabelled: then accuracy and wrong labels are not looked for"
+    )
 
 
-async def numbers_of(
-    model: OfflineModel, pixels: Array, labels: NDArray[np.int64], reference: ReferenceStatistics | None
-) -> list[dict[str, Any]]:
-    """Return scores, loss and relative norms of each image, with six digits."""
-    norms = await model.run("weight_norms", pixels, labels)
-    predicted_norms = norms
-    if reference is not None and model.kind.are_given(labels).any():
-        predicted_norms = await model.run("weight_norms", pixels)
-    scored: Sequence[SampleScores | SampleLabelsScores] = score(model.bundle, norms, labels, predicted_norms, reference)
-    settled = model.kind.settled(norms["logits"], labels)
-    sizes = model.kind.logit_gradient_norms(norms["logits"], settled)
-    relative = relative_norms(norms["scaled_gradient_norm"], sizes)
-    loss, likelihood = model.kind.losses(norms["logits"], settled), model.kind.likelihoods(norms["logits"], settled)
-    served = await served_predictions(model.run, model.bundle, pixels) if has_served(model.bundle) else None
-    rows = []
-    for row, sample in enumerate(scored):
-        found = {
-            "probability": likelihood[row],
-            **sample.model_dump(include=set(NUMBERS), exclude_none=True),
-            "loss": loss[row],
-            "logit_gradient_norm": sizes[row],
-        }
-        written = {name: f"{value:.6g}" for name, value in found.items() if value is not None}
-        layers = {LAYER_PREFIX + layer.name: f"{relative[row, i]:.6g}" for i, layer in enumerate(model.bundle.layers)}
-        labelled = {"predicted": LABELS_BETWEEN.join(predicted_names(sample))}
-        if served is not None:
-            labelled[SERVED] = LABELS_BETWEEN.join(served[row])
-        rows.append({**labelled, **written, **layers})
-    return rows
+def places(names: list[str]) -> str:
+    """Return in which folders images lie."""
+    folders = [name for name in names if name]
+    return f"folders called {listed(folders)}" if folders else "no folder of their own"
 
 
-class Progress:
-    """Progress on one line of the terminal, written at most twice a second."""
-
-    def __init__(self, total: int, done: int) -> None:
-        self._total, self._already_done = total, done
-        self._start_time, self._last_shown = time.monotonic(), 0.0
-
-    def show(self, done: int) -> None:
-        now = time.monotonic()
-        if now - self._last_shown < 0.5 and done < self._total:
-            return
-        self._last_shown = now
-        pace = (done - self._already_done) / max(now - self._start_time, 1e-9)
-        bar = "#" * (30 * done // self._total)
-        left = (self._total - done) / pace if pace else 0.0
-        end = "\n" if done == self._total else ""
-        line = f"\r[{bar:<30}] {done} of {self._total}, {pace:.0f} images/s, {left:.0f} s left "
-        remark(line, end)
+def listed(names: Iterable[str]) -> str:
+    """Return the first names in quotation marks, and how many more there are."""
+    every = list(names)
+    first = ", ".join(repr(printable(name, LONGEST_NAMED)) for name in every[:MOST_NAMED])
+    return first + (f" and {len(every) - MOST_NAMED:,} more" if len(every) > MOST_NAMED else "")

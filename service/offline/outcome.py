@@ -77,7 +77,7 @@ class Judged(DiagnosticSchema):
     def state(self) -> str:
         """The state of the verdict, with a reservation where not everything was looked for."""
         if self.verdict.state == "healthy" and self.verdict.not_looked_for:
-            return "healthy as far as was looked"
+            return "healthy, as far as was looked"
         return self.verdict.state
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import unlike, verdict_depth
+from bench import guide, unlike, verdict_depth
 from bench.gradients import __main__ as gradients
 from bench.harness.page import marks, replace_section, table
 from bench.harness.paths import DOCS
@@ -14,12 +14,14 @@ from bench.scaling import __main__ as scaling
 from bench.scores import __main__ as scores
 from bench.serving import report as serving
 from bench.verdicts import __main__ as verdicts
+from service.http.documentation.guide import ORDER
 from tests.container import report as container
 from tests.soak import report as soak
 
 PAGES = {
     container.COMMAND: "deployment.md",
     gradients.COMMAND: "performance.md",
+    guide.COMMAND: "verdicts.md",
     scaling.COMMAND: "scaling.md",
     scores.COMMAND: "scores.md",
     serving.COMMAND: "performance.md",
@@ -62,6 +64,14 @@ def test_every_page_has_a_place_for_its_figures(command: str, page: str) -> None
     text = (DOCS / page).read_text(encoding="utf-8")
     begin, end = (text.index(mark) for mark in marks(command))
     assert begin < end
+
+
+def test_the_guide_to_the_verdicts_is_the_one_of_the_service() -> None:
+    begin, end = marks(guide.COMMAND)
+    section = guide.PAGE.read_text(encoding="utf-8").partition(begin)[2].partition(end)[0]
+    assert section.strip() == guide.guide(), f"it is stale: run `{guide.COMMAND}`"
+    headings = {line.removeprefix("### ").lower().replace(" ", "-") for line in section.splitlines() if "### " in line}
+    assert headings >= set(ORDER)
 
 
 def test_a_table_has_a_cell_for_every_column_even_if_it_is_empty() -> None:

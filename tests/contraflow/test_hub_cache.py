@@ -47,8 +47,8 @@ def test_it_is_imported_and_checked(
 ) -> None:
     assert main(["import", str(repository / place), "--out", str(tmp_path / "bundles")]) == 0
     assert json.loads((tmp_path / "bundles/vit-tiny/bundle.json").read_text())["labels"] == list(CLASSES)
-    assert main(["check", str(repository / place), "--images", "2"]) == 0
-    assert capsys.readouterr().out.partition("vit-tiny@1 (")[2]
+    assert main(["check", str(repository / place), "--images", "16"]) == 0
+    assert capsys.readouterr().out.partition("vit-tiny@1: healthy. ")[2]
 
 
 def test_it_is_served(repository: Path, tmp_path: Path) -> None:

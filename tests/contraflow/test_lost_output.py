@@ -65,11 +65,11 @@ def test_all_versions_are_imported_though_the_disk_of_the_output_is_full(triton:
 
 def test_a_model_is_judged_though_nobody_reads_the_progress(tmp_path: Path, unread: int) -> None:
     onnx.save(network((8, 8)), tmp_path / "net.onnx")
-    words = contraflow("check", tmp_path / "net.onnx", *PIXELS, "--images", "2")
+    words = contraflow("check", tmp_path / "net.onnx", *PIXELS, "--images", "16")
     environment = os.environ | {"CONTRAFLOW_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=unread, text=True)
     assert done.returncode == 0
-    assert done.stdout.startswith("net@1 (")
+    assert done.stdout.startswith("net@1: healthy. ")
 
 
 def test_a_version_that_is_refused_is_named(triton: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

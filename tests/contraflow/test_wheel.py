@@ -55,7 +55,7 @@ def test_it_carries_the_packages_and_the_page_but_no_bundle_and_no_run(wheel: Pa
 
     code = set[str]().union(*(files(package, "*.py") for package in PACKAGES))
     named = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    assert named == code | files("service/static", "*")
+    assert named == code | files("service/static", "*") | files("service/http/documentation", "*.json")
 
 
 def test_its_version_is_that_of_the_service(wheel: Path, installation: Installation) -> None:
@@ -77,11 +77,12 @@ def test_nothing_of_it_comes_from_the_repository(installation: Installation) -> 
 
 
 def test_check_needs_neither_torch_nor_onnx(installation: Installation) -> None:
-    """It looks at the samples that the wheel carries."""
-    command = installation.command("check", BUNDLE, "--images", "12")
+    """It makes its pictures itself."""
+    command = installation.command("check", BUNDLE)
     done = installation.run(command, absent=[*TRAINING_ONLY, "onnx"])
     assert (done.returncode, done.stderr) == (0, "")
-    assert "healthy, on 12 images of samples" in done.stdout
+    assert done.stdout.startswith(f"{BUNDLE.name}@1: healthy. ")
+    assert "Looked at: 64 pictures made for this check" in done.stdout
 
 
 def test_a_stranger_s_file_is_imported_verified_recorded_and_diagnosed_without_torch(
@@ -113,7 +114,8 @@ def test_a_bare_file_is_checked(installation: Installation, stranger: Path, tmp_
     environment = {**installation.variables(), "CONTRAFLOW_CACHE": str(tmp_path), "ABSENT": " ".join(TRAINING_ONLY)}
     done = subprocess.run(command, cwd=installation.folder, env=environment, capture_output=True, text=True)
     assert done.returncode in (0, 1), done.stderr
-    assert re.match(r"\S+@1 \(\w+\): \w+, on 16 images of test\n", done.stdout), done.stderr
+    assert re.match(r"\S+@1: \w+\. ", done.stdout), done.stderr
+    assert f"Looked at: 16 images of {stranger / 'data/test'}.\n" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -41,13 +41,13 @@ def predicted_names(sample: DiagnosticSchema) -> list[str]:
 class AnsweredBy(DiagnosticSchema):
     """The fields that begin every answer of one model."""
 
-    model: str
-    version: str
+    model: str = Field(description="name of the model that answered")
+    version: str = Field(description="its version: digits")
     bundle: str = Field(description="first 12 hexadecimal digits of the sha256 of bundle.json")
-    execution_provider: str
+    execution_provider: str = Field(description="where it ran: CUDAExecutionProvider or CPUExecutionProvider")
     quantized: str | None = Field(
         default=None,
         description="of an int8 model: that its float network answers, how far /predict is from that, and images on "
         "which the two disagree; null of a model of floats",
     )
-    request_id: str
+    request_id: str = Field(description="of this request: the caller's X-Request-Id, or one of our own")

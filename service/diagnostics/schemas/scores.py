@@ -14,21 +14,25 @@ class SampleScores(DiagnosticSchema):
     Hard or mislabelled (with a label only): low `probability`, low `margin`, high `el2n` and `grand`.
     """
 
-    label: str | None
-    index: int | None
-    predicted_label: str
-    predicted_index: int
+    label: str | None = Field(description="name of the label given; null without one")
+    index: int | None = Field(description="its index among the model's labels, from 0; null without one")
+    predicted_label: str = Field(description="name of the most probable class")
+    predicted_index: int = Field(description="its index among the model's labels, from 0")
     probability: Number | None = Field(
         default=None,
-        description="of the label: low is suspect, the best of these scores (docs/scores.md); null without a label",
+        description="of the label, 0 to 1: low is suspect, the best of these scores (docs/scores.md); "
+        "null without a label",
     )
-    max_probability: Number
-    energy: Number = Field(description="logsumexp of the logits (Liu et al. 2020, sign turned: high is familiar)")
+    max_probability: Number = Field(description="of the most probable class, 0 to 1: low is foreign")
+    energy: Number = Field(
+        description="logsumexp of the logits, in nats (Liu et al. 2020, sign turned: high is familiar)"
+    )
     gradnorm: Number | None = Field(
         description="‖features‖₁·‖softmax − uniform‖₁ (Huang et al. 2021); null without a linear last layer"
     )
     layer_norm_distance: Number | None = Field(
-        description="Mahalanobis, of the log norms by layer; null without reference"
+        description="Mahalanobis distance of the logarithms of the layers' norms from the training images': high is "
+        "foreign; null if the bundle has no record of it"
     )
     margin: Number = Field(description="p_label − max other p; with no label, between the two largest")
     el2n: Number | None = Field(description="‖softmax − onehot‖₂ (Paul et al. 2021)")
@@ -42,15 +46,16 @@ class SampleLabelsScores(DiagnosticSchema):
     Hard or mislabelled (with labels only): low `probability`, high `el2n` and `grand`.
     """
 
-    labels: list[str] | None
-    indices: list[int] | None
+    labels: list[str] | None = Field(description="names of the labels given; null without them")
+    indices: list[int] | None = Field(description="their indices among the model's labels, from 0; null without them")
     predicted_labels: list[str] = Field(description="whose probability is above one half")
-    predicted_indices: list[int]
-    probability: Number | None = Field(description="that all labels are as given; null without labels")
-    max_probability: Number = Field(description="the largest of any label")
-    energy: Number = Field(description="Σ ln(1 + eᶻ) over the labels (Wang et al. 2021; high is familiar)")
+    predicted_indices: list[int] = Field(description="their indices among the model's labels, from 0")
+    probability: Number | None = Field(description="that all labels are as given, 0 to 1; null without labels")
+    max_probability: Number = Field(description="the largest of any label, 0 to 1")
+    energy: Number = Field(description="Σ ln(1 + eᶻ) over the labels, in nats (Wang et al. 2021; high is familiar)")
     layer_norm_distance: Number | None = Field(
-        description="Mahalanobis, of the log norms by layer; null without reference"
+        description="Mahalanobis distance of the logarithms of the layers' norms from the training images': high is "
+        "foreign; null if the bundle has no record of it"
     )
     el2n: Number | None = Field(description="‖σ(z) − y‖₂ (Paul et al. 2021)")
     grand: Number | None = Field(description="√Σ_layers ‖dL/dW‖² (Paul et al. 2021, at this checkpoint)")
@@ -63,5 +68,5 @@ SampleScoresList = list[SampleScores] | list[SampleLabelsScores]
 class Scores(AnsweredBy):
     """`POST /diagnostics/scores`."""
 
-    samples: SampleScoresList
-    notes: list[str] = Field(default=[])
+    samples: SampleScoresList = Field(description="one per image, in the order sent")
+    notes: list[str] = Field(default=[], description="which scores are missing and why, in sentences")

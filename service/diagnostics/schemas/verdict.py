@@ -15,7 +15,7 @@ State = Literal["not finite", "exploding", "vanishing", "dead", "imbalanced", "u
 class Finding(Explained):
     """One rule that fired: the measured value, the threshold, and the layers."""
 
-    finding: State
+    finding: State = Field(description="what is wrong")
     rule: str = Field(
         description="which rule decided: `forward` or `backward` (not finite), `growth` or `size` (exploding), "
         "`decay`, `size` or `zero` (vanishing), `units` (dead), `deviation` (imbalanced), `certainty` (undetermined)"
@@ -29,17 +29,17 @@ class Finding(Explained):
 class DebuggerRule(DiagnosticSchema):
     """Result of a rule of Amazon SageMaker Debugger on the same numbers, at its documented default."""
 
-    rule: str
-    fires: bool
-    value: Number
-    threshold: Number
-    layers: list[str]
+    rule: str = Field(description="Debugger's name of the rule")
+    fires: bool = Field(description="it would report these numbers")
+    value: Number = Field(description="what the rule measured")
+    threshold: Number = Field(description="Debugger's own default for it")
+    layers: list[str] = Field(description="names of the layers for which it fires, in forward order")
 
 
 class Verdict(Explained):
     """The state of a model; its words are those of the worst finding."""
 
-    state: State
+    state: State = Field(description="worst finding, or healthy")
     looked_for: list[State] = Field(
         default=[], description="what was looked for, found or not: the worst first; an empty list if nothing was"
     )

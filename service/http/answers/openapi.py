@@ -1,13 +1,12 @@
-"""Building blocks of the OpenAPI document: image bodies, parameters and errors that endpoints declare.
+"""Building blocks of the OpenAPI document: image bodies and parameters that endpoints declare, and all errors.
 
-`service.http.routes.openapi_document` puts the document together. It knows which models are served, and so replaces
-the placeholders `A_MODEL`, `ITS_VERSION` and `TWO_MODELS` in examples.
+`service.http.documentation` puts the document together. It knows which models are served, and so replaces the
+placeholders (`MARKS`) in examples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from http import HTTPStatus
+from collections.abc import Mapping
 from typing import Any, Final
 
 from service.http.answers.schemas import LabelledImage
@@ -15,70 +14,40 @@ from service.http.answers.schemas import LabelledImage
 A_MODEL: Final = "{the name of a served model}"
 ITS_VERSION: Final = "{a version of it}"
 TWO_MODELS: Final = "{the names of two served models}"
-MARKS: Final = frozenset({A_MODEL, ITS_VERSION, TWO_MODELS})
+A_PICTURE: Final = "{a picture in base64}"
+ANOTHER_PICTURE: Final = "{another picture in base64}"
+MARKS: Final = frozenset({A_MODEL, ITS_VERSION, TWO_MODELS, A_PICTURE, ANOTHER_PICTURE})
+"""Placeholders in examples. What they stand for is put in when the document is asked for."""
 
 Responses = dict[int | str, dict[str, Any]]
-
-PICTURE: Final = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAQAAAAECAIAAAAmkwkpAAAANUlEQVR42gXBIQEAAAgDMII9BPqaEA+BRhPiIYjFFjjUsU++CSxr0TteBaTS"
-    "tGAxkFOpTjrxcaIW0cBeII8AAAAASUVORK5CYII="
-)
-"""A PNG of 4×4 pixels in base64, so that examples work as they are."""
 
 # ---------------------------------------------------------------- errors
 
 MEANINGS: Final = {
-    400: "Malformed request, or an empty body",
-    401: "No valid API key",
-    404: "No such model",
-    408: "The request did not arrive in time",
-    413: "Too many bytes, pixels or images",
-    415: "Not an image of a known format, or an unsupported content encoding",
-    417: "An unsupported expectation; only 100-continue is supported",
-    422: "An image that cannot be decoded, or a parameter that is unknown or out of range",
-    429: "The key has used its rate",
-    431: "The request's head is over the limit",
-    500: "The model failed on this image",
-    501: "An unsupported transfer coding; only chunked is supported",
-    503: "Not ready, or too busy; see Retry-After",
-    504: "The deadline passed",
-    505: "Neither HTTP/1.1 nor HTTP/1.0",
+    400: "the request cannot be read, or its body is empty",
+    401: "no valid API key",
+    404: "nothing at this address, or no such model or version",
+    405: "the address does not take this method; `Allow` has those that it takes",
+    408: "the request did not arrive in time",
+    413: "too many bytes, pixels or images",
+    415: "not an image of a known format, or a content encoding that is not supported",
+    417: "an expectation other than `100-continue`",
+    422: "an image that cannot be decoded, or a parameter that is unknown or out of range",
+    429: "the key has used its rate; `Retry-After` says how long to wait",
+    431: "the request's head is over the limit",
+    500: "the model failed on this input",
+    501: "a transfer coding other than chunked, or a method that HTTP does not have",
+    503: "not ready, or too busy; `Retry-After` says how long to wait",
+    504: "the deadline has passed",
+    505: "neither HTTP/1.1 nor HTTP/1.0",
 }
+"""Every status of an error → when it is answered."""
 
 PROTOCOL_MEANINGS: Final = {
     **{status: text for status, text in MEANINGS.items() if status not in (415, 422)},
-    400: "Not what the protocol says, or an input that cannot be used",
-    404: "No such model or version",
-    500: "The model failed on this input",
+    400: "not what the protocol says, or an input that cannot be used",
 }
 """Errors under /v2, where the open protocol has its own error shape and no status 415 or 422."""
-
-
-def component_of(status: int, *, protocol: bool = False) -> str:
-    """Return the name of the component for an error that many operations answer, e.g. `NotFound`."""
-    return ("Protocol" if protocol else "") + HTTPStatus(status).phrase.title().replace(" ", "")
-
-
-def _errors(meanings: Mapping[int, str], statuses: Iterable[int], *, protocol: bool) -> Responses:
-    return {
-        status: {
-            "$ref": f"#/components/responses/{component_of(status, protocol=protocol)}",
-            "description": meanings[status],
-        }
-        for status in statuses
-    }
-
-
-OF_EVERY_ENDPOINT: Final = (400, 401, 408, 417, 429, 431, 500, 501, 503, 505)
-
-ERRORS: Final = _errors(MEANINGS, MEANINGS, protocol=False)
-"""Errors of an endpoint that takes images."""
-
-PLAIN_ERRORS: Final = _errors(MEANINGS, OF_EVERY_ENDPOINT, protocol=False)
-"""Errors of an endpoint that adds none of its own."""
-
-PROTOCOL_ERRORS: Final = _errors(PROTOCOL_MEANINGS, PROTOCOL_MEANINGS, protocol=True)
-PLAIN_PROTOCOL_ERRORS: Final = _errors(PROTOCOL_MEANINGS, OF_EVERY_ENDPOINT, protocol=True)
 
 # ---------------------------------------------------------------- parameters
 
@@ -116,11 +85,10 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         "schema": {"type": "string"},
         "description": "index or name of the class; where labels are independent all that apply, with commas between; "
         "default: as predicted",
-        "example": "0",
     },
     "include": {
         "schema": {"type": "string"},
-        "description": "comma list of batch_gradient, input_gradient, activations",
+        "description": "what else to measure: batch_gradient, input_gradient, activations, with commas between",
     },
     "format": {
         "schema": {"type": "string", "enum": ["json", "svg"]},
@@ -136,8 +104,14 @@ SEVERAL_MODELS: Final[dict[str, Any]] = {
 
 
 def in_query(name: str, one: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an entry of `PARAMETERS`, or a `numeric_option`, as a parameter of the query."""
-    return {"name": name, "in": "query", "required": False, **one}
+    """Return an entry of `PARAMETERS`, or a `numeric_option`, as a parameter of the query.
+
+    Its default is said in words: forms and generated clients would send a `default`, in every request.
+    """
+    schema = {key: value for key, value in one["schema"].items() if key != "default"}
+    default = one["schema"].get("default")
+    description = one["description"] + ("" if default is None else f"; default: {default:.3g}")
+    return {"name": name, "in": "query", "required": False, **one, "schema": schema, "description": description}
 
 
 def numeric_option(description: str, **schema: Any) -> dict[str, Any]:
@@ -161,6 +135,7 @@ _JSON_BODY: Final[dict[str, Any]] = {
         "images": {
             "type": "array",
             "minItems": 1,
+            "description": "image files, each in base64, as a data URL, or with its label",
             "items": {
                 "anyOf": [
                     {"type": "string", "contentEncoding": "base64"},
@@ -173,10 +148,6 @@ _JSON_BODY: Final[dict[str, Any]] = {
             "items": {"anyOf": [*_LABEL, {"type": "array", "items": {"anyOf": _LABEL}}]},
             "description": f"{_FOR_ALL_OR_EACH}, as a list",
         },
-        "model": {"type": "string"},
-        "version": {"type": "string"},
-        "top_k": {"type": "integer", "minimum": 1},
-        "include": {"type": "string"},
     },
 }
 
@@ -184,12 +155,11 @@ _MULTIPART_BODY: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["images"],
     "properties": {
-        "images": {"type": "array", "minItems": 1, "items": BYTES},
+        "images": {"type": "array", "minItems": 1, "items": BYTES, "description": "image files"},
         "labels": {
             "type": "array",
             "items": {"type": "string"},
             "description": f"{_FOR_ALL_OR_EACH}, with commas between",
-            "example": ["0"],
         },
     },
 }
@@ -216,10 +186,10 @@ def image_request(
         example: a JSON body that works for any model; default: one image.
         own: further options by name, made by `numeric_option`; they may be in the query or in a JSON body.
     """
-    every = {name: PARAMETERS[name] for name in ("model", "version", "top_k", *parameters)} | own
-    fields = {name: one["schema"] | {"description": one["description"]} for name, one in own.items()}
-    numbers = {name: field for name, field in fields.items() if field["type"] == "number"}
-    together = {"thresholds": {"type": "object", "properties": numbers}} if thresholds else {}
+    every = {name: PARAMETERS[name] for name in ("model", "version", *parameters)} | own
+    fields = {name: one["schema"] | {"description": one["description"]} for name, one in every.items()}
+    numbers = {name: fields[name] for name in own if fields[name]["type"] == "number"}
+    together = {"thresholds": {"type": "object", "properties": numbers, "description": "the same, together"}}
     return {
         "parameters": [*(in_query(name, one) for name, one in every.items()), DEADLINE],
         "requestBody": {
@@ -227,8 +197,9 @@ def image_request(
             "description": BODY,
             "content": {
                 "application/json": {
-                    "schema": _JSON_BODY | {"properties": _JSON_BODY["properties"] | fields | together},
-                    "example": example or {"images": [PICTURE]},
+                    "schema": _JSON_BODY
+                    | {"properties": _JSON_BODY["properties"] | fields | (together if thresholds else {})},
+                    "example": example or {"images": [A_PICTURE]},
                 },
                 "application/octet-stream": {"schema": BYTES},
                 "multipart/form-data": {"schema": _MULTIPART_BODY},

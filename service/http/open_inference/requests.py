@@ -85,6 +85,15 @@ def read_request(body: bytes, header_length: str | None, check: InputCheck) -> I
     )
 
 
+def wants_only_ready(body: bytes) -> bool:
+    """Read the body of a question for the repository's index: {"ready": true}, or nothing.
+
+    Raises:
+        MalformedRequest: it is neither.
+    """
+    return bool(body.strip()) and _flag(_document(body), "ready")
+
+
 def from_raw_image(body: bytes) -> Array:
     """Return one encoded file as a BYTES tensor of shape [1]."""
     return from_binary(IMAGE, "BYTES", (1,), memoryview(len(body).to_bytes(4, "little") + body))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from service.http.answers.openapi import BYTES, DEADLINE, PICTURE
+from service.http.answers.openapi import A_PICTURE, BYTES, DEADLINE
 from service.http.open_inference.catalogue import IMAGE
 
 DATATYPE = "BOOL, INT8 … INT64, UINT8 … UINT64, FP16, BF16, FP32, FP64 or BYTES"
@@ -23,20 +23,30 @@ class Body(BaseModel):
 
 
 class InferInputParameters(Body):
+    """Parameters of one input tensor."""
+
     binary_data_size: int | SkipJsonSchema[None] = Field(
         default=None, ge=0, description="bytes of this tensor behind the JSON, in place of `data`"
     )
 
 
 class InferInput(Body):
+    """One input tensor: give `input` or `image`, and `label` with either."""
+
     name: str = Field(description="input (preprocessed, FP32), or image (encoded files, BYTES); label (INT64)")
     datatype: str = Field(description=DATATYPE)
-    shape: list[int] = Field(max_length=8)
-    data: list[Any] | SkipJsonSchema[None] = Field(default=None, description="row by row, nested or flat")
-    parameters: InferInputParameters | SkipJsonSchema[None] = None
+    shape: list[int] = Field(max_length=8, description="its axes, the batch first, e.g. [1, 3, 32, 32] or [1]")
+    data: list[Any] | SkipJsonSchema[None] = Field(
+        default=None, description="numbers, or base64 for BYTES; row by row, nested or flat"
+    )
+    parameters: InferInputParameters | SkipJsonSchema[None] = Field(
+        default=None, description="where the tensor's values are, if not in `data`"
+    )
 
 
 class RequestedOutputParameters(Body):
+    """Parameters of one output."""
+
     binary_data: bool | SkipJsonSchema[None] = Field(default=None, description="behind the JSON, not in it")
     classification: int | SkipJsonSchema[None] = Field(
         default=None, ge=0, description="so many ranked classes in place of logits or probabilities"
@@ -44,11 +54,17 @@ class RequestedOutputParameters(Body):
 
 
 class RequestedOutput(Body):
+    """One output that is asked for."""
+
     name: str = Field(description="as the model's metadata lists them; a gradient too")
-    parameters: RequestedOutputParameters | SkipJsonSchema[None] = None
+    parameters: RequestedOutputParameters | SkipJsonSchema[None] = Field(
+        default=None, description="in what form the output is wanted"
+    )
 
 
 class InferParameters(Body):
+    """Parameters of the request."""
+
     binary_data_output: bool | SkipJsonSchema[None] = Field(
         default=None, description="every output behind the JSON, not in it"
     )
@@ -60,32 +76,39 @@ class InferParameters(Body):
 class InferBody(Body):
     """Pictures or tensors to run; `outputs` left out means logits and probabilities."""
 
-    id: str | SkipJsonSchema[None] = Field(default=None, max_length=2**12)
-    inputs: list[InferInput] = Field(min_length=1)
-    outputs: list[RequestedOutput] | SkipJsonSchema[None] = None
-    parameters: InferParameters | SkipJsonSchema[None] = None
+    id: str | SkipJsonSchema[None] = Field(default=None, max_length=2**12, description="given back in the answer")
+    inputs: list[InferInput] = Field(min_length=1, description="the input tensors")
+    outputs: list[RequestedOutput] | SkipJsonSchema[None] = Field(
+        default=None, description="the outputs wanted; default: logits and probabilities"
+    )
+    parameters: InferParameters | SkipJsonSchema[None] = Field(default=None, description="of the whole request")
 
 
 class InferOutput(Body):
-    name: str
+    """One output tensor."""
+
+    name: str = Field(description="as the model's metadata lists it")
     datatype: str = Field(description=DATATYPE)
-    shape: list[int]
+    shape: list[int] = Field(description="its axes, the batch first")
     data: list[Any] | SkipJsonSchema[None] = Field(default=None, description="flat; absent where it is binary")
-    parameters: dict[str, Any] | SkipJsonSchema[None] = None
+    parameters: dict[str, Any] | SkipJsonSchema[None] = Field(
+        default=None, description="`binary_data_size`: bytes of the tensor behind the JSON, where it is binary"
+    )
 
 
 class InferAnswer(Body):
-    model_name: str
-    model_version: str
-    id: str | SkipJsonSchema[None] = None
+    """The outputs of a model."""
+
+    model_name: str = Field(description="name of the model that answered")
+    model_version: str = Field(description="its version: digits")
+    id: str | SkipJsonSchema[None] = Field(default=None, description="the request's `id`; absent if it had none")
     parameters: dict[str, Any] | SkipJsonSchema[None] = Field(
         default=None, description="of an int8 model, `quantized`: which network answered"
     )
-    outputs: list[InferOutput]
+    outputs: list[InferOutput] = Field(description="one per output asked for, in that order")
 
 
 BINARY: dict[str, Any] = {"application/octet-stream": {"schema": BYTES}}
-"""Tensors behind the JSON, or one encoded image alone."""
 
 INFER: dict[str, Any] = {
     "parameters": [
@@ -100,10 +123,16 @@ INFER: dict[str, Any] = {
     ],
     "requestBody": {
         "required": True,
+        "description": "JSON, or a binary body with the header `Inference-Header-Content-Length`:\n\n"
+        "- length *n* above 0: *n* bytes of the same JSON, in which inputs have `parameters.binary_data_size` in place "
+        "of `data`; then the bytes of those inputs one after the other, in their order: numbers little-endian and row "
+        "by row, and each element of BYTES after its length in four bytes;\n"
+        "- length 0: one encoded image and nothing else.\n\n"
+        "`Content-Encoding: gzip` and `deflate` are supported.",
         "content": {
             "application/json": {
                 "schema": {"$ref": f"#/components/schemas/{InferBody.__name__}"},
-                "example": {"inputs": [{"name": IMAGE, "datatype": "BYTES", "shape": [1], "data": [PICTURE]}]},
+                "example": {"inputs": [{"name": IMAGE, "datatype": "BYTES", "shape": [1], "data": [A_PICTURE]}]},
             },
             **BINARY,
         },
@@ -115,93 +144,144 @@ INFER: dict[str, Any] = {
 
 
 class ServerMetadata(Body):
-    name: str
-    version: str
-    extensions: list[str]
+    """This server."""
+
+    name: str = Field(description="contraflow")
+    version: str = Field(description="of the service")
+    extensions: list[str] = Field(description="extensions of the protocol that it understands")
 
 
 class ServerLive(Body):
-    live: bool
+    """The process answers."""
+
+    live: bool = Field(description="always true; a service that is not alive answers 503")
 
 
 class ServerReady(Body):
-    live: bool
-    ready: bool
+    """The service predicts."""
+
+    live: bool = Field(description="always true")
+    ready: bool = Field(description="always true; a service that is not ready answers 503")
 
 
 class ModelNames(Body):
-    models: list[str]
+    """The models that are served."""
+
+    models: list[str] = Field(description="their names")
 
 
 class ModelReady(Body):
-    name: str
-    ready: bool
+    """The model predicts."""
+
+    name: str = Field(description="name of the model")
+    ready: bool = Field(description="always true; a model that is not ready answers 503")
 
 
 class TensorMetadata(Body):
-    name: str
-    datatype: str
+    """One tensor of a model."""
+
+    name: str = Field(description="name of the tensor")
+    datatype: str = Field(description=DATATYPE)
     shape: list[int] = Field(description="−1 is the batch")
 
 
 class ModelMetadata(Body):
-    name: str
-    versions: list[str]
-    platform: str
-    inputs: list[TensorMetadata]
-    outputs: list[TensorMetadata]
+    """The tensors of a model."""
+
+    name: str = Field(description="name of the model")
+    versions: list[str] = Field(description="its versions that are served")
+    platform: str = Field(description="onnxruntime_onnx")
+    inputs: list[TensorMetadata] = Field(
+        description="the preprocessed images; `image` and `label` are optional besides"
+    )
+    outputs: list[TensorMetadata] = Field(description="logits, probabilities, and everything that gradients give")
 
 
 class TensorConfig(Body):
-    name: str
-    data_type: str
-    dims: list[int]
-    optional: bool | SkipJsonSchema[None] = None
+    """One tensor in Triton's words."""
+
+    name: str = Field(description="name of the tensor")
+    data_type: str = Field(description="e.g. TYPE_FP32; TYPE_STRING for BYTES")
+    dims: list[int] = Field(description="its axes without the batch")
+    optional: bool | SkipJsonSchema[None] = Field(default=None, description="true of an input that may be left out")
 
 
 class ModelConfig(Body):
     """In the shape of a Triton configuration."""
 
-    name: str
-    platform: str
-    backend: str
-    max_batch_size: int
-    input: list[TensorConfig]
-    output: list[TensorConfig]
+    name: str = Field(description="name of the model")
+    platform: str = Field(description="onnxruntime_onnx")
+    backend: str = Field(description="onnxruntime")
+    max_batch_size: int = Field(description="images that one request may have: the setting max_images")
+    input: list[TensorConfig] = Field(description="of `input` and `image` one is needed")
+    output: list[TensorConfig] = Field(description="every output that can be asked for")
 
 
 class RunCount(Body):
-    count: int
-    ns: int | SkipJsonSchema[None] = None
+    """Runs of a model, and their time."""
+
+    count: int = Field(description="runs")
+    ns: int | SkipJsonSchema[None] = Field(default=None, description="nanoseconds of all of them together")
 
 
 class InferenceStatistics(Body):
-    compute_infer: RunCount
+    """What runs cost."""
+
+    compute_infer: RunCount = Field(description="in ONNX Runtime")
 
 
 class BatchStatistics(Body):
-    batch_size: int
-    compute_infer: RunCount
+    """Runs of one batch size."""
+
+    batch_size: int = Field(description="images per run")
+    compute_infer: RunCount = Field(description="in ONNX Runtime")
 
 
 class ModelStatistics(Body):
-    name: str
-    version: str
+    """Runs of one version of a model, of all its graphs together, since the service started."""
+
+    name: str = Field(description="name of the model")
+    version: str = Field(description="its version: digits")
     last_inference: int = Field(description="milliseconds since 1970; 0: never")
-    inference_count: int
-    execution_count: int
-    inference_stats: InferenceStatistics
-    batch_stats: list[BatchStatistics]
+    inference_count: int = Field(description="images that ran")
+    execution_count: int = Field(description="runs, of any number of images")
+    inference_stats: InferenceStatistics = Field(description="of all runs")
+    batch_stats: list[BatchStatistics] = Field(description="by batch size, the smallest first")
 
 
 class Statistics(Body):
     """In Triton's shape."""
 
-    model_stats: list[ModelStatistics]
+    model_stats: list[ModelStatistics] = Field(description="one per version of a model")
+
+
+class RepositoryIndexBody(Body):
+    """Which entries of the index are wanted."""
+
+    ready: bool | SkipJsonSchema[None] = Field(
+        default=None, description="true: only what is ready; default: everything"
+    )
+
+
+INDEX: dict[str, Any] = {
+    "requestBody": {
+        "required": False,
+        "description": "May be left out.",
+        "content": {
+            "application/json": {
+                "schema": {"$ref": f"#/components/schemas/{RepositoryIndexBody.__name__}"},
+                "example": {"ready": True},
+            }
+        },
+    }
+}
+"""`openapi_extra` of the endpoint."""
 
 
 class RepositoryEntry(Body):
-    name: str
-    version: str
-    state: str = Field(description="READY, LOADING or UNAVAILABLE")
-    reason: str
+    """One version that is served, or one bundle that is not."""
+
+    name: str = Field(description="name of the model, or the folder of a bundle that is not served")
+    version: str = Field(description="its version: digits; empty of a bundle that is not served")
+    state: Literal["READY", "LOADING", "UNAVAILABLE"] = Field(description="READY: it predicts")
+    reason: str = Field(description="why it is not served; empty otherwise")

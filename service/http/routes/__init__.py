@@ -7,8 +7,8 @@ health              `GET /health/…`
 metrics             `GET /metrics`
 open_inference      `/v2/…`
 pages               `/`, `/docs`, `/redoc` and their files
+guide               `/docs/verdicts`, `/docs/glossary`
 submissions         reads a call's model, images and options
 runs                runs of graphs for a diagnosis, and which network they are of
 diagnosis_options   options of `/diagnostics/…`
-openapi_document    the OpenAPI document
 """

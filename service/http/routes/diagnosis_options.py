@@ -11,7 +11,14 @@ import numpy as np
 from service.diagnostics import features, shattering
 from service.diagnostics.verdicts.thresholds import Thresholds
 from service.errors import InvalidParameter
-from service.http.answers.openapi import PICTURE, SEVERAL_MODELS, TWO_MODELS, image_request, numeric_option
+from service.http.answers.openapi import (
+    A_PICTURE,
+    ANOTHER_PICTURE,
+    SEVERAL_MODELS,
+    TWO_MODELS,
+    image_request,
+    numeric_option,
+)
 from service.http.requests.submission import Submission
 
 THRESHOLDS: Final = {
@@ -45,11 +52,16 @@ GRADIENTS: Final = image_request("label", "include", "format", thresholds=True, 
 COMPARISON: Final = image_request(
     *("label", "include", "format"),
     thresholds=True,
-    example={"images": [PICTURE], "model": TWO_MODELS},
+    example={"images": [A_PICTURE], "model": TWO_MODELS},
     model=SEVERAL_MODELS,
     **THRESHOLDS,
 )
-SHATTERING: Final = image_request("label", "format", points=POINTS, shattered=SHATTERED)
+SHATTERING: Final = image_request(
+    *("label", "format"),
+    example={"images": [A_PICTURE, ANOTHER_PICTURE]},
+    points=POINTS,
+    shattered=SHATTERED,
+)
 SCORES: Final = image_request("label", "format")
 FEATURES: Final = image_request("label", "format", channels=CHANNELS)
 

@@ -27,11 +27,7 @@ from service.diagnostics.schemas.shattering import Shattering
 from service.diagnostics.verdicts.thresholds import Thresholds
 from service.errors import InvalidParameter
 from service.http.answers.negotiation import prefers
-from service.http.answers.openapi import (
-    ERRORS,
-    Responses,
-    names_of,
-)
+from service.http.answers.openapi import Responses, names_of
 from service.http.answers.responses import JSON, Answer, identity
 from service.http.calls.call import Call
 from service.http.requests.submission import Submission
@@ -52,7 +48,7 @@ router = APIRouter(prefix="/diagnostics", tags=["diagnostics"])
 
 def answers(schema: type[DiagnosticSchema]) -> Responses:
     """Return the documentation of an endpoint that answers `schema`, or a plot of it."""
-    return {200: {"model": schema, "content": PLOT, "description": "the diagnosis, or a plot of it"}} | ERRORS
+    return {200: {"model": schema, "content": PLOT, "description": "the diagnosis, or a plot of it"}}
 
 
 @router.post(

@@ -10,14 +10,13 @@ from fastapi import APIRouter
 from service.bundles.loading import Loader
 from service.bundles.registry import Registry
 from service.errors import LoaderEnded, NotReady, ShuttingDown, Unavailable, problem
-from service.http.answers.openapi import PLAIN_ERRORS
 from service.http.answers.responses import PROBLEM, Answer, json_answer, to_json
 from service.http.answers.schemas import Liveness, Readiness
 from service.http.calls.call import Call
 from service.http.calls.lifecycle import Lifecycle
 from service.settings import ReadyWhen
 
-router = APIRouter(prefix="/health", tags=["health"], responses=PLAIN_ERRORS)
+router = APIRouter(prefix="/health", tags=["health"])
 
 MOST_NAMES = 10
 """Models that the detail of an answer lists by name."""

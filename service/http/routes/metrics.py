@@ -5,13 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from prometheus_client.exposition import choose_encoder
 
-from service.http.answers.openapi import PLAIN_ERRORS
 from service.http.answers.responses import Answer
 from service.http.calls.call import Call
 
 FORMATS = {kind: {"schema": {"type": "string"}} for kind in ("text/plain", "application/openmetrics-text")}
 
-router = APIRouter(tags=["health"], responses=PLAIN_ERRORS)
+router = APIRouter(tags=["health"])
 
 
 @router.get("/metrics", response_model=None, response_class=Response, responses={200: {"content": FORMATS}})

@@ -8,13 +8,13 @@ from fastapi import APIRouter
 
 from service.bundles.registry import Registry
 from service.bundles.served_model import ServedGraph, ServedModel
-from service.http.answers.openapi import ERRORS, NAME, PARAMETERS, PLAIN_ERRORS, in_query
+from service.http.answers.openapi import NAME, PARAMETERS, in_query
 from service.http.answers.responses import Answer, json_answer
 from service.http.answers.schemas import ModelDescription, ModelList
 from service.http.calls.call import Call
 from service.http.routes.submissions import model_in_path
 
-router = APIRouter(tags=["models"], responses=PLAIN_ERRORS)
+router = APIRouter(tags=["models"])
 
 
 @router.get("/models", response_model=ModelList)
@@ -37,7 +37,6 @@ async def list_models(call: Call) -> Answer:
 @router.get(
     "/models/{name}",
     response_model=ModelDescription,
-    responses={404: ERRORS[404]},
     openapi_extra={"parameters": [NAME, in_query("version", PARAMETERS["version"])]},
 )
 async def describe_model(call: Call) -> Answer:

@@ -16,18 +16,18 @@ from service.bundles.served_model import ServedModel
 from service.contract.arrays import Array
 from service.contract.bundle_schema import Bundle, GraphName
 from service.errors import MalformedRequest
-from service.http.answers.openapi import NAME, PLAIN_PROTOCOL_ERRORS, PROTOCOL_ERRORS, VERSION, Responses
+from service.http.answers.openapi import NAME, VERSION
 from service.http.answers.responses import Answer, json_answer
 from service.http.calls.call import Call, Endpoint
 from service.http.open_inference import schemas
 from service.http.open_inference.answers import HEADER_LENGTH, classified, infer_answer
 from service.http.open_inference.catalogue import IMAGE, INPUT, LABEL, Catalogue
-from service.http.open_inference.requests import InferRequest, RequestedOutput, read_request
+from service.http.open_inference.requests import InferRequest, RequestedOutput, read_request, wants_only_ready
 from service.http.requests.forms import LARGE_BODY
 from service.http.routes.health import check_alive, may_know_models, unreadiness
 from service.http.routes.submissions import model_in_path
 
-router = APIRouter(prefix="/v2", tags=["open inference protocol"], responses=PLAIN_PROTOCOL_ERRORS)
+router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 
 SERVER_NAME = "contraflow"
 EXTENSIONS = ["binary_tensor_data", "classification", "model_repository", "model_configuration", "statistics",
@@ -36,10 +36,6 @@ PLATFORM = "onnxruntime_onnx"
 
 LARGE_ANSWER = 10_000
 """Values above which an answer is written in a thread, off the event loop."""
-
-
-def errors(*statuses: int) -> Responses:
-    return {status: PROTOCOL_ERRORS[status] for status in statuses}
 
 
 def of_model(path: str, name: str, schema: type[schemas.Body], **more: Any) -> Callable[[Endpoint], Endpoint]:
@@ -60,7 +56,7 @@ def of_model(path: str, name: str, schema: type[schemas.Body], **more: Any) -> C
                 name=operation,
                 response_model=schema,
                 openapi_extra={**extra, "parameters": [*parameters, *own]},
-                **{"methods": ["GET"], "responses": errors(404), **more},
+                **{"methods": ["GET"], **more},
             )
         return endpoint
 
@@ -155,10 +151,10 @@ async def model_statistics(call: Call) -> Answer:
     return json_answer({"model_stats": [call.service.ledger.statistics(model_in_path(call))]})
 
 
-@router.post("/repository/index", response_model=list[schemas.RepositoryEntry], responses=errors(413))
+@router.post("/repository/index", response_model=list[schemas.RepositoryEntry], openapi_extra=schemas.INDEX)
 async def repository_index(call: Call) -> Answer:
-    """Every version that is served, and every bundle that is not, with the reason."""
-    registry = call.service.registry
+    """Every version that is served, and every bundle that is not, with the reason; with `ready` only what is ready."""
+    registry, only_ready = call.service.registry, wants_only_ready(call.body)
     served = [
         {
             "name": model.name,
@@ -172,7 +168,7 @@ async def repository_index(call: Call) -> Answer:
         {"name": name, "version": "", "state": "UNAVAILABLE", "reason": reason}
         for name, reason in (*registry.refused.items(), *registry.unavailable.items())
     ]
-    return json_answer(served + refused)
+    return json_answer([one for one in served + refused if one["state"] == "READY" or not only_ready])
 
 
 @router.post("/repository/models/{name}/{action}", response_model=None, include_in_schema=False)
@@ -187,7 +183,7 @@ async def repository_action(call: Call) -> Answer:
     "infer",
     schemas.InferAnswer,
     methods=["POST"],
-    responses={200: {"description": "the outputs", "content": schemas.BINARY}} | PROTOCOL_ERRORS,
+    responses={200: {"description": "the outputs", "content": schemas.BINARY}},
     openapi_extra=schemas.INFER,
 )
 async def infer(call: Call) -> Answer:

@@ -86,10 +86,14 @@ async def static_file(call: Call) -> Response:
 
 
 def _document(name: str, policy: str) -> Response:
-    headers = {
+    return FileResponse(STATIC / name, media_type="text/html", headers=page_headers(policy))
+
+
+def page_headers(policy: str) -> dict[str, str]:
+    """Return the headers of a page, with its content-security policy."""
+    return {
         "Content-Security-Policy": policy,
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": REVALIDATE,
     }
-    return FileResponse(STATIC / name, media_type="text/html", headers=headers)

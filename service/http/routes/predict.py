@@ -17,7 +17,7 @@ from service.contract.label_kinds import INDEPENDENT
 from service.contract.runtime import CPU
 from service.engine.tickets import Outcome
 from service.errors import InvalidParameter
-from service.http.answers.openapi import ERRORS, image_request, names_of
+from service.http.answers.openapi import image_request, names_of
 from service.http.answers.responses import JSON, Answer, identity, to_json
 from service.http.answers.schemas import Predictions
 from service.http.calls.call import Call
@@ -31,13 +31,13 @@ SMALL_IMAGE = 2**16
 
 LONGEST_CACHED_QUERY = 200
 
-REQUEST = image_request()
+REQUEST = image_request("top_k")
 NAMES = names_of(REQUEST)
 
 router = APIRouter()
 
 
-@router.post("/predict", response_model=Predictions, responses=ERRORS, openapi_extra=REQUEST, tags=["predict"])
+@router.post("/predict", response_model=Predictions, openapi_extra=REQUEST, tags=["predict"])
 def predict(call: Call) -> Awaitable[Answer] | None:
     """Ranked labels with probabilities for every image.
 

@@ -12,7 +12,7 @@ from service.output.printable import printable
 
 MOST_ADVICE: Final = 3
 """Pieces of advice that are printed; the guide has all."""
-LONGEST_NAME: Final = 200
+LONGEST_LINE: Final = 4000
 
 
 def all_in_text(outcomes: Sequence[Outcome]) -> str:
@@ -23,8 +23,8 @@ def all_in_text(outcomes: Sequence[Outcome]) -> str:
 def in_text(outcome: Outcome) -> str:
     """Return what was found at one path, in lines."""
     if not isinstance(outcome, Judged):
-        return f"{printable(outcome.path, LONGEST_NAME)}: cannot be judged: {outcome.error}"
-    return "\n".join(_lines(outcome))
+        return printable(f"{outcome.path}: cannot be judged: {outcome.error}", LONGEST_LINE)
+    return "\n".join(printable(line, LONGEST_LINE) for line in _lines(outcome))
 
 
 def guide(explained: Explained) -> str:
@@ -39,10 +39,8 @@ def _lines(judged: Judged) -> Iterator[str]:
     yield f"  What to try: {_advice(verdict)}"
     for finding in verdict.findings[1:]:
         yield f"  Also {finding.finding}: {finding.because} ({guide(finding)})"
-    for reason in verdict.not_looked_for:
-        yield f"  Not looked for: {reason}"
-    for reason in verdict.does_not_apply.values():
-        yield f"  Does not apply: {reason}"
+    for reason in (*verdict.not_looked_for, *verdict.does_not_apply.values()):
+        yield f"  {reason}"
     if judged.unlike_itself is not None:
         yield f"  Beside its training: {judged.unlike_itself.meaning} {judged.unlike_itself.because}"
     for note in judged.notes:

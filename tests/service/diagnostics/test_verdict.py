@@ -90,7 +90,7 @@ def test_what_is_not_looked_for_is_said() -> None:
     def judged(images: int = 3, **changes: Any) -> Verdict:
         return judge(evidence(FLAT, images, **changes), Thresholds())[0]
 
-    some = {"dead_fraction": np.zeros(LAYERS), "dead_images": 12}
+    some: dict[str, Any] = {"dead_fraction": np.zeros(LAYERS), "dead_images": 12}
     verdict = judged(**some)
     assert verdict.not_looked_for == ["Dead channels were not looked for: 12 images were given, and 16 are needed."]
     assert verdict.looked_for == ["not finite", "exploding", "vanishing", "imbalanced"]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import io
+import csv
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from service.bundles.disk import read_bundle
+from service.contract.dead_channels import alive_channels
 from service.contract.runtime import Runtime
-from service.offline import check, diagnose, report
-from service.offline.model import OfflineModel
+from service.offline import check, diagnose
+from service.offline.living_channels import LivingChannels
+from service.offline.model import OfflineModel, decoded, finished, labelled_files
 from tests.service.sources.served_process import import_flags, write_model
 
 ROOT = Path(__file__).parents[3]
@@ -39,36 +40,6 @@ def run(folder: Path, out: str, *more: str) -> int:
     return diagnose.main(arguments)
 
 
-def test_the_report_names_the_wrong_label_and_the_broken_file(folder: Path) -> None:
-    assert run(folder, "report.html") == 0
-    page = (folder / "report.html").read_text()
-    suspects = page.split("<h2>Suspected label errors</h2>")[1].split("<h2>")[0]
-    assert "ship/truck.jpg" in suspects
-    assert "1 could not be decoded" in page
-    assert 'src="http' not in page
-
-
-def test_the_report_counts_what_each_class_is_taken_for(folder: Path) -> None:
-    assert run(folder, "report.html") == 0
-    classes = (folder / "report.html").read_text().split("<h2>Classes</h2>")[1].split("<h2>")[0]
-    assert "<td>ship</td><td>2</td><td>50.0%</td><td>truck 1</td>" in classes
-    assert "The largest class has 2 times the images" in classes
-
-
-def test_thumbnails_show_what_the_model_sees(tmp_path: Path) -> None:
-    spec = read_bundle(BUNDLE).bundle.input
-    photograph = (ROOT / "tests" / "photographs" / "cat.jpg").read_bytes()
-    (tmp_path / "whole.jpg").write_bytes(photograph)
-    (tmp_path / "without_end.jpg").write_bytes(photograph[:-2])
-    assert report.thumbnail(tmp_path / "without_end.jpg", spec) == report.thumbnail(tmp_path / "whole.jpg", spec) != ""
-    Image.fromarray(np.full((90, 100), 100 * 257, np.uint16)).save(tmp_path / "grey16.png")
-    encoded = report.thumbnail(tmp_path / "grey16.png", spec).partition(",")[2]
-    with Image.open(io.BytesIO(base64.b64decode(encoded))) as small:
-        assert small.size == (64, 58)
-        assert np.abs(np.asarray(small).astype(int) - 100).max() <= 2
-    assert report.thumbnail(tmp_path / "missing.png", spec) == ""
-
-
 def test_a_run_that_was_cut_off_goes_on_where_it_was(folder: Path) -> None:
     assert run(folder, "whole.csv") == 0
     whole = (folder / "whole.csv").read_bytes()
@@ -83,16 +54,42 @@ def test_a_run_that_was_cut_off_goes_on_where_it_was(folder: Path) -> None:
     assert (folder / "cut.csv").read_bytes() == before
 
 
-def test_the_parts_of_shards_merge_into_the_same_report(folder: Path) -> None:
-    assert run(folder, "one.html") == 0
+def read(folder: Path, name: str) -> list[dict[str, str]]:
+    with (folder / name).open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_shards_merge_into_the_table_of_one_run_with_the_same_living_channels(folder: Path) -> None:
+    assert run(folder, "one.csv") == 0
     parts = [str(folder / f"part{part}.csv") for part in (1, 2, 3)]
     for number, part in enumerate(parts, 1):
         assert run(folder, Path(part).name, "--shard", f"{number}/3") == 0
     assert run(folder, "merged.html", "--merge", *parts) == 0
-    paths = [
-        [line.split(",")[0] for line in (folder / name).read_text().splitlines()] for name in ("one.csv", "merged.csv")
-    ]
-    assert paths[0] == paths[1]
+    one, merged = read(folder, "one.csv"), read(folder, "merged.csv")
+    assert [row["path"] for row in one] == [row["path"] for row in merged]
+    model = OfflineModel(BUNDLE, Runtime("cpu"))
+    files = [file for file in labelled_files(folder / "data", ()) if not file.path.endswith("broken.jpg")]
+    pixels = [one for one in decoded(folder / "data", files, model) if isinstance(one, np.ndarray)]
+    peaks = finished(model.run("activations", np.stack(pixels)))["channel_peak"]
+    expected = alive_channels(peaks).any(axis=0)
+    assert 0 < expected.sum() < expected.size
+    for table in (one, merged):
+        living = LivingChannels(model.bundle)
+        for row in table:
+            living.take(row["first_alive"])
+        assert (living.alive == expected).all()
+
+
+def test_parts_that_are_named_twice_or_out_of_order_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = [str(folder / f"part{part}.csv") for part in (1, 2)]
+    for number, part in enumerate(parts, 1):
+        assert run(folder, Path(part).name, "--shard", f"{number}/2") == 0
+    for wrong in ([parts[1], parts[0]], [parts[0], parts[0]]):
+        assert run(folder, "merged.csv", "--merge", *wrong) == 2
+        assert "name each part once, in the order of the shards" in capsys.readouterr().err
+        assert not (folder / "merged.csv").exists()
 
 
 def test_a_table_of_another_folder_is_not_continued(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,6 +97,63 @@ def test_a_table_of_another_folder_is_not_continued(folder: Path, capsys: pytest
     (folder / "data" / "bird" / "aaa.jpg").write_bytes((folder / "data" / "bird" / "bird.jpg").read_bytes())
     assert run(folder, "report.csv") == 2
     assert "another folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "said"),
+    [
+        (lambda row: row | {"bundle": "0123456789ab"}, "was measured with another bundle (0123456789ab, not "),
+        (lambda row: row | {"label": "truck"}, "has other labels"),
+        (lambda row: {key: row[key] for key in row if key not in ("bundle", "first_alive")}, "by an earlier version"),
+        (lambda row: row | {"r:another": "1"}, "is the table of another model"),
+    ],
+    ids=["bundle", "labels", "earlier version", "model"],
+)
+def test_a_table_that_is_no_beginning_of_this_one_is_refused_with_the_reason(
+    folder: Path, capsys: pytest.CaptureFixture[str], spoilt: Callable[[dict[str, str]], dict[str, str]], said: str
+) -> None:
+    assert run(folder, "report.csv", "--shard", "1/4") == 0
+    changed = [spoilt(row) for row in read(folder, "report.csv")]
+    with (folder / "report.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(changed[0]))
+        writer.writeheader()
+        writer.writerows(changed)
+    before = (folder / "report.csv").read_bytes()
+    assert run(folder, "report.csv") == 2
+    assert said in capsys.readouterr().err
+    assert (folder / "report.csv").read_bytes() == before
+
+
+def test_a_folder_without_any_label_is_an_error_that_says_what_was_seen(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label in (folder / "data").iterdir():
+        label.rename(label.with_name(label.name.upper()))
+    assert run(folder, "report.html") == 2
+    said = capsys.readouterr().err
+    assert "no image has a label of resnet20. The images lie in folders called 'BIRD', 'CAT', 'DOG', 'HORSE', " in said
+    assert "the model's labels are 'airplane', 'automobile', 'bird', 'cat', 'deer' and 5 more" in said
+    assert "say --unlabelled" in said
+    assert not (folder / "report.csv").exists()
+    assert run(folder, "report.html", "--unlabelled") == 0
+    page = (folder / "report.html").read_text()
+    assert "No image has a label." in page
+    assert "Accuracy and wrong labels were not looked for" in page
+    assert "Suspected label errors" not in page
+
+
+def test_images_in_no_folder_and_with_a_strange_name_are_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    name = os.fsdecode(b"<b>\xff&\n.jpg")
+    shutil.copy(ROOT / "tests" / "photographs" / "cat.jpg", tmp_path / "data" / name)
+    assert run(tmp_path, "report.html") == 2
+    assert "The images lie in no folder of their own" in capsys.readouterr().err
+    for _ in range(2):
+        assert run(tmp_path, "report.html", "--unlabelled") == 0
+    page = (tmp_path / "report.html").read_text()
+    assert "&lt;b&gt;\\xff&amp;\\n.jpg" in page
 
 
 def test_a_bundle_that_is_replaced_during_the_run_is_an_error_in_words(
@@ -165,7 +219,10 @@ def test_a_bare_file_is_imported_before_it_is_judged_and_only_once(
     assert check.main([str(model), "--images", "2", *flags]) in (0, 1)
     assert capsys.readouterr() == (first.out, "")
     table = tmp_path / "report.csv"
-    assert diagnose.main(["--bundle", str(model), "--data", str(PICTURES), "--out", str(table), *flags]) == 0
+    assert (
+        diagnose.main(["--bundle", str(model), "--data", str(PICTURES), "--unlabelled", "--out", str(table), *flags])
+        == 0
+    )
     assert len(table.read_text().splitlines()) == 1 + len(list(PICTURES.glob("*.jpg")))
 
 

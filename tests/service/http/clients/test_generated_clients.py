@@ -97,7 +97,7 @@ import type { operations, paths } from "./schema";
 
 type Predictions = paths["/predict"]["post"]["responses"]["200"]["content"]["application/json"];
 type Body = NonNullable<paths["/predict"]["post"]["requestBody"]>["content"]["application/json"];
-type Problem = operations["predict"]["responses"]["422"]["content"]["application/problem+json"];
+type Problem = operations["predict"]["responses"]["default"]["content"]["application/problem+json"];
 type Version = operations["infer_with_version"]["parameters"]["path"]["version"];
 type Query = NonNullable<operations["gradients"]["parameters"]["query"]>;
 

@@ -38,6 +38,19 @@ def test_health_answers_satisfy_specification_and_kserve(http: httpx.Client) -> 
     assert "resnet20" in http.get("/v2/models").json()["models"]
 
 
+def test_the_index_has_what_is_not_served_too_unless_only_what_is_ready_is_wanted(client: httpx.Client) -> None:
+    def states(**body: object) -> set[str]:
+        return {entry["state"] for entry in client.post("/v2/repository/index", json=body).json()}
+
+    assert (states(), states(ready=False), states(ready=True)) == (
+        {"READY", "UNAVAILABLE"},
+        {"READY", "UNAVAILABLE"},
+        {"READY"},
+    )
+    for body in (b"[]", b'{"ready": "yes"}', b"no JSON"):
+        assert client.post("/v2/repository/index", content=body).status_code == 400
+
+
 ONE = {"name": "input", "datatype": "FP32", "shape": [1, 3, 32, 32]}
 GOOD = json.dumps({"inputs": [{**ONE, "data": [0.5] * 3072}]}).encode()
 

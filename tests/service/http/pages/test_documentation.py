@@ -15,6 +15,8 @@ from urllib.parse import urljoin
 
 import pytest
 
+from service.diagnostics.verdicts.explanations import GUIDE
+from service.http.documentation.guide import ORDER
 from tests.service.http.pages.stripping_proxy import stripping_proxy
 from tests.service.http.pages.swagger import documented_success, executed, folded, opened, operations
 from tests.service.live_server import LiveServer, running
@@ -28,6 +30,7 @@ REPOSITORY = Path(__file__).resolve().parents[4]
 PICTURE = REPOSITORY / "tests" / "photographs" / "ship.jpg"
 PATIENCE_MS = 60_000
 KEY = "open sesame"
+BACK = "Contraflow: the page"
 REDOCS_LOGO = "https://cdn.redoc.ly/redoc/logo-mini.svg"
 """ReDoc's menu asks its makers' host for this; the content-security policy stops the request in the browser."""
 
@@ -81,6 +84,7 @@ def page_of_keys(browser: Browser, tmp_path: Path) -> Iterator[Page]:
 def test_every_operation_works_as_the_documentation_offers_it(page: Page, address: str) -> None:
     page.goto(f"{address}docs")
     page.locator(".opblock").first.wait_for()
+    assert page.get_by_role("link", name=BACK).evaluate("link => link.href") == address
     every = operations(address)
     assert page.locator(".opblock").count() == len(every)
     found = {}
@@ -129,6 +133,7 @@ def test_a_key_is_entered_in_the_documentation_and_sent(page_of_keys: Page) -> N
 def test_the_reference_names_every_operation_and_this_server(page: Page, address: str) -> None:
     page.goto(f"{address}redoc")
     page.get_by_role("heading", name="Predict").first.wait_for()
+    assert page.get_by_role("link", name=BACK).evaluate("link => link.href") == address
     for operation in operations(address).values():
         assert page.locator(
             f"[id='tag/{operation['tags'][0].replace(' ', '-')}/operation/{operation['operationId']}']"
@@ -138,6 +143,18 @@ def test_the_reference_names_every_operation_and_this_server(page: Page, address
     shown = path.locator("..").get_by_text(re.compile("^http")).last
     shown.wait_for()
     assert urljoin(shown.inner_text(), ".") == address, "whatever dots it shows"
+
+
+def test_the_guide_has_every_verdict_and_leads_back(page: Page, address: str) -> None:
+    """It is drawn with the page's style, also under the prefix, and a link of an answer leads into it."""
+    for anchor in ORDER:
+        page.goto(f"{address}{GUIDE}#{anchor}")
+        assert page.locator(f"section#{anchor}").evaluate("section => section.matches(':target')")
+    assert page.locator("h1").evaluate("title => getComputedStyle(title).letterSpacing") != "normal"
+    assert page.locator("script").count() == 0
+    for name, path in {"API": "docs", "Page": ""}.items():
+        link = page.get_by_role("link", name=name, exact=True)
+        assert link.evaluate("link => link.href") == address + path
 
 
 def test_the_page_answers_under_the_prefix(page: Page, address: str) -> None:

@@ -339,4 +339,6 @@ def test_check_and_diagnose_take_a_folder_s_name_for_one_label_that_applies(
             assert float(row["loss"]) == pytest.approx(binary_cross_entropy(own, applies), rel=1e-4)
         assert not row["margin"]
     text = report.read_text()
-    assert "<h2>Classes</h2>" in text
+    assert "<h2>Labels found (recall)</h2>" in text
+    assert "1 without: the name of their folder is no label (unknown)." in text
+    assert "Confusion matrix" not in text
