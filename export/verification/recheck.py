@@ -34,7 +34,11 @@ def noise(bundle: Bundle, seed: int = 0) -> np.ndarray:
 
 
 def recheck(folder: Path) -> tuple[ParityCheck, ...]:
-    """Verify the bundle in `folder` on noise; a check that misses its bound is returned, not raised."""
+    """Verify the bundle in `folder` on noise; a check that misses its bound is returned, not raised.
+
+    Raises:
+        ValueError: it answers NaN or infinity, so that nothing can be compared.
+    """
     bundle, graphs = read_bundle_and_graphs(folder, needed=("forward", "weight_norms"))
     images = noise(bundle)
     rounds = bundle.quantized is not None and bundle.quantized.rounded == "activations"
@@ -43,6 +47,11 @@ def recheck(folder: Path) -> tuple[ParityCheck, ...]:
     double = prepare(to_float64(network), constants=constants, logits=True, label_kind=bundle.label_kind)
     kind, labels = kind_called(bundle.label_kind), _labels(bundle)
     found = _norms(in_onnxruntime(graphs["weight_norms"]), images, labels)
+    if not np.isfinite(found["logits"]).all():
+        raise ValueError(
+            f"{folder}: it answers NaN or infinity to noise, so that no gradient can be verified; `contraflow check` "
+            "says what is wrong with it"
+        )
     expected = _norms(in_float64(differentiate(double, "weight_norms")), images, labels)
     largest = float(np.abs(expected["logits"]).max())
     reference = f"derived anew from the stored {'float network' if rounds else 'forward graph'}, float64"

@@ -109,7 +109,7 @@ def diagnose(bundle: Bundle, measured: Measured, thresholds: Thresholds) -> Diag
     measured_dead = dead if measured.activations is not None else np.full(len(bundle.layers), np.nan)
     # Saturated samples are compared by their runner-up labels: a confident network is not unlike itself.
     baselines = layer_baselines(bundle.baseline, bundle.layers, numbers.judged[~numbers.silent])
-    layers = _layers(bundle, measured, numbers.relative, measured_dead, baselines, states)
+    layers = _layers(bundle, measured, numbers.judged, measured_dead, baselines, states)
     return Diagnosis(
         samples=sample_losses(bundle, norms["logits"], numbers.labels, numbers.sizes),
         layers=layers,

@@ -100,9 +100,10 @@ def pixel_count(data: bytes, max_pixels: int = MAX_PIXELS) -> int:
             size = image.size
     width, height = size
     if width * height > max_pixels:
-        raise ImageTooLarge(f"The image has {width * height} pixels; the limit is {max_pixels}.")
+        pixels = f"{width:,} × {height:,} = {width * height:,} pixels"
+        raise ImageTooLarge(f"The image has {pixels}; the limit is {max_pixels:,}.")
     if max(size) > MAX_SIDE:
-        raise ImageTooLarge(f"The image has {width} × {height} pixels; a side may have {MAX_SIDE}.")
+        raise ImageTooLarge(f"The image has {width:,} × {height:,} pixels; a side may have {MAX_SIDE:,}.")
     return width * height
 
 

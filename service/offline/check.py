@@ -15,11 +15,12 @@ from typing import Final
 from service.bundles.disk import BundleRefused
 from service.contract.runtime import ProviderUnavailable, Runtime
 from service.diagnostics.verdicts.thresholds import Thresholds
+from service.diagnostics.words import plural
 from service.offline.examination import examined, images_for
 from service.offline.formats import FORMATS, in_text
 from service.offline.model import PATH_HELP, OfflineModel, finished, models_at
 from service.offline.outcome import UNUSABLE, Judged, Outcome, Unusable
-from service.output.console import complain, told_meanwhile
+from service.output.console import complain, remark, told_meanwhile
 from service.output.system_errors import error_in_words
 from service.output.whole_files import replaced_file
 from service.sources.flags import IncompleteFlag, split_flags
@@ -28,6 +29,8 @@ from service.sources.opening import flags_for
 
 DEFAULT_IMAGES: Final = 64
 TEXT: Final = "text"
+QUICKLY_MEASURED: Final = 2**20
+"""Pixels of all images together up to which nobody waits: a network of 18 layers takes some seconds for so many."""
 
 
 def main(arguments: Sequence[str], program: str = "python -m service check") -> int:
@@ -84,7 +87,11 @@ def outcomes_at(
 
 
 def _judged(path: Path, model: OfflineModel, options: argparse.Namespace, thresholds: Thresholds) -> Judged:
-    return finished(examined(path, model, images_for(model, options.data, options.images), thresholds))
+    images = images_for(model, options.data, options.images)
+    said = images.said
+    if said.count * said.height * said.width > QUICKLY_MEASURED:
+        remark(f"{path}: measuring {plural(said.count, 'image')} of {said.height} × {said.width} pixels")
+    return finished(examined(path, model, images, thresholds))
 
 
 def _unusable(path: Path, error: Exception) -> Unusable:

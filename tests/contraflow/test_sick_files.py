@@ -51,7 +51,7 @@ NETWORKS: dict[str, tuple[str, str, Callable[[], nn.Module]]] = {
     "dead100": ("dead", "units", lambda: network(dead=1.0)),
     "exploding": ("exploding", "size", lambda: network(depth=12, gain=3.0)),
     "vanishing": ("vanishing", "decay", lambda: network(depth=10, activation=nn.Sigmoid)),
-    "nan-weight": ("not finite", "forward", lambda: network(bias=math.nan)),
+    "nan-weight": ("not finite", "forward", lambda: network(gain=math.nan)),
     "nan-softmax": ("not finite", "forward", lambda: nn.Sequential(network(bias=math.nan), nn.Softmax(1))),
     "overflow": ("not finite", "forward", lambda: network(depth=14, gain=1000.0)),
     "overflow-backward": ("not finite", "backward", lambda: network(depth=8, gain=3000.0)),
@@ -99,4 +99,12 @@ def test_a_file_is_judged_without_a_word_more(
     assert main(["check", str(files / "nan-weight.onnx"), *PIXELS]) == 1
     said = capsys.readouterr()
     assert said.out.startswith("nan-weight@1: not finite. On 64 of 64 images the logits are NaN or infinite")
-    assert "numbers that are NaN or infinite are stored in '14.bias' (1 of 5)" in said.err
+    assert "Note: NaN or infinite numbers are among the weights of 6 layers from 0 to 10.\n" in said.out
+    assert "numbers that are NaN or infinite are stored in '0.weight' (432 of 432), " in said.err
+
+
+def test_gradients_that_are_no_numbers_cannot_be_verified(
+    files: Path, answer: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(files / "bundles" / "nan-weight")]) == 2
+    assert "answers NaN or infinity to noise" in capsys.readouterr().err

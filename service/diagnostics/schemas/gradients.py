@@ -105,7 +105,7 @@ class LayerGradients(DiagnosticSchema):
     )
     relative_gradient_norm: list[Number] = Field(
         description="one per image: scaled_gradient_norm / ‖dL/dlogits‖, without unit: what vanishing, exploding and "
-        "imbalanced are decided on; NaN where the image is saturated"
+        "imbalanced are decided on; where the image is saturated, that of the runner-up label"
     )
     batch_gradient_norm: Number | None = Field(
         default=None, description="‖dL/dW‖₂ of the mean loss over all images; null without include=batch_gradient"

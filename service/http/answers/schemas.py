@@ -117,6 +117,13 @@ class ModelSummary(BaseModel):
     graphs: dict[str, GraphStatus] = Field(description="name of a graph → its state")
 
 
+class Limits(BaseModel):
+    """What one request may have at most, so that a client can shrink a photograph before it sends it."""
+
+    body_bytes: int = Field(description="bytes of a request's body")
+    image_pixels: int = Field(description="width × height of one image; of a WEBP or AVIF at most 16,000,000")
+
+
 class ModelList(BaseModel):
     """`GET /models`."""
 
@@ -124,6 +131,7 @@ class ModelList(BaseModel):
     default_missing: str | None = Field(description="why the default model that is set is not served; null if it is")
     execution_provider: str = Field(description="where models run: CUDAExecutionProvider or CPUExecutionProvider")
     execution_provider_reason: str = Field(description="why there, in a sentence")
+    limits: Limits = Field(description="what one request may have at most")
     models: list[ModelSummary] = Field(description="every version of every model that is served, by name")
     refused: dict[str, str] = Field(description="folder of a bundle that is not served → why")
     unavailable: dict[str, str] = Field(

@@ -52,7 +52,7 @@ class BodyReader:
             TooLarge, QueueFull: as `read`.
         """
         if len(body) > self._max_bytes:
-            raise TooLarge(f"The body has more than {self._max_bytes} bytes.")
+            raise TooLarge(f"The body is larger than the limit of {in_words(self._max_bytes)}.")
         if len(body) > SMALL_BODY:
             self._hold(held, len(body))
         return body
@@ -70,7 +70,7 @@ class BodyReader:
         if length > self._max_bytes:
             held.more = b"expect" not in headers
             await _discard(held, receive)
-            raise TooLarge(f"The body has {length} bytes; the limit is {self._max_bytes}.")
+            raise TooLarge(f"The body has {in_words(length)}; the limit is {in_words(self._max_bytes)}.")
         try:
             async with asyncio.timeout(self._seconds):
                 return await self._receive(receive, held)
@@ -97,7 +97,7 @@ class BodyReader:
             self._hold(held, len(piece))
             size += whole.write(piece)
             if size > self._max_bytes:
-                raise TooLarge(f"The decoded body has more than {self._max_bytes} bytes.")
+                raise TooLarge(f"The decoded body is larger than the limit of {in_words(self._max_bytes)}.")
         return whole.getvalue()
 
     def release(self, held: HeldBytes) -> None:
@@ -124,7 +124,7 @@ class BodyReader:
             size += body.write(piece)
         if size > self._max_bytes:
             held.more = message.get("more_body", False)
-            raise TooLarge(f"The body has more than {self._max_bytes} bytes.")
+            raise TooLarge(f"The body is larger than the limit of {in_words(self._max_bytes)}.")
         return body.getvalue()
 
     def _hold(self, held: HeldBytes, size: int) -> None:
@@ -153,3 +153,11 @@ def _content_length(headers: Mapping[bytes, bytes]) -> int:
         return int(headers.get(b"content-length", b"0"))
     except ValueError:
         return 0
+
+
+def in_words(size: int) -> str:
+    """Write a number of bytes as people read it: "16 MB (16,777,216 bytes)"; a MB has 2²⁰ bytes here."""
+    exact, megabytes = f"{size:,} bytes", size / 2**20
+    if megabytes < 1:
+        return exact
+    return f"{megabytes:.3g} MB ({exact})" if megabytes < 100 else f"{megabytes:,.0f} MB ({exact})"

@@ -20,13 +20,14 @@ router = APIRouter(tags=["models"])
 @router.get("/models", response_model=ModelList)
 async def list_models(call: Call) -> Answer:
     """Every model and version that is served, and every bundle that is not, with the reason."""
-    registry, runtime = call.service.registry, call.service.runtime
+    registry, runtime, settings = call.service.registry, call.service.runtime, call.service.settings
     return json_answer(
         {
             "default": registry.default_name,
             "default_missing": registry.missing_default(),
             "execution_provider": runtime.provider,
             "execution_provider_reason": runtime.reason,
+            "limits": {"body_bytes": settings.max_body_bytes, "image_pixels": settings.max_image_pixels},
             "models": [summary(model, registry) for model in registry.models()],
             "refused": dict(registry.refused),
             "unavailable": dict(registry.unavailable),

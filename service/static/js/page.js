@@ -1,18 +1,30 @@
-// The page: holds what the visitor has chosen, and asks the service anew when a choice changes.
+// The page: holds what the visitor has chosen, keeps it in the address, and asks the service anew when a choice changes.
 
-import * as features from "./features.js";
-import * as gradients from "./gradients.js";
-import * as predictions from "./predictions.js";
-import { showProgress } from "./api.js";
-import { byId, say } from "./dom.js";
-import { labelChoice, modelChoice, sayRefused, served } from "./models.js";
-import { mainField, preview, sample, sampleButtons, SAMPLES } from "./photograph.js";
-import { problemBox } from "./problem.js";
-import { secondPhotograph, showShattering } from "./shattering.js";
-import { showTraining } from "./training.js";
+import * as features from "./sections/features.js";
+import * as gradients from "./sections/gradients.js";
+import * as shattering from "./sections/shattering.js";
+import * as verdicts from "./sections/verdicts.js";
+import { followAddress, readAddress, writeAddress } from "./address.js";
+import { labelChoice } from "./choices/labels.js";
+import { has, modelChoice, sayRefused, served } from "./choices/models.js";
+import { mainField, preview } from "./choices/photograph.js";
+import { Photographs } from "./choices/photographs.js";
+import { sampleButtons, SAMPLES, unfit } from "./choices/samples.js";
+import { copyButton } from "./elements/commands.js";
+import { byId, el, say } from "./elements/dom.js";
+import { loadGlossary } from "./elements/glossary.js";
+import { plural } from "./elements/numbers.js";
+import { problemBox } from "./elements/problem.js";
+import { ask, showProgress } from "./service/api.js";
+import { showTraining } from "./sections/training.js";
 
-const asked = { photograph: null, second: null, labels: [], models: [] };
+const view = readAddress(); // what is chosen, by name
 const underWay = {}; // AbortController by piece of work
+const choices = {}; // functions that fit the controls to `view`
+let models = []; // all that are served
+let chosen = []; // those of them that are shown
+let photographs = null;
+let readable = false; // whether the photograph could be read
 let featuresInSight = false;
 
 /** Aborts the earlier piece of work of this name, and gives the signal of a new one. */
@@ -23,88 +35,164 @@ function renew(work) {
 }
 
 async function start() {
+  narrowScreensFirstShowVerdicts();
   let found;
   try {
-    found = await showProgress(null, served());
+    [found] = await showProgress(null, Promise.all([served(), loadGlossary()]));
   } catch (problem) {
     byId("provider").dataset.state = "away";
     byId("provider").textContent = "not answering";
     byId("photograph-error").replaceChildren(problemBox(problem));
     return;
   }
-  const { models, provider, refused } = found;
-  byId("provider").textContent = `${models.length} ${models.length === 1 ? "model" : "models"} on ${provider.replace("ExecutionProvider", "")}`;
-  sayRefused(refused);
-  showTraining(models);
-
-  const offerLabels = labelChoice((labels) => {
-    asked.labels = labels;
-    look();
-  });
-  asked.models = modelChoice(models, (chosen) => {
-    asked.models = chosen;
-    asked.labels = offerLabels(chosen);
-    features.featureChoice(chosen, lookInside);
-    look();
-  });
-  offerLabels(asked.models);
-  features.featureChoice(asked.models, lookInside);
-  secondPhotograph((photograph) => {
-    asked.second = photograph;
-    walk();
-  });
-
-  const markSample = sampleButtons(byId("samples"), async (name) => take(await sample(name), name));
-  const take = (photograph, name = null) => {
-    markSample(name);
-    preview(byId("drop"), byId("preview"), photograph);
-    asked.photograph = photograph;
-    look();
-  };
-  mainField((photograph) => take(photograph));
-
+  models = found.models;
+  photographs = new Photographs(found.limits);
+  byId("provider").textContent = `${plural(models.length, "model")} on ${found.provider.replace("ExecutionProvider", "")}`;
+  byId("share").prepend(copyButton("Copy a link to this view", () => location.href));
+  sayRefused(found.refused);
+  makeControls();
+  followAddress(show);
+  await show(view);
   new IntersectionObserver(([entry], observer) => {
     if (!entry.isIntersecting) return;
     observer.disconnect();
     featuresInSight = true;
     lookInside();
-  }, { rootMargin: "200px" }).observe(byId("features"));
+  }, { rootMargin: "200px" }).observe(byId("features-place"));
+}
 
-  take(await sample(SAMPLES[0]), SAMPLES[0]);
+function makeControls() {
+  choices.models = modelChoice(models, (names) => change({ models: names }));
+  choices.labels = labelChoice((labels) => change({ labels }));
+  choices.sample = sampleButtons(byId("samples"), (sample) => change({ sample }));
+  choices.second = shattering.secondPhotograph(
+    (second) => change({ second }, walk),
+    (photograph) => photographs.add(photograph).then((second) => change({ second }, walk)),
+  );
+  mainField((photograph) => photographs.add(photograph).then((sample) => change({ sample })));
+}
+
+/** Takes up what the visitor has chosen, and puts it into the address; `work` asks for what depends on it. */
+async function change(changes, work = look) {
+  Object.assign(view, changes);
+  fitControls();
+  writeAddress({ ...view, models: chosen.map(({ name }) => name) });
+  await work();
+}
+
+/** Shows what an address asks for, and says what of it cannot be shown. */
+async function show(asked) {
+  Object.assign(view, asked);
+  const missing = [...asked.models.filter((name) => !models.some((model) => model.name === name)).map((name) => `the model ${name}`)];
+  for (const part of ["sample", "second"]) {
+    if (view[part] === null || photographs.has(view[part])) continue;
+    missing.push(photographs.isOwn(view[part]) ? "a photograph of its sender's own (no address holds one)" : `the sample ${view[part]}`);
+    view[part] = null;
+  }
+  const labels = view.labels;
+  fitControls();
+  missing.push(...labels.filter((label) => !view.labels.includes(label)).map((label) => `the label ${label}`));
+  byId("address-note").replaceChildren(missing.length ? el("p", { class: "small note" }, `Not all that the address asks for is here: ${missing.join(", ")}.`) : "");
+  await look();
+}
+
+const shownSample = () => view.sample ?? SAMPLES[0];
+
+/** Makes every control say what is chosen. */
+function fitControls() {
+  chosen = choices.models(view.models);
+  view.labels = choices.labels(chosen, view.labels);
+  choices.sample(shownSample());
+  choices.second(view.second);
+  const own = photographs.isOwn(view.sample);
+  const poor = own ? null : unfit(chosen);
+  byId("share-note").hidden = !own && !photographs.isOwn(view.second);
+  byId("sample-note").replaceChildren(poor ? el("p", { class: "small muted" }, poor) : "");
+  showTraining(chosen);
 }
 
 /** Asks for everything that depends on the photograph; requests for an earlier choice are dropped. */
 async function look() {
-  const { photograph, models, labels } = asked;
-  if (!photograph) return;
   const signal = renew("look");
   const error = byId("photograph-error");
+  let rows, photograph;
   try {
-    await predictions.showPredictions(photograph, models, signal);
+    const found = await photographs.get(shownSample());
+    if (signal.aborted) return;
+    photograph = found.photograph;
+    byId("photograph-note").replaceChildren(found.note ?? "");
+    preview(byId("drop"), byId("preview"), photograph);
+    rows = verdicts.openRows(chosen);
+    await showProgress(byId("verdicts"), verdicts.showLabels(rows, photograph, signal));
     if (signal.aborted) return;
     error.replaceChildren();
+    readable = true;
   } catch (problem) {
     if (signal.aborted) return;
     error.replaceChildren(problemBox(problem));
     say(problem.message);
-    gradients.clear();
-    features.clear();
+    readable = false;
+    for (const work of ["walk", "features"]) renew(work);
+    for (const section of [verdicts, gradients, shattering, features]) section.clear();
     return;
   }
-  gradients.showGradients(photograph, models, labels, signal);
   walk();
   lookInside();
+  await judge(rows, photograph, signal);
+}
+
+/** Asks for the gradients of every model, and shows each verdict as it comes. */
+async function judge(rows, photograph, signal) {
+  const request = (model) => [
+    "diagnostics/gradients",
+    { query: [["model", model.name], ...view.labels.map((label) => ["label", label])], images: [photograph] },
+  ];
+  const answered = [];
+  const work = rows.map(async (row) => {
+    try {
+      const { answer } = await ask(request(row.model)[0], { ...request(row.model)[1], signal });
+      verdicts.showVerdict(row, answer);
+      answered.push({ row, answer });
+    } catch (problem) {
+      if (!signal.aborted) verdicts.showNoVerdict(row, problem);
+    }
+  });
+  await showProgress(byId("gradients"), Promise.all(work));
+  if (signal.aborted) return;
+  const inOrder = rows.flatMap((row) => answered.filter((one) => one.row === row));
+  verdicts.settle(rows, inOrder);
+  const curves = inOrder.map(({ row, answer }) => ({ model: row.model, answer }));
+  gradients.showGradients(curves, view, (changes) => {
+    Object.assign(view, changes);
+    writeAddress({ ...view, models: chosen.map(({ name }) => name) }, { replace: true });
+  }, request);
 }
 
 /** Asks for the path from the photograph to the second one, where one is chosen. */
-function walk() {
-  const { photograph, second, models, labels } = asked;
-  if (photograph && second) showShattering(photograph, second, models, labels, renew("walk"));
+async function walk() {
+  const signal = renew("walk");
+  const able = chosen.filter((model) => has(model, "input_gradient"));
+  if (!readable || !able.length) return shattering.clear();
+  if (!view.second) return shattering.introduce();
+  const [{ photograph: first }, { photograph: second, note }] = await Promise.all([shownSample(), view.second].map((name) => photographs.get(name)));
+  if (!signal.aborted) shattering.showShattering({ first, second, note, models: able, labels: view.labels }, signal);
 }
 
 /** Asks for what the layers see, once the visitor has scrolled that far. */
-function lookInside() {
-  if (asked.photograph && featuresInSight) features.showFeatures(asked.photograph, asked.labels, renew("features"));
+async function lookInside() {
+  const signal = renew("features");
+  const able = chosen.filter((model) => has(model, "feature_maps"));
+  if (!readable || !able.length) return features.clear();
+  const { name } = able.find((model) => model.name === view.inside) ?? able[0];
+  features.featureChoice(able, name, (inside) => change({ inside }, lookInside));
+  if (!featuresInSight) return;
+  const { photograph } = await photographs.get(shownSample());
+  if (!signal.aborted) features.showFeatures(name, photograph, view.labels, signal);
+}
+
+/** Folds the choices where the screen is narrow, so that the verdicts come right after the photograph. */
+function narrowScreensFirstShowVerdicts() {
+  if (matchMedia("(max-width: 54rem)").matches) byId("choices").open = false;
 }
 
 start();

@@ -79,7 +79,7 @@ def test_a_bundle_that_cannot_show_its_channels_is_no_success(
 def test_the_record_of_the_training_decides_which_channels_are_dead(capsys: pytest.CaptureFixture[str]) -> None:
     """Unless there are images of one's own: made pictures know no better."""
     recorded = json.loads((BUNDLES / "resnet20" / BUNDLE_FILE).read_text())["baseline"]["dead_fraction"]
-    limit = max(recorded.values())
+    limit = 0.9 * max(recorded.values())
     assert main(["check", str(BUNDLES / "resnet20"), "--images", "4", "--threshold", f"dead_fraction={limit}"]) == 1
     assert "training images of the bundle's record" in capsys.readouterr().out
 

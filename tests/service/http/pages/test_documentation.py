@@ -160,5 +160,5 @@ def test_the_guide_has_every_verdict_and_leads_back(page: Page, address: str) ->
 def test_the_page_answers_under_the_prefix(page: Page, address: str) -> None:
     """The page begins with a sample."""
     page.goto(address)
-    page.locator("#predictions article").nth(1).wait_for()
+    page.locator("#verdicts article").nth(1).wait_for()
     page.locator("#gradients svg").first.wait_for()

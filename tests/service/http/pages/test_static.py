@@ -43,9 +43,13 @@ def test_a_document_forbids_other_hosts_and_inline_script(client: httpx.Client, 
 
 
 def test_modules_import_only_modules_that_exist(client: httpx.Client) -> None:
-    for module in sorted((pages.STATIC / "js").glob("*.js")):
-        for imported in re.findall(r'from "\./([\w.]+)"', module.read_text(encoding="utf-8")):
-            assert (module.parent / imported).is_file(), f"{module.name} imports {imported}"
+    modules = sorted((pages.STATIC / "js").rglob("*.js"))
+    found = {module: re.findall(r'from "([^"]+)"', module.read_text("utf-8")) for module in modules}
+    imports = [(module, name) for module, names in found.items() for name in names]
+    assert imports
+    for module, name in imports:
+        assert name.startswith("."), f"{module.name} imports {name} from somewhere else"
+        assert (module.parent / name).is_file(), f"{module.name} imports {name}"
 
 
 def test_third_party_files_are_as_published() -> None:

@@ -92,8 +92,8 @@ BOUNDED = {
     "nothing, called gzip": ("gzip", b"", 400, "empty"),
     "a gzip of nothing": ("gzip", gzip.compress(b""), 400, "empty"),
     "as many zeros as are allowed": ("gzip", gzip.compress(bytes(MAX_BODY)), 415, "begin like none"),
-    "a zero too many": ("gzip", gzip.compress(bytes(MAX_BODY + 1)), 413, str(MAX_BODY)),
-    "a zero too many in two members": ("gzip", gzip.compress(bytes(MAX_BODY // 2 + 1)) * 2, 413, str(MAX_BODY)),
+    "a zero too many": ("gzip", gzip.compress(bytes(MAX_BODY + 1)), 413, f"{MAX_BODY:,} bytes"),
+    "a zero too many in two members": ("gzip", gzip.compress(bytes(MAX_BODY // 2 + 1)) * 2, 413, f"{MAX_BODY:,} bytes"),
     "a hundred million zeros": ("deflate", zlib.compress(bytes(10**8)), 413, ""),
     "999 empty members": ("gzip", gzip.compress(b"") * 999, 400, "empty"),
 }

@@ -1,66 +1,71 @@
 // The path to a second photograph: how much the gradient at one point has in common with the gradient at the next.
 
-import { ask, curl, showProgress } from "./api.js";
-import { autocorrelationChart, matrixKey, matrixPicture } from "./charts.js";
-import { commands, el, scrollable, section } from "./dom.js";
-import { list, number, sentence, short } from "./numbers.js";
-import { dropField, sample, sampleButtons } from "./photograph.js";
-import { swatch } from "./looks.js";
-import { problemBox } from "./problem.js";
+import { ask, curl, showProgress } from "../service/api.js";
+import { autocorrelationChart } from "../charts/lines.js";
+import { swatch } from "../charts/looks.js";
+import { matrixKey, matrixPicture } from "../charts/matrix.js";
+import { dropField } from "../choices/photograph.js";
+import { NOISE } from "../choices/photographs.js";
+import { sampleButtons } from "../choices/samples.js";
+import { commands } from "../elements/commands.js";
+import { el, scrollable, section } from "../elements/dom.js";
+import { explained } from "../elements/glossary.js";
+import { number, sentence, short } from "../elements/numbers.js";
+import { problemBox } from "../elements/problem.js";
+import { stateBadge, texts } from "./explanation.js";
+import { summaryOf } from "./summary.js";
 
-const { root, controls, finding, body, footer } = section("shattering");
+const { root, controls, finding, body, footer, clear } = section("shattering");
+export { clear };
 
-const NOISE = { name: "noise" }; // drawn by the service, where it gets one photograph only
+const SEVERITY = ["shattered", "rough", "undetermined", "smooth"];
 
-let markSample = () => {};
+const INTRODUCTION =
+  "Where gradients shatter, the gradient at one point says nothing about the next. Choose a second photograph: the path " +
+  "between the two shows how fast the gradient forgets itself.";
 
-/** Makes the controls that choose the second photograph; `chosen` gets it. */
-export function secondPhotograph(chosen) {
+/** Shows the section without a path. */
+export function introduce() {
+  clear();
+  root.hidden = false;
+  finding.replaceChildren(...explained(INTRODUCTION));
+}
+
+/**
+ * Makes the controls that choose the second photograph. `chosen` gets the name of a sample or "noise", and `taken` a
+ * photograph of the visitor's own. Gives the function that marks a choice.
+ */
+export function secondPhotograph(chosen, taken) {
   const samples = el("div", { class: "samples", role: "group", "aria-label": "Samples for the second photograph" });
   const input = el("input", { type: "file", class: "visually-hidden", accept: "image/*", id: "second-file" });
   const field = el("label", { class: "button second" }, input, "Choose a file …");
-  dropField(field, input, (photograph) => {
-    markSample(null);
-    chosen(photograph);
-  });
-  markSample = sampleButtons(samples, async (name) => {
-    markSample(name);
-    chosen(await sample(name));
-  });
-  const noise = el("button", { type: "button", class: "button", click: chooseNoise }, "Noise instead");
-  function chooseNoise() {
-    markSample(null);
-    chosen(NOISE);
-  }
+  dropField(field, input, taken);
+  const mark = sampleButtons(samples, chosen);
+  const noise = el("button", { type: "button", class: "button", "aria-pressed": "false", click: () => chosen(NOISE.name) }, "Noise instead");
   controls.replaceChildren(el("div", { class: "second-choice" }, samples, field, noise));
+  return (name) => {
+    mark(name);
+    noise.setAttribute("aria-pressed", name === NOISE.name);
+  };
 }
 
 /** Shows the gradient of every model along the path from the first photograph to the second. */
-export async function showShattering(first, second, models, labels, signal) {
+export async function showShattering({ first, second, note, models, labels }, signal) {
   const request = (model) => [
     "diagnostics/shattering",
     { query: [["model", model.name], ...labels.map((label) => ["label", label])], images: second === NOISE ? [first] : [first, second] },
   ];
+  root.hidden = false;
   const work = models.map((model) => ask(request(model)[0], { ...request(model)[1], signal }));
   const results = await showProgress(root, Promise.allSettled(work));
   if (signal.aborted) return;
   const answered = models.flatMap((model, at) => (results[at].value ? [{ model, answer: results[at].value.answer }] : []));
   const problems = results.filter(({ reason }) => reason).map(({ reason }) => problemBox(reason));
-  if (answered.length) finding.textContent = conclusion(answered);
-  body.replaceChildren(...problems.slice(0, 1), ...(answered.length ? drawn(answered, first, second) : []));
+  if (answered.length) finding.textContent = summaryOf(SEVERITY, answered.map(({ model, answer }) => [model.name, answer.verdict.state]));
+  body.replaceChildren(...[note].filter(Boolean), ...problems.slice(0, 1), ...(answered.length ? drawn(answered, first, second) : []));
   footer.replaceChildren(
     commands(models.flatMap((model) => [curl(...request(model)), curl(request(model)[0], { ...request(model)[1], svg: true })])),
   );
-}
-
-/** Says whose gradient shatters, and gives the exponents that the verdict rests on. */
-function conclusion(answered) {
-  const shattered = answered.filter(({ answer }) => answer.verdict.state === "shattered").map(({ model }) => model.name);
-  const silent = answered.filter(({ answer }) => answer.verdict.state === "undetermined").map(({ model }) => model.name);
-  const finding = [shattered.length ? `The gradient of ${list(shattered)} shatters.` : "No gradient is seen to shatter."];
-  if (silent.length) finding.push(`That of ${list(silent)} cannot be judged.`);
-  const exponents = answered.map(({ model, answer }) => `${model.name} ${number(answer.spectral_exponent).toFixed(2)}`);
-  return `${finding.join(" ")} Spectral exponent, 0 for white noise and 2 for brown: ${list(exponents)}.`;
 }
 
 function drawn(answered, first, second) {
@@ -100,13 +105,16 @@ function drawn(answered, first, second) {
   ];
 }
 
-const verdictOf = ({ model, answer: { verdict, quantized } }) =>
-  el(
+function verdictOf({ model, answer: { verdict, quantized } }) {
+  const seen = new Set();
+  return el(
     "div",
     { class: "verdict", "data-model": model.name },
-    el("p", { class: "verdict-title" }, swatch(model), model.name, el("span", { class: "state", "data-state": verdict.state }, verdict.state)),
-    el("p", {}, [verdict.because, quantized].filter(Boolean).map(sentence).join(" ")),
+    el("p", { class: "verdict-title" }, swatch(model), model.name, stateBadge(verdict.state)),
+    el("p", {}, explained([verdict.because, quantized].filter(Boolean).map(sentence).join(" "), seen)),
+    el("details", {}, el("summary", {}, "What it means"), texts(verdict, seen)),
   );
+}
 
 const bare = ({ name }) => name.replace(/\.\w+$/, "");
 

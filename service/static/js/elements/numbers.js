@@ -23,16 +23,9 @@ export function short(value) {
   if (x === 0) return "0";
   const exponent = Math.floor(Math.log10(Math.abs(x)));
   if (exponent < -3 || exponent > 4) {
-    return `${(x / 10 ** exponent).toFixed(2)} · ${powerOfTen(exponent)}`.replace("-", "−");
+    return `${(x / 10 ** exponent).toFixed(2)} · ${powerOfTen(exponent)}`.replace("-", "−");
   }
   return x.toPrecision(3).replace("-", "−");
-}
-
-/** Writes a ratio of 1 or more: "8.9‑fold", "20,000‑fold", "10⁸‑fold", with a hyphen that does not break the line. */
-export function times(ratio) {
-  if (ratio >= 1e6) return `${powerOfTen(Math.round(Math.log10(ratio)))}‑fold`;
-  if (ratio < 10) return `${Number(ratio.toPrecision(2))}‑fold`;
-  return `${Number(ratio.toPrecision(2)).toLocaleString("en")}‑fold`;
 }
 
 /** Joins words: "a", "a and b", "a, b and c". */
@@ -47,3 +40,12 @@ export const sentence = (text) => {
 };
 
 export const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+
+/** Writes a number of bytes as the service does: a MB has 2²⁰ bytes. */
+export const megabytes = (bytes) => (bytes >= 2 ** 20 ? `${Number((bytes / 2 ** 20).toPrecision(3))} MB` : `${Math.ceil(bytes / 1024)} kB`);
+
+export const size = (width, height) => `${width.toLocaleString("en")} × ${height.toLocaleString("en")}`;
+
+/** Writes a time in milliseconds, or in seconds where it is long. */
+export const duration = (milliseconds) =>
+  milliseconds < 1000 ? `${Math.max(1, Math.round(milliseconds))} ms` : `${(milliseconds / 1000).toFixed(1)} s`;

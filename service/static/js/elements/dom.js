@@ -24,12 +24,18 @@ function fill(element, attributes, children) {
 
 export const byId = (id) => document.getElementById(id);
 
-/** Finds the parts that every section of the page has; `clear` empties it, where there is no photograph to speak of. */
+/**
+ * Finds the parts that every section of the page has; `clear` empties and hides it, where it has nothing to say. A
+ * section shows itself when it has.
+ */
 export function section(id) {
   const root = byId(id);
   const part = (name) => root.querySelector(`[data-${name}]`);
   const [finding, controls, body, footer] = ["finding", "controls", "body", "footer"].map(part);
-  const clear = () => [finding, body, footer].forEach((emptied) => emptied.replaceChildren());
+  const clear = () => {
+    [finding, body, footer].forEach((emptied) => emptied.replaceChildren());
+    root.hidden = true;
+  };
   return { root, finding, controls, body, footer, clear };
 }
 
@@ -79,38 +85,4 @@ export function scrollable(name, content, tall = false) {
 /** Lets screen readers speak a text. */
 export function say(text) {
   byId("status").textContent = text;
-}
-
-/** Lists commands that give the same answer in a terminal, each with a button that copies it. */
-export function commands(list) {
-  return el(
-    "details",
-    { class: "commands" },
-    el("summary", {}, "The same from a terminal"),
-    list.map((command) => {
-      const button = el("button", { type: "button", class: "button", click: copy }, "Copy");
-      async function copy() {
-        button.textContent = (await toClipboard(command)) ? "Copied" : "Press Ctrl+C";
-        say(button.textContent);
-        setTimeout(() => (button.textContent = "Copy"), 1800);
-      }
-      return el("div", { class: "command" }, el("code", {}, command), button);
-    }),
-  );
-}
-
-async function toClipboard(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    // Without TLS, browsers offer the clipboard on localhost alone: copy from a hidden field instead.
-    const field = el("textarea", { class: "visually-hidden" });
-    field.value = text;
-    document.body.append(field);
-    field.select();
-    const copied = document.execCommand("copy");
-    field.remove();
-    return copied;
-  }
 }

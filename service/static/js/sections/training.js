@@ -1,12 +1,14 @@
 // Training curves of the served models: does more depth make a net better, or worse?
 
-import { curl } from "./api.js";
-import { errorChart } from "./charts.js";
-import { commands, el, scrollable, section } from "./dom.js";
-import { list, number, percent, plural } from "./numbers.js";
-import { swatch } from "./looks.js";
+import { curl } from "../service/api.js";
+import { errorChart } from "../charts/lines.js";
+import { swatch } from "../charts/looks.js";
+import { commands } from "../elements/commands.js";
+import { el, scrollable, section } from "../elements/dom.js";
+import { list, number, percent, plural } from "../elements/numbers.js";
 
 const { root, finding, body, footer } = section("training");
+const SPELT_OUT = 3; // findings that are said one by one
 
 /** Draws the training records of the models; without any, the section is hidden. */
 export function showTraining(models) {
@@ -39,19 +41,25 @@ export function showTraining(models) {
 function conclusion(trained) {
   const final = ({ detail }) => detail.training.final;
   const pairs = trained.flatMap((one) => trained.filter((other) => alike(one, other)).map((other) => [one, other]));
-  const degraded = pairs
+  const worse = pairs
     .filter(([deep, shallow]) => deep.family === shallow.family && deep.depth > shallow.depth)
-    .filter(([deep, shallow]) => ["train_error", "test_error"].every((field) => final(deep)[field] > final(shallow)[field]))
-    .map(([deep, shallow]) => `${deep.name} is worse than ${shallow.name} on training and test images alike.`);
+    .filter(([deep, shallow]) => ["train_error", "test_error"].every((field) => final(deep)[field] > final(shallow)[field]));
+  const degraded = worse.length > SPELT_OUT
+    ? [`In ${plural(worse.length, "pair")} of nets that differ in depth alone, the deeper one is worse on training and test images alike.`]
+    : worse.map(([deep, shallow]) => `${deep.name} is worse than ${shallow.name} on training and test images alike.`);
   const shortcuts = pairs
     .filter(([residual, plain]) => residual.family === "residual" && plain.family === "plain" && residual.depth === plain.depth)
     .map(([residual, plain]) => `${plain.depth} layers: ${percent(final(plain).test_error)} plain, ${percent(final(residual).test_error)} with shortcuts`);
-  const ends = shortcuts.length
-    ? `Test error with ${list(shortcuts)}.`
-    : `Test error: ${list(trained.map((model) => `${model.name} ${percent(final(model).test_error)}`))}.`;
+  const ends = shortcuts.length && shortcuts.length <= SPELT_OUT ? `Test error with ${list(shortcuts)}.` : testErrors(trained);
   const lengths = [...new Set(trained.map(({ detail }) => detail.training.epochs.length))].sort((a, b) => a - b);
   const caution = lengths.length > 1 ? `They were trained for ${list(lengths.map(String))} epochs; only nets trained equally long say what depth does.` : null;
   return [...degraded, ends, caution].filter(Boolean).join(" ");
+}
+
+function testErrors(trained) {
+  const errors = trained.map((model) => [model.detail.training.final.test_error, model.name]).sort(([one], [other]) => one - other);
+  const spelt = errors.map(([error, name]) => `${name} ${percent(error)}`);
+  return spelt.length > 2 * SPELT_OUT ? `Test error: from ${spelt[0]} to ${spelt.at(-1)}.` : `Test error: ${list(spelt)}.`;
 }
 
 /** Tells whether two nets differ only in depth and shortcuts, so that their errors may be compared. */

@@ -1,30 +1,8 @@
 // The photograph: dropped, chosen, pasted, or one of the samples.
 
-import { byId, el } from "./dom.js";
+import { byId } from "../elements/dom.js";
 
-export const SAMPLES = ["cat", "ship", "frog", "airplane", "dog", "truck", "bird", "horse", "deer", "automobile", "horse2", "deer2"];
 const TINY = 96; // pixels; a picture this small is enlarged without smoothing
-
-/** Fetches a sample as a photograph: {name, blob, url}. */
-export async function sample(name) {
-  const url = new URL(`static/samples/${name}.jpg`, document.baseURI).href;
-  return { name: `${name}.jpg`, url, blob: await (await fetch(url)).blob() };
-}
-
-const spoken = (name) => name.replace(/2$/, ", another");
-
-/** Makes a row of samples that act as buttons; `chosen` gets the name. Gives the function that marks one as pressed. */
-export function sampleButtons(holder, chosen) {
-  const buttons = SAMPLES.map((name) =>
-    el(
-      "button",
-      { type: "button", "aria-pressed": "false", title: spoken(name), "data-sample": name, click: () => chosen(name) },
-      el("img", { src: `static/samples/${name}.jpg`, alt: `Sample: ${spoken(name)}`, width: 48, height: 48 }),
-    ),
-  );
-  holder.replaceChildren(...buttons);
-  return (name) => buttons.forEach((button) => button.setAttribute("aria-pressed", button.dataset.sample === name));
-}
 
 /** Makes a field take a photograph that is dropped or chosen; `taken` gets it. Gives the function that takes files. */
 export function dropField(field, input, taken) {
@@ -60,6 +38,7 @@ export function preview(field, picture, photograph) {
   const show = (visible) => {
     picture.hidden = !visible;
     field.classList.toggle("filled", visible);
+    field.querySelector("b").textContent = visible ? "Choose another" : "Drop a photograph";
   };
   picture.onload = () => {
     showPixels(picture);

@@ -1,37 +1,33 @@
 // What each layer sees: its strongest channels as pictures, and the pixels that move the loss.
 
-import { ask, curl, showProgress } from "./api.js";
-import { commands, dropDown, el, section } from "./dom.js";
-import { percent, sentence, short } from "./numbers.js";
-import { showPixels } from "./photograph.js";
-import { problemBox } from "./problem.js";
+import { ask, curl, showProgress } from "../service/api.js";
+import { showPixels } from "../choices/photograph.js";
+import { commands } from "../elements/commands.js";
+import { dropDown, el, section } from "../elements/dom.js";
+import { explained } from "../elements/glossary.js";
+import { percent, plural, sentence, short } from "../elements/numbers.js";
+import { problemBox } from "../elements/problem.js";
 
 const { root, controls, finding, body, footer, clear } = section("features");
 export { clear };
 const CHANNELS = 8; // pictures per layer
 const ROWS = 6; // layers shown at once, spread over the depth
 
-let name = null;
-
-/** Makes the control that chooses the model; `changed` is called when another one is chosen. */
-export function featureChoice(models, changed) {
-  if (!models.some((model) => model.name === name)) name = models[0].name;
-  const choose = (chosen) => {
-    name = chosen;
-    changed();
-  };
-  controls.replaceChildren(
-    el("div", { class: "control-row" }, dropDown("features-model", "Model", models.map((model) => [model.name, model.name]), name, choose)),
-  );
+/** Makes the control that chooses one of the models, `chosen` at first; `changed` gets the name of another one. */
+export function featureChoice(models, chosen, changed) {
+  root.hidden = false;
+  const choice = dropDown("features-model", "Model", models.map(({ name }) => [name, name]), chosen, changed);
+  controls.replaceChildren(models.length > 1 ? el("div", { class: "control-row" }, choice) : "");
 }
 
-/** Shows what the chosen model's layers make of the photograph. */
-export async function showFeatures(photograph, labels, signal) {
+/** Shows what the layers of a model make of the photograph. */
+export async function showFeatures(name, photograph, labels, signal) {
   const request = ["diagnostics/features", { query: [["model", name], ...labels.map((label) => ["label", label]), ["channels", CHANNELS]], images: [photograph] }];
   try {
     const { answer } = await showProgress(root, ask(request[0], { ...request[1], signal }));
     const [seen] = answer.samples;
-    finding.textContent = [conclusion(seen), answer.separability?.because, answer.quantized].filter(Boolean).map(sentence).join(" ");
+    const said = [conclusion(name, seen), answer.separability?.because, answer.quantized].filter(Boolean).map(sentence).join(" ");
+    finding.replaceChildren(...explained(said));
     body.replaceChildren(drawn(seen, photograph));
   } catch (problem) {
     if (signal.aborted) return;
@@ -44,7 +40,7 @@ export async function showFeatures(photograph, labels, signal) {
 /** Tells whether a layer's channels are pictures; the classifier's are single numbers. */
 const isPicture = ({ channels, height, width }) => channels.length && height * width > 1;
 
-function conclusion({ layers }) {
+function conclusion(name, { layers }) {
   const pictures = layers.filter(isPicture);
   if (!pictures.length) return `No layer of ${name} has maps, so there are no pictures of its channels.`;
   const [first, last] = [pictures[0], pictures.at(-1)];
@@ -64,7 +60,7 @@ function drawn({ layers, saliency }, photograph) {
       "div",
       { class: "layers" },
       rows.filter((_, at) => shown.has(at)),
-      rest.length ? el("details", {}, el("summary", {}, `The other ${rest.length} layers`), el("div", { class: "layers" }, rest)) : null,
+      rest.length ? el("details", {}, el("summary", {}, `The other ${plural(rest.length, "layer")}`), el("div", { class: "layers" }, rest)) : null,
     ),
   );
 }

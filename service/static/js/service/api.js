@@ -1,6 +1,6 @@
 // Requests to the service, its errors in words, and the same requests as curl commands.
 
-import { byId } from "./dom.js";
+import { byId } from "../elements/dom.js";
 
 /** The service's RFC 9457 problem document, or the fact that there was no answer. */
 export class Problem extends Error {

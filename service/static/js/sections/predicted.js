@@ -1,0 +1,37 @@
+// What a model sees in the photograph, in words and as ranked labels.
+
+import { el } from "../elements/dom.js";
+import { list, percent, sentence } from "../elements/numbers.js";
+
+/** Says what a model sees: its best label or, where labels are independent, all that are above one half. */
+export function sight({ labels: [best], predicted }) {
+  if (!predicted) return `${article(best.label)}, ${percent(best.probability)}`;
+  return predicted.length ? list(predicted.map(article)) : "none of the labels";
+}
+
+/** Puts a word before a label: an article, or "class" where classes are called by number. */
+const article = (label) => `${/^\d+$/.test(label) ? "class" : /^[aeiou]/i.test(label) ? "an" : "a"} ${label}`;
+
+/** Lists the labels with their probabilities, the best first. */
+export function ranks(model, { predictions: [{ labels, predicted }], quantized }) {
+  return [
+    el(
+      "ol",
+      { class: "ranks", "aria-label": `Labels by ${model.name}` },
+      labels.map((entry) => rank(entry, model, predicted?.includes(entry.label))),
+    ),
+    quantized ? el("p", { class: "small muted" }, sentence(quantized)) : null,
+  ];
+}
+
+function rank({ label, probability }, model, isPredicted) {
+  const bar = el("i");
+  bar.style.width = `${Math.max(0.4, Number(probability) * 100)}%`;
+  bar.style.background = model.colour;
+  return el(
+    "li",
+    {},
+    el("div", { class: "rank" }, el("span", {}, isPredicted ? `${label} ✓` : label), el("span", {}, percent(probability))),
+    el("div", { class: "bar", "aria-hidden": "true" }, bar),
+  );
+}
