@@ -172,13 +172,7 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
                         "Look for a layer whose rectifiers are all off: give 16 images or more, so that dead channels "
                         "are looked for.",
                         "Look for activations that are saturated, such as a hard sigmoid outside its range.",
-<<<<<<< HEAD
-                        "Look for a branch that is multiplied by 0, or not connected to the answer. If it starts at "
-                        "0 by design (zero-initialized γ) and the network is not trained yet, train on: it has to "
-                        "open.",
-=======
                         "Look for a branch that is multiplied by 0, or not connected to the answer.",
->>>>>>> main
                         "Check that the file was exported without a stop of the gradient: rounding and comparisons "
                         "pass none.",
                     ),
