@@ -69,9 +69,9 @@ def unlike_itself(
         **explained(
             "unlike itself",
             "unlike" if unlike else "like",
-            f"In {len(outside)} of {plural(len(known), 'layer')} most of these images have gradients outside the range "
-            f"({percent(low)} to {percent(high)}) of {plural(baseline.images, 'training image')} (unlike itself from "
-            f"{plural(allowed + 1, 'layer')} on).",
+            f"In {len(outside)} of {plural(len(known), 'layer')}, the gradient is outside the range ({percent(low)} to "
+            f"{percent(high)}) of {plural(baseline.images, 'training image')}, on most of the images given (unlike "
+            f"itself from {plural(allowed + 1, 'layer')} on).",
         ),
         unlike=unlike,
         images=baseline.images,

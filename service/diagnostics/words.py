@@ -63,10 +63,10 @@ def power_of_ten(exponent: int) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return the names, or if they are many, their number and the first and last."""
+    """Return layers by name: `layer stem`, `layers a, b and c`; many by their number: `16 layers from a to z`."""
     if len(names) > MOST_NAMED:
         return f"{len(names)} layers from {names[0]} to {names[-1]}"
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return f"layers {', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else f"layer {names[0]}"
 
 
 def plural(count: int, noun: str) -> str:

@@ -37,7 +37,8 @@ def folded_normalization(model: ModelProto) -> tuple[str, ...]:
     left = any(node.op_type == "BatchNormalization" and node.input[0] in made for node in model.graph.node)
     if not biased or left or any(node.op_type in NORMALIZATIONS for node in model.graph.node):
         return ()
+    have = "1 has a bias" if len(biased) == 1 else f"{len(biased)} have biases"
     return (
-        f"no convolution is followed by a BatchNormalization, and {len(biased)} have biases: if the file's exporter "
-        f"folded one into them, {MEANING}",
+        f"no convolution is followed by a BatchNormalization, and {have}: if the file's exporter folded one into them, "
+        f"{MEANING}",
     )

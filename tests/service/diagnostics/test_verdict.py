@@ -137,7 +137,7 @@ def test_a_healthy_sentence_says_why_a_large_ratio_does_not_count() -> None:
             "the median layer gets 10⁷ times the gradient at the logits (exploding from 1,000 times), in 20 layers",
         ),
         (FLAT - 6, "the median layer gets 1/100,000 of the gradient at the logits (vanishing from 1/100 down)"),
-        (np.where(DEPTH == 7, -2.0, 1.0), "In layer7, the gradient is 1,000 times smaller than the trend"),
+        (np.where(DEPTH == 7, -2.0, 1.0), "In layer layer7, the gradient is 1,000 times smaller than the trend"),
         (np.where(DEPTH < 9, -np.inf, 1.0), "The gradient is exactly 0, in 9 layers from layer0 to layer8"),
     ],
 )

@@ -117,7 +117,7 @@ def test_markdown_is_a_table_that_no_name_breaks() -> None:
     assert [row.replace(r"\|", "").count("|") for row in rows] == [4] * 5
     assert rows[2].startswith("| sick@1 | **exploding** | ")
     assert rows[1].split(" | ")[1] == "healthy"
-    assert r"In a\|b&lt;c&gt;, 75 % of the channels" in "\n".join(lines)
+    assert r"In layer a\|b&lt;c&gt;, 75 % of the channels" in "\n".join(lines)
     assert lines.count("</details>") == 3
 
 

@@ -32,7 +32,7 @@ def normalized(operator: str, *operands: str, **attributes: Any) -> list[Any]:
 def test_biases_without_a_normalization_may_come_from_folding(tmp_path: Path) -> None:
     (note,) = notes(tmp_path)
     assert note.startswith(
-        "no convolution is followed by a BatchNormalization, and 1 have biases: if the file's exporter"
+        "no convolution is followed by a BatchNormalization, and 1 has a bias: if the file's exporter"
     )
     assert "norms are then those of the folded network" in note
     assert "scaled_gradient_norm is the same for both" in note

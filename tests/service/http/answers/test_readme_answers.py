@@ -14,7 +14,7 @@ import pytest
 from tests.service.live_server import running
 
 ROOT = Path(__file__).parents[4]
-EXAMPLES = dict(re.findall(r"^\$ (curl .+)\n([^`]+)```", (ROOT / "README.md").read_text(), flags=re.MULTILINE))
+EXAMPLES = dict(re.findall(r"^\$ (curl .+)\n((?:.*\n)+?)```", (ROOT / "README.md").read_text(), flags=re.MULTILINE))
 """Command → what it printed, possibly shortened by `…`."""
 
 
