@@ -96,8 +96,8 @@ def _fires(limit: Thresholds) -> dict[tuple[str, str], str]:
         "less.",
         ("vanishing", "zero"): "The gradient of a layer is exactly 0 although the one at the logits is not, and no "
         "dead layer explains it.",
-        ("dead", "units"): f"Of the channels behind a rectifier, {percent(limit.dead_fraction)} or more are 0 at every "
-        f"position of all images, and there are at least {limit.dead_images:g} images.",
+        ("dead", "units"): f"Of the channels behind a rectifier, more than {percent(limit.dead_fraction)} are 0 at "
+        f"every position of all images, and there are at least {limit.dead_images:g} images.",
         ("imbalanced", "deviation"): f"The gradient of a layer is {factor(limit.deviation_ratio)} times as large as "
         "the trend of all layers says or more, or so much smaller.",
         ("undetermined", "certainty"): "On every image the network is so certain that the gradient at the logits is 0 "
