@@ -16,7 +16,7 @@ is scaled by a and the next by 1/a; so neither does a verdict. The r of a layer 
                                 the logits, which in a usable classifier are within some tens
     vanishing   decay           r falls from the last layers to the first (a sigmoid chain: 0.6 decades per layer)
                 size            r is small in all layers: the signal itself dies on its way to the logits
-                zero            the first layers' gradient is exactly 0, and no dead layer explains it
+                zero            a layer's gradient is exactly 0, and no dead layer explains it
     dead        units           the share of a rectifier's channels that are 0 at every position of every image
     imbalanced  deviation       one layer is far from the trend of the others over depth
     undetermined certainty      every sample is saturated, so no gradient says anything
@@ -75,10 +75,10 @@ def exploding(evidence: Evidence, profile: Profile, thresholds: Thresholds) -> l
 
 def vanishing(evidence: Evidence, profile: Profile, thresholds: Thresholds, *, has_dead: bool) -> list[Finding]:
     """Find a relative gradient that decays towards the input, is small throughout, or is 0 without a dead layer."""
-    if profile.first_over_last == -np.inf or profile.size == -np.inf:
+    zero = named(evidence, profile.typical == -np.inf)
+    if zero:
         if has_dead:
             return []
-        zero = named(evidence, profile.typical == -np.inf)
         return [_finding("vanishing", "zero", seen.zero(zero), 0.0, 0.0, zero)]
     limit = math.log10(thresholds.decay_ratio)
     if profile.has_trend and profile.first_over_last <= limit and profile.slope >= thresholds.decades_per_layer:

@@ -54,6 +54,7 @@ DEPTH = np.arange(LAYERS)
         (np.where(DEPTH == 7, -2.0, 1.0), "imbalanced"),
         (np.where(DEPTH == 7, 4.0, 1.0), "imbalanced"),
         (np.where(DEPTH < 9, -np.inf, 1.0), "vanishing"),
+        (np.where(DEPTH == 7, -np.inf, 1.0), "vanishing"),
     ],
 )
 def test_a_profile_over_depth_decides_the_state(decades: Any, expected: str) -> None:
