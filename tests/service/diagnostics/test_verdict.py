@@ -54,7 +54,6 @@ DEPTH = np.arange(LAYERS)
         (np.where(DEPTH == 7, -2.0, 1.0), "imbalanced"),
         (np.where(DEPTH == 7, 4.0, 1.0), "imbalanced"),
         (np.where(DEPTH < 9, -np.inf, 1.0), "vanishing"),
-        (np.where(DEPTH == 7, -np.inf, 1.0), "vanishing"),
     ],
 )
 def test_a_profile_over_depth_decides_the_state(decades: Any, expected: str) -> None:
@@ -165,6 +164,16 @@ def test_samples_without_a_logit_gradient_are_left_out_and_alone_leave_it_undete
 def test_dead_takes_sixteen_images_and_over_half_of_the_channels(images: int, share: float, expected: str) -> None:
     dead = np.where(DEPTH == 3, share, 0.0)
     assert state(evidence(FLAT, dead_fraction=dead, dead_images=images)) == expected
+
+
+def test_one_layer_without_any_gradient_takes_sixteen_images() -> None:
+    """A gate may be shut for some images, which is no sickness."""
+    shut = np.where(DEPTH == 7, -np.inf, 1.0)
+    assert state(evidence(shut, samples=16)) == "vanishing"
+    assert state(evidence(shut, samples=15)) == "healthy"
+    sometimes = evidence(shut, samples=16)
+    sometimes.relative[3, 7] = 1.0
+    assert state(sometimes) == "healthy"
 
 
 def test_zero_gradients_below_a_dead_layer_are_its_doing() -> None:
