@@ -13,9 +13,15 @@ export { clear };
 const CHANNELS = 8; // pictures per layer
 const ROWS = 6; // layers shown at once, spread over the depth
 
+let offered = ""; // models in the control: only for others is a new one made, without focus
+
 /** Makes the control that chooses one of the models, `chosen` at first; `changed` gets the name of another one. */
 export function featureChoice(models, chosen, changed) {
   root.hidden = false;
+  const select = controls.querySelector("select");
+  const names = JSON.stringify(models.map(({ name }) => name));
+  if (select?.value === chosen && names === offered) return;
+  offered = names;
   const choice = dropDown("features-model", "Model", models.map(({ name }) => [name, name]), chosen, changed);
   controls.replaceChildren(models.length > 1 ? el("div", { class: "control-row" }, choice) : "");
 }

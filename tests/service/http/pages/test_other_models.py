@@ -133,6 +133,24 @@ def test_any_number_of_independent_labels_is_chosen(visit: Visit, chosen: list[s
     assert labels_asked_for(looked[-1]) == [name for name in LABELS if name in chosen]
 
 
+def test_a_choice_keeps_the_focus_when_it_changes(visit: Visit) -> None:
+    """What is asked for again does not take the control from under the keyboard."""
+    page = show(visit, "several", "sharper")
+    page.get_by_label("bee", exact=True).focus()
+    page.keyboard.press("Space")
+    settled(page)
+    expect(page.get_by_label("bee", exact=True)).to_be_checked()
+    expect(page.get_by_label("bee", exact=True)).to_be_focused()
+    look_at_features(page)
+    choice = page.locator("#features-model")
+    choice.select_option("sharper")
+    choice.focus()
+    page.keyboard.press("ArrowUp")
+    settled(page)
+    expect(choice).to_have_value("several")
+    expect(choice).to_be_focused()
+
+
 def test_without_a_choice_the_labels_above_one_half_count(visit: Visit) -> None:
     page = show(visit, "several")
     expect(page.locator("#label-choice legend")).to_contain_text("for the labels above one half")
