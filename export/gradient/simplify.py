@@ -69,7 +69,8 @@ def _folded_norm(graph: Graph, node: Node, conv: Node) -> FoldedNorm | None:
     gamma, _, mean, variance = (graph.constants[name].astype(np.float64) for name in node.inputs[1:5])
     inverse_sigma = 1.0 / np.sqrt(variance + node.attribute("epsilon", 1e-5))
     ratio = gamma * inverse_sigma
-    if not np.isfinite(ratio).all() or np.abs(ratio).max() > LARGEST_RATIO_SPREAD * np.abs(ratio).min():
+    least = np.abs(ratio).min()
+    if not np.isfinite(ratio).all() or least == 0 or np.abs(ratio).max() > LARGEST_RATIO_SPREAD * least:
         return None
     bias = conv.input(2)
     bias_value: Array = graph.constants[bias].astype(np.float64) if bias else np.zeros_like(mean)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.contract.arrays import Float64
 from service.diagnostics.verdicts.evidence import Evidence
@@ -29,6 +30,10 @@ class Profile:
     """Median of r over layers."""
     deviation: Float64
     """Distance of each layer from the line with that slope, [L]."""
+    never: NDArray[np.bool_]
+    """Layers whose gradient is exactly 0 on every usable sample, [L]."""
+    samples: int
+    """Number of usable samples: finite and not saturated."""
 
     @property
     def has_trend(self) -> bool:
@@ -52,7 +57,8 @@ def profile_of(evidence: Evidence) -> Profile | None:
     line = typical - slope * depths
     deviation = line - (_median(line[known]) if known.any() else 0.0)
     first_over_last = _median(typical[order[:ends]]) - _median(typical[order[-ends:]])
-    return Profile(typical, slope, first_over_last, _median(typical), deviation)
+    never = np.asarray((evidence.relative[usable] == 0).all(axis=0))
+    return Profile(typical, slope, first_over_last, _median(typical), deviation, never, int(usable.sum()))
 
 
 def layers_at_an_end(layers: int) -> int:

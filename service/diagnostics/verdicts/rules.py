@@ -16,7 +16,7 @@ is scaled by a and the next by 1/a; so neither does a verdict. The r of a layer 
                                 the logits, which in a usable classifier are within some tens
     vanishing   decay           r falls from the last layers to the first (a sigmoid chain: 0.6 decades per layer)
                 size            r is small in all layers: the signal itself dies on its way to the logits
-                zero            the first layers' gradient is exactly 0, and no dead layer explains it
+                zero            a layer's gradient is exactly 0 on every image, and no dead layer explains it
     dead        units           the share of a rectifier's channels that are 0 at every position of every image
     imbalanced  deviation       one layer is far from the trend of the others over depth
     undetermined certainty      every sample is saturated, so no gradient says anything
@@ -75,11 +75,10 @@ def exploding(evidence: Evidence, profile: Profile, thresholds: Thresholds) -> l
 
 def vanishing(evidence: Evidence, profile: Profile, thresholds: Thresholds, *, has_dead: bool) -> list[Finding]:
     """Find a relative gradient that decays towards the input, is small throughout, or is 0 without a dead layer."""
-    if profile.first_over_last == -np.inf or profile.size == -np.inf:
-        if has_dead:
-            return []
-        zero = named(evidence, profile.typical == -np.inf)
-        return [_finding("vanishing", "zero", seen.zero(zero), 0.0, 0.0, zero)]
+    zero = _without_gradient(evidence, profile, thresholds)
+    if zero:
+        because = seen.zero(zero, thresholds.dead_images)
+        return [] if has_dead else [_finding("vanishing", "zero", because, 0.0, 0.0, zero)]
     limit = math.log10(thresholds.decay_ratio)
     if profile.has_trend and profile.first_over_last <= limit and profile.slope >= thresholds.decades_per_layer:
         small = named(evidence, profile.typical <= _last(evidence, profile) + limit)
@@ -92,6 +91,16 @@ def vanishing(evidence: Evidence, profile: Profile, thresholds: Thresholds, *, h
         because = seen.small(size, thresholds.smallest_size, small)
         return [_finding("vanishing", "size", because, size, thresholds.smallest_size, small)]
     return []
+
+
+def _without_gradient(evidence: Evidence, profile: Profile, thresholds: Thresholds) -> list[str]:
+    """Return the layers whose gradient is exactly 0, if these are the first or half of all, or many images say so.
+
+    A gate inside the network may be shut for some images; so a layer in the middle needs as many as a dead channel.
+    """
+    if profile.first_over_last == -np.inf or profile.size == -np.inf:
+        return named(evidence, profile.typical == -np.inf)
+    return named(evidence, profile.never) if profile.samples >= thresholds.dead_images else []
 
 
 def dead(evidence: Evidence, thresholds: Thresholds) -> list[Finding]:

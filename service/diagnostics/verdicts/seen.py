@@ -79,9 +79,10 @@ def small(size: float, threshold: float, layers: Sequence[str]) -> str:
     )
 
 
-def zero(layers: Sequence[str]) -> str:
+def zero(layers: Sequence[str], images: float) -> str:
     """Say where the gradient is exactly 0."""
-    return f"The gradient is exactly 0{_in(layers)}, although the one at the logits is not (any layer is enough)."
+    enough = f"one such layer is enough on {images:g} images, the first layers or half of all on any"
+    return f"The gradient is exactly 0{_in(layers)}, although the one at the logits is not ({enough})."
 
 
 def dead(evidence: Evidence, worst: float, threshold: float, layers: Sequence[str]) -> str:

@@ -94,10 +94,14 @@ def _fires(limit: Thresholds) -> dict[tuple[str, str], str]:
         f"less, and it shrinks towards the input {steadily}.",
         ("vanishing", "size"): f"The median layer gets {multiple(limit.smallest_size)} the gradient at the logits or "
         "less.",
-        ("vanishing", "zero"): "The gradient of a layer is exactly 0 although the one at the logits is not, and no "
-        "dead layer explains it.",
-        ("dead", "units"): f"Of the channels behind a rectifier, {percent(limit.dead_fraction)} or more are 0 at every "
-        f"position of all images, and there are at least {limit.dead_images:g} images.",
+        (
+            "vanishing",
+            "zero",
+        ): "Although the gradient at the logits is not, that of a layer is exactly 0 on every one of "
+        f"{limit.dead_images:g} images or more, or that of the first layers, or of half of all, on most images. No dead "
+        "layer explains it.",
+        ("dead", "units"): f"Of the channels behind a rectifier, more than {percent(limit.dead_fraction)} are 0 at "
+        f"every position of all images, and there are at least {limit.dead_images:g} images.",
         ("imbalanced", "deviation"): f"The gradient of a layer is {factor(limit.deviation_ratio)} times as large as "
         "the trend of all layers says or more, or so much smaller.",
         ("undetermined", "certainty"): "On every image the network is so certain that the gradient at the logits is 0 "

@@ -166,6 +166,16 @@ def test_dead_takes_sixteen_images_and_over_half_of_the_channels(images: int, sh
     assert state(evidence(FLAT, dead_fraction=dead, dead_images=images)) == expected
 
 
+def test_one_layer_without_any_gradient_takes_sixteen_images() -> None:
+    """A gate may be shut for some images, which is no sickness."""
+    shut = np.where(DEPTH == 7, -np.inf, 1.0)
+    assert state(evidence(shut, samples=16)) == "vanishing"
+    assert state(evidence(shut, samples=15)) == "healthy"
+    sometimes = evidence(shut, samples=16)
+    sometimes.relative[3, 7] = 1.0
+    assert state(sometimes) == "healthy"
+
+
 def test_zero_gradients_below_a_dead_layer_are_its_doing() -> None:
     dead = np.where(DEPTH == 9, 1.0, 0.0)
     assert state(evidence(np.where(DEPTH <= 9, -np.inf, 1.0), dead_fraction=dead, dead_images=20)) == "dead"

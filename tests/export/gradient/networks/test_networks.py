@@ -144,6 +144,21 @@ def test_a_shift_that_outweighs_its_scale_costs_no_digits() -> None:
     assert_squares_agree(found, {"other_square": expected["other_square"]}, 1e-4)
 
 
+def test_a_normalization_whose_scales_are_all_zero_is_not_divided_by() -> None:
+    """Residual branches often start so; the convolution's gradient is 0, and that of the scale is not."""
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(3)
+    branch = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1, bias=False), norm)
+    network = randomised(nn.Sequential(branch, nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 10)))
+    nn.init.zeros_(norm.weight)
+    ready = prepared(network, (3, 6, 6))
+    assert [layer.weight_norm is not None for layer in ready.layers] == [True] * 3
+    image, label = images(3, 6), (0, -1, 2)
+    found = run(differentiate(ready, EVERY_NORM), image, label)
+    assert_squares_agree(found, by_autograd(network, ready, image, label), 1e-4)
+    assert not found["weight_square"][:, 0].any()
+
+
 def test_a_saturated_sample_keeps_its_tiny_gradient() -> None:
     network = catalogued("plain8")
     network.classifier.weight.data.mul_(12)
