@@ -1,4 +1,4 @@
-"""What each verdict means, and what to try: the service's guide as a section of docs/verdicts.md.
+"""Writes what each verdict means, and what to try: the service's guide as a section of docs/verdicts.md.
 
 It measures nothing. A test compares the section with what this command would write.
 """

@@ -100,22 +100,25 @@ def with_dead_units(share: float, depth: int = 8, width: int = WIDTH, size: int 
     return network
 
 
-def with_dead_channels(share: float) -> Network:
-    """Return a plain net with BatchNorm in which `share` of one convolution's channels never fire."""
-    network = convolutional("plain", 8, "batch")
-    norm = network.get_submodule("stages.1.0.norm1")
-    assert isinstance(norm, nn.BatchNorm2d)
-    norm.bias.data[: round(share * norm.num_features)] = -100.0
+def with_dead_channels(network: nn.Module, norm: str, share: float) -> nn.Module:
+    """Push `share` of the channels that a BatchNorm gives to a rectifier far below zero."""
+    module = network.get_submodule(norm)
+    assert isinstance(module, nn.BatchNorm2d)
+    module.bias.data[: round(share * module.num_features)] = -100.0
     return network
 
 
-def with_weak_branch(factor: float) -> Network:
+def with_weaker(network: nn.Module, layer: str, factor: float) -> nn.Module:
+    """Multiply the weight of one layer at the end of a branch."""
+    weight = network.get_submodule(layer).weight
+    assert isinstance(weight, Tensor)
+    weight.data.mul_(factor)
+    return network
+
+
+def with_weak_branch(depth: int, factor: float) -> nn.Module:
     """Return a residual net one of whose branches counts `factor` times as much as it should."""
-    network = convolutional("residual", 20, "batch")
-    norm = network.get_submodule("stages.1.1.norm2")
-    assert isinstance(norm, nn.BatchNorm2d)
-    norm.weight.data.mul_(factor)
-    return network
+    return with_weaker(convolutional("residual", depth, "batch"), "stages.1.1.norm2", factor)
 
 
 def cases(deepest: int = 110) -> Iterator[Case]:
@@ -133,11 +136,15 @@ def cases(deepest: int = 110) -> Iterator[Case]:
         yield Case(f"rectifier chain {depth}, He × 0.5", "vanishing", partial(chain, depth, nn.ReLU, 0.5))
     for share in (0.6, 0.8):
         yield Case(f"rectifier chain 8, {share:.0%} of a layer dead", "dead", partial(with_dead_units, share))
-        yield Case(f"plain 8 BatchNorm, {share:.0%} of a layer dead", "dead", partial(with_dead_channels, share))
+        yield Case(f"plain 8 BatchNorm, {share:.0%} of a layer dead", "dead", partial(_plain_with_dead_channels, share))
     yield Case("rectifier chain 8, a layer dead", "dead", partial(with_dead_units, 1.0), frozenset({"vanishing"}))
     for factor in (1e-3, 1e-4):
-        yield Case(f"residual 20, one branch × {factor:g}", "imbalanced", partial(with_weak_branch, factor))
+        yield Case(f"residual 20, one branch × {factor:g}", "imbalanced", partial(with_weak_branch, 20, factor))
     yield from _convolutional_cases(deepest)
+
+
+def _plain_with_dead_channels(share: float) -> nn.Module:
+    return with_dead_channels(convolutional("plain", 8, "batch"), "stages.1.0.norm1", share)
 
 
 def _convolutional_cases(deepest: int) -> Iterator[Case]:

@@ -6,18 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.stats import binomtest
-
 from bench.harness.page import table
 from bench.verdicts.held_out.trainings import UNKNOWN, WHEN, Finished
 from bench.verdicts.judging import DEBUGGER_RULE_FOR, Judged
 from service.diagnostics.shattering import POINTS
 from service.diagnostics.verdicts.looked_for import FINDINGS
+from service.offline.report.intervals import wilson
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What took no part in setting the thresholds: kinds of networks, files of packages, runs and their checkpoints."""
+    """Networks that took no part in setting the thresholds: by kind, from packages, and runs with their checkpoints."""
 
     kinds: list[Judged]
     packages: list[Judged]
@@ -135,10 +134,10 @@ def both(one: Judged) -> str:
 
 
 def rate(count: int, total: int) -> str:
-    """Return a share with its 95 % interval (Wilson 1927)."""
+    """Return a share with its 95 % interval."""
     if not total:
         return "–"
-    low, high = binomtest(count, total).proportion_ci(method="wilson")
+    low, high = wilson(count, total)
     return f"{count} of {total} ({low:.1%} to {high:.1%})"
 
 

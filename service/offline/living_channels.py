@@ -1,4 +1,4 @@
-"""Which channels of the rectifiers were ever alive, in a column of the table.
+"""Keeps which channels of the rectifiers were ever alive, in a column of the table.
 
 A row holds the channels that are alive on its image and on none of a row before. Most rows therefore hold nothing,
 and all rows together hold the channels that were ever alive: also where the tables of several parts are joined, each

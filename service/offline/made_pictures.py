@@ -43,11 +43,8 @@ def made_pictures(count: int, spec: InputSpec, seed: int = SEED) -> Pixels:
         made = Image.fromarray(_picture(draw, fields))
         made = made.filter(ImageFilter.GaussianBlur(draw.uniform(0.0, max(size) / 200)))
         made = made if spec.channels == 3 else made.convert("L")
-        made = (
-            made
-            if made.size == (spec.width, spec.height)
-            else made.resize((spec.width, spec.height), Image.Resampling.BICUBIC)
-        )
+        if made.size != (spec.width, spec.height):
+            made = made.resize((spec.width, spec.height), Image.Resampling.BICUBIC)
         picture[:] = np.asarray(made).reshape(picture.shape)
     return pictures
 

@@ -1,4 +1,4 @@
-"""What `check` finds at one path: a verdict with the images that it rests on, or why there is none."""
+"""The outcome of `check` at one path: a verdict with the images that it rests on, or why there is none."""
 
 from __future__ import annotations
 

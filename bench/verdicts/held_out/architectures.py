@@ -25,7 +25,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def stack(depth: int, activation: Callable[[], nn.Module], normalized: bool = False) -> nn.Sequential:
-    """Return `depth` 3×3 convolutions, of which every third of them halves the size, and a linear layer."""
+    """Return `depth` 3×3 convolutions, two of which halve the size, and a linear layer."""
     layers: list[nn.Module] = []
     for index in range(depth):
         stride = 2 if index in (depth // 3, 2 * depth // 3) else 1
@@ -75,22 +75,6 @@ def transformer(blocks: int) -> nn.Module:
 def densely_connected() -> nn.Module:
     """Return a DenseNet of 3 × 4 layers (Huang et al. 2017), as torchvision initializes it."""
     network: nn.Module = torchvision_models().DenseNet(12, (4, 4, 4), 24, num_classes=CLASSES)
-    return network
-
-
-def with_dead_channels(network: nn.Module, norm: str, share: float) -> nn.Module:
-    """Push `share` of the channels that a BatchNorm gives to a rectifier far below zero."""
-    module = network.get_submodule(norm)
-    assert isinstance(module, nn.BatchNorm2d)
-    module.bias.data[: round(share * module.num_features)] = -100.0
-    return network
-
-
-def with_weaker(network: nn.Module, layer: str, factor: float) -> nn.Module:
-    """Multiply the weight of one layer at the end of a branch."""
-    weight = network.get_submodule(layer).weight
-    assert isinstance(weight, Tensor)
-    weight.data.mul_(factor)
     return network
 
 

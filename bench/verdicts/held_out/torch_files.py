@@ -57,14 +57,6 @@ def digits(weights: Weights) -> nn.Module:
     return loaded(nn.Sequential(*rectified_convolutions((1, 32, 64, 128), nn.ReLU, 1), *head), weights)
 
 
-def first_character(weights: Weights) -> nn.Module:
-    """icbc-captcha-recognizer, 1 × 28 × 80: the first character of four, one of 62."""
-    *first, weight, bias = weights.values()
-    named = {str(index): value for index, value in enumerate([*first, weight[:62], bias[:62]])}
-    head = [nn.Flatten(), nn.Linear(128 * 3 * 10, 512), nn.ReLU(), nn.Linear(512, 62)]
-    return loaded(nn.Sequential(*rectified_convolutions((1, 32, 64, 128), nn.ReLU, 1), *head), named)
-
-
 def expressions_with_tanh(weights: Weights) -> nn.Module:
     """what-the-face-classification, 1 × 48 × 48."""
     head = [nn.Flatten(), nn.Linear(1792, 2000), nn.ReLU(), nn.Linear(2000, 304), nn.ReLU(), nn.Linear(304, 7)]

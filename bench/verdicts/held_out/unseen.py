@@ -8,7 +8,15 @@ from functools import partial
 
 from torch import nn
 
-from bench.verdicts.corpus import Case, chain, convolutional, with_dead_units
+from bench.verdicts.corpus import (
+    Case,
+    chain,
+    convolutional,
+    with_dead_channels,
+    with_dead_units,
+    with_weak_branch,
+    with_weaker,
+)
 from bench.verdicts.held_out.architectures import (
     ACTIVATIONS,
     SIZE,
@@ -17,9 +25,7 @@ from bench.verdicts.held_out.architectures import (
     of_unit_variance,
     stack,
     transformer,
-    with_dead_channels,
     with_value,
-    with_weaker,
 )
 from bench.verdicts.truth import by_growth
 
@@ -37,7 +43,7 @@ def unseen() -> Iterator[Case]:
     for factor in (3e-4, 1e-5):
         for depth in (14, 32):
             name = f"residual {depth} at {SIZE} px, one branch × {factor:g}"
-            yield Case(name, "imbalanced", partial(_weak_branch, depth, factor), size=SIZE)
+            yield Case(name, "imbalanced", partial(with_weak_branch, depth, factor), size=SIZE)
     for value in (math.nan, math.inf):
         poisoned = partial(lambda value: with_value(stack(9, nn.ReLU), value), value)
         yield Case(f"stack 9, one weight {value}", "not finite", poisoned, size=SIZE)
@@ -63,9 +69,7 @@ def _stacks() -> Iterator[Case]:
     for name, activation in ACTIVATIONS.items():
         for truth, depth, scale in (("healthy", 12, 1.0), ("exploding", 12, 3.0), ("vanishing", 12, 0.3)):
             scaled = f", × {scale:g}" if scale != 1 else ""
-            scaling = partial(
-                lambda *what: of_unit_variance(stack(what[0], what[1]), what[2]), depth, activation, scale
-            )
+            scaling = partial(_scaled_stack, depth, activation, scale)
             yield Case(f"{name} stack {depth}{scaled}", truth, scaling, size=SIZE)
     yield Case("sigmoid stack 12", "vanishing", partial(stack, 12, nn.Sigmoid), size=SIZE)
     for depth in (24, 60):
@@ -112,8 +116,3 @@ DENSE_NORM = "features.denseblock2.denselayer2.norm2"
 
 def _scaled_stack(depth: int, activation: Callable[[], nn.Module], scale: float) -> nn.Module:
     return of_unit_variance(stack(depth, activation), scale)
-
-
-def _weak_branch(depth: int, factor: float) -> nn.Module:
-    network = convolutional("residual", depth, "batch")
-    return with_weaker(network, "stages.1.1.norm2", factor)

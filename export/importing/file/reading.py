@@ -10,11 +10,13 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
+from numpy.typing import NDArray
 from onnx import TensorProto, external_data_helper, numpy_helper
 
 from export.graph.branches import branches_of
@@ -53,7 +55,11 @@ def not_finite(model: onnx.ModelProto) -> tuple[str, ...]:
 
     They are no reason to refuse a file: it can be run, and a verdict says what they do to its gradients.
     """
-    broken = [f"{tensor.name!r} ({bad} of {size})" for tensor in _tensors(model) for bad, size in _broken(tensor)]
+    broken = []
+    for tensor in _tensors(model):
+        values = numpy_helper.to_array(tensor)
+        if bad := _count_not_finite(values):
+            broken.append(f"{tensor.name!r} ({bad} of {values.size})")
     if not broken:
         return ()
     named = ", ".join(broken[:MOST_NAMED]) + (f" and {len(broken) - MOST_NAMED} more" if broken[MOST_NAMED:] else "")
@@ -209,11 +215,10 @@ def _require_fitting(tensor: TensorProto) -> None:
         raise InvalidModel(f"weight {tensor.name!r}: its data do not fit its shape {list(tensor.dims)}") from error
 
 
-def _broken(tensor: TensorProto) -> Iterator[tuple[int, int]]:
-    """Yield how many of a tensor's numbers are not finite, and how many it has, if it is a weight with such numbers."""
-    values = numpy_helper.to_array(tensor)
-    if not np.issubdtype(values.dtype, np.floating) or np.isfinite(values).all():
-        return
+def _count_not_finite(values: NDArray[Any]) -> int:
+    """Return how many numbers of a weight are NaN or infinite."""
+    if not np.issubdtype(values.dtype, np.floating):
+        return 0
     if values.size == 1 and not np.isnan(values).any():
-        return  # it is not a weight, but an infinite bound of a Clip or the value of a mask
-    yield int(np.count_nonzero(~np.isfinite(values))), values.size
+        return 0  # it is not a weight, but an infinite bound of a Clip or the value of a mask
+    return int(np.count_nonzero(~np.isfinite(values)))

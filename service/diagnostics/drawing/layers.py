@@ -16,7 +16,7 @@ from service.diagnostics.drawing.json_answers import (
     title_of,
 )
 from service.diagnostics.drawing.svg import LEFT, RIGHT, Drawing, Linear, Logarithmic
-from service.diagnostics.verdicts.profile import ENDS
+from service.diagnostics.verdicts.profile import layers_at_an_end
 from service.diagnostics.words import sentence, times
 
 JUDGED: Final = "relative_gradient_norm"
@@ -140,7 +140,7 @@ def _contrast(curves: Sequence[tuple[str, Sequence[float]]]) -> str:
         if len(ends) < 2:
             parts.append(f"{name} has no gradient")
             continue
-        some = max(1, min(ENDS, len(ends) // 3))
+        some = layers_at_an_end(len(ends))
         ratio = statistics.median(ends[:some]) / statistics.median(ends[-some:])
         parts.append(f"{name} {'grows' if ratio >= 1 else 'shrinks'} {times(max(ratio, 1 / ratio))}")
     return "From the last layers to the first, the relative gradient of " + ", of ".join(parts)

@@ -17,7 +17,7 @@ class DiagnosticSchema(BaseModel):
 
 
 class Explained(DiagnosticSchema):
-    """What was found, in words for people: the same in JSON, on the page, in the report and on the command line."""
+    """A finding in words for people: the same in JSON, on the page, in the report and on the command line."""
 
     because: str = Field(description="what was seen: the number, and its threshold in words")
     meaning: str = Field(description="what that means for the model")

@@ -1,4 +1,4 @@
-"""What each finding means and what to try: the one table of these texts.
+"""Says what each finding means and what to try: the one table of these texts.
 
 The command line, JSON, page, report, guide and docs/verdicts.md all take their words from here. Advice is in the order
 of likelihood.

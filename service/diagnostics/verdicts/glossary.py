@@ -1,4 +1,4 @@
-"""What the words of a verdict mean, for hover texts and the guide."""
+"""Says what the words of a verdict mean, for hover texts and the guide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which findings a verdict looked for: each is looked for, cannot be in such a network, or could not be looked for."""
+"""Tells which findings a verdict looked for: each was, or cannot be in such a network, or could not be looked for."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from service.diagnostics.verdicts.thresholds import Thresholds
 FINDINGS: Final[tuple[State, ...]] = tuple(
     state for state in get_args(State) if state not in ("undetermined", "healthy")
 )
-"""What a model may be sick of, the worst first."""
+"""States that a model may be sick of, the worst first."""
 
 
 @dataclass(frozen=True)
 class LookedFor:
-    """What was looked for, found or not. Of what was not: the findings, with the reason in a sentence.
+    """The findings that were not looked for, each with the reason in a sentence.
 
-    `impossible` findings cannot be in such a network; for `missed` ones these images or graphs do not suffice.
+    `impossible` ones cannot be in such a network; for `missed` ones these images or graphs do not suffice.
     """
 
     impossible: Mapping[State, str]
@@ -32,7 +32,7 @@ class LookedFor:
 
     @property
     def findings(self) -> list[State]:
-        """What was looked for, the worst first."""
+        """The findings that were looked for, found or not, the worst first."""
         return [one for one in FINDINGS if one not in self.impossible and one not in self.missed]
 
 

@@ -12,7 +12,7 @@ from service.contract.arrays import Float64
 from service.diagnostics.verdicts.evidence import Evidence
 
 ENDS: Final = 3
-"""Number of layers at either end whose median stands for that end."""
+"""Number of layers at either end whose median stands for that end, at most."""
 LEAST_LAYERS: Final = 4
 """Number of layers from which there is a trend over depth."""
 
@@ -37,7 +37,7 @@ class Profile:
 
     @property
     def has_trend(self) -> bool:
-        """Whether the network has layers enough for growth, decay and deviation to mean something."""
+        """True where the network has layers enough for growth, decay and deviation to mean something."""
         return len(self.typical) >= LEAST_LAYERS
 
 
@@ -53,12 +53,17 @@ def profile_of(evidence: Evidence) -> Profile | None:
     known = np.isfinite(typical)
     slope = theil_sen(depths[known], typical[known])
     order = np.argsort(depths, kind="stable")
-    ends = max(1, min(ENDS, len(order) // 3))
+    ends = layers_at_an_end(len(order))
     line = typical - slope * depths
     deviation = line - (_median(line[known]) if known.any() else 0.0)
     first_over_last = _median(typical[order[:ends]]) - _median(typical[order[-ends:]])
     never = np.asarray((evidence.relative[usable] == 0).all(axis=0))
     return Profile(typical, slope, first_over_last, _median(typical), deviation, never, int(usable.sum()))
+
+
+def layers_at_an_end(layers: int) -> int:
+    """Return how many of so many layers stand for either end."""
+    return max(1, min(ENDS, layers // 3))
 
 
 def theil_sen(x: Float64, y: Float64) -> float:

@@ -1,4 +1,4 @@
-"""What was seen, in one sentence per rule: the number, its threshold in words, and the layers.
+"""Says what was seen, in one sentence per rule: the number, its threshold in words, and the layers.
 
 A sentence compares every number with the bound that decided, and so never argues against the verdict.
 """
@@ -35,7 +35,7 @@ def few_layers(layers: int, least: int) -> str:
     """Say that there is no trend over depth, so that gradients are judged by their size alone."""
     return (
         f"Growth, decay and imbalance over depth are judged from {least} layers on, and there "
-        f"{'is' if layers == 1 else 'are'} {layers}: gradients were judged by their size alone."
+        f"{'is' if layers == 1 else 'are'} {layers}: with so few, size alone is judged."
     )
 
 
@@ -87,9 +87,10 @@ def zero(layers: Sequence[str], images: float) -> str:
 
 def dead(evidence: Evidence, worst: float, threshold: float, layers: Sequence[str]) -> str:
     """Say which share of the channels never fires, and on which images."""
-    share = "every channel is" if worst == 1 else f"{percent(worst)} of the channels are"
-    if len(layers) > 1:
-        share = f"up to {percent(worst)} of the channels are"
+    if worst == 1 and len(layers) == 1:
+        share = "every channel is"
+    else:
+        share = f"{'up to ' if len(layers) > 1 else ''}{_told_apart(worst, threshold)} of the channels are"
     images = plural(evidence.dead_images, "training image" if evidence.dead_recorded else "image")
     record = " of the bundle's record" if evidence.dead_recorded else ""
     return (
@@ -131,7 +132,7 @@ def _over_depth(profile: Profile, thresholds: Thresholds) -> str:
     ratio = power(profile.first_over_last)
     between = f"healthy between {_bound(thresholds.decay_ratio)} and {_bound(thresholds.growth_ratio)}"
     if not thresholds.decay_ratio < ratio < thresholds.growth_ratio:
-        steep = f"tenfold every {round(1 / thresholds.decades_per_layer)} layers"
+        steep = pace(thresholds.decades_per_layer)
         between = f"healthy, because it does not change steadily over the layers between, by {steep} or faster"
     return f"The first layers get {multiple(ratio)} the gradient of the last ({between})"
 
@@ -139,6 +140,11 @@ def _over_depth(profile: Profile, thresholds: Thresholds) -> str:
 def _size(profile: Profile, thresholds: Thresholds) -> str:
     between = f"healthy between {_bound(thresholds.smallest_size)} and {_bound(thresholds.largest_size)}"
     return f"the median layer gets {multiple(power(profile.size))} the gradient at the logits ({between})"
+
+
+def _told_apart(share: float, bound: float) -> str:
+    """Return a share in percent, with four digits where it would look like the bound that it is over."""
+    return percent(share) if percent(share) != percent(bound) else f"{100 * share:.4g} %"
 
 
 def _bound(threshold: float) -> str:

@@ -1,4 +1,4 @@
-"""Are the gradients of this network healthy? The findings of all rules, and the worst of them as the verdict."""
+"""Judges the gradients of a network: the findings of all rules, and the worst of them as the verdict."""
 
 from __future__ import annotations
 

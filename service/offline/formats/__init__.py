@@ -1,4 +1,4 @@
-"""What `check` found, as one document: a file per format, each a function of all outcomes.
+"""Documents that say what `check` found: a file per format, each a function of all outcomes.
 
 text       for people: state, what it means, what to try
 json_      every field, as the service answers a verdict

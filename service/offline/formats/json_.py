@@ -1,4 +1,4 @@
-"""What was found, as JSON: a verdict has the fields that the service answers."""
+"""Writes what was found as JSON: a verdict has the fields that the service answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was found, as JUnit XML: GitLab, Jenkins, Azure and others show it as tests.
+"""Writes what was found as JUnit XML: GitLab, Jenkins, Azure and others show it as tests.
 
 A model is a suite, and every finding a case: it fails where it was found, is skipped where such a network cannot have
 it, and is in error where it could not be looked for.
@@ -58,7 +58,7 @@ def _add_case(suite: Element, judged: Judged, state: State) -> None:
 
 def _in_full(explained: Explained) -> str:
     advice = "\n".join(f"- {one}" for one in explained.advice)
-    return f"{explained.because}\n{explained.meaning}\nWhat to try:\n{advice}\n{guide(explained)}"
+    return f"{printable(explained.because, 1000)}\n{explained.meaning}\nWhat to try:\n{advice}\n{guide(explained)}"
 
 
 def _count(element: Element, counted: Element) -> None:

@@ -1,4 +1,4 @@
-"""What was found, as Markdown for a pull request: a table of all models, and what to do about each, folded."""
+"""Writes what was found as Markdown for a pull request: a table of all models, and what to do about each, folded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.offline.outcome import Judged, Outcome
 from service.output.printable import printable
 
 SPECIAL = re.compile(r"([\\*_\[\]|~])")
-"""What would mark up a text in the middle of a line; backticks are meant."""
+"""Characters that would mark up a text in the middle of a line; backticks are meant."""
 
 
 def in_markdown(outcomes: Sequence[Outcome]) -> str:

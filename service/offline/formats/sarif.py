@@ -1,4 +1,4 @@
-"""What was found, as SARIF 2.1.0, which GitHub's code scanning shows: a result for every finding.
+"""Writes what was found as SARIF 2.1.0, which GitHub's code scanning shows: a result for every finding.
 
 A model is a file without lines: results are on its first one, and name the layers as logical locations.
 """

@@ -1,4 +1,4 @@
-"""What was found of a model, for people: a few lines without symbols, the state first."""
+"""Writes what was found of a model for people: a few lines without symbols, the state first."""
 
 from __future__ import annotations
 

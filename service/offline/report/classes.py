@@ -1,4 +1,4 @@
-"""What each class is taken for: the confusion matrix where it fits, the classes, and the pairs most often confused."""
+"""Shows what each class is taken for: a confusion matrix where it fits, the classes, and the pairs most confused."""
 
 from __future__ import annotations
 

@@ -89,9 +89,8 @@ def _dead_fractions(tally: Tally, thresholds: Thresholds) -> tuple[Float64, int,
     The record counts only where the folder has too few images to call a channel dead.
     """
     bundle = tally.bundle
-    if tally.living is None:
-        return *known_dead_fractions(bundle, None), True
-    if tally.decoded < thresholds.dead_images and bundle.baseline is not None:
+    has_enough = tally.decoded >= thresholds.dead_images or bundle.baseline is None
+    if tally.living is None or not has_enough:
         return *known_dead_fractions(bundle, None), True
     return fractions_never_alive(bundle.layers, tally.living.alive), tally.decoded, False
 
@@ -129,7 +128,8 @@ def verdict_section(judgement: Judgement, *, accuracy_is_known: bool) -> Element
         parts.append(tag("h3", "Unlike its training" if judgement.unlike.unlike else "Like its training"))
         parts += _explanation(judgement.unlike, accuracy_is_known)
     parts.append(tag("h3", "Not looked for"))
-    parts.append(tag("ul", *(tag("li", *spoken(note)) for note in (*verdict.not_looked_for, *judgement.notes))))
+    reasons = (*verdict.not_looked_for, *verdict.does_not_apply.values(), *judgement.notes)
+    parts.append(tag("ul", *(tag("li", *spoken(reason)) for reason in reasons)))
     return section("verdict", f"Gradients: {verdict.state}", *parts)
 
 

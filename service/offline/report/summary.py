@@ -1,4 +1,4 @@
-"""What a reader wants first: is it good, are its gradients healthy, and what was measured."""
+"""Says what a reader wants first: is it good, are its gradients healthy, and what was measured."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Worst:
 
 @dataclass
 class Answers:
-    """What one network answers, for the images with a label that could be decoded.
+    """The answers of one network, for the images with a label that could be decoded.
 
     `taken_for` has, of each label, how many of its images are answered so; an image of independent labels counts for
     each label that is predicted.
@@ -78,7 +78,7 @@ class Answers:
 
 
 class Tally:
-    """What the rows of a table say together.
+    """The sums of all rows of a table.
 
     `answers` are those of /predict, and `network` those of the network whose gradients were measured, which is
     another only for an int8 model. `norms` are those of the layers, and the gradient at the logits in the last column.
