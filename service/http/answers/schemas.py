@@ -62,7 +62,7 @@ class RankedLabel(BaseModel):
 
 
 class Prediction(BaseModel):
-    """What the model sees on one image."""
+    """The labels of one image."""
 
     labels: list[RankedLabel] = Field(description="the `top_k` most probable labels, best first")
     predicted: list[str] | SkipJsonSchema[None] = Field(
@@ -118,7 +118,7 @@ class ModelSummary(BaseModel):
 
 
 class Limits(BaseModel):
-    """What one request may have at most, so that a client can shrink a photograph before it sends it."""
+    """Limits of one request, so that a client can shrink a photograph before it sends it."""
 
     body_bytes: int = Field(description="bytes of a request's body")
     image_pixels: int = Field(description="width × height of one image; of a WEBP or AVIF at most 16,000,000")

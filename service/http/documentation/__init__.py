@@ -1,4 +1,4 @@
-"""What the service says about itself: the OpenAPI document, and the guide to its verdicts.
+"""The service explains itself: the OpenAPI document, and the guide to its verdicts.
 
 document       the OpenAPI document, put together from what the routes declare
 introduction   the text at its head

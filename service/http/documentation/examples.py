@@ -1,4 +1,4 @@
-"""What stands in the examples of the OpenAPI document: pictures that we ship, names that are served, answers that came.
+"""Contents of the examples in the OpenAPI document: pictures that we ship, names that are served, answers that came.
 
 Requests name models that are served now, so that they work as they stand. Answers are those of the shipped `resnet20`
 to the same requests: `python -m bench.examples` sends them and writes `answers.json`, shortened.

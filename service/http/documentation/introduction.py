@@ -5,6 +5,7 @@ from __future__ import annotations
 from service.diagnostics.verdicts.explanations import GUIDE, SECTIONS
 from service.diagnostics.verdicts.glossary import GLOSSARY
 from service.http.documentation.guide import sections
+from service.http.requests.bodies import in_words
 from service.settings import Settings
 
 TAGS = {
@@ -75,7 +76,7 @@ def _keys(settings: Settings) -> str:
 
 def _limits(settings: Settings) -> str:
     rows = {
-        "bytes of a request's body": f"{settings.max_body_bytes / 2**20:g} MiB",
+        "bytes of a request's body": in_words(settings.max_body_bytes),
         "images in a request": f"{settings.max_images}",
         "pixels of an image": f"{settings.max_image_pixels:,}",
         "depth of a JSON body": f"{settings.max_json_depth}",

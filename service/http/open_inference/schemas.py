@@ -225,7 +225,7 @@ class RunCount(Body):
 
 
 class InferenceStatistics(Body):
-    """What runs cost."""
+    """The cost of runs."""
 
     compute_infer: RunCount = Field(description="in ONNX Runtime")
 

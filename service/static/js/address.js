@@ -1,4 +1,4 @@
-// What is shown, in the address: an address that is sent to somebody else shows them the same.
+// The view in the address: an address that is sent to somebody else shows them the same.
 
 let known = location.search; // as last read or written
 

@@ -150,7 +150,7 @@ async function judge(rows, photograph, signal) {
   const answered = [];
   const work = rows.map(async (row) => {
     try {
-      const { answer } = await ask(request(row.model)[0], { ...request(row.model)[1], signal });
+      const { answer } = await ask(...request(row.model), signal);
       verdicts.showVerdict(row, answer);
       answered.push({ row, answer });
     } catch (problem) {
@@ -174,8 +174,13 @@ async function walk() {
   const able = chosen.filter((model) => has(model, "input_gradient"));
   if (!readable || !able.length) return shattering.clear();
   if (!view.second) return shattering.introduce();
-  const [{ photograph: first }, { photograph: second, note }] = await Promise.all([shownSample(), view.second].map((name) => photographs.get(name)));
-  if (!signal.aborted) shattering.showShattering({ first, second, note, models: able, labels: view.labels }, signal);
+  const names = [shownSample(), view.second];
+  try {
+    const [{ photograph: first }, { photograph: second, note }] = await Promise.all(names.map((name) => photographs.get(name)));
+    if (!signal.aborted) await shattering.showShattering({ first, second, note, models: able, labels: view.labels }, signal);
+  } catch (problem) {
+    if (!signal.aborted) shattering.showNoPath(problem);
+  }
 }
 
 /** Asks for what the layers see, once the visitor has scrolled that far. */

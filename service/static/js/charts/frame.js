@@ -1,4 +1,4 @@
-// What all charts share. `Plot` and `d3` are globals: their bundles are loaded before the modules.
+// Parts that all charts share. `Plot` and `d3` are globals: their bundles are loaded before the modules.
 
 export const INSET = { left: 48, right: 14 };
 const CLASS = "plot"; // fixed, because the content-security policy allows Plot's style by the digest of its text

@@ -6,6 +6,7 @@ import { drawable, logTicks, tickName } from "./logarithmic.js";
 import { swatch } from "./looks.js";
 
 export const TOGETHER = 8; // curves that can still be told apart on one chart
+const NARROW = 440; // pixels of a chart that has no room for a whole label, but for the name at its beginning
 
 /**
  * Draws norms by layer on a logarithmic axis, with a cursor that a pointer, a finger or the arrow keys move.
@@ -67,6 +68,7 @@ export function layerChart({ curves, bounds, label, start, moved, settled }) {
 
 function drawLayers({ curves, bounds, label, layers, axis, width, small }) {
   const across = small ? "by layer" : "by layer from the input to the loss, on a logarithmic axis";
+  const title = width < NARROW ? label.split(/[:,]/)[0] : label;
   const subject = small ? `${curves[0].model.name}: ${label}` : label;
   return picture({
     ariaLabel: `${subject}, ${across}`,
@@ -83,7 +85,7 @@ function drawLayers({ curves, bounds, label, layers, axis, width, small }) {
       Plot.axisY(small ? axis.ticks.filter((_, at) => at % 2 === 0) : axis.ticks, {
         text: tickName, // tickFormat would leave out what d3 finds too dense
         tickSize: 0,
-        label: small ? null : label,
+        label: small ? null : title,
         labelArrow: "none",
       }),
       Plot.axisX(wholeTicks(1, layers, width), { tickSize: 0, labelArrow: "none", tickFormat: "d" }),

@@ -1,4 +1,4 @@
-// What the curves of a model look like: no two models that are shown together have the same colour and dashes.
+// The looks of curves: no two models that are shown together have the same colour and dashes, up to 24 of them.
 
 import { svg } from "../elements/dom.js";
 
@@ -14,10 +14,11 @@ const LOOKS = DASHES.flatMap((dash) => COLOURS.map((colour) => ({ colour: `var(-
 export function assignLooks(chosen, models) {
   for (const model of models) if (!chosen.includes(model)) Object.assign(model, { colour: null, dash: null });
   const taken = new Set(chosen.filter(({ colour }) => colour).map(key));
-  for (const model of chosen.filter(({ colour }) => !colour)) {
+  for (const [at, model] of chosen.entries()) {
+    if (model.colour) continue;
     const family = `var(--${model.family})`;
     const ofFamily = LOOKS.filter(({ colour }) => colour === family).slice(0, 2);
-    const free = [...ofFamily, ...LOOKS].find((look) => !taken.has(key(look))) ?? LOOKS[taken.size % LOOKS.length];
+    const free = [...ofFamily, ...LOOKS].find((look) => !taken.has(key(look))) ?? LOOKS[at % LOOKS.length];
     Object.assign(model, free);
     taken.add(key(free));
   }

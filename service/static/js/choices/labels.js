@@ -1,4 +1,4 @@
-// For which labels the loss is computed whose gradient the page shows.
+// The labels for which the loss is computed whose gradient the page shows.
 
 import { byId, dropDown, el } from "../elements/dom.js";
 import { plural } from "../elements/numbers.js";
@@ -14,6 +14,7 @@ const OFFERED_NEAR = 3; // labels that are offered in place of one that does not
  * where the labels of all are independent, and returns those of the `wanted` ones that can be chosen.
  */
 export function labelChoice(changed) {
+  let shown = ""; // says what the control shows: only where it must show something else is a new one made, without focus
   return (models, wanted) => {
     const details = models.map(({ detail }) => detail);
     const sets = details.slice(1).map(({ labels }) => new Set(labels));
@@ -22,7 +23,16 @@ export function labelChoice(changed) {
     const several = kinds.size === 1 && kinds.has("independent");
     const known = new Set(offered);
     const chosen = wanted.filter((label) => known.has(label)).slice(0, several ? offered.length : 1);
-    byId("label-choice").replaceChildren(control(offered, several, predictedName(several, models), chosen, changed));
+    const predicted = predictedName(several, models);
+    const saying = (labels) => JSON.stringify([offered, several, predicted, labels]);
+    if (saying(chosen) !== shown) {
+      shown = saying(chosen);
+      const change = (labels) => {
+        shown = saying(labels);
+        changed(labels);
+      };
+      byId("label-choice").replaceChildren(control(offered, several, predicted, chosen, change));
+    }
     return chosen;
   };
 }
@@ -63,8 +73,8 @@ function searched(offered, predicted, [chosen = ""], changed) {
     const found = offered.find((label) => label === typed) ?? offered.find((label) => label.toLowerCase() === typed.toLowerCase());
     input.setAttribute("aria-invalid", Boolean(typed && !found));
     refusal.textContent = typed && !found ? unknown(typed, offered) : "";
-    if (!typed) changed([]);
-    else if (found) changed([found]);
+    if (found) input.value = found;
+    if (found || !typed) changed(found ? [found] : []);
   }
   return el(
     "div",

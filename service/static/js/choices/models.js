@@ -1,4 +1,4 @@
-// Which models are served, and which of them the page shows.
+// The models that are served, and those of them that the page shows.
 
 import { ask } from "../service/api.js";
 import { assignLooks, swatch } from "../charts/looks.js";

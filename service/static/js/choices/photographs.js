@@ -18,8 +18,9 @@ export class Photographs {
 
   /** Takes a photograph of the visitor's own, smaller if need be; gives its name. */
   async add(photograph) {
-    const name = `${OWN}-${this.#found.size}`;
-    this.#found.set(name, await withinLimits(photograph, this.#limits));
+    const fit = await withinLimits(photograph, this.#limits);
+    const name = `${OWN}-${this.#found.size}`; // only now, because others may have been taken meanwhile
+    this.#found.set(name, fit);
     return name;
   }
 

@@ -20,9 +20,8 @@ export async function withinLimits(photograph, { body_bytes: most, image_pixels:
   const picture = await createImageBitmap(photograph.blob).catch(() => null);
   if (!picture) return { photograph, note: null };
   const { width, height } = picture;
-  if (photograph.blob.size <= bytes && width * height <= pixels) return { photograph, note: null };
-
-  const smaller = await redrawn(picture, Math.min(1, Math.sqrt(mostPixels / (width * height))), bytes);
+  const fits = photograph.blob.size <= bytes && width * height <= pixels;
+  const smaller = fits ? null : await redrawn(picture, Math.min(1, Math.sqrt(mostPixels / (width * height))), bytes);
   picture.close();
   if (!smaller) return { photograph, note: null };
   const name = photograph.name.replace(/(\.\w+)?$/, "-smaller.jpg");

@@ -1,4 +1,4 @@
-// What can be copied: commands, and the address of what is shown.
+// Parts that can be copied: commands, and the address of what is shown.
 
 import { el, say } from "./dom.js";
 

@@ -5,6 +5,7 @@ export const number = (value) => (value === null || value === undefined ? NaN : 
 
 export const percent = (share) => {
   const value = number(share) * 100;
+  if (Number.isNaN(value)) return "–";
   if (value > 99.95 && value < 100) return "> 99.9 %";
   if (value > 0 && value < 0.1) return "< 0.1 %";
   return `${value.toFixed(1)} %`;

@@ -1,5 +1,6 @@
-// What stands behind a verdict: what it means, what to try, every finding, and what was not looked for.
+// The part behind a verdict: what it means, what to try, every finding, and what was not looked for.
 
+import { has } from "../choices/models.js";
 import { el } from "../elements/dom.js";
 import { explained } from "../elements/glossary.js";
 import { plural, sentence } from "../elements/numbers.js";
@@ -15,7 +16,7 @@ export function explanation(model, answer) {
     { class: "meaning", "data-explanation": true },
     el("summary", {}, verdict.state === "healthy" ? "What healthy means" : "What it means, and what to try"),
     texts(verdict, seen),
-    verdict.state === "healthy" ? shatteringToo() : null,
+    verdict.state === "healthy" && has(model, "input_gradient") ? shatteringToo() : null,
     verdict.findings.slice(1).map((finding) => also(finding.finding, finding)),
     unlike?.unlike ? also("unlike itself", unlike) : null,
     [...notes(model, answer), ...verdict.not_looked_for, ...Object.values(verdict.does_not_apply)].map((note) => el("p", { class: "small" }, explained(sentence(note), seen))),

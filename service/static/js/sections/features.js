@@ -1,6 +1,6 @@
-// What each layer sees: its strongest channels as pictures, and the pixels that move the loss.
+// The view of each layer: its strongest channels as pictures, and the pixels that move the loss.
 
-import { ask, curl, showProgress } from "../service/api.js";
+import { answerAndPlot, ask, showProgress } from "../service/api.js";
 import { showPixels } from "../choices/photograph.js";
 import { commands } from "../elements/commands.js";
 import { dropDown, el, section } from "../elements/dom.js";
@@ -13,9 +13,15 @@ export { clear };
 const CHANNELS = 8; // pictures per layer
 const ROWS = 6; // layers shown at once, spread over the depth
 
+let offered = ""; // models in the control: only for others is a new one made, without focus
+
 /** Makes the control that chooses one of the models, `chosen` at first; `changed` gets the name of another one. */
 export function featureChoice(models, chosen, changed) {
   root.hidden = false;
+  const select = controls.querySelector("select");
+  const names = JSON.stringify(models.map(({ name }) => name));
+  if (select?.value === chosen && names === offered) return;
+  offered = names;
   const choice = dropDown("features-model", "Model", models.map(({ name }) => [name, name]), chosen, changed);
   controls.replaceChildren(models.length > 1 ? el("div", { class: "control-row" }, choice) : "");
 }
@@ -24,7 +30,7 @@ export function featureChoice(models, chosen, changed) {
 export async function showFeatures(name, photograph, labels, signal) {
   const request = ["diagnostics/features", { query: [["model", name], ...labels.map((label) => ["label", label]), ["channels", CHANNELS]], images: [photograph] }];
   try {
-    const { answer } = await showProgress(root, ask(request[0], { ...request[1], signal }));
+    const { answer } = await showProgress(root, ask(...request, signal));
     const [seen] = answer.samples;
     const said = [conclusion(name, seen), answer.separability?.because, answer.quantized].filter(Boolean).map(sentence).join(" ");
     finding.replaceChildren(...explained(said));
@@ -34,7 +40,7 @@ export async function showFeatures(name, photograph, labels, signal) {
     finding.textContent = "";
     body.replaceChildren(problemBox(problem));
   }
-  footer.replaceChildren(commands([curl(...request), curl(request[0], { ...request[1], svg: true })]));
+  footer.replaceChildren(commands(answerAndPlot(...request)));
 }
 
 /** Tells whether a layer's channels are pictures; the classifier's are single numbers. */

@@ -1,6 +1,6 @@
 // The gradient in every layer: one curve per model, and the layer under the cursor in numbers.
 
-import { curl } from "../service/api.js";
+import { answerAndPlot } from "../service/api.js";
 import { layerChart, TOGETHER } from "../charts/layers.js";
 import { drawable } from "../charts/logarithmic.js";
 import { swatch } from "../charts/looks.js";
@@ -56,9 +56,7 @@ export function showGradients(answered, view, changed, request) {
   if (!answered.length) return clear();
   root.hidden = false;
   body.replaceChildren(...drawn(answered, view, changed));
-  footer.replaceChildren(
-    commands(answered.flatMap(({ model }) => [curl(...request(model)), curl(request(model)[0], { ...request(model)[1], svg: true })])),
-  );
+  footer.replaceChildren(commands(answered.flatMap(({ model }) => answerAndPlot(...request(model)))));
 }
 
 function drawn(answered, view, changed) {

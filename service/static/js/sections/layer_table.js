@@ -10,7 +10,7 @@ const norm = (layer, field) => (layer ? number(layer[field]?.[0]) : NaN);
 
 /** Writes one layer of every model, counted from 0, in all quantities: [title, table]. */
 export function layerTable(answered, at, quantities) {
-  const { layer } = layerAt(answered, at);
+  const layer = layerAt(answered, at);
   const title = `Layer ${at + 1}, ${layer.name}`;
   const facts = `${layer.operator} ${layer.shape.join(" × ")}, ${plural(layer.parameters, "weight")}`;
   const heads = Object.values(quantities).map(({ name, term }) => el("th", { scope: "col" }, explained(term ?? name.toLowerCase())));
@@ -39,14 +39,11 @@ export function layerTable(answered, at, quantities) {
 /** Says one layer of every model in one quantity, for screen readers. */
 export function spokenLayer(answered, at, quantity) {
   const values = answered.map(({ model, answer }) => `${model.name} ${short(norm(answer.layers[at], quantity))}`);
-  return `${at + 1}, ${layerAt(answered, at).layer.name}: ${values.join(", ")}`;
+  return `${at + 1}, ${layerAt(answered, at).name}: ${values.join(", ")}`;
 }
 
-/** Finds the first model that is so deep, and its layer. */
-const layerAt = (answered, at) => {
-  const { model, answer } = answered.find(({ answer }) => answer.layers[at]);
-  return { model, layer: answer.layers[at] };
-};
+/** Gives this layer of the first model that is so deep. */
+const layerAt = (answered, at) => answered.find(({ answer }) => answer.layers[at]).answer.layers[at];
 
 /** Writes every layer of every model in one quantity. */
 export function everyLayer(answered, quantity, caption) {

@@ -1,7 +1,7 @@
-// What a model sees in the photograph, in words and as ranked labels.
+// The labels that a model gives the photograph, in words and as ranked labels.
 
 import { el } from "../elements/dom.js";
-import { list, percent, sentence } from "../elements/numbers.js";
+import { list, number, percent, sentence } from "../elements/numbers.js";
 
 /** Says what a model sees: its best label or, where labels are independent, all that are above one half. */
 export function sight({ labels: [best], predicted }) {
@@ -26,7 +26,7 @@ export function ranks(model, { predictions: [{ labels, predicted }], quantized }
 
 function rank({ label, probability }, model, isPredicted) {
   const bar = el("i");
-  bar.style.width = `${Math.max(0.4, Number(probability) * 100)}%`;
+  bar.style.width = `${Math.max(0.4, number(probability) * 100 || 0)}%`; // NaN is no width
   bar.style.background = model.colour;
   return el(
     "li",

@@ -1,6 +1,6 @@
 // The path to a second photograph: how much the gradient at one point has in common with the gradient at the next.
 
-import { ask, curl, showProgress } from "../service/api.js";
+import { answerAndPlot, ask, showProgress } from "../service/api.js";
 import { autocorrelationChart } from "../charts/lines.js";
 import { swatch } from "../charts/looks.js";
 import { matrixKey, matrixPicture } from "../charts/matrix.js";
@@ -31,6 +31,12 @@ export function introduce() {
   finding.replaceChildren(...explained(INTRODUCTION));
 }
 
+/** Says that there is no path, and why. */
+export function showNoPath(problem) {
+  introduce();
+  body.replaceChildren(problemBox(problem));
+}
+
 /**
  * Makes the controls that choose the second photograph. `chosen` gets the name of a sample or "noise", and `taken` a
  * photograph of the visitor's own. Gives the function that marks a choice.
@@ -56,16 +62,14 @@ export async function showShattering({ first, second, note, models, labels }, si
     { query: [["model", model.name], ...labels.map((label) => ["label", label])], images: second === NOISE ? [first] : [first, second] },
   ];
   root.hidden = false;
-  const work = models.map((model) => ask(request(model)[0], { ...request(model)[1], signal }));
+  const work = models.map((model) => ask(...request(model), signal));
   const results = await showProgress(root, Promise.allSettled(work));
   if (signal.aborted) return;
   const answered = models.flatMap((model, at) => (results[at].value ? [{ model, answer: results[at].value.answer }] : []));
   const problems = results.filter(({ reason }) => reason).map(({ reason }) => problemBox(reason));
   if (answered.length) finding.textContent = summaryOf(SEVERITY, answered.map(({ model, answer }) => [model.name, answer.verdict.state]));
   body.replaceChildren(...[note].filter(Boolean), ...problems.slice(0, 1), ...(answered.length ? drawn(answered, first, second) : []));
-  footer.replaceChildren(
-    commands(models.flatMap((model) => [curl(...request(model)), curl(request(model)[0], { ...request(model)[1], svg: true })])),
-  );
+  footer.replaceChildren(commands(models.flatMap((model) => answerAndPlot(...request(model)))));
 }
 
 function drawn(answered, first, second) {

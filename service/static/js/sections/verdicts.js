@@ -41,7 +41,7 @@ export async function showLabels(rows, photograph, signal) {
   const request = (model) => ["predict", { query: [["model", model.name]], images: [photograph] }];
   const results = await Promise.allSettled(
     rows.map(async ({ model, parts }) => {
-      const { answer, milliseconds } = await ask(request(model)[0], { ...request(model)[1], signal });
+      const { answer, milliseconds } = await ask(...request(model), signal);
       const seen = sight(answer.predictions[0]);
       parts.facts.replaceChildren(...facts(model, seen, milliseconds));
       parts.more.append(unfolding(model, "labels", el("details", { "data-labels": true }, el("summary", {}, "Labels"), ranks(model, answer))));

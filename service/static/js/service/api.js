@@ -24,7 +24,7 @@ const address = (path, query = []) => {
  * After a start, gradient graphs load last. While they do, the service answers 503 with a time to wait; the request is
  * then repeated, for KEEP_ASKING at most.
  */
-export async function ask(path, { query = [], images = [], signal = null } = {}) {
+export async function ask(path, { query = [], images = [] } = {}, signal = null) {
   const giveUp = performance.now() + KEEP_ASKING;
   for (;;) {
     try {
@@ -67,6 +67,9 @@ export function curl(path, { query = [], images = [], svg = false } = {}) {
   if (images.length === 1) return `curl --data-binary @${quote(images[0].name)} ${url}${save}`;
   return `curl ${images.map(({ name }) => `-F images=@${quote(name)}`).join(" ")} ${url}${save}`;
 }
+
+/** Writes the commands of a diagnosis: one for its answer, and one for the plot of it. */
+export const answerAndPlot = (path, request) => [curl(path, request), curl(path, { ...request, svg: true })];
 
 /** Shows what means the same in a query unencoded; an encoded "&", "+", "#" or "%" must stay so. */
 const readable = (href) => href.replace(/%(40|2C|2F|3A)/g, decodeURIComponent);

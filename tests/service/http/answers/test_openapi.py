@@ -165,7 +165,7 @@ def test_a_picture_may_be_sent_in_three_forms_and_a_tensor_in_two(document: Json
 
 
 def test_the_examples_of_every_operation_work_and_get_the_answers_shown(shipped: LiveServer) -> None:
-    """Of the answers shown, all that does not depend on the moment. If they are stale: `python -m bench.examples`."""
+    """Compare all that does not depend on the moment. If the answers shown are stale: `python -m bench.examples`."""
     with httpx.Client(base_url=shipped.url, timeout=120) as client:
         document = client.get("/openapi.json").json()
         now = answers(client)

@@ -64,7 +64,7 @@ def address(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("service") / "log"
     command = [sys.executable, "-m", "service", "--host", "127.0.0.1", "--http-port", str(port)]
-    command += ["--deadline-ms", str(PATIENCE_SECONDS * 1000)]
+    command += ["--deadline-ms", str(PATIENCE_SECONDS * 1000), "--drain-delay", "0"]
     with log.open("wb") as output, subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=output) as service:
         try:
             _wait_until_ready(f"http://127.0.0.1:{port}/", service, log)

@@ -16,7 +16,7 @@ from playwright.sync_api import Page, ViewportSize, expect
 from export.importing.command import import_bundle
 from tests.export.importing.graphs import classifier, node, options, saved
 from tests.service.http.pages.conftest import PATIENCE_SECONDS, Visit
-from tests.service.http.pages.swagger import executed, opened, operations
+from tests.service.http.pages.swagger import executed, folded, opened, operations
 from tests.service.imported_bundles import LABELS, write_independent, write_int8
 from tests.service.live_server import running
 
@@ -133,6 +133,24 @@ def test_any_number_of_independent_labels_is_chosen(visit: Visit, chosen: list[s
     assert labels_asked_for(looked[-1]) == [name for name in LABELS if name in chosen]
 
 
+def test_a_choice_keeps_the_focus_when_it_changes(visit: Visit) -> None:
+    """What is asked for again does not take the control from under the keyboard."""
+    page = show(visit, "several", "sharper")
+    page.get_by_label("bee", exact=True).focus()
+    page.keyboard.press("Space")
+    settled(page)
+    expect(page.get_by_label("bee", exact=True)).to_be_checked()
+    expect(page.get_by_label("bee", exact=True)).to_be_focused()
+    look_at_features(page)
+    choice = page.locator("#features-model")
+    choice.select_option("sharper")
+    choice.focus()
+    page.keyboard.press("ArrowUp")
+    settled(page)
+    expect(choice).to_have_value("several")
+    expect(choice).to_be_focused()
+
+
 def test_without_a_choice_the_labels_above_one_half_count(visit: Visit) -> None:
     page = show(visit, "several")
     expect(page.locator("#label-choice legend")).to_contain_text("for the labels above one half")
@@ -168,11 +186,12 @@ def test_a_copied_command_asks_for_the_same_labels(visit: Visit) -> None:
     assert labels_asked_for(found[0]) == ["cat & mouse", "big, red dog"]
 
 
-@pytest.mark.parametrize("operation", ["predict", "gradients", "compare", "shattering", "scores", "features", "infer"])
-def test_the_documentation_s_own_example_works_with_independent_labels(visit: Visit, operation: str) -> None:
+def test_the_documentation_s_own_examples_work_with_independent_labels(visit: Visit) -> None:
     visit.page.goto(f"{visit.address}docs")
-    status, _ = executed(opened(visit.page, operation))
-    assert status == "200"
+    for operation in ("predict", "gradients", "compare", "shattering", "scores", "features", "infer"):
+        status, _ = executed(opened(visit.page, operation))
+        assert status == "200", operation
+        folded(visit.page, operation)
 
 
 def test_the_documentation_asks_for_any_number_of_independent_labels(visit: Visit) -> None:

@@ -98,7 +98,7 @@ def test_the_first_screen_says_what_is_wrong(visit: Visit, size: ViewportSize) -
 
 @pytest.mark.parametrize("model", ["plain20-sigmoid", "plain56-relu-exploding", "resnet20"])
 def test_verdict_chart_and_heading_speak_of_one_quantity(visit: Visit, model: str) -> None:
-    """What the service says of a model is on the page word for word, beside the curve that it was decided on."""
+    """The page repeats the words of the service, beside the curve that it decided on."""
     page = open_page(visit, f"?model={model}")
     answer = posted(visit, f"diagnostics/gradients?model={model}", REPOSITORY / "service/static/samples/cat.jpg")
     verdict = answer["verdict"]
@@ -336,6 +336,14 @@ def test_a_service_that_is_gone_is_said_so(visit: Visit) -> None:
     page.route(PREDICTIONS, lambda route: route.abort())
     page.locator("#samples [data-sample=dog]").click()
     expect(page.locator("#photograph-error [role=alert]")).to_contain_text("cannot be reached")
+    visit.complaints.clear()
+
+
+def test_a_second_photograph_that_cannot_be_fetched_is_said_so(visit: Visit) -> None:
+    page = open_page(visit, ONE)
+    page.route("**/samples/ship.jpg", lambda route: route.abort())
+    page.locator("#shattering [data-sample=ship]").click()
+    expect(page.locator("#shattering [role=alert]")).to_contain_text("cannot be fetched")
     visit.complaints.clear()
 
 
