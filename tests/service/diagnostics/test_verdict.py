@@ -176,6 +176,13 @@ def test_one_layer_without_any_gradient_takes_sixteen_images() -> None:
     assert state(sometimes) == "healthy"
 
 
+def test_a_share_is_told_apart_from_the_bound_that_it_is_over() -> None:
+    dead = np.where(DEPTH == 3, 257 / 512, 0.0)
+    because = judge(evidence(FLAT, dead_fraction=dead, dead_images=16), Thresholds())[0].because
+    assert "50.2 % of the channels" in because
+    assert "dead from over 50 %" in because
+
+
 def test_zero_gradients_below_a_dead_layer_are_its_doing() -> None:
     dead = np.where(DEPTH == 9, 1.0, 0.0)
     assert state(evidence(np.where(DEPTH <= 9, -np.inf, 1.0), dead_fraction=dead, dead_images=20)) == "dead"

@@ -16,7 +16,7 @@ from service.diagnostics.verdicts.verdict import judge
 from service.offline.formats import FORMATS
 from service.offline.outcome import Judged, LookedAt, Outcome, UndecodableFile, Unusable
 
-LAYERS = ["stem", "a|b<c>", "block.1", "block.2", "classifier"]
+LAYERS = ["stem\x07", "a|b<c>", "block.1", "block.2", "classifier"]
 
 
 def verdict(decades: float = 1.0, dead: float = 0.0, images: int = 20) -> Verdict:

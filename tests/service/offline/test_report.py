@@ -23,7 +23,7 @@ from service.offline.living_channels import LivingChannels, channels_of
 from service.offline.report.classes import class_section
 from service.offline.report.galleries import GUESSES, guesses, thumbnail
 from service.offline.report.intervals import wilson
-from service.offline.report.judgement import Judgement, judged
+from service.offline.report.judgement import Judgement, judged, verdict_section
 from service.offline.report.markup import in_percent, number
 from service.offline.report.sampling import EveryKth
 from service.offline.report.tally import Answers, Tally
@@ -176,6 +176,13 @@ def test_too_few_images_fall_back_on_the_record_or_say_so() -> None:
     verdict = judgement_of(15, baseline=None)[1].verdict
     assert verdict.state == "healthy"
     assert any("Dead channels were not looked for" in sentence for sentence in verdict.not_looked_for)
+
+
+def test_what_cannot_be_in_the_network_is_said_too() -> None:
+    layers = read_bundle(BUNDLE).bundle.layers
+    bare = tuple(layer.model_copy(update={"rectifier": None, "channels": 0}) for layer in layers)
+    said = "".join(verdict_section(judgement_of(16, layers=bare)[1], accuracy_is_known=False).itertext())
+    assert "no layer is followed by a rectifier" in said.split("Not looked for")[1]
 
 
 def test_a_single_image_without_a_finite_gradient_is_found() -> None:
