@@ -98,8 +98,8 @@ def _fires(limit: Thresholds) -> dict[tuple[str, str], str]:
             "vanishing",
             "zero",
         ): f"On every one of {limit.dead_images:g} images or more, the gradient of a layer is "
-        "exactly 0, or on most images that of the first layers or of half of all, although the one at the logits is not and no "
-        "dead layer explains it.",
+        "exactly 0, or on most images that of the first layers or of half of all, although the one at the logits is "
+        "not and no dead layer explains it.",
         ("dead", "units"): f"Of the channels behind a rectifier, more than {percent(limit.dead_fraction)} are 0 at "
         f"every position of all images, and there are at least {limit.dead_images:g} images.",
         ("imbalanced", "deviation"): f"The gradient of a layer is {factor(limit.deviation_ratio)} times as large as "
