@@ -42,6 +42,9 @@ LabelKindName = Literal["exclusive", "independent"]
 """Exclusive: an image has one class, by softmax and cross-entropy. Independent: it has any number of the labels, each
 by its own sigmoid and binary cross-entropy, which are summed."""
 
+NOT_FINITE_NOTE: Final = "numbers that are NaN or infinite are stored in"
+"""The note on weights that hold such numbers begins so; their names follow."""
+
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0)]
 Byte = Annotated[int, Field(ge=0, le=255)]

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.arrays import Pixels
-from service.contract.bundle_schema import Bundle
+from service.contract.bundle_schema import NOT_FINITE_NOTE, Bundle
 from service.diagnostics.gradients import diagnose
 from service.diagnostics.measurement import measure_gradients
 from service.diagnostics.quantized import about_network
 from service.diagnostics.verdicts.thresholds import Thresholds
-from service.diagnostics.words import listed, sentence
+from service.diagnostics.words import sentence
 from service.images.errors import ImageError
 from service.offline.made_pictures import made_pictures
 from service.offline.model import LabelledFile, OfflineModel, decoded, labelled_files, labels_of
@@ -76,8 +76,8 @@ async def examined(path: Path, model: OfflineModel, images: Images, thresholds: 
     diagnosis = diagnose(bundle, measured, thresholds)
     about = await about_network(model.run, bundle, images.pixels, diagnosis.samples)
     notes = [sentence(about)] if about is not None else []
-    if broken := [layer.name for layer in bundle.layers if layer.weight_norm is None]:
-        notes.append(f"NaN or infinite numbers are among the weights of {listed(broken)}.")
+    if diagnosis.verdict.state == "not finite":
+        notes += [sentence(note) for note in bundle.notes if note.startswith(NOT_FINITE_NOTE)]
     return Judged(
         path=str(path),
         model=bundle.name,

@@ -22,6 +22,7 @@ from onnx import TensorProto, external_data_helper, numpy_helper
 from export.graph.branches import branches_of
 from export.graph.errors import InvalidModel
 from export.importing.file.other_files import seems_to_be
+from service.contract.bundle_schema import NOT_FINITE_NOTE
 
 BEGINNING = 512
 """Number of first bytes by which another kind of file is recognised."""
@@ -63,7 +64,7 @@ def not_finite(model: onnx.ModelProto) -> tuple[str, ...]:
     if not broken:
         return ()
     named = ", ".join(broken[:MOST_NAMED]) + (f" and {len(broken) - MOST_NAMED} more" if broken[MOST_NAMED:] else "")
-    return (f"numbers that are NaN or infinite are stored in {named}",)
+    return (f"{NOT_FINITE_NOTE} {named}",)
 
 
 def parsed(path: Path) -> onnx.ModelProto:

@@ -38,7 +38,8 @@ INITIALIZATION: Final = (
     "tanh."
 )
 NORMALIZATION: Final = (
-    "Normalize before each activation, by BatchNorm or LayerNorm: the scale of the weights then no longer matters."
+    "Normalize before each activation, by BatchNorm or LayerNorm, if the network does not yet: the scale of the "
+    "weights then no longer matters."
 )
 LOWER_RATE: Final = "Lower the learning rate, or raise it slowly over the first steps (warm-up)."
 CLIPPING: Final = "Clip the gradient's norm in each step, to 1 for a start."
@@ -64,8 +65,11 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
                     (
                         "Measure the accuracy on labelled images: `contraflow diagnose --bundle MODEL --data FOLDER "
                         "--out report.html`.",
-                        "A deep network without shortcuts that trains badly all the same may have shattered "
-                        "gradients: look with `POST /diagnostics/shattering`.",
+                        "If the error is high all the same, train longer, and add shortcuts to a deep network without "
+                        "any: plain networks get worse with depth though their gradients are healthy "
+                        "(docs/phenomena.md, section 4).",
+                        "A deep network that does not begin to learn may have shattered gradients: look with `POST "
+                        "/diagnostics/shattering`.",
                     ),
                 )
             },
@@ -145,8 +149,8 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
                     "The first layers get almost no gradient. They stay as they were initialized, whatever the "
                     "training does, and the last layers work on their noise.",
                     (
-                        "Use rectifiers (ReLU) in place of sigmoid or tanh: their derivative is 1 wherever they are "
-                        "on.",
+                        "If the activations are sigmoid or tanh, use rectifiers (ReLU): their derivative is 1 "
+                        "wherever they are on.",
                         INITIALIZATION,
                         NORMALIZATION,
                         SHORTCUTS,
@@ -169,8 +173,8 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
                     (
                         "If the network is not trained yet and its branches start at 0 by design (zero-initialized γ, "
                         "LayerScale), train on: they open with the first steps.",
-                        "Look for a layer whose rectifiers are all off: give 16 images or more, so that dead channels "
-                        "are looked for.",
+                        "Look for a layer whose weights are all 0: it passes no gradient on.",
+                        "Look for a layer whose rectifiers are all off; it takes 16 images to find one.",
                         "Look for activations that are saturated, such as a hard sigmoid outside its range.",
                         "Look for a branch that is multiplied by 0, or not connected to the answer.",
                         "Check that the file was exported without a stop of the gradient: rounding and comparisons "

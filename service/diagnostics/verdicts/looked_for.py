@@ -54,6 +54,8 @@ def looked_for(evidence: Evidence, profile: Profile | None, thresholds: Threshol
 
 def _why_channels_are_unknown(evidence: Evidence, thresholds: Thresholds) -> str | None:
     """Return why dead channels were not looked for; None if they were."""
+    if not evidence.finite_logits.any() and not (evidence.dead_fraction > thresholds.dead_fraction).any():
+        return seen.NO_LOGITS
     images, unknown = len(evidence.saturated), evidence.rectified & np.isnan(evidence.dead_fraction)
     if unknown.any():
         return seen.CHANNELS_NOT_MEASURED if images >= thresholds.dead_images else seen.too_few(images, thresholds)

@@ -16,7 +16,8 @@ is scaled by a and the next by 1/a; so neither does a verdict. The r of a layer 
                                 the logits, which in a usable classifier are within some tens
     vanishing   decay           r falls from the last layers to the first (a sigmoid chain: 0.6 decades per layer)
                 size            r is small in all layers: the signal itself dies on its way to the logits
-                zero            a layer's gradient is exactly 0 on every image, and no dead layer explains it
+                zero            a layer's gradient is exactly 0 on every image, and no layer without a living channel
+                                explains it
     dead        units           the share of a rectifier's channels that are 0 at every position of every image
     imbalanced  deviation       one layer is far from the trend of the others over depth
     undetermined certainty      every sample is saturated, so no gradient says anything
@@ -73,12 +74,13 @@ def exploding(evidence: Evidence, profile: Profile, thresholds: Thresholds) -> l
     return found
 
 
-def vanishing(evidence: Evidence, profile: Profile, thresholds: Thresholds, *, has_dead: bool) -> list[Finding]:
-    """Find a relative gradient that decays towards the input, is small throughout, or is 0 without a dead layer."""
+def vanishing(evidence: Evidence, profile: Profile, thresholds: Thresholds) -> list[Finding]:
+    """Find a relative gradient that decays towards the input, is small throughout, or is 0 without a layer all dead."""
     zero = _without_gradient(evidence, profile, thresholds)
     if zero:
-        because = seen.zero(zero, thresholds.dead_images)
-        return [] if has_dead else [_finding("vanishing", "zero", because, 0.0, 0.0, zero)]
+        if _is_a_layer_dead_throughout(evidence, thresholds):
+            return []
+        return [_finding("vanishing", "zero", seen.zero(zero, thresholds.dead_images), 0.0, 0.0, zero)]
     limit = math.log10(thresholds.decay_ratio)
     if profile.has_trend and profile.first_over_last <= limit and profile.slope >= thresholds.decades_per_layer:
         small = named(evidence, profile.typical <= _last(evidence, profile) + limit)
@@ -91,6 +93,11 @@ def vanishing(evidence: Evidence, profile: Profile, thresholds: Thresholds, *, h
         because = seen.small(size, thresholds.smallest_size, small)
         return [_finding("vanishing", "size", because, size, thresholds.smallest_size, small)]
     return []
+
+
+def _is_a_layer_dead_throughout(evidence: Evidence, thresholds: Thresholds) -> bool:
+    """Return whether every channel of some layer is dead, which stops the gradient for all that lies before it."""
+    return evidence.dead_images >= thresholds.dead_images and bool((evidence.dead_fraction == 1).any())
 
 
 def _without_gradient(evidence: Evidence, profile: Profile, thresholds: Thresholds) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from service.diagnostics.verdicts.evidence import Evidence
+from service.diagnostics.verdicts.evidence import Evidence, named
 from service.diagnostics.verdicts.profile import Profile
 from service.diagnostics.verdicts.thresholds import Thresholds
 from service.diagnostics.words import factor, listed, multiple, pace, percent, plural, power
@@ -22,6 +22,7 @@ CHANNELS_NOT_MEASURED: Final = (
     "Dead channels were not looked for: the channels' activations were not measured on these images (that takes the "
     "graph `activations`, which not every bundle has), and the bundle has no record of them."
 )
+NO_LOGITS: Final = "Dead channels were not looked for: on every image the logits are NaN or infinite."
 NO_RECTIFIER: Final = "There are no channels that could be dead: no layer is followed by a rectifier."
 
 
@@ -82,21 +83,24 @@ def small(size: float, threshold: float, layers: Sequence[str]) -> str:
 def zero(layers: Sequence[str], images: float) -> str:
     """Say where the gradient is exactly 0."""
     enough = f"one such layer is enough on {images:g} images, the first layers or half of all on any"
-    return f"The gradient is exactly 0{_in(layers)}, although the one at the logits is not ({enough})."
+    return f"The relative gradient is exactly 0{_in(layers)}, although the one at the logits is not ({enough})."
 
 
 def dead(evidence: Evidence, worst: float, threshold: float, layers: Sequence[str]) -> str:
-    """Say which share of the channels never fires, and on which images."""
-    if worst == 1 and len(layers) == 1:
-        share = "every channel is"
-    else:
-        share = f"{'up to ' if len(layers) > 1 else ''}{_told_apart(worst, threshold)} of the channels are"
+    """Say which share of the channels never fires, where, and on which images.
+
+    A layer that is dead throughout comes first, because those behind it always get the same input.
+    """
     images = plural(evidence.dead_images, "training image" if evidence.dead_recorded else "image")
     record = " of the bundle's record" if evidence.dead_recorded else ""
-    return (
-        f"In {listed(layers)}, {share} 0 at every position of all {images}{record} "
-        f"(a layer is dead from over {percent(threshold)})."
-    )
+    always = f"0 at every position of all {images}{record}"
+    bound = f"a layer is dead from over {percent(threshold)}"
+    if worst == 1:
+        first, others = named(evidence, evidence.dead_fraction == 1)[0], len(layers) - 1
+        behind = f", and so are over {percent(threshold)} in {plural(others, 'other layer')}" if others else ""
+        return f"In {listed([first])}, every channel is {always}{behind} ({bound})."
+    share = f"{'up to ' if len(layers) > 1 else ''}{_told_apart(worst, threshold)} of the channels are"
+    return f"In {listed(layers)}, {share} {always} ({bound})."
 
 
 def imbalanced(decades: float, threshold: float, layers: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ def judge(evidence: Evidence, thresholds: Thresholds) -> tuple[Verdict, list[Sta
     findings = rules.not_finite(evidence) + rules.dead(evidence, thresholds)
     if profile is not None:
         findings += rules.exploding(evidence, profile, thresholds)
-        findings += rules.vanishing(evidence, profile, thresholds, has_dead=any(f.finding == "dead" for f in findings))
+        findings += rules.vanishing(evidence, profile, thresholds)
         findings += rules.imbalanced(evidence, profile, thresholds)
     elif not findings:
         findings = [rules.undetermined(evidence)]

@@ -30,7 +30,8 @@ def in_junit(outcomes: Sequence[Outcome]) -> str:
         if isinstance(outcome, Judged):
             for state in FINDINGS:
                 _add_case(suite, outcome, state)
-            SubElement(suite, "system-out").text = printable(sentence(outcome.images.in_words), 1000)
+            said = [sentence(outcome.images.in_words), *outcome.notes]
+            SubElement(suite, "system-out").text = "\n".join(printable(one, 1000) for one in said)
         else:
             case = SubElement(suite, "testcase", classname=printable(outcome.path), name="can be judged")
             SubElement(case, "error", message=printable(outcome.error, 1000))

@@ -67,7 +67,8 @@ def _results(outcome: Outcome) -> Iterator[dict[str, Any]]:
         yield _result(outcome, UNUSABLE, "error", sentence(outcome.error), [])
         return
     for finding in outcome.verdict.findings:
-        yield _result(outcome, f"{anchor(finding.finding)}/{finding.rule}", "error", _message(finding), finding.layers)
+        message = " ".join([_message(finding), *(outcome.notes if finding.finding == "not finite" else [])])
+        yield _result(outcome, f"{anchor(finding.finding)}/{finding.rule}", "error", message, finding.layers)
     for reason in outcome.verdict.not_looked_for:
         yield _result(outcome, NOT_LOOKED_FOR, "warning", reason, [])
 

@@ -138,7 +138,7 @@ def test_a_healthy_sentence_says_why_a_large_ratio_does_not_count() -> None:
         ),
         (FLAT - 6, "the median layer gets 1/100,000 of the gradient at the logits (vanishing from 1/100 down)"),
         (np.where(DEPTH == 7, -2.0, 1.0), "In layer layer7, the gradient is 1,000 times smaller than the trend"),
-        (np.where(DEPTH < 9, -np.inf, 1.0), "The gradient is exactly 0, in 9 layers from layer0 to layer8"),
+        (np.where(DEPTH < 9, -np.inf, 1.0), "The relative gradient is exactly 0, in 9 layers from layer0 to layer8"),
     ],
 )
 def test_every_finding_says_what_was_seen_what_it_means_and_what_to_try(decades: Any, seen: str) -> None:
@@ -186,6 +186,15 @@ def test_a_share_is_told_apart_from_the_bound_that_it_is_over() -> None:
 def test_zero_gradients_below_a_dead_layer_are_its_doing() -> None:
     dead = np.where(DEPTH == 9, 1.0, 0.0)
     assert state(evidence(np.where(DEPTH <= 9, -np.inf, 1.0), dead_fraction=dead, dead_images=20)) == "dead"
+
+
+def test_the_layer_that_is_dead_throughout_is_named_before_those_behind_it() -> None:
+    share = np.where(DEPTH == 9, 1.0, np.where(DEPTH > 16, 0.6, 0.0))
+    because = judge(evidence(FLAT, dead_fraction=share, dead_images=20), Thresholds())[0].because
+    assert because == (
+        "In layer layer9, every channel is 0 at every position of all 20 images, and so are over 50 % in 3 other "
+        "layers (a layer is dead from over 50 %)."
+    )
 
 
 def test_thresholds_can_be_overridden_by_name_only_with_positive_numbers() -> None:
