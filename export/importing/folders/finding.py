@@ -106,7 +106,8 @@ def _usual(folder: Path, name: str) -> FoundModel:
             return FoundModel(chosen, spoken, name, notes=(note,) if others else ())
         if files:
             listed = _list([str(file.relative_to(folder)) for file in files])
-            raise OptionMismatch(f"{folder}: it holds several models; name the files themselves, or one with --file: {listed}")
+            choice = f"name the files themselves, or name one with --file: {listed}"
+            raise OptionMismatch(f"{folder}: it holds several models; {choice}")
     raise OptionMismatch(f"{folder}: there is no .onnx file in it, nor in {INNER}/{_below(folder)}")
 
 
