@@ -320,7 +320,7 @@ def test_check_and_diagnose_take_a_folder_s_name_for_one_label_that_applies(
     bundles: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert check.main([str(bundles / "several"), "--data", str(pictures)]) in (0, 1)
-    assert "on 5 images" in capsys.readouterr().out
+    assert "Looked at: 5 images of" in capsys.readouterr().out
     report = tmp_path / "report.html"
     arguments = ["--bundle", str(bundles / "several"), "--data", str(pictures), "--out", str(report)]
     assert offline_diagnose.main(arguments) == 0
