@@ -69,7 +69,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def answer(files: Path) -> dict[str, Any]:
-    """What the gate says of all of them, imported by the command line."""
+    """The gate's answer about all of them, imported by the command line."""
     bundles = files / "bundles"
     for name in NETWORKS:
         assert main(["import", str(files / f"{name}.onnx"), *PIXELS, "--out", str(bundles)]) == 0, name

@@ -134,7 +134,7 @@ def test_any_number_of_independent_labels_is_chosen(visit: Visit, chosen: list[s
 
 
 def test_a_choice_keeps_the_focus_when_it_changes(visit: Visit) -> None:
-    """What is asked for again does not take the control from under the keyboard."""
+    """A choice that is asked for again does not take the control from under the keyboard."""
     page = show(visit, "several", "sharper")
     page.get_by_label("bee", exact=True).focus()
     page.keyboard.press("Space")
