@@ -33,11 +33,14 @@ async def measure_gradients(
     images: Array,
     labels: NDArray[np.int64],
     include: Collection[str] = (),
+    *,
+    channels_are_known: bool = False,
 ) -> Measured:
     """Measure the norms of `images`, and the batch gradient and activations if `include` names them.
 
     Saturated samples run once more for their runner-up labels, so that there is something to judge them by. Noise
-    scales are measured where there is a batch gradient and a label for every image.
+    scales are measured where there is a batch gradient and a label for every image. Where `channels_are_known`, because
+    the bundle's record says which are dead, activations are measured only if `include` names them.
     """
     wants_batch = "batch_gradient" in include
     norms = await run("batch_norms" if wants_batch else "weight_norms", images, labels)
@@ -49,7 +52,8 @@ async def measure_gradients(
         second = kind.runner_up(norms["logits"])
         runner_up = await run("weight_norms", images[saturated], second[saturated])
     activations = None
-    if "activations" in bundle.graphs and ("activations" in include or len(images) >= ENOUGH_TO_BE_DEAD):
+    looks_at_channels = len(images) >= ENOUGH_TO_BE_DEAD and not channels_are_known
+    if "activations" in bundle.graphs and ("activations" in include or looks_at_channels):
         activations = await run("activations", images)
     noise: list[NoiseScale] = []
     if wants_batch and len(images) > 1 and bool(kind.are_given(labels).all()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -70,9 +70,8 @@ async def examined(path: Path, model: OfflineModel, images: Images, thresholds: 
     dead: what fires on an image of the training is alive, whatever made pictures say.
     """
     bundle, made = model.bundle, images.said.folder is None
-    measured = await measure_gradients(model.run, bundle, images.pixels, images.labels)
-    if made and _records_channels(bundle):
-        measured = replace(measured, activations=None)
+    known = made and _records_channels(bundle)
+    measured = await measure_gradients(model.run, bundle, images.pixels, images.labels, channels_are_known=known)
     diagnosis = diagnose(bundle, measured, thresholds)
     about = await about_network(model.run, bundle, images.pixels, diagnosis.samples)
     notes = [sentence(about)] if about is not None else []
