@@ -14,7 +14,7 @@ from bench.scaling import __main__ as scaling
 from bench.scores import __main__ as scores
 from bench.serving import report as serving
 from bench.verdicts import __main__ as verdicts
-from service.http.documentation.guide import ORDER
+from service.diagnostics.verdicts.explanations import SECTIONS
 from tests.container import report as container
 from tests.soak import report as soak
 
@@ -71,7 +71,7 @@ def test_the_guide_to_the_verdicts_is_the_one_of_the_service() -> None:
     section = guide.PAGE.read_text(encoding="utf-8").partition(begin)[2].partition(end)[0]
     assert section.strip() == guide.guide(), f"it is stale: run `{guide.COMMAND}`"
     headings = {line.removeprefix("### ").lower().replace(" ", "-") for line in section.splitlines() if "### " in line}
-    assert headings >= set(ORDER)
+    assert headings >= set(SECTIONS)
 
 
 def test_a_table_has_a_cell_for_every_column_even_if_it_is_empty() -> None:

@@ -51,29 +51,6 @@ SHORTCUTS: Final = "Add shortcuts (residual blocks): they carry the gradient pas
 
 SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
     {
-        "healthy": Section(
-            "Healthy",
-            "The gradient of every layer, relative to the one at the logits: how large it is, how it changes from the "
-            "last layer back to the first, and whether one layer is far from the others. Beside it, the channels that "
-            "never fire.",
-            "docs/phenomena.md, section 3: rectifiers with He's initialization and networks with BatchNorm keep the "
-            "gradient's size over their whole depth.",
-            {
-                "no finding": Explanation(
-                    "Gradients reach every layer, so that every layer can learn. This says nothing about accuracy: "
-                    "resnet20 has 13 % test error, plain20-relu 48 %, and both are healthy.",
-                    (
-                        "Measure the accuracy on labelled images: `contraflow diagnose --bundle MODEL --data FOLDER "
-                        "--out report.html`.",
-                        "If the error is high all the same, train longer, and add shortcuts to a deep network without "
-                        "any: plain networks get worse with depth though their gradients are healthy "
-                        "(docs/phenomena.md, section 4).",
-                        "A deep network that does not begin to learn may have shattered gradients: look with `POST "
-                        "/diagnostics/shattering`.",
-                    ),
-                )
-            },
-        ),
         "not-finite": Section(
             "Not finite",
             "NaN and infinity, in the logits and in the gradients. One image is enough.",
@@ -224,21 +201,6 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
                 )
             },
         ),
-        "undetermined": Section(
-            "Undetermined",
-            "Whether there is any gradient to judge.",
-            "docs/scores.md: trained networks are certain of most of their images.",
-            {
-                "certainty": Explanation(
-                    "Nothing can be said of the layers. This is neither health nor sickness.",
-                    (
-                        "Send images of which the network is less certain, or ask for the loss of another label.",
-                        "Check that the network answers logits of some tens at most: far larger ones leave no "
-                        "gradient.",
-                    ),
-                )
-            },
-        ),
         "shattered": Section(
             "Shattered",
             "The gradient with respect to the input at points on the straight line between two images, and how much "
@@ -286,9 +248,47 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
                 "like": Explanation("The model treats these images as it treats those of its training.", ()),
             },
         ),
+        "undetermined": Section(
+            "Undetermined",
+            "Whether there is any gradient to judge.",
+            "docs/scores.md: trained networks are certain of most of their images.",
+            {
+                "certainty": Explanation(
+                    "Nothing can be said of the layers. This is neither health nor sickness.",
+                    (
+                        "Send images of which the network is less certain, or ask for the loss of another label.",
+                        "Check that the network answers logits of some tens at most: far larger ones leave no "
+                        "gradient.",
+                    ),
+                )
+            },
+        ),
+        "healthy": Section(
+            "Healthy",
+            "The gradient of every layer, relative to the one at the logits: how large it is, how it changes from the "
+            "last layer back to the first, and whether one layer is far from the others. Beside it, the channels that "
+            "never fire.",
+            "docs/phenomena.md, section 3: rectifiers with He's initialization and networks with BatchNorm keep the "
+            "gradient's size over their whole depth.",
+            {
+                "no finding": Explanation(
+                    "Gradients reach every layer, so that every layer can learn. This says nothing about accuracy: "
+                    "resnet20 has 13 % test error, plain20-relu 48 %, and both are healthy.",
+                    (
+                        "Measure the accuracy on labelled images: `contraflow diagnose --bundle MODEL --data FOLDER "
+                        "--out report.html`.",
+                        "If the error is high all the same, train longer, and add shortcuts to a deep network without "
+                        "any: plain networks get worse with depth though their gradients are healthy "
+                        "(docs/phenomena.md, section 4).",
+                        "A deep network that does not begin to learn may have shattered gradients: look with `POST "
+                        "/diagnostics/shattering`.",
+                    ),
+                )
+            },
+        ),
     }
 )
-"""Anchor in the guide → its section."""
+"""Anchor in the guide → its section, the worst first."""
 
 
 def anchor(state: str) -> str:

@@ -24,13 +24,6 @@ INTRODUCTION: Final = (
 )
 
 
-ORDER: Final = (
-    *("not-finite", "exploding", "vanishing", "dead", "imbalanced"),
-    *("shattered", "unlike-itself", "undetermined", "healthy"),
-)
-"""Anchors of the sections, the worst first."""
-
-
 @dataclass(frozen=True)
 class Rule:
     """One rule of a state: its name, what fires it, and the words for it."""
@@ -52,7 +45,7 @@ class Threshold:
 
 def sections() -> list[tuple[str, Section, list[Rule]]]:
     """Return the anchor, the words and the rules of every section, the worst first."""
-    return [(anchor, SECTIONS[anchor], rules_of(anchor, SECTIONS[anchor])) for anchor in ORDER]
+    return [(anchor, section, rules_of(anchor, section)) for anchor, section in SECTIONS.items()]
 
 
 def rules_of(anchor: str, section: Section) -> list[Rule]:
@@ -96,7 +89,7 @@ def _fires(limit: Thresholds) -> dict[tuple[str, str], str]:
         "less.",
         ("vanishing", "zero"): f"On every one of {limit.dead_images:g} images or more, the gradient of a layer is "
         "exactly 0, or on most images that of the first layers or of half of all, although the one at the logits is "
-        "not and no dead layer explains it.",
+        "not and no layer that is dead throughout explains it.",
         ("dead", "units"): f"Of the channels behind a rectifier, more than {percent(limit.dead_fraction)} are 0 at "
         f"every position of all images, and there are at least {limit.dead_images:g} images.",
         ("imbalanced", "deviation"): f"The gradient of a layer is {factor(limit.deviation_ratio)} times as large as "

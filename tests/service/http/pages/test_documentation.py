@@ -15,8 +15,7 @@ from urllib.parse import urljoin
 
 import pytest
 
-from service.diagnostics.verdicts.explanations import GUIDE
-from service.http.documentation.guide import ORDER
+from service.diagnostics.verdicts.explanations import GUIDE, SECTIONS
 from tests.service.http.pages.stripping_proxy import stripping_proxy
 from tests.service.http.pages.swagger import documented_success, executed, folded, opened, operations
 from tests.service.live_server import LiveServer, running
@@ -147,7 +146,7 @@ def test_the_reference_names_every_operation_and_this_server(page: Page, address
 
 def test_the_guide_has_every_verdict_and_leads_back(page: Page, address: str) -> None:
     """It is drawn with the page's style, also under the prefix, and a link of an answer leads into it."""
-    for anchor in ORDER:
+    for anchor in SECTIONS:
         page.goto(f"{address}{GUIDE}#{anchor}")
         assert page.locator(f"section#{anchor}").evaluate("section => section.matches(':target')")
     assert page.locator("h1").evaluate("title => getComputedStyle(title).letterSpacing") != "normal"
