@@ -183,6 +183,18 @@ def test_a_share_is_told_apart_from_the_bound_that_it_is_over() -> None:
     assert "dead from over 50 %" in because
 
 
+def test_a_layer_that_is_dead_in_part_explains_no_zero_gradient() -> None:
+    shut = np.where(DEPTH == 7, -np.inf, 1.0)
+
+    def found(share: float) -> list[str]:
+        dead = np.where(DEPTH == 9, share, 0.0)
+        given = evidence(shut, samples=16, dead_fraction=dead, dead_images=16)
+        return [one.finding for one in judge(given, Thresholds())[0].findings]
+
+    assert found(0.6) == ["vanishing", "dead"]
+    assert found(1.0) == ["dead"]
+
+
 def test_zero_gradients_below_a_dead_layer_are_its_doing() -> None:
     dead = np.where(DEPTH == 9, 1.0, 0.0)
     assert state(evidence(np.where(DEPTH <= 9, -np.inf, 1.0), dead_fraction=dead, dead_images=20)) == "dead"
