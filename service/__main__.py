@@ -15,7 +15,8 @@ from importlib import import_module
 
 from service.output.console import complain, ended_in_words
 from service.output.logs import set_up_logging
-from service.settings import DEFAULT_BUNDLES, Settings, SettingsError, names_of_setting, read_settings
+from service.settings.fields import DEFAULT_BUNDLES, Settings
+from service.settings.reading import SettingsError, names_of_setting, read_settings
 from service.sources.cache import users_cache
 from service.sources.flags import IncompleteFlag, split_flags
 from service.sources.kinds import SourceError

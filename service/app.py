@@ -29,7 +29,7 @@ from service.machine.descriptors import limit, most_connections
 from service.machine.memory_limit import memory_limit
 from service.monitoring.metrics import metrics_registry
 from service.monitoring.sampling import Sampler
-from service.settings import Settings, within_memory
+from service.settings.fields import Settings, within_memory
 
 ROUTERS: tuple[APIRouter, ...] = (
     predict.router,

@@ -10,7 +10,8 @@ from fastapi.routing import APIRoute
 
 from export.bundle_table import bundle_table
 from service.app import ROUTERS
-from service.settings import PREFIX, Settings, shown_default
+from service.settings.fields import Settings
+from service.settings.reading import PREFIX, shown_default
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

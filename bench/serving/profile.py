@@ -31,7 +31,7 @@ from service.http.connection.client_connection import ClientConnection
 from service.http.connection.cycle import Cycle
 from service.http.routes.predict import AnswerWriter
 from service.http.server import HttpServer, listen
-from service.settings import Settings
+from service.settings.fields import Settings
 
 RUN_SLOTS = "run slots: "
 EVENT_LOOP = "event loop: "

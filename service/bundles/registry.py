@@ -74,7 +74,7 @@ class Registry:
 
     def is_default(self, model: ServedModel) -> bool:
         """Return whether requests that name no model may get this one."""
-        return self.default_name in (model.name, f"{model.name}@{model.version}")
+        return self.default_name in (model.name, model.full_name)
 
     def default_models(self) -> list[ServedModel]:
         """Return the versions that the default may mean; none if it is not served."""

@@ -106,6 +106,7 @@ class ServedModel:
         self.digest = stored.digest
         self.name = stored.bundle.name
         self.version = stored.bundle.version
+        self.full_name = f"{self.name}@{self.version}"
         self.execution_provider = execution_provider
         self.graphs: Mapping[GraphName, ServedGraph] = MappingProxyType(
             {name: self._served_graph(name) for name in self.bundle.graphs}
@@ -113,7 +114,7 @@ class ServedModel:
 
     def _served_graph(self, name: GraphName) -> ServedGraph:
         kind = kind_called(self.bundle.label_kind)
-        return ServedGraph(f"{self.name}@{self.version}", name, self.bundle.input, kind)
+        return ServedGraph(self.full_name, name, self.bundle.input, kind)
 
     def records(self) -> dict[str, Any]:
         """Return how the model was trained and verified. Most of a description's size, so it is kept compressed."""

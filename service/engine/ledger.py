@@ -128,7 +128,7 @@ class Ledger:
 
     def statistics(self, model: ServedModel) -> dict[str, Any]:
         """Return the runs of a model in the shape of Triton's statistics extension, without what is not measured."""
-        key = f"{model.name}@{model.version}"
+        key = model.full_name
         tallies = [tally for (name, _), tally in tuple(self.tallies.items()) if name == key]
         sizes: Counter[int] = Counter()
         for tally in tallies:

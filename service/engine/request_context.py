@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
+
+from service.engine.trace_context import TraceContext
 
 Stage = Literal["decode", "queue", "run", "serialize"]
 
@@ -19,6 +21,22 @@ class Pending(Protocol):
     def abandon(self, error: Exception) -> None: ...
 
 
+class GraphRun(NamedTuple):
+    """One run of a graph that worked for a request; times are on the monotonic clock, 0 for what did not happen."""
+
+    model: str
+    """The model that ran, as "name@version"."""
+    graph: str
+    images: int
+    """Images of this request in the run."""
+    batch: int
+    """Images of all requests in the run."""
+    submitted: float
+    taken: float
+    decoded: float
+    finished: float
+
+
 class RequestContext:
     """One request, from the last byte of its body to the hand-over of its answer.
 
@@ -27,7 +45,8 @@ class RequestContext:
     """
 
     __slots__ = (
-        "_accounted", "_pending", "abandoned_by", "background", "client", "deadline", "id", "received", "stages",
+        "_accounted", "_pending", "abandoned_by", "background", "client", "deadline", "id", "model", "received", "runs",
+        "stages", "trace",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +65,11 @@ class RequestContext:
         self.deadline: float | None = None if seconds is None else self.received + seconds
         """When the answer becomes worthless, on the monotonic clock."""
         self.stages: dict[Stage, float] = dict.fromkeys(STAGES, 0.0)
+        self.model = ""
+        """The model chosen for it, as "name@version", or several with commas; empty before, and where there is none."""
+        self.runs: list[GraphRun] = []
+        self.trace: TraceContext | None = None
+        """The caller's trace, if it sent one."""
         self.abandoned_by: Exception | None = None
         self._pending: set[Pending] = set()
 

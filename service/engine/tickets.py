@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from service.bundles.served_model import ServedGraph
 from service.contract.arrays import Array
 from service.contract.runtime import RunHandle
-from service.engine.request_context import RequestContext
+from service.engine.request_context import GraphRun, RequestContext
 from service.errors import InternalError
 
 Outcome = dict[str, Array] | Exception
@@ -71,6 +71,7 @@ class Job:
             request.account("decode", first.decoded)
             request.account("run", max(last.finished, first.decoded))
         request.account("queue")
+        request.runs.extend([ticket.run for ticket in tickets if ticket.batch is not None])
         self._on_outcome(outcome)
 
 
@@ -114,6 +115,15 @@ class Ticket:
         self.settled = False
         """True once the outcome was handed over; a run that is not over has nobody waiting for it then."""
         self.forget: Callable[[Ticket], None] = lambda ticket: None
+
+    @property
+    def run(self) -> GraphRun:
+        """The run of a ticket that was taken."""
+        assert self.batch is not None
+        return GraphRun(
+            self.graph.model, self.graph.name, self.count, self.batch.count,
+            self.submitted, self.taken, self.decoded, self.finished,
+        )  # fmt: skip
 
     def abandon(self, error: Exception) -> None:
         """Leave the queue, or stop the run if nobody else waits for it; the outcome is `error`."""

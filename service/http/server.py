@@ -23,7 +23,8 @@ from service.http.calls.gateway import Gateway
 from service.http.connection.client_connection import ClientConnection
 from service.http.starting import StartError, reason, why_not_bound
 from service.machine.descriptors import backlog, limit
-from service.settings import Settings, names_of_setting
+from service.settings.fields import Settings
+from service.settings.reading import names_of_setting
 
 log = logging.getLogger("contraflow.server")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from service.output.system_errors import system_reason
-from service.settings import names_of_setting
+from service.settings.reading import names_of_setting
 
 
 class StartError(Exception):

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from service.settings import read_settings
+from service.settings.reading import read_settings
 from tests.deploy.manifests import COMPOSE, ROOT
 
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from service.app import ROUTERS
-from service.settings import PREFIX, Settings, read_settings
+from service.settings.fields import Settings
+from service.settings.reading import PREFIX, read_settings
 from tests.deploy.manifests import COMPOSE, KUBERNETES, MANIFESTS, ROOT, Document, read_documents
 
 

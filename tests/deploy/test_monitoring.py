@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from service.app import create_app
-from service.settings import Settings
+from service.settings.fields import Settings
 from tests.deploy.dashboard import DASHBOARD, queries
 from tests.deploy.manifests import ROOT
 from tests.programs import needs

@@ -20,7 +20,7 @@ from service.bundles.source import Source
 from service.http.calls.service_parts import ServiceParts
 from service.http.connection.client_connection import ClientConnection
 from service.http.server import HttpServer, listen
-from service.settings import Settings
+from service.settings.fields import Settings
 
 
 class LiveServer:

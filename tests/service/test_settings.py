@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from service.settings import Settings, SettingsError, read_settings, variables
+from service.settings.fields import Settings
+from service.settings.reading import SettingsError, read_settings, variables
 
 
 def test_variables_and_flags_set_the_same_things_and_flags_win() -> None:

@@ -12,14 +12,16 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope
 
-from service.engine.ledger import outcome_of
+from service.engine.ledger import RequestOutcome, outcome_of
 from service.engine.request_context import RequestContext
+from service.engine.trace_context import read_trace
 from service.errors import ClientGone, MalformedRequest
 from service.http.answers.responses import CLOSE, Answer, RawHeaders, error_answer
 from service.http.calls.exchange import Exchange
 from service.http.calls.service_parts import ServiceParts
 from service.http.requests.bodies import HeldBytes
 from service.http.requests.heads import values_of
+from service.monitoring.finished_request import FinishedRequest
 
 log = logging.getLogger("contraflow.http")
 
@@ -49,12 +51,15 @@ class Call(HTTPConnection[Any]):
         given = self.fields.get(b"x-request-id")
         request_id = given.decode() if given is not None and ACCEPTABLE_ID.fullmatch(given) else None
         self.context = RequestContext(request_id, scope["client"])
+        if b"traceparent" in self.fields:
+            self.context.trace = read_trace(self.fields)
         self.body = b""
         self.route: str | None = None
         """Pattern of the address, once its endpoint is found; the call is counted under it."""
         self._held: HeldBytes | None = None
         """Part of the budget for large bodies that this call's body takes."""
         self._status = 0
+        self._answer = b""
         self._client_gone: asyncio.Event | None = None
 
     # From the request to its endpoint
@@ -110,7 +115,7 @@ class Call(HTTPConnection[Any]):
         """Write the answer at once, and finish; for a call without a task. Never raises."""
         answer = self._error_answer(outcome) if isinstance(outcome, Exception) else outcome
         if answer is not None:
-            self._status = answer.status
+            self._status, self._answer = answer.status, answer.body
             self.exchange.write(answer.status, self._all_headers(answer), answer.body)
         self.finish()
 
@@ -136,12 +141,22 @@ class Call(HTTPConnection[Any]):
         route = self.route or service.addresses.pattern(self.path)
         outcome = outcome_of(self._status, gone=isinstance(context.abandoned_by, ClientGone))
         service.ledger.request_finished(route, outcome, self._status, context)
+        if service.observers:
+            finished = self._finished(route, outcome)
+            for observe in service.observers:
+                observe(finished)
+
+    def _finished(self, route: str, outcome: RequestOutcome) -> FinishedRequest:
+        return FinishedRequest(
+            self.context, self.scope["method"], self.path, self.scope["query_string"], route, self._status, outcome,
+            len(self.body), len(self._answer), self.fields, self.body, self._answer,
+        )  # fmt: skip
 
     async def _send(self, answer: Answer | Response) -> None:
         if isinstance(answer, Response):
             await self._send_response(answer)
         else:
-            self._status = answer.status
+            self._status, self._answer = answer.status, answer.body
             await self.exchange.answer(answer.status, self._all_headers(answer), answer.body)
 
     async def _send_response(self, response: Response) -> None:

@@ -20,8 +20,9 @@ from service.http.calls.deadlines import Deadlines
 from service.http.calls.lifecycle import Lifecycle
 from service.http.requests.bodies import BodyReader
 from service.machine.connections import Connections
+from service.monitoring.finished_request import Observer
 from service.monitoring.sampling import Sampler
-from service.settings import Settings
+from service.settings.fields import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,4 +44,6 @@ class ServiceParts:
     access: Access
     bodies: BodyReader
     deadlines: Deadlines
+    observers: tuple[Observer, ...] = ()
+    """Called with every finished request."""
     openapi_document: Callable[[], dict[str, Any]]

@@ -26,7 +26,7 @@ from service.http.documentation.examples import answers, filled, pictures, serve
 from service.http.documentation.introduction import TAGS, introduction
 from service.http.open_inference.answers import HEADER_LENGTH
 from service.http.open_inference.schemas import InferBody, RepositoryIndexBody
-from service.settings import Settings
+from service.settings.fields import Settings
 
 Json = dict[str, Any]
 

@@ -6,7 +6,7 @@ from service.diagnostics.verdicts.explanations import GUIDE, SECTIONS
 from service.diagnostics.verdicts.glossary import GLOSSARY
 from service.http.documentation.guide import sections
 from service.http.requests.bodies import in_words
-from service.settings import Settings
+from service.settings.fields import Settings
 
 TAGS = {
     "predict": "Forwards: labels for pictures.",

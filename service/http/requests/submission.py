@@ -46,6 +46,7 @@ class Submission:
         self.request = request
         self.images = form.images
         self.models = self._models(registry)
+        request.model = ",".join([model.full_name for model in self.models])
         self._given = self._labels(form)
         self._spread(self.model)
         self.top_k = read_top_k(self.option("top_k"))

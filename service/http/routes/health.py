@@ -14,7 +14,7 @@ from service.http.answers.responses import PROBLEM, Answer, json_answer, to_json
 from service.http.answers.schemas import Liveness, Readiness
 from service.http.calls.call import Call
 from service.http.calls.lifecycle import Lifecycle
-from service.settings import ReadyWhen
+from service.settings.fields import ReadyWhen
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -84,7 +84,7 @@ def _what_is_missing(registry: Registry, when: ReadyWhen) -> tuple[str, str] | N
         count = len(registry.importing)
         told = f"{count} model{'s are' if count > 1 else ' is'} still being imported"
         return f"{told}.", f"{told}: {', '.join(registry.importing[:MOST_NAMES])}."
-    loading = [f"{model.name}@{model.version}" for model in registry.models() if model.loading]
+    loading = [model.full_name for model in registry.models() if model.loading]
     if when == "all" and loading:
         told = f"{len(loading)} of {len(registry.models())} models are still loading"
         more = ", …" if len(loading) > MOST_NAMES else ""
@@ -93,7 +93,4 @@ def _what_is_missing(registry: Registry, when: ReadyWhen) -> tuple[str, str] | N
 
 
 def _states(registry: Registry) -> dict[str, dict[str, str]]:
-    return {
-        f"{model.name}@{model.version}": {name: graph.state for name, graph in model.graphs.items()}
-        for model in registry.models()
-    }
+    return {model.full_name: {name: graph.state for name, graph in model.graphs.items()} for model in registry.models()}

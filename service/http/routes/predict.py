@@ -50,6 +50,7 @@ def predict(call: Call) -> Awaitable[Answer] | None:
     name, version, top_k = _selection(call.scope["query_string"])
     service = call.service
     model = service.registry.select(name, version)
+    call.context.model = model.full_name
     prediction = Prediction(call, model, (body,), top_k)
     graph = model.graph("forward")
     if call.in_task or not prediction.is_small or graph.state != "ready":

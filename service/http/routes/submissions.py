@@ -18,7 +18,9 @@ def model_in_path(call: Call) -> ServedModel:
         UnknownModel: there is none.
     """
     version = call.parameters.get("version", call.query_params.get("version"))
-    return call.service.registry.select(call.parameters["name"], version)
+    model = call.service.registry.select(call.parameters["name"], version)
+    call.context.model = model.full_name
+    return model
 
 
 async def read_submission(call: Call, options: Collection[str]) -> Submission:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import Settings, SettingsError, read_settings
+from service.settings.fields import Settings
+from service.settings.reading import SettingsError, read_settings
 from tests.service.live_server import best_label, picture, running
 from tests.service.tiny_bundles import write_bundle
 

@@ -244,7 +244,7 @@ def test_the_engine_runs_without_http_too(tmp_path: Path) -> None:
 
     from service.app import create_app
     from service.engine.request_context import RequestContext
-    from service.settings import Settings
+    from service.settings.fields import Settings
 
     write_bundle(tmp_path, "tiny")
 

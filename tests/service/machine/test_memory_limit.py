@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.machine.memory_limit import memory_limit
-from service.settings import Settings, within_memory
+from service.settings.fields import Settings, within_memory
 
 V2 = {"proc/self/cgroup": "0::/pods/seven/box"}
 V1 = {"proc/self/cgroup": "9:memory:/docker/box\n4:cpu,cpuacct:/\n1:name=systemd:/x"}

@@ -7,7 +7,7 @@ from argparse import Action, ArgumentParser
 import pytest
 
 from export.importing.flags.arguments import add_options
-from service.settings import Settings
+from service.settings.fields import Settings
 from service.sources.flags import SWITCHES, VALUED, IncompleteFlag, names_of, split_flags
 
 OURS = {"help", "out", "version", "replace"}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import SettingsError, read_settings
+from service.settings.reading import SettingsError, read_settings
 from tests.service.tiny_bundles import write_bundle
 
 ROOT = Path(__file__).parents[4]
@@ -75,7 +75,7 @@ def test_a_port_of_the_administrators_is_named_by_its_setting(tmp_path: Path) ->
     if not least.exists() or int(least.read_text()) <= 81:
         pytest.skip("every user may listen on port 81 here")
     code = (
-        "import encodings.idna, os; from service.settings import Settings; "
+        "import encodings.idna, os; from service.settings.fields import Settings; "
         "from service.http.server import listen; "
         f"os.setuid({NOBODY}); listen(Settings(http_port=81))"
     )

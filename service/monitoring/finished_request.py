@@ -1,0 +1,37 @@
+"""What is known of a request when it is over, for those who keep a record of it: log, traces, capture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from service.engine.ledger import RequestOutcome
+from service.engine.request_context import RequestContext
+
+
+class FinishedRequest(NamedTuple):
+    """One request, once its answer was handed over or its client has gone."""
+
+    context: RequestContext
+    """Its id, client, model, stages, runs and trace."""
+    method: str
+    path: str
+    query: bytes
+    route: str
+    """Pattern of the address, under which it is counted."""
+    status: int
+    """0 if nothing was answered."""
+    outcome: RequestOutcome
+    received: int
+    """Bytes of the body, after its content coding was undone."""
+    sent: int
+    """Bytes of the answer's body; 0 for a file sent in pieces."""
+    fields: dict[bytes, bytes]
+    """Headers of the request."""
+    body: bytes
+    answer: bytes
+    """Body of the answer; empty for a file."""
+
+
+Observer = Callable[[FinishedRequest], None]
+"""Records a request. It is called on the event loop, after the answer was handed over, and must not raise or wait."""

@@ -1,0 +1,143 @@
+"""Every setting of the service: name, default, limits and meaning.
+
+The setting `max_body_bytes` is set by the variable `CONTRAFLOW_MAX_BODY_BYTES` or the flag `--max-body-bytes`; the
+flag takes precedence. No setting may be named `port`: see `reading.KUBERNETES_SERVICE_LINK`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.images.limits import DECODING_BYTES, MAX_PIXELS, MAX_PIXELS_COPIED, MAX_SIDE
+from service.settings.values import Digests, ModelName, OptionalPath, Paths
+
+ReadyWhen = Literal["all", "default"]
+
+DEFAULT_BUNDLES = (Path("models/bundles"),)
+
+
+class Settings(BaseModel):
+    """Settings of one server."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all")
+    http_port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    bundles: Paths = Field(
+        default=DEFAULT_BUNDLES,
+        min_length=1,
+        description="what to serve: folders of bundles, bundles, .onnx files, folders of models; `:` between several, "
+        "or as arguments without a flag",
+    )
+    cache: OptionalPath = Field(
+        default=None,
+        description="folder to keep imported models in; default: contraflow in the user's folder of caches",
+    )
+    default_model: ModelName = Field(
+        default=None,
+        description="model of requests that name none, as name or name@version, which must be served; "
+        "default: the first by name",
+    )
+    ready_when: ReadyWhen = Field(
+        default="all", description="what /health/ready waits for: the forward graphs of all bundles, or the default's"
+    )
+    execution_provider: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto takes CUDA if it works; cuda refuses to start if it does not"
+    )
+
+    run_threads: int | None = Field(
+        default=None, ge=1, le=256, description="runs at a time, each on one thread; default: the container's CPUs"
+    )
+    decode_threads: int | None = Field(
+        default=None, ge=1, le=256, description="images decoded at a time; default: the container's CPUs"
+    )
+    max_batch: int = Field(default=32, ge=1, le=1024, description="most images in one run")
+    warm_up: bool = Field(
+        default=True, description="time each graph before it is ready, and find its best batch size afterwards"
+    )
+    diagnostics_at_start: bool = Field(
+        default=False, description="load the graphs for diagnostics at the start, not on their first use"
+    )
+
+    max_queued_images: int = Field(
+        default=1024, ge=1, description="images that may wait; beyond them requests are refused (503)"
+    )
+    deadline_ms: float = Field(
+        default=30_000, gt=0, description="longest wait for an answer, for requests without X-Deadline-Ms"
+    )
+    sample_gradients: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of the images sent to /predict whose gradients are measured too, on idle run slots, for "
+        "/metrics",
+    )
+    bundle_poll_seconds: float = Field(
+        default=2.0, ge=0, description="seconds between two looks at the folder of bundles for changes; 0: never"
+    )
+    drain_delay: float = Field(
+        default=5.0,
+        ge=0,
+        description="seconds of service after SIGTERM, until orchestrators no longer route here",
+    )
+    shutdown_grace: float = Field(default=20.0, ge=0, description="seconds after drain_delay for requests in flight")
+
+    max_body_bytes: int = Field(default=16 * 2**20, ge=1024, description="largest request body")
+    max_images: int = Field(default=64, ge=1, description="most images in one request")
+    max_image_pixels: int = Field(
+        default=MAX_PIXELS,
+        ge=1,
+        description="pixels of the largest image, by its header "
+        f"(WEBP and AVIF: {MAX_PIXELS_COPIED // 10**6} million at most; a side: {MAX_SIDE:,})",
+    )
+    max_decoding_pixels: int = Field(
+        default=50_000_000,
+        ge=1,
+        description="pixels being decoded at a time, over all requests; less if memory is limited",
+    )
+    max_body_bytes_in_flight: int = Field(
+        default=256 * 2**20,
+        ge=1024,
+        description="bytes of large bodies held at a time, over all requests (503); less if memory is limited",
+    )
+    max_json_depth: int = Field(default=16, ge=2, description="deepest nesting of a JSON body")
+    max_header_bytes: int = Field(default=32 * 2**10, ge=1024, description="largest request head")
+    request_timeout: float = Field(
+        default=30.0,
+        gt=0,
+        description="seconds in which a request must arrive whole (408), and a client must read some of its answer",
+    )
+    keep_alive: float = Field(default=75.0, gt=0, description="seconds an idle connection is kept")
+    max_connections: int = Field(
+        default=4096,
+        ge=1,
+        description="connections open at a time; beyond them the longest idle are closed; fewer if descriptors are few",
+    )
+
+    api_keys: Digests = Field(
+        default=(), description="sha256:<hex> digests of the keys that may call, comma-separated; none: open to all"
+    )
+    requests_per_second: float = Field(
+        default=0.0, ge=0, description="average rate of each API key (429 beyond it); 0: no limit"
+    )
+    log_format: Literal["text", "json"] = Field(default="text", description="one line of text, or one JSON object")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least severe level that is logged"
+    )
+
+
+def within_memory(settings: Settings, limit: int | None) -> Settings:
+    """Lower the settings to what a container of `limit` bytes can hold at a time; None is no limit.
+
+    A container that exceeds its limit is killed with everything in flight, so what an overload can pile up is kept
+    well below it: bodies get a fifth of the limit, and images being decoded a half. The rest is for the process
+    itself, its weights and its runs.
+    """
+    if limit is None:
+        return settings
+    bodies = min(settings.max_body_bytes_in_flight, max(limit // 5, settings.max_body_bytes))
+    pixels = min(settings.max_decoding_pixels, limit // 2 // DECODING_BYTES)
+    return settings.model_copy(update={"max_body_bytes_in_flight": bodies, "max_decoding_pixels": max(1, pixels)})

@@ -1,0 +1,125 @@
+"""Reads the settings from `CONTRAFLOW_*` variables and flags, and says in one line what is wrong with them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from service.settings.fields import Settings
+
+PREFIX = "CONTRAFLOW_"
+
+KUBERNETES_SERVICE_LINK = re.compile(
+    PREFIX + r"(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_[A-Z]+)?)?)"
+)
+"""Variables that Kubernetes injects into every pod beside a Service named contraflow, such as CONTRAFLOW_PORT=tcp://….
+
+They are ignored with a warning; every other unknown `CONTRAFLOW_*` is refused.
+"""
+
+
+class SettingsError(Exception):
+    """A setting is unknown, or its value makes no sense; the message is for the person who set it."""
+
+
+def read_settings(
+    environment: Mapping[str, str], arguments: Sequence[str] = (), program: str = "python -m service"
+) -> tuple[Settings, list[str]]:
+    """Read the settings from `CONTRAFLOW_*` variables and flags; return them with the warnings to log.
+
+    `program` is what was typed before the flags; usage and errors begin with it.
+
+    Raises:
+        SettingsError: a variable is unknown, a value is not allowed, or two values contradict each other.
+        SystemExit: raised by argparse for an unknown flag and for `--help`.
+    """
+    values, warnings = _from_environment(environment)
+    values.update(_from_flags(arguments, program))
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        raise SettingsError("; ".join(map(_in_words, error.errors(include_url=False)))) from None
+    _check_together(settings)
+    return settings, warnings
+
+
+def _check_together(settings: Settings) -> None:
+    if settings.requests_per_second and not settings.api_keys:
+        names = names_of_setting("requests_per_second"), names_of_setting("api_keys")
+        raise SettingsError(f"{names[0]} is for each API key, and there are none: it needs {names[1]}")
+    if settings.max_body_bytes > settings.max_body_bytes_in_flight:
+        names = names_of_setting("max_body_bytes"), names_of_setting("max_body_bytes_in_flight")
+        raise SettingsError(f"{names[0]} is over {names[1]}, so that the largest bodies could never be taken")
+
+
+def names_of_setting(name: str) -> str:
+    """Return a setting's name, flag and variable, e.g. "http_port (--http-port, CONTRAFLOW_HTTP_PORT)"."""
+    return f"{name} (--{name.replace('_', '-')}, {PREFIX}{name.upper()})"
+
+
+def _in_words(problem: ErrorDetails) -> str:
+    """Describe a value that is not allowed. The value of `api_keys` is not shown, because it may be a key itself."""
+    message = problem["msg"].removeprefix("Value error, ")
+    name = str(problem["loc"][0])
+    shown = "" if name == "api_keys" else f", not {str(problem['input'])[:60]!r}"
+    return f"{names_of_setting(name)}: {message}{shown}"
+
+
+def _from_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    values: dict[str, Any] = {}
+    warnings: list[str] = []
+    for variable, value in environment.items():
+        if not variable.startswith(PREFIX):
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        is_link = KUBERNETES_SERVICE_LINK.fullmatch(variable) is not None
+        if name in Settings.model_fields and not (is_link and "://" in value):
+            values[name] = value
+        elif is_link:
+            warnings.append(f"{variable} is ignored: it looks like a Kubernetes service link, not a setting")
+        else:
+            raise SettingsError(f"unknown variable {variable}; known are {', '.join(variables())}")
+    return values, warnings
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports an error in one line; the usage of forty flags, which argparse prints, would hide it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}; --help lists the flags\n")
+
+
+def _from_flags(arguments: Sequence[str], program: str) -> dict[str, Any]:
+    parser = _Parser(
+        prog=program,
+        usage="%(prog)s [PATH …] [flags]",
+        description="Serve image classifiers over HTTP. PATH is a folder of bundles, a bundle, an .onnx file, or the "
+        "folder of a model. What is no bundle is imported; the flags of `contraflow import` (--labels, --mean …) "
+        "are passed on to the import if there is one thing to import.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="what to serve; the same as --bundles PATH")
+    for name, field in Settings.model_fields.items():
+        text = f"{field.description} (default: {shown_default(name)}; {PREFIX}{name.upper()})".replace("%", "%%")
+        parser.add_argument("--" + name.replace("_", "-"), dest=name, default=argparse.SUPPRESS, help=text, metavar="…")
+    values = vars(parser.parse_intermixed_args(arguments))
+    if paths := values.pop("paths"):
+        values["bundles"] = (*paths, *values["bundles"].split(os.pathsep)) if "bundles" in values else tuple(paths)
+    return values
+
+
+def shown_default(name: str) -> str:
+    """Return the default of a setting as a user would write it."""
+    default = Settings.model_fields[name].default
+    return os.pathsep.join(map(str, default)) if isinstance(default, tuple) else "" if default is None else str(default)
+
+
+def variables() -> list[str]:
+    """Return the names of all variables, e.g. CONTRAFLOW_HOST."""
+    return [PREFIX + name.upper() for name in Settings.model_fields]
