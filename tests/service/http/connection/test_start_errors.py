@@ -76,7 +76,7 @@ def test_a_port_of_the_administrators_is_named_by_its_setting(tmp_path: Path) ->
         pytest.skip("every user may listen on port 81 here")
     code = (
         "import encodings.idna, os; from service.settings.fields import Settings; "
-        "from service.http.server import listen; "
+        "from service.http.listening.listeners import listen; "
         f"os.setuid({NOBODY}); listen(Settings(http_port=81))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
