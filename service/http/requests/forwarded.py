@@ -88,14 +88,15 @@ def peer_of(address: Client | None, transport: asyncio.BaseTransport) -> Client 
     An address of IPv4 is returned as such, where a socket for both families has it mapped to IPv6.
     """
     if address is not None:
-        return _unmapped(address)
+        host, port = address
+        return (_unmapped(ip_address(host)), port) if host.startswith("::ffff:") else address
     connection = transport.get_extra_info("socket")
     return (UNIX, 0) if connection is not None and connection.family == socket.AF_UNIX else None
 
 
-def _unmapped(client: Client) -> Client:
-    host = client[0]
-    return (host[7:], client[1]) if host.startswith("::ffff:") and "." in host else client
+def _unmapped(address: IPv4Address | IPv6Address) -> str:
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
 
 
 def _node(text: str) -> Client | None:
@@ -111,9 +112,9 @@ def _node(text: str) -> Client | None:
     else:
         host, port = text, ""
     try:
-        address = str(ip_address(host))
+        address = _unmapped(ip_address(host))
     except ValueError:
         return None
     if port and not (port.isascii() and port.isdigit() and int(port) < 2**16):
         return None
-    return _unmapped((address, int(port or 0)))
+    return address, int(port or 0)
