@@ -38,14 +38,13 @@ class LiveServer:
 
     def connection_from(self, port: int) -> ClientConnection | None:
         """Return the server's side of the connection whose client has this port, if the server knows of it."""
-        for connection in tuple(self.server.server_state.connections):
-            if (
-                isinstance(connection, ClientConnection)
-                and connection.client is not None
-                and connection.client[1] == port
-            ):
-                return connection
-        return None
+        found = (one for one in self.connections() if one.client is not None and one.client[1] == port)
+        return next(found, None)
+
+    def connections(self) -> list[ClientConnection]:
+        """Return the server's side of every connection."""
+        every = tuple(self.server.server_state.connections)
+        return [connection for connection in every if isinstance(connection, ClientConnection)]
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def test_a_unix_socket_serves_everything_and_is_removed_at_the_end(path: Path, t
         for _ in range(3):
             told = {"X-Forwarded-For": "192.0.2.1"}
             assert best_label(client.post("/vision/predict", content=RED, headers=told)) == "red"
-        (connection,) = server.server.server_state.connections
+        (connection,) = server.connections()
         assert connection.cycle.scope["client"] == ("192.0.2.1", 0)
         assert client.get("/health/live").json() == LIVE
         assert connection.cycle.scope["client"] == ("unix", 0)
@@ -77,9 +77,9 @@ def test_a_socket_that_nobody_listens_on_any_more_is_replaced(path: Path) -> Non
 
 
 def test_a_socket_of_another_process_is_neither_taken_nor_removed(path: Path) -> None:
-    with listen(uds(path)):
-        with pytest.raises(StartError, match=r"^uds \(--uds, CONTRAFLOW_UDS\): .*: another process listens there$"):
-            bound(uds(path))
+    words = r"^uds \(--uds, CONTRAFLOW_UDS\): .*: another process listens there$"
+    with listen(uds(path)), pytest.raises(StartError, match=words):
+        bound(uds(path))
     with bound(uds(path)) as early, listen(uds(path)):
         with pytest.raises(StartError, match="another process has taken it meanwhile"):
             early.begin()
@@ -108,7 +108,7 @@ def test_all_addresses_of_ipv6_take_ipv4_too_and_its_clients_are_shown_as_such(t
         for host, seen in (("127.0.0.1", "127.0.0.1"), ("[::1]", "::1")):
             with httpx.Client(base_url=f"http://{host}:{server.port}", timeout=30) as client:
                 assert client.get("/health/live").json() == LIVE
-                (connection,) = server.server.server_state.connections
+                (connection,) = server.connections()
                 assert connection.client is not None
                 assert connection.client[0] == seen
         environment = {"CONTRAFLOW_HOST": "::", "CONTRAFLOW_HTTP_PORT": str(server.port)}

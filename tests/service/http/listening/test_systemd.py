@@ -54,10 +54,10 @@ def test_the_service_serves_on_the_sockets_that_it_is_passed_and_says_when(tmp_p
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told,
     ):
         first.bind(("127.0.0.1", 0))
-        second.bind("\0contraflow-test-%d" % os.getpid())
+        second.bind(f"\0contraflow-test-{os.getpid()}")
         for one in (first, second):
             one.listen()
-        told.bind("\0contraflow-notify-%d" % os.getpid())
+        told.bind(f"\0contraflow-notify-{os.getpid()}")
         told.settimeout(60)
         notify = "@" + told.getsockname()[1:].decode()
         flags = [str(tmp_path / "bundles"), "--http-port", "1", "--drain-delay", "0"]
