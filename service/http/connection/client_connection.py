@@ -10,9 +10,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from service.engine.request_context import new_request_id
 from service.errors import ServiceError, SlowRequest, TooManyConnections
-from service.http.answers.responses import CLOSE, error_answer
+from service.http.answers.responses import Answer
 from service.http.calls.exchange import EXCHANGE
 from service.http.calls.gateway import Gateway
 from service.http.connection.cycle import Cycle, answer_bytes
@@ -59,8 +58,8 @@ class ClientConnection(RequestReader):
         self.pipeline.clear()
         if answering is not None and not answering.response_complete:
             answering.disconnected = True
-        if answering is not None and answering.on_lost is not None:
-            answering.on_lost()
+            if answering.on_lost is not None:
+                answering.on_lost()
         if answering is not None and answering.keep_alive:  # otherwise the service closed the connection, and said so
             for cycle in waiting:
                 self.gateway.drop(cycle.scope)
@@ -194,9 +193,8 @@ class ClientConnection(RequestReader):
     def _answer_refusal(self) -> None:
         assert self._refusal is not None
         self.shared.ended[self._refusal.slug] += 1
-        request_id = new_request_id()
-        path = self.url.partition(b"?")[0].decode("latin-1")
-        status, headers, body = error_answer(self._refusal, path, request_id)
-        headers += [(b"content-length", b"%d" % len(body)), (b"x-request-id", request_id.encode()), CLOSE]
-        self.transport.write(answer_bytes(status, self.shared.date, headers, body))
+        self.gateway.refuse(self._refusal, self.head_so_far(), self.client, self._write_refusal)
         self._close()
+
+    def _write_refusal(self, answer: Answer) -> None:
+        self.transport.write(answer_bytes(answer.status, self.shared.date, answer.headers, answer.body))

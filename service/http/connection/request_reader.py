@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from typing import Any
-from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -18,7 +17,17 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import HeadTooLarge, InternalError, NotImplementedHere, ServiceError, TooLarge
 from service.http.connection.cycle import Cycle
-from service.http.requests.heads import check_head, escaped, read_target, unreadable, without_offer
+from service.http.requests.heads import (
+    NO_HEAD,
+    PartOfHead,
+    check_head,
+    escaped,
+    part_of_head,
+    path_of,
+    read_target,
+    unreadable,
+    without_offer,
+)
 from service.machine.connections import Connections
 
 log = logging.getLogger("contraflow.http")
@@ -262,7 +271,7 @@ class RequestReader(HttpToolsProtocol):
         path, query = read_target(method, self.url)
         self.scope["method"] = method.decode("ascii")
         self.scope["http_version"] = version
-        self.scope["path"] = unquote(path.decode("ascii")) if b"%" in path else path.decode("ascii")
+        self.scope["path"] = path_of(path)
         self.scope["raw_path"] = path
         self.scope["query_string"] = query
         cycle = Cycle(
@@ -280,6 +289,12 @@ class RequestReader(HttpToolsProtocol):
         )
         cycle.connections = self.shared
         return cycle
+
+    def head_so_far(self) -> PartOfHead:
+        """Return what was read of the head that is being received, or was refused."""
+        if not self._in_message or not self.url:
+            return NO_HEAD
+        return part_of_head(self.parser.get_method(), self.url, self.headers)
 
     def _head_bytes(self) -> int:
         return len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
