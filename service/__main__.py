@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from service.output.console import complain, ended_in_words
-from service.output.logs import set_up_logging
+from service.output.logs import logging_to_standard_error
 from service.settings.fields import DEFAULT_BUNDLES, Settings
 from service.settings.reading import SettingsError, names_of_setting, read_settings
 from service.sources.cache import users_cache
@@ -54,10 +54,10 @@ def start(arguments: Sequence[str], program: str) -> int:
     from service.http.starting import StartError
 
     try:
-        set_up_logging(settings.log_level, settings.log_format)
-        for warning in warnings:
-            log.warning("%s", warning)
-        return serve(settings, import_flags)
+        with logging_to_standard_error(settings.log_level, settings.log_format):
+            for warning in warnings:
+                log.warning("%s", warning)
+            return serve(settings, import_flags)
     except (SourceError, StartError, ProviderUnavailable, OSError) as error:
         complain(str(error))
         return 2

@@ -30,6 +30,7 @@ from service.machine.cpu_limit import available_cpus, decode_threads, run_thread
 from service.machine.descriptors import limit, most_connections
 from service.machine.memory_limit import memory_limit
 from service.monitoring.metrics import metrics_registry
+from service.monitoring.request_log import request_log
 from service.monitoring.sampling import Sampler
 from service.settings.fields import Settings, within_memory
 
@@ -83,6 +84,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
 
     connections = Connections(most_connections(settings.max_connections, limit()))
     sampler = Sampler(settings.sample_gradients, engine, decode_pool)
+    requests = request_log(settings)
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
@@ -95,6 +97,8 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
             loader.stop()
             await engine.stop()
             decode_pool.close()
+            if requests is not None:
+                requests.close()
 
     # FastAPI describes the endpoints (paths, OpenAPI); the gateway calls them.
     root = APIRouter(lifespan=lifespan, generate_unique_id_function=operation_id)
@@ -118,6 +122,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
         proxies=TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None,
         bodies=BodyReader(settings.max_body_bytes, settings.max_body_bytes_in_flight, settings.request_timeout),
         deadlines=Deadlines(settings.deadline_ms / 1e3),
+        observers=() if requests is None else (requests,),
         openapi_document=OpenApiDocument(root.routes, registry, settings).now,
     )
     return Gateway(service, root)

@@ -91,6 +91,7 @@ class HttpServer(uvicorn.Server):
         if self._shutdown_since is not None:
             if now - self._shutdown_since > SAME_SIGNAL:
                 log.warning("second signal: ending at once")
+                logging.shutdown()  # writes what waits in the log
                 os._exit(128 + number)
             return
         self._shutdown_since = now

@@ -146,6 +146,14 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least severe level that is logged"
     )
+    request_log: Literal["off", "debug", "info", "warning"] = Field(
+        default="info",
+        description="level of the line that every request gets; probes, scrapes and files of the page: debug; "
+        "requests that fail: warning",
+    )
+    log_top_label: bool = Field(
+        default=False, description="name the most probable label of each image in the line of its request"
+    )
 
 
 def within_memory(settings: Settings, limit: int | None) -> Settings:

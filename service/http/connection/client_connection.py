@@ -10,9 +10,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from service.engine.request_context import new_request_id
 from service.errors import ServiceError, SlowRequest, TooManyConnections
-from service.http.answers.responses import CLOSE, error_answer
+from service.http.answers.responses import Answer
 from service.http.calls.exchange import EXCHANGE
 from service.http.calls.gateway import Gateway
 from service.http.connection.cycle import Cycle, answer_bytes
@@ -21,7 +20,6 @@ from service.http.connection.request_reader import RequestReader
 from service.http.connection.slow_readers import UnreadAnswer, reset
 from service.http.requests.bodies import LINGER
 from service.http.requests.forwarded import peer_of
-from service.http.requests.heads import without_prefix
 from service.machine.connections import CutOff
 
 
@@ -63,8 +61,8 @@ class ClientConnection(RequestReader):
         self.pipeline.clear()
         if answering is not None and not answering.response_complete:
             answering.disconnected = True
-        if answering is not None and answering.on_lost is not None:
-            answering.on_lost()
+            if answering.on_lost is not None:
+                answering.on_lost()
         if answering is not None and answering.keep_alive:  # otherwise the service closed the connection, and said so
             for cycle in waiting:
                 self.gateway.drop(cycle.scope)
@@ -198,11 +196,9 @@ class ClientConnection(RequestReader):
     def _answer_refusal(self) -> None:
         assert self._refusal is not None
         self.shared.ended[self._refusal.slug] += 1
-        request_id = new_request_id()
-        path = without_prefix(self.url.partition(b"?")[0].decode("latin-1"), self.path_prefix)
-        status, headers, body = error_answer(self._refusal, path, request_id)
-        headers += [(b"content-length", b"%d" % len(body)), (b"x-request-id", request_id.encode()), CLOSE]
-        if self.gateway.service.cross_origin is not None:
-            headers += self.gateway.service.cross_origin.headers(dict(self.headers or ()))
-        self.transport.write(answer_bytes(status, self.shared.date, headers, body))
+        head = self.head_so_far()
+        self.gateway.refuse(self._refusal, head, self.sender()[0], self._write_refusal)
         self._close()
+
+    def _write_refusal(self, answer: Answer) -> None:
+        self.transport.write(answer_bytes(answer.status, self.shared.date, answer.headers, answer.body))

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from typing import Any
-from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -20,7 +19,18 @@ from service.errors import HeadTooLarge, InternalError, NotImplementedHere, Serv
 from service.http.answers.responses import RawHeaders
 from service.http.connection.cycle import Cycle
 from service.http.requests.forwarded import Client, TrustedProxies, forwarded_fields
-from service.http.requests.heads import check_head, escaped, read_target, unreadable, without_offer, without_prefix
+from service.http.requests.heads import (
+    NO_HEAD,
+    PartOfHead,
+    check_head,
+    escaped,
+    part_of_head,
+    path_of,
+    read_target,
+    unreadable,
+    without_offer,
+    without_prefix,
+)
 from service.machine.connections import Connections
 
 log = logging.getLogger("contraflow.http")
@@ -269,7 +279,7 @@ class RequestReader(HttpToolsProtocol):
 
     def _new_cycle(self, method: bytes, version: str, *, expects: bool) -> Cycle:
         target, query = read_target(method, self.url)
-        path = unquote(target.decode("ascii")) if b"%" in target else target.decode("ascii")
+        path = path_of(target)
         self.scope["method"] = method.decode("ascii")
         self.scope["http_version"] = version
         self.scope["path"] = without_prefix(path, self.path_prefix) if self.path_prefix else path
@@ -302,6 +312,13 @@ class RequestReader(HttpToolsProtocol):
         if self._sender is None or told != self._forwarded:
             self._forwarded, self._sender = told, self.proxies.sender(self.client, scheme, told)
         return self._sender
+
+    def head_so_far(self) -> PartOfHead:
+        """Return what was read of the head that is being received, or was refused."""
+        if not self._in_message or not self.url:
+            return NO_HEAD
+        head = part_of_head(self.parser.get_method(), self.url, self.headers)
+        return head._replace(path=without_prefix(head.path, self.path_prefix)) if self.path_prefix else head
 
     def _head_bytes(self) -> int:
         return len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
