@@ -74,6 +74,7 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
     from service.http.server import HttpServer, begin_to_listen, bound
     from service.machine.descriptors import raise_limit
     from service.machine.memory import bound_fragmentation
+    from service.monitoring.telemetry.starting import telemetry
 
     if settings.bundles == DEFAULT_BUNDLES and not os.path.lexists(DEFAULT_BUNDLES[0]):
         raise SourceError(
@@ -85,7 +86,7 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
         sources = open_sources(settings.bundles, import_flags, cache, logging.getLogger("contraflow.import").info)
         bound_fragmentation()
         raise_limit()
-        gateway = create_app(settings, sources=sources)
+        gateway = create_app(settings, sources=sources, telemetry=telemetry(os.environ))
         service = gateway.service
         runtime, connections = service.runtime, service.connections
         # What exists now stays. A full garbage collection that skips it takes microseconds instead of 25 ms.

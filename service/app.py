@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -29,6 +30,7 @@ from service.machine.descriptors import limit, most_connections
 from service.machine.memory_limit import memory_limit
 from service.monitoring.metrics import metrics_registry
 from service.monitoring.sampling import Sampler
+from service.monitoring.telemetry.telemetry import Telemetry
 from service.settings.fields import Settings, within_memory
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -43,7 +45,12 @@ ROUTERS: tuple[APIRouter, ...] = (
 )
 
 
-def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequence[Source] | None = None) -> Gateway:
+def create_app(
+    settings: Settings,
+    runtime: Runtime | None = None,
+    sources: Sequence[Source] | None = None,
+    telemetry: Telemetry | None = None,
+) -> Gateway:
     """Make the service; the lifespan of the application that is returned loads the bundles and ends the threads.
 
     Without `sources`, each path of `settings.bundles` is a folder of bundles.
@@ -81,11 +88,14 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
 
     connections = Connections(most_connections(settings.max_connections, limit()))
     sampler = Sampler(settings.sample_gradients, engine, decode_pool)
+    collectors = metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler)
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         engine.start()
         loader.start()
+        if telemetry is not None:
+            telemetry.start(collectors)
         try:
             yield
         finally:
@@ -93,6 +103,8 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
             loader.stop()
             await engine.stop()
             decode_pool.close()
+            if telemetry is not None:
+                await asyncio.to_thread(telemetry.stop)
 
     # FastAPI describes the endpoints (paths, OpenAPI); the gateway calls them.
     root = APIRouter(lifespan=lifespan, generate_unique_id_function=operation_id)
@@ -108,12 +120,14 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
         decode_pool=decode_pool,
         sampler=sampler,
         ledger=ledger,
-        metrics=metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler),
+        metrics=collectors,
         connections=connections,
         addresses=Addresses(route for router in ROUTERS for route in router.routes),
         access=Access(settings.api_keys, settings.requests_per_second),
         bodies=BodyReader(settings.max_body_bytes, settings.max_body_bytes_in_flight, settings.request_timeout),
         deadlines=Deadlines(settings.deadline_ms / 1e3),
+        begin_trace=None if telemetry is None else telemetry.begin_trace,
+        observers=() if telemetry is None else telemetry.observers,
         openapi_document=OpenApiDocument(root.routes, registry, settings).now,
     )
     return Gateway(service, root)

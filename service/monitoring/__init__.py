@@ -3,5 +3,6 @@
 metrics            counts and states, for Prometheus
 finished_request   what is known of a request when it is over
 sampling           runs a share of the live predictions backwards
+telemetry/         spans and metrics, sent by OpenTelemetry
 live               their gradients beside those of the training images
 """

@@ -53,6 +53,8 @@ class Call(HTTPConnection[Any]):
         self.context = RequestContext(request_id, scope["client"])
         if b"traceparent" in self.fields:
             self.context.trace = read_trace(self.fields)
+        if service.begin_trace is not None:
+            self.context.trace = service.begin_trace(self.context.trace, self.path)
         self.body = b""
         self.route: str | None = None
         """Pattern of the address, once its endpoint is found; the call is counted under it."""
@@ -150,6 +152,7 @@ class Call(HTTPConnection[Any]):
         return FinishedRequest(
             self.context, self.scope["method"], self.path, self.scope["query_string"], route, self._status, outcome,
             len(self.body), len(self._answer), self.fields, self.body, self._answer,
+            self.scope["scheme"],
         )  # fmt: skip
 
     async def _send(self, answer: Answer | Response) -> None:

@@ -20,7 +20,7 @@ from service.http.calls.deadlines import Deadlines
 from service.http.calls.lifecycle import Lifecycle
 from service.http.requests.bodies import BodyReader
 from service.machine.connections import Connections
-from service.monitoring.finished_request import Observer
+from service.monitoring.finished_request import BeginTrace, Observer
 from service.monitoring.sampling import Sampler
 from service.settings.fields import Settings
 
@@ -44,6 +44,7 @@ class ServiceParts:
     access: Access
     bodies: BodyReader
     deadlines: Deadlines
+    begin_trace: BeginTrace | None = None
     observers: tuple[Observer, ...] = ()
     """Called with every finished request."""
     openapi_document: Callable[[], dict[str, Any]]

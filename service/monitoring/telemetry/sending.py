@@ -1,0 +1,54 @@
+"""The official SDK's exporters, made as the variables say, and ended."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from importlib.metadata import EntryPoint
+
+from opentelemetry.sdk.metrics.export import MetricExporter
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+
+from service import __version__
+from service.monitoring.telemetry.complaints import listen_to
+from service.monitoring.telemetry.pushing import MetricsPusher
+from service.monitoring.telemetry.telemetry import Telemetry
+from service.monitoring.telemetry.tracing import Tracing
+from service.monitoring.telemetry.wanted import Signal, Wanted
+
+log = logging.getLogger("contraflow.telemetry")
+
+
+def sending(asked: Wanted, exporters: Mapping[Signal, Sequence[EntryPoint]]) -> Telemetry:
+    """Return what sends to these exporters. Any error of the SDK about a variable is raised as it is."""
+    complaints = listen_to("opentelemetry")
+    resource = described()
+    span_exporters: list[SpanExporter] = [one.load()() for one in exporters.get("traces", ())]
+    metric_exporters: list[MetricExporter] = [one.load()() for one in exporters.get("metrics", ())]
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    processors = [BatchSpanProcessor(exporter) for exporter in span_exporters]
+    tracing = Tracing(provider, processors, asked.reads_traceparent)
+    pusher = MetricsPusher(metric_exporters, resource)
+    for signal, entries in exporters.items():
+        log.info("%s are sent by %s", signal, ", ".join(entry.name for entry in entries))
+    return Telemetry(
+        begin_trace=tracing.begin if processors else None,
+        observers=(tracing.observe,) if processors else (),
+        starts=(pusher.start,) if metric_exporters else (),
+        ends=(*[processor.shutdown for processor in processors], *((pusher.stop,) if metric_exporters else ())),
+        fall_silent=complaints.fall_silent,
+    )
+
+
+def described() -> Resource:
+    """Return who sends. The id tells replicas apart, whose counts a backend would otherwise take for one series."""
+    own = {
+        "service.name": "contraflow",
+        "service.version": __version__,
+        "service.instance.id": str(uuid.uuid4()),
+    }
+    given = OTELResourceDetector().detect().attributes or {}
+    return Resource.create({name: value for name, value in own.items() if name not in given})
