@@ -43,6 +43,17 @@ def sending(asked: Wanted, exporters: Mapping[Signal, Sequence[EntryPoint]]) -> 
     )
 
 
+class Sender(Resource):
+    """Who sends. The exporter hashes it for each span, which for the SDK's own is to write it as JSON."""
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(resource.attributes, resource.schema_url)
+        self._hash = hash(resource)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
 def described() -> Resource:
     """Return who sends. The id tells replicas apart, whose counts a backend would otherwise take for one series."""
     own = {
@@ -51,4 +62,4 @@ def described() -> Resource:
         "service.instance.id": str(uuid.uuid4()),
     }
     given = OTELResourceDetector().detect().attributes or {}
-    return Resource.create({name: value for name, value in own.items() if name not in given})
+    return Sender(Resource.create({name: value for name, value in own.items() if name not in given}))

@@ -37,8 +37,8 @@ def telemetry(environment: Mapping[str, str]) -> Telemetry | None:
         asked = wanted(environment)
         if asked is None:
             return None
-        for name in asked.ignored_propagators:
-            log.warning("OTEL_PROPAGATORS: %s is not read; the header traceparent is, by tracecontext", name)
+        for sentence in asked.not_obeyed:
+            log.warning("%s", sentence)
         return _sending(asked)
     except NotUnderstood as error:
         log.warning("no telemetry is sent: %s", error)

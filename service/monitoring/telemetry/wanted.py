@@ -5,7 +5,7 @@ One thing differs: as long as none of them names an exporter or a collector, not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -20,6 +20,8 @@ NOT_SENT: Final = {"none", "prometheus"}
 
 UNDERSTOOD: Final = {"tracecontext", "baggage", "none"}
 """Values of `OTEL_PROPAGATORS` that are obeyed. Baggage is read by nobody here, and sent to nobody."""
+
+TEMPORALITY: Final = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
 
 
 class NotUnderstood(Exception):
@@ -36,7 +38,8 @@ class Wanted:
     """The variable because of which anything is sent."""
     reads_traceparent: bool
     """True if the caller's trace is continued."""
-    ignored_propagators: tuple[str, ...]
+    not_obeyed: tuple[str, ...]
+    """What is asked for besides and is not done: one sentence each."""
 
 
 def wanted(environment: Mapping[str, str]) -> Wanted | None:
@@ -56,8 +59,16 @@ def wanted(environment: Mapping[str, str]) -> Wanted | None:
         exporters,
         next(name for signal in exporters for name in _naming(signal) if name in given),
         "tracecontext" in propagators,
-        tuple(sorted(propagators - UNDERSTOOD)),
+        tuple(_not_obeyed(given, propagators)),
     )
+
+
+def _not_obeyed(given: Mapping[str, str], propagators: set[str]) -> Iterator[str]:
+    for name in sorted(propagators - UNDERSTOOD):
+        yield f"OTEL_PROPAGATORS: {name} is not read; the header traceparent is, by tracecontext"
+    preferred = given.get(TEMPORALITY, "cumulative")
+    if preferred.lower() != "cumulative":
+        yield f"{TEMPORALITY}: {preferred} is not obeyed; all counts are cumulative"
 
 
 def _naming(signal: Signal) -> tuple[str, ...]:
