@@ -7,7 +7,7 @@ cannot be done is a warning, and the service starts.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 
@@ -26,6 +26,17 @@ PACKAGES = {
 
 class NotInstalled(Exception):
     """What is asked for needs a package that is missing; the message names it."""
+
+
+def taken_from(environment: MutableMapping[str, str]) -> dict[str, str]:
+    """Return the variables `OTEL_*`, and have the process name no propagator; before FastAPI is imported.
+
+    FastAPI imports OpenTelemetry's API, which raises where a propagator is named that is not installed. It would be
+    used by nobody: `traceparent` is read by `engine/trace_context.py`.
+    """
+    taken = {name: value for name, value in environment.items() if name.startswith("OTEL_")}
+    environment["OTEL_PROPAGATORS"] = "none"
+    return taken
 
 
 def telemetry(environment: Mapping[str, str]) -> Telemetry | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from service.monitoring.finished_request import BeginTrace, Observer
+
+log = logging.getLogger("contraflow.telemetry")
 
 SECONDS_TO_END: Final = 2.0
 """How long the end of the service may wait for a collector to take what is left."""
@@ -41,4 +44,6 @@ class Telemetry:
             thread.start()
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
+        if any(thread.is_alive() for thread in threads):
+            log.warning("what was left was not taken within %g s, and is lost", SECONDS_TO_END)
         self.fall_silent()
