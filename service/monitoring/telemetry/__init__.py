@@ -8,6 +8,7 @@ telemetry    what the service is given: functions to call
 starting     from the variables to that; what cannot be done is a warning
 sending      the official SDK's exporters, made and ended
 tracing      which requests are recorded, and under which span
+record       what is kept of one until it is sent
 spans        a request that is over, as spans
 metrics      the metrics of the Prometheus client, as OpenTelemetry's
 pushing      a thread that sends them again and again
