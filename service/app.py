@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -32,6 +33,7 @@ from service.machine.memory_limit import memory_limit
 from service.monitoring.metrics import metrics_registry
 from service.monitoring.request_log import request_log
 from service.monitoring.sampling import Sampler
+from service.monitoring.telemetry.telemetry import Telemetry
 from service.settings.fields import Settings, within_memory
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -46,7 +48,12 @@ ROUTERS: tuple[APIRouter, ...] = (
 )
 
 
-def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequence[Source] | None = None) -> Gateway:
+def create_app(
+    settings: Settings,
+    runtime: Runtime | None = None,
+    sources: Sequence[Source] | None = None,
+    telemetry: Telemetry | None = None,
+) -> Gateway:
     """Make the service; the lifespan of the application that is returned loads the bundles and ends the threads.
 
     Without `sources`, each path of `settings.bundles` is a folder of bundles.
@@ -85,11 +92,14 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
     connections = Connections(most_connections(settings.max_connections, limit()))
     sampler = Sampler(settings.sample_gradients, engine, decode_pool)
     requests = request_log(settings)
+    collectors = metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler)
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         engine.start()
         loader.start()
+        if telemetry is not None:
+            telemetry.start(collectors)
         try:
             yield
         finally:
@@ -99,6 +109,8 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
             decode_pool.close()
             if requests is not None:
                 requests.close()
+            if telemetry is not None:
+                await asyncio.to_thread(telemetry.stop)
 
     # FastAPI describes the endpoints (paths, OpenAPI); the gateway calls them.
     root = APIRouter(lifespan=lifespan, generate_unique_id_function=operation_id)
@@ -114,7 +126,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
         decode_pool=decode_pool,
         sampler=sampler,
         ledger=ledger,
-        metrics=metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler),
+        metrics=collectors,
         connections=connections,
         addresses=Addresses(route for router in ROUTERS for route in router.routes),
         access=Access(settings.api_keys, settings.requests_per_second),
@@ -122,7 +134,8 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
         proxies=TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None,
         bodies=BodyReader(settings.max_body_bytes, settings.max_body_bytes_in_flight, settings.request_timeout),
         deadlines=Deadlines(settings.deadline_ms / 1e3),
-        observers=() if requests is None else (requests,),
+        begin_trace=None if telemetry is None else telemetry.begin_trace,
+        observers=(*([] if requests is None else [requests]), *(() if telemetry is None else telemetry.observers)),
         openapi_document=OpenApiDocument(root.routes, registry, settings).now,
     )
     return Gateway(service, root)
