@@ -27,9 +27,12 @@ from service.machine.connections import Connections
 from service.machine.cpu_limit import available_cpus, decode_threads, run_threads
 from service.machine.descriptors import limit, most_connections
 from service.machine.memory_limit import memory_limit
+from service.monitoring.capture.capturing import Capture
 from service.monitoring.metrics import metrics_registry
 from service.monitoring.sampling import Sampler
+from service.output.system_errors import error_in_words
 from service.settings.fields import Settings, within_memory
+from service.settings.reading import names_of_setting
 
 ROUTERS: tuple[APIRouter, ...] = (
     predict.router,
@@ -50,6 +53,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
 
     Raises:
         ProviderUnavailable: `settings.execution_provider` is cuda, and there is no CUDA.
+        OSError: nothing can be written to the folder `settings.capture`.
     """
     settings = within_memory(settings, memory_limit())
     cpus = available_cpus()
@@ -82,10 +86,17 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
     connections = Connections(most_connections(settings.max_connections, limit()))
     sampler = Sampler(settings.sample_gradients, engine, decode_pool)
 
+    metered = metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler)
+    capture = capture_for(settings)
+    if capture is not None:
+        metered.register(capture)
+
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         engine.start()
         loader.start()
+        if capture is not None:
+            capture.start()
         try:
             yield
         finally:
@@ -93,6 +104,8 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
             loader.stop()
             await engine.stop()
             decode_pool.close()
+            if capture is not None:
+                capture.stop()
 
     # FastAPI describes the endpoints (paths, OpenAPI); the gateway calls them.
     root = APIRouter(lifespan=lifespan, generate_unique_id_function=operation_id)
@@ -108,12 +121,33 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
         decode_pool=decode_pool,
         sampler=sampler,
         ledger=ledger,
-        metrics=metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler),
+        metrics=metered,
         connections=connections,
         addresses=Addresses(route for router in ROUTERS for route in router.routes),
         access=Access(settings.api_keys, settings.requests_per_second),
         bodies=BodyReader(settings.max_body_bytes, settings.max_body_bytes_in_flight, settings.request_timeout),
         deadlines=Deadlines(settings.deadline_ms / 1e3),
+        observers=() if capture is None else (capture,),
         openapi_document=OpenApiDocument(root.routes, registry, settings).now,
     )
     return Gateway(service, root)
+
+
+def capture_for(settings: Settings) -> Capture | None:
+    """Return what captures predictions, if that is wanted.
+
+    Raises:
+        OSError: nothing can be written to the folder.
+    """
+    if settings.capture is None:
+        return None
+    try:
+        return Capture(
+            settings.capture,
+            share=settings.capture_share,
+            pictures=settings.capture_pictures,
+            form=settings.capture_format,
+            most_bytes=settings.capture_max_bytes,
+        )
+    except OSError as error:
+        raise OSError(f"{names_of_setting('capture')}: {error_in_words(error)}") from error
