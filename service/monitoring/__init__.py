@@ -4,4 +4,5 @@ metrics            counts and states, for Prometheus
 finished_request   what is known of a request when it is over
 sampling           runs a share of the live predictions backwards
 live               their gradients beside those of the training images
+capture/           a share of the predictions, kept with their answers
 """

@@ -6,7 +6,7 @@ import binascii
 import json
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,10 @@ class CapturedRequest:
     answer: bytes
     """JSON, then the binary tensors of the open protocol."""
 
+    def without_contents(self) -> CapturedRequest:
+        """Return the request without body and answer, as it is kept in a list."""
+        return replace(self, body=None, answer=b"")
+
 
 def captured_files(paths: Iterable[Path]) -> list[Path]:
     """Return the files, and of each folder its files that end in .jsonl, the oldest first.
@@ -50,12 +54,16 @@ def captured_files(paths: Iterable[Path]) -> list[Path]:
 def captured_requests(files: Iterable[Path]) -> Iterator[CapturedRequest | None]:
     """Yield the request of every line; None for a line that is damaged, as the last one after a crash.
 
+    What is written meanwhile is left out: the service that the requests are sent to may capture them once more.
+
     Raises:
         OSError: a file cannot be read.
     """
-    for file in files:
+    sizes = {file: file.stat().st_size for file in files}
+    for file, rest in sizes.items():
         with file.open("rb") as stream:
-            for line in stream:
+            while line := stream.readline(rest):
+                rest -= len(line)
                 if line.strip():
                     yield read_line(line)
 
