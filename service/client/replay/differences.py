@@ -56,6 +56,8 @@ def compared(before: tuple[int, bytes], now: tuple[int, bytes], tolerance: float
         return Compared(Difference("form", f"{'only the new' if old is None else 'no'} answer is that of a prediction"))
     if len(old.tops) != len(new.tops) or set(old.tensors) != set(new.tensors):
         return Compared(Difference("form", f"{_form(old)} → {_form(new)}"))
+    if (old.predicted is None) != (new.predicted is None):
+        return Compared(Difference("form", "one model has independent labels, the other classes"), None, new.model)
     gaps = [probability_gap(*rows) for rows in zip(old.probabilities, new.probabilities, strict=True)]
     largest = max(gaps, default=None)
     difference = (
@@ -99,9 +101,7 @@ def _shown(said: Said, number: int, label: str) -> str:
 
 
 def _of_predicted(old: Said, new: Said) -> Difference | None:
-    if old.predicted is None or new.predicted is None:
-        return None if old.predicted == new.predicted else Difference("form", "independent labels and classes")
-    for number, (before, now) in enumerate(zip(old.predicted, new.predicted, strict=True), 1):
+    for number, (before, now) in enumerate(zip(old.predicted or (), new.predicted or (), strict=True), 1):
         if set(before) != set(now):
             words = f"{', '.join(before) or 'none'} → {', '.join(now) or 'none'}"
             return Difference("predicted", _of_image(number, len(old.tops)) + words)

@@ -39,8 +39,8 @@ OVERHEAD_BYTES: Final = 4096
 """What a waiting request takes beside its body and its answer."""
 PAUSE: Final = 0.05
 """Seconds in which requests gather before they are written together: a thread that wakes disturbs the event loop."""
-CHUNK_BYTES: Final = 2**20
-"""Bytes that are written at a time."""
+CHUNK_BYTES: Final = 2**16
+"""Bytes that are written at a time, unless one line has more; at each write the event loop goes first."""
 PATIENCE: Final = 5.0
 """Seconds that the end of the service waits for a disk."""
 
@@ -114,20 +114,19 @@ class Capture(Collector):
         """Write what comes until None comes."""
         while (first := self._queue.get()) is not None:
             time.sleep(PAUSE)
-            batch: list[bytes] = []
+            chunk: list[bytes] = []
             size = 0
             for waiting in self._gathered(first):
                 line = self._line_of(*waiting)
-                if batch and size + len(line) > min(CHUNK_BYTES, self._ring.largest_file):
-                    self._write(batch)
-                    batch, size = [], 0
+                if chunk and size + len(line) > CHUNK_BYTES:
+                    self._write(chunk)
+                    chunk, size = [], 0
                 if line:
-                    batch.append(line)
+                    chunk.append(line)
                     size += len(line)
                 self._done_bytes += waiting_bytes(waiting[0])
-                time.sleep(0)  # the event loop goes first
-            if batch:
-                self._write(batch)
+            if chunk:
+                self._write(chunk)
             self._say_what_is_left_out()
         self._ring.close()
 
