@@ -62,7 +62,8 @@ def send_of_every_kind(server: LiveServer) -> None:
         client.post("/predict", json={"images": [image], "model": "tiny", "top_k": 1})
         client.post("/predict?model=several", content=picture(MIXTURE))
         client.post("/predict", files={"image": picture()}, data={"model": "several"})
-        client.post("/v2/models/tiny/infer", json={"inputs": inputs})
+        many = [{"name": "image", "datatype": "BYTES", "shape": [16], "data": [image] * 16}]
+        assert client.post("/v2/models/tiny/infer", json={"inputs": many}).headers["content-encoding"] == "gzip"
         client.post(
             "/v2/models/tiny/versions/1/infer", json={"inputs": inputs, "parameters": {"binary_data_output": True}}
         )
@@ -166,7 +167,8 @@ def test_a_service_with_keys_is_asked_with_the_key_of_the_environment_or_of_a_fi
     tmp_path: Path,
 ) -> None:  # fmt: skip
     (tmp_path / "key").write_text(f"{KEY}\n")
-    with running(bundles, default_model="tiny", api_keys=DIGESTS, capture=tmp_path / "again") as server:
+    again: dict[str, Any] = {"capture": tmp_path / "again", "capture_pictures": True}
+    with running(bundles, default_model="tiny", api_keys=DIGESTS, **again) as server:
         words = (captured["plain"], "--against", server.url)
         without = Replayed(capsys, *words)
         assert (without.status, without.out) == (2, "")
@@ -175,6 +177,8 @@ def test_a_service_with_keys_is_asked_with_the_key_of_the_environment_or_of_a_fi
         monkeypatch.setenv("CONTRAFLOW_API_KEY", KEY)
         assert Replayed(capsys, *words).status == 0
         assert KEY not in "".join(file.read_text() for file in (tmp_path / "again").glob("*.jsonl"))
+        itself = Replayed(capsys, tmp_path / "again", "--against", server.url, "--json", "--concurrency", 1)
+        assert itself.counts == {"same": 22}, "what it captures meanwhile is not sent"
 
 
 @pytest.mark.parametrize(
