@@ -16,7 +16,7 @@ import pytest
 
 from contraflow.__main__ import main
 from service.client.replay.differences import compared
-from tests.service.live_server import LiveServer, picture, running
+from tests.service.live_server import LiveServer, picture, running, wait_until
 from tests.service.tiny_bundles import write_bundle
 
 KEY = "a-key-in-clear"
@@ -73,6 +73,11 @@ def send_of_every_kind(server: LiveServer) -> None:
 
 def in_base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
+
+
+def content(folder: Path) -> bytes:
+    """Return what was captured into a folder."""
+    return b"".join(file.read_bytes() for file in sorted(folder.glob("*.jsonl")))
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +149,7 @@ def test_a_difference_within_the_tolerance_is_none(
 def test_independent_labels_differ_by_those_that_apply(
     captured: dict[str, Path], server: LiveServer, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    lines = (captured["plain"] / next(iter(captured["plain"].glob("*.jsonl"))).name).read_bytes().splitlines(True)
+    lines = content(captured["plain"]).splitlines(True)
     one = tmp_path / "one.jsonl"
     one.write_bytes(next(line for line in lines if b'"query":"model=several"' in line))
     done = Replayed(capsys, one, "--against", server.url, "--model", "several")
@@ -155,8 +160,7 @@ def test_independent_labels_differ_by_those_that_apply(
 def test_a_damaged_line_is_counted_and_the_others_are_sent(
     captured: dict[str, Path], server: LiveServer, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    content = next(iter(captured["plain"].glob("*.jsonl"))).read_bytes()
-    (tmp_path / "cut.jsonl").write_bytes(b"nonsense\n\n[]\n" + content[:-20])
+    (tmp_path / "cut.jsonl").write_bytes(b"nonsense\n\n[]\n" + content(captured["plain"])[:-20])
     (tmp_path / "notes.txt").write_text("no capture")
     done = Replayed(capsys, tmp_path, "--against", server.url, "--json")
     assert (done.status, done.counts) == (0, {"same": 10, "the line is damaged": 3})
@@ -176,7 +180,8 @@ def test_a_service_with_keys_is_asked_with_the_key_of_the_environment_or_of_a_fi
         assert Replayed(capsys, *words, "--key-file", tmp_path / "key").status == 0
         monkeypatch.setenv("CONTRAFLOW_API_KEY", KEY)
         assert Replayed(capsys, *words).status == 0
-        assert KEY not in "".join(file.read_text() for file in (tmp_path / "again").glob("*.jsonl"))
+        wait_until(lambda: content(tmp_path / "again").count(b"\n") == 22)
+        assert KEY.encode() not in content(tmp_path / "again")
         itself = Replayed(capsys, tmp_path / "again", "--against", server.url, "--json", "--concurrency", 1)
         assert itself.counts == {"same": 22}, "what it captures meanwhile is not sent"
 
@@ -253,11 +258,11 @@ def test_a_busy_service_is_asked_again_and_a_stranger_s_answers_are_differences(
     assert (done.status, done.counts) == (1, {"status": 1, "form": 10})
     assert len(seen) == 11 + 2
     assert seen[0]["target"] == seen[2]["target"] == "/prefix/predict?top_k=2"
-    assert seen[0]["X-Request-Id"] == seen[2]["X-Request-Id"] == json.loads(first_line(captured["plain"]))["id"]
-
-
-def first_line(folder: Path) -> bytes:
-    return next(iter(folder.glob("*.jsonl"))).read_bytes().splitlines()[0]
+    assert (
+        seen[0]["X-Request-Id"]
+        == seen[2]["X-Request-Id"]
+        == json.loads(content(captured["plain"]).splitlines()[0])["id"]
+    )
 
 
 def test_numbers_that_are_not_finite_are_compared_too() -> None:
