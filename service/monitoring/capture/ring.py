@@ -51,10 +51,10 @@ class Ring:
         try:
             while rest:
                 rest = rest[os.write(self._file, rest) :]
-        except OSError:
+        except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, before)
-            raise
+            raise OSError(error.errno, error.strerror, str(self.folder)) from error
 
     def close(self) -> None:
         """Close the file, and let another process write to the folder."""

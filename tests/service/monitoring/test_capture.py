@@ -9,6 +9,7 @@ import logging
 import os
 import resource
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -161,6 +162,7 @@ def test_a_share_is_chosen_by_the_id_and_is_part_of_a_larger_share(tmp_path: Pat
     with capturing(tmp_path, capture_share=0.1) as server, server.client() as client:
         for one in ids[:100]:
             assert client.post("/predict", content=picture(), headers={"X-Request-Id": one}).status_code == 200
+    assert "capture" not in {thread.name for thread in threading.enumerate()}, "what waits is written before the end"
     assert [record["id"] for record in lines(tmp_path)] == [one for one in ids[:100] if one in small]
 
 
@@ -216,7 +218,9 @@ def test_a_disk_that_is_full_or_gone_is_said_once_and_requests_go_on(
     assert len(lines(tmp_path)) == 1, "the folder was made again"
     said = [(one.levelno, one.getMessage()) for one in caplog.records if one.name == "contraflow.capture"]
     assert [level for level, _ in said] == [logging.ERROR, logging.WARNING] * 2
-    for (_, words), expected in zip(said, ("File too large", "3 were lost", str(folder), "5 were lost"), strict=True):
+    for (_, words), expected in zip(
+        said, (f"{folder}: File too large", "3 were lost", str(folder), "5 were lost"), strict=True
+    ):
         assert expected in words
 
 
