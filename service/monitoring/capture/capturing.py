@@ -75,7 +75,9 @@ class Capture(Collector):
         """Why lines cannot be written now."""
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread, and say what it writes and where."""
+        what = "predictions with their bodies" if self._pictures else "predictions without their bodies"
+        log.info("capture: %g %% of the %s into %s", 100 * self._share, what, self._ring.folder)
         self._thread.start()
 
     def stop(self) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from contraflow.__main__ import main
-from service.client.replay.differences import compared
 from service.monitoring.capture.reading import captured_requests
 from tests.service.live_server import LiveServer, picture, running, wait_until
 from tests.service.tiny_bundles import write_bundle
@@ -273,24 +272,3 @@ def test_a_busy_service_is_asked_again_and_a_stranger_s_answers_are_differences(
         == seen[2]["X-Request-Id"]
         == json.loads(content(captured["plain"]).splitlines()[0])["id"]
     )
-
-
-def test_numbers_that_are_not_finite_are_compared_too() -> None:
-    def answer(probability: object, tensor: object = 1.0) -> tuple[int, bytes]:
-        outputs = [
-            {"name": "probabilities", "datatype": "FP32", "shape": [1, 2], "data": [probability, 0.25]},
-            {"name": "weight_gradient_norm", "datatype": "FP64", "shape": [1, 1], "data": [tensor]},
-        ]
-        return 200, json.dumps({"model_name": "m", "model_version": "1", "outputs": outputs}).encode()
-
-    def kind(before: tuple[int, bytes], now: tuple[int, bytes]) -> str | None:
-        difference = compared(before, now, 1e-4).difference
-        return difference and difference.kind
-
-    assert kind(answer("NaN"), answer("NaN")) is None
-    assert kind(answer("NaN", "Infinity"), answer("NaN", "Infinity")) is None
-    assert kind(answer("NaN"), answer(0.2)) == "probability"
-    assert kind(answer("NaN"), answer(0.3)) == "label"
-    assert kind(answer(0.3, 1.0), answer(0.3, "Infinity")) == "tensor"
-    assert kind(answer(0.3, 1000.0), answer(0.3, 1000.05)) is None
-    assert kind(answer(0.3, 0.0), answer(0.3, 0.1)) == "tensor"

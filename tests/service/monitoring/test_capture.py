@@ -21,8 +21,10 @@ import pandas as pd
 import pytest
 
 from service.app import create_app
-from service.monitoring.capture.capturing import in_share
+from service.engine.request_context import RequestContext
+from service.monitoring.capture.capturing import QUEUE_BYTES, Capture, in_share
 from service.monitoring.capture.ring import FILES
+from service.monitoring.finished_request import FinishedRequest
 from service.settings.fields import Settings
 from tests.service.live_server import LiveServer, picture, running, wait_until
 from tests.service.tiny_bundles import write_bundle
@@ -216,12 +218,31 @@ def test_a_disk_that_is_full_or_gone_is_said_once_and_requests_go_on(
         folder.unlink()
         assert send(8, 1) == (4, 5)
     assert len(lines(tmp_path)) == 1, "the folder was made again"
-    said = [(one.levelno, one.getMessage()) for one in caplog.records if one.name == "contraflow.capture"]
+    said = [(one.levelno, one.getMessage()) for one in caplog.records if one.levelno > logging.INFO]
     assert [level for level, _ in said] == [logging.ERROR, logging.WARNING] * 2
     for (_, words), expected in zip(
         said, (f"{folder}: File too large", "3 were lost", str(folder), "5 were lost"), strict=True
     ):
         assert expected in words
+
+
+def test_what_waits_for_the_disk_is_bounded_and_the_rest_is_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The disk is one that takes nothing before the service ends."""
+    folder = tmp_path / "captured"
+    capture = Capture(folder, share=1.0, pictures=False, form="json", most_bytes=2**30)
+    largest = QUEUE_BYTES // 2**20
+    for _ in range(largest + 8):
+        context = RequestContext()
+        asked = (context, "POST", "/predict", b"", "/predict", 200, "answered", 2**20, 2, {}, bytes(2**20), b"{}")
+        capture(FinishedRequest(*asked))
+    capture.start()
+    capture.stop()
+    (counts,) = capture.collect()
+    assert {one.labels["outcome"]: one.value for one in counts.samples} == {"written": largest - 1, "lost": 9}
+    assert len(lines(tmp_path)) == largest - 1
+    assert "not every request is captured" in caplog.text
 
 
 def test_two_processes_do_not_write_into_one_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
