@@ -234,9 +234,22 @@ def test_what_waits_for_the_disk_is_bounded_and_the_rest_is_counted(
     capture = Capture(folder, share=1.0, pictures=False, form="json", most_bytes=2**30)
     largest = QUEUE_BYTES // 2**20
     for _ in range(largest + 8):
-        context = RequestContext()
-        asked = (context, "POST", "/predict", b"", "/predict", 200, "answered", 2**20, 2, {}, bytes(2**20), b"{}")
-        capture(FinishedRequest(*asked))
+        capture(
+            FinishedRequest(
+                RequestContext(),
+                "POST",
+                "/predict",
+                b"",
+                "/predict",
+                200,
+                "answered",
+                2**20,
+                2,
+                {},
+                bytes(2**20),
+                b"{}",
+            )
+        )
     capture.start()
     capture.stop()
     (counts,) = capture.collect()
