@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from service import __version__
 from service.client.errors import ContraflowError
 from service.client.replay.requests import Outgoing
+from service.monitoring.capture.reading import REPLAYING
 from service.output.system_errors import system_reason
 
 REFUSED: Final = (401, 403)
@@ -60,7 +61,7 @@ class Connection:
             raise ContraflowError(f"--against {address.url}: the address of a service is needed, http://HOST:PORT")
         self._prefix = parts.path.rstrip("/")
         self._connection = kinds[parts.scheme](host, port, timeout=address.timeout)
-        self._headers = {"User-Agent": f"contraflow/{__version__}"}
+        self._headers = {"User-Agent": f"{REPLAYING}{__version__}"}
         if address.key is not None:
             self._headers["Authorization"] = f"Bearer {address.key}"
 

@@ -20,6 +20,7 @@ from typing import Final, Literal
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from service.monitoring.capture.reading import REPLAYING
 from service.monitoring.capture.records import FORMATS
 from service.monitoring.capture.ring import Ring
 from service.monitoring.finished_request import FinishedRequest
@@ -32,6 +33,7 @@ CAPTURED_ROUTES: Final = frozenset(
 )
 CAPTURED_STATUSES: Final = frozenset({200, 400, 404, 413, 415, 422, 500})
 """Those that body and query alone decide; keys, load, deadlines and clients that go say nothing of the model."""
+OF_A_REPLAY: Final = REPLAYING.encode()
 
 QUEUE_BYTES: Final = 32 * 2**20
 """Bytes of requests that may wait to be written."""
@@ -92,6 +94,7 @@ class Capture(Collector):
             or not finished.body
             or finished.status not in CAPTURED_STATUSES
             or not in_share(finished.context.id, self._share)
+            or finished.fields.get(b"user-agent", b"").startswith(OF_A_REPLAY)
         ):
             return
         size = waiting_bytes(finished)

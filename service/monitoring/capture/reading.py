@@ -8,7 +8,10 @@ from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+REPLAYING: Final = "contraflow-replay/"
+"""Begins the `User-Agent` of a replay, whose requests are not captured again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def captured_files(paths: Iterable[Path]) -> list[Path]:
 def captured_requests(files: Iterable[Path]) -> Iterator[CapturedRequest | None]:
     """Yield the request of every line; None for a line that is damaged, as the last one after a crash.
 
-    What is written meanwhile is left out: the service that the requests are sent to may capture them once more.
+    What is written meanwhile is left out, so that reading ends where it would have at the beginning.
 
     Raises:
         OSError: a file cannot be read.
