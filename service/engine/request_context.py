@@ -59,6 +59,7 @@ class RequestContext:
     ) -> None:
         self.id = request_id or new_request_id()
         self.client = client
+        """Host and port of whoever sent it; the same object for all requests of one client on one connection."""
         self.background = background
         """True if nobody waits for it: it runs when nothing else does, and is refused if anything waits."""
         self.received = self._accounted = time.monotonic()

@@ -202,6 +202,8 @@ class Call(HTTPConnection[Any]):
             (b"x-request-id", context.id.encode()),
             (b"server-timing", context.server_timing().encode()),
         ]
+        if self.service.cross_origin is not None:
+            headers += self.service.cross_origin.headers(self.fields)
         if self.service.lifecycle.draining:
             headers.append(CLOSE)
         return headers

@@ -99,4 +99,7 @@ def _begin(call: Call) -> Awaitable[Answer | Response] | None:
 
 
 async def _allowed_methods(call: Call) -> Answer:
-    return Answer(200, [(b"allow", call.service.addresses.allow(call.path).encode())], b"")
+    addresses, cross_origin = call.service.addresses, call.service.cross_origin
+    if cross_origin is not None and cross_origin.is_preflight(call.fields):
+        return Answer(200, cross_origin.permission(call.fields, addresses.allow_here_or_anywhere(call.path)), b"")
+    return Answer(200, [(b"allow", addresses.allow(call.path).encode())], b"")

@@ -20,6 +20,8 @@ from service.http.connection.flow import ReadAheadFlow
 from service.http.connection.request_reader import RequestReader
 from service.http.connection.slow_readers import UnreadAnswer, reset
 from service.http.requests.bodies import LINGER
+from service.http.requests.forwarded import peer_of
+from service.http.requests.heads import without_prefix
 from service.machine.connections import CutOff
 
 
@@ -45,6 +47,8 @@ class ClientConnection(RequestReader):
     def connection_made(self, transport: Any) -> None:
         others: Any = tuple(self.connections) if len(self.connections) >= self.shared.most else ()
         super().connection_made(transport)
+        self.client = peer_of(self.client, transport)
+        self.behind_proxy = self.proxies is not None and self.client is not None and self.proxies.trust(self.client[0])
         self.flow = ReadAheadFlow(transport, self._ahead)
         self.head_since = now = time.monotonic()
         if others and not self.shared.make_room(others, now):
@@ -195,8 +199,10 @@ class ClientConnection(RequestReader):
         assert self._refusal is not None
         self.shared.ended[self._refusal.slug] += 1
         request_id = new_request_id()
-        path = self.url.partition(b"?")[0].decode("latin-1")
+        path = without_prefix(self.url.partition(b"?")[0].decode("latin-1"), self.path_prefix)
         status, headers, body = error_answer(self._refusal, path, request_id)
         headers += [(b"content-length", b"%d" % len(body)), (b"x-request-id", request_id.encode()), CLOSE]
+        if self.gateway.service.cross_origin is not None:
+            headers += self.gateway.service.cross_origin.headers(dict(self.headers or ()))
         self.transport.write(answer_bytes(status, self.shared.date, headers, body))
         self._close()
