@@ -60,12 +60,13 @@ def _check_that_something_was_sent(tally: Tally) -> None:
 
 
 def _key(file: Path | None) -> str | None:
-    """Return the API key: of the file if there is one, else of the variable."""
-    if file is None:
-        return os.environ.get(KEY_VARIABLE) or None
-    key = file.read_text().strip()
+    """Return the API key: of the file if there is one, else of the variable; None if neither is given."""
+    place = KEY_VARIABLE if file is None else str(file)
+    key = os.environ.get(KEY_VARIABLE, "") if file is None else file.read_text(errors="replace").strip()
+    if not key and file is None:
+        return None
     if not key or not key.isascii() or not key.isprintable():
-        raise ValueError(f"{file}: a file with one key is needed")
+        raise ValueError(f"{place}: one key is needed, of printable ASCII characters")
     return key
 
 

@@ -177,6 +177,8 @@ def test_a_service_with_keys_is_asked_with_the_key_of_the_environment_or_of_a_fi
         assert (without.status, without.out) == (2, "")
         assert without.error.startswith(f"error: {server.url} wants a key that it knows")
         assert Replayed(capsys, *words, "--key-file", tmp_path / "key").status == 0
+        monkeypatch.setenv("CONTRAFLOW_API_KEY", "schlüssel")
+        assert "CONTRAFLOW_API_KEY: one key is needed" in Replayed(capsys, *words).error
         monkeypatch.setenv("CONTRAFLOW_API_KEY", KEY)
         assert Replayed(capsys, *words).status == 0
         with server.client(headers={"X-API-Key": KEY}) as client:
