@@ -24,8 +24,12 @@ from service.sources.opening import open_sources
 
 log = logging.getLogger("contraflow.server")
 
-COMMANDS = ("check", "diagnose")
-"""Commands that run without a server: modules of `service.offline`."""
+COMMANDS = {
+    "check": "service.offline.check",
+    "diagnose": "service.offline.diagnose",
+    "replay": "service.client.replay.command",
+}
+"""Commands other than serving, and their modules."""
 
 
 def main(arguments: Sequence[str], program: str = "python -m service") -> int:
@@ -39,7 +43,7 @@ def run(verb: str, arguments: Sequence[str], program: str) -> int:
     """Run `serve` until told to stop, or one of `COMMANDS`; `program` is what was typed for the verb."""
     if verb == "serve":
         return ended_in_words(lambda: start(arguments, program))
-    return ended_in_words(lambda: int(import_module(f"service.offline.{verb}").main(arguments, program)))
+    return ended_in_words(lambda: int(import_module(COMMANDS[verb]).main(arguments, program)))
 
 
 def start(arguments: Sequence[str], program: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -30,11 +29,15 @@ from service.machine.connections import Connections
 from service.machine.cpu_limit import available_cpus, decode_threads, run_threads
 from service.machine.descriptors import limit, most_connections
 from service.machine.memory_limit import memory_limit
+from service.monitoring.capture.capturing import Capture
 from service.monitoring.metrics import metrics_registry
+from service.monitoring.recorders import Recorders
 from service.monitoring.request_log import request_log
 from service.monitoring.sampling import Sampler
 from service.monitoring.telemetry.telemetry import Telemetry
+from service.output.system_errors import error_in_words
 from service.settings.fields import Settings, within_memory
+from service.settings.reading import names_of_setting
 
 ROUTERS: tuple[APIRouter, ...] = (
     predict.router,
@@ -60,6 +63,7 @@ def create_app(
 
     Raises:
         ProviderUnavailable: `settings.execution_provider` is cuda, and there is no CUDA.
+        OSError: nothing can be written to the folder `settings.capture`.
     """
     settings = within_memory(settings, memory_limit())
     cpus = available_cpus()
@@ -91,15 +95,15 @@ def create_app(
 
     connections = Connections(most_connections(settings.max_connections, limit()))
     sampler = Sampler(settings.sample_gradients, engine, decode_pool)
-    requests = request_log(settings)
     collectors = metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler)
+
+    recorders = Recorders(request_log(settings), capture_for(settings), telemetry)
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         engine.start()
         loader.start()
-        if telemetry is not None:
-            telemetry.start(collectors)
+        recorders.start(collectors)
         try:
             yield
         finally:
@@ -107,10 +111,7 @@ def create_app(
             loader.stop()
             await engine.stop()
             decode_pool.close()
-            if requests is not None:
-                requests.close()
-            if telemetry is not None:
-                await asyncio.to_thread(telemetry.stop)
+            await recorders.stop()
 
     # FastAPI describes the endpoints (paths, OpenAPI); the gateway calls them.
     root = APIRouter(lifespan=lifespan, generate_unique_id_function=operation_id)
@@ -134,8 +135,28 @@ def create_app(
         proxies=TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None,
         bodies=BodyReader(settings.max_body_bytes, settings.max_body_bytes_in_flight, settings.request_timeout),
         deadlines=Deadlines(settings.deadline_ms / 1e3),
-        begin_trace=None if telemetry is None else telemetry.begin_trace,
-        observers=(*([] if requests is None else [requests]), *(() if telemetry is None else telemetry.observers)),
+        begin_trace=recorders.begin_trace,
+        observers=recorders.observers,
         openapi_document=OpenApiDocument(root.routes, registry, settings).now,
     )
     return Gateway(service, root)
+
+
+def capture_for(settings: Settings) -> Capture | None:
+    """Return what captures predictions, if that is wanted.
+
+    Raises:
+        OSError: nothing can be written to the folder.
+    """
+    if settings.capture is None:
+        return None
+    try:
+        return Capture(
+            settings.capture,
+            share=settings.capture_share,
+            pictures=settings.capture_pictures,
+            form=settings.capture_format,
+            most_bytes=settings.capture_max_bytes,
+        )
+    except OSError as error:
+        raise OSError(f"{names_of_setting('capture')}: {error_in_words(error)}") from error

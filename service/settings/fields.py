@@ -94,6 +94,25 @@ class Settings(BaseModel):
         description="share of the images sent to /predict whose gradients are measured too, on idle run slots, for "
         "/metrics",
     )
+    capture: OptionalPath = Field(
+        default=None,
+        description="folder to keep predictions with their answers in, as lines of JSON; default: none are kept",
+    )
+    capture_share: float = Field(
+        default=1.0, ge=0, le=1, description="share of the predictions that is captured, chosen by the request's id"
+    )
+    capture_pictures: bool = Field(
+        default=False,
+        description="capture the bodies too, which a replay needs; otherwise their sizes and digests only",
+    )
+    capture_format: Literal["json", "cloudevents"] = Field(
+        default="json", description="a plain record on each line, or a CloudEvent 1.0"
+    )
+    capture_max_bytes: int = Field(
+        default=2**30,
+        ge=2**20,
+        description="bytes of all captured files together; the oldest are removed for the newest",
+    )
     bundle_poll_seconds: float = Field(
         default=2.0, ge=0, description="seconds between two looks at the folder of bundles for changes; 0: never"
     )
