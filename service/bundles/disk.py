@@ -18,6 +18,7 @@ from pathlib import Path
 from service.contract.bundle_schema import BUNDLE_FILE, Bundle, GraphName
 from service.output.printable import printable
 from service.output.system_errors import system_reason
+from service.output.true_places import true_place
 
 LARGEST_DESCRIPTION = 16 * 2**20
 """Most bytes of `bundle.json`, a hundred times the largest that we write."""
@@ -43,7 +44,9 @@ class StoredBundle:
 
     bundle: Bundle
     directory: Path
-    """Folder of the files with symbolic links followed, because a link may lead elsewhere when a graph is loaded."""
+    """Folder of the files with symbolic links followed, because a link may lead elsewhere when a graph is loaded.
+
+    As it was named where it is in another container's file system (`true_place`)."""
     digest: str
     """First 12 hexadecimal digits of the sha256 of `bundle.json`, which has the sha256 of all other files."""
 
@@ -91,7 +94,7 @@ def read_bundle(directory: Path, *, is_called: bool = True) -> StoredBundle:
         BundleUnreadable: a file cannot be read at the moment.
         BundleRefused: the description is not valid, or a file is missing, changed or outside the folder.
     """
-    place = Path(os.path.realpath(directory))
+    place = _followed(directory)
     with _opened(place, BUNDLE_FILE) as file:
         description = _read(file, BUNDLE_FILE, LARGEST_DESCRIPTION)
     try:
@@ -121,6 +124,13 @@ def check_file(directory: Path, name: str, expected: str) -> None:
         except OSError as error:
             raise _refusal(name, error) from None
     _check_digest(name, found, expected)
+
+
+def _followed(directory: Path) -> Path:
+    try:
+        return true_place(directory) or directory.absolute()
+    except OSError as error:
+        raise _refusal(BUNDLE_FILE, error) from None
 
 
 def _check_consistency(bundle: Bundle) -> None:
