@@ -22,7 +22,7 @@ from service.http.calls.lifecycle import Lifecycle
 from service.http.calls.service_parts import ServiceParts
 from service.http.documentation.document import OpenApiDocument, operation_id
 from service.http.requests.bodies import BodyReader
-from service.http.routes import diagnostics, guide, health, metrics, models, open_inference, pages, predict
+from service.http.routes import diagnostics, guide, health, metrics, models, open_inference, pages, predict, repository
 from service.machine.connections import Connections
 from service.machine.cpu_limit import available_cpus, decode_threads, run_threads
 from service.machine.descriptors import limit, most_connections
@@ -40,6 +40,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     pages.router,
     metrics.router,
     open_inference.router,
+    repository.router,
 )
 
 
@@ -53,7 +54,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
     """
     settings = within_memory(settings, memory_limit())
     cpus = available_cpus()
-    registry = Registry(settings.default_model)
+    registry = Registry(settings.default_model, is_explicit=settings.model_control == "explicit")
     ledger = Ledger()
     runtime = runtime or Runtime(settings.execution_provider)
     loader = Loader(
@@ -64,6 +65,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
         warm_up=settings.warm_up,
         diagnostics_at_start=settings.diagnostics_at_start,
         poll_seconds=settings.bundle_poll_seconds,
+        load_models=settings.load_models,
     )
     engine = Engine(
         settings.run_threads or run_threads(cpus),

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import stat
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
+from service.bundles.folder import POSSIBLE_NAME
 from service.contract.bundle_schema import BUNDLE_FILE, Bundle, GraphName
 from service.output.printable import printable
 from service.output.system_errors import system_reason
@@ -109,6 +111,25 @@ def read_bundle(directory: Path, *, is_called: bool = True) -> StoredBundle:
     for name, expected in bundle.sha256.items():
         check_file(place, name, expected)
     return StoredBundle(bundle, place, hashlib.sha256(description).hexdigest()[:12])
+
+
+def read_identity(directory: Path) -> tuple[str, str]:
+    """Return name and version of a bundle by its description, of which nothing else is checked.
+
+    Raises:
+        BundleUnreadable: the description cannot be read at the moment.
+        BundleRefused: it names no model.
+    """
+    with _opened(directory, BUNDLE_FILE) as file:
+        description = _read(file, BUNDLE_FILE, LARGEST_DESCRIPTION)
+    try:
+        stated = json.loads(description)
+        name, version = stated["name"], stated.get("version", "1")
+        if POSSIBLE_NAME.fullmatch(name) and version.isascii() and version.isdecimal():
+            return name, version
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        pass
+    raise BundleRefused(f"{BUNDLE_FILE} names no model")
 
 
 def check_file(directory: Path, name: str, expected: str) -> None:

@@ -25,7 +25,7 @@ from service.http.calls.access import OPEN_PATHS
 from service.http.documentation.examples import answers, filled, pictures, served_names
 from service.http.documentation.introduction import TAGS, introduction
 from service.http.open_inference.answers import HEADER_LENGTH
-from service.http.open_inference.schemas import InferBody, RepositoryIndexBody
+from service.http.open_inference.schemas import InferBody, RepositoryBody, RepositoryIndexBody, UnloadBody
 from service.settings.fields import Settings
 
 Json = dict[str, Any]
@@ -61,6 +61,9 @@ KEYS: Final[dict[str, Json]] = {
 BESIDES: Final[tuple[type[BaseModel], ...]] = (Problem, ProtocolError, LabelledImage, InferBody, RepositoryIndexBody)
 """Schemas that are not the `response_model` of any endpoint."""
 
+BY_NAME: Final[Mapping[str, type[BaseModel]]] = {"load_model": RepositoryBody, "unload_model": UnloadBody}
+"""Operations that are refused unless models are loaded by name, and so are left out; the schemas of their bodies."""
+
 NOT_FINITE: Final[Json] = {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}
 """Strings for numbers that JSON cannot write. One schema, or generated clients have one for each such number."""
 
@@ -92,18 +95,20 @@ class OpenApiDocument:
         return document
 
     def _put_together(self) -> Json:
+        by_name = BY_NAME if self._settings.model_control == "explicit" else {}
         document: Json = get_openapi(
             title="Contraflow",
             version=__version__,
             summary=SUMMARY,
             description=introduction(self._settings),
             tags=[{"name": name, "description": description} for name, description in TAGS.items()],
-            routes=self._routes,
+            routes=[route for route in self._routes if getattr(route, "name", "") not in BY_NAME.keys() - by_name],
             servers=SERVERS,
         )
         components = document["components"]
         schemas = models_json_schema(
-            [(model, "serialization") for model in BESIDES], ref_template="#/components/schemas/{model}"
+            [(model, "serialization") for model in (*BESIDES, *by_name.values())],
+            ref_template="#/components/schemas/{model}",
         )[1]["$defs"]
         known_answers = answers()
         components["schemas"] = {**components["schemas"], **schemas}
