@@ -41,6 +41,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     metrics.router,
     open_inference.router,
     repository.router,
+    repository.by_name,
 )
 
 
@@ -99,7 +100,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
     # FastAPI describes the endpoints (paths, OpenAPI); the gateway calls them.
     root = APIRouter(lifespan=lifespan, generate_unique_id_function=operation_id)
     for router in ROUTERS:
-        root.include_router(router)
+        root.include_router(router, include_in_schema=router is not repository.by_name or registry.is_explicit)
     service = ServiceParts(
         settings=settings,
         lifecycle=Lifecycle(),

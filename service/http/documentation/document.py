@@ -61,8 +61,8 @@ KEYS: Final[dict[str, Json]] = {
 BESIDES: Final[tuple[type[BaseModel], ...]] = (Problem, ProtocolError, LabelledImage, InferBody, RepositoryIndexBody)
 """Schemas that are not the `response_model` of any endpoint."""
 
-BY_NAME: Final[Mapping[str, type[BaseModel]]] = {"load_model": RepositoryBody, "unload_model": UnloadBody}
-"""Operations that are refused unless models are loaded by name, and so are left out; the schemas of their bodies."""
+BY_NAME: Final[tuple[type[BaseModel], ...]] = (RepositoryBody, UnloadBody)
+"""Schemas of bodies that are needed where models are loaded by name."""
 
 NOT_FINITE: Final[Json] = {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}
 """Strings for numbers that JSON cannot write. One schema, or generated clients have one for each such number."""
@@ -95,20 +95,19 @@ class OpenApiDocument:
         return document
 
     def _put_together(self) -> Json:
-        by_name = BY_NAME if self._settings.model_control == "explicit" else {}
         document: Json = get_openapi(
             title="Contraflow",
             version=__version__,
             summary=SUMMARY,
             description=introduction(self._settings),
             tags=[{"name": name, "description": description} for name, description in TAGS.items()],
-            routes=[route for route in self._routes if getattr(route, "name", "") not in BY_NAME.keys() - by_name],
+            routes=self._routes,
             servers=SERVERS,
         )
         components = document["components"]
+        bodies = (*BESIDES, *(BY_NAME if self._settings.model_control == "explicit" else ()))
         schemas = models_json_schema(
-            [(model, "serialization") for model in (*BESIDES, *by_name.values())],
-            ref_template="#/components/schemas/{model}",
+            [(model, "serialization") for model in bodies], ref_template="#/components/schemas/{model}"
         )[1]["$defs"]
         known_answers = answers()
         components["schemas"] = {**components["schemas"], **schemas}

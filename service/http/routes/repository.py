@@ -20,6 +20,8 @@ from service.http.open_inference.requests import check_load, check_unload, wants
 from service.settings.reading import names_of_setting
 
 router = APIRouter(prefix="/v2/repository", tags=["open inference protocol"])
+by_name = APIRouter(prefix="/v2/repository/models/{name}", tags=["open inference protocol"])
+"""Operations that are always refused, and so documented nowhere, unless models are loaded by name."""
 
 
 @router.post("/index", response_model=list[schemas.RepositoryEntry], openapi_extra=schemas.INDEX)
@@ -34,7 +36,7 @@ async def repository_index(call: Call) -> Answer:
     return json_answer([entry._asdict() for entry in entries if entry.state == "READY" or not only_ready])
 
 
-@router.post("/models/{name}/load", response_class=Response, responses=schemas.DONE, openapi_extra=schemas.LOAD)
+@by_name.post("/load", response_class=Response, responses=schemas.DONE, openapi_extra=schemas.LOAD)
 async def load_model(call: Call) -> Answer:
     """Serve all versions of a model as they are in the folder now; one that is served is replaced by what has changed.
 
@@ -46,7 +48,7 @@ async def load_model(call: Call) -> Answer:
     return await _done(call, call.service.loader.load(call.parameters["name"]))
 
 
-@router.post("/models/{name}/unload", response_class=Response, responses=schemas.DONE, openapi_extra=schemas.UNLOAD)
+@by_name.post("/unload", response_class=Response, responses=schemas.DONE, openapi_extra=schemas.UNLOAD)
 async def unload_model(call: Call) -> Answer:
     """Serve a model no longer, in no version. Requests in flight are answered. One that is not served is no error."""
     _require_explicit(call, "unload")
