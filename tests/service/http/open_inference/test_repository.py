@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from service.sources.cache import ImportCache
 from service.sources.flags import split_flags
 from service.sources.imported import ImportedModel
 from service.sources.importing import ImportProcess
-from tests.service.live_server import LiveServer, best_label, held_at, picture, running, wait_until
+from tests.service.live_server import LiveServer, best_label, held_at, picture, running
 from tests.service.sources.served_process import import_flags, write_model
 from tests.service.tiny_bundles import write_bundle
 
@@ -68,7 +66,9 @@ def posted(server: LiveServer, path: str, **more: Any) -> tuple[int, str]:
 
 def test_models_are_served_while_they_are_loaded(server: LiveServer, client: Client) -> None:
     assert client.is_server_ready()
-    assert {"model_repository", "model_repository(unload_dependents)"} <= set(client.get_server_metadata()["extensions"])
+    assert {"model_repository", "model_repository(unload_dependents)"} <= set(
+        client.get_server_metadata()["extensions"]
+    )
     not_loaded = ("UNAVAILABLE", "not loaded")
     assert client.states() == {("pets", "1"): not_loaded, ("pets", "2"): not_loaded, ("cars", "1"): not_loaded}
     told = httpx.post(f"{server.url}/predict", content=RED)
@@ -79,8 +79,8 @@ def test_models_are_served_while_they_are_loaded(server: LiveServer, client: Cli
         ("pets", "1"): ("READY", ""), ("pets", "2"): ("READY", ""), ("cars", "1"): not_loaded,
     }  # fmt: skip
     assert predicted(server, "pets") == "red"
-    ready = client.get_model_repository_index.__self__._post("v2/repository/index", b'{"ready": true}', {}, None)
-    assert b"cars" not in ready.read()
+    ready = httpx.post(f"{server.url}/v2/repository/index", json={"ready": True}).json()
+    assert {entry["name"] for entry in ready} == {"pets"}
     client.unload_model("pets", unload_dependents=True)
     client.unload_model("nobody")
     assert {state for state, _ in client.states().values()} == {"UNAVAILABLE"}
@@ -109,7 +109,9 @@ def test_a_load_that_fails_says_why_and_changes_nothing_that_is_served(
     client.load_model("pets")
     write_bundle(folder, "pets", version="1", bias=BLUE)
     (folder / "pets" / "2" / "forward.onnx").write_bytes(b"")
-    with pytest.raises(InferenceServerException, match=r"Failed to load pets: pets/2: forward.onnx was changed") as error:
+    with pytest.raises(
+        InferenceServerException, match=r"Failed to load pets: pets/2: forward.onnx was changed"
+    ) as error:
         client.load_model("pets")
     assert error.value.status() == "400"
     assert (predicted(server, "pets@1"), predicted(server, "pets@2")) == ("red", "red")
@@ -140,5 +142,71 @@ def test_no_model_is_taken_over_http(server: LiveServer, parameter: str) -> None
     assert posted(server, "models/pets/load", content=b"[]")[0] == 400
 
 
-def test_loads_wait_for_each other_and_for_no_longer_than_the_deadline() -> None:
-    pass
+def test_a_load_goes_on_after_its_deadline_and_an_unload_waits_for_its_turn(
+    server: LiveServer, client: Client, folder: Path
+) -> None:
+    with held_at("pets@2 forward is ready") as gate, ThreadPoolExecutor(3) as pool:
+        late = pool.submit(posted, server, "models/pets/load", headers={"X-Deadline-Ms": "500"})
+        assert gate.reached.wait(30)
+        assert client.states()["pets", "1"] == ("LOADING", "")
+        assert late.result() == (504, "The deadline passed before the answer was there.")
+        assert client.is_server_live()
+        again = pool.submit(posted, server, "models/pets/load")
+        gate.let_go()
+        assert again.result() == (200, "")
+        assert predicted(server, "pets") == "red"
+    pet = server.state.registry.select("pets")
+    assert posted(server, "models/pets/unload") == (200, "")
+    assert (pet.graph("forward").retired, pet.graph("forward").session is not None) == (True, True)
+
+
+def test_what_the_settings_load_must_be_served_until_it_is_unloaded(folder: Path) -> None:
+    with running(folder, **EXPLICIT, load_models=("cars", "late")) as server, server.client() as http:
+        answer = http.get("/health/ready")
+        assert (answer.status_code, "late, of load_models, is not served" in answer.json()["detail"]) == (503, True)
+        write_bundle(folder, "late")
+        assert posted(server, "models/late/load") == (200, "")
+        assert http.get("/health/ready").status_code == 200
+        assert posted(server, "models/cars/unload") == (200, "")
+        assert http.get("/health/ready").status_code == 200
+    (folder / "broken").mkdir()
+    (folder / "broken" / "bundle.json").write_text("{")
+    with running(folder, **EXPLICIT, load_models=("*",)) as server, server.client() as http:
+        assert server.state.registry.names() == ["cars", "late", "pets"]
+        assert http.get("/health/ready").status_code == 200
+        assert list(http.get("/models").json()["refused"]) == ["broken"]
+
+
+def test_an_imported_model_is_loaded_by_its_name_as_its_file_is_then(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "net.onnx", winner=1)
+    flags = split_flags(import_flags(tmp_path))[1]
+    source = ImportedModel(model, flags, ImportCache(tmp_path / "cache", print), ImportProcess(print))
+    source.begin()
+    with running(tmp_path, sources=[source], **EXPLICIT) as server:
+        assert posted(server, "models/net/load") == (200, "")
+        assert predicted(server, "net") == "bee"
+        write_model(model, winner=2)
+        assert posted(server, "models/net/load") == (200, "")
+        assert predicted(server, "net") == "cat"
+        model.write_bytes(b"no model")
+        status, error = posted(server, "models/net/load")
+        assert (status, "is refused" in error) == (400, True)
+        assert predicted(server, "net") == "cat"
+        model.unlink()
+        assert posted(server, "models/net/load")[0] == 503
+        assert predicted(server, "net") == "cat"
+
+
+def test_where_the_folder_is_followed_load_and_unload_say_what_makes_them_work(folder: Path) -> None:
+    with running(folder, warm_up=False) as server, server.client() as http:
+        assert "model_repository" not in http.get("/v2").json()["extensions"]
+        for action in ("load", "unload"):
+            status, error = posted(server, f"models/pets/{action}")
+            assert (status, "model_control (--model-control, CONTRAFLOW_MODEL_CONTROL) explicit" in error) == (
+                400,
+                True,
+            )
+        assert {entry["state"] for entry in http.post("/v2/repository/index").json()} == {"READY"}
+        server.state.registry.select("cars").graph("forward").fail("memory is short")
+        failed = [e for e in http.post("/v2/repository/index").json() if e["state"] != "READY"]
+        assert failed == [{"name": "cars", "version": "1", "state": "UNAVAILABLE", "reason": "memory is short"}]
