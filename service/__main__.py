@@ -17,6 +17,7 @@ from service.output.console import complain, ended_in_words
 from service.output.logs import logging_to_standard_error
 from service.settings.fields import DEFAULT_BUNDLES, Settings
 from service.settings.reading import SettingsError, names_of_setting, read_settings
+from service.sources.arriving import wait_for_models
 from service.sources.cache import users_cache
 from service.sources.flags import IncompleteFlag, split_flags
 from service.sources.kinds import SourceError
@@ -91,7 +92,9 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
         )
     with bound(settings) as listeners:  # an address that is taken is found before anything is imported
         cache = settings.cache or users_cache(os.environ)
-        sources = open_sources(settings.bundles, import_flags, cache, logging.getLogger("contraflow.import").info)
+        say = logging.getLogger("contraflow.import").info
+        wait_for_models(settings.bundles, os.environ, say)
+        sources = open_sources(settings.bundles, import_flags, cache, say)
         bound_fragmentation()
         raise_limit()
         gateway = create_app(settings, sources=sources, telemetry=telemetry(telemetry_variables))

@@ -24,7 +24,7 @@ from service.http.calls.service_parts import ServiceParts
 from service.http.documentation.document import OpenApiDocument, operation_id
 from service.http.requests.bodies import BodyReader
 from service.http.requests.forwarded import TrustedProxies
-from service.http.routes import diagnostics, guide, health, metrics, models, open_inference, pages, predict
+from service.http.routes import diagnostics, guide, health, metrics, models, open_inference, pages, predict, repository
 from service.machine.connections import Connections
 from service.machine.cpu_limit import available_cpus, decode_threads, run_threads
 from service.machine.descriptors import limit, most_connections
@@ -48,6 +48,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     pages.router,
     metrics.router,
     open_inference.router,
+    repository.router,
+    repository.by_name,
 )
 
 
@@ -67,7 +69,7 @@ def create_app(
     """
     settings = within_memory(settings, memory_limit())
     cpus = available_cpus()
-    registry = Registry(settings.default_model)
+    registry = Registry(settings.default_model, is_explicit=settings.model_control == "explicit")
     ledger = Ledger()
     runtime = runtime or Runtime(settings.execution_provider)
     loader = Loader(
@@ -78,6 +80,7 @@ def create_app(
         warm_up=settings.warm_up,
         diagnostics_at_start=settings.diagnostics_at_start,
         poll_seconds=settings.bundle_poll_seconds,
+        load_models=settings.load_models,
     )
     engine = Engine(
         settings.run_threads or run_threads(cpus),
@@ -116,7 +119,7 @@ def create_app(
     # FastAPI describes the endpoints (paths, OpenAPI); the gateway calls them.
     root = APIRouter(lifespan=lifespan, generate_unique_id_function=operation_id)
     for router in ROUTERS:
-        root.include_router(router)
+        root.include_router(router, include_in_schema=router is not repository.by_name or registry.is_explicit)
     service = ServiceParts(
         settings=settings,
         lifecycle=Lifecycle(),

@@ -12,9 +12,20 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.images.limits import DECODING_BYTES, MAX_PIXELS, MAX_PIXELS_COPIED, MAX_SIDE
-from service.settings.values import Digests, Hosts, ModelName, OptionalPath, Origins, PathPrefix, Paths, Proxies
+from service.settings.values import (
+    Digests,
+    Hosts,
+    ModelName,
+    ModelNames,
+    OptionalPath,
+    Origins,
+    PathPrefix,
+    Paths,
+    Proxies,
+)
 
 ReadyWhen = Literal["all", "default"]
+ModelControl = Literal["poll", "explicit"]
 
 DEFAULT_BUNDLES = (Path("models/bundles"),)
 
@@ -62,6 +73,15 @@ class Settings(BaseModel):
     )
     ready_when: ReadyWhen = Field(
         default="all", description="what /health/ready waits for: the forward graphs of all bundles, or the default's"
+    )
+    model_control: ModelControl = Field(
+        default="poll",
+        description="poll: all bundles are served, and followed as they change; explicit: the models that load_models "
+        "and POST /v2/repository/models/{name}/load name, as they are then",
+    )
+    load_models: ModelNames = Field(
+        default=(),
+        description="models to load at the start where model_control is explicit, comma-separated; * for all",
     )
     execution_provider: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="auto takes CUDA if it works; cuda refuses to start if it does not"
