@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib import import_module
 
 from service.output.console import complain, ended_in_words
@@ -24,8 +25,12 @@ from service.sources.opening import open_sources
 
 log = logging.getLogger("contraflow.server")
 
-COMMANDS = ("check", "diagnose")
-"""Commands that run without a server: modules of `service.offline`."""
+COMMANDS = {
+    "check": "service.offline.check",
+    "diagnose": "service.offline.diagnose",
+    "key": "service.http.keys.making",
+}
+"""Commands that run without a server → the module of each."""
 
 
 def main(arguments: Sequence[str], program: str = "python -m service") -> int:
@@ -39,7 +44,7 @@ def run(verb: str, arguments: Sequence[str], program: str) -> int:
     """Run `serve` until told to stop, or one of `COMMANDS`; `program` is what was typed for the verb."""
     if verb == "serve":
         return ended_in_words(lambda: start(arguments, program))
-    return ended_in_words(lambda: int(import_module(f"service.offline.{verb}").main(arguments, program)))
+    return ended_in_words(lambda: int(import_module(COMMANDS[verb]).main(arguments, program)))
 
 
 def start(arguments: Sequence[str], program: str) -> int:
@@ -72,6 +77,7 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
     from service.app import create_app
     from service.contract.runtime import CPU
     from service.http.server import HttpServer, begin_to_listen, bound
+    from service.http.starting import opened_keys
     from service.machine.descriptors import raise_limit
     from service.machine.memory import bound_fragmentation
 
@@ -80,7 +86,11 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
             f"there is nothing to serve: name an .onnx file, the folder of a model, a bundle or a folder of bundles, "
             f"as an argument or by {names_of_setting('bundles')}; the default, {DEFAULT_BUNDLES[0]}, is not here"
         )
-    with bound(settings) as listener:  # an address that is taken is found before anything is imported
+    opened_keys(settings)  # what is wrong with them, or an address that is taken, is found before anything is imported
+    with ExitStack() as sockets:
+        listener = sockets.enter_context(bound(settings))
+        has_metrics = settings.metrics_port is not None
+        metrics_listener = sockets.enter_context(bound(settings, "metrics_port")) if has_metrics else None
         cache = settings.cache or users_cache(os.environ)
         sources = open_sources(settings.bundles, import_flags, cache, logging.getLogger("contraflow.import").info)
         bound_fragmentation()
@@ -94,13 +104,17 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
         begin_to_listen(listener, settings)
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        log.info("address: http://%s:%d", "localhost" if host in ("0.0.0.0", "::") else shown, port)
+        shown = "localhost" if host in ("0.0.0.0", "::") else shown
+        log.info("address: http://%s:%d", shown, port)
+        if metrics_listener is not None:
+            begin_to_listen(metrics_listener, settings, "metrics_port")
+            log.info("metrics: http://%s:%d/metrics, without a key", shown, metrics_listener.getsockname()[1])
         report = log.info if runtime.provider != CPU or settings.execution_provider == "cpu" else log.warning
         report("execution provider: %s (%s)", runtime.provider, runtime.reason)
         log.info("sources: %s", ", ".join(os.path.abspath(path) for path in settings.bundles))
         if connections.most < settings.max_connections:
             log.warning("connections: %d at most, because of the limit of open files", connections.most)
-        server = HttpServer(gateway)
+        server = HttpServer(gateway, metrics_listener)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             runner.run(server.serve(sockets=[listener]))
     return 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from fastapi import APIRouter
 
@@ -21,8 +22,10 @@ from service.http.calls.gateway import Gateway
 from service.http.calls.lifecycle import Lifecycle
 from service.http.calls.service_parts import ServiceParts
 from service.http.documentation.document import OpenApiDocument, operation_id
-from service.http.requests.bodies import BodyReader
+from service.http.keys.ring import KeyRing
+from service.http.requests.bodies import SMALL_BODY, BodyReader
 from service.http.routes import diagnostics, guide, health, metrics, models, open_inference, pages, predict
+from service.http.starting import opened_keys
 from service.machine.connections import Connections
 from service.machine.cpu_limit import available_cpus, decode_threads, run_threads
 from service.machine.descriptors import limit, most_connections
@@ -42,6 +45,12 @@ ROUTERS: tuple[APIRouter, ...] = (
     open_inference.router,
 )
 
+METRICS_ROUTERS: tuple[APIRouter, ...] = (metrics.router, health.router)
+"""What the port of `metrics_port` answers."""
+
+MOST_METRICS_CONNECTIONS = 32
+"""Connections to that port: enough for whoever scrapes, and too few to take anything from those who predict."""
+
 
 def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequence[Source] | None = None) -> Gateway:
     """Make the service; the lifespan of the application that is returned loads the bundles and ends the threads.
@@ -50,6 +59,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
 
     Raises:
         ProviderUnavailable: `settings.execution_provider` is cuda, and there is no CUDA.
+        StartError: the file of keys cannot be read.
     """
     settings = within_memory(settings, memory_limit())
     cpus = available_cpus()
@@ -81,14 +91,20 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
 
     connections = Connections(most_connections(settings.max_connections, limit()))
     sampler = Sampler(settings.sample_gradients, engine, decode_pool)
+    ring, keys_file = opened_keys(settings)
+    access = Access(ring)
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         engine.start()
         loader.start()
+        if keys_file is not None:
+            keys_file.start()
         try:
             yield
         finally:
+            if keys_file is not None:
+                keys_file.stop()
             sampler.stop()
             loader.stop()
             await engine.stop()
@@ -96,7 +112,8 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
 
     # FastAPI describes the endpoints (paths, OpenAPI); the gateway calls them.
     root = APIRouter(lifespan=lifespan, generate_unique_id_function=operation_id)
-    for router in ROUTERS:
+    routers = [router for router in ROUTERS if settings.metrics_port is None or router is not metrics.router]
+    for router in routers:
         root.include_router(router)
     service = ServiceParts(
         settings=settings,
@@ -108,12 +125,28 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
         decode_pool=decode_pool,
         sampler=sampler,
         ledger=ledger,
-        metrics=metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler),
+        metrics=metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler, ring),
         connections=connections,
-        addresses=Addresses(route for router in ROUTERS for route in router.routes),
-        access=Access(settings.api_keys, settings.requests_per_second),
+        addresses=_addresses(routers),
+        access=access,
         bodies=BodyReader(settings.max_body_bytes, settings.max_body_bytes_in_flight, settings.request_timeout),
         deadlines=Deadlines(settings.deadline_ms / 1e3),
-        openapi_document=OpenApiDocument(root.routes, registry, settings).now,
+        openapi_document=OpenApiDocument(root.routes, registry, settings, access).now,
     )
-    return Gateway(service, root)
+    return Gateway(service, root, None if settings.metrics_port is None else _metrics_gateway(service))
+
+
+def _metrics_gateway(service: ServiceParts) -> Gateway:
+    """Return the application of the port that is for metrics alone: no key, few connections, and hardly a body."""
+    own = replace(
+        service,
+        addresses=_addresses(METRICS_ROUTERS),
+        access=Access(KeyRing()),
+        connections=Connections(MOST_METRICS_CONNECTIONS),
+        bodies=BodyReader(SMALL_BODY, SMALL_BODY, service.settings.request_timeout),
+    )
+    return Gateway(own, APIRouter())
+
+
+def _addresses(routers: Iterable[APIRouter]) -> Addresses:
+    return Addresses(route for router in routers for route in router.routes)

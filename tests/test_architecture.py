@@ -49,7 +49,7 @@ FLOORS["service/diagnostics"] = floors(
     "answer",
 )
 FLOORS["service/http"] = floors(
-    "answers", "requests", "calls", "open_inference", "documentation", "routes", "connection", "starting", "server"
+    "answers", "keys requests", "calls", "open_inference", "documentation", "routes", "connection", "starting", "server"
 )
 FLOORS["export"] = floors(
     "graph",

@@ -45,8 +45,8 @@ class RequestContext:
     """
 
     __slots__ = (
-        "_accounted", "_pending", "abandoned_by", "background", "client", "deadline", "id", "model", "received", "runs",
-        "stages", "trace",
+        "_accounted", "_pending", "abandoned_by", "background", "caller", "client", "deadline", "id", "model",
+        "received", "runs", "stages", "trace",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +59,8 @@ class RequestContext:
     ) -> None:
         self.id = request_id or new_request_id()
         self.client = client
+        self.caller = ""
+        """Name of the API key that it came with; empty where no key is needed, or the key has no name."""
         self.background = background
         """True if nobody waits for it: it runs when nothing else does, and is refused if anything waits."""
         self.received = self._accounted = time.monotonic()

@@ -16,12 +16,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Literal
 
 import uvicorn
 
 from service.http.calls.gateway import Gateway
 from service.http.connection.client_connection import ClientConnection
-from service.http.starting import StartError, reason, why_not_bound
+from service.http.starting import PortSetting, StartError, reason, why_not_bound
 from service.machine.descriptors import backlog, limit
 from service.settings.fields import Settings
 from service.settings.reading import names_of_setting
@@ -33,13 +34,16 @@ SHUTDOWN_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SAME_SIGNAL = 0.2
 """A second signal within this many seconds counts as the first: a process group is often signalled twice."""
 
+METRICS_GRACE = 1.0
+"""Seconds for scrapes in flight, after the last prediction is answered."""
 
-class HttpServer(uvicorn.Server):
-    """Runs uvicorn with our HTTP protocol and a graceful shutdown."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        service = gateway.service
-        settings, connections = service.settings, service.connections
+class PortServer(uvicorn.Server):
+    """Runs uvicorn with our HTTP protocol on one port."""
+
+    def __init__(self, gateway: Gateway, backlog: int, grace: float, lifespan: Literal["on", "off"]) -> None:
+        """`backlog` is how many connections may wait to be accepted, `grace` the seconds for requests at the end."""
+        settings = gateway.service.settings
         attributes = {
             "gateway": gateway,
             "max_head_bytes": settings.max_header_bytes,
@@ -50,20 +54,69 @@ class HttpServer(uvicorn.Server):
                 gateway,
                 http=type("GatewayConnection", (ClientConnection,), attributes),
                 ws="none",
-                lifespan="on",
+                lifespan=lifespan,
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=int(settings.keep_alive),
-                timeout_graceful_shutdown=int(settings.shutdown_grace) or 1,
-                backlog=backlog(connections.most, limit()),
+                timeout_graceful_shutdown=int(grace) or 1,
+                backlog=backlog,
             )
         )
-        self._connections = connections
+        self._connections = gateway.service.connections
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look after the connections once a second; uvicorn calls this ten times a second."""
+        if counter % 10 == 0:
+            now = time.monotonic()
+            self._connections.tick(now, len(self.server_state.connections))
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, ClientConnection):
+                    connection.close_if_slow(now)
+        return await super().on_tick(counter)
+
+
+class MetricsServer(PortServer):
+    """The port for metrics. Its connections are its own: those who scrape and those who predict take none away."""
+
+    def __init__(self, gateway: Gateway, listener: socket.socket) -> None:
+        super().__init__(gateway, gateway.service.connections.most, METRICS_GRACE, lifespan="off")
+        self._listener = listener
+
+    async def begin(self) -> None:
+        self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
+        await self.startup([self._listener])
+
+    async def end(self) -> None:
+        await self.shutdown([self._listener])
+
+
+class HttpServer(PortServer):
+    """The port of the service, with a graceful shutdown; it begins and ends the port for metrics, if there is one."""
+
+    def __init__(self, gateway: Gateway, metrics_listener: socket.socket | None = None) -> None:
+        """`metrics_listener` is for `gateway.metrics`."""
+        service = gateway.service
+        settings, most = service.settings, service.connections.most
+        super().__init__(gateway, backlog(most, limit()), settings.shutdown_grace, lifespan="on")
+        self._metrics: MetricsServer | None = None
+        if metrics_listener is not None and gateway.metrics is not None:
+            self._metrics = MetricsServer(gateway.metrics, metrics_listener)
         self._lifecycle = service.lifecycle
         self._drain_delay = settings.drain_delay
         self._shutdown_since: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._metrics is not None:
+            await self._metrics.begin()
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self._metrics is not None:
+            await self._metrics.end()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -96,24 +149,20 @@ class HttpServer(uvicorn.Server):
         self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Look after the connections once a second; uvicorn calls this ten times a second."""
-        if counter % 10 == 0:
-            now = time.monotonic()
-            self._connections.tick(now, len(self.server_state.connections))
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, ClientConnection):
-                    connection.close_if_slow(now)
+        """Look after the connections of both ports."""
+        if self._metrics is not None:
+            await self._metrics.on_tick(counter)
         return await super().on_tick(counter)
 
 
-def listen(settings: Settings) -> socket.socket:
+def listen(settings: Settings, setting: PortSetting = "http_port") -> socket.socket:
     """Return a socket that listens on the address of the settings; raises StartError as `bound` does."""
-    listener = bound(settings)
-    begin_to_listen(listener, settings)
+    listener = bound(settings, setting)
+    begin_to_listen(listener, settings, setting)
     return listener
 
 
-def begin_to_listen(listener: socket.socket, settings: Settings) -> None:
+def begin_to_listen(listener: socket.socket, settings: Settings, setting: PortSetting = "http_port") -> None:
     """Let a bound socket take connections: whoever reads the logged address may connect at once.
 
     uvicorn listens later, and sets the backlog then.
@@ -125,16 +174,16 @@ def begin_to_listen(listener: socket.socket, settings: Settings) -> None:
         listener.listen()
     except OSError as error:
         listener.close()
-        raise StartError(why_not_bound(error, settings.host, settings.http_port)) from None
+        raise StartError(why_not_bound(error, settings.host, getattr(settings, setting), setting)) from None
 
 
-def bound(settings: Settings) -> socket.socket:
-    """Return a socket that is bound to the address of the settings, and takes no connections yet.
+def bound(settings: Settings, setting: PortSetting = "http_port") -> socket.socket:
+    """Return a socket that is bound to the host of the settings and one of their ports, and takes no connections yet.
 
     Raises:
         StartError: the address is none, is taken, or may not be used.
     """
-    host, port = settings.host, settings.http_port
+    host, port = settings.host, getattr(settings, setting)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         address = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
@@ -146,5 +195,5 @@ def bound(settings: Settings) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         listener.close()
-        raise StartError(why_not_bound(error, host, port)) from None
+        raise StartError(why_not_bound(error, host, port, setting)) from None
     return listener

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.images.limits import DECODING_BYTES, MAX_PIXELS, MAX_PIXELS_COPIED, MAX_SIDE
-from service.settings.values import Digests, ModelName, OptionalPath, Paths
+from service.settings.values import Digests, ModelName, OptionalPath, OptionalPort, Paths
 
 ReadyWhen = Literal["all", "default"]
 
@@ -26,6 +26,11 @@ class Settings(BaseModel):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all")
     http_port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    metrics_port: OptionalPort = Field(
+        default=None,
+        description="port of its own for /metrics and /health, without a key; /metrics is then nowhere else; "
+        "0 takes a free one",
+    )
     bundles: Paths = Field(
         default=DEFAULT_BUNDLES,
         min_length=1,
@@ -120,6 +125,13 @@ class Settings(BaseModel):
     api_keys: Digests = Field(
         default=(), description="sha256:<hex> digests of the keys that may call, comma-separated; none: open to all"
     )
+    api_keys_file: OptionalPath = Field(
+        default=None,
+        description="file of more such keys, a line each: sha256:<hex> NAME; read again when it changes",
+    )
+    metrics_keys: Digests = Field(
+        default=(), description="digests of keys that open /metrics alone, for Prometheus; other keys open it too"
+    )
     requests_per_second: float = Field(
         default=0.0, ge=0, description="average rate of each API key (429 beyond it); 0: no limit"
     )
@@ -127,6 +139,11 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least severe level that is logged"
     )
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """True if predictions, diagnostics and models are for those who have a key."""
+        return bool(self.api_keys) or self.api_keys_file is not None
 
 
 def within_memory(settings: Settings, limit: int | None) -> Settings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -26,11 +27,15 @@ from service.settings.fields import Settings
 class LiveServer:
     """A running service: its address to send requests to, and its parts to look at."""
 
-    def __init__(self, server: HttpServer, state: ServiceParts, host: str, port: int) -> None:
+    def __init__(
+        self, server: HttpServer, state: ServiceParts, host: str, port: int, metrics_listener: socket.socket | None
+    ) -> None:
         self.server = server
         self.state = state
         self.host, self.port = host, port
         self.url = f"http://{host}:{port}"
+        self.metrics_port = 0 if metrics_listener is None else metrics_listener.getsockname()[1]
+        """The port that is for metrics alone, if there is one."""
 
     def client(self, **options: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=30, **options)
@@ -60,18 +65,21 @@ def running(
     state = gateway.service
     listener = listen(chosen)
     host, port = listener.getsockname()[:2]
-    server = HttpServer(gateway)
+    metrics_listener = None if chosen.metrics_port is None else listen(chosen, "metrics_port")
+    server = HttpServer(gateway, metrics_listener)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
     thread.start()
     try:
         if loaded:
             assert state.loader.started.wait(180)  # seconds on a machine at rest, minutes on one that runs much else
         wait_until(lambda: server.started)
-        yield LiveServer(server, state, host, port)
+        yield LiveServer(server, state, host, port, metrics_listener)
     finally:
         server.should_exit = True
         thread.join(30)
-        listener.close()
+        for one in (listener, metrics_listener):
+            if one is not None:
+                one.close()
         assert not thread.is_alive()
 
 
