@@ -40,6 +40,7 @@ export function keyTaken(sent) {
 function showField(wasRefused) {
   const [section, form, field, button, error] = ["login", "login-form", "login-key", "login-button", "login-error"].map(byId);
   keep("");
+  hideLinks();
   error.textContent = wasRefused ? "The service does not take this key." : "";
   field.setAttribute("aria-invalid", String(wasRefused));
   section.hidden = button.disabled = false;
@@ -78,10 +79,15 @@ function stored() {
   }
 }
 
-/** Offers to forget the key that is held, and hides links that only a request with a key can follow. */
+/** Offers to forget the key that is held. */
 function showHeld() {
   byId("key-held").replaceChildren(key ? el("button", { type: "button", class: "button", click: forget }, "Forget key") : "");
-  for (const link of document.querySelectorAll("[data-needs-key]")) link.hidden = Boolean(key);
+  hideLinks();
+}
+
+/** Hides links to what needs a key: a link sends none. */
+function hideLinks() {
+  for (const link of document.querySelectorAll("[data-needs-key]")) link.hidden = true;
 }
 
 function forget() {
