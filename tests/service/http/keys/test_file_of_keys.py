@@ -6,7 +6,9 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -111,7 +113,7 @@ def server(secret: Secret, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setattr(following, "LOOK_SECONDS", 0.05)
     write_bundle(tmp_path / "bundles", "tiny")
     secret.put(line("old", "alice") + line("stays", "bob"))
-    file = {"api_keys": (digest("fixed"),), "api_keys_file": secret.path}
+    file: dict[str, Any] = {"api_keys": (digest("fixed"),), "api_keys_file": secret.path}
     with running(tmp_path / "bundles", requests_per_second=0.01, **file) as server:
         yield server
 
@@ -124,6 +126,10 @@ def errors(server: LiveServer) -> float:
     value = server.state.metrics.get_sample_value("contraflow_api_keys_file_errors_total")
     assert value is not None
     return value
+
+
+def more_errors(server: LiveServer, least: float) -> bool:
+    return errors(server) >= least
 
 
 def test_keys_change_without_a_restart_and_a_broken_file_changes_none(
@@ -139,7 +145,7 @@ def test_keys_change_without_a_restart_and_a_broken_file_changes_none(
     for broken in (lambda: secret.put(""), lambda: secret.put(f"{SECRET}\n"), secret.remove):
         before = errors(server)
         broken()
-        wait_until(lambda before=before: errors(server) >= before + 2)
+        wait_until(partial(more_errors, server, before + 2))
         assert statuses(server, "new", "stays", "old", "") == [429, 429, 401, 401]
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert [text.partition("stay valid: ")[2].split(";")[0] for text in said] == [
