@@ -11,13 +11,13 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from importlib import import_module
 
 from service.output.console import complain, ended_in_words
-from service.output.logs import set_up_logging
+from service.output.logs import logging_to_standard_error
 from service.settings.fields import DEFAULT_BUNDLES, Settings
 from service.settings.reading import SettingsError, names_of_setting, read_settings
+from service.sources.arriving import wait_for_models
 from service.sources.cache import users_cache
 from service.sources.flags import IncompleteFlag, split_flags
 from service.sources.kinds import SourceError
@@ -29,8 +29,9 @@ COMMANDS = {
     "check": "service.offline.check",
     "diagnose": "service.offline.diagnose",
     "key": "service.http.keys.making",
+    "replay": "service.client.replay.command",
 }
-"""Commands that run without a server → the module of each."""
+"""Commands other than serving, and their modules."""
 
 
 def main(arguments: Sequence[str], program: str = "python -m service") -> int:
@@ -59,10 +60,10 @@ def start(arguments: Sequence[str], program: str) -> int:
     from service.http.starting import StartError
 
     try:
-        set_up_logging(settings.log_level, settings.log_format)
-        for warning in warnings:
-            log.warning("%s", warning)
-        return serve(settings, import_flags)
+        with logging_to_standard_error(settings.log_level, settings.log_format):
+            for warning in warnings:
+                log.warning("%s", warning)
+            return serve(settings, import_flags)
     except (SourceError, StartError, ProviderUnavailable, OSError) as error:
         complain(str(error))
         return 2
@@ -74,9 +75,14 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
     Raises:
         SourceError, StartError, ProviderUnavailable: the service cannot start with these settings.
     """
+    from service.monitoring.telemetry.starting import taken_from, telemetry
+
+    telemetry_variables = taken_from(os.environ)
+
     from service.app import create_app
     from service.contract.runtime import CPU
-    from service.http.server import HttpServer, begin_to_listen, bound
+    from service.http.listening.listeners import bound, bound_for_metrics
+    from service.http.server import HttpServer
     from service.http.starting import opened_keys
     from service.machine.descriptors import raise_limit
     from service.machine.memory import bound_fragmentation
@@ -87,36 +93,33 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
             f"as an argument or by {names_of_setting('bundles')}; the default, {DEFAULT_BUNDLES[0]}, is not here"
         )
     opened_keys(settings)  # what is wrong with them, or an address that is taken, is found before anything is imported
-    with ExitStack() as sockets:
-        listener = sockets.enter_context(bound(settings))
-        has_metrics = settings.metrics_port is not None
-        metrics_listener = sockets.enter_context(bound(settings, "metrics_port")) if has_metrics else None
+    with bound(settings) as listeners, bound_for_metrics(settings) as metrics_listeners:
         cache = settings.cache or users_cache(os.environ)
-        sources = open_sources(settings.bundles, import_flags, cache, logging.getLogger("contraflow.import").info)
+        say = logging.getLogger("contraflow.import").info
+        wait_for_models(settings.bundles, os.environ, say)
+        sources = open_sources(settings.bundles, import_flags, cache, say)
         bound_fragmentation()
         raise_limit()
-        gateway = create_app(settings, sources=sources)
+        gateway = create_app(settings, sources=sources, telemetry=telemetry(telemetry_variables))
         service = gateway.service
         runtime, connections = service.runtime, service.connections
         # What exists now stays. A full garbage collection that skips it takes microseconds instead of 25 ms.
         gc.collect()
         gc.freeze()
-        begin_to_listen(listener, settings)
-        host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        shown = "localhost" if host in ("0.0.0.0", "::") else shown
-        log.info("address: http://%s:%d", shown, port)
-        if metrics_listener is not None:
-            begin_to_listen(metrics_listener, settings, "metrics_port")
-            log.info("metrics: http://%s:%d/metrics, without a key", shown, metrics_listener.getsockname()[1])
+        listeners.begin()
+        metrics_listeners.begin()
+        for address in listeners.addresses():
+            log.info("address: %s", address)
+        for address in metrics_listeners.addresses():
+            log.info("metrics: %s/metrics, without a key", address)
         report = log.info if runtime.provider != CPU or settings.execution_provider == "cpu" else log.warning
         report("execution provider: %s (%s)", runtime.provider, runtime.reason)
         log.info("sources: %s", ", ".join(os.path.abspath(path) for path in settings.bundles))
         if connections.most < settings.max_connections:
             log.warning("connections: %d at most, because of the limit of open files", connections.most)
-        server = HttpServer(gateway, metrics_listener)
+        server = HttpServer(gateway, metrics_listeners.sockets)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-            runner.run(server.serve(sockets=[listener]))
+            runner.run(server.serve(sockets=listeners.sockets))
     return 0
 
 

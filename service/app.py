@@ -17,6 +17,7 @@ from service.engine.engine import Engine
 from service.engine.ledger import Ledger
 from service.http.calls.access import Access
 from service.http.calls.addresses import Addresses
+from service.http.calls.cross_origin import CrossOrigin
 from service.http.calls.deadlines import Deadlines
 from service.http.calls.gateway import Gateway
 from service.http.calls.lifecycle import Lifecycle
@@ -24,15 +25,22 @@ from service.http.calls.service_parts import ServiceParts
 from service.http.documentation.document import OpenApiDocument, operation_id
 from service.http.keys.ring import KeyRing
 from service.http.requests.bodies import SMALL_BODY, BodyReader
-from service.http.routes import diagnostics, guide, health, metrics, models, open_inference, pages, predict
+from service.http.requests.forwarded import TrustedProxies
+from service.http.routes import diagnostics, guide, health, metrics, models, open_inference, pages, predict, repository
 from service.http.starting import opened_keys
 from service.machine.connections import Connections
 from service.machine.cpu_limit import available_cpus, decode_threads, run_threads
 from service.machine.descriptors import limit, most_connections
 from service.machine.memory_limit import memory_limit
+from service.monitoring.capture.capturing import Capture
 from service.monitoring.metrics import metrics_registry
+from service.monitoring.recorders import Recorders
+from service.monitoring.request_log import request_log
 from service.monitoring.sampling import Sampler
+from service.monitoring.telemetry.telemetry import Telemetry
+from service.output.system_errors import error_in_words
 from service.settings.fields import Settings, within_memory
+from service.settings.reading import names_of_setting
 
 ROUTERS: tuple[APIRouter, ...] = (
     predict.router,
@@ -43,6 +51,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     pages.router,
     metrics.router,
     open_inference.router,
+    repository.router,
+    repository.by_name,
 )
 
 METRICS_ROUTERS: tuple[APIRouter, ...] = (metrics.router, health.router)
@@ -52,18 +62,24 @@ MOST_METRICS_CONNECTIONS = 32
 """Connections to that port: enough for whoever scrapes, and too few to take anything from those who predict."""
 
 
-def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequence[Source] | None = None) -> Gateway:
+def create_app(
+    settings: Settings,
+    runtime: Runtime | None = None,
+    sources: Sequence[Source] | None = None,
+    telemetry: Telemetry | None = None,
+) -> Gateway:
     """Make the service; the lifespan of the application that is returned loads the bundles and ends the threads.
 
     Without `sources`, each path of `settings.bundles` is a folder of bundles.
 
     Raises:
         ProviderUnavailable: `settings.execution_provider` is cuda, and there is no CUDA.
+        OSError: nothing can be written to the folder `settings.capture`.
         StartError: the file of keys cannot be read.
     """
     settings = within_memory(settings, memory_limit())
     cpus = available_cpus()
-    registry = Registry(settings.default_model)
+    registry = Registry(settings.default_model, is_explicit=settings.model_control == "explicit")
     ledger = Ledger()
     runtime = runtime or Runtime(settings.execution_provider)
     loader = Loader(
@@ -74,6 +90,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
         warm_up=settings.warm_up,
         diagnostics_at_start=settings.diagnostics_at_start,
         poll_seconds=settings.bundle_poll_seconds,
+        load_models=settings.load_models,
     )
     engine = Engine(
         settings.run_threads or run_threads(cpus),
@@ -93,6 +110,9 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
     sampler = Sampler(settings.sample_gradients, engine, decode_pool)
     ring, keys_file = opened_keys(settings)
     access = Access(ring)
+    collectors = metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler, ring)
+
+    recorders = Recorders(request_log(settings), capture_for(settings), telemetry)
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
@@ -100,6 +120,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
         loader.start()
         if keys_file is not None:
             keys_file.start()
+        recorders.start(collectors)
         try:
             yield
         finally:
@@ -109,12 +130,13 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
             loader.stop()
             await engine.stop()
             decode_pool.close()
+            await recorders.stop()
 
     # FastAPI describes the endpoints (paths, OpenAPI); the gateway calls them.
     root = APIRouter(lifespan=lifespan, generate_unique_id_function=operation_id)
     routers = [router for router in ROUTERS if settings.metrics_port is None or router is not metrics.router]
     for router in routers:
-        root.include_router(router)
+        root.include_router(router, include_in_schema=router is not repository.by_name or registry.is_explicit)
     service = ServiceParts(
         settings=settings,
         lifecycle=Lifecycle(),
@@ -125,12 +147,16 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
         decode_pool=decode_pool,
         sampler=sampler,
         ledger=ledger,
-        metrics=metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler, ring),
+        metrics=collectors,
         connections=connections,
         addresses=_addresses(routers),
         access=access,
+        cross_origin=CrossOrigin(settings.cors_origins) if settings.cors_origins else None,
+        proxies=TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None,
         bodies=BodyReader(settings.max_body_bytes, settings.max_body_bytes_in_flight, settings.request_timeout),
         deadlines=Deadlines(settings.deadline_ms / 1e3),
+        begin_trace=recorders.begin_trace,
+        observers=recorders.observers,
         openapi_document=OpenApiDocument(root.routes, registry, settings, access).now,
     )
     return Gateway(service, root, None if settings.metrics_port is None else _metrics_gateway(service))
@@ -142,6 +168,7 @@ def _metrics_gateway(service: ServiceParts) -> Gateway:
         service,
         addresses=_addresses(METRICS_ROUTERS),
         access=Access(KeyRing()),
+        cross_origin=None,
         connections=Connections(MOST_METRICS_CONNECTIONS),
         bodies=BodyReader(SMALL_BODY, SMALL_BODY, service.settings.request_timeout),
     )
@@ -150,3 +177,23 @@ def _metrics_gateway(service: ServiceParts) -> Gateway:
 
 def _addresses(routers: Iterable[APIRouter]) -> Addresses:
     return Addresses(route for router in routers for route in router.routes)
+
+
+def capture_for(settings: Settings) -> Capture | None:
+    """Return what captures predictions, if that is wanted.
+
+    Raises:
+        OSError: nothing can be written to the folder.
+    """
+    if settings.capture is None:
+        return None
+    try:
+        return Capture(
+            settings.capture,
+            share=settings.capture_share,
+            pictures=settings.capture_pictures,
+            form=settings.capture_format,
+            most_bytes=settings.capture_max_bytes,
+        )
+    except OSError as error:
+        raise OSError(f"{names_of_setting('capture')}: {error_in_words(error)}") from error

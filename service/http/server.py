@@ -3,6 +3,7 @@
 On SIGTERM (or SIGINT) readiness becomes false. For `drain_delay` seconds requests are still answered, because an
 orchestrator goes on routing here for a while; every answer then says `Connection: close`. After that no connection is
 accepted, requests in flight are finished, and the process ends with status 0. A second signal ends it at once.
+systemd is told when connections are taken and when the drain begins, if it started the process (`Type=notify`).
 """
 
 from __future__ import annotations
@@ -15,17 +16,15 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import uvicorn
 
 from service.http.calls.gateway import Gateway
 from service.http.connection.client_connection import ClientConnection
-from service.http.starting import PortSetting, StartError, reason, why_not_bound
+from service.http.listening.systemd import notify
 from service.machine.descriptors import backlog, limit
-from service.settings.fields import Settings
-from service.settings.reading import names_of_setting
 
 log = logging.getLogger("contraflow.server")
 
@@ -48,6 +47,8 @@ class PortServer(uvicorn.Server):
             "gateway": gateway,
             "max_head_bytes": settings.max_header_bytes,
             "head_timeout": settings.request_timeout,
+            "path_prefix": settings.root_path,
+            "proxies": gateway.service.proxies,
         }
         super().__init__(
             uvicorn.Config(
@@ -80,38 +81,40 @@ class PortServer(uvicorn.Server):
 class MetricsServer(PortServer):
     """The port for metrics. Its connections are its own: those who scrape and those who predict take none away."""
 
-    def __init__(self, gateway: Gateway, listener: socket.socket) -> None:
+    def __init__(self, gateway: Gateway, listeners: Sequence[socket.socket]) -> None:
         super().__init__(gateway, gateway.service.connections.most, METRICS_GRACE, lifespan="off")
-        self._listener = listener
+        self._listeners = list(listeners)
 
     async def begin(self) -> None:
         self.config.load()
         self.lifespan = self.config.lifespan_class(self.config)
-        await self.startup([self._listener])
+        await self.startup(self._listeners)
 
     async def end(self) -> None:
-        await self.shutdown([self._listener])
+        await self.shutdown(self._listeners)
 
 
 class HttpServer(PortServer):
     """The port of the service, with a graceful shutdown; it begins and ends the port for metrics, if there is one."""
 
-    def __init__(self, gateway: Gateway, metrics_listener: socket.socket | None = None) -> None:
-        """`metrics_listener` is for `gateway.metrics`."""
+    def __init__(self, gateway: Gateway, metrics_listeners: Sequence[socket.socket] = ()) -> None:
+        """`metrics_listeners` are for `gateway.metrics`."""
         service = gateway.service
         settings, most = service.settings, service.connections.most
         super().__init__(gateway, backlog(most, limit()), settings.shutdown_grace, lifespan="on")
         self._metrics: MetricsServer | None = None
-        if metrics_listener is not None and gateway.metrics is not None:
-            self._metrics = MetricsServer(gateway.metrics, metrics_listener)
+        if gateway.metrics is not None:
+            self._metrics = MetricsServer(gateway.metrics, metrics_listeners)
         self._lifecycle = service.lifecycle
         self._drain_delay = settings.drain_delay
         self._shutdown_since: float | None = None
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+    async def startup(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        """Take connections, and tell systemd."""
         if self._metrics is not None:
             await self._metrics.begin()
-        await super().startup(sockets)
+        await super().startup(None if sockets is None else list(sockets))
+        notify(os.environ, "READY=1")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
@@ -138,11 +141,13 @@ class HttpServer(PortServer):
         if self._shutdown_since is not None:
             if now - self._shutdown_since > SAME_SIGNAL:
                 log.warning("second signal: ending at once")
+                logging.shutdown()  # writes what waits in the log
                 os._exit(128 + number)
             return
         self._shutdown_since = now
         log.info("draining for %g s", self._drain_delay)
         self._lifecycle.draining = True
+        notify(os.environ, "STOPPING=1")
         asyncio.get_running_loop().call_later(self._drain_delay, self._close)
 
     def _close(self) -> None:
@@ -153,47 +158,3 @@ class HttpServer(PortServer):
         if self._metrics is not None:
             await self._metrics.on_tick(counter)
         return await super().on_tick(counter)
-
-
-def listen(settings: Settings, setting: PortSetting = "http_port") -> socket.socket:
-    """Return a socket that listens on the address of the settings; raises StartError as `bound` does."""
-    listener = bound(settings, setting)
-    begin_to_listen(listener, settings, setting)
-    return listener
-
-
-def begin_to_listen(listener: socket.socket, settings: Settings, setting: PortSetting = "http_port") -> None:
-    """Let a bound socket take connections: whoever reads the logged address may connect at once.
-
-    uvicorn listens later, and sets the backlog then.
-
-    Raises:
-        StartError: another service has begun to listen on the address meanwhile.
-    """
-    try:
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise StartError(why_not_bound(error, settings.host, getattr(settings, setting), setting)) from None
-
-
-def bound(settings: Settings, setting: PortSetting = "http_port") -> socket.socket:
-    """Return a socket that is bound to the host of the settings and one of their ports, and takes no connections yet.
-
-    Raises:
-        StartError: the address is none, is taken, or may not be used.
-    """
-    host, port = settings.host, getattr(settings, setting)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        address = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
-    except (OSError, UnicodeError) as error:
-        raise StartError(f"{names_of_setting('host')}: there is no host {host!r}: {reason(error)}") from None
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise StartError(why_not_bound(error, host, port, setting)) from None
-    return listener

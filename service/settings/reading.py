@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from service.settings.fields import Settings
+from service.settings.values import ANY
 
 PREFIX = "CONTRAFLOW_"
 
@@ -63,6 +64,18 @@ def _check_together(settings: Settings) -> None:
     if settings.metrics_port and settings.metrics_port == settings.http_port:
         names = [names_of_setting(name) for name in ("metrics_port", "http_port")]
         raise SettingsError(f"{names[0]} must be another port than {names[1]}; both are {settings.http_port}")
+    for name in ("capture_share", "capture_pictures", "capture_format", "capture_max_bytes"):
+        if settings.capture is None and getattr(settings, name) != Settings.model_fields[name].default:
+            raise SettingsError(
+                f"{names_of_setting(name)} is about what is captured: it needs {names_of_setting('capture')}"
+            )
+    if ANY in settings.cors_origins and settings.asks_for_keys:
+        name = "api_keys" if settings.api_keys else "api_keys_file"
+        names = [names_of_setting("cors_origins"), names_of_setting(name)]
+        raise SettingsError(f"{names[0]} is *, and there are keys ({names[1]}): name the origins that may use them")
+    if settings.load_models and settings.model_control != "explicit":
+        names = [names_of_setting("load_models"), names_of_setting("model_control")]
+        raise SettingsError(f"{names[0]} is for {names[1]} explicit; otherwise every bundle is loaded")
     if settings.max_body_bytes > settings.max_body_bytes_in_flight:
         names = names_of_setting("max_body_bytes"), names_of_setting("max_body_bytes_in_flight")
         raise SettingsError(f"{names[0]} is over {names[1]}, so that the largest bodies could never be taken")

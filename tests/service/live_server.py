@@ -20,7 +20,8 @@ from service.app import create_app
 from service.bundles.source import Source
 from service.http.calls.service_parts import ServiceParts
 from service.http.connection.client_connection import ClientConnection
-from service.http.server import HttpServer, listen
+from service.http.listening.listeners import bound_for_metrics, listen
+from service.http.server import HttpServer
 from service.settings.fields import Settings
 
 
@@ -28,13 +29,13 @@ class LiveServer:
     """A running service: its address to send requests to, and its parts to look at."""
 
     def __init__(
-        self, server: HttpServer, state: ServiceParts, host: str, port: int, metrics_listener: socket.socket | None
+        self, server: HttpServer, state: ServiceParts, host: str, port: int, metrics_sockets: Sequence[socket.socket]
     ) -> None:
         self.server = server
         self.state = state
         self.host, self.port = host, port
         self.url = f"http://{host}:{port}"
-        self.metrics_port = 0 if metrics_listener is None else metrics_listener.getsockname()[1]
+        self.metrics_port = metrics_sockets[0].getsockname()[1] if metrics_sockets else 0
         """The port that is for metrics alone, if there is one."""
 
     def client(self, **options: Any) -> httpx.Client:
@@ -42,14 +43,13 @@ class LiveServer:
 
     def connection_from(self, port: int) -> ClientConnection | None:
         """Return the server's side of the connection whose client has this port, if the server knows of it."""
-        for connection in tuple(self.server.server_state.connections):
-            if (
-                isinstance(connection, ClientConnection)
-                and connection.client is not None
-                and connection.client[1] == port
-            ):
-                return connection
-        return None
+        found = (one for one in self.connections() if one.client is not None and one.client[1] == port)
+        return next(found, None)
+
+    def connections(self) -> list[ClientConnection]:
+        """Return the server's side of every connection."""
+        every = tuple(self.server.server_state.connections)
+        return [connection for connection in every if isinstance(connection, ClientConnection)]
 
 
 @contextmanager
@@ -63,23 +63,23 @@ def running(
     chosen = Settings(bundles=(bundles,), http_port=0, **{"bundle_poll_seconds": 0, "run_threads": 1, **settings})
     gateway = create_app(chosen, sources=sources)
     state = gateway.service
-    listener = listen(chosen)
-    host, port = listener.getsockname()[:2]
-    metrics_listener = None if chosen.metrics_port is None else listen(chosen, "metrics_port")
-    server = HttpServer(gateway, metrics_listener)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+    listeners, metrics_listeners = listen(chosen), bound_for_metrics(chosen)
+    metrics_listeners.begin()
+    first = listeners.sockets[0].getsockname()
+    host, port = first[:2] if isinstance(first, tuple) else (first, 0)
+    server = HttpServer(gateway, metrics_listeners.sockets)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=listeners.sockets)))
     thread.start()
     try:
         if loaded:
             assert state.loader.started.wait(180)  # seconds on a machine at rest, minutes on one that runs much else
         wait_until(lambda: server.started)
-        yield LiveServer(server, state, host, port, metrics_listener)
+        yield LiveServer(server, state, host, port, metrics_listeners.sockets)
     finally:
         server.should_exit = True
         thread.join(30)
-        for one in (listener, metrics_listener):
-            if one is not None:
-                one.close()
+        listeners.close()
+        metrics_listeners.close()
         assert not thread.is_alive()
 
 

@@ -23,6 +23,9 @@ pytestmark = pytest.mark.pages
 KEY = "offene Tür 🔑"
 REFUSED = "Failed to load resource: the server responded with a status of 401 (Unauthorized)"
 
+REDOCS_LOGO = "https://cdn.redoc.ly/redoc/logo-mini.svg"
+"""ReDoc asks its makers' host for this; the content-security policy stops it."""
+
 
 def digest(key: str) -> str:
     return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
@@ -37,7 +40,7 @@ def bundles(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(bundles: Path) -> Iterator[str]:
-    keys: dict[str, Any] = {"api_keys": (digest(KEY),), "metrics_keys": (digest("scrape"),)}
+    keys: dict[str, Any] = {"api_keys": (digest(KEY), digest("open sesame")), "metrics_keys": (digest("scrape"),)}
     with running(bundles, deadline_ms=1000 * PATIENCE_SECONDS, **keys) as server:
         yield server.url
 
@@ -46,14 +49,15 @@ def address(bundles: Path) -> Iterator[str]:
 def page(browser: Browser) -> Iterator[Page]:
     """A tab; the test fails if the console complains of more than refused requests."""
     context = browser.new_context(viewport={"width": 360, "height": 740})
-    context.set_default_timeout(1000 * PATIENCE_SECONDS)
+    context.set_default_timeout(10_000)
     page = context.new_page()
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     yield page
     context.close()
-    assert set(complaints) <= {REFUSED, REFUSED.replace("401 (Unauthorized)", "429 (Too Many Requests)")}
+    known = (REFUSED, REFUSED.replace("401 (Unauthorized)", "429 (Too Many Requests)"))
+    assert [text for text in complaints if text not in known and REDOCS_LOGO not in text] == []
 
 
 def entered(page: Page, key: str) -> None:
@@ -76,7 +80,7 @@ def test_the_page_asks_for_the_key_and_sends_it_without_leaving_it_anywhere(page
     page.locator("#gradients svg.plot").wait_for()
     expect(page.locator("#login")).to_be_hidden()
     page.locator("#shattering [data-sample=ship]").click()
-    page.locator("#shattering canvas").wait_for()
+    page.locator("#shattering canvas").first.wait_for()
     page.locator("#features").scroll_into_view_if_needed()
     page.locator("#features .pictures img").first.wait_for()
     assert page.locator("#verdicts .command code").first.text_content().startswith('curl -H "X-API-Key: $KEY" ')  # type: ignore[union-attr]
@@ -107,11 +111,10 @@ def test_a_key_is_entered_in_the_documentation_and_sent(page: Page, address: str
     page.goto(f"{address}/docs")
     page.locator(".auth-wrapper .authorize").click()
     box = page.locator(".auth-container", has=page.locator(f"code:text-is('{scheme}')"))
-    box.locator("input").fill("scrape")
+    box.locator("input").fill("open sesame")
     box.locator(".authorize").click()
     page.locator(".modal-ux .btn-done").first.click()
-    assert executed(opened(page, "metrics"))[0] == "200"
-    assert executed(opened(page, "models"))[0] == "401"
+    assert executed(opened(page, "predict"))[0] == "200"
 
 
 def test_the_reference_says_which_headers_take_the_key(page: Page, address: str) -> None:
