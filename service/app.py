@@ -187,6 +187,7 @@ def _metrics_gateway(service: ServiceParts) -> Gateway:
         service,
         addresses=_addresses(METRICS_ROUTERS),
         access=Access(KeyRing()),
+        cross_origin=None,
         connections=Connections(MOST_METRICS_CONNECTIONS),
         bodies=BodyReader(SMALL_BODY, SMALL_BODY, service.settings.request_timeout),
     )
