@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from service.engine.ledger import RequestOutcome
 from service.engine.request_context import RequestContext
+from service.engine.trace_context import TraceContext
 
 
 class FinishedRequest(NamedTuple):
@@ -15,6 +16,7 @@ class FinishedRequest(NamedTuple):
     context: RequestContext
     """Its id, client, model, stages, runs and trace."""
     method: str
+    """"-" if no request line was read, and the path is empty then."""
     path: str
     query: bytes
     route: str
@@ -25,13 +27,22 @@ class FinishedRequest(NamedTuple):
     received: int
     """Bytes of the body, after its content coding was undone."""
     sent: int
-    """Bytes of the answer's body; 0 for a file sent in pieces."""
+    """Bytes of the answer's body that were handed over."""
     fields: dict[bytes, bytes]
     """Headers of the request."""
     body: bytes
     answer: bytes
     """Body of the answer; empty for a file."""
+    scheme: str = "http"
+    error: Exception | None = None
+    """Why it was refused or failed."""
 
 
 Observer = Callable[[FinishedRequest], None]
 """Records a request. It is called on the event loop, after the answer was handed over, and must not raise or wait."""
+
+BeginTrace = Callable[[TraceContext | None, str], TraceContext | None]
+"""Returns the span under which a request is known, from its caller's span and its path.
+
+That is a span of its own with a `parent`, if the request is to be recorded, and otherwise the caller's.
+"""

@@ -12,7 +12,17 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.images.limits import DECODING_BYTES, MAX_PIXELS, MAX_PIXELS_COPIED, MAX_SIDE
-from service.settings.values import Digests, ModelName, ModelNames, OptionalPath, Paths
+from service.settings.values import (
+    Digests,
+    Hosts,
+    ModelName,
+    ModelNames,
+    OptionalPath,
+    Origins,
+    PathPrefix,
+    Paths,
+    Proxies,
+)
 
 ReadyWhen = Literal["all", "default"]
 ModelControl = Literal["poll", "explicit"]
@@ -25,8 +35,27 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all")
+    host: Hosts = Field(
+        default=("127.0.0.1",),
+        description="addresses to listen on, comma-separated; 0.0.0.0 for all of IPv4, :: for all of IPv6 and IPv4",
+    )
     http_port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    uds: OptionalPath = Field(
+        default=None, description="Unix socket to listen on, in place of host and http_port; any local user may connect"
+    )
+    root_path: PathPrefix = Field(
+        default="", description="path prefix that a proxy leaves on what it passes on, e.g. /vision"
+    )
+    trusted_proxies: Proxies = Field(
+        default=(),
+        description="proxies whose X-Forwarded-For, X-Forwarded-Proto and Forwarded are believed, comma-separated: "
+        "addresses, networks, unix (whoever connects over a Unix socket), * (all)",
+    )
+    cors_origins: Origins = Field(
+        default=(),
+        description="other origins whose pages may call from a browser, comma-separated, e.g. https://app.example.com; "
+        "* for all",
+    )
     bundles: Paths = Field(
         default=DEFAULT_BUNDLES,
         min_length=1,
@@ -85,6 +114,25 @@ class Settings(BaseModel):
         description="share of the images sent to /predict whose gradients are measured too, on idle run slots, for "
         "/metrics",
     )
+    capture: OptionalPath = Field(
+        default=None,
+        description="folder to keep predictions with their answers in, as lines of JSON; default: none are kept",
+    )
+    capture_share: float = Field(
+        default=1.0, ge=0, le=1, description="share of the predictions that is captured, chosen by the request's id"
+    )
+    capture_pictures: bool = Field(
+        default=False,
+        description="capture the bodies too, which a replay needs; otherwise their sizes and digests only",
+    )
+    capture_format: Literal["json", "cloudevents"] = Field(
+        default="json", description="a plain record on each line, or a CloudEvent 1.0"
+    )
+    capture_max_bytes: int = Field(
+        default=2**30,
+        ge=2**20,
+        description="bytes of all captured files together; the oldest are removed for the newest",
+    )
     bundle_poll_seconds: float = Field(
         default=2.0, ge=0, description="seconds between two looks at the folder of bundles for changes; 0: never"
     )
@@ -136,6 +184,14 @@ class Settings(BaseModel):
     log_format: Literal["text", "json"] = Field(default="text", description="one line of text, or one JSON object")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least severe level that is logged"
+    )
+    request_log: Literal["off", "debug", "info", "warning"] = Field(
+        default="info",
+        description="level of the line that every request gets; probes, scrapes and files of the page: debug; "
+        "requests that fail: warning",
+    )
+    log_top_label: bool = Field(
+        default=False, description="name the most probable label of each image in the line of its request"
     )
 
 
