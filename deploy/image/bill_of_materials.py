@@ -1,6 +1,7 @@
-"""Complete a bill of materials (CycloneDX, JSON) of the image's Python packages: `python -m deploy.image.bill_of_materials FILE`.
+"""Complete a bill of materials of the image's Python packages: `python -m deploy.image.bill_of_materials FILE`.
 
-What the environment does not tell is added: the service's own version, and the pages' third-party files.
+The file is CycloneDX in JSON. What the environment does not tell is added: the service's own version, and the pages'
+third-party files.
 """
 
 from __future__ import annotations

@@ -37,12 +37,12 @@ class Licensed:
 def named_licence(distribution: Distribution) -> str:
     """Return what a package's metadata say of its licence: the expression, else the classifiers, else the free text."""
     metadata = distribution.metadata
-    if expression := metadata.get("License-Expression"):
-        return str(expression)
+    if expressions := metadata.get_all("License-Expression"):
+        return str(expressions[0])
     classifiers = [
         line.split(" :: ")[-1] for line in metadata.get_all("Classifier", []) if line.startswith("License ::")
     ]
-    return ", ".join(classifiers) or str(metadata.get("License") or "not said").splitlines()[0]
+    return ", ".join(classifiers) or str(*metadata.get_all("License", ["not said"])[:1]).splitlines()[0]
 
 
 def python_packages(environment: Path) -> Iterator[Licensed]:
