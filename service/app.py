@@ -16,18 +16,21 @@ from service.engine.engine import Engine
 from service.engine.ledger import Ledger
 from service.http.calls.access import Access
 from service.http.calls.addresses import Addresses
+from service.http.calls.cross_origin import CrossOrigin
 from service.http.calls.deadlines import Deadlines
 from service.http.calls.gateway import Gateway
 from service.http.calls.lifecycle import Lifecycle
 from service.http.calls.service_parts import ServiceParts
 from service.http.documentation.document import OpenApiDocument, operation_id
 from service.http.requests.bodies import BodyReader
+from service.http.requests.forwarded import TrustedProxies
 from service.http.routes import diagnostics, guide, health, metrics, models, open_inference, pages, predict
 from service.machine.connections import Connections
 from service.machine.cpu_limit import available_cpus, decode_threads, run_threads
 from service.machine.descriptors import limit, most_connections
 from service.machine.memory_limit import memory_limit
 from service.monitoring.metrics import metrics_registry
+from service.monitoring.request_log import request_log
 from service.monitoring.sampling import Sampler
 from service.settings.fields import Settings, within_memory
 
@@ -81,6 +84,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
 
     connections = Connections(most_connections(settings.max_connections, limit()))
     sampler = Sampler(settings.sample_gradients, engine, decode_pool)
+    requests = request_log(settings)
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
@@ -93,6 +97,8 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
             loader.stop()
             await engine.stop()
             decode_pool.close()
+            if requests is not None:
+                requests.close()
 
     # FastAPI describes the endpoints (paths, OpenAPI); the gateway calls them.
     root = APIRouter(lifespan=lifespan, generate_unique_id_function=operation_id)
@@ -112,8 +118,11 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
         connections=connections,
         addresses=Addresses(route for router in ROUTERS for route in router.routes),
         access=Access(settings.api_keys, settings.requests_per_second),
+        cross_origin=CrossOrigin(settings.cors_origins) if settings.cors_origins else None,
+        proxies=TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None,
         bodies=BodyReader(settings.max_body_bytes, settings.max_body_bytes_in_flight, settings.request_timeout),
         deadlines=Deadlines(settings.deadline_ms / 1e3),
+        observers=() if requests is None else (requests,),
         openapi_document=OpenApiDocument(root.routes, registry, settings).now,
     )
     return Gateway(service, root)
