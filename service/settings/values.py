@@ -102,16 +102,28 @@ def _only_a_prefix(value: str) -> str:
     return value
 
 
+def _only_names(value: tuple[str, ...]) -> tuple[str, ...]:
+    if "*" in value and len(value) > 1:
+        raise ValueError("* is all models, so that it stands alone")
+    for name in value:
+        if name != "*" and (not MODEL.fullmatch(name) or "@" in name):
+            raise ValueError(f"{name!r} is not the name of a bundle; a load is of all its versions")
+    return value
+
+
 OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
 
 ModelName = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_only_a_name)]
 """name, name@version, or None."""
 
-Paths = Annotated[tuple[Path, ...], BeforeValidator(_split_paths)]
-"""Paths, separated as in `PATH`."""
-
 Words = Annotated[tuple[str, ...], BeforeValidator(_split_list)]
 """Words, separated by commas."""
+
+ModelNames = Annotated[Words, AfterValidator(_only_names)]
+"""Names of bundles, or one "*" for all."""
+
+Paths = Annotated[tuple[Path, ...], BeforeValidator(_split_paths)]
+"""Paths, separated as in `PATH`."""
 
 Digests = Annotated[Words, AfterValidator(_only_digests)]
 """Digests of keys, each once."""

@@ -88,7 +88,7 @@ class Gateway:
         write(Answer(status, headers, body))
         finished = FinishedRequest(
             context, head.method, head.path, head.query, self.service.addresses.pattern(head.path), status,
-            outcome_of(status, gone=False), 0, len(body), fields, b"", body, error,
+            outcome_of(status, gone=False), 0, len(body), fields, b"", body, error=error,
         )  # fmt: skip
         for observe in self.service.observers:
             observe(finished)

@@ -22,7 +22,7 @@ from service.http.calls.lifecycle import Lifecycle
 from service.http.requests.bodies import BodyReader
 from service.http.requests.forwarded import TrustedProxies
 from service.machine.connections import Connections
-from service.monitoring.finished_request import Observer
+from service.monitoring.finished_request import BeginTrace, Observer
 from service.monitoring.sampling import Sampler
 from service.settings.fields import Settings
 
@@ -50,6 +50,7 @@ class ServiceParts:
     """None if no proxy is trusted."""
     bodies: BodyReader
     deadlines: Deadlines
+    begin_trace: BeginTrace | None = None
     observers: tuple[Observer, ...] = ()
     """Called with every finished request."""
     openapi_document: Callable[[], dict[str, Any]]

@@ -112,6 +112,7 @@ REFUSED = {
         ["--max-body-bytes", "4096", "--max-body-bytes-in-flight", "2048"],
         ["max_body_bytes (--max-body-bytes", "max_body_bytes_in_flight (--max-body-bytes-in-flight"],
     ),
+    "pictures of nothing": (["--capture-pictures", "true"], ["capture_pictures (", "capture (--capture,"]),
     "no images": (["--max-images", "0"], ["max_images (--max-images, CONTRAFLOW_MAX_IMAGES)", "'0'"]),
     "a batch of none": (["--max-batch", "0"], ["max_batch ("]),
     "a negative batch": (["--max-batch", "-1"], ["max_batch ("]),
