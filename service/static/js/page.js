@@ -41,7 +41,7 @@ async function start() {
     [found] = await showProgress(null, Promise.all([served(), loadGlossary()]));
   } catch (problem) {
     byId("provider").dataset.state = "away";
-    byId("provider").textContent = "not answering";
+    byId("provider").textContent = problem.status ? "refusing" : "not answering";
     byId("photograph-error").replaceChildren(problemBox(problem));
     return;
   }
