@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from service.output.console import complain, ended_in_words
-from service.output.logs import set_up_logging
+from service.output.logs import logging_to_standard_error
 from service.settings.fields import DEFAULT_BUNDLES, Settings
 from service.settings.reading import SettingsError, names_of_setting, read_settings
 from service.sources.cache import users_cache
@@ -54,10 +54,10 @@ def start(arguments: Sequence[str], program: str) -> int:
     from service.http.starting import StartError
 
     try:
-        set_up_logging(settings.log_level, settings.log_format)
-        for warning in warnings:
-            log.warning("%s", warning)
-        return serve(settings, import_flags)
+        with logging_to_standard_error(settings.log_level, settings.log_format):
+            for warning in warnings:
+                log.warning("%s", warning)
+            return serve(settings, import_flags)
     except (SourceError, StartError, ProviderUnavailable, OSError) as error:
         complain(str(error))
         return 2
@@ -75,7 +75,8 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
 
     from service.app import create_app
     from service.contract.runtime import CPU
-    from service.http.server import HttpServer, begin_to_listen, bound
+    from service.http.listening.listeners import bound
+    from service.http.server import HttpServer
     from service.machine.descriptors import raise_limit
     from service.machine.memory import bound_fragmentation
 
@@ -84,7 +85,7 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
             f"there is nothing to serve: name an .onnx file, the folder of a model, a bundle or a folder of bundles, "
             f"as an argument or by {names_of_setting('bundles')}; the default, {DEFAULT_BUNDLES[0]}, is not here"
         )
-    with bound(settings) as listener:  # an address that is taken is found before anything is imported
+    with bound(settings) as listeners:  # an address that is taken is found before anything is imported
         cache = settings.cache or users_cache(os.environ)
         sources = open_sources(settings.bundles, import_flags, cache, logging.getLogger("contraflow.import").info)
         bound_fragmentation()
@@ -95,10 +96,9 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
         # What exists now stays. A full garbage collection that skips it takes microseconds instead of 25 ms.
         gc.collect()
         gc.freeze()
-        begin_to_listen(listener, settings)
-        host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        log.info("address: http://%s:%d", "localhost" if host in ("0.0.0.0", "::") else shown, port)
+        listeners.begin()
+        for address in listeners.addresses():
+            log.info("address: %s", address)
         report = log.info if runtime.provider != CPU or settings.execution_provider == "cpu" else log.warning
         report("execution provider: %s (%s)", runtime.provider, runtime.reason)
         log.info("sources: %s", ", ".join(os.path.abspath(path) for path in settings.bundles))
@@ -106,7 +106,7 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
             log.warning("connections: %d at most, because of the limit of open files", connections.most)
         server = HttpServer(gateway)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-            runner.run(server.serve(sockets=[listener]))
+            runner.run(server.serve(sockets=listeners.sockets))
     return 0
 
 

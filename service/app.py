@@ -17,18 +17,21 @@ from service.engine.engine import Engine
 from service.engine.ledger import Ledger
 from service.http.calls.access import Access
 from service.http.calls.addresses import Addresses
+from service.http.calls.cross_origin import CrossOrigin
 from service.http.calls.deadlines import Deadlines
 from service.http.calls.gateway import Gateway
 from service.http.calls.lifecycle import Lifecycle
 from service.http.calls.service_parts import ServiceParts
 from service.http.documentation.document import OpenApiDocument, operation_id
 from service.http.requests.bodies import BodyReader
+from service.http.requests.forwarded import TrustedProxies
 from service.http.routes import diagnostics, guide, health, metrics, models, open_inference, pages, predict
 from service.machine.connections import Connections
 from service.machine.cpu_limit import available_cpus, decode_threads, run_threads
 from service.machine.descriptors import limit, most_connections
 from service.machine.memory_limit import memory_limit
 from service.monitoring.metrics import metrics_registry
+from service.monitoring.request_log import request_log
 from service.monitoring.sampling import Sampler
 from service.monitoring.telemetry.telemetry import Telemetry
 from service.settings.fields import Settings, within_memory
@@ -89,6 +92,7 @@ def create_app(
     connections = Connections(most_connections(settings.max_connections, limit()))
     sampler = Sampler(settings.sample_gradients, engine, decode_pool)
     collectors = metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler)
+    requests = request_log(settings)
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
@@ -105,6 +109,8 @@ def create_app(
             decode_pool.close()
             if telemetry is not None:
                 await asyncio.to_thread(telemetry.stop)
+            if requests is not None:
+                requests.close()
 
     # FastAPI describes the endpoints (paths, OpenAPI); the gateway calls them.
     root = APIRouter(lifespan=lifespan, generate_unique_id_function=operation_id)
@@ -124,10 +130,15 @@ def create_app(
         connections=connections,
         addresses=Addresses(route for router in ROUTERS for route in router.routes),
         access=Access(settings.api_keys, settings.requests_per_second),
+        cross_origin=CrossOrigin(settings.cors_origins) if settings.cors_origins else None,
+        proxies=TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None,
         bodies=BodyReader(settings.max_body_bytes, settings.max_body_bytes_in_flight, settings.request_timeout),
         deadlines=Deadlines(settings.deadline_ms / 1e3),
         begin_trace=None if telemetry is None else telemetry.begin_trace,
-        observers=() if telemetry is None else telemetry.observers,
+        observers=(
+            *(() if requests is None else (requests,)),
+            *(() if telemetry is None else telemetry.observers),
+        ),
         openapi_document=OpenApiDocument(root.routes, registry, settings).now,
     )
     return Gateway(service, root)

@@ -49,7 +49,16 @@ FLOORS["service/diagnostics"] = floors(
     "answer",
 )
 FLOORS["service/http"] = floors(
-    "answers", "requests", "calls", "open_inference", "documentation", "routes", "connection", "starting", "server"
+    "answers",
+    "requests",
+    "calls",
+    "open_inference",
+    "documentation",
+    "routes",
+    "connection",
+    "starting",
+    "listening",
+    "server",
 )
 FLOORS["export"] = floors(
     "graph",

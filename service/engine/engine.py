@@ -132,7 +132,7 @@ class Engine:
             raise
         request.add(job)
         if not request.background:
-            alone = len(tickets) == 1 and request.client is not None and request.client == self._last_client
+            alone = len(tickets) == 1 and request.client is not None and request.client is self._last_client
             self._last_client = request.client
             self._lone_ticket = tickets[0] if alone and _is_short(tickets[0]) else None
         if not self._wake_planned:

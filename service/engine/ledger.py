@@ -78,7 +78,8 @@ class Ledger:
     """Counts every request once and every run once."""
 
     def __init__(self) -> None:
-        self.by_status: Counter[tuple[str, RequestOutcome, int]] = Counter()
+        self.by_status: Counter[tuple[str, RequestOutcome, int, str]] = Counter()
+        """Requests by (route, outcome, status, model@version); the model is "" where there is none or several."""
         self.latency: dict[str, Histogram] = {}
         self.stages: dict[Stage, Histogram] = {stage: Histogram(SECONDS) for stage in STAGES}
         self.tallies: dict[tuple[str, str], RunTally] = {}
@@ -87,7 +88,8 @@ class Ledger:
 
     def request_finished(self, route: str, outcome: RequestOutcome, status: int, context: RequestContext) -> None:
         """Count a request whose answer was handed over, or whose client has gone."""
-        self.by_status[route, outcome, status] += 1
+        model = "" if "," in context.model else context.model  # the combinations would be without number
+        self.by_status[route, outcome, status, model] += 1
         if route not in self.latency:
             self.latency[route] = Histogram(SECONDS)
         self.latency[route].observe(context.latency)
@@ -110,7 +112,7 @@ class Ledger:
     def requests(self) -> Counter[RequestOutcome]:
         """Requests by outcome."""
         counts: Counter[RequestOutcome] = Counter()
-        for (_, outcome, _), number in self.by_status.items():
+        for (_, outcome, _, _), number in self.by_status.items():
             counts[outcome] += number
         return counts
 

@@ -54,7 +54,7 @@ class RequestContext:
 
     __slots__ = (
         "_accounted", "_pending", "abandoned_by", "background", "client", "deadline", "decodings", "id", "model",
-        "received", "runs", "stages", "trace",
+        "received", "runs", "stages", "top_labels", "trace",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +67,7 @@ class RequestContext:
     ) -> None:
         self.id = request_id or new_request_id()
         self.client = client
+        """Host and port of whoever sent it; the same object for all requests of one client on one connection."""
         self.background = background
         """True if nobody waits for it: it runs when nothing else does, and is refused if anything waits."""
         self.received = self._accounted = time.monotonic()
@@ -79,6 +80,8 @@ class RequestContext:
         self.decodings: list[Decoding] = []
         self.trace: TraceContext | None = None
         """The caller's span, if it sent one; the request's own span, if that is recorded."""
+        self.top_labels: tuple[str, ...] = ()
+        """The most probable label of each image, where they are kept for the log."""
         self.abandoned_by: Exception | None = None
         self._pending: set[Pending] = set()
 
@@ -114,6 +117,10 @@ class RequestContext:
             self.abandoned_by = error
             for pending in tuple(self._pending):
                 pending.abandon(error)
+
+    def ids(self) -> dict[str, str]:
+        """Return what a log line about this request has as its `extra`."""
+        return {"request_id": self.id, "trace_id": "" if self.trace is None else self.trace.trace_id}
 
     def server_timing(self) -> str:
         """Return the `Server-Timing` header, in milliseconds."""

@@ -2,6 +2,8 @@
 
 metrics            counts and states, for Prometheus
 finished_request   what is known of a request when it is over
+request_log        one log line for every request: levels, and how many of refused ones
+request_line       that line, as text and as JSON
 sampling           runs a share of the live predictions backwards
 telemetry/         spans and metrics, sent by OpenTelemetry
 live               their gradients beside those of the training images

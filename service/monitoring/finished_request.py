@@ -16,6 +16,7 @@ class FinishedRequest(NamedTuple):
     context: RequestContext
     """Its id, client, model, stages, runs and trace."""
     method: str
+    """"-" if no request line was read, and the path is empty then."""
     path: str
     query: bytes
     route: str
@@ -26,12 +27,14 @@ class FinishedRequest(NamedTuple):
     received: int
     """Bytes of the body, after its content coding was undone."""
     sent: int
-    """Bytes of the answer's body; 0 for a file sent in pieces."""
+    """Bytes of the answer's body that were handed over."""
     fields: dict[bytes, bytes]
     """Headers of the request."""
     body: bytes
     answer: bytes
     """Body of the answer; empty for a file."""
+    error: Exception | None = None
+    """Why it was refused or failed."""
     scheme: str = "http"
 
 

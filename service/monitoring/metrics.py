@@ -44,10 +44,13 @@ class ServiceCollector(Collector):
 
     def _requests(self) -> Iterable[Metric]:
         requests = CounterMetricFamily(
-            "contraflow_requests", "Requests by their outcome", labels=("route", "outcome", "status")
+            "contraflow_requests",
+            "Requests by their outcome; model and version are empty where there is none or several",
+            labels=("route", "outcome", "status", "model", "version"),
         )
-        for (route, outcome, status), count in tuple(self._ledger.by_status.items()):
-            requests.add_metric((route, outcome, str(status)), count)
+        for (route, outcome, status, full_name), count in tuple(self._ledger.by_status.items()):
+            model, _, version = full_name.partition("@")
+            requests.add_metric((route, outcome, str(status), model, version), count)
         latency = HistogramMetricFamily(
             "contraflow_request_duration_seconds",
             "From the last byte of the body until the answer is handed over",

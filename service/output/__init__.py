@@ -2,6 +2,7 @@
 
 console         a command's exit status, and the line that says what went wrong
 extras          packages that only some verbs need, and how to install them
+log_writer      writes log lines, and holds nobody up
 logs            log lines, as text or JSON
 printable       makes strangers' text fit for logs, JSON and metrics
 system_errors   errors of the operating system, in words

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.images.limits import DECODING_BYTES, MAX_PIXELS, MAX_PIXELS_COPIED, MAX_SIDE
-from service.settings.values import Digests, ModelName, OptionalPath, Paths
+from service.settings.values import Digests, Hosts, ModelName, OptionalPath, Origins, PathPrefix, Paths, Proxies
 
 ReadyWhen = Literal["all", "default"]
 
@@ -24,8 +24,27 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all")
+    host: Hosts = Field(
+        default=("127.0.0.1",),
+        description="addresses to listen on, comma-separated; 0.0.0.0 for all of IPv4, :: for all of IPv6 and IPv4",
+    )
     http_port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    uds: OptionalPath = Field(
+        default=None, description="Unix socket to listen on, in place of host and http_port; any local user may connect"
+    )
+    root_path: PathPrefix = Field(
+        default="", description="path prefix that a proxy leaves on what it passes on, e.g. /vision"
+    )
+    trusted_proxies: Proxies = Field(
+        default=(),
+        description="proxies whose X-Forwarded-For, X-Forwarded-Proto and Forwarded are believed, comma-separated: "
+        "addresses, networks, unix (whoever connects over a Unix socket), * (all)",
+    )
+    cors_origins: Origins = Field(
+        default=(),
+        description="other origins whose pages may call from a browser, comma-separated, e.g. https://app.example.com; "
+        "* for all",
+    )
     bundles: Paths = Field(
         default=DEFAULT_BUNDLES,
         min_length=1,
@@ -126,6 +145,14 @@ class Settings(BaseModel):
     log_format: Literal["text", "json"] = Field(default="text", description="one line of text, or one JSON object")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least severe level that is logged"
+    )
+    request_log: Literal["off", "debug", "info", "warning"] = Field(
+        default="info",
+        description="level of the line that every request gets; probes, scrapes and files of the page: debug; "
+        "requests that fail: warning",
+    )
+    log_top_label: bool = Field(
+        default=False, description="name the most probable label of each image in the line of its request"
     )
 
 

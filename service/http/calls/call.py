@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.requests import HTTPConnection
@@ -25,7 +25,8 @@ from service.monitoring.finished_request import FinishedRequest
 
 log = logging.getLogger("contraflow.http")
 
-ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._:;=+/@-]{1,128}")
+"""A caller's `X-Request-Id` that is taken; in place of any other the request gets an id of ours."""
 
 COMMON_HEADERS: RawHeaders = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 
@@ -48,11 +49,7 @@ class Call(HTTPConnection[Any]):
         self.parameters: dict[str, Any] = {}
         """Parameters in the path."""
         self.fields: dict[bytes, bytes] = dict(scope["headers"])
-        given = self.fields.get(b"x-request-id")
-        request_id = given.decode() if given is not None and ACCEPTABLE_ID.fullmatch(given) else None
-        self.context = RequestContext(request_id, scope["client"])
-        if b"traceparent" in self.fields:
-            self.context.trace = read_trace(self.fields)
+        self.context = context_of(self.fields, scope["client"])
         if service.begin_trace is not None:
             self.context.trace = service.begin_trace(self.context.trace, self.path)
         self.body = b""
@@ -62,6 +59,10 @@ class Call(HTTPConnection[Any]):
         """Part of the budget for large bodies that this call's body takes."""
         self._status = 0
         self._answer = b""
+        self._sent = 0
+        """Bytes of the answer's body that were handed over."""
+        self._error: Exception | None = None
+        """What was answered in the endpoint's place."""
         self._client_gone: asyncio.Event | None = None
 
     # From the request to its endpoint
@@ -117,7 +118,7 @@ class Call(HTTPConnection[Any]):
         """Write the answer at once, and finish; for a call without a task. Never raises."""
         answer = self._error_answer(outcome) if isinstance(outcome, Exception) else outcome
         if answer is not None:
-            self._status, self._answer = answer.status, answer.body
+            self._note(answer)
             self.exchange.write(answer.status, self._all_headers(answer), answer.body)
         self.finish()
 
@@ -151,15 +152,19 @@ class Call(HTTPConnection[Any]):
     def _finished(self, route: str, outcome: RequestOutcome) -> FinishedRequest:
         return FinishedRequest(
             self.context, self.scope["method"], self.path, self.scope["query_string"], route, self._status, outcome,
-            len(self.body), len(self._answer), self.fields, self.body, self._answer,
+            len(self.body), self._sent, self.fields, self.body, self._answer, self._error,
             self.scope["scheme"],
         )  # fmt: skip
+
+    def _note(self, answer: Answer) -> None:
+        self._status, self._answer = answer.status, answer.body
+        self._sent = len(answer.body) if self.scope["method"] != "HEAD" else 0
 
     async def _send(self, answer: Answer | Response) -> None:
         if isinstance(answer, Response):
             await self._send_response(answer)
         else:
-            self._status, self._answer = answer.status, answer.body
+            self._note(answer)
             await self.exchange.answer(answer.status, self._all_headers(answer), answer.body)
 
     async def _send_response(self, response: Response) -> None:
@@ -173,6 +178,7 @@ class Call(HTTPConnection[Any]):
 
         async def send(message: Message) -> None:
             nonlocal held
+            self._sent += len(message.get("body", b""))
             if message["type"] == "http.response.start":
                 held = message
             elif self._status:
@@ -202,9 +208,11 @@ class Call(HTTPConnection[Any]):
         context.account("serialize")
         headers = [
             *COMMON_HEADERS,
-            (b"x-request-id", context.id.encode()),
+            *identifying(context),
             (b"server-timing", context.server_timing().encode()),
         ]
+        if self.service.cross_origin is not None:
+            headers += self.service.cross_origin.headers(self.fields)
         if self.service.lifecycle.draining:
             headers.append(CLOSE)
         return headers
@@ -214,9 +222,10 @@ class Call(HTTPConnection[Any]):
         if isinstance(error, ClientGone):
             self.context.abandon(error)
             return None
+        self._error = error
         answer = error_answer(error, self.path, self.context.id)
         if answer.status == 500:
-            log.error("a request failed", exc_info=error, extra={"request_id": self.context.id})
+            log.error("a request failed", exc_info=error, extra=self.context.ids())
         return answer
 
 
@@ -226,6 +235,21 @@ Endpoint = Callable[[Call], Awaitable[Answer | Response] | None]
 Most endpoints are coroutines that return an `Answer`, or a `Response` of Starlette's for a file. One that needs no task
 may return None for a call that has none either, and give its answer by `Call.answer` later.
 """
+
+
+def context_of(fields: Mapping[bytes, bytes], client: object) -> RequestContext:
+    """Return the context of a request, with the id and the trace that its caller gave it."""
+    given = fields.get(b"x-request-id")
+    context = RequestContext(given.decode() if given is not None and ACCEPTABLE_ID.fullmatch(given) else None, client)
+    if b"traceparent" in fields:
+        context.trace = read_trace(fields)
+    return context
+
+
+def identifying(context: RequestContext) -> RawHeaders:
+    """Return the headers by which the caller finds a request in the log and in its traces."""
+    request_id = (b"x-request-id", context.id.encode())
+    return [request_id] if context.trace is None else [request_id, (b"traceparent", context.trace.header())]
 
 
 def _seconds(milliseconds: bytes) -> float:

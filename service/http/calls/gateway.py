@@ -9,7 +9,7 @@ There are no middleware classes: between the server and an endpoint they would h
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from starlette.responses import Response
@@ -17,11 +17,13 @@ from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
 from service.engine.ledger import outcome_of
-from service.engine.request_context import RequestContext
-from service.http.answers.responses import Answer
-from service.http.calls.call import Call, Endpoint
+from service.errors import ServiceError
+from service.http.answers.responses import CLOSE, Answer, error_answer
+from service.http.calls.call import Call, Endpoint, context_of, identifying
 from service.http.calls.exchange import EXCHANGE, Exchange
 from service.http.calls.service_parts import ServiceParts
+from service.http.requests.heads import PartOfHead
+from service.monitoring.finished_request import FinishedRequest
 
 
 class Gateway:
@@ -62,9 +64,34 @@ class Gateway:
 
     def drop(self, scope: Scope) -> None:
         """Count a request that came whole or in part, and whose client has gone before its turn."""
-        context = RequestContext(None, scope["client"])
+        fields = dict(scope["headers"])
+        context = context_of(fields, scope["client"])
         route = self.service.addresses.pattern(scope["path"])
-        self.service.ledger.request_finished(route, outcome_of(0, gone=True), 0, context)
+        self.service.ledger.request_finished(route, "cancelled", 0, context)
+        method, path, query = scope["method"], scope["path"], scope["query_string"]
+        finished = FinishedRequest(context, method, path, query, route, 0, "cancelled", 0, 0, fields, b"", b"")
+        for observe in self.service.observers:
+            observe(finished)
+
+    def refuse(self, error: ServiceError, head: PartOfHead, client: object, write: Callable[[Answer], None]) -> None:
+        """Have `write` answer input that never becomes a request, and have it observed.
+
+        It is not counted as a request; `contraflow_connections_ended` counts it.
+        """
+        fields = dict(head.headers)
+        context = context_of(fields, client)
+        status, headers, body = error_answer(error, head.path, context.id)
+        headers += [(b"content-length", b"%d" % len(body)), *identifying(context), CLOSE]
+        if self.service.cross_origin is not None:
+            headers += self.service.cross_origin.headers(fields)
+        context.account("serialize")
+        write(Answer(status, headers, body))
+        finished = FinishedRequest(
+            context, head.method, head.path, head.query, self.service.addresses.pattern(head.path), status,
+            outcome_of(status, gone=False), 0, len(body), fields, b"", body, error,
+        )  # fmt: skip
+        for observe in self.service.observers:
+            observe(finished)
 
 
 async def _read_and_begin(call: Call, receive: Receive) -> Answer | Response:
@@ -99,4 +126,7 @@ def _begin(call: Call) -> Awaitable[Answer | Response] | None:
 
 
 async def _allowed_methods(call: Call) -> Answer:
-    return Answer(200, [(b"allow", call.service.addresses.allow(call.path).encode())], b"")
+    addresses, cross_origin = call.service.addresses, call.service.cross_origin
+    if cross_origin is not None and cross_origin.is_preflight(call.fields):
+        return Answer(200, cross_origin.permission(call.fields, addresses.allow_here_or_anywhere(call.path)), b"")
+    return Answer(200, [(b"allow", addresses.allow(call.path).encode())], b"")

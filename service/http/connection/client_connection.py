@@ -10,9 +10,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from service.engine.request_context import new_request_id
 from service.errors import ServiceError, SlowRequest, TooManyConnections
-from service.http.answers.responses import CLOSE, error_answer
+from service.http.answers.responses import Answer
 from service.http.calls.exchange import EXCHANGE
 from service.http.calls.gateway import Gateway
 from service.http.connection.cycle import Cycle, answer_bytes
@@ -20,6 +19,7 @@ from service.http.connection.flow import ReadAheadFlow
 from service.http.connection.request_reader import RequestReader
 from service.http.connection.slow_readers import UnreadAnswer, reset
 from service.http.requests.bodies import LINGER
+from service.http.requests.forwarded import peer_of
 from service.machine.connections import CutOff
 
 
@@ -45,6 +45,8 @@ class ClientConnection(RequestReader):
     def connection_made(self, transport: Any) -> None:
         others: Any = tuple(self.connections) if len(self.connections) >= self.shared.most else ()
         super().connection_made(transport)
+        self.client = peer_of(self.client, transport)
+        self.behind_proxy = self.proxies is not None and self.client is not None and self.proxies.trust(self.client[0])
         self.flow = ReadAheadFlow(transport, self._ahead)
         self.head_since = now = time.monotonic()
         if others and not self.shared.make_room(others, now):
@@ -59,8 +61,8 @@ class ClientConnection(RequestReader):
         self.pipeline.clear()
         if answering is not None and not answering.response_complete:
             answering.disconnected = True
-        if answering is not None and answering.on_lost is not None:
-            answering.on_lost()
+            if answering.on_lost is not None:
+                answering.on_lost()
         if answering is not None and answering.keep_alive:  # otherwise the service closed the connection, and said so
             for cycle in waiting:
                 self.gateway.drop(cycle.scope)
@@ -194,9 +196,9 @@ class ClientConnection(RequestReader):
     def _answer_refusal(self) -> None:
         assert self._refusal is not None
         self.shared.ended[self._refusal.slug] += 1
-        request_id = new_request_id()
-        path = self.url.partition(b"?")[0].decode("latin-1")
-        status, headers, body = error_answer(self._refusal, path, request_id)
-        headers += [(b"content-length", b"%d" % len(body)), (b"x-request-id", request_id.encode()), CLOSE]
-        self.transport.write(answer_bytes(status, self.shared.date, headers, body))
+        head = self.head_so_far()
+        self.gateway.refuse(self._refusal, head, self.sender()[0], self._write_refusal)
         self._close()
+
+    def _write_refusal(self, answer: Answer) -> None:
+        self.transport.write(answer_bytes(answer.status, self.shared.date, answer.headers, answer.body))

@@ -8,6 +8,8 @@ from the parser.
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
+from urllib.parse import unquote
 
 from service.errors import (
     ExpectationFailed,
@@ -24,6 +26,18 @@ HOST = re.compile(rb"(?:[\w.~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?", 
 """A host name, an address or nothing, then an optional port."""
 
 TLS_HANDSHAKE = b"\x16\x03"
+
+
+class PartOfHead(NamedTuple):
+    """As much of a head as was read before it was refused; nothing of what is no HTTP."""
+
+    method: str
+    path: str
+    query: bytes
+    headers: RawHeaders
+
+
+NO_HEAD = PartOfHead("-", "", b"", [])
 
 
 def check_head(version: str, headers: RawHeaders) -> None:
@@ -81,6 +95,23 @@ def read_target(method: bytes, target: bytes) -> tuple[bytes, bytes]:
     return path, query
 
 
+def path_of(raw: bytes) -> str:
+    """Return a path without its escapes."""
+    return unquote(raw.decode("ascii")) if b"%" in raw else raw.decode("ascii")
+
+
+def part_of_head(method: bytes, target: bytes, headers: RawHeaders) -> PartOfHead:
+    """Return a head that may have been refused for its target, of which nothing is kept then: it may hold a password.
+
+    `target` may be a part of one.
+    """
+    try:
+        path, query = read_target(method, target)
+        return PartOfHead(method.decode("ascii"), path_of(path), query, headers)
+    except (MalformedRequest, UnicodeDecodeError):
+        return PartOfHead(method.decode("ascii"), "", b"", headers)
+
+
 def _after_the_authority(method: bytes, target: bytes) -> bytes:
     if target == b"*" and method == b"OPTIONS":
         return target
@@ -91,6 +122,14 @@ def _after_the_authority(method: bytes, target: bytes) -> bytes:
     if start == len(rest) and method == b"OPTIONS":
         return b"*"
     return rest[start:] if rest[start : start + 1] == b"/" else b"/" + rest[start:]
+
+
+def without_prefix(path: str, prefix: str) -> str:
+    """Return what follows `prefix` in a path, which is "/" for the prefix alone; another path is returned as it is."""
+    if not path.startswith(prefix):
+        return path
+    rest = path[len(prefix) :]
+    return rest or "/" if rest[:1] in ("", "/") else path
 
 
 def escaped(line: bytes) -> bytes:

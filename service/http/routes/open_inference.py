@@ -26,6 +26,7 @@ from service.http.open_inference.requests import InferRequest, RequestedOutput, 
 from service.http.requests.forms import LARGE_BODY
 from service.http.routes.health import check_alive, may_know_models, unreadiness
 from service.http.routes.submissions import model_in_path
+from service.http.routes.top_labels import keep_top_labels
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 
@@ -196,6 +197,7 @@ async def infer(call: Call) -> Answer:
     outputs = asked.outputs if asked.outputs is not None else _default_outputs(asked, catalogue)
     graphs = catalogue.graphs_for(output.name for output in outputs)
     tensors = await _run(call, model, asked, graphs)
+    keep_top_labels(call, model, tensors)
     values = [(output, _value(output, tensors, model)) for output in outputs]
     identity: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
     if asked.id is not None:

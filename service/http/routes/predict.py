@@ -24,6 +24,7 @@ from service.http.calls.call import Call
 from service.http.requests.forms import kind_of
 from service.http.requests.submission import check_names, read_query, read_top_k, single
 from service.http.routes.submissions import read_submission
+from service.http.routes.top_labels import keep_top_labels
 from service.images.files import quick_pixel_count
 
 SMALL_IMAGE = 2**16
@@ -105,6 +106,7 @@ class Prediction:
         sampler = self._call.service.sampler
         if sampler.share:
             sampler.offer(self._model, self._images)
+        keep_top_labels(self._call, self._model, outputs)
         return Answer(200, [JSON], _writer(self._model).write(outputs, self._top_k, self._call.context.id))
 
 

@@ -47,7 +47,7 @@ def test_an_answer_that_nobody_reads_is_cancelled_also_if_its_deadline_passes_fi
         with small_buffers(server) as (connection, _):
             connection.sendall(get("/openapi.json", "X-Deadline-Ms: 1") * 100)
             wait_until(lambda: ledger.requests.total() == 100)
-        assert ledger.by_status["/openapi.json", "cancelled", 200] == 1, "it was about to be written"
+        assert ledger.by_status["/openapi.json", "cancelled", 200, ""] == 1, "it was about to be written"
         assert ledger.requests["cancelled"] + ledger.requests["answered"] == 100
 
 

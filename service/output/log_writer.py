@@ -1,0 +1,91 @@
+"""Writes log lines in a thread of its own: a reader that has stopped holds up the log, and nothing else.
+
+Standard error is often a pipe, and a pipe that nobody reads takes 64 KiB. Whoever writes to it then waits; if that is
+the event loop, the service stops. So lines are handed over, and what the pipe does not take in time is counted.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections.abc import Callable
+from typing import Final
+
+MOST_WAITING: Final = 2**22
+"""Characters of lines that may wait to be written; a line beyond them is lost."""
+
+GATHERING: Final = 0.05
+"""Seconds after each write in which lines gather for the next: waking a thread costs more than a line."""
+
+AT_ONCE: Final = 2**16
+"""Bytes of one write."""
+
+
+class LogWriter:
+    """Takes lines from all threads, and writes them in order. A line is written at once if none was just before."""
+
+    def __init__(self, descriptor: int, loss: Callable[[int], str]) -> None:
+        """`loss` returns the line that says how many were lost; it is written when lines are taken again."""
+        self._descriptor = descriptor
+        self._loss = loss
+        self._lock = threading.RLock()  # not Lock: the garbage collector may log while a line is added
+        self._lines: list[str] = []
+        self._waiting = 0
+        self._lost = 0
+        self._torn = False
+        """True if the last line was written in part."""
+        self._filled = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def write(self, line: str) -> None:
+        """Have a line written; never waits for the reader."""
+        with self._lock:
+            if self._waiting > MOST_WAITING:
+                self._lost += 1
+                return
+            self._lines.append(line)
+            self._waiting += len(line)
+        if not self._filled.is_set():
+            self._filled.set()
+
+    def close(self, seconds: float) -> None:
+        """Write what waits, and end; lines that nobody reads within `seconds` are given up."""
+        self._closing.set()
+        self._filled.set()
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        while self._lines or not self._closing.is_set():
+            self._filled.wait()
+            self._filled.clear()
+            self._write_waiting()
+            self._closing.wait(GATHERING)
+
+    def _write_waiting(self) -> None:
+        with self._lock:
+            lines, self._lines, self._waiting = self._lines, [], 0
+            lost, self._lost = self._lost, 0
+        if lost:
+            lines.append(self._loss(lost))
+        if not lines:
+            return
+        text = memoryview(("\n" * self._torn + "\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
+        written = 0
+        try:
+            while written < len(text):
+                written += self._write_some(text[written : written + AT_ONCE])
+        except OSError:  # the reader has gone, or the disk is full: it may be otherwise for the next lines
+            with self._lock:
+                self._lost += bytes(text[written:]).count(b"\n")
+        if written:
+            self._torn = text[written - 1] != ord("\n")
+
+    def _write_some(self, text: memoryview) -> int:
+        try:
+            return os.write(self._descriptor, text)
+        except BlockingIOError:  # whoever shares the pipe has set it so
+            select.select([], [self._descriptor], [], 1.0)
+            return 0
