@@ -36,7 +36,8 @@ SERVERS: Final[list[Json]] = [{"url": ".", "description": "where this document c
 HEADERS: Final[dict[str, Json]] = {
     "X-Request-Id": {
         "schema": {"type": "string"},
-        "description": "the caller's X-Request-Id if it has at most 128 letters, digits and ._:;=+/@-, else one of our own",
+        "description": "the caller's X-Request-Id, if that is at most 128 letters, digits and ._:;=+/@-; else one of "
+        "our own",
     },
     "Traceparent": {
         "schema": {"type": "string"},
