@@ -17,6 +17,7 @@ from service.output.console import complain, ended_in_words
 from service.output.logs import logging_to_standard_error
 from service.settings.fields import DEFAULT_BUNDLES, Settings
 from service.settings.reading import SettingsError, names_of_setting, read_settings
+from service.sources.arriving import wait_for_models
 from service.sources.cache import users_cache
 from service.sources.flags import IncompleteFlag, split_flags
 from service.sources.kinds import SourceError
@@ -24,8 +25,12 @@ from service.sources.opening import open_sources
 
 log = logging.getLogger("contraflow.server")
 
-COMMANDS = ("check", "diagnose")
-"""Commands that run without a server: modules of `service.offline`."""
+COMMANDS = {
+    "check": "service.offline.check",
+    "diagnose": "service.offline.diagnose",
+    "replay": "service.client.replay.command",
+}
+"""Commands other than serving, and their modules."""
 
 
 def main(arguments: Sequence[str], program: str = "python -m service") -> int:
@@ -39,7 +44,7 @@ def run(verb: str, arguments: Sequence[str], program: str) -> int:
     """Run `serve` until told to stop, or one of `COMMANDS`; `program` is what was typed for the verb."""
     if verb == "serve":
         return ended_in_words(lambda: start(arguments, program))
-    return ended_in_words(lambda: int(import_module(f"service.offline.{verb}").main(arguments, program)))
+    return ended_in_words(lambda: int(import_module(COMMANDS[verb]).main(arguments, program)))
 
 
 def start(arguments: Sequence[str], program: str) -> int:
@@ -69,9 +74,14 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
     Raises:
         SourceError, StartError, ProviderUnavailable: the service cannot start with these settings.
     """
+    from service.monitoring.telemetry.starting import taken_from, telemetry
+
+    telemetry_variables = taken_from(os.environ)
+
     from service.app import create_app
     from service.contract.runtime import CPU
-    from service.http.server import HttpServer, begin_to_listen, bound
+    from service.http.listening.listeners import bound
+    from service.http.server import HttpServer
     from service.machine.descriptors import raise_limit
     from service.machine.memory import bound_fragmentation
 
@@ -80,21 +90,22 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
             f"there is nothing to serve: name an .onnx file, the folder of a model, a bundle or a folder of bundles, "
             f"as an argument or by {names_of_setting('bundles')}; the default, {DEFAULT_BUNDLES[0]}, is not here"
         )
-    with bound(settings) as listener:  # an address that is taken is found before anything is imported
+    with bound(settings) as listeners:  # an address that is taken is found before anything is imported
         cache = settings.cache or users_cache(os.environ)
-        sources = open_sources(settings.bundles, import_flags, cache, logging.getLogger("contraflow.import").info)
+        say = logging.getLogger("contraflow.import").info
+        wait_for_models(settings.bundles, os.environ, say)
+        sources = open_sources(settings.bundles, import_flags, cache, say)
         bound_fragmentation()
         raise_limit()
-        gateway = create_app(settings, sources=sources)
+        gateway = create_app(settings, sources=sources, telemetry=telemetry(telemetry_variables))
         service = gateway.service
         runtime, connections = service.runtime, service.connections
         # What exists now stays. A full garbage collection that skips it takes microseconds instead of 25 ms.
         gc.collect()
         gc.freeze()
-        begin_to_listen(listener, settings)
-        host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        log.info("address: http://%s:%d", "localhost" if host in ("0.0.0.0", "::") else shown, port)
+        listeners.begin()
+        for address in listeners.addresses():
+            log.info("address: %s", address)
         report = log.info if runtime.provider != CPU or settings.execution_provider == "cpu" else log.warning
         report("execution provider: %s (%s)", runtime.provider, runtime.reason)
         log.info("sources: %s", ", ".join(os.path.abspath(path) for path in settings.bundles))
@@ -102,7 +113,7 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
             log.warning("connections: %d at most, because of the limit of open files", connections.most)
         server = HttpServer(gateway)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-            runner.run(server.serve(sockets=[listener]))
+            runner.run(server.serve(sockets=listeners.sockets))
     return 0
 
 

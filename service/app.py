@@ -16,21 +16,28 @@ from service.engine.engine import Engine
 from service.engine.ledger import Ledger
 from service.http.calls.access import Access
 from service.http.calls.addresses import Addresses
+from service.http.calls.cross_origin import CrossOrigin
 from service.http.calls.deadlines import Deadlines
 from service.http.calls.gateway import Gateway
 from service.http.calls.lifecycle import Lifecycle
 from service.http.calls.service_parts import ServiceParts
 from service.http.documentation.document import OpenApiDocument, operation_id
 from service.http.requests.bodies import BodyReader
-from service.http.routes import diagnostics, guide, health, metrics, models, open_inference, pages, predict
+from service.http.requests.forwarded import TrustedProxies
+from service.http.routes import diagnostics, guide, health, metrics, models, open_inference, pages, predict, repository
 from service.machine.connections import Connections
 from service.machine.cpu_limit import available_cpus, decode_threads, run_threads
 from service.machine.descriptors import limit, most_connections
 from service.machine.memory_limit import memory_limit
+from service.monitoring.capture.capturing import Capture
 from service.monitoring.metrics import metrics_registry
+from service.monitoring.recorders import Recorders
 from service.monitoring.request_log import request_log
 from service.monitoring.sampling import Sampler
+from service.monitoring.telemetry.telemetry import Telemetry
+from service.output.system_errors import error_in_words
 from service.settings.fields import Settings, within_memory
+from service.settings.reading import names_of_setting
 
 ROUTERS: tuple[APIRouter, ...] = (
     predict.router,
@@ -41,20 +48,28 @@ ROUTERS: tuple[APIRouter, ...] = (
     pages.router,
     metrics.router,
     open_inference.router,
+    repository.router,
+    repository.by_name,
 )
 
 
-def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequence[Source] | None = None) -> Gateway:
+def create_app(
+    settings: Settings,
+    runtime: Runtime | None = None,
+    sources: Sequence[Source] | None = None,
+    telemetry: Telemetry | None = None,
+) -> Gateway:
     """Make the service; the lifespan of the application that is returned loads the bundles and ends the threads.
 
     Without `sources`, each path of `settings.bundles` is a folder of bundles.
 
     Raises:
         ProviderUnavailable: `settings.execution_provider` is cuda, and there is no CUDA.
+        OSError: nothing can be written to the folder `settings.capture`.
     """
     settings = within_memory(settings, memory_limit())
     cpus = available_cpus()
-    registry = Registry(settings.default_model)
+    registry = Registry(settings.default_model, is_explicit=settings.model_control == "explicit")
     ledger = Ledger()
     runtime = runtime or Runtime(settings.execution_provider)
     loader = Loader(
@@ -65,6 +80,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
         warm_up=settings.warm_up,
         diagnostics_at_start=settings.diagnostics_at_start,
         poll_seconds=settings.bundle_poll_seconds,
+        load_models=settings.load_models,
     )
     engine = Engine(
         settings.run_threads or run_threads(cpus),
@@ -82,12 +98,15 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
 
     connections = Connections(most_connections(settings.max_connections, limit()))
     sampler = Sampler(settings.sample_gradients, engine, decode_pool)
-    requests = request_log(settings)
+    collectors = metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler)
+
+    recorders = Recorders(request_log(settings), capture_for(settings), telemetry)
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         engine.start()
         loader.start()
+        recorders.start(collectors)
         try:
             yield
         finally:
@@ -95,13 +114,12 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
             loader.stop()
             await engine.stop()
             decode_pool.close()
-            if requests is not None:
-                requests.close()
+            await recorders.stop()
 
     # FastAPI describes the endpoints (paths, OpenAPI); the gateway calls them.
     root = APIRouter(lifespan=lifespan, generate_unique_id_function=operation_id)
     for router in ROUTERS:
-        root.include_router(router)
+        root.include_router(router, include_in_schema=router is not repository.by_name or registry.is_explicit)
     service = ServiceParts(
         settings=settings,
         lifecycle=Lifecycle(),
@@ -112,13 +130,36 @@ def create_app(settings: Settings, runtime: Runtime | None = None, sources: Sequ
         decode_pool=decode_pool,
         sampler=sampler,
         ledger=ledger,
-        metrics=metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler),
+        metrics=collectors,
         connections=connections,
         addresses=Addresses(route for router in ROUTERS for route in router.routes),
         access=Access(settings.api_keys, settings.requests_per_second),
+        cross_origin=CrossOrigin(settings.cors_origins) if settings.cors_origins else None,
+        proxies=TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None,
         bodies=BodyReader(settings.max_body_bytes, settings.max_body_bytes_in_flight, settings.request_timeout),
         deadlines=Deadlines(settings.deadline_ms / 1e3),
-        observers=() if requests is None else (requests,),
+        begin_trace=recorders.begin_trace,
+        observers=recorders.observers,
         openapi_document=OpenApiDocument(root.routes, registry, settings).now,
     )
     return Gateway(service, root)
+
+
+def capture_for(settings: Settings) -> Capture | None:
+    """Return what captures predictions, if that is wanted.
+
+    Raises:
+        OSError: nothing can be written to the folder.
+    """
+    if settings.capture is None:
+        return None
+    try:
+        return Capture(
+            settings.capture,
+            share=settings.capture_share,
+            pictures=settings.capture_pictures,
+            form=settings.capture_format,
+            most_bytes=settings.capture_max_bytes,
+        )
+    except OSError as error:
+        raise OSError(f"{names_of_setting('capture')}: {error_in_words(error)}") from error

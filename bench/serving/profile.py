@@ -29,8 +29,9 @@ from service.engine.ledger import Ledger
 from service.http.calls.gateway import Gateway
 from service.http.connection.client_connection import ClientConnection
 from service.http.connection.cycle import Cycle
+from service.http.listening.listeners import listen
 from service.http.routes.predict import AnswerWriter
-from service.http.server import HttpServer, listen
+from service.http.server import HttpServer
 from service.settings.fields import Settings
 
 RUN_SLOTS = "run slots: "
@@ -111,10 +112,9 @@ def profile(bundle: str, images: str, connections: int, seconds: float) -> dict[
     clocks.put_around_parts()
     gateway = create_app(settings)
 
-    with listen(settings) as listener, ThreadPoolExecutor(1) as beside:
-        load = functools.partial(
-            call_apart, load_with_images, listener.getsockname()[1], "/predict", "raw", images, connections
-        )
+    with listen(settings) as listeners, ThreadPoolExecutor(1) as beside:
+        port = listeners.sockets[0].getsockname()[1]
+        load = functools.partial(call_apart, load_with_images, port, "/predict", "raw", images, connections)
 
         def measure() -> dict[str, float]:
             try:
@@ -127,7 +127,7 @@ def profile(bundle: str, images: str, connections: int, seconds: float) -> dict[
         server = HttpServer(gateway)
         measured = beside.submit(measure)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-            runner.run(server.serve(sockets=[listener]))
+            runner.run(server.serve(sockets=listeners.sockets))
         return measured.result()
 
 

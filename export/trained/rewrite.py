@@ -18,9 +18,8 @@ from export.trained.export_run import NORMALIZATION_FILE, all_graphs
 from export.trained.forward import RunError, constants_of, forward_graph
 from export.verification.verify import verify
 from export.writing.bundle import opset_of, read_bundle_and_graphs, write_bundle
-from export.writing.weights import WEIGHTS_FILE
 from models.networks.network import Architecture, Network
-from service.contract.bundle_schema import BUNDLE_FILE, Bundle
+from service.contract.bundle_schema import BUNDLE_FILE, WEIGHTS_FILE, Bundle
 
 FOLDING_TOLERANCE = 1e-5
 """Relative. A stored weight, divided by its BatchNorm's ratio and folded again, differs by rounding."""

@@ -19,8 +19,8 @@ import onnx
 
 from export.graph.branches import all_graphs
 from export.graph.errors import one_line
-from export.writing.weights import WEIGHTS_FILE, WeightFile
-from service.contract.bundle_schema import BUNDLE_FILE, Bundle, Graph, GraphName
+from export.writing.weights import WeightFile
+from service.contract.bundle_schema import BUNDLE_FILE, WEIGHTS_FILE, Bundle, Graph, GraphName
 from service.output.system_errors import system_reason
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 from export.graph.graph import Array
+from service.contract.bundle_schema import WEIGHTS_FILE
 
-WEIGHTS_FILE = "weights.bin"
 SMALLEST_EXTERNAL = 256
 """Tensors of at least this many bytes are stored outside the graph. Smaller ones, such as the shape operand of
 a Reshape, stay inside: outside, they would not be folded."""

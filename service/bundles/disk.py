@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import stat
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
+from service.bundles.folder import POSSIBLE_NAME
 from service.contract.bundle_schema import BUNDLE_FILE, Bundle, GraphName
 from service.output.printable import printable
 from service.output.system_errors import system_reason
+from service.output.true_places import true_place
 
 LARGEST_DESCRIPTION = 16 * 2**20
 """Most bytes of `bundle.json`, a hundred times the largest that we write."""
@@ -43,7 +46,9 @@ class StoredBundle:
 
     bundle: Bundle
     directory: Path
-    """Folder of the files with symbolic links followed, because a link may lead elsewhere when a graph is loaded."""
+    """Folder of the files with symbolic links followed, because a link may lead elsewhere when a graph is loaded.
+
+    As it was named where it is in another container's file system (`true_place`)."""
     digest: str
     """First 12 hexadecimal digits of the sha256 of `bundle.json`, which has the sha256 of all other files."""
 
@@ -91,7 +96,7 @@ def read_bundle(directory: Path, *, is_called: bool = True) -> StoredBundle:
         BundleUnreadable: a file cannot be read at the moment.
         BundleRefused: the description is not valid, or a file is missing, changed or outside the folder.
     """
-    place = Path(os.path.realpath(directory))
+    place = _followed(directory)
     with _opened(place, BUNDLE_FILE) as file:
         description = _read(file, BUNDLE_FILE, LARGEST_DESCRIPTION)
     try:
@@ -108,6 +113,25 @@ def read_bundle(directory: Path, *, is_called: bool = True) -> StoredBundle:
     return StoredBundle(bundle, place, hashlib.sha256(description).hexdigest()[:12])
 
 
+def read_identity(directory: Path) -> tuple[str, str]:
+    """Return name and version of a bundle by its description, of which nothing else is checked.
+
+    Raises:
+        BundleUnreadable: the description cannot be read at the moment.
+        BundleRefused: it names no model.
+    """
+    with _opened(directory, BUNDLE_FILE) as file:
+        description = _read(file, BUNDLE_FILE, LARGEST_DESCRIPTION)
+    try:
+        stated = json.loads(description)
+        name, version = stated["name"], stated.get("version", "1")
+        if POSSIBLE_NAME.fullmatch(name) and version.isascii() and version.isdecimal():
+            return name, version
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        pass
+    raise BundleRefused(f"{BUNDLE_FILE} names no model")
+
+
 def check_file(directory: Path, name: str, expected: str) -> None:
     """Check that a file has the sha256 `expected`.
 
@@ -121,6 +145,13 @@ def check_file(directory: Path, name: str, expected: str) -> None:
         except OSError as error:
             raise _refusal(name, error) from None
     _check_digest(name, found, expected)
+
+
+def _followed(directory: Path) -> Path:
+    try:
+        return true_place(directory) or directory.absolute()
+    except OSError as error:
+        raise _refusal(BUNDLE_FILE, error) from None
 
 
 def _check_consistency(bundle: Bundle) -> None:

@@ -12,13 +12,27 @@ from service.errors import NotReady, ServiceError, UnknownModel
 ONLY_FOLDER: Final = "."
 """Shown for the folder of bundles itself, where it is the only source; its bundles are shown by their names."""
 
+HOW_TO_LOAD: Final = (
+    "POST /v2/repository/index lists what may be loaded, POST /v2/repository/models/{name}/load loads it"
+)
+
 
 class Registry:
     """The served models by name and version. Replaced as a whole, so that every reader sees a consistent state."""
 
-    def __init__(self, default_model: str | None = None) -> None:
-        """`default_model` is a name or "name@version"; None means the first model by name."""
+    def __init__(self, default_model: str | None = None, *, is_explicit: bool = False) -> None:
+        """`default_model` is a name or "name@version"; None means the first model by name.
+
+        `is_explicit`: models are served only once they are asked for by name.
+        """
         self._wanted_default = default_model
+        self.is_explicit = is_explicit
+        self.not_loaded: Mapping[str, str] = {}
+        """Name of a model that the settings ask for and that is not served → why; only where `is_explicit`."""
+        self.being_loaded: tuple[str, ...] = ()
+        """Names that are being loaded on request."""
+        self.places: Mapping[tuple[str, str], str] = {}
+        """Name and version of a served model → the place of its bundle, as it is shown."""
         self._models: Mapping[tuple[str, str], ServedModel] = {}
         self._newest: dict[str | None, ServedModel] = {}
         self.complete = False
@@ -37,13 +51,14 @@ class Registry:
 
     def replace(
         self,
-        models: Iterable[ServedModel],
+        models: Mapping[str, ServedModel],
         refused: Mapping[str, str],
         unavailable: Mapping[str, str] | None = None,
         importing: Iterable[str] = (),
     ) -> None:
-        """Serve exactly these models from now on."""
-        ordered = sorted(models, key=lambda model: (model.name, int(model.version)))
+        """Serve exactly these models from now on; they are given by the places of their bundles."""
+        ordered = sorted(models.values(), key=lambda model: (model.name, int(model.version)))
+        self.places = {(model.name, model.version): place for place, model in models.items()}
         self._models = {(model.name, model.version): model for model in ordered}
         self._newest = {}  # only after the models, because readers fill it with what they find among them
         self.refused = dict(refused)
@@ -115,6 +130,8 @@ class Registry:
             self._check_complete()
             if absent := self.absent_source():
                 raise NotReady(absent[1])
+            if self.is_explicit:
+                raise UnknownModel(f"No model is served; {HOW_TO_LOAD}.")
             reason = "see /models for what was refused" if self.refused else "no bundle has been put there yet"
             raise UnknownModel(f"No model is served; {reason}.")
         try:
@@ -138,7 +155,10 @@ class Registry:
             if _is_place_of(place, name, version):
                 raise UnknownModel(f"The bundle {place} is refused: {reason}.")
         if not versions:
-            raise UnknownModel(f"There is no model {name[:64]!r}; served are {', '.join(self.names()) or 'none'}.")
+            more = f"; {HOW_TO_LOAD}" if self.is_explicit else ""
+            raise UnknownModel(
+                f"There is no model {name[:64]!r}; served are {', '.join(self.names()) or 'none'}{more}."
+            )
         numbers = ", ".join(model.version for model in versions)
         raise UnknownModel(f"{name} has no version {(version or '')[:16]!r}; served are {numbers}.")
 

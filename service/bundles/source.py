@@ -22,8 +22,17 @@ class Source(Protocol):
     def is_collection(self) -> bool:
         """True if it holds bundles by their names, so that people need only see the part below `path`."""
 
-    def look(self, *, was_found: bool) -> Look:
+    def look(self, *, was_found: bool, is_watching: bool = True) -> Look:
         """Find what is there now. `was_found` is true if an earlier look found a bundle that is still known.
+
+        `is_watching`: what has changed begins to be imported in the background.
+
+        Raises:
+            OSError: it cannot be looked at.
+        """
+
+    def bring_up_to_date(self, name: str) -> None:
+        """Return when the model of that name has been imported as it is now, if it may be one that is imported.
 
         Raises:
             OSError: it cannot be looked at.
@@ -42,13 +51,16 @@ class FolderSource:
         self._device: int | None = None
         """Number of the file system that the folder is on."""
 
-    def look(self, *, was_found: bool) -> Look:
+    def look(self, *, was_found: bool, is_watching: bool = True) -> Look:
         device = os.stat(self.path).st_dev
         look = look_at(self.path) if self.is_collection else look_at_bundle(self.path)
         if was_found and not look.bundles and device != self._device:
             raise OSError(None, ANOTHER_DEVICE)
         self._device = device
         return look
+
+    def bring_up_to_date(self, name: str) -> None:
+        """Nothing is imported."""
 
     def stop(self) -> None:
         """Nothing works in the background."""

@@ -7,4 +7,5 @@ remote     a model of a running service
 images     what counts as images
 results    measured gradients, also as a table
 errors     what goes wrong, in words
+replay/    the verb `replay`: captured requests sent to another service
 """

@@ -25,6 +25,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 BUNDLE_FILE: Final = "bundle.json"
+WEIGHTS_FILE: Final = "weights.bin"
 
 GraphName = Literal[
     "forward",

@@ -13,7 +13,9 @@ from typing import Any, Literal
 import numpy as np
 
 from service.contract.arrays import Array
+from service.contract.bundle_schema import WEIGHTS_FILE
 from service.output.system_errors import system_reason
+from service.output.true_places import true_place
 
 # ONNX Runtime reports its use over the network unless this is set when it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -112,13 +114,20 @@ class Runtime:
         self.provider, self.reason = _choose_provider(wanted)
 
     def open(self, graph: Path) -> Session:
-        """Open the graph in one file; the runtime finds external weights in the same folder.
+        """Open the graph in one file, with the bundle's weights, which lie in the same folder.
 
         Raises:
             ProviderUnavailable: the runtime silently chose another provider than `self.provider`.
             Exception: whatever the runtime raises for a file it cannot load.
         """
-        session = Session(ort.InferenceSession(str(graph), _session_options(), providers=self._providers()))
+        options, weights = _session_options(), graph.with_name(WEIGHTS_FILE)
+        content = b""
+        if true_place(graph.parent) is None and weights.exists():
+            # The runtime follows the text of links, and refuses weights whose place it does not find. It takes their
+            # content instead, which must stay until the session is there; each session then has its own copy.
+            content = weights.read_bytes()
+            options.add_external_initializers_from_files_in_memory([weights.name], [content], [len(content)])
+        session = Session(ort.InferenceSession(str(graph), options, providers=self._providers()))
         if session.provider != self.provider:
             raise ProviderUnavailable(f"{graph.name} was loaded on {session.provider} instead of {self.provider}")
         return session

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from service.contract.arrays import Pixels
 from service.contract.bundle_schema import InputSpec
-from service.engine.request_context import RequestContext
+from service.engine.request_context import Decoding, RequestContext
 from service.errors import QueueFull
 from service.images.files import pixel_count
 from service.images.preprocess import decode
@@ -57,7 +58,8 @@ class DecodePool:
         if self.waiting + len(images) > self._max_waiting:
             raise QueueFull(f"{self.waiting} images are waiting to be decoded.")
         self.waiting += len(images)
-        request.account("queue")
+        began = time.monotonic()
+        request.account("queue", began)
         loop = asyncio.get_running_loop()
         decodings = asyncio.gather(
             *[loop.run_in_executor(self._executor, self._decode, data, spec, request) for data in images]
@@ -75,7 +77,9 @@ class DecodePool:
             raise
         finally:
             request.remove(pending)
-            request.account("decode")
+            ended = time.monotonic()
+            request.account("decode", ended)
+            request.decodings.append(Decoding(len(images), began, ended))
             self.waiting -= len(images)
 
     def _decode(self, data: bytes, spec: InputSpec, request: RequestContext) -> Pixels:

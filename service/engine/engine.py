@@ -24,6 +24,7 @@ from service.engine.ledger import Ledger
 from service.engine.request_context import RequestContext
 from service.engine.scheduler import Scheduler
 from service.engine.tickets import Job, Outcome, Ticket
+from service.engine.waiting import Waiting
 from service.errors import InternalError, QueueFull, ServiceError, ShuttingDown
 from service.machine.priority import give_way
 
@@ -132,7 +133,7 @@ class Engine:
             raise
         request.add(job)
         if not request.background:
-            alone = len(tickets) == 1 and request.client is not None and request.client == self._last_client
+            alone = len(tickets) == 1 and request.client is not None and request.client is self._last_client
             self._last_client = request.client
             self._lone_ticket = tickets[0] if alone and _is_short(tickets[0]) else None
         if not self._wake_planned:
@@ -162,7 +163,7 @@ class Engine:
             graph.asked_for = True
             self._waiting_for_graphs += images
             try:
-                await _Waiting(asyncio.shield(self._loading_of(model, graph))).until_done(request)
+                await Waiting(self._loading_of(model, graph)).until_done(request)
             finally:
                 self._waiting_for_graphs -= images
         graph.check_ready()
@@ -181,29 +182,6 @@ class Engine:
             loading = self._loading[graph] = self._loop.run_in_executor(self._loaders, self._load, model, graph)
             loading.add_done_callback(lambda _: self._loading.pop(graph, None))
         return loading
-
-
-class _Waiting:
-    """Waits for a future that others may need too; given up with the request."""
-
-    def __init__(self, future: asyncio.Future[None]) -> None:
-        self._future = future
-        self._error: Exception | None = None
-
-    def abandon(self, error: Exception) -> None:
-        self._error = error
-        self._future.cancel()
-
-    async def until_done(self, request: RequestContext) -> None:
-        request.add(self)
-        try:
-            await self._future
-        except asyncio.CancelledError:
-            if self._error is not None:
-                raise self._error from None
-            raise
-        finally:
-            request.remove(self)
 
 
 def _resolve(future: asyncio.Future[dict[str, Array]], outcome: Outcome) -> None:

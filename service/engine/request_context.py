@@ -37,6 +37,14 @@ class GraphRun(NamedTuple):
     finished: float
 
 
+class Decoding(NamedTuple):
+    """Images of a request decoded ahead of its runs; times are on the monotonic clock."""
+
+    images: int
+    began: float
+    ended: float
+
+
 class RequestContext:
     """One request, from the last byte of its body to the hand-over of its answer.
 
@@ -45,8 +53,8 @@ class RequestContext:
     """
 
     __slots__ = (
-        "_accounted", "_pending", "abandoned_by", "background", "client", "deadline", "id", "model", "received", "runs",
-        "stages", "top_labels", "trace",
+        "_accounted", "_pending", "abandoned_by", "background", "client", "deadline", "decodings", "id", "model",
+        "received", "runs", "stages", "top_labels", "trace",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +67,7 @@ class RequestContext:
     ) -> None:
         self.id = request_id or new_request_id()
         self.client = client
+        """Host and port of whoever sent it; the same object for all requests of one client on one connection."""
         self.background = background
         """True if nobody waits for it: it runs when nothing else does, and is refused if anything waits."""
         self.received = self._accounted = time.monotonic()
@@ -68,8 +77,9 @@ class RequestContext:
         self.model = ""
         """The model chosen for it, as "name@version", or several with commas; empty before, and where there is none."""
         self.runs: list[GraphRun] = []
+        self.decodings: list[Decoding] = []
         self.trace: TraceContext | None = None
-        """The caller's trace, if it sent one."""
+        """The caller's span, if it sent one; the request's own span, if that is recorded."""
         self.top_labels: tuple[str, ...] = ()
         """The most probable label of each image, where they are kept for the log."""
         self.abandoned_by: Exception | None = None

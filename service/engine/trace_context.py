@@ -12,7 +12,7 @@ LONGEST_STATE: Final = 512
 
 
 class TraceContext(NamedTuple):
-    """The span of the caller that a request belongs to."""
+    """The span of the caller that a request belongs to; or the request's own span, if it is recorded."""
 
     trace_id: str
     """32 hexadecimal digits."""
@@ -21,6 +21,8 @@ class TraceContext(NamedTuple):
     flags: int
     """Bit 0 is set if the caller records this trace."""
     state: str
+    parent: str | None = None
+    """The caller's span, if this one is the request's own: 16 hexadecimal digits, or "" where the trace begins here."""
 
     @property
     def sampled(self) -> bool:

@@ -1,6 +1,7 @@
 """HTTP: from the socket to the endpoints, and back.
 
 server            uvicorn with our connection, and a graceful shutdown
+listening/        the sockets that it listens on
 starting          why the service cannot start, with the setting to change
 connection/       a client's connection
 routes/           the endpoints

@@ -3,6 +3,7 @@
 On SIGTERM (or SIGINT) readiness becomes false. For `drain_delay` seconds requests are still answered, because an
 orchestrator goes on routing here for a while; every answer then says `Connection: close`. After that no connection is
 accepted, requests in flight are finished, and the process ends with status 0. A second signal ends it at once.
+systemd is told when connections are taken and when the drain begins, if it started the process (`Type=notify`).
 """
 
 from __future__ import annotations
@@ -15,16 +16,14 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import uvicorn
 
 from service.http.calls.gateway import Gateway
 from service.http.connection.client_connection import ClientConnection
-from service.http.starting import StartError, reason, why_not_bound
+from service.http.listening.systemd import notify
 from service.machine.descriptors import backlog, limit
-from service.settings.fields import Settings
-from service.settings.reading import names_of_setting
 
 log = logging.getLogger("contraflow.server")
 
@@ -44,6 +43,8 @@ class HttpServer(uvicorn.Server):
             "gateway": gateway,
             "max_head_bytes": settings.max_header_bytes,
             "head_timeout": settings.request_timeout,
+            "path_prefix": settings.root_path,
+            "proxies": service.proxies,
         }
         super().__init__(
             uvicorn.Config(
@@ -64,6 +65,11 @@ class HttpServer(uvicorn.Server):
         self._lifecycle = service.lifecycle
         self._drain_delay = settings.drain_delay
         self._shutdown_since: float | None = None
+
+    async def startup(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        """Take connections, and tell systemd."""
+        await super().startup(None if sockets is None else list(sockets))
+        notify(os.environ, "READY=1")
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -91,6 +97,7 @@ class HttpServer(uvicorn.Server):
         self._shutdown_since = now
         log.info("draining for %g s", self._drain_delay)
         self._lifecycle.draining = True
+        notify(os.environ, "STOPPING=1")
         asyncio.get_running_loop().call_later(self._drain_delay, self._close)
 
     def _close(self) -> None:
@@ -105,47 +112,3 @@ class HttpServer(uvicorn.Server):
                 if isinstance(connection, ClientConnection):
                     connection.close_if_slow(now)
         return await super().on_tick(counter)
-
-
-def listen(settings: Settings) -> socket.socket:
-    """Return a socket that listens on the address of the settings; raises StartError as `bound` does."""
-    listener = bound(settings)
-    begin_to_listen(listener, settings)
-    return listener
-
-
-def begin_to_listen(listener: socket.socket, settings: Settings) -> None:
-    """Let a bound socket take connections: whoever reads the logged address may connect at once.
-
-    uvicorn listens later, and sets the backlog then.
-
-    Raises:
-        StartError: another service has begun to listen on the address meanwhile.
-    """
-    try:
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise StartError(why_not_bound(error, settings.host, settings.http_port)) from None
-
-
-def bound(settings: Settings) -> socket.socket:
-    """Return a socket that is bound to the address of the settings, and takes no connections yet.
-
-    Raises:
-        StartError: the address is none, is taken, or may not be used.
-    """
-    host, port = settings.host, settings.http_port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        address = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
-    except (OSError, UnicodeError) as error:
-        raise StartError(f"{names_of_setting('host')}: there is no host {host!r}: {reason(error)}") from None
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise StartError(why_not_bound(error, host, port)) from None
-    return listener

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from service.engine.ledger import RequestOutcome
 from service.engine.request_context import RequestContext
+from service.engine.trace_context import TraceContext
 
 
 class FinishedRequest(NamedTuple):
@@ -32,9 +33,16 @@ class FinishedRequest(NamedTuple):
     body: bytes
     answer: bytes
     """Body of the answer; empty for a file."""
+    scheme: str = "http"
     error: Exception | None = None
     """Why it was refused or failed."""
 
 
 Observer = Callable[[FinishedRequest], None]
 """Records a request. It is called on the event loop, after the answer was handed over, and must not raise or wait."""
+
+BeginTrace = Callable[[TraceContext | None, str], TraceContext | None]
+"""Returns the span under which a request is known, from its caller's span and its path.
+
+That is a span of its own with a `parent`, if the request is to be recorded, and otherwise the caller's.
+"""

@@ -6,6 +6,7 @@ log_writer      writes log lines, and holds nobody up
 logs            log lines, as text or JSON
 printable       makes strangers' text fit for logs, JSON and metrics
 system_errors   errors of the operating system, in words
+true_places     where a folder is once symbolic links are followed
 verbs           the verbs of a command line, listed
 whole_files     files written whole or not at all
 """

@@ -14,6 +14,8 @@ EXTRAS: Final = {
     "safetensors": "train",
     "tqdm": "train",
     "matplotlib": "train",
+    "opentelemetry.sdk": "telemetry",
+    "opentelemetry.exporter": "telemetry",
 }
 """Package, as it is imported → the extra of `pyproject.toml` that brings it. `gpu` brings ONNX Runtime too."""
 
@@ -26,8 +28,8 @@ def how_to_install(package: str | None) -> str | None:
 
     "onnx is not installed: pip install 'contraflow[export]'"
     """
-    top = (package or "").partition(".")[0]
-    if top not in EXTRAS:
+    top = next((known for known in EXTRAS if f"{package}.".startswith(f"{known}.")), None)
+    if top is None:
         return None
     missing = [top, *(other for other in USED_TOGETHER.get(top, ()) if find_spec(other) is None)]
     verb = "is" if len(missing) == 1 else "are"

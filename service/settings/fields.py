@@ -12,9 +12,20 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.images.limits import DECODING_BYTES, MAX_PIXELS, MAX_PIXELS_COPIED, MAX_SIDE
-from service.settings.values import Digests, ModelName, OptionalPath, Paths
+from service.settings.values import (
+    Digests,
+    Hosts,
+    ModelName,
+    ModelNames,
+    OptionalPath,
+    Origins,
+    PathPrefix,
+    Paths,
+    Proxies,
+)
 
 ReadyWhen = Literal["all", "default"]
+ModelControl = Literal["poll", "explicit"]
 
 DEFAULT_BUNDLES = (Path("models/bundles"),)
 
@@ -24,8 +35,27 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all")
+    host: Hosts = Field(
+        default=("127.0.0.1",),
+        description="addresses to listen on, comma-separated; 0.0.0.0 for all of IPv4, :: for all of IPv6 and IPv4",
+    )
     http_port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    uds: OptionalPath = Field(
+        default=None, description="Unix socket to listen on, in place of host and http_port; any local user may connect"
+    )
+    root_path: PathPrefix = Field(
+        default="", description="path prefix that a proxy leaves on what it passes on, e.g. /vision"
+    )
+    trusted_proxies: Proxies = Field(
+        default=(),
+        description="proxies whose X-Forwarded-For, X-Forwarded-Proto and Forwarded are believed, comma-separated: "
+        "addresses, networks, unix (whoever connects over a Unix socket), * (all)",
+    )
+    cors_origins: Origins = Field(
+        default=(),
+        description="other origins whose pages may call from a browser, comma-separated, e.g. https://app.example.com; "
+        "* for all",
+    )
     bundles: Paths = Field(
         default=DEFAULT_BUNDLES,
         min_length=1,
@@ -43,6 +73,15 @@ class Settings(BaseModel):
     )
     ready_when: ReadyWhen = Field(
         default="all", description="what /health/ready waits for: the forward graphs of all bundles, or the default's"
+    )
+    model_control: ModelControl = Field(
+        default="poll",
+        description="poll: all bundles are served, and followed as they change; explicit: the models that load_models "
+        "and POST /v2/repository/models/{name}/load name, as they are then",
+    )
+    load_models: ModelNames = Field(
+        default=(),
+        description="models to load at the start where model_control is explicit, comma-separated; * for all",
     )
     execution_provider: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="auto takes CUDA if it works; cuda refuses to start if it does not"
@@ -74,6 +113,25 @@ class Settings(BaseModel):
         le=1,
         description="share of the images sent to /predict whose gradients are measured too, on idle run slots, for "
         "/metrics",
+    )
+    capture: OptionalPath = Field(
+        default=None,
+        description="folder to keep predictions with their answers in, as lines of JSON; default: none are kept",
+    )
+    capture_share: float = Field(
+        default=1.0, ge=0, le=1, description="share of the predictions that is captured, chosen by the request's id"
+    )
+    capture_pictures: bool = Field(
+        default=False,
+        description="capture the bodies too, which a replay needs; otherwise their sizes and digests only",
+    )
+    capture_format: Literal["json", "cloudevents"] = Field(
+        default="json", description="a plain record on each line, or a CloudEvent 1.0"
+    )
+    capture_max_bytes: int = Field(
+        default=2**30,
+        ge=2**20,
+        description="bytes of all captured files together; the oldest are removed for the newest",
     )
     bundle_poll_seconds: float = Field(
         default=2.0, ge=0, description="seconds between two looks at the folder of bundles for changes; 0: never"

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from service.settings.fields import Settings
+from service.settings.values import ANY
 
 PREFIX = "CONTRAFLOW_"
 
@@ -53,6 +54,17 @@ def _check_together(settings: Settings) -> None:
     if settings.requests_per_second and not settings.api_keys:
         names = names_of_setting("requests_per_second"), names_of_setting("api_keys")
         raise SettingsError(f"{names[0]} is for each API key, and there are none: it needs {names[1]}")
+    for name in ("capture_share", "capture_pictures", "capture_format", "capture_max_bytes"):
+        if settings.capture is None and getattr(settings, name) != Settings.model_fields[name].default:
+            raise SettingsError(
+                f"{names_of_setting(name)} is about what is captured: it needs {names_of_setting('capture')}"
+            )
+    if ANY in settings.cors_origins and settings.api_keys:
+        names = names_of_setting("cors_origins"), names_of_setting("api_keys")
+        raise SettingsError(f"{names[0]} is *, and there are keys ({names[1]}): name the origins that may use them")
+    if settings.load_models and settings.model_control != "explicit":
+        names = names_of_setting("load_models"), names_of_setting("model_control")
+        raise SettingsError(f"{names[0]} is for {names[1]} explicit; otherwise every bundle is loaded")
     if settings.max_body_bytes > settings.max_body_bytes_in_flight:
         names = names_of_setting("max_body_bytes"), names_of_setting("max_body_bytes_in_flight")
         raise SettingsError(f"{names[0]} is over {names[1]}, so that the largest bodies could never be taken")

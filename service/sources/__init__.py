@@ -2,6 +2,7 @@
 
 An import runs in a process of its own (`python -m export onnx`); nothing here imports onnx or `export`.
 
+arriving     a model that comes while the service starts
 kinds        what there is at a path: bundles, a bundle, or something to import
 flags        the flags of an import, told from the service's own
 opening      the sources of all paths; the one bundle at a path

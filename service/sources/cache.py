@@ -23,6 +23,7 @@ from typing import Final
 from service.bundles.disk import BundleRefused, read_bundle
 from service.bundles.folder import look_at
 from service.output.system_errors import system_reason
+from service.settings.reading import names_of_setting
 
 KEPT_DAYS: Final = 30
 ABANDONED_AFTER: Final = 86_400.0
@@ -110,7 +111,7 @@ class ImportCache:
             except OSError as error:
                 reason = f"{self._folders[0]}: {system_reason(error)}"
         if self._temporary is None:
-            self._temporary = Path(tempfile.mkdtemp(prefix="contraflow-"))
+            self._temporary = _new_temporary(reason)
             atexit.register(shutil.rmtree, self._temporary, ignore_errors=True)
             self._folders.append(self._temporary)
             self._say(f"imports are kept in {self._temporary} until the end; the cache cannot be written: {reason}")
@@ -124,6 +125,15 @@ class ImportCache:
                 limit = ABANDONED_AFTER if entry.name.startswith(".") else KEPT_DAYS * 86_400
                 if age > limit and (entry.name.startswith(PART) or _bundles_in(entry)):
                     _remove(entry)
+
+
+def _new_temporary(why: str) -> Path:
+    """Make a temporary folder, which is needed because of `why`; raise OSError, in words, if there can be none."""
+    try:
+        return Path(tempfile.mkdtemp(prefix="contraflow-"))
+    except OSError as error:
+        needed = f"give it a folder to write to, such as an emptyDir volume, by {names_of_setting('cache')}"
+        raise OSError(None, f"there is no place for its bundle ({why}; {system_reason(error)}): {needed}") from error
 
 
 def _bundles_in(entry: Path) -> tuple[Path, ...]:

@@ -92,13 +92,19 @@ class ImportedModel:
         """Return when `bundles`, `refusal` or `interruption` says how the import ended, or after so many seconds."""
         self._is_idle.wait(seconds)
 
-    def look(self, *, was_found: bool) -> Look:
+    def bring_up_to_date(self, name: str) -> None:
+        """Import the files as they are now, if they make the model of that name or nobody knows yet what they make."""
+        self.wait()
+        if self._name in (None, name) and self._is_new(self._inputs.state()):
+            self._finished, self.interruption = None, None
+            self.begin()
+            self.wait()
+
+    def look(self, *, was_found: bool, is_watching: bool = True) -> Look:
         """Return the bundle that was imported last; begin an import in the background where the files have changed."""
         state = self._inputs.state()
-        if self.refusal is None and not all((bundle / BUNDLE_FILE).exists() for bundle in self.bundles):
-            self._finished = None  # somebody has emptied the cache
-        is_new = state != self._finished
-        if self._is_idle.is_set() and self._is_settled(state) and is_new and time.monotonic() >= self._retry_at:
+        may_begin = is_watching and self._is_idle.is_set() and time.monotonic() >= self._retry_at
+        if self._is_settled(state) and self._is_new(state) and may_begin:
             self._work_on(lambda: self._import(state))
         look = Look()
         self._note_use()
@@ -118,6 +124,11 @@ class ImportedModel:
         """End an import that is going on."""
         self._process.stop()
         self._is_idle.wait()
+
+    def _is_new(self, state: State) -> bool:
+        """Return whether this state was never imported, or somebody has emptied the cache."""
+        is_whole = self.refusal is not None or all((bundle / BUNDLE_FILE).exists() for bundle in self.bundles)
+        return state != self._finished or not is_whole
 
     def _is_settled(self, state: State) -> bool:
         now = time.monotonic()

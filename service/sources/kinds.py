@@ -58,6 +58,8 @@ def kind_of(path: Path) -> Kind:
         return "bundle"
     if several.bundles:
         return "bundles"
+    if (repository := _in_hub_cache(path)) is not None:
+        raise SourceError(f"{place} is the cache of a hub: name one of the models in it, such as {place}/{repository}")
     files = list(files_below(path))
     if any(file.suffix.lower() == ".onnx" for file in files):
         return "model"
@@ -74,6 +76,11 @@ def _nothing_at(path: Path, place: str) -> str:
     if os.path.islink(path):
         return f"{place}: {LEADS_NOWHERE}"
     return f"there is no file or folder {place}"
+
+
+def _in_hub_cache(folder: Path) -> str | None:
+    """Return the name of a repository of a model in a folder in which a hub's client keeps several, if it is one."""
+    return next((printable(name) for name in sorted(os.listdir(folder)) if name.startswith("models--")), None)
 
 
 def _dangling(folder: Path) -> Path | None:

@@ -69,10 +69,18 @@ def test_a_verb_that_is_none_is_answered_with_those_that_are(capsys: pytest.Capt
         assert "contraflow: error: " in capsys.readouterr().err
 
 
+OTHERWISE_CALLED = {
+    "yaml": "pyyaml",
+    "opentelemetry.sdk": "opentelemetry-sdk",
+    "opentelemetry.exporter": "opentelemetry-exporter-otlp-proto-http",
+}
+"""Package → its distribution."""
+
+
 def test_every_package_of_an_extra_is_named_with_it() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    bringing = {extra: project["optional-dependencies"][extra] for extra in ("cpu", "export", "train")}
-    distributions = {package: {"yaml": "pyyaml"}.get(package, package) for package in EXTRAS}
+    bringing = {extra: project["optional-dependencies"][extra] for extra in ("cpu", "export", "train", "telemetry")}
+    distributions = {package: OTHERWISE_CALLED.get(package, package) for package in EXTRAS}
     assert set(distributions.values()) == set().union(*bringing.values())
     for package, extra in EXTRAS.items():
         assert distributions[package] in bringing[extra]

@@ -19,7 +19,8 @@ from service.app import create_app
 from service.bundles.source import Source
 from service.http.calls.service_parts import ServiceParts
 from service.http.connection.client_connection import ClientConnection
-from service.http.server import HttpServer, listen
+from service.http.listening.listeners import listen
+from service.http.server import HttpServer
 from service.settings.fields import Settings
 
 
@@ -37,14 +38,13 @@ class LiveServer:
 
     def connection_from(self, port: int) -> ClientConnection | None:
         """Return the server's side of the connection whose client has this port, if the server knows of it."""
-        for connection in tuple(self.server.server_state.connections):
-            if (
-                isinstance(connection, ClientConnection)
-                and connection.client is not None
-                and connection.client[1] == port
-            ):
-                return connection
-        return None
+        found = (one for one in self.connections() if one.client is not None and one.client[1] == port)
+        return next(found, None)
+
+    def connections(self) -> list[ClientConnection]:
+        """Return the server's side of every connection."""
+        every = tuple(self.server.server_state.connections)
+        return [connection for connection in every if isinstance(connection, ClientConnection)]
 
 
 @contextmanager
@@ -58,10 +58,11 @@ def running(
     chosen = Settings(bundles=(bundles,), http_port=0, **{"bundle_poll_seconds": 0, "run_threads": 1, **settings})
     gateway = create_app(chosen, sources=sources)
     state = gateway.service
-    listener = listen(chosen)
-    host, port = listener.getsockname()[:2]
+    listeners = listen(chosen)
+    first = listeners.sockets[0].getsockname()
+    host, port = first[:2] if isinstance(first, tuple) else (first, 0)
     server = HttpServer(gateway)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=listeners.sockets)))
     thread.start()
     try:
         if loaded:
@@ -71,7 +72,7 @@ def running(
     finally:
         server.should_exit = True
         thread.join(30)
-        listener.close()
+        listeners.close()
         assert not thread.is_alive()
 
 

@@ -23,6 +23,7 @@ from export.graph.branches import branches_of
 from export.graph.errors import InvalidModel
 from export.importing.file.other_files import seems_to_be
 from service.contract.bundle_schema import NOT_FINITE_NOTE
+from service.output.true_places import true_place
 
 BEGINNING = 512
 """Number of first bytes by which another kind of file is recognised."""
@@ -163,7 +164,7 @@ def _load(tensor: TensorProto, folder: Path) -> None:
         raise InvalidModel(f"weight {tensor.name!r}: its external data are described wrongly ({error})") from error
     if "\0" in entry.location:
         raise InvalidModel(f"weight {tensor.name!r}: the name of its external data file holds a NUL")
-    path = (folder / entry.location).resolve()
+    path = folder / entry.location
     if not entry.location or Path(entry.location).is_absolute() or not _belongs_to(folder, entry.location):
         raise InvalidModel(
             f"weight {tensor.name!r}: its external data {entry.location!r} lies outside the model's folder"
@@ -198,6 +199,8 @@ def _belongs_to(folder: Path, location: str) -> bool:
     The cache keeps `<repository>/snapshots/<commit>/onnx/model.onnx_data` as a link to `<repository>/blobs/<digest>`.
     """
     folder = folder.absolute()
+    if true_place(folder) is None:
+        return _is_without_links(folder, location)
     target = (folder / location).resolve()
     if target.is_relative_to(folder.resolve()):
         return True
@@ -205,6 +208,13 @@ def _belongs_to(folder: Path, location: str) -> bool:
         return False
     repositories = [above.parent.parent for above in (folder, *folder.parents) if above.parent.name == "snapshots"]
     return any(target.parent == (repository / "blobs").resolve() for repository in repositories)
+
+
+def _is_without_links(folder: Path, location: str) -> bool:
+    """Say if a file is in the folder by its name alone; where a link leads in another file system nobody can say."""
+    inner = Path(os.path.normpath(location))
+    places = [folder / part for part in (inner, *inner.parents)][:-1]
+    return ".." not in inner.parts and not any(place.is_symlink() for place in places)
 
 
 def _require_fitting(tensor: TensorProto) -> None:

@@ -5,6 +5,7 @@ call            one request, from its head to the ledger
 exchange        what a call needs of its connection
 addresses       finds the endpoint of an address
 access          checks API keys and their rates
+cross_origin    what a browser is told about pages of other origins
 deadlines       deadlines of requests
 lifecycle       whether the service is shutting down
 service_parts   the parts of a running service, which every call carries

@@ -55,6 +55,10 @@ class Addresses:
             raise nothing_at(path)
         return _methods(routes)
 
+    def allow_here_or_anywhere(self, path: str) -> str:
+        """Return the methods that `path` takes, or where there is no such address those of the whole server."""
+        return _methods(self._at(path) or self._routes)
+
     def pattern(self, path: str) -> str:
         """Return the pattern under which requests for `path` are counted."""
         return next((route.path for route in self._at(path)), "other")

@@ -50,6 +50,8 @@ class Call(HTTPConnection[Any]):
         """Parameters in the path."""
         self.fields: dict[bytes, bytes] = dict(scope["headers"])
         self.context = context_of(self.fields, scope["client"])
+        if service.begin_trace is not None:
+            self.context.trace = service.begin_trace(self.context.trace, self.path)
         self.body = b""
         self.route: str | None = None
         """Pattern of the address, once its endpoint is found; the call is counted under it."""
@@ -150,7 +152,7 @@ class Call(HTTPConnection[Any]):
     def _finished(self, route: str, outcome: RequestOutcome) -> FinishedRequest:
         return FinishedRequest(
             self.context, self.scope["method"], self.path, self.scope["query_string"], route, self._status, outcome,
-            len(self.body), self._sent, self.fields, self.body, self._answer, self._error,
+            len(self.body), self._sent, self.fields, self.body, self._answer, self.scope["scheme"], self._error,
         )  # fmt: skip
 
     def _note(self, answer: Answer) -> None:
@@ -208,6 +210,8 @@ class Call(HTTPConnection[Any]):
             *identifying(context),
             (b"server-timing", context.server_timing().encode()),
         ]
+        if self.service.cross_origin is not None:
+            headers += self.service.cross_origin.headers(self.fields)
         if self.service.lifecycle.draining:
             headers.append(CLOSE)
         return headers

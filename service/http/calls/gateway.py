@@ -82,11 +82,13 @@ class Gateway:
         context = context_of(fields, client)
         status, headers, body = error_answer(error, head.path, context.id)
         headers += [(b"content-length", b"%d" % len(body)), *identifying(context), CLOSE]
+        if self.service.cross_origin is not None:
+            headers += self.service.cross_origin.headers(fields)
         context.account("serialize")
         write(Answer(status, headers, body))
         finished = FinishedRequest(
             context, head.method, head.path, head.query, self.service.addresses.pattern(head.path), status,
-            outcome_of(status, gone=False), 0, len(body), fields, b"", body, error,
+            outcome_of(status, gone=False), 0, len(body), fields, b"", body, error=error,
         )  # fmt: skip
         for observe in self.service.observers:
             observe(finished)
@@ -124,4 +126,7 @@ def _begin(call: Call) -> Awaitable[Answer | Response] | None:
 
 
 async def _allowed_methods(call: Call) -> Answer:
-    return Answer(200, [(b"allow", call.service.addresses.allow(call.path).encode())], b"")
+    addresses, cross_origin = call.service.addresses, call.service.cross_origin
+    if cross_origin is not None and cross_origin.is_preflight(call.fields):
+        return Answer(200, cross_origin.permission(call.fields, addresses.allow_here_or_anywhere(call.path)), b"")
+    return Answer(200, [(b"allow", addresses.allow(call.path).encode())], b"")

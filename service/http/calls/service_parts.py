@@ -16,11 +16,13 @@ from service.engine.engine import Engine
 from service.engine.ledger import Ledger
 from service.http.calls.access import Access
 from service.http.calls.addresses import Addresses
+from service.http.calls.cross_origin import CrossOrigin
 from service.http.calls.deadlines import Deadlines
 from service.http.calls.lifecycle import Lifecycle
 from service.http.requests.bodies import BodyReader
+from service.http.requests.forwarded import TrustedProxies
 from service.machine.connections import Connections
-from service.monitoring.finished_request import Observer
+from service.monitoring.finished_request import BeginTrace, Observer
 from service.monitoring.sampling import Sampler
 from service.settings.fields import Settings
 
@@ -42,8 +44,13 @@ class ServiceParts:
     connections: Connections
     addresses: Addresses
     access: Access
+    cross_origin: CrossOrigin | None = None
+    """Answers pages of other origins; None if none may call."""
+    proxies: TrustedProxies | None = None
+    """None if no proxy is trusted."""
     bodies: BodyReader
     deadlines: Deadlines
+    begin_trace: BeginTrace | None = None
     observers: tuple[Observer, ...] = ()
     """Called with every finished request."""
     openapi_document: Callable[[], dict[str, Any]]

@@ -19,6 +19,7 @@ from service.http.connection.flow import ReadAheadFlow
 from service.http.connection.request_reader import RequestReader
 from service.http.connection.slow_readers import UnreadAnswer, reset
 from service.http.requests.bodies import LINGER
+from service.http.requests.forwarded import peer_of
 from service.machine.connections import CutOff
 
 
@@ -44,6 +45,8 @@ class ClientConnection(RequestReader):
     def connection_made(self, transport: Any) -> None:
         others: Any = tuple(self.connections) if len(self.connections) >= self.shared.most else ()
         super().connection_made(transport)
+        self.client = peer_of(self.client, transport)
+        self.behind_proxy = self.proxies is not None and self.client is not None and self.proxies.trust(self.client[0])
         self.flow = ReadAheadFlow(transport, self._ahead)
         self.head_since = now = time.monotonic()
         if others and not self.shared.make_room(others, now):
@@ -193,7 +196,8 @@ class ClientConnection(RequestReader):
     def _answer_refusal(self) -> None:
         assert self._refusal is not None
         self.shared.ended[self._refusal.slug] += 1
-        self.gateway.refuse(self._refusal, self.head_so_far(), self.client, self._write_refusal)
+        head = self.head_so_far()
+        self.gateway.refuse(self._refusal, head, self.sender()[0], self._write_refusal)
         self._close()
 
     def _write_refusal(self, answer: Answer) -> None:

@@ -16,7 +16,9 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import HeadTooLarge, InternalError, NotImplementedHere, ServiceError, TooLarge
+from service.http.answers.responses import RawHeaders
 from service.http.connection.cycle import Cycle
+from service.http.requests.forwarded import Client, TrustedProxies, forwarded_fields
 from service.http.requests.heads import (
     NO_HEAD,
     PartOfHead,
@@ -27,6 +29,7 @@ from service.http.requests.heads import (
     read_target,
     unreadable,
     without_offer,
+    without_prefix,
 )
 from service.machine.connections import Connections
 
@@ -49,6 +52,8 @@ class RequestReader(HttpToolsProtocol):
     """Reads the requests of one connection; a subclass decides when each begins."""
 
     max_head_bytes = 32 * 2**10
+    path_prefix = ""
+    proxies: TrustedProxies | None = None
     shared: Connections
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
@@ -77,6 +82,11 @@ class RequestReader(HttpToolsProtocol):
         """Chunks received so far of the current request body."""
         self._bytes_since_head = 0
         """Bytes received since the last whole head or piece of a body; the parser itself bounds no line."""
+        self.behind_proxy = False
+        """True if the other side is a trusted proxy, so that its word for the client is taken."""
+        self._forwarded: RawHeaders = []
+        self._sender: tuple[Client, str] | None = None
+        """Client and scheme by `_forwarded`, the last that the proxy told."""
         self._in_message = False
         self._in_request_line = False
         """True while only part of a request line has been received."""
@@ -268,12 +278,15 @@ class RequestReader(HttpToolsProtocol):
         return data if line.isascii() else data[:start] + escaped(line) + data[start + len(line) :]
 
     def _new_cycle(self, method: bytes, version: str, *, expects: bool) -> Cycle:
-        path, query = read_target(method, self.url)
+        target, query = read_target(method, self.url)
+        path = path_of(target)
         self.scope["method"] = method.decode("ascii")
         self.scope["http_version"] = version
-        self.scope["path"] = path_of(path)
-        self.scope["raw_path"] = path
+        self.scope["path"] = without_prefix(path, self.path_prefix) if self.path_prefix else path
+        self.scope["raw_path"] = target
         self.scope["query_string"] = query
+        if self.behind_proxy:
+            self.scope["client"], self.scope["scheme"] = self.sender()
         cycle = Cycle(
             scope=self.scope,
             transport=self.transport,
@@ -290,11 +303,22 @@ class RequestReader(HttpToolsProtocol):
         cycle.connections = self.shared
         return cycle
 
+    def sender(self) -> tuple[Client | None, str]:
+        """Return the client and the scheme of the request whose head was read last, as far as it was read."""
+        scheme = self.scheme or "http"
+        if not self.behind_proxy or self.proxies is None or self.client is None:
+            return self.client, scheme
+        told = forwarded_fields(self.headers or [])
+        if self._sender is None or told != self._forwarded:
+            self._forwarded, self._sender = told, self.proxies.sender(self.client, scheme, told)
+        return self._sender
+
     def head_so_far(self) -> PartOfHead:
         """Return what was read of the head that is being received, or was refused."""
         if not self._in_message or not self.url:
             return NO_HEAD
-        return part_of_head(self.parser.get_method(), self.url, self.headers)
+        head = part_of_head(self.parser.get_method(), self.url, self.headers)
+        return head._replace(path=without_prefix(head.path, self.path_prefix)) if self.path_prefix else head
 
     def _head_bytes(self) -> int:
         return len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])

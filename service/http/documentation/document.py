@@ -25,7 +25,7 @@ from service.http.calls.access import OPEN_PATHS
 from service.http.documentation.examples import answers, filled, pictures, served_names
 from service.http.documentation.introduction import TAGS, introduction
 from service.http.open_inference.answers import HEADER_LENGTH
-from service.http.open_inference.schemas import InferBody, RepositoryIndexBody
+from service.http.open_inference.schemas import InferBody, RepositoryBody, RepositoryIndexBody, UnloadBody
 from service.settings.fields import Settings
 
 Json = dict[str, Any]
@@ -69,6 +69,9 @@ KEYS: Final[dict[str, Json]] = {
 BESIDES: Final[tuple[type[BaseModel], ...]] = (Problem, ProtocolError, LabelledImage, InferBody, RepositoryIndexBody)
 """Schemas that are not the `response_model` of any endpoint."""
 
+BY_NAME: Final[tuple[type[BaseModel], ...]] = (RepositoryBody, UnloadBody)
+"""Schemas of bodies that are needed where models are loaded by name."""
+
 NOT_FINITE: Final[Json] = {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}
 """Strings for numbers that JSON cannot write. One schema, or generated clients have one for each such number."""
 
@@ -110,8 +113,9 @@ class OpenApiDocument:
             servers=SERVERS,
         )
         components = document["components"]
+        bodies = (*BESIDES, *(BY_NAME if self._settings.model_control == "explicit" else ()))
         schemas = models_json_schema(
-            [(model, "serialization") for model in BESIDES], ref_template="#/components/schemas/{model}"
+            [(model, "serialization") for model in bodies], ref_template="#/components/schemas/{model}"
         )[1]["$defs"]
         known_answers = answers()
         components["schemas"] = {**components["schemas"], **schemas}

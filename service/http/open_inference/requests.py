@@ -94,6 +94,29 @@ def wants_only_ready(body: bytes) -> bool:
     return bool(body.strip()) and _flag(_document(body), "ready")
 
 
+def check_load(body: bytes) -> None:
+    """Check the body of a load: nothing, or parameters, of which none is understood.
+
+    Raises:
+        MalformedRequest: it gives a configuration or files of its own, or cannot be read.
+    """
+    for name in _parameters(_document(body)) if body.strip() else ():
+        raise MalformedRequest(
+            f"The parameter {name[:64]!r} is not supported: a model is loaded as it lies in the folder of bundles, "
+            "and none is taken over HTTP."
+        )
+
+
+def check_unload(body: bytes) -> None:
+    """Check the body of an unload: nothing, or `unload_dependents`, which no model has.
+
+    Raises:
+        MalformedRequest: it cannot be read.
+    """
+    if body.strip():
+        _flag(_parameters(_document(body)), "unload_dependents")
+
+
 def from_raw_image(body: bytes) -> Array:
     """Return one encoded file as a BYTES tensor of shape [1]."""
     return from_binary(IMAGE, "BYTES", (1,), memoryview(len(body).to_bytes(4, "little") + body))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from service.http.answers.openapi import A_PICTURE, BYTES, DEADLINE
+from service.http.answers.openapi import A_PICTURE, BYTES, DEADLINE, NAME
 from service.http.open_inference.catalogue import IMAGE
 
 DATATYPE = "BOOL, INT8 … INT64, UINT8 … UINT64, FP16, BF16, FP32, FP64 or BYTES"
@@ -281,7 +281,39 @@ INDEX: dict[str, Any] = {
 class RepositoryEntry(Body):
     """One version that is served, or one bundle that is not."""
 
-    name: str = Field(description="name of the model, or the folder of a bundle that is not served")
-    version: str = Field(description="its version: digits; empty of a bundle that is not served")
+    name: str = Field(description="name of the model, or the place of a bundle whose name nobody knows")
+    version: str = Field(description="its version: digits; empty where nobody knows it")
     state: Literal["READY", "LOADING", "UNAVAILABLE"] = Field(description="READY: it predicts")
-    reason: str = Field(description="why it is not served; empty otherwise")
+    reason: str = Field(description="why it is not served, or only in an earlier state; empty otherwise")
+
+
+class RepositoryBody(Body):
+    """A load has no parameters."""
+
+
+class UnloadParameters(Body):
+    """Parameters of an unload."""
+
+    unload_dependents: bool | SkipJsonSchema[None] = Field(
+        default=None, description="of no effect, because no model depends on another"
+    )
+
+
+class UnloadBody(Body):
+    """How a model is unloaded."""
+
+    parameters: UnloadParameters | SkipJsonSchema[None] = Field(default=None, description="of the request")
+
+
+def _by_name(body: type[Body], example: dict[str, Any]) -> dict[str, Any]:
+    schema = {"$ref": f"#/components/schemas/{body.__name__}"}
+    content = {"application/json": {"schema": schema, "example": example}}
+    return {
+        "parameters": [{**NAME, "description": "name of a model; all its versions are meant"}, DEADLINE],
+        "requestBody": {"required": False, "description": "May be left out.", "content": content},
+    }
+
+
+LOAD: dict[str, Any] = _by_name(RepositoryBody, {})
+UNLOAD: dict[str, Any] = _by_name(UnloadBody, {"parameters": {"unload_dependents": False}})
+DONE: dict[int | str, dict[str, Any]] = {200: {"description": "it is done; the body is empty"}}

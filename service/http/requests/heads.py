@@ -124,6 +124,14 @@ def _after_the_authority(method: bytes, target: bytes) -> bytes:
     return rest[start:] if rest[start : start + 1] == b"/" else b"/" + rest[start:]
 
 
+def without_prefix(path: str, prefix: str) -> str:
+    """Return what follows `prefix` in a path, which is "/" for the prefix alone; another path is returned as it is."""
+    if not path.startswith(prefix):
+        return path
+    rest = path[len(prefix) :]
+    return rest or "/" if rest[:1] in ("", "/") else path
+
+
 def escaped(line: bytes) -> bytes:
     """Escape every byte of a request line that is not ASCII, as browsers do: the parser accepts no others."""
     return b"".join([b"%%%02X" % byte if byte > 127 else bytes((byte,)) for byte in line])

@@ -6,6 +6,7 @@ models              `GET /models…`
 health              `GET /health/…`
 metrics             `GET /metrics`
 open_inference      `/v2/…`
+repository          `/v2/repository/…`
 pages               `/`, `/docs`, `/redoc` and their files
 guide               `/docs/verdicts`, `/docs/glossary`
 submissions         reads a call's model, images and options

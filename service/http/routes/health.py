@@ -34,6 +34,7 @@ async def ready(call: Call) -> Answer:
     """Every accepted bundle predicts (or, with `ready_when` default, the default model), and the default is there.
 
     A bundle that is refused, or whose graph cannot be loaded, keeps nobody from being ready; `/models` has them.
+    Where models are loaded by name, those of the setting `load_models` must be served, and nothing else must.
     """
     service, known = call.service, may_know_models(call)
     error = unreadiness(service.registry, service.lifecycle, service.settings.ready_when, names=known)
@@ -68,12 +69,17 @@ def unreadiness(registry: Registry, lifecycle: Lifecycle, when: ReadyWhen, *, na
 
 def _what_is_missing(registry: Registry, when: ReadyWhen) -> tuple[str, str] | None:
     """Return what is missing, in words without names of models and in words with them; None if nothing is."""
-    if registry.default_name is None or not registry.complete:
+    if not registry.complete or (registry.default_name is None and not registry.is_explicit):
         absent = registry.absent_source()
         if absent is not None:
             return f"No model is served. {absent[0]}", f"No model is served. {absent[1]}"
         told = "No model is served." if registry.complete else "The bundles are still being read."
         return told, told
+    if when == "all" and registry.not_loaded:
+        name, why = next(iter(registry.not_loaded.items()))
+        return "A model of load_models is not served.", f"{name}, of load_models, is not served: {why}."
+    if registry.default_name is None:
+        return None  # nothing is to be served yet
     missing = registry.missing_default()
     if missing is not None:
         return "The default model is not served.", missing

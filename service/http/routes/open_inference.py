@@ -22,7 +22,7 @@ from service.http.calls.call import Call, Endpoint
 from service.http.open_inference import schemas
 from service.http.open_inference.answers import HEADER_LENGTH, classified, infer_answer
 from service.http.open_inference.catalogue import IMAGE, INPUT, LABEL, Catalogue
-from service.http.open_inference.requests import InferRequest, RequestedOutput, read_request, wants_only_ready
+from service.http.open_inference.requests import InferRequest, RequestedOutput, read_request
 from service.http.requests.forms import LARGE_BODY
 from service.http.routes.health import check_alive, may_know_models, unreadiness
 from service.http.routes.submissions import model_in_path
@@ -31,8 +31,11 @@ from service.http.routes.top_labels import keep_top_labels
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 
 SERVER_NAME = "contraflow"
-EXTENSIONS = ["binary_tensor_data", "classification", "model_repository", "model_configuration", "statistics",
-              "raw_encoded_image"]  # fmt: skip
+EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "statistics", "raw_encoded_image"]
+"""Extensions of every service."""
+REPOSITORY = ["model_repository", "model_repository(unload_dependents)"]
+"""Extensions of a service that loads by name. The protocol asks for index, load and unload together, so that one with
+the index alone does not have the extension. No model depends on another: `unload_dependents` has none to unload."""
 PLATFORM = "onnxruntime_onnx"
 
 LARGE_ANSWER = 10_000
@@ -65,9 +68,10 @@ def of_model(path: str, name: str, schema: type[schemas.Body], **more: Any) -> C
 
 
 @router.get("", response_model=schemas.ServerMetadata)
-async def server_metadata(_: Call) -> Answer:
+async def server_metadata(call: Call) -> Answer:
     """Name, version and extensions. `raw_encoded_image`: a body with header length 0 is one encoded image."""
-    return json_answer({"name": SERVER_NAME, "version": __version__, "extensions": EXTENSIONS})
+    extensions = [*EXTENSIONS, *(REPOSITORY if call.service.registry.is_explicit else ())]
+    return json_answer({"name": SERVER_NAME, "version": __version__, "extensions": extensions})
 
 
 @router.get("/health/live", response_model=schemas.ServerLive)
@@ -150,33 +154,6 @@ async def model_config(call: Call) -> Answer:
 async def model_statistics(call: Call) -> Answer:
     """Runs of one model, in Triton's shape."""
     return json_answer({"model_stats": [call.service.ledger.statistics(model_in_path(call))]})
-
-
-@router.post("/repository/index", response_model=list[schemas.RepositoryEntry], openapi_extra=schemas.INDEX)
-async def repository_index(call: Call) -> Answer:
-    """Every version that is served, and every bundle that is not, with the reason; with `ready` only what is ready."""
-    registry, only_ready = call.service.registry, wants_only_ready(call.body)
-    served = [
-        {
-            "name": model.name,
-            "version": model.version,
-            "state": "READY" if model.ready else "LOADING",
-            "reason": "",
-        }
-        for model in registry.models()
-    ]
-    refused = [
-        {"name": name, "version": "", "state": "UNAVAILABLE", "reason": reason}
-        for name, reason in (*registry.refused.items(), *registry.unavailable.items())
-    ]
-    return json_answer([one for one in served + refused if one["state"] == "READY" or not only_ready])
-
-
-@router.post("/repository/models/{name}/{action}", response_model=None, include_in_schema=False)
-async def repository_action(call: Call) -> Answer:
-    """Always 400, and so not in the document: bundles are added to and removed from the folder, which is watched."""
-    action, name = call.parameters["action"], call.parameters["name"]
-    raise MalformedRequest(f"Cannot {action[:16]} {name[:64]}: add or remove the bundle's folder instead.")
 
 
 @of_model(

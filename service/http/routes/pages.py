@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
@@ -37,8 +37,15 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
-async def page(_: Call) -> Response:
-    """The page: classify a photograph and see its gradients, layer by layer."""
+async def page(call: Call) -> Response:
+    """The page: classify a photograph and see its gradients, layer by layer.
+
+    Its links are relative, so under a prefix its address needs the slash at the end.
+    """
+    path: bytes = call.scope["raw_path"]
+    if not path.endswith(b"/"):
+        query: bytes = call.scope["query_string"]
+        return RedirectResponse(f"{path.decode().rpartition('/')[2]}/{'?' if query else ''}{query.decode('latin-1')}")
     return _document("page.html", PAGE_POLICY)
 
 

@@ -62,6 +62,10 @@ NOTHING: dict[str, tuple[Callable[[Path], object], str]] = {
     "a pipe": (os.mkfifo, "neither a folder nor a plain file"),
     "pictures": (file("cat.jpg"), "neither a bundle nor an .onnx file, but cat.jpg$"),
     "weights": (file("model.safetensors"), r"but model.safetensors; export the network to ONNX first: torch\.onnx"),
+    "the cache of a hub": (
+        file("models--x--net/snapshots/1f/onnx/model.onnx"),
+        "name one .* such as .*/models--x--net",
+    ),
     "a model that is hidden": (lambda place: [file(".git/model.onnx")(place), file("a.py")(place)], "but a.py"),
 }
 

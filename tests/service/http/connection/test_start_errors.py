@@ -76,7 +76,7 @@ def test_a_port_of_the_administrators_is_named_by_its_setting(tmp_path: Path) ->
         pytest.skip("every user may listen on port 81 here")
     code = (
         "import encodings.idna, os; from service.settings.fields import Settings; "
-        "from service.http.server import listen; "
+        "from service.http.listening.listeners import listen; "
         f"os.setuid({NOBODY}); listen(Settings(http_port=81))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -112,6 +112,7 @@ REFUSED = {
         ["--max-body-bytes", "4096", "--max-body-bytes-in-flight", "2048"],
         ["max_body_bytes (--max-body-bytes", "max_body_bytes_in_flight (--max-body-bytes-in-flight"],
     ),
+    "pictures of nothing": (["--capture-pictures", "true"], ["capture_pictures (", "capture (--capture,"]),
     "no images": (["--max-images", "0"], ["max_images (--max-images, CONTRAFLOW_MAX_IMAGES)", "'0'"]),
     "a batch of none": (["--max-batch", "0"], ["max_batch ("]),
     "a negative batch": (["--max-batch", "-1"], ["max_batch ("]),
@@ -129,6 +130,20 @@ REFUSED = {
     "no path among several": (["--bundles", "a:"], ["bundles (", "a path is needed"]),
     "an argument without a name": ([""], ["bundles ("]),
     "an empty host": (["--host", ""], ["host ("]),
+    "a prefix without its slash": (["--root-path", "vision"], ["root_path (--root-path", "begins with a slash"]),
+    "a prefix with a slash at its end": (["--root-path", "/vision/"], ["root_path (", "ends without one"]),
+    "a prefix that leads out": (["--root-path", "/vision/../x"], ["root_path ("]),
+    "a prefix with an escape": (["--root-path", "/a%2Fb"], ["root_path ("]),
+    "a name for a proxy": (["--trusted-proxies", "nginx"], ["trusted_proxies (", "write an address, a network"]),
+    "half a network": (["--trusted-proxies", "10.0.0.1/8"], ["trusted_proxies (", "host bits"]),
+    "an origin without a scheme": (["--cors-origins", "app.example.com"], ["cors_origins (", "scheme://host"]),
+    "an origin with a path": (["--cors-origins", "https://app.example.com/"], ["cors_origins (", "without a path"]),
+    "a pattern of origins": (["--cors-origins", "https://*.example.com"], ["cors_origins ("]),
+    "the origin of nobody": (["--cors-origins", "null"], ["cors_origins ("]),
+    "keys for all origins": (
+        ["--cors-origins", "https://a.example,*", "--api-keys", DIGEST],
+        ["cors_origins (--cors-origins", "api_keys (--api-keys", "name the origins"],
+    ),
 }
 
 

@@ -1,8 +1,4 @@
-"""A real Chromium on the real service with the bundles of this repository.
-
-Skipped, loudly, where there is no Chromium, unless `CI` is true: then it is a failure. `CHROMIUM` names the browser,
-and `PAGE_URL` a service that already runs.
-"""
+"""A real Chromium on the real service with the bundles of this repository. `PAGE_URL` names one that already runs."""
 
 from __future__ import annotations
 
@@ -21,8 +17,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.programs import chromium
-
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -30,27 +24,6 @@ REPOSITORY = Path(__file__).resolve().parents[4]
 START_SECONDS = 60
 PATIENCE_SECONDS = 60
 """The longest that one answer may take, because the machines that run tests are small and busy."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium, without a window.
-
-    It lives no longer than a module, because Playwright keeps an event loop running in which the `asyncio.run` of other
-    tests fails.
-    """
-    executable = chromium()
-    if executable is None:
-        reason = "NO CHROMIUM: the page was not tested. Install one (apt-get install chromium) or name it in CHROMIUM."
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -135,12 +135,12 @@ def test_a_model_found_while_the_registry_is_replaced_is_not_remembered(
     for model in (old, new):
         model.graphs["forward"].state = "ready"
     registry = Registry()
-    registry.replace([old], {})
+    registry.replace({"old": old}, {})
     found = registry._find
 
     def replaced_meanwhile(name: str, version: str | None) -> ServedModel:
         model = found(name, version)
-        registry.replace([new], {})
+        registry.replace({"new": new}, {})
         return model
 
     monkeypatch.setattr(registry, "_find", replaced_meanwhile)

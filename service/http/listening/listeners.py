@@ -1,0 +1,85 @@
+"""Where the service listens: on sockets that systemd passes, else on a Unix socket, else on addresses and a port."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import MutableMapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from service.http.listening import internet, unix
+from service.http.listening.systemd import passed_sockets
+from service.http.starting import StartError, why_not_bound
+from service.settings.fields import Settings
+
+
+class Listeners:
+    """Bound sockets, closed at the end of the context; a Unix socket's file is removed then."""
+
+    def __init__(self, sockets: Sequence[socket.socket], file: unix.SocketFile | None = None) -> None:
+        self.sockets = list(sockets)
+        self._file = file
+
+    def begin(self) -> None:
+        """Let the sockets take connections: whoever reads the logged address may connect at once.
+
+        uvicorn listens later, and sets the backlog then.
+
+        Raises:
+            StartError: another service has begun to listen on an address meanwhile.
+        """
+        if self._file is not None:
+            self._file.check()
+        for one in self.sockets:
+            try:
+                one.listen()
+            except OSError as error:
+                raise StartError(why_not_bound(error, *one.getsockname()[:2])) from None
+
+    def addresses(self) -> list[str]:
+        """Return what each listens on, e.g. http://127.0.0.1:8000 or unix:/run/contraflow.sock."""
+        return [unix.shown(one) if one.family == socket.AF_UNIX else internet.shown(one) for one in self.sockets]
+
+    def close(self) -> None:
+        """Close the sockets, and remove a Unix socket's file."""
+        if self._file is not None:
+            self._file.remove()
+        for one in self.sockets:
+            one.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def bound(settings: Settings, environment: MutableMapping[str, str] = os.environ) -> Listeners:
+    """Return sockets that are bound where the settings say, and take no connections yet.
+
+    Those that systemd passes take some already; they wait until the service serves.
+
+    Raises:
+        StartError: an address is none, is taken, or may not be used.
+    """
+    passed = passed_sockets(environment)
+    if passed:
+        return Listeners(passed)
+    if settings.uds is not None:
+        file = unix.SocketFile(settings.uds)
+        return Listeners([file.socket], file)
+    return Listeners(internet.bound_sockets(settings.host, settings.http_port))
+
+
+def listen(settings: Settings) -> Listeners:
+    """Return sockets that listen where the settings say; raises StartError as `bound` and `begin` do."""
+    listeners = bound(settings)
+    try:
+        listeners.begin()
+    except StartError:
+        listeners.close()
+        raise
+    return listeners
