@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Collection
 from email.utils import formatdate
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 log = logging.getLogger("contraflow.http")
 
@@ -26,6 +26,10 @@ SECONDS_UNTIL_NEXT_SEARCH = 0.1
 
 CutOff = Literal["idle", "made-room", "reads-nothing", "body-goes-on", "too-many-connections"]
 """Why a connection is closed without an answer. One that gets an answer is counted by the slug of its error."""
+
+
+EVENTS: Final[tuple[CutOff, ...]] = ("made-room", "reads-nothing", "body-goes-on", "too-many-connections")
+"""Reasons that the log names; closing an idle connection is no event."""
 
 
 class Waiting(Protocol):
@@ -87,9 +91,11 @@ class Connections:
             self._report(now)
 
     def _report(self, now: float) -> None:
-        """Log one line about all connections that were closed since the last; one for each would fill the log."""
-        new = self.ended - self._reported
-        del new["idle"]  # closing an idle connection is no event
+        """Log one line about all connections that were cut off since the last; one for each would fill the log.
+
+        Those that got an answer have a line in the log of requests.
+        """
+        new = +Counter({reason: self.ended[reason] - self._reported[reason] for reason in EVENTS})
         if new:
             self._reported, self._reported_at = self.ended.copy(), now
             log.info("connections ended: %s", ", ".join(f"{number} {reason}" for reason, number in new.most_common()))

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import Any, Final
 
 from service.contract.errors import ReportedError
+from service.engine.request_context import STAGES
 from service.monitoring.finished_request import FinishedRequest
 from service.output.logs import Message
 from service.output.printable import printable
@@ -23,6 +25,8 @@ LONGEST: Final = 200
 
 PLAIN: Final = re.compile(r"[!#-~]+")
 """Visible ASCII without a quote."""
+
+TIMES: Final = tuple(f"{stage}_ms" for stage in STAGES)
 
 SECRET: Final = re.compile("key|token|secret|pass|auth|sig|cred", re.IGNORECASE)
 """Parameters that may hold a secret: no endpoint takes one, but a caller may send it all the same."""
@@ -72,7 +76,7 @@ class RequestLine(Message):
             "outcome": request.outcome,
             "received_bytes": request.received,
             "sent_bytes": request.sent,
-            **{f"{stage}_ms": round(1e3 * seconds, 3) for stage, seconds in context.stages.items()},
+            **{name: round(1e3 * seconds, 3) for name, seconds in zip(TIMES, context.stages.values(), strict=True)},
             "total_ms": round(1e3 * context.latency, 3),
         }
         if request.query:
@@ -104,9 +108,13 @@ def shown_path(path: str) -> str:
 
 def shown_query(query: bytes) -> str:
     """Return the beginning of a query without the values of parameters that may be secrets."""
-    if not query:
-        return ""
-    shown = query[: LONGEST + 1].decode("latin-1")
+    return _shown_query(query[: LONGEST + 1]) if query else ""
+
+
+@lru_cache(maxsize=256)
+def _shown_query(query: bytes) -> str:
+    """Clients repeat their queries."""
+    shown = query.decode("latin-1")
     if SECRET.search(shown):
         parts = [part.partition("=") for part in shown.split("&")]
         shown = "&".join([f"{name}={'…' if SECRET.search(name) else value}" for name, _, value in parts])

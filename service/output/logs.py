@@ -74,6 +74,7 @@ class JsonFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__()
         self._seconds = Seconds("%Y-%m-%dT%H:%M:%S", time.gmtime)
+        self._encode = json.JSONEncoder(ensure_ascii=False).encode
 
     def format(self, record: logging.LogRecord) -> str:
         message = record.msg
@@ -89,7 +90,7 @@ class JsonFormatter(logging.Formatter):
         entry.update({name: value for _, name, value in _ids(record)})
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+        return self._encode(entry)
 
 
 def _ids(record: logging.LogRecord) -> list[tuple[str, str, str]]:
@@ -135,6 +136,7 @@ def logging_to_standard_error(level: str, form: Literal["text", "json"]) -> Iter
     warnings.filterwarnings("ignore", module="PIL")
     logging.captureWarnings(True)
     logging.getLogger("uvicorn").setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no line has them
     formatter = JsonFormatter() if form == "json" else TextFormatter()
     handler = logging.NullHandler() if sys.stderr is None else StandardError(formatter)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -14,6 +14,8 @@ def printable(text: str, most: int = MOST_CHARACTERS) -> str:
         text: may be a file name as Python returns it, with lone surrogates for bytes that are not UTF-8.
         most: most characters of the result; a longer text is cut.
     """
+    if len(text) <= most and text.isascii() and text.isprintable():
+        return text
     try:
         text = os.fsencode(text).decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # a surrogate that cannot come from a file name

@@ -34,7 +34,15 @@ SUMMARY: Final = "Image classifiers, read in both directions: labels forwards, p
 SERVERS: Final[list[Json]] = [{"url": ".", "description": "where this document comes from"}]
 
 HEADERS: Final[dict[str, Json]] = {
-    "X-Request-Id": {"schema": {"type": "string"}, "description": "the caller's X-Request-Id, or one of our own"},
+    "X-Request-Id": {
+        "schema": {"type": "string"},
+        "description": "the caller's X-Request-Id, if that is at most 128 letters, digits and ._:;=+/@-; else one of "
+        "our own",
+    },
+    "Traceparent": {
+        "schema": {"type": "string"},
+        "description": "the trace that the request belongs to (W3C Trace Context), if the caller sent one",
+    },
     "Server-Timing": {
         "schema": {"type": "string"},
         "description": "milliseconds of decode, queue, run and serialize, as far as it came",
@@ -50,7 +58,7 @@ HEADERS: Final[dict[str, Json]] = {
         "description": "bytes of JSON at the head of a binary answer; absent otherwise",
     },
 }
-OF_EVERY_ANSWER: Final = ("X-Request-Id", "Server-Timing")
+OF_EVERY_ANSWER: Final = ("X-Request-Id", "Traceparent", "Server-Timing")
 OF_ERRORS: Final = (*OF_EVERY_ANSWER, "Retry-After", "WWW-Authenticate", "Allow")
 
 KEYS: Final[dict[str, Json]] = {

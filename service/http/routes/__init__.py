@@ -10,6 +10,7 @@ repository          `/v2/repository/…`
 pages               `/`, `/docs`, `/redoc` and their files
 guide               `/docs/verdicts`, `/docs/glossary`
 submissions         reads a call's model, images and options
+top_labels          the most probable labels, for the log
 runs                runs of graphs for a diagnosis, and which network they are of
 diagnosis_options   options of `/diagnostics/…`
 """

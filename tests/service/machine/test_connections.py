@@ -60,12 +60,13 @@ def test_room_is_made_once_for_many_that_arrive_together() -> None:
         assert [one.gone for one in others] == [True] * ended + [False] * (64 - ended)
 
 
-def test_one_line_in_a_while_tells_what_ended_connections(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_line_in_a_while_tells_which_connections_were_cut_off(caplog: pytest.LogCaptureFixture) -> None:
     connections = Connections(8)
     with caplog.at_level(logging.INFO):
         for now in (100.0, 101.0, 102.0, 103.0, 120.0, 140.0):
-            connections.ended["malformed-request"] += 2 if now < 110 else 0
+            connections.ended["reads-nothing"] += 2 if now < 110 else 0
+            connections.ended["malformed-request"] += 1
             connections.ended["idle"] += 1
             connections.tick(now, 0)
     lines = [record.getMessage() for record in caplog.records]
-    assert lines == ["connections ended: 2 malformed-request", "connections ended: 6 malformed-request"]
+    assert lines == ["connections ended: 2 reads-nothing", "connections ended: 6 reads-nothing"]

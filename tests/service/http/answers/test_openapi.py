@@ -113,7 +113,7 @@ def test_every_answer_is_declared_with_its_type_and_headers(document: Json) -> N
         answers = {status: resolved(document, answer) for status, answer in operation["responses"].items()}
         assert set(answers) == {"200", "default"}, path
         for status, answer in answers.items():
-            assert {"X-Request-Id", "Server-Timing"} <= set(answer["headers"]), (path, status)
+            assert {"X-Request-Id", "Traceparent", "Server-Timing"} <= set(answer["headers"]), (path, status)
             assert all(content["schema"] for content in answer["content"].values()), (path, status)
         if path.startswith("/diagnostics/"):
             assert set(answers["200"]["content"]) == {"application/json", "image/svg+xml"}
