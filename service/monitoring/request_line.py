@@ -53,6 +53,8 @@ class RequestLine(Message):
         pieces.append(f"in={request.received} out={request.sent}")
         if context.client:
             pieces.append(f"client={word(_host(context.client))}")
+        if context.caller:
+            pieces.append(f"caller={context.caller}")
         pieces.append(f"id={context.id}")
         if context.trace is not None:
             pieces.append(f"trace={context.trace.trace_id}")
@@ -87,6 +89,8 @@ class RequestLine(Message):
             values["batch_size"] = max([run.batch for run in context.runs])
         if context.client:
             values["client"] = _host(context.client)
+        if context.caller:
+            values["caller"] = context.caller
         if context.trace is not None:
             values |= {"trace_id": context.trace.trace_id, "span_id": context.trace.span_id}
         if context.top_labels:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from service.monitoring.finished_request import FinishedRequest
+from service.monitoring.request_line import RequestLine
 from tests.service.live_server import LiveServer, best_label, picture, running, wait_until
 from tests.service.tiny_bundles import write_bundle
 
@@ -86,10 +87,12 @@ def test_what_has_no_secret_needs_no_key(server: LiveServer) -> None:
 
 def test_who_called_is_known_when_the_request_is_over(server: LiveServer) -> None:
     callers: list[str] = []
+    lines: list[RequestLine] = []
 
     def observe(request: FinishedRequest) -> None:
         if request.path == "/predict":
             callers.append(request.context.caller)
+            lines.append(RequestLine(request))
 
     object.__setattr__(server.state, "observers", (observe,))
     with server.client() as client:
@@ -99,6 +102,9 @@ def test_who_called_is_known_when_the_request_is_over(server: LiveServer) -> Non
     wait_until(lambda: len(callers) == 4)
     object.__setattr__(server.state, "observers", ())
     assert callers == ["", "alice", "", "alice"]
+    assert " caller=alice id=" in str(lines[1])
+    assert [line.fields().get("caller") for line in lines] == [None, "alice", None, "alice"]
+    assert not any(word in f"{line} {line.fields()}" for line in lines for word in ("first", "named", "none"))
 
 
 def test_a_key_has_its_own_rate_and_one_for_metrics_has_none(bundles: Path) -> None:
