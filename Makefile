@@ -7,6 +7,10 @@ BUNDLES ?= models/bundles
 DEFAULT_MODEL ?= $(if $(filter models/bundles,$(BUNDLES:/=)),resnet20)
 ACCELERATOR ?= $(shell test "$$(uname -sm)" = "Linux x86_64" && test -e /proc/driver/nvidia/version && echo gpu || echo cpu)
 DATA ?= data
+# Name of the images; their tags are cpu and gpu.
+IMAGE ?= contraflow
+# What an image contains: the same words stand in the Dockerfile.
+EXTRAS ?= cpu export
 
 SERVE := .venv-$(ACCELERATOR)
 DEV := .venv-dev
@@ -18,8 +22,8 @@ export ORT_DISABLE_TELEMETRY := 1
 PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help serve test test-all test-pages check format train phenomena coverage verdicts bench bench-gradients \
-        bench-serving bench-scores bench-scaling bench-promises fuzz soak image-check test-containers container-report \
-        clean
+        bench-serving bench-scores bench-scaling bench-promises fuzz soak rules image image-gpu image-multi arm64-wheels \
+        image-check sbom licences test-containers container-report clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -110,13 +114,59 @@ bench-promises: $(DEV)/installed  ## the ten promises, measured in about six min
 fuzz: $(DEV)/installed  ## schemathesis, 300 requests for every operation, and spoiled bodies (about fifteen minutes)
 	FUZZ_EXAMPLES=300 $(DEV)/bin/python -m pytest tests/service/http/routes/test_interface_fuzz.py tests/service/http/requests/test_body_fuzz.py
 
-image-check: $(DEV)/installed  ## lint the Dockerfile, the compose file, the manifests and the alerting rules
+rules:  ## write the PrometheusRule for Kubernetes from deploy/prometheus/rules.yml
+	$(file > deploy/kubernetes/components/monitoring/prometheus-rule.yaml,$(PROMETHEUS_RULE))
+	sed 's/^./  &/' deploy/prometheus/rules.yml >> deploy/kubernetes/components/monitoring/prometheus-rule.yaml
+
+define PROMETHEUS_RULE
+# Made by `make rules` from deploy/prometheus/rules.yml: change that.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: contraflow
+spec:
+endef
+
+image:  ## build the image for CPUs as IMAGE:cpu (docker or podman)
+	docker build --target cpu --tag $(IMAGE):cpu .
+
+image-gpu:  ## build the image for NVIDIA GPUs as IMAGE:gpu
+	docker build --target gpu --tag $(IMAGE):gpu .
+
+image-multi:  ## build the image for CPUs for amd64 and arm64, and push it as IMAGE:cpu (needs docker buildx)
+	docker buildx build --platform linux/amd64,linux/arm64 --target cpu --tag $(IMAGE):cpu --sbom true --provenance mode=max --push .
+
+arm64-wheels:  ## fetch what the arm64 image would install: fails if a package has no wheel for it
+	@mkdir -p build
+	$(PYTHON) deploy/image/dependencies.py $(EXTRAS) > build/requirements.txt
+	$(PYTHON) -m pip download --quiet --disable-pip-version-check --only-binary :all: --python-version 3.11 \
+	    $(foreach version,2_28 2_27 2_26 2_17,--platform manylinux_$(version)_aarch64) --platform manylinux2014_aarch64 \
+	    --constraint constraints.txt --requirement build/requirements.txt --dest build/arm64-wheels
+
+# The packages of an image, installed as the Dockerfile installs them.
+build/image/installed: pyproject.toml constraints.txt deploy/image/dependencies.py
+	rm -rf build/image
+	$(PYTHON) -m venv --without-pip build/image
+	$(PYTHON) deploy/image/dependencies.py $(EXTRAS) > build/image/requirements.txt
+	$(PYTHON) -m pip --python build/image/bin/python install $(PIP_FLAGS) --no-compile --requirement build/image/requirements.txt
+	@touch $@
+
+sbom: $(DEV)/installed build/image/installed  ## list the packages of the image in CycloneDX's format: build/sbom.cdx.json
+	$(DEV)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	    --output-file build/sbom.cdx.json build/image/bin/python
+	$(DEV)/bin/python -m deploy.image.bill_of_materials build/sbom.cdx.json
+
+licences: build/image/installed  ## collect the licences of all that is in the image, with their texts: build/licences.md
+	$(PYTHON) -m deploy.image.licences build/image > build/licences.md
+
+image-check: $(DEV)/installed  ## lint the Dockerfile, the compose file, the manifests, the alerting rules and the workflow
 	$(DEV)/bin/hadolint Dockerfile
 	$(DEV)/bin/podman-compose --file docker-compose.yml --profile monitoring config > /dev/null
-	set -e; for overlay in . overlays/cpu overlays/gpu overlays/autoscaled batch; do \
-	    rendered=$$(kubectl kustomize deploy/kubernetes/$$overlay); \
-	    echo "$$rendered" | $(DEV)/bin/kubernetes-validate --strict -; done
-	promtool check rules deploy/prometheus/rules.yml
+	$(DEV)/bin/python -m tests.deploy.check $(CRD_CATALOGUE)
+	promtool check config deploy/prometheus/prometheus.yml
+	promtool test rules tests/deploy/alerts.yml
+	$(DEV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(DEV)/bin/zizmor --offline --no-progress .github/workflows
 
 test-containers: $(DEV)/installed  ## build the image and run it in every way (needs docker or podman)
 	$(DEV)/bin/python -m pytest tests/container -m container

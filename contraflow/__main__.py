@@ -16,6 +16,7 @@ VERBS: Final = {
     "check": ("service", "check", "say whether a model is healthy; the exit status is for pipelines"),
     "diagnose": ("service", "diagnose", "score a folder of labelled images, into a table and a report"),
     "replay": ("service", "replay", "send captured requests again, and count how the answers differ"),
+    "key": ("service", "key", "make an API key, and its line for the file of keys"),
     "import": ("export", "onnx", "make a bundle of an ONNX classifier of any producer"),
     "record": ("export", "record", "measure a bundle's statistics on labelled images"),
     "verify": ("export", "verify", "verify the gradients of a bundle as it lies on disk"),

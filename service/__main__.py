@@ -29,8 +29,9 @@ COMMANDS = {
     "check": "service.offline.check",
     "diagnose": "service.offline.diagnose",
     "replay": "service.client.replay.command",
+    "key": "service.http.keys.making",
 }
-"""Commands other than serving, and their modules."""
+"""Commands that run without a server → the module of each."""
 
 
 def main(arguments: Sequence[str], program: str = "python -m service") -> int:
@@ -80,8 +81,9 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
 
     from service.app import create_app
     from service.contract.runtime import CPU
-    from service.http.listening.listeners import bound
+    from service.http.listening.listeners import bound, bound_for_metrics
     from service.http.server import HttpServer
+    from service.http.starting import opened_keys
     from service.machine.descriptors import raise_limit
     from service.machine.memory import bound_fragmentation
 
@@ -90,7 +92,8 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
             f"there is nothing to serve: name an .onnx file, the folder of a model, a bundle or a folder of bundles, "
             f"as an argument or by {names_of_setting('bundles')}; the default, {DEFAULT_BUNDLES[0]}, is not here"
         )
-    with bound(settings) as listeners:  # an address that is taken is found before anything is imported
+    opened_keys(settings)  # what is wrong with them, or an address that is taken, is found before anything is imported
+    with bound(settings) as listeners, bound_for_metrics(settings) as metrics_listeners:
         cache = settings.cache or users_cache(os.environ)
         say = logging.getLogger("contraflow.import").info
         wait_for_models(settings.bundles, os.environ, say)
@@ -104,14 +107,17 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
         gc.collect()
         gc.freeze()
         listeners.begin()
+        metrics_listeners.begin()
         for address in listeners.addresses():
             log.info("address: %s", address)
+        for address in metrics_listeners.addresses():
+            log.info("metrics: %s/metrics, without a key", address)
         report = log.info if runtime.provider != CPU or settings.execution_provider == "cpu" else log.warning
         report("execution provider: %s (%s)", runtime.provider, runtime.reason)
         log.info("sources: %s", ", ".join(os.path.abspath(path) for path in settings.bundles))
         if connections.most < settings.max_connections:
             log.warning("connections: %d at most, because of the limit of open files", connections.most)
-        server = HttpServer(gateway)
+        server = HttpServer(gateway, metrics_listeners.sockets)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             runner.run(server.serve(sockets=listeners.sockets))
     return 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from fastapi import APIRouter
 
@@ -22,9 +23,11 @@ from service.http.calls.gateway import Gateway
 from service.http.calls.lifecycle import Lifecycle
 from service.http.calls.service_parts import ServiceParts
 from service.http.documentation.document import OpenApiDocument, operation_id
-from service.http.requests.bodies import BodyReader
+from service.http.keys.ring import KeyRing
+from service.http.requests.bodies import SMALL_BODY, BodyReader
 from service.http.requests.forwarded import TrustedProxies
 from service.http.routes import diagnostics, guide, health, metrics, models, open_inference, pages, predict, repository
+from service.http.starting import opened_keys
 from service.machine.connections import Connections
 from service.machine.cpu_limit import available_cpus, decode_threads, run_threads
 from service.machine.descriptors import limit, most_connections
@@ -52,6 +55,12 @@ ROUTERS: tuple[APIRouter, ...] = (
     repository.by_name,
 )
 
+METRICS_ROUTERS: tuple[APIRouter, ...] = (metrics.router, health.router)
+"""What the port of `metrics_port` answers."""
+
+MOST_METRICS_CONNECTIONS = 32
+"""Connections to that port: enough for whoever scrapes, and too few to take anything from those who predict."""
+
 
 def create_app(
     settings: Settings,
@@ -66,6 +75,7 @@ def create_app(
     Raises:
         ProviderUnavailable: `settings.execution_provider` is cuda, and there is no CUDA.
         OSError: nothing can be written to the folder `settings.capture`.
+        StartError: the file of keys cannot be read.
     """
     settings = within_memory(settings, memory_limit())
     cpus = available_cpus()
@@ -98,8 +108,9 @@ def create_app(
 
     connections = Connections(most_connections(settings.max_connections, limit()))
     sampler = Sampler(settings.sample_gradients, engine, decode_pool)
-    collectors = metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler)
-
+    ring, keys_file = opened_keys(settings)
+    access = Access(ring)
+    collectors = metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler, ring)
     recorders = Recorders(request_log(settings), capture_for(settings), telemetry)
 
     @asynccontextmanager
@@ -107,9 +118,13 @@ def create_app(
         engine.start()
         loader.start()
         recorders.start(collectors)
+        if keys_file is not None:
+            keys_file.start()
         try:
             yield
         finally:
+            if keys_file is not None:
+                keys_file.stop()
             sampler.stop()
             loader.stop()
             await engine.stop()
@@ -118,7 +133,8 @@ def create_app(
 
     # FastAPI describes the endpoints (paths, OpenAPI); the gateway calls them.
     root = APIRouter(lifespan=lifespan, generate_unique_id_function=operation_id)
-    for router in ROUTERS:
+    routers = [router for router in ROUTERS if settings.metrics_port is None or router is not metrics.router]
+    for router in routers:
         root.include_router(router, include_in_schema=router is not repository.by_name or registry.is_explicit)
     service = ServiceParts(
         settings=settings,
@@ -132,17 +148,17 @@ def create_app(
         ledger=ledger,
         metrics=collectors,
         connections=connections,
-        addresses=Addresses(route for router in ROUTERS for route in router.routes),
-        access=Access(settings.api_keys, settings.requests_per_second),
+        addresses=_addresses(routers),
+        access=access,
         cross_origin=CrossOrigin(settings.cors_origins) if settings.cors_origins else None,
         proxies=TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None,
         bodies=BodyReader(settings.max_body_bytes, settings.max_body_bytes_in_flight, settings.request_timeout),
         deadlines=Deadlines(settings.deadline_ms / 1e3),
         begin_trace=recorders.begin_trace,
         observers=recorders.observers,
-        openapi_document=OpenApiDocument(root.routes, registry, settings).now,
+        openapi_document=OpenApiDocument(root.routes, registry, settings, access).now,
     )
-    return Gateway(service, root)
+    return Gateway(service, root, None if settings.metrics_port is None else _metrics_gateway(service))
 
 
 def capture_for(settings: Settings) -> Capture | None:
@@ -163,3 +179,20 @@ def capture_for(settings: Settings) -> Capture | None:
         )
     except OSError as error:
         raise OSError(f"{names_of_setting('capture')}: {error_in_words(error)}") from error
+
+
+def _metrics_gateway(service: ServiceParts) -> Gateway:
+    """Return the application of the port that is for metrics alone: no key, few connections, and hardly a body."""
+    own = replace(
+        service,
+        addresses=_addresses(METRICS_ROUTERS),
+        access=Access(KeyRing()),
+        cross_origin=None,
+        connections=Connections(MOST_METRICS_CONNECTIONS),
+        bodies=BodyReader(SMALL_BODY, SMALL_BODY, service.settings.request_timeout),
+    )
+    return Gateway(own, APIRouter())
+
+
+def _addresses(routers: Iterable[APIRouter]) -> Addresses:
+    return Addresses(route for router in routers for route in router.routes)

@@ -50,7 +50,7 @@ FLOORS["service/diagnostics"] = floors(
 )
 FLOORS["service/http"] = floors(
     "answers",
-    "requests",
+    "keys requests",
     "calls",
     "open_inference",
     "documentation",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bench.harness.client import Reply, post
-from bench.harness.load import Traffic, lasting
+from bench.harness.load import Traffic, lasting, open_loop
 
 
 class CheckedTraffic(Traffic):
@@ -88,3 +88,17 @@ def load_with_images(
     content_type, encode = BODIES[body]
     requests = [post(path, encode(Path(file).read_bytes()), f"Content-Type: {content_type}") for file, _ in listed]
     return load(port, requests, first_label_is([label for _, label in listed]), connections, seconds)
+
+
+def answer_times(port: int, images: str, rate: float, seconds: float) -> list[float]:
+    """Send the photographs that the file `images` lists at `rate` per second; return the seconds until each answer.
+
+    Raises:
+        RuntimeError: a request was not answered.
+    """
+    listed: list[tuple[str, str]] = json.loads(Path(images).read_text())
+    requests = [post("/predict", Path(file).read_bytes()) for file, _ in listed]
+    replies = open_loop(port, requests, rate, seconds)
+    if any(reply.status != 200 for reply in replies):
+        raise RuntimeError("not every request was answered")
+    return [reply.seconds for reply in replies]

@@ -53,8 +53,8 @@ class RequestContext:
     """
 
     __slots__ = (
-        "_accounted", "_pending", "abandoned_by", "background", "client", "deadline", "decodings", "id", "model",
-        "received", "runs", "stages", "top_labels", "trace",
+        "_accounted", "_pending", "abandoned_by", "background", "caller", "client", "deadline", "decodings", "id",
+        "model", "received", "runs", "stages", "top_labels", "trace",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +68,8 @@ class RequestContext:
         self.id = request_id or new_request_id()
         self.client = client
         """Host and port of whoever sent it; the same object for all requests of one client on one connection."""
+        self.caller = ""
+        """Name of the API key that it came with; empty where no key is needed, or the key has no name."""
         self.background = background
         """True if nobody waits for it: it runs when nothing else does, and is refused if anything waits."""
         self.received = self._accounted = time.monotonic()

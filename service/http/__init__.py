@@ -8,6 +8,7 @@ routes/           the endpoints
 documentation/    the OpenAPI document
 open_inference/   the Open Inference Protocol
 calls/            a request as a call of an endpoint
+keys/             which API keys are valid, and how often each may call
 requests/         heads, bodies, and the images and options in them
 answers/          answers as bytes, and what endpoints declare of them
 """

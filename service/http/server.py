@@ -17,6 +17,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import uvicorn
 
@@ -32,44 +33,93 @@ SHUTDOWN_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SAME_SIGNAL = 0.2
 """A second signal within this many seconds counts as the first: a process group is often signalled twice."""
 
+METRICS_GRACE = 1.0
+"""Seconds for scrapes in flight, after the last prediction is answered."""
 
-class HttpServer(uvicorn.Server):
-    """Runs uvicorn with our HTTP protocol and a graceful shutdown."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        service = gateway.service
-        settings, connections = service.settings, service.connections
+class PortServer(uvicorn.Server):
+    """Runs uvicorn with our HTTP protocol on one port."""
+
+    def __init__(self, gateway: Gateway, backlog: int, grace: float, lifespan: Literal["on", "off"]) -> None:
+        """`backlog` is how many connections may wait to be accepted, `grace` the seconds for requests at the end."""
+        settings = gateway.service.settings
         attributes = {
             "gateway": gateway,
             "max_head_bytes": settings.max_header_bytes,
             "head_timeout": settings.request_timeout,
             "path_prefix": settings.root_path,
-            "proxies": service.proxies,
+            "proxies": gateway.service.proxies,
         }
         super().__init__(
             uvicorn.Config(
                 gateway,
                 http=type("GatewayConnection", (ClientConnection,), attributes),
                 ws="none",
-                lifespan="on",
+                lifespan=lifespan,
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=int(settings.keep_alive),
-                timeout_graceful_shutdown=int(settings.shutdown_grace) or 1,
-                backlog=backlog(connections.most, limit()),
+                timeout_graceful_shutdown=int(grace) or 1,
+                backlog=backlog,
             )
         )
-        self._connections = connections
+        self._connections = gateway.service.connections
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look after the connections once a second; uvicorn calls this ten times a second."""
+        if counter % 10 == 0:
+            now = time.monotonic()
+            self._connections.tick(now, len(self.server_state.connections))
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, ClientConnection):
+                    connection.close_if_slow(now)
+        return await super().on_tick(counter)
+
+
+class MetricsServer(PortServer):
+    """The port for metrics. Its connections are its own: those who scrape and those who predict take none away."""
+
+    def __init__(self, gateway: Gateway, sockets: Sequence[socket.socket]) -> None:
+        super().__init__(gateway, gateway.service.connections.most, METRICS_GRACE, lifespan="off")
+        self._sockets = list(sockets)
+
+    async def begin(self) -> None:
+        self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
+        await self.startup(self._sockets)
+
+    async def end(self) -> None:
+        await self.shutdown(self._sockets)
+
+
+class HttpServer(PortServer):
+    """The port of the service, with a graceful shutdown; it begins and ends the port for metrics, if there is one."""
+
+    def __init__(self, gateway: Gateway, metrics_sockets: Sequence[socket.socket] = ()) -> None:
+        """`metrics_sockets` are for `gateway.metrics`."""
+        service = gateway.service
+        settings, most = service.settings, service.connections.most
+        super().__init__(gateway, backlog(most, limit()), settings.shutdown_grace, lifespan="on")
+        self._metrics: MetricsServer | None = None
+        if metrics_sockets and gateway.metrics is not None:
+            self._metrics = MetricsServer(gateway.metrics, metrics_sockets)
         self._lifecycle = service.lifecycle
         self._drain_delay = settings.drain_delay
         self._shutdown_since: float | None = None
 
     async def startup(self, sockets: Sequence[socket.socket] | None = None) -> None:
         """Take connections, and tell systemd."""
+        if self._metrics is not None:
+            await self._metrics.begin()
         await super().startup(None if sockets is None else list(sockets))
         notify(os.environ, "READY=1")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self._metrics is not None:
+            await self._metrics.end()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -104,11 +154,7 @@ class HttpServer(uvicorn.Server):
         self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Look after the connections once a second; uvicorn calls this ten times a second."""
-        if counter % 10 == 0:
-            now = time.monotonic()
-            self._connections.tick(now, len(self.server_state.connections))
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, ClientConnection):
-                    connection.close_if_slow(now)
+        """Look after the connections of both ports."""
+        if self._metrics is not None:
+            await self._metrics.on_tick(counter)
         return await super().on_tick(counter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from prometheus_client.core import (
@@ -24,22 +25,33 @@ from service.monitoring.live import WINDOW
 from service.monitoring.sampling import Sampler
 
 
+class ApiKeys(Protocol):
+    """The keys that are valid now."""
+
+    errors: int
+    """Looks that found their file unreadable or broken."""
+
+    def __len__(self) -> int: ...
+
+
 class ServiceCollector(Collector):
     """Metrics of requests, runs, queue, models and sampled gradients of one service."""
 
     def __init__(
         self, ledger: Ledger, connections: Connections, engine: Engine, registry: Registry, loader: Loader,
-        runtime: Runtime, sampler: Sampler,
+        runtime: Runtime, sampler: Sampler, keys: ApiKeys,
     ) -> None:  # fmt: skip
         self._connections = connections
         self._ledger, self._engine, self._registry, self._runtime = ledger, engine, registry, runtime
         self._loader, self._sampler = loader, sampler
+        self._keys = keys
 
     def collect(self) -> Iterable[Metric]:
         yield from self._requests()
         yield from self._ended_connections()
         yield from self._runs()
         yield from self._state()
+        yield from self._api_keys()
         yield from self._gradients()
 
     def _requests(self) -> Iterable[Metric]:
@@ -119,6 +131,14 @@ class ServiceCollector(Collector):
         provider = {"execution_provider": self._runtime.provider, "reason": self._runtime.reason}
         yield InfoMetricFamily("contraflow_execution_provider", "Where the graphs run", provider)
 
+    def _api_keys(self) -> Iterable[Metric]:
+        yield GaugeMetricFamily("contraflow_api_keys", "API keys that are valid; 0: open to all", len(self._keys))
+        yield CounterMetricFamily(
+            "contraflow_api_keys_file_errors",
+            "Looks, one a second, that found the file of API keys unreadable or broken; the keys before stay valid",
+            self._keys.errors,
+        )
+
     def _gradients(self) -> Iterable[Metric]:
         """Return one series per layer of each served model; a model that is no longer served has none."""
         sampled = CounterMetricFamily(
@@ -172,11 +192,11 @@ def _add(family: HistogramMetricFamily, labels: tuple[str, ...], histogram: Hist
 
 def metrics_registry(
     ledger: Ledger, connections: Connections, engine: Engine, registry: Registry, loader: Loader,
-    runtime: Runtime, sampler: Sampler,
+    runtime: Runtime, sampler: Sampler, keys: ApiKeys,
 ) -> CollectorRegistry:  # fmt: skip
     """Return a registry with the metrics of this service and of its process: memory, CPU, descriptors."""
     collectors = CollectorRegistry()
-    collectors.register(ServiceCollector(ledger, connections, engine, registry, loader, runtime, sampler))
+    collectors.register(ServiceCollector(ledger, connections, engine, registry, loader, runtime, sampler, keys))
     ProcessCollector(registry=collectors)
     PlatformCollector(registry=collectors)
     return collectors

@@ -18,6 +18,7 @@ from service.settings.values import (
     ModelName,
     ModelNames,
     OptionalPath,
+    OptionalPort,
     Origins,
     PathPrefix,
     Paths,
@@ -55,6 +56,11 @@ class Settings(BaseModel):
         default=(),
         description="other origins whose pages may call from a browser, comma-separated, e.g. https://app.example.com; "
         "* for all",
+    )
+    metrics_port: OptionalPort = Field(
+        default=None,
+        description="port of its own for /metrics and /health, without a key; /metrics is then nowhere else; "
+        "0 takes a free one",
     )
     bundles: Paths = Field(
         default=DEFAULT_BUNDLES,
@@ -178,6 +184,13 @@ class Settings(BaseModel):
     api_keys: Digests = Field(
         default=(), description="sha256:<hex> digests of the keys that may call, comma-separated; none: open to all"
     )
+    api_keys_file: OptionalPath = Field(
+        default=None,
+        description="file of more such keys, a line each: sha256:<hex> NAME; read again when it changes",
+    )
+    metrics_keys: Digests = Field(
+        default=(), description="digests of keys that open /metrics alone, for Prometheus; other keys open it too"
+    )
     requests_per_second: float = Field(
         default=0.0, ge=0, description="average rate of each API key (429 beyond it); 0: no limit"
     )
@@ -193,6 +206,11 @@ class Settings(BaseModel):
     log_top_label: bool = Field(
         default=False, description="name the most probable label of each image in the line of its request"
     )
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """True if predictions, diagnostics and models are for those who have a key."""
+        return bool(self.api_keys) or self.api_keys_file is not None
 
 
 def within_memory(settings: Settings, limit: int | None) -> Settings:

@@ -51,22 +51,33 @@ def read_settings(
 
 
 def _check_together(settings: Settings) -> None:
-    if settings.requests_per_second and not settings.api_keys:
-        names = names_of_setting("requests_per_second"), names_of_setting("api_keys")
-        raise SettingsError(f"{names[0]} is for each API key, and there are none: it needs {names[1]}")
+    names: Sequence[str]
+    if settings.requests_per_second and not settings.asks_for_keys:
+        names = [names_of_setting(name) for name in ("requests_per_second", "api_keys", "api_keys_file")]
+        raise SettingsError(f"{names[0]} is for each API key, and there are none: it needs {names[1]} or {names[2]}")
+    if set(settings.api_keys) & set(settings.metrics_keys):
+        names = [names_of_setting(name) for name in ("metrics_keys", "api_keys")]
+        raise SettingsError(f"a key of {names[0]} opens /metrics alone, and cannot be one of {names[1]} too")
+    if settings.metrics_keys and settings.metrics_port is not None:
+        names = [names_of_setting(name) for name in ("metrics_keys", "metrics_port")]
+        raise SettingsError(f"{names[0]} would open nothing: the port of {names[1]} asks for no key")
+    if settings.metrics_port and settings.metrics_port == settings.http_port and settings.uds is None:
+        names = [names_of_setting(name) for name in ("metrics_port", "http_port")]
+        raise SettingsError(f"{names[0]} must be another port than {names[1]}; both are {settings.http_port}")
     for name in ("capture_share", "capture_pictures", "capture_format", "capture_max_bytes"):
         if settings.capture is None and getattr(settings, name) != Settings.model_fields[name].default:
             raise SettingsError(
                 f"{names_of_setting(name)} is about what is captured: it needs {names_of_setting('capture')}"
             )
-    if ANY in settings.cors_origins and settings.api_keys:
-        names = names_of_setting("cors_origins"), names_of_setting("api_keys")
+    if ANY in settings.cors_origins and settings.asks_for_keys:
+        keys = "api_keys" if settings.api_keys else "api_keys_file"
+        names = [names_of_setting(name) for name in ("cors_origins", keys)]
         raise SettingsError(f"{names[0]} is *, and there are keys ({names[1]}): name the origins that may use them")
     if settings.load_models and settings.model_control != "explicit":
-        names = names_of_setting("load_models"), names_of_setting("model_control")
+        names = [names_of_setting(name) for name in ("load_models", "model_control")]
         raise SettingsError(f"{names[0]} is for {names[1]} explicit; otherwise every bundle is loaded")
     if settings.max_body_bytes > settings.max_body_bytes_in_flight:
-        names = names_of_setting("max_body_bytes"), names_of_setting("max_body_bytes_in_flight")
+        names = [names_of_setting(name) for name in ("max_body_bytes", "max_body_bytes_in_flight")]
         raise SettingsError(f"{names[0]} is over {names[1]}, so that the largest bodies could never be taken")
 
 
@@ -76,10 +87,10 @@ def names_of_setting(name: str) -> str:
 
 
 def _in_words(problem: ErrorDetails) -> str:
-    """Describe a value that is not allowed. The value of `api_keys` is not shown, because it may be a key itself."""
+    """Describe a value that is not allowed. A value that may be a key itself is not shown."""
     message = problem["msg"].removeprefix("Value error, ")
     name = str(problem["loc"][0])
-    shown = "" if name == "api_keys" else f", not {str(problem['input'])[:60]!r}"
+    shown = "" if name in ("api_keys", "metrics_keys") else f", not {str(problem['input'])[:60]!r}"
     return f"{names_of_setting(name)}: {message}{shown}"
 
 

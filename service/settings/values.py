@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}(?:@[0-9]{1,9})?")
 """Name of a bundle, with or without a version."""
@@ -33,6 +33,10 @@ PATH_PREFIX: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 
 def _none_if_empty(value: Any) -> Any:
     return value or None  # an empty variable counts as not set
+
+
+def _none_if_unset(value: Any) -> Any:
+    return None if value == "" else value  # 0 is a value
 
 
 def _only_a_name(value: str | None) -> str | None:
@@ -112,6 +116,8 @@ def _only_names(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
+
+OptionalPort = Annotated[int | None, BeforeValidator(_none_if_unset), Field(ge=0, le=65535)]
 
 ModelName = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_only_a_name)]
 """name, name@version, or None."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
+import yaml
 
 from service.app import create_app
 from service.settings.fields import Settings
 from tests.deploy.dashboard import DASHBOARD, queries
-from tests.deploy.manifests import ROOT
+from tests.deploy.manifests import ROOT, read_documents
 from tests.programs import needs
+
+PROMETHEUS = ROOT / "deploy" / "prometheus"
 
 
 def metric_names(text: str) -> set[str]:
@@ -23,7 +27,12 @@ def metric_names(text: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "path",
-    ["prometheus/rules.yml", "grafana/dashboards/contraflow.json", "kubernetes/components/queue-time/metric.yaml"],
+    [
+        "prometheus/rules.yml",
+        "grafana/dashboards/contraflow.json",
+        "kubernetes/components/queue-time/metric.yaml",
+        "kubernetes/components/keda/scaled-object.yaml",
+    ],
 )
 def test_every_metric_that_is_looked_at_is_one_that_the_service_counts(path: str) -> None:
     served = {metric.name for metric in create_app(Settings()).service.metrics.collect()}
@@ -50,8 +59,33 @@ def test_no_two_panels_of_the_dashboard_lie_on_each_other() -> None:
         taken |= cells
 
 
+def test_the_rules_for_kubernetes_are_those_for_prometheus() -> None:
+    """`make rules` writes the one from the other."""
+    (rule,) = read_documents(ROOT / "deploy" / "kubernetes" / "components" / "monitoring" / "prometheus-rule.yaml")
+    assert rule["spec"] == yaml.safe_load((PROMETHEUS / "rules.yml").read_text(encoding="utf-8"))
+
+
 @needs("promtool")
-def test_promtool_finds_nothing_in_the_rules() -> None:
-    command = ["promtool", "check", "rules", str(ROOT / "deploy" / "prometheus" / "rules.yml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "config", "--lint-fatal", str(PROMETHEUS / "prometheus.yml")],
+        ["test", "rules", str(ROOT / "tests" / "deploy" / "alerts.yml")],
+    ],
+    ids=["configuration", "alerts"],
+)
+def test_promtool_finds_nothing_and_alerts_fire_when_they_should(arguments: list[str], tmp_path: Path) -> None:
+    """From any folder: the configuration's own paths are relative to where it lies."""
+    done = subprocess.run(["promtool", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs("promtool")
+def test_promtool_would_find_an_alert_that_does_not_fire(tmp_path: Path) -> None:
+    """The same alerts, tried on rules of which one has gone."""
+    rules = (PROMETHEUS / "rules.yml").read_text(encoding="utf-8")
+    (tmp_path / "rules.yml").write_text(rules.replace("contraflow_loader_errors_total", "contraflow_nothing_total"))
+    alerts = (ROOT / "tests" / "deploy" / "alerts.yml").read_text(encoding="utf-8")
+    (tmp_path / "alerts.yml").write_text(alerts.replace("../../deploy/prometheus/", ""))
+    command = ["promtool", "test", "rules", str(tmp_path / "alerts.yml")]
+    assert subprocess.run(command, capture_output=True, check=False).returncode != 0

@@ -19,7 +19,7 @@ from service.app import create_app
 from service.bundles.source import Source
 from service.http.calls.service_parts import ServiceParts
 from service.http.connection.client_connection import ClientConnection
-from service.http.listening.listeners import listen
+from service.http.listening.listeners import bound_for_metrics, listen
 from service.http.server import HttpServer
 from service.settings.fields import Settings
 
@@ -27,11 +27,13 @@ from service.settings.fields import Settings
 class LiveServer:
     """A running service: its address to send requests to, and its parts to look at."""
 
-    def __init__(self, server: HttpServer, state: ServiceParts, host: str, port: int) -> None:
+    def __init__(self, server: HttpServer, state: ServiceParts, host: str, port: int, metrics_port: int = 0) -> None:
         self.server = server
         self.state = state
         self.host, self.port = host, port
         self.url = f"http://{host}:{port}"
+        self.metrics_port = metrics_port
+        """The port that is for metrics alone; 0 if there is none."""
 
     def client(self, **options: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=30, **options)
@@ -58,21 +60,24 @@ def running(
     chosen = Settings(bundles=(bundles,), http_port=0, **{"bundle_poll_seconds": 0, "run_threads": 1, **settings})
     gateway = create_app(chosen, sources=sources)
     state = gateway.service
-    listeners = listen(chosen)
+    listeners, metrics_listeners = listen(chosen), bound_for_metrics(chosen)
+    metrics_listeners.begin()
     first = listeners.sockets[0].getsockname()
     host, port = first[:2] if isinstance(first, tuple) else (first, 0)
-    server = HttpServer(gateway)
+    server = HttpServer(gateway, metrics_listeners.sockets)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=listeners.sockets)))
     thread.start()
     try:
         if loaded:
             assert state.loader.started.wait(180)  # seconds on a machine at rest, minutes on one that runs much else
         wait_until(lambda: server.started)
-        yield LiveServer(server, state, host, port)
+        metrics_port = metrics_listeners.sockets[0].getsockname()[1] if metrics_listeners.sockets else 0
+        yield LiveServer(server, state, host, port, metrics_port)
     finally:
         server.should_exit = True
         thread.join(30)
         listeners.close()
+        metrics_listeners.close()
         assert not thread.is_alive()
 
 

@@ -30,6 +30,7 @@ def test_an_unknown_variable_is_refused_and_the_known_ones_are_named() -> None:
         "CONTRAFLOW_PORT_8000_TCP",
         "CONTRAFLOW_PORT_8000_TCP_ADDR",
         "CONTRAFLOW_METRICS_SERVICE_HOST",
+        "CONTRAFLOW_METRICS_PORT",
         "CONTRAFLOW_METRICS_PORT_9090_TCP_PROTO",
     ],
 )

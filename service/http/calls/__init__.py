@@ -4,7 +4,7 @@ gateway         makes a call of a request, and takes it to its endpoint
 call            one request, from its head to the ledger
 exchange        what a call needs of its connection
 addresses       finds the endpoint of an address
-access          checks API keys and their rates
+access          asks for the key of a request
 cross_origin    what a browser is told about pages of other origins
 deadlines       deadlines of requests
 lifecycle       whether the service is shutting down

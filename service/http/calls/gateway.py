@@ -29,10 +29,11 @@ from service.monitoring.finished_request import FinishedRequest
 class Gateway:
     """The application that the server runs."""
 
-    def __init__(self, service: ServiceParts, root: Router) -> None:
-        """`root` answers the server's lifespan messages."""
+    def __init__(self, service: ServiceParts, root: Router, metrics: Gateway | None = None) -> None:
+        """`root` answers the server's lifespan messages; `metrics` is the application of `metrics_port`."""
         self.service = service
         self.root = root
+        self.metrics = metrics
         self.longest_begun_body = service.bodies.uncounted
         """Bytes up to which a body that has arrived whole is for `begin`."""
 
@@ -40,7 +41,7 @@ class Gateway:
         """Begin a request whose body is there; return what is left to do in a task, if anything is."""
         call = Call(scope, exchange, self.service)
         try:
-            self.service.access.check(call.method, call.path, call.fields)
+            call.context.caller = self.service.access.check(call.method, call.path, call.fields)
             if call.method != "GET":
                 call.body = body
             call.start()
@@ -95,7 +96,7 @@ class Gateway:
 
 
 async def _read_and_begin(call: Call, receive: Receive) -> Answer | Response:
-    call.service.access.check(call.method, call.path, call.fields)
+    call.context.caller = call.service.access.check(call.method, call.path, call.fields)
     await call.read_body(receive)
     call.start()
     if call.exchange.lost:

@@ -21,7 +21,7 @@ from service.bundles.registry import Registry
 from service.http.answers.openapi import MEANINGS, PROTOCOL_MEANINGS
 from service.http.answers.responses import OPEN_INFERENCE_PREFIX
 from service.http.answers.schemas import LabelledImage, Problem, ProtocolError
-from service.http.calls.access import OPEN_PATHS
+from service.http.calls.access import Access
 from service.http.documentation.examples import answers, filled, pictures, served_names
 from service.http.documentation.introduction import TAGS, introduction
 from service.http.open_inference.answers import HEADER_LENGTH
@@ -84,10 +84,11 @@ def operation_id(route: APIRoute) -> str:
 class OpenApiDocument:
     """The document of one service, made on its first use."""
 
-    def __init__(self, routes: Sequence[BaseRoute], registry: Registry, settings: Settings) -> None:
+    def __init__(self, routes: Sequence[BaseRoute], registry: Registry, settings: Settings, access: Access) -> None:
         self._routes = routes
         self._registry = registry
         self._settings = settings
+        self._access = access
         self._document: Json | None = None
         self._pictures: dict[str, str] = {}
 
@@ -98,7 +99,7 @@ class OpenApiDocument:
         """
         if self._document is None:
             self._document, self._pictures = self._put_together(), pictures()
-        names = {} if self._settings.api_keys else served_names(self._registry)
+        names = {} if self._settings.asks_for_keys else served_names(self._registry)
         document: Json = filled(self._document, {**self._pictures, **names})
         return document
 
@@ -124,7 +125,7 @@ class OpenApiDocument:
             "Error": _error(MEANINGS, Problem, "application/problem+json", known_answers),
             "ProtocolError": _error(PROTOCOL_MEANINGS, ProtocolError, "application/json", known_answers),
         }
-        if self._settings.api_keys:
+        if self._access.asks:
             components["securitySchemes"] = KEYS
         for path, operations in document["paths"].items():
             for operation in operations.values():
@@ -144,8 +145,8 @@ class OpenApiDocument:
                     content[kind]["example"] = known_answers[operation["operationId"]]
         error = "ProtocolError" if path.startswith(OPEN_INFERENCE_PREFIX) else "Error"
         operation["responses"]["default"] = {"$ref": f"#/components/responses/{error}"}
-        if self._settings.api_keys:
-            operation["security"] = [] if path.startswith(OPEN_PATHS) else [{name: []} for name in KEYS]
+        if self._access.asks:
+            operation["security"] = [{name: []} for name in KEYS] if self._access.needs_key("GET", path) else []
 
 
 def _error(meanings: Mapping[int, str], schema: type[BaseModel], kind: str, known_answers: Mapping[str, Any]) -> Json:

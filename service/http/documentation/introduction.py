@@ -64,13 +64,15 @@ Protocol has it. The response *Error* of any endpoint below lists all statuses.\
 
 
 def _keys(settings: Settings) -> str:
-    if not settings.api_keys:
-        return "## Keys\n\nThis service is open: it asks for no key."
+    if not settings.asks_for_keys:
+        but = " but for /metrics" if settings.metrics_keys else ""
+        return f"## Keys\n\nThis service is open: it asks for no key{but}."
     rate = settings.requests_per_second
     limit = f" Each key may send {rate:g} requests per second." if rate else ""
     return (
         "## Keys\n\nThis service asks for a key. Send it as `Authorization: Bearer KEY` or as `X-API-Key: KEY`; here, "
-        f"enter it under *Authorize*.{limit} Health checks and this documentation need none."
+        f"enter it under *Authorize*.{limit} Health checks and this documentation need none, nor does the page, which "
+        "has a field for it. No cookie is used, so no other site can call in your name."
     )
 
 

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from service.http.starting import StartError, reason, why_not_bound
+from service.http.starting import PortSetting, StartError, reason, why_not_bound
 from service.settings.reading import names_of_setting
 
 Address = tuple[str, int] | tuple[str, int, int, int]
@@ -16,10 +16,11 @@ NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 """Errors of an address that this machine has not; `localhost` often has one of IPv6 in a container without it."""
 
 
-def bound_sockets(hosts: Sequence[str], port: int) -> list[socket.socket]:
+def bound_sockets(hosts: Sequence[str], port: int, setting: PortSetting = "http_port") -> list[socket.socket]:
     """Return sockets that are bound to every address of `hosts`, and take no connections yet.
 
-    They have one port, also where `port` is 0. `::` takes IPv4 too, unless an IPv4 address is named beside it.
+    They have one port, that of `setting`, also where it is 0. `::` takes IPv4 too, unless an IPv4 address is named
+    beside it.
 
     Raises:
         StartError: a host has no address, or one that is taken, may not be used or is not of this machine.
@@ -37,14 +38,14 @@ def bound_sockets(hosts: Sequence[str], port: int) -> list[socket.socket]:
                     one = _bound(family, (address[0], shared_port, *address[2:]), both_families)
                 except OSError as error:
                     if error.errno not in NOT_HERE:
-                        raise StartError(why_not_bound(error, host, shared_port)) from None
+                        raise StartError(why_not_bound(error, host, shared_port, setting)) from None
                     lacking = error
                 else:
                     undo.callback(one.close)
                     sockets.append(one)
             if len(sockets) == before:
                 assert lacking is not None
-                raise StartError(why_not_bound(lacking, host, port)) from None
+                raise StartError(why_not_bound(lacking, host, port, setting)) from None
         undo.pop_all()
     return sockets
 

@@ -6,20 +6,26 @@ import os
 import socket
 from collections.abc import MutableMapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from service.http.listening import internet, unix
 from service.http.listening.systemd import passed_sockets
-from service.http.starting import StartError, why_not_bound
+from service.http.starting import PortSetting, StartError, why_not_bound
 from service.settings.fields import Settings
+
+METRICS: Final = "metrics_port"
 
 
 class Listeners:
     """Bound sockets, closed at the end of the context; a Unix socket's file is removed then."""
 
-    def __init__(self, sockets: Sequence[socket.socket], file: unix.SocketFile | None = None) -> None:
+    def __init__(
+        self, sockets: Sequence[socket.socket], file: unix.SocketFile | None = None, setting: PortSetting = "http_port"
+    ) -> None:
+        """`file` is that of a Unix socket; `setting` names the port of the others."""
         self.sockets = list(sockets)
         self._file = file
+        self._setting: PortSetting = setting
 
     def begin(self) -> None:
         """Let the sockets take connections: whoever reads the logged address may connect at once.
@@ -35,7 +41,8 @@ class Listeners:
             try:
                 one.listen()
             except OSError as error:
-                raise StartError(why_not_bound(error, *one.getsockname()[:2])) from None
+                host, port = one.getsockname()[:2]
+                raise StartError(why_not_bound(error, host, port, self._setting)) from None
 
     def addresses(self) -> list[str]:
         """Return what each listens on, e.g. http://127.0.0.1:8000 or unix:/run/contraflow.sock."""
@@ -72,6 +79,17 @@ def bound(settings: Settings, environment: MutableMapping[str, str] = os.environ
         file = unix.SocketFile(settings.uds)
         return Listeners([file.socket], file)
     return Listeners(internet.bound_sockets(settings.host, settings.http_port))
+
+
+def bound_for_metrics(settings: Settings) -> Listeners:
+    """Return sockets that are bound to the port for metrics alone; none if there is no such port.
+
+    Raises:
+        StartError: an address is none, is taken, or may not be used.
+    """
+    if settings.metrics_port is None:
+        return Listeners([])
+    return Listeners(internet.bound_sockets(settings.host, settings.metrics_port, METRICS), setting=METRICS)
 
 
 def listen(settings: Settings) -> Listeners:

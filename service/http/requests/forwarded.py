@@ -23,6 +23,9 @@ Client = tuple[str, int]
 MOST_HOPS: Final = 32
 """Addresses that are read of one header; a request does not pass more proxies."""
 
+LONGEST_FORWARDED: Final = 4096
+"""Characters of `Forwarded` beyond which it is not read: its quotes must be read from the beginning."""
+
 FIELDS: Final = frozenset((b"forwarded", b"x-forwarded-for", b"x-forwarded-proto"))
 SCHEMES: Final = ("http", "https")
 
@@ -48,13 +51,16 @@ class TrustedProxies:
         `fields` are those of the head that `forwarded_fields` returns. Where both kinds of headers are there and name
         different clients, a proxy has passed on one that it does not know, and neither is believed.
         """
-        plain = members(",".join(value.decode("latin-1") for name, value in fields if name == b"x-forwarded-for"))
-        plain_client, _ = self._outermost([(_node(text), "") for text in reversed(plain[-MOST_HOPS:])])
+        plain = [
+            text for text in _joined(fields, b"x-forwarded-for").rsplit(",", MOST_HOPS)[-MOST_HOPS:] if text.strip()
+        ]
+        plain_client, _ = self._outermost([(_node(text), "") for text in reversed(plain)])
         protocols = [value.decode("latin-1").strip() for name, value in fields if name == b"x-forwarded-proto"]
         protocol = protocols[0].lower() if len(protocols) == 1 else ""
-        standard = ",".join(value.decode("latin-1") for name, value in fields if name == b"forwarded")
+        standard = _joined(fields, b"forwarded")
         if standard:
-            elements = [parameters("_;" + element)[1] for element in members(standard)[-MOST_HOPS:]]
+            readable = members(standard)[-MOST_HOPS:] if len(standard) <= LONGEST_FORWARDED else []
+            elements = [parameters("_;" + element)[1] for element in readable]
             client, standard_protocol = self._outermost(
                 [(_node(element.get("for", "")), element.get("proto", "").lower()) for element in reversed(elements)]
             )
@@ -80,6 +86,10 @@ class TrustedProxies:
 def forwarded_fields(headers: RawHeaders) -> RawHeaders:
     """Return the fields that tell who sent a request."""
     return [field for field in headers if field[0] in FIELDS]
+
+
+def _joined(fields: RawHeaders, name: bytes) -> str:
+    return b",".join([value for known, value in fields if known == name]).decode("latin-1")
 
 
 def peer_of(address: Client | None, transport: asyncio.BaseTransport) -> Client | None:

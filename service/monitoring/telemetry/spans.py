@@ -18,6 +18,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from service import __version__
+from service.monitoring.request_line import shown_path, shown_query
 from service.monitoring.telemetry.record import Record
 
 SCOPE: Final = InstrumentationScope("contraflow", __version__, "https://opentelemetry.io/schemas/1.44.0")
@@ -81,7 +82,7 @@ def _attributes(record: Record) -> Attributes:
     attributes: Attributes = {
         "http.request.method": record.method if record.method in METHODS else "_OTHER",
         "url.scheme": record.scheme,
-        "url.path": record.path,
+        "url.path": shown_path(record.path),
         "http.request.body.size": record.body_size,
         "http.response.body.size": record.answer_size,
         "contraflow.request_id": record.request_id,
@@ -90,7 +91,7 @@ def _attributes(record: Record) -> Attributes:
     if record.route != NO_ROUTE:
         attributes["http.route"] = record.route
     if record.query:
-        attributes["url.query"] = record.query.decode("latin-1")
+        attributes["url.query"] = shown_query(record.query)
     if record.status:
         attributes["http.response.status_code"] = record.status
     if _failed(record):

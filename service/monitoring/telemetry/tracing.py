@@ -21,11 +21,9 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFl
 
 from service.engine.trace_context import TraceContext
 from service.monitoring.finished_request import FinishedRequest
+from service.monitoring.request_log import QUIET_BEGIN, QUIET_ENDS
 from service.monitoring.telemetry.record import record_of
 from service.monitoring.telemetry.spans import SpanMaker
-
-PROBES: Final = {"/health/live", "/health/ready", "/metrics", "/v2/health/live", "/v2/health/ready"}
-"""Addresses that something asks every few seconds; their requests begin no trace."""
 
 DRAWN_AHEAD: Final = 32
 RANDOM: Final = TraceFlags.RANDOM_TRACE_ID
@@ -76,7 +74,8 @@ class Tracing:
     def begin(self, given: TraceContext | None, path: str) -> TraceContext | None:
         """Return the request's own span if it is recorded, else what was given: see `BeginTrace`."""
         if given is None or not self._reads_traceparent:
-            trace_id = None if path in PROBES else next(self._lots)
+            quiet = path.endswith(QUIET_ENDS) or path.startswith(QUIET_BEGIN)  # they begin no trace
+            trace_id = None if quiet else next(self._lots)
             return given if trace_id is None else self._own(f"{trace_id:032x}", RANDOM, "", "")
         if not self._samples(int(given.trace_id, 16), CALLERS[given.sampled]):
             return given

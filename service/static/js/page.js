@@ -41,7 +41,7 @@ async function start() {
     [found] = await showProgress(null, Promise.all([served(), loadGlossary()]));
   } catch (problem) {
     byId("provider").dataset.state = "away";
-    byId("provider").textContent = "not answering";
+    byId("provider").textContent = problem.status ? "refusing" : "not answering";
     byId("photograph-error").replaceChildren(problemBox(problem));
     return;
   }
@@ -50,6 +50,11 @@ async function start() {
   byId("provider").textContent = `${plural(models.length, "model")} on ${found.provider.replace("ExecutionProvider", "")}`;
   byId("share").prepend(copyButton("Copy a link to this view", () => location.href));
   sayRefused(found.refused);
+  if (!models.length) {
+    const detail = "Put a bundle into the folder of bundles, or load one by its name; then open this page again.";
+    byId("photograph-error").replaceChildren(problemBox({ title: "No model is served", detail }));
+    return;
+  }
   makeControls();
   followAddress(show);
   await show(view);

@@ -79,6 +79,8 @@ def test_a_request_is_a_span_of_its_callers_trace_with_a_child_for_each_stage(ob
         Status.STATUS_CODE_UNSET,
     )
     assert (root.trace_id.hex(), root.parent_span_id.hex(), root.trace_state) == (TRACE, CALLER, "vendor=1")
+    assert answer.headers["traceparent"] == f"00-{TRACE}-{root.span_id.hex()}-01"
+    assert observed.service.said(f"trace={TRACE}")
     described = values(root.attributes)
     assert (
         described
@@ -126,11 +128,12 @@ def test_pictures_that_are_decoded_ahead_of_their_run_have_one_decoding(observed
 def test_a_request_that_fails_is_an_error_and_one_that_is_refused_is_not(observed: Observed) -> None:
     client = observed.service.client
     client.post("/predict?model=picky", content=picture("white"), headers={**SAMPLED, "x-request-id": "failed"})
-    client.get("/nowhere", headers={**SAMPLED, "x-request-id": "refused"})
+    client.get("/nowhere?token=k1", headers={**SAMPLED, "x-request-id": "refused"})
     failed, refused = observed.spans_of("failed")[0], observed.spans_of("refused")[0]
     assert (failed.status.code, values(failed.attributes)["error.type"]) == (Status.STATUS_CODE_ERROR, "500")
     assert (refused.name, refused.status.code) == ("GET", Status.STATUS_CODE_UNSET)
-    assert values(refused.attributes)["http.response.status_code"] == 404
+    described = values(refused.attributes)
+    assert (described["http.response.status_code"], described["url.query"]) == (404, "token=…")
 
 
 def test_what_cannot_be_obeyed_is_said(observed: Observed) -> None:

@@ -1,6 +1,7 @@
 // Requests to the service, its errors in words, and the same requests as curl commands.
 
 import { byId } from "../elements/dom.js";
+import { authorization, keyEntered, keyTaken } from "./key.js";
 
 /** The service's RFC 9457 problem document, or the fact that there was no answer. */
 export class Problem extends Error {
@@ -22,15 +23,23 @@ const address = (path, query = []) => {
  * Sends a request: POST where there are images, else GET. Gives {answer, milliseconds}; throws Problem.
  *
  * After a start, gradient graphs load last. While they do, the service answers 503 with a time to wait; the request is
- * then repeated, for KEEP_ASKING at most.
+ * then repeated, for KEEP_ASKING at most. So it is where the key has used up its rate (429): the page asks much at once. Where
+ * the service wants a key (401), the request waits until the visitor has entered one.
  */
 export async function ask(path, { query = [], images = [] } = {}, signal = null) {
-  const giveUp = performance.now() + KEEP_ASKING;
+  let giveUp = performance.now() + KEEP_ASKING;
   for (;;) {
+    const headers = authorization();
     try {
-      return await once(address(path, query), images, signal);
+      return await once(address(path, query), images, headers, signal);
     } catch (problem) {
-      const wait = problem.status === 503 ? problem.retryAfter : null;
+      if (problem.status === 401) {
+        await keyEntered(headers);
+        signal?.throwIfAborted();
+        giveUp = performance.now() + KEEP_ASKING;
+        continue;
+      }
+      const wait = [429, 503].includes(problem.status) ? problem.retryAfter : null;
       if (wait === null || performance.now() + wait > giveUp) throw problem;
       await new Promise((resume) => setTimeout(resume, wait));
       signal?.throwIfAborted();
@@ -38,16 +47,17 @@ export async function ask(path, { query = [], images = [] } = {}, signal = null)
   }
 }
 
-async function once(url, images, signal) {
+async function once(url, images, headers, signal) {
   const body = images.length > 1 ? multipart(images) : images[0]?.blob;
   const started = performance.now();
   let response;
   try {
-    response = await fetch(url, { method: body ? "POST" : "GET", body, signal });
+    response = await fetch(url, { method: body ? "POST" : "GET", body, headers, signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem({ title: "No answer", detail: "The service cannot be reached. Is it running?" });
   }
+  if (response.status !== 401) keyTaken(headers);
   const answer = await response.json().catch(() => null);
   if (!response.ok || answer === null) throw new Problem({ title: "The request failed", status: response.status, ...answer });
   return { answer, milliseconds: performance.now() - started };
@@ -63,9 +73,10 @@ function multipart(images) {
 export function curl(path, { query = [], images = [], svg = false } = {}) {
   const url = quote(readable(address(path, svg ? [...query, ["format", "svg"]] : query).href));
   const save = svg ? ` -o ${path.split("/").pop()}.svg` : "";
-  if (!images.length) return `curl ${url}${save}`;
-  if (images.length === 1) return `curl --data-binary @${quote(images[0].name)} ${url}${save}`;
-  return `curl ${images.map(({ name }) => `-F images=@${quote(name)}`).join(" ")} ${url}${save}`;
+  const key = authorization().Authorization ? '-H "X-API-Key: $KEY" ' : ""; // never the key itself: commands are pasted
+  if (!images.length) return `curl ${key}${url}${save}`;
+  if (images.length === 1) return `curl ${key}--data-binary @${quote(images[0].name)} ${url}${save}`;
+  return `curl ${key}${images.map(({ name }) => `-F images=@${quote(name)}`).join(" ")} ${url}${save}`;
 }
 
 /** Writes the commands of a diagnosis: one for its answer, and one for the plot of it. */

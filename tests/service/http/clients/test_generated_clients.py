@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -31,7 +32,8 @@ from client import AuthenticatedClient
 from client.api.diagnostics import compare, gradients
 from client.api.health import metrics, ready
 from client.api.models import describe_model, list_models
-from client.api.open_inference_protocol import infer, infer_with_version, model_metadata_with_version
+from client.api.open_inference_protocol import infer, infer_with_version, load_model, unload_model
+from client.api.open_inference_protocol import model_metadata_with_version, repository_index
 from client.api.predict import predict
 from client.models import CompareJsonBody, GradientsFilesBody, InferBody, InferInput, LabelledImage
 from client.models import PredictFilesBody, PredictJsonBody, Problem
@@ -71,6 +73,10 @@ print(json.dumps({
     "no key": predict.sync(client=wrong, body=File(payload=content)).status,
     "ready": ready.sync(client=wrong).ready,
     "metrics": "contraflow" in metrics.sync(client=client),
+    "loaded": [
+        operation.sync_detailed(name="plain20", client=client).status_code for operation in (unload_model, load_model)
+    ],
+    "index": [one.state for one in repository_index.sync(client=client)],
 }))
 """
 
@@ -90,6 +96,8 @@ EXPECTED = {
     "no key": 401,
     "ready": True,
     "metrics": True,
+    "loaded": [200, 200],
+    "index": ["READY", "READY"],
 }
 
 TYPESCRIPT = """
@@ -121,7 +129,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     folder = tmp_path_factory.mktemp("bundles")
     for name in ("plain20", "resnet20"):
         shutil.copytree(REPOSITORY / "models" / "bundles" / name, folder / name)
-    with running(folder, api_keys=("sha256:" + hashlib.sha256(KEY.encode()).hexdigest(),)) as server:
+    by_name: dict[str, Any] = {"model_control": "explicit", "load_models": ("*",)}  # every operation is documented then
+    with running(folder, **by_name, api_keys=("sha256:" + hashlib.sha256(KEY.encode()).hexdigest(),)) as server:
         yield server
 
 

@@ -52,6 +52,20 @@ def test_a_port_in_use_is_named_by_its_setting(tmp_path: Path) -> None:
         assert_refused(done, "http_port (--http-port, CONTRAFLOW_HTTP_PORT)", f"port {port} of 127.0.0.1 is in use")
 
 
+def test_a_port_for_metrics_in_use_is_named_by_its_setting(tmp_path: Path) -> None:
+    with taken() as port:
+        done = started("--bundles", str(tmp_path), "--http-port", "0", "--metrics-port", str(port))
+        assert_refused(done, "metrics_port (--metrics-port, CONTRAFLOW_METRICS_PORT)", f"port {port} of 127.0.0.1 is")
+
+
+def test_a_file_of_keys_that_cannot_be_used_is_named_by_its_setting_and_not_repeated(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"# callers\n{DIGEST} alice\nmy-own-secret\n")
+    done = started("--bundles", str(tmp_path), "--http-port", "0", "--api-keys-file", str(keys))
+    assert_refused(done, "api_keys_file (--api-keys-file, CONTRAFLOW_API_KEYS_FILE)", str(keys), "line 3 ", "sha256sum")
+    assert "my-own-secret" not in done.stderr
+
+
 def test_a_port_in_use_is_found_before_anything_is_imported(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(b"")
     with taken() as port:
@@ -108,6 +122,10 @@ def test_an_empty_folder_is_served_and_told_what_to_put_there(tmp_path: Path, po
 REFUSED = {
     "a rate without keys": (["--requests-per-second", "5"], ["requests_per_second (", "api_keys (--api-keys"]),
     "a key twice": (["--api-keys", f"{DIGEST},{DIGEST}"], ["api_keys (", "twice"]),
+    "a key of two kinds": (["--api-keys", DIGEST, "--metrics-keys", DIGEST], ["metrics_keys (", "api_keys ("]),
+    "keys for an open port": (["--metrics-keys", DIGEST, "--metrics-port", "0"], ["metrics_keys (", "metrics_port ("]),
+    "one port for two": (["--http-port", "9", "--metrics-port", "9"], ["metrics_port (", "http_port ("]),
+    "no port for metrics": (["--metrics-port", "-1"], ["metrics_port (", "'-1'"]),
     "a body larger than all bodies": (
         ["--max-body-bytes", "4096", "--max-body-bytes-in-flight", "2048"],
         ["max_body_bytes (--max-body-bytes", "max_body_bytes_in_flight (--max-body-bytes-in-flight"],
@@ -156,9 +174,10 @@ def test_a_setting_without_sense_is_named_as_it_is_set(what: str) -> None:
     assert all(word in str(refusal.value) for word in words), str(refusal.value)
 
 
-def test_a_key_in_clear_is_refused_and_not_repeated() -> None:
+@pytest.mark.parametrize("variable", ["CONTRAFLOW_API_KEYS", "CONTRAFLOW_METRICS_KEYS"])
+def test_a_key_in_clear_is_refused_and_not_repeated(variable: str) -> None:
     with pytest.raises(SettingsError, match="sha256sum") as refusal:
-        read_settings({"CONTRAFLOW_API_KEYS": "my-own-secret"})
+        read_settings({variable: "my-own-secret"})
     assert "my-own-secret" not in str(refusal.value)
 
 

@@ -5,7 +5,6 @@ Every operation is tried by "Try it out" and "Execute", with what the form has b
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -28,7 +27,6 @@ pytestmark = pytest.mark.pages
 REPOSITORY = Path(__file__).resolve().parents[4]
 PICTURE = REPOSITORY / "tests" / "photographs" / "ship.jpg"
 PATIENCE_MS = 60_000
-KEY = "open sesame"
 BACK = "Contraflow: the page"
 REDOCS_LOGO = "https://cdn.redoc.ly/redoc/logo-mini.svg"
 """ReDoc's menu asks its makers' host for this; the content-security policy stops the request in the browser."""
@@ -65,19 +63,6 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
     context.close()
     assert [text for text in complaints if REDOCS_LOGO not in text] == []
     assert [url for url in asked if not url.startswith((address, "data:", "blob:")) and url != REDOCS_LOGO] == []
-
-
-@pytest.fixture
-def page_of_keys(browser: Browser, tmp_path: Path) -> Iterator[Page]:
-    """The documentation of a service that wants keys, which is open to all."""
-    shutil.copytree(REPOSITORY / "models" / "bundles" / "resnet20", tmp_path / "resnet20")
-    with running(tmp_path, api_keys=("sha256:" + hashlib.sha256(KEY.encode()).hexdigest(),)) as server:
-        context = browser.new_context()
-        context.set_default_timeout(PATIENCE_MS)
-        page = context.new_page()
-        page.goto(f"{server.url}/docs")
-        yield page
-        context.close()
 
 
 def test_every_operation_works_as_the_documentation_offers_it(page: Page, address: str) -> None:
@@ -119,14 +104,6 @@ def test_files_are_sent_as_parts(page: Page, address: str) -> None:
     assert executed(block)[0] == "200"
     answer = block.locator(".live-responses-table tbody .response-col_description").first.inner_text()
     assert answer.count('"index": 8') == 2
-
-
-def test_a_key_is_entered_in_the_documentation_and_sent(page_of_keys: Page) -> None:
-    page_of_keys.locator(".auth-wrapper .authorize").click()
-    page_of_keys.locator(".auth-container", has_text="bearer").locator("input").fill(KEY)
-    page_of_keys.locator(".auth-container", has_text="bearer").locator(".authorize").click()
-    page_of_keys.locator(".modal-ux .btn-done").first.click()
-    assert executed(opened(page_of_keys, "predict"))[0] == "200"
 
 
 def test_the_reference_names_every_operation_and_this_server(page: Page, address: str) -> None:

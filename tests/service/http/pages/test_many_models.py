@@ -161,3 +161,10 @@ def test_after_an_error_nothing_stands_empty(visit: Visit) -> None:
     page.locator("#samples [data-sample=frog]").click()
     settled(page)
     expect(page.locator("main .card:visible")).to_have_count(4)
+
+
+def test_a_service_without_a_model_says_what_to_do(visit: Visit, tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        visit.page.goto(f"{server.url}/")
+        expect(visit.page.locator("#photograph-error [role=alert]")).to_contain_text("No model is served. Put a bundle")
+        visit.requested.clear()  # it is another server

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import socket
 import time
@@ -10,10 +9,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
 import pytest
 
-from tests.service.live_server import LiveServer, best_label, picture, running, wait_until
+from tests.service.live_server import LiveServer, picture, running, wait_until
 from tests.service.raw_http import small_buffers
 from tests.service.tiny_bundles import write_bundle
 
@@ -133,31 +131,6 @@ def test_what_never_becomes_a_request_gets_its_problem_too(
     problem = json.loads(body)
     assert problem["type"].endswith(slug)
     assert f"x-request-id: {problem['request_id']}".encode() in head
-
-
-def test_with_keys_only_those_who_have_one_may_call(tmp_path: Path) -> None:
-    write_bundle(tmp_path, "tiny")
-    digests = [f"sha256:{hashlib.sha256(key).hexdigest()}" for key in (b"first", b"second")]
-    with running(tmp_path, api_keys=tuple(digests)) as server, server.client() as client:
-        for headers in ({}, {"authorization": "Bearer third"}, {"x-api-key": ""}, {"authorization": "Basic first"}):
-            answer = client.post("/predict", content=RED, headers=headers)
-            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
-            assert client.get("/models", headers=headers).status_code == 401
-        for headers in ({"authorization": "Bearer first"}, {"x-api-key": "second"}):
-            assert best_label(client.post("/predict", content=RED, headers=headers)) == "red"
-        assert httpx.get(f"{server.url}/health/ready").status_code == 200
-
-
-def test_a_key_has_its_own_rate(tmp_path: Path) -> None:
-    write_bundle(tmp_path, "tiny")
-    digests = tuple(f"sha256:{hashlib.sha256(key).hexdigest()}" for key in (b"first", b"second"))
-    with running(tmp_path, api_keys=digests, requests_per_second=0.01) as server, server.client() as client:
-        statuses = [
-            client.get("/models", headers={"x-api-key": key}).status_code for key in ("first", "first", "second")
-        ]
-        assert statuses == [200, 429, 200]
-        refused = client.get("/models", headers={"x-api-key": "first"})
-        assert 90 <= int(refused.headers["retry-after"]) <= 100
 
 
 def test_large_bodies_share_a_budget(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from deploy.image.trim import cut_unloaded_end, trim
 from service import __version__
 from tests.programs import program
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 

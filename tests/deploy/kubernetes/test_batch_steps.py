@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-STEPS = Path(__file__).parents[2] / "deploy" / "kubernetes" / "batch"
+STEPS = Path(__file__).parents[3] / "deploy" / "kubernetes" / "batch"
 
 
 @pytest.fixture

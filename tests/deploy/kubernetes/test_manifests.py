@@ -10,6 +10,9 @@ from service.settings.fields import Settings
 from service.settings.reading import PREFIX, read_settings
 from tests.deploy.manifests import COMPOSE, KUBERNETES, MANIFESTS, ROOT, Document, read_documents
 
+SERVING_RUNTIME = ROOT / "deploy" / "kserve" / "runtime" / "serving-runtime.yaml"
+INFERENCE_SERVICE = ROOT / "deploy" / "kserve" / "inference-service" / "inference-service.yaml"
+
 
 def containers() -> Iterator[tuple[str, Document]]:
     """Yield the place and the description of every container in every manifest, patches included."""
@@ -58,7 +61,7 @@ def test_termination_leaves_time_for_draining() -> None:
     defaults = Settings()
     compose = int(COMPOSE["services"]["contraflow"]["stop_grace_period"].removesuffix("s"))
     assert defaults.drain_delay + defaults.shutdown_grace + 5 <= compose
-    (inference,) = read_documents(ROOT / "deploy" / "kserve" / "inference-service.yaml")
+    (inference,) = read_documents(INFERENCE_SERVICE)
     kserve = inference["spec"]["predictor"]["terminationGracePeriodSeconds"]
     assert defaults.drain_delay + defaults.shutdown_grace + 5 <= kserve
 
@@ -93,8 +96,8 @@ def test_volumes_belong_to_a_group_of_the_service() -> None:
     assert len(contexts) >= 3
     for name, context in contexts.items():
         assert context["fsGroup"] == context["runAsGroup"] == context["runAsUser"] == 10001, name
-    (inference,) = read_documents(ROOT / "deploy" / "kserve" / "inference-service.yaml")
-    (runtime,) = read_documents(ROOT / "deploy" / "kserve" / "serving-runtime.yaml")
+    (inference,) = read_documents(INFERENCE_SERVICE)
+    (runtime,) = read_documents(SERVING_RUNTIME)
     user = runtime["spec"]["containers"][0]["securityContext"]["runAsUser"]
     assert inference["spec"]["predictor"]["securityContext"]["fsGroup"] == user
     (volume,) = read_documents(KUBERNETES / "components" / "bundles-volume" / "volume.yaml")
@@ -151,7 +154,7 @@ def test_every_selector_picks_the_pods_of_the_deployment() -> None:
 
 
 def test_the_gpu_is_asked_for_by_name_and_required_of_the_service() -> None:
-    (patch,) = read_documents(KUBERNETES / "overlays" / "gpu" / "resources.yaml")
+    (patch,) = read_documents(KUBERNETES / "components" / "gpu" / "resources.yaml")
     (container,) = patch["spec"]["template"]["spec"]["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert settings_of(container["env"]) == {"CONTRAFLOW_EXECUTION_PROVIDER": "cuda"}
@@ -160,8 +163,8 @@ def test_the_gpu_is_asked_for_by_name_and_required_of_the_service() -> None:
 
 
 def test_kserve_gets_an_http_probe_a_cpu_limit_and_the_open_protocol() -> None:
-    (runtime,) = read_documents(ROOT / "deploy" / "kserve" / "serving-runtime.yaml")
-    (service,) = read_documents(ROOT / "deploy" / "kserve" / "inference-service.yaml")
+    (runtime,) = read_documents(SERVING_RUNTIME)
+    (service,) = read_documents(INFERENCE_SERVICE)
     (container,) = runtime["spec"]["containers"]
     settings, _ = read_settings(settings_of(container["env"]))
     assert container["name"] == "kserve-container"
