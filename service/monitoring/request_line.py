@@ -33,70 +33,83 @@ SECRET: Final = re.compile("key|token|secret|pass|auth|sig|cred", re.IGNORECASE)
 
 
 class RequestLine(Message):
-    """What the log says of one request. Strangers' text in it is bounded, and no key is in it."""
+    """What the log says of one request. Strangers' text in it is bounded, and no key is in it.
 
-    __slots__ = ("_request",)
+    It keeps neither the bodies nor the context, which belongs to the event loop.
+    """
+
+    __slots__ = (
+        "_batch", "_caller", "_client", "_error", "_id", "_method", "_model", "_outcome", "_path", "_query", "_received", "_route",
+        "_seconds", "_sent", "_stages", "_status", "_top_labels", "_trace",
+    )  # fmt: skip
 
     def __init__(self, request: FinishedRequest) -> None:
-        self._request = request
+        context = request.context
+        self._method, self._path, self._query = request.method, request.path, request.query
+        self._route, self._status, self._outcome = request.route, request.status, request.outcome
+        self._received, self._sent = request.received, request.sent
+        self._error = _reason(request.error) if request.error is not None else None
+        self._id, self._client, self._trace = context.id, context.client, context.trace
+        self._caller = context.caller
+        self._model, self._top_labels = context.model, context.top_labels
+        self._batch = max([run.batch for run in context.runs]) if context.runs else 0
+        self._stages, self._seconds = tuple(context.stages.values()), context.latency
 
     def __str__(self) -> str:
-        request, context = self._request, self._request.context
-        query = shown_query(request.query)
-        target = word(f"{shown_path(request.path)}?{query}" if query else shown_path(request.path))
-        pieces = [f"{request.method} {target} {request.status or '-'} {request.outcome} {1e3 * context.latency:.3f}ms"]
-        if context.model:
-            pieces.append(f"model={context.model}")
-        if context.runs:
-            pieces.append(f"batch={max([run.batch for run in context.runs])}")
-        pieces += [f"{stage}={1e3 * seconds:.3f}" for stage, seconds in context.stages.items() if seconds]
-        pieces.append(f"in={request.received} out={request.sent}")
-        if context.client:
-            pieces.append(f"client={word(_host(context.client))}")
-        if context.caller:
-            pieces.append(f"caller={context.caller}")
-        pieces.append(f"id={context.id}")
-        if context.trace is not None:
-            pieces.append(f"trace={context.trace.trace_id}")
-        if context.top_labels:
-            pieces.append(f"top={word(','.join(context.top_labels))}")
-        if request.error is not None:
-            pieces += [f"{name}={word(text)}" for name, text in _reason(request.error).items()]
+        query = shown_query(self._query)
+        target = word(f"{shown_path(self._path)}?{query}" if query else shown_path(self._path))
+        pieces = [f"{self._method} {target} {self._status or '-'} {self._outcome} {1e3 * self._seconds:.3f}ms"]
+        if self._model:
+            pieces.append(f"model={self._model}")
+        if self._batch:
+            pieces.append(f"batch={self._batch}")
+        pieces += [f"{stage}={1e3 * spent:.3f}" for stage, spent in zip(STAGES, self._stages, strict=True) if spent]
+        pieces.append(f"in={self._received} out={self._sent}")
+        if self._client:
+            pieces.append(f"client={word(_host(self._client))}")
+        if self._caller:
+            pieces.append(f"caller={self._caller}")
+        pieces.append(f"id={self._id}")
+        if self._trace is not None:
+            pieces.append(f"trace={self._trace.trace_id}")
+        if self._top_labels:
+            pieces.append(f"top={word(printable(','.join(self._top_labels), LONGEST))}")
+        if self._error is not None:
+            pieces += [f"{name}={word(text)}" for name, text in self._error.items()]
         return " ".join(pieces)
 
     def summary(self) -> str:
-        return f"{self._request.method} {shown_path(self._request.path)} {self._request.status or '-'}"
+        return f"{self._method} {shown_path(self._path)} {self._status or '-'}"
 
     def fields(self) -> dict[str, Any]:
-        request, context = self._request, self._request.context
         values: dict[str, Any] = {
-            "request_id": context.id,
-            "method": request.method,
-            "path": shown_path(request.path),
-            "route": request.route,
-            "status": request.status,
-            "outcome": request.outcome,
-            "received_bytes": request.received,
-            "sent_bytes": request.sent,
-            **{name: round(1e3 * seconds, 3) for name, seconds in zip(TIMES, context.stages.values(), strict=True)},
-            "total_ms": round(1e3 * context.latency, 3),
+            "request_id": self._id,
+            "method": self._method,
+            "path": shown_path(self._path),
+            "route": self._route,
+            "status": self._status,
+            "outcome": self._outcome,
+            "received_bytes": self._received,
+            "sent_bytes": self._sent,
+            **{name: round(1e3 * seconds, 3) for name, seconds in zip(TIMES, self._stages, strict=True)},
+            "total_ms": round(1e3 * self._seconds, 3),
         }
-        if request.query:
-            values["query"] = shown_query(request.query)
-        if context.model:
-            values["model"] = context.model
-        if context.runs:
-            values["batch_size"] = max([run.batch for run in context.runs])
-        if context.client:
-            values["client"] = _host(context.client)
-        if context.caller:
-            values["caller"] = context.caller
-        if context.trace is not None:
-            values |= {"trace_id": context.trace.trace_id, "span_id": context.trace.span_id}
-        if context.top_labels:
-            values["top_labels"] = [printable(label, LONGEST) for label in context.top_labels]
-        if request.error is not None:
-            values |= _reason(request.error)
+        if self._query:
+            values["query"] = shown_query(self._query)
+        if self._model:
+            values["model"] = self._model
+        if self._batch:
+            values["batch_size"] = self._batch
+        if self._client:
+            values["client"] = _host(self._client)
+        if self._caller:
+            values["caller"] = self._caller
+        if self._trace is not None:
+            values |= {"trace_id": self._trace.trace_id, "span_id": self._trace.span_id}
+        if self._top_labels:
+            values["top_labels"] = [printable(label, LONGEST) for label in self._top_labels]
+        if self._error is not None:
+            values |= self._error
         return values
 
 

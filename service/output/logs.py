@@ -10,6 +10,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, Literal
 
 from service.output.log_writer import LogWriter
@@ -21,7 +22,10 @@ LAST_SECONDS: Final = 1.0
 
 
 class Message:
-    """A message of named values: a line of text has it as `str`, a line of JSON has its `fields`."""
+    """A message of named values: a line of text has it as `str`, a line of JSON has its `fields`.
+
+    It never changes, and is put into words by the thread that writes it.
+    """
 
     @abstractmethod
     def summary(self) -> str:
@@ -109,12 +113,15 @@ class StandardError(logging.Handler):
         self._writer = LogWriter(STANDARD_ERROR, self._loss)
 
     def emit(self, record: logging.LogRecord) -> None:
+        in_words = partial(self._in_words, record)
+        self._writer.write(in_words if isinstance(record.msg, Message) else in_words())
+
+    def _in_words(self, record: logging.LogRecord) -> str:
         try:
-            line = self.format(record)
-        except Exception:
-            self.handleError(record)
-        else:
-            self._writer.write(line)
+            return self.format(record)
+        except Exception as error:  # a fault of whoever logs; its line must not end the thread that writes all others
+            words = f"a line at {record.pathname}:{record.lineno} cannot be written: {error!r}"
+            return self.format(logging.LogRecord(record.name, logging.ERROR, "", 0, words, None, None))
 
     def close(self) -> None:
         """Write the last lines; `logging.shutdown` does this too, for those who leave by `os._exit`."""
