@@ -242,7 +242,7 @@ def test_a_standard_error_that_nobody_reads_stops_neither_the_service_nor_its_en
         with httpx.Client(base_url=url, timeout=10) as client:
             for number in range(60):
                 assert best_label(client.post("/predict", content=RED, headers={"x-request-id": str(number)})) == "red"
-            entries = []
+            entries: list[dict[str, Any]] = []
             while not entries or entries[-1].get("request_id") != "59":
                 entries.append(json.loads(log.readline()))
             ids = [entry["request_id"] for entry in entries if entry.get("path") == "/predict"]
