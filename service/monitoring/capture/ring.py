@@ -86,7 +86,8 @@ class Ring:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(descriptor)
-            raise OSError(error.errno, "another process captures into this folder", str(self.folder)) from None
+            why = "another process captures into this folder; each needs its own"
+            raise OSError(error.errno, why, str(self.folder)) from None
         return descriptor
 
     def _make_room(self) -> None:
