@@ -39,8 +39,8 @@ class RequestLine(Message):
     """
 
     __slots__ = (
-        "_batch", "_caller", "_client", "_error", "_id", "_method", "_model", "_outcome", "_path", "_query", "_received",
-        "_route", "_seconds", "_sent", "_stages", "_status", "_top_labels", "_trace",
+        "_batch", "_caller", "_client", "_error", "_id", "_method", "_model", "_outcome", "_path", "_query",
+        "_received", "_route", "_seconds", "_sent", "_stages", "_status", "_top_labels", "_trace",
     )  # fmt: skip
 
     def __init__(self, request: FinishedRequest) -> None:
