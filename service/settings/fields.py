@@ -42,7 +42,7 @@ class Settings(BaseModel):
     )
     http_port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     uds: OptionalPath = Field(
-        default=None, description="Unix socket to listen on, in place of host and http_port; any local user may connect"
+        default=None, description="Unix socket to listen on, in place of http_port; any local user may connect"
     )
     root_path: PathPrefix = Field(
         default="", description="path prefix that a proxy leaves on what it passes on, e.g. /vision"
@@ -186,10 +186,12 @@ class Settings(BaseModel):
     )
     api_keys_file: OptionalPath = Field(
         default=None,
-        description="file of more such keys, a line each: sha256:<hex> NAME; read again when it changes",
+        description="file of more such keys, a line each, as `contraflow key` prints it; read again when it changes",
     )
     metrics_keys: Digests = Field(
-        default=(), description="digests of keys that open /metrics alone, for Prometheus; other keys open it too"
+        default=(),
+        description="digests of keys that open /metrics alone, for Prometheus; api_keys open it too, and "
+        "are what locks the rest",
     )
     requests_per_second: float = Field(
         default=0.0, ge=0, description="average rate of each API key (429 beyond it); 0: no limit"

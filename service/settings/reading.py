@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
@@ -108,7 +109,9 @@ def _from_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], l
         elif is_link:
             warnings.append(f"{variable} is ignored: it looks like a Kubernetes service link, not a setting")
         else:
-            raise SettingsError(f"unknown variable {variable}; known are {', '.join(variables())}")
+            nearest = get_close_matches(variable, variables())
+            known = dict.fromkeys([*nearest, *variables()])
+            raise SettingsError(f"unknown variable {variable}; known are {', '.join(known)}")
     return values, warnings
 
 

@@ -20,6 +20,11 @@ def test_an_unknown_variable_is_refused_and_the_known_ones_are_named() -> None:
         read_settings({"CONTRAFLOW_MODEL": "x"})
 
 
+def test_the_nearest_variable_is_named_first() -> None:
+    with pytest.raises(SettingsError, match="CONTRAFLOW_API_KEY; known are CONTRAFLOW_API_KEYS,"):
+        read_settings({"CONTRAFLOW_API_KEY": "x"})
+
+
 @pytest.mark.parametrize(
     "variable",
     [
