@@ -62,7 +62,7 @@ class Call(HTTPConnection[Any]):
         self._sent = 0
         """Bytes of the answer's body that were handed over."""
         self._error: Exception | None = None
-        """What was answered in the endpoint's place."""
+        """The error that was answered in the endpoint's place."""
         self._client_gone: asyncio.Event | None = None
 
     # From the request to its endpoint
