@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 from fastapi import APIRouter
+from starlette.routing import BaseRoute
+from starlette.types import Lifespan
 
 from service.bundles.loading import Loader
 from service.bundles.registry import Registry
@@ -23,6 +26,7 @@ from service.http.calls.gateway import Gateway
 from service.http.calls.lifecycle import Lifecycle
 from service.http.calls.service_parts import ServiceParts
 from service.http.documentation.document import OpenApiDocument, operation_id
+from service.http.keys.following import KeysFile
 from service.http.keys.ring import KeyRing
 from service.http.requests.bodies import SMALL_BODY, BodyReader
 from service.http.requests.forwarded import TrustedProxies
@@ -32,15 +36,11 @@ from service.machine.connections import Connections
 from service.machine.cpu_limit import available_cpus, decode_threads, run_threads
 from service.machine.descriptors import limit, most_connections
 from service.machine.memory_limit import memory_limit
-from service.monitoring.capture.capturing import Capture
 from service.monitoring.metrics import metrics_registry
 from service.monitoring.recorders import Recorders
-from service.monitoring.request_log import request_log
 from service.monitoring.sampling import Sampler
 from service.monitoring.telemetry.telemetry import Telemetry
-from service.output.system_errors import error_in_words
 from service.settings.fields import Settings, within_memory
-from service.settings.reading import names_of_setting
 
 ROUTERS: tuple[APIRouter, ...] = (
     predict.router,
@@ -56,7 +56,7 @@ ROUTERS: tuple[APIRouter, ...] = (
 )
 
 METRICS_ROUTERS: tuple[APIRouter, ...] = (metrics.router, health.router)
-"""What the port of `metrics_port` answers."""
+"""Endpoints of the port `metrics_port`."""
 
 MOST_METRICS_CONNECTIONS = 32
 """Connections to that port: enough for whoever scrapes, and too few to take anything from those who predict."""
@@ -82,16 +82,7 @@ def create_app(
     registry = Registry(settings.default_model, is_explicit=settings.model_control == "explicit")
     ledger = Ledger()
     runtime = runtime or Runtime(settings.execution_provider)
-    loader = Loader(
-        [FolderSource(path) for path in settings.bundles] if sources is None else sources,
-        registry,
-        runtime,
-        max_batch=settings.max_batch,
-        warm_up=settings.warm_up,
-        diagnostics_at_start=settings.diagnostics_at_start,
-        poll_seconds=settings.bundle_poll_seconds,
-        load_models=settings.load_models,
-    )
+    loader = _loader(settings, sources, registry, runtime)
     engine = Engine(
         settings.run_threads or run_threads(cpus),
         settings.max_queued_images,
@@ -105,37 +96,13 @@ def create_app(
         settings.max_image_pixels,
         settings.max_decoding_pixels,
     )
-
     connections = Connections(most_connections(settings.max_connections, limit()))
     sampler = Sampler(settings.sample_gradients, engine, decode_pool)
     ring, keys_file = opened_keys(settings)
     access = Access(ring)
-    collectors = metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler, ring)
-    recorders = Recorders(request_log(settings), capture_for(settings), telemetry)
-
-    @asynccontextmanager
-    async def lifespan(_: object) -> AsyncIterator[None]:
-        engine.start()
-        loader.start()
-        recorders.start(collectors)
-        if keys_file is not None:
-            keys_file.start()
-        try:
-            yield
-        finally:
-            if keys_file is not None:
-                keys_file.stop()
-            sampler.stop()
-            loader.stop()
-            await engine.stop()
-            decode_pool.close()
-            await recorders.stop()
-
-    # FastAPI describes the endpoints (paths, OpenAPI); the gateway calls them.
-    root = APIRouter(lifespan=lifespan, generate_unique_id_function=operation_id)
+    recorders = Recorders(settings, telemetry)
     routers = [router for router in ROUTERS if settings.metrics_port is None or router is not metrics.router]
-    for router in routers:
-        root.include_router(router, include_in_schema=router is not repository.by_name or registry.is_explicit)
+    described = _described(routers, by_name=registry.is_explicit)
     service = ServiceParts(
         settings=settings,
         lifecycle=Lifecycle(),
@@ -146,7 +113,7 @@ def create_app(
         decode_pool=decode_pool,
         sampler=sampler,
         ledger=ledger,
-        metrics=collectors,
+        metrics=metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler, ring),
         connections=connections,
         addresses=_addresses(routers),
         access=access,
@@ -156,34 +123,52 @@ def create_app(
         deadlines=Deadlines(settings.deadline_ms / 1e3),
         begin_trace=recorders.begin_trace,
         observers=recorders.observers,
-        openapi_document=OpenApiDocument(root.routes, registry, settings, access).now,
+        openapi_document=OpenApiDocument(described, registry, settings, access).now,
     )
-    return Gateway(service, root, None if settings.metrics_port is None else _metrics_gateway(service))
+    for_metrics = None if settings.metrics_port is None else Gateway(_for_metrics(service))
+    return Gateway(service, _lifespan(service, recorders, keys_file), for_metrics)
 
 
-def capture_for(settings: Settings) -> Capture | None:
-    """Return what captures predictions, if that is wanted.
-
-    Raises:
-        OSError: nothing can be written to the folder.
-    """
-    if settings.capture is None:
-        return None
-    try:
-        return Capture(
-            settings.capture,
-            share=settings.capture_share,
-            pictures=settings.capture_pictures,
-            form=settings.capture_format,
-            most_bytes=settings.capture_max_bytes,
-        )
-    except OSError as error:
-        raise OSError(f"{names_of_setting('capture')}: {error_in_words(error)}") from error
+def _loader(settings: Settings, sources: Sequence[Source] | None, registry: Registry, runtime: Runtime) -> Loader:
+    return Loader(
+        [FolderSource(path) for path in settings.bundles] if sources is None else sources,
+        registry,
+        runtime,
+        max_batch=settings.max_batch,
+        warm_up=settings.warm_up,
+        diagnostics_at_start=settings.diagnostics_at_start,
+        poll_seconds=settings.bundle_poll_seconds,
+        load_models=settings.load_models,
+    )
 
 
-def _metrics_gateway(service: ServiceParts) -> Gateway:
-    """Return the application of the port that is for metrics alone: no key, few connections, and hardly a body."""
-    own = replace(
+def _lifespan(service: ServiceParts, recorders: Recorders, keys_file: KeysFile | None) -> Lifespan[Any]:
+    """Return the context in which the service serves: the threads work within it, and end with it."""
+
+    @asynccontextmanager
+    async def lifespan(_: object) -> AsyncIterator[None]:
+        service.engine.start()
+        service.loader.start()
+        recorders.start(service.metrics)
+        if keys_file is not None:
+            keys_file.start()
+        try:
+            yield
+        finally:
+            if keys_file is not None:
+                keys_file.stop()
+            service.sampler.stop()
+            service.loader.stop()
+            await service.engine.stop()
+            service.decode_pool.close()
+            await recorders.stop()
+
+    return lifespan
+
+
+def _for_metrics(service: ServiceParts) -> ServiceParts:
+    """Return the service as the port for metrics alone has it: no key, few connections, and hardly a body."""
+    return replace(
         service,
         addresses=_addresses(METRICS_ROUTERS),
         access=Access(KeyRing()),
@@ -191,7 +176,14 @@ def _metrics_gateway(service: ServiceParts) -> Gateway:
         connections=Connections(MOST_METRICS_CONNECTIONS),
         bodies=BodyReader(SMALL_BODY, SMALL_BODY, service.settings.request_timeout),
     )
-    return Gateway(own, APIRouter())
+
+
+def _described(routers: Iterable[APIRouter], *, by_name: bool) -> list[BaseRoute]:
+    """Return the routes for the OpenAPI document; `by_name`: those that load and unload models are in it."""
+    every = APIRouter(generate_unique_id_function=operation_id)
+    for router in routers:
+        every.include_router(router, include_in_schema=by_name or router is not repository.by_name)
+    return every.routes
 
 
 def _addresses(routers: Iterable[APIRouter]) -> Addresses:

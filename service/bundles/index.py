@@ -1,4 +1,4 @@
-"""What there is: the models that are served, and those that are not, each with its state."""
+"""Lists the models that there are, served and not, each with its state."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Loader:
         poll_seconds: float = 0.0,
         load_models: Sequence[str] = (),
     ) -> None:
-        """Where the registry is explicit, only `load_models` are loaded, and then what `load` asks for."""
+        """If the registry is explicit, only `load_models` are loaded, and then what `load` asks for."""
         self._registry = registry
         self._sources = tuple(sources)
         self._diagnostics_at_start = diagnostics_at_start

@@ -152,7 +152,7 @@ class Registry:
                 return model
         self._check_available(name, version)
         for place, reason in self.refused.items():
-            if _is_place_of(place, name, version):
+            if is_place_of(place, name, version):
                 raise UnknownModel(f"The bundle {place} is refused: {reason}.")
         if not versions:
             more = f"; {HOW_TO_LOAD}" if self.is_explicit else ""
@@ -178,7 +178,7 @@ class Registry:
         self._check_complete()
         for place, reason in self.unavailable.items():
             is_version = version is None and PurePosixPath(place).parent.name == name
-            if place in self.sources or is_version or _is_place_of(place, name, version):
+            if place in self.sources or is_version or is_place_of(place, name, version):
                 what = "The folder of bundles" if place == ONLY_FOLDER else f"The bundle {place}"
                 raise NotReady(f"{what} is unavailable at the moment: {reason}.")
 
@@ -188,7 +188,7 @@ class Registry:
             raise NotReady(told)
 
 
-def _is_place_of(place: str, name: str, version: str | None) -> bool:
+def is_place_of(place: str, name: str, version: str | None) -> bool:
     """Return whether a model of this name and version would be at a place: …/name, …/name/version or …/name.onnx."""
     path = PurePosixPath(place)
     return name in (path.name, path.name.removesuffix(".onnx")) or (path.parent.name, path.name) == (name, version)

@@ -18,7 +18,7 @@ from service.bundles.folder import POSSIBLE_NAME, FoundBundle, Look
 from service.bundles.index import Entry, Offers, not_served_in, served_in
 from service.bundles.known import GONE_AFTER, IMPORTING, Known, KnownBundles
 from service.bundles.opening import pause_after
-from service.bundles.registry import Registry
+from service.bundles.registry import Registry, is_place_of
 from service.errors import MalformedRequest, NotReady
 from service.output.printable import printable
 
@@ -230,8 +230,8 @@ class Repository:
         sources = {source.path for source in self._known.sources}
 
         def concerns(place: Path) -> bool:
-            named = name in (place.name, place.stem, place.parent.name)
-            return any(one.is_relative_to(place) for one in places) or named
+            named = is_place_of(place.as_posix(), name, None) or place.parent.name == name
+            return named or any(one.is_relative_to(place) for one in places)
 
         for place, reason in look.unreadable.items():
             if concerns(place) or (not places and place in sources):

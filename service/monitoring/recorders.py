@@ -8,16 +8,24 @@ from prometheus_client import CollectorRegistry
 
 from service.monitoring.capture.capturing import Capture
 from service.monitoring.finished_request import BeginTrace, Observer
-from service.monitoring.request_log import RequestLog
+from service.monitoring.request_log import request_log
 from service.monitoring.telemetry.telemetry import Telemetry
+from service.output.system_errors import error_in_words
+from service.settings.fields import Settings
+from service.settings.reading import names_of_setting
 
 
 class Recorders:
     """Start them with the service, and stop them after its last request."""
 
-    def __init__(self, log: RequestLog | None, capture: Capture | None, telemetry: Telemetry | None) -> None:
-        self._log, self._capture, self._telemetry = log, capture, telemetry
-        own: tuple[Observer | None, ...] = (log, capture)
+    def __init__(self, settings: Settings, telemetry: Telemetry | None) -> None:
+        """Prepare the log and the capture that the settings want.
+
+        Raises:
+            OSError: nothing can be written to the folder `settings.capture`.
+        """
+        self._log, self._capture, self._telemetry = request_log(settings), _capture(settings), telemetry
+        own: tuple[Observer | None, ...] = (self._log, self._capture)
         self.observers: tuple[Observer, ...] = (
             *[observer for observer in own if observer is not None],
             *(() if telemetry is None else telemetry.observers),
@@ -40,3 +48,18 @@ class Recorders:
             await asyncio.to_thread(self._capture.stop)
         if self._telemetry is not None:
             await asyncio.to_thread(self._telemetry.stop)
+
+
+def _capture(settings: Settings) -> Capture | None:
+    if settings.capture is None:
+        return None
+    try:
+        return Capture(
+            settings.capture,
+            share=settings.capture_share,
+            pictures=settings.capture_pictures,
+            form=settings.capture_format,
+            most_bytes=settings.capture_max_bytes,
+        )
+    except OSError as error:
+        raise OSError(f"{names_of_setting('capture')}: {error_in_words(error)}") from error

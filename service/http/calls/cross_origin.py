@@ -1,4 +1,4 @@
-"""What a browser is told about pages of other origins (CORS, https://fetch.spec.whatwg.org/#http-cors-protocol).
+"""Tells browsers which pages of other origins may call (CORS, https://fetch.spec.whatwg.org/#http-cors-protocol).
 
 A browser shows a page nothing of another origin's answer, not even the status of an error, unless the answer allows
 it. Before most requests it asks first, by OPTIONS: the preflight. The service answers every origin all the same,
@@ -27,7 +27,7 @@ EXPOSED: Final = (
 """Headers that a page may read, beside those that it always may."""
 
 SECONDS_KEPT: Final = b"7200"
-"""How long a browser may remember a preflight: as long as Chromium does at most."""
+"""Seconds for which a browser may remember a preflight; Chromium remembers none longer."""
 
 BY_ORIGIN: Final = (b"vary", b"origin")
 ANYONE: Final[RawHeaders] = [(b"access-control-allow-origin", b"*"), EXPOSED]

@@ -14,7 +14,7 @@ from typing import Any
 
 from starlette.responses import Response
 from starlette.routing import Router
-from starlette.types import Receive, Scope, Send
+from starlette.types import Lifespan, Receive, Scope, Send
 
 from service.engine.ledger import outcome_of
 from service.errors import ServiceError
@@ -29,10 +29,13 @@ from service.monitoring.finished_request import FinishedRequest
 class Gateway:
     """The application that the server runs."""
 
-    def __init__(self, service: ServiceParts, root: Router, metrics: Gateway | None = None) -> None:
-        """`root` answers the server's lifespan messages; `metrics` is the application of `metrics_port`."""
+    def __init__(
+        self, service: ServiceParts, lifespan: Lifespan[Any] | None = None, metrics: Gateway | None = None
+    ) -> None:
+        """`lifespan` is the context to serve in; `metrics` is the application of `metrics_port`."""
         self.service = service
-        self.root = root
+        self.root = Router(lifespan=lifespan)
+        """Answers the server's lifespan messages."""
         self.metrics = metrics
         self.longest_begun_body = service.bodies.uncounted
         """Bytes up to which a body that has arrived whole is for `begin`."""

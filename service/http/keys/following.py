@@ -43,7 +43,7 @@ class KeysFile:
         self._last: tuple[bytes | None, str] = self._content, ""
         """The content or the error that the last look found."""
         self._said = ""
-        """What was last logged to be wrong."""
+        """The reason that was logged last; empty once the file is well."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="keys", daemon=True)
         ring.take_over(read_lines(self._content))

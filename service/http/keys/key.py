@@ -6,7 +6,8 @@ import hashlib
 import re
 from typing import Final, NamedTuple
 
-DIGEST: Final = re.compile(rb"sha256:([0-9a-f]{64})")
+from service.settings.values import KEY_DIGEST
+
 NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 ONLY_METRICS: Final = "metrics"
 """The third word of a key that opens `/metrics` alone. It is no name: a key whose name was forgotten would open all."""
@@ -67,13 +68,13 @@ def _without_comment(words: list[bytes]) -> list[bytes]:
 
 
 def _read(words: list[bytes], number: int) -> Key:
-    digest = DIGEST.fullmatch(words[0])
-    if digest is None:
+    digest, *rest = [word.decode("ascii", "replace") for word in words]
+    name, *more = rest or [""]
+    if not KEY_DIGEST.fullmatch(digest):
         raise KeysUnusable(
             f"line {number} does not begin with `sha256:` and 64 hexadecimal digits, in lower case; "
             "`printf %s KEY | sha256sum` prints them"
         )
-    name, *more = [word.decode("ascii", "replace") for word in words[1:]] or [""]
     if name and not NAME.fullmatch(name):
         raise KeysUnusable(f"line {number}: a name has at most 64 letters, digits, `.`, `_` and `-`")
     if name == ONLY_METRICS or more not in ([], [ONLY_METRICS]):
@@ -81,4 +82,4 @@ def _read(words: list[bytes], number: int) -> Key:
             f"line {number}: after the digest come a name and, for a key that opens /metrics alone, the word "
             f"`{ONLY_METRICS}`"
         )
-    return Key(bytes.fromhex(digest[1].decode()), name, bool(more))
+    return Key(read_digest(digest), name, bool(more))

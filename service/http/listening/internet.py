@@ -27,13 +27,14 @@ def bound_sockets(hosts: Sequence[str], port: int, setting: PortSetting = "http_
     """
     addresses = {host: _addresses(host, port) for host in hosts}
     both_families = all(family == socket.AF_INET6 for found in addresses.values() for family, _ in found)
-    sockets: list[socket.socket] = []
+    sockets: dict[tuple[int, Address], socket.socket] = {}
     with ExitStack() as undo:
         for host, found in addresses.items():
             lacking: OSError | None = None
-            before = len(sockets)
             for family, address in found:
-                shared_port = sockets[0].getsockname()[1] if sockets else port
+                if (family, address) in sockets:
+                    continue  # two hosts may have one address, as localhost and 127.0.0.1 have
+                shared_port = next(iter(sockets.values())).getsockname()[1] if sockets else port
                 try:
                     one = _bound(family, (address[0], shared_port, *address[2:]), both_families)
                 except OSError as error:
@@ -42,12 +43,12 @@ def bound_sockets(hosts: Sequence[str], port: int, setting: PortSetting = "http_
                     lacking = error
                 else:
                     undo.callback(one.close)
-                    sockets.append(one)
-            if len(sockets) == before:
+                    sockets[family, address] = one
+            if sockets.keys().isdisjoint(found):
                 assert lacking is not None
                 raise StartError(why_not_bound(lacking, host, port, setting)) from None
         undo.pop_all()
-    return sockets
+    return list(sockets.values())
 
 
 def _addresses(host: str, port: int) -> list[tuple[int, Address]]:

@@ -1,4 +1,4 @@
-"""Where the service listens: on sockets that systemd passes, else on a Unix socket, else on addresses and a port."""
+"""The service listens on sockets that systemd passes, else on a Unix socket, else on addresses and a port."""
 
 from __future__ import annotations
 

@@ -300,7 +300,7 @@ class UnloadParameters(Body):
 
 
 class UnloadBody(Body):
-    """How a model is unloaded."""
+    """Options of an unload."""
 
     parameters: UnloadParameters | SkipJsonSchema[None] = Field(default=None, description="of the request")
 

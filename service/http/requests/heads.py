@@ -29,7 +29,7 @@ TLS_HANDSHAKE = b"\x16\x03"
 
 
 class PartOfHead(NamedTuple):
-    """As much of a head as was read before it was refused; nothing of what is no HTTP."""
+    """The part of a head that was read before it was refused; nothing of what is no HTTP."""
 
     method: str
     path: str

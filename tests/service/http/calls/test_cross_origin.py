@@ -1,4 +1,4 @@
-"""What a browser is told about pages of other origins, over a socket; `pages/test_other_origins.py` asks a browser."""
+"""Headers for pages of other origins, over a socket; `clients/test_browser_elsewhere.py` asks a browser."""
 
 from __future__ import annotations
 

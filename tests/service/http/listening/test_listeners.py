@@ -1,4 +1,4 @@
-"""Where the service listens: several addresses, both families of addresses, a Unix socket; and why it cannot."""
+"""The service listens on several addresses, on both families of addresses, on a Unix socket; or says why it cannot."""
 
 from __future__ import annotations
 
@@ -140,3 +140,9 @@ def test_one_address_of_several_that_is_taken_ends_the_start_and_frees_the_other
             bound(Settings(host=("127.0.0.1", "127.0.0.2"), http_port=port))
         with listen(Settings(http_port=port)) as listeners:
             assert listeners.addresses() == [f"http://127.0.0.1:{port}"]
+
+
+def test_an_address_with_two_names_is_bound_once() -> None:
+    hosts = ("127.0.0.1", "localhost", "127.1")
+    with listen(Settings(host=hosts, http_port=0)) as listeners:
+        assert [one.family for one in listeners.sockets].count(socket.AF_INET) == 1

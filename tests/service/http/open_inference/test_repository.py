@@ -125,6 +125,15 @@ def test_a_load_that_fails_says_why_and_changes_nothing_that_is_served(
     assert predicted(server, "pets@2") == "red"
 
 
+def test_a_load_is_not_kept_from_a_bundle_by_one_whose_name_only_begins_alike(
+    folder: Path, server: LiveServer, client: Client
+) -> None:
+    (folder / "pets.old").symlink_to("nowhere")
+    client.load_model("pets")
+    assert predicted(server, "pets") == "red"
+    assert posted(server, "models/pets.old/load")[0] == 503
+
+
 def test_a_name_leads_nowhere_but_to_a_bundle_and_no_model_is_taken_over_http(server: LiveServer) -> None:
     for name in ("..", "%2e%2e", "a%2Fb", "..%2Fbundles%2Fpets", "/etc", "pets@1", "a%00b", "%ff"):
         for action in ("load", "unload"):
