@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
@@ -32,7 +33,6 @@ from service.machine.connections import Connections
 from service.machine.cpu_limit import available_cpus, decode_threads, run_threads
 from service.machine.descriptors import limit, most_connections
 from service.machine.memory_limit import memory_limit
-from service.monitoring.capture.capturing import Capture
 from service.monitoring.metrics import metrics_registry
 from service.monitoring.recorders import Recorders
 from service.monitoring.request_log import request_log
@@ -41,6 +41,9 @@ from service.monitoring.telemetry.telemetry import Telemetry
 from service.output.system_errors import error_in_words
 from service.settings.fields import Settings, within_memory
 from service.settings.reading import names_of_setting
+
+if TYPE_CHECKING:
+    from service.monitoring.capture.capturing import Capture
 
 ROUTERS: tuple[APIRouter, ...] = (
     predict.router,
@@ -169,6 +172,8 @@ def capture_for(settings: Settings) -> Capture | None:
     """
     if settings.capture is None:
         return None
+    from service.monitoring.capture.capturing import Capture
+
     try:
         return Capture(
             settings.capture,

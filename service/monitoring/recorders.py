@@ -1,15 +1,18 @@
-"""Whoever records finished requests: the log, the capture and the telemetry, as far as the settings want them."""
+"""Gathers those who record finished requests: log, capture and telemetry, as far as the settings want them."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
-from service.monitoring.capture.capturing import Capture
 from service.monitoring.finished_request import BeginTrace, Observer
 from service.monitoring.request_log import RequestLog
 from service.monitoring.telemetry.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from service.monitoring.capture.capturing import Capture
 
 
 class Recorders:
