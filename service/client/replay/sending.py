@@ -33,7 +33,7 @@ class Received(NamedTuple):
 
 
 class Address(NamedTuple):
-    """Where the service is, and how to ask it."""
+    """The address of the service, and how to ask it."""
 
     url: str
     key: str | None

@@ -39,7 +39,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def captured(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What was captured of the same requests: plain, as events, and without bodies."""
+    """Return what was captured of the same requests: plain, as events, and without bodies."""
     folder = tmp_path_factory.mktemp("captured")
     for name, form, pictures in (("plain", "json", True), ("events", "cloudevents", True), ("bare", "json", False)):
         settings: dict[str, Any] = {"capture": folder / name, "capture_format": form, "capture_pictures": pictures}
@@ -96,7 +96,7 @@ class Replayed:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What the JSON counts that is not zero."""
+        """Return what the JSON counts that is not zero."""
         document = json.loads(self.out)
         numbers = {"same": document["same"], **document["different"], **document["not_sent"]}
         return {name: number for name, number in numbers.items() if number}
