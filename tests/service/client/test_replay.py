@@ -264,10 +264,10 @@ def stranger(*answers: tuple[int, bytes]) -> Iterator[tuple[str, list[dict[str, 
 def test_a_busy_service_is_asked_again_and_a_stranger_s_answers_are_differences(
     captured: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with stranger((503, b""), (429, b"{}"), (200, b"hello")) as (url, seen):
+    with stranger((503, b""), (429, b"{}"), (502, b"<html>"), (200, b"hello")) as (url, seen):
         done = Replayed(capsys, captured["plain"], "--against", url, "--json", "--concurrency", 1)
     assert (done.status, done.counts) == (1, {"status": 1, "form": 10})
-    assert len(seen) == 11 + 2
+    assert len(seen) == 11 + 3
     assert seen[0]["target"] == seen[2]["target"] == "/prefix/predict?top_k=2"
     assert (
         seen[0]["X-Request-Id"]
