@@ -10,13 +10,13 @@ RUN python -m venv --without-pip /opt/contraflow
 COPY pyproject.toml constraints.txt deploy/image/dependencies.py deploy/image/trim.py ./
 
 FROM builder AS cpu-dependencies
-RUN python dependencies.py cpu export > requirements.txt \
+RUN python dependencies.py cpu export telemetry > requirements.txt \
     && pip --python /opt/contraflow/bin/python install --no-cache-dir --no-compile \
        --constraint constraints.txt --requirement requirements.txt \
     && python trim.py /opt/contraflow
 
 FROM builder AS gpu-dependencies
-RUN python dependencies.py gpu export > requirements.txt \
+RUN python dependencies.py gpu export telemetry > requirements.txt \
     && pip --python /opt/contraflow/bin/python install --no-cache-dir --no-compile \
        --constraint constraints.txt --requirement requirements.txt \
     && python trim.py /opt/contraflow

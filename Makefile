@@ -10,7 +10,7 @@ DATA ?= data
 # Name of the images; their tags are cpu and gpu.
 IMAGE ?= contraflow
 # What an image contains: the same words stand in the Dockerfile.
-EXTRAS ?= cpu export
+EXTRAS ?= cpu export telemetry
 
 SERVE := .venv-$(ACCELERATOR)
 DEV := .venv-dev
