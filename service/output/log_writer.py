@@ -62,7 +62,9 @@ class LogWriter:
             self._wake()
 
     def close(self, seconds: float) -> None:
-        """Write what waits, and end; lines that nobody reads within `seconds` are given up."""
+        """Write what waits, and end; lines that nobody reads within `seconds` are given up. Waits once."""
+        if self._closing.is_set():
+            return
         self._closing.set()
         self._wake()
         self._thread.join(seconds)
