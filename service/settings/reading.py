@@ -87,10 +87,11 @@ def names_of_setting(name: str) -> str:
 
 
 def _in_words(problem: ErrorDetails) -> str:
-    """Describe a value that is not allowed. A value that may be a key itself is not shown."""
+    """Describe a value that is not allowed, once. A value that may be a key itself is not shown."""
     message = problem["msg"].removeprefix("Value error, ")
     name = str(problem["loc"][0])
-    shown = "" if name in ("api_keys", "metrics_keys") else f", not {str(problem['input'])[:60]!r}"
+    value = repr(str(problem["input"])[:60])
+    shown = "" if name in ("api_keys", "metrics_keys") or value in message else f", not {value}"
     return f"{names_of_setting(name)}: {message}{shown}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Final, Literal, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from service.client.replay.answers import Said, said_in
 from service.contract.arrays import Array
+from service.output.printable import printable
 
 Kind = Literal["status", "form", "label", "predicted", "probability", "tensor"]
 
@@ -46,7 +48,7 @@ def compared(before: tuple[int, bytes], now: tuple[int, bytes], tolerance: float
     `tolerance` is how far a probability may be from the one before, and a tensor relative to its largest number.
     """
     if before[0] != now[0]:
-        return Compared(Difference("status", f"{before[0]} → {now[0]}"))
+        return Compared(Difference("status", f"{before[0]} → {now[0]}{_reason(now[1])}"))
     if before[0] != 200:
         return Compared(None)
     old, new = said_in(before[1]), said_in(now[1])
@@ -138,6 +140,16 @@ def relative_gap(before: Array, now: Array) -> float:
     if not (np.isfinite(before).all() and np.isfinite(now).all()):
         return math.inf
     return float(np.abs(before - now).max() / max(np.abs(before).max(), np.abs(now).max()))
+
+
+def _reason(body: bytes) -> str:
+    """Return the reason that a refusal gives, behind a colon; nothing if it gives none."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return ""
+    reason = document.get("detail", document.get("error")) if isinstance(document, dict) else None
+    return f": {printable(reason)}" if isinstance(reason, str) else ""
 
 
 def _form(said: Said) -> str:

@@ -61,8 +61,8 @@ class Call(HTTPConnection[Any]):
         self._answer = b""
         self._sent = 0
         """Bytes of the answer's body that were handed over."""
-        self._error: Exception | None = None
-        """What was answered in the endpoint's place."""
+        self.error: Exception | None = None
+        """Why the answer is a refusal or a failure; an endpoint sets it that writes the answer to an error itself."""
         self._client_gone: asyncio.Event | None = None
 
     # From the request to its endpoint
@@ -153,7 +153,7 @@ class Call(HTTPConnection[Any]):
     def _finished(self, route: str, outcome: RequestOutcome) -> FinishedRequest:
         return FinishedRequest(
             self.context, self.scope["method"], self.path, self.scope["query_string"], route, self._status, outcome,
-            len(self.body), self._sent, self.fields, self.body, self._answer, self.scope["scheme"], self._error,
+            len(self.body), self._sent, self.fields, self.body, self._answer, self.scope["scheme"], self.error,
         )  # fmt: skip
 
     def _note(self, answer: Answer) -> None:
@@ -222,7 +222,7 @@ class Call(HTTPConnection[Any]):
         if isinstance(error, ClientGone):
             self.context.abandon(error)
             return None
-        self._error = error
+        self.error = error
         answer = error_answer(error, self.path, self.context.id)
         if answer.status == 500:
             log.error("a request failed", exc_info=error, extra=self.context.ids())

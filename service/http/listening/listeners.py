@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import MutableMapping, Sequence
@@ -12,6 +13,9 @@ from service.http.listening import internet, unix
 from service.http.listening.systemd import passed_sockets
 from service.http.starting import PortSetting, StartError, why_not_bound
 from service.settings.fields import Settings
+from service.settings.reading import names_of_setting
+
+log = logging.getLogger("contraflow.server")
 
 METRICS: Final = "metrics_port"
 
@@ -74,6 +78,8 @@ def bound(settings: Settings, environment: MutableMapping[str, str] = os.environ
     """
     passed = passed_sockets(environment)
     if passed:
+        if settings.uds is not None:
+            log.warning("%s is ignored: systemd passes the sockets", names_of_setting("uds"))
         return Listeners(passed)
     if settings.uds is not None:
         file = unix.SocketFile(settings.uds)

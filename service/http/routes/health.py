@@ -40,6 +40,7 @@ async def ready(call: Call) -> Answer:
     error = unreadiness(service.registry, service.lifecycle, service.settings.ready_when, names=known)
     detail = {"execution_provider": service.runtime.provider, "models": _states(service.registry)} if known else {}
     if error is not None:
+        call.error = error
         document = {**problem(error, call.context.id), **detail}
         return Answer(503, [PROBLEM, (b"retry-after", b"1")], to_json(document))
     return json_answer({"ready": True, **detail})

@@ -35,6 +35,8 @@ class Ring:
         self._number = 0
         self._file: int | None = None
         self._lock: int | None = None
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(f"{folder}: this is a file; a folder is needed")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(f"{folder}: nothing can be written in this folder")
@@ -86,7 +88,8 @@ class Ring:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(descriptor)
-            raise OSError(error.errno, "another process captures into this folder", str(self.folder)) from None
+            why = "another process captures into this folder; each needs its own"
+            raise OSError(error.errno, why, str(self.folder)) from None
         return descriptor
 
     def _make_room(self) -> None:

@@ -113,6 +113,14 @@ def test_the_same_model_answers_the_same(
     assert "differences" not in done.out
 
 
+def test_a_request_that_is_now_refused_has_the_reason(
+    captured: dict[str, Path], server: LiveServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = Replayed(capsys, captured["plain"], "--against", server.url, "--model", "nobody")
+    assert done.status == 1
+    assert "another status: 200 → 404: There is no model 'nobody'" in done.out
+
+
 def test_another_model_answers_otherwise_and_the_requests_are_named(
     captured: dict[str, Path], server: LiveServer, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -273,4 +273,6 @@ def test_a_folder_that_cannot_be_made_ends_the_start_and_is_named(tmp_path: Path
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"capture \(--capture, CONTRAFLOW_CAPTURE\): .*file/captured: Not a directory"):
         create_app(Settings(bundles=(tmp_path,), capture=tmp_path / "file" / "captured"))
+    with pytest.raises(OSError, match=r"CONTRAFLOW_CAPTURE\): .*file: this is a file; a folder is needed"):
+        create_app(Settings(bundles=(tmp_path,), capture=tmp_path / "file"))
     assert os.listdir(tmp_path) == ["file"]

@@ -215,6 +215,15 @@ def test_lines_of_refused_requests_are_bounded_and_what_is_left_out_is_counted(
     assert re.search(r" s: \d+ with 404, 1 with 401$", lines.entries[-1]["message"])
 
 
+def test_the_line_of_a_probe_says_why_the_service_is_not_ready(tmp_path: Path, lines: Lines) -> None:
+    with running(tmp_path, loaded=False) as server:
+        lines.entries.clear()
+        assert [answer.status for answer in talk(server, [get("/health/ready", CLOSE)])] == [503]
+        wait_until(lambda: any("path" in entry for entry in lines.entries))
+    (entry,) = [entry for entry in lines.entries if entry["logger"] == "contraflow.request"]
+    assert (entry["outcome"], entry["error"], entry["detail"]) == ("refused", "not-ready", "No model is served.")
+
+
 def test_without_request_log_there_is_no_line(tmp_path: Path, lines: Lines) -> None:
     write_bundle(tmp_path, "tiny")
     with running(tmp_path, request_log="off") as server:

@@ -172,6 +172,7 @@ def test_a_setting_without_sense_is_named_as_it_is_set(what: str) -> None:
         read_settings({}, flags)
     assert "\n" not in str(refusal.value)
     assert all(word in str(refusal.value) for word in words), str(refusal.value)
+    assert str(refusal.value).count(repr(flags[-1])) <= 1, "the value is named once"
 
 
 @pytest.mark.parametrize("variable", ["CONTRAFLOW_API_KEYS", "CONTRAFLOW_METRICS_KEYS"])

@@ -60,7 +60,8 @@ def test_the_service_serves_on_the_sockets_that_it_is_passed_and_says_when(tmp_p
         told.bind(f"\0contraflow-notify-{os.getpid()}")
         told.settimeout(60)
         notify = "@" + told.getsockname()[1:].decode()
-        flags = [str(tmp_path / "bundles"), "--http-port", "1", "--drain-delay", "0"]
+        elsewhere = ["--http-port", "1", "--uds", str(tmp_path / "unused")]
+        flags = [str(tmp_path / "bundles"), *elsewhere, "--drain-delay", "0"]
         with with_sockets([first, second], "-m", "service", *flags, NOTIFY_SOCKET=notify) as service:
             url = f"http://127.0.0.1:{first.getsockname()[1]}"
             waits = httpx.get(f"{url}/health/live", timeout=60)  # it waits until the service takes connections
@@ -71,6 +72,8 @@ def test_the_service_serves_on_the_sockets_that_it_is_passed_and_says_when(tmp_p
             assert service.stderr is not None
             log = service.stderr.read()
         assert service.returncode == 0
+        assert "uds (--uds, CONTRAFLOW_UDS) is ignored: systemd passes the sockets\n" in log
+        assert not (tmp_path / "unused").exists()
         assert f"address: {url}\n" in log
         assert f"address: unix:@contraflow-test-{os.getpid()}\n" in log
 
