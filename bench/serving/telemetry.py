@@ -38,7 +38,7 @@ AIM = 0.03
 
 
 class Load(NamedTuple):
-    """What one service did in one turn."""
+    """The figures of one service in one turn."""
 
     processor: float
     """CPU seconds for each request."""

@@ -1,4 +1,4 @@
-"""What is known of a request when it is over, for those who keep a record of it: log, traces, capture."""
+"""A request that is over, as those get it who keep a record of it: log, traces, capture."""
 
 from __future__ import annotations
 

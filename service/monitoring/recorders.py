@@ -1,18 +1,21 @@
-"""Whoever records finished requests: the log, the capture and the telemetry, as far as the settings want them."""
+"""Gathers those who record finished requests: log, capture and telemetry, as far as the settings want them."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
-from service.monitoring.capture.capturing import Capture
 from service.monitoring.finished_request import BeginTrace, Observer
 from service.monitoring.request_log import request_log
 from service.monitoring.telemetry.telemetry import Telemetry
 from service.output.system_errors import error_in_words
 from service.settings.fields import Settings
 from service.settings.reading import names_of_setting
+
+if TYPE_CHECKING:
+    from service.monitoring.capture.capturing import Capture
 
 
 class Recorders:
@@ -53,6 +56,8 @@ class Recorders:
 def _capture(settings: Settings) -> Capture | None:
     if settings.capture is None:
         return None
+    from service.monitoring.capture.capturing import Capture  # only where it is wanted: 5 ms
+
     try:
         return Capture(
             settings.capture,

@@ -33,7 +33,7 @@ SECRET: Final = re.compile("key|token|secret|pass|auth|sig|cred", re.IGNORECASE)
 
 
 class RequestLine(Message):
-    """What the log says of one request. Strangers' text in it is bounded, and no key is in it.
+    """Says in the log how one request went. Strangers' text in it is bounded, and no key is in it.
 
     It keeps neither the bodies nor the context, which belongs to the event loop.
     """

@@ -89,8 +89,12 @@ class RequestLog:
 
 def is_quiet(request: FinishedRequest) -> bool:
     """Return whether programs send such requests all day: probes, scrapes, preflights, and what a page consists of."""
-    route = request.route
-    return route.endswith(QUIET_ENDS) or route.startswith(QUIET_BEGIN) or request.method == "OPTIONS"
+    return is_quiet_path(request.route) or request.method == "OPTIONS"
+
+
+def is_quiet_path(path: str) -> bool:
+    """Return whether an address, or the pattern of one, is for probes, scrapes or what a page consists of."""
+    return path.endswith(QUIET_ENDS) or path.startswith(QUIET_BEGIN)
 
 
 def request_log(settings: Settings) -> RequestLog | None:

@@ -10,6 +10,7 @@ import os
 import select
 import threading
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Final
 
 MOST_WAITING: Final = 2**22
@@ -38,7 +39,9 @@ class LogWriter:
         self._lost = 0
         self._torn = False
         """True if the last line was written in part."""
-        self._filled = threading.Event()
+        self._woken = False
+        """True from a line that wakes the thread until the thread looks for lines."""
+        self._wakes: SimpleQueue[None] = SimpleQueue()  # not Event, whose lock is of the other kind
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
@@ -55,19 +58,25 @@ class LogWriter:
                 return
             self._lines.append(line)
             self._waiting += len(line) if isinstance(line, str) else WEIGHT_OF_UNWRITTEN
-        if not self._filled.is_set():
-            self._filled.set()
+        if not self._woken:
+            self._wake()
 
     def close(self, seconds: float) -> None:
-        """Write what waits, and end; lines that nobody reads within `seconds` are given up."""
+        """Write what waits, and end; lines that nobody reads within `seconds` are given up. Waits once."""
+        if self._closing.is_set():
+            return
         self._closing.set()
-        self._filled.set()
+        self._wake()
         self._thread.join(seconds)
+
+    def _wake(self) -> None:
+        self._woken = True
+        self._wakes.put(None)
 
     def _run(self) -> None:
         while self._lines or not self._closing.is_set():
-            self._filled.wait()
-            self._filled.clear()
+            self._wakes.get()
+            self._woken = False
             self._write_waiting()
             self._closing.wait(GATHERING)
 

@@ -1,4 +1,4 @@
-"""Where a folder truly is, once symbolic links are followed."""
+"""Follows the symbolic links of a folder to where it truly is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an answer of `/predict` or of the open protocol says, brought into one form."""
+"""Brings what an answer of `/predict` or of the open protocol says into one form."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ IN_WORDS: Final[dict[Kind, str]] = {
     "probability": "another probability",
     "tensor": "another tensor",
 }
-"""What may differ, the gravest first: a request is counted once, under the first of them."""
+"""Kinds of differences in words, the gravest first: a request is counted once, under the first of them."""
 
 
 class Difference(NamedTuple):
@@ -33,7 +33,7 @@ class Difference(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """What came of a comparison."""
+    """The result of a comparison."""
 
     difference: Difference | None
     gap: float | None = None

@@ -16,8 +16,8 @@ from service.monitoring.capture.reading import REPLAYING
 from service.output.system_errors import system_reason
 
 REFUSED: Final = (401, 403)
-BUSY: Final = (429, 503, 504)
-"""Statuses that speak of the service's load; they are never captured."""
+BUSY: Final = (429, 502, 503, 504)
+"""Statuses that speak of the service's load, or of a proxy that does not reach it; they are never captured."""
 PATIENCE: Final = 30.0
 """Seconds in which a busy service is asked again."""
 LONGEST_WAIT: Final = 5.0
@@ -33,7 +33,7 @@ class Received(NamedTuple):
 
 
 class Address(NamedTuple):
-    """Where the service is, and how to ask it."""
+    """The address of the service, and how to ask it."""
 
     url: str
     key: str | None

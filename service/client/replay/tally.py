@@ -1,4 +1,4 @@
-"""What came of all requests, as text and as JSON."""
+"""Counts what came of all requests, and says it as text and as JSON."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ OF_A_REPLAY: Final = REPLAYING.encode()
 QUEUE_BYTES: Final = 32 * 2**20
 """Bytes of requests that may wait to be written."""
 OVERHEAD_BYTES: Final = 4096
-"""What a waiting request takes beside its body and its answer."""
+"""Bytes that a waiting request takes beside its body and its answer."""
 PAUSE: Final = 0.05
 """Seconds in which requests gather before they are written together: a thread that wakes disturbs the event loop."""
 CHUNK_BYTES: Final = 2**16

@@ -1,4 +1,4 @@
-"""What the spans of a request are made of, taken on the event loop when it is over."""
+"""Keeps what the spans of a request are made of; the event loop takes it when the request is over."""
 
 from __future__ import annotations
 

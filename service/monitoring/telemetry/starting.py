@@ -1,4 +1,4 @@
-"""From the variables `OTEL_*` to what sends telemetry.
+"""Makes what sends telemetry, as the variables `OTEL_*` ask for it.
 
 Clusters inject these variables into pods whose services know nothing of OpenTelemetry. So whatever they ask for that
 cannot be done is a warning, and the service starts.
@@ -25,7 +25,7 @@ PACKAGES = {
 
 
 class NotInstalled(Exception):
-    """What is asked for needs a package that is missing; the message names it."""
+    """A package is missing that the telemetry needs; the message names it."""
 
 
 def taken_from(environment: MutableMapping[str, str]) -> dict[str, str]:

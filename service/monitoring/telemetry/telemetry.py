@@ -1,4 +1,4 @@
-"""What a service is given that sends telemetry."""
+"""Holds the functions by which a service sends telemetry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.monitoring.finished_request import BeginTrace, Observer
 log = logging.getLogger("contraflow.telemetry")
 
 SECONDS_TO_END: Final = 2.0
-"""How long the end of the service may wait for a collector to take what is left."""
+"""Seconds that the end of the service may wait for a collector to take what is left."""
 
 
 @dataclass(frozen=True)

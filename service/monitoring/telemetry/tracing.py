@@ -21,7 +21,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFl
 
 from service.engine.trace_context import TraceContext
 from service.monitoring.finished_request import FinishedRequest
-from service.monitoring.request_log import QUIET_BEGIN, QUIET_ENDS
+from service.monitoring.request_log import is_quiet_path
 from service.monitoring.telemetry.record import record_of
 from service.monitoring.telemetry.spans import SpanMaker
 
@@ -74,8 +74,7 @@ class Tracing:
     def begin(self, given: TraceContext | None, path: str) -> TraceContext | None:
         """Return the request's own span if it is recorded, else what was given: see `BeginTrace`."""
         if given is None or not self._reads_traceparent:
-            quiet = path.endswith(QUIET_ENDS) or path.startswith(QUIET_BEGIN)  # they begin no trace
-            trace_id = None if quiet else next(self._lots)
+            trace_id = None if is_quiet_path(path) else next(self._lots)  # they begin no trace
             return given if trace_id is None else self._own(f"{trace_id:032x}", RANDOM, "", "")
         if not self._samples(int(given.trace_id, 16), CALLERS[given.sampled]):
             return given

@@ -1,4 +1,4 @@
-"""What the variables `OTEL_*` ask for, by the specification of OpenTelemetry.
+"""Reads in the variables `OTEL_*` what they ask for, by the specification of OpenTelemetry.
 
 One thing differs: as long as none of them names an exporter or a collector, nothing is sent.
 """
@@ -30,7 +30,7 @@ class NotUnderstood(Exception):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be sent, and by what."""
+    """Says what is to be sent, and by what."""
 
     exporters: Mapping[Signal, tuple[str, ...]]
     """Names of exporters, as packages register them."""
@@ -39,7 +39,7 @@ class Wanted:
     reads_traceparent: bool
     """True if the caller's trace is continued."""
     not_obeyed: tuple[str, ...]
-    """What is asked for besides and is not done: one sentence each."""
+    """Sentences about what is asked for besides and is not done."""
 
 
 def wanted(environment: Mapping[str, str]) -> Wanted | None:

@@ -39,7 +39,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def captured(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What was captured of the same requests: plain, as events, and without bodies."""
+    """Return what was captured of the same requests: plain, as events, and without bodies."""
     folder = tmp_path_factory.mktemp("captured")
     for name, form, pictures in (("plain", "json", True), ("events", "cloudevents", True), ("bare", "json", False)):
         settings: dict[str, Any] = {"capture": folder / name, "capture_format": form, "capture_pictures": pictures}
@@ -96,7 +96,7 @@ class Replayed:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What the JSON counts that is not zero."""
+        """Return what the JSON counts that is not zero."""
         document = json.loads(self.out)
         numbers = {"same": document["same"], **document["different"], **document["not_sent"]}
         return {name: number for name, number in numbers.items() if number}
@@ -272,10 +272,10 @@ def stranger(*answers: tuple[int, bytes]) -> Iterator[tuple[str, list[dict[str, 
 def test_a_busy_service_is_asked_again_and_a_stranger_s_answers_are_differences(
     captured: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with stranger((503, b""), (429, b"{}"), (200, b"hello")) as (url, seen):
+    with stranger((503, b""), (429, b"{}"), (502, b"<html>"), (200, b"hello")) as (url, seen):
         done = Replayed(capsys, captured["plain"], "--against", url, "--json", "--concurrency", 1)
     assert (done.status, done.counts) == (1, {"status": 1, "form": 10})
-    assert len(seen) == 11 + 2
+    assert len(seen) == 11 + 3
     assert seen[0]["target"] == seen[2]["target"] == "/prefix/predict?top_k=2"
     assert (
         seen[0]["X-Request-Id"]

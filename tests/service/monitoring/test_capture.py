@@ -69,7 +69,7 @@ def settled(server: LiveServer, requests: int) -> tuple[int, int]:
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What was captured of requests of every kind, by two services: plain with bodies, and events without."""
+    """Return what was captured of requests of every kind, by two services: plain with bodies, and events without."""
     folder = tmp_path_factory.mktemp("mixed")
     for form, pictures in (("json", True), ("cloudevents", False)):
         with (

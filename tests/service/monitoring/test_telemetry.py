@@ -14,9 +14,11 @@ import pytest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.util.re import parse_env_headers
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.harness.collector import Collector, collecting
+from service.monitoring.telemetry.complaints import listen_to
 from service.monitoring.telemetry.starting import telemetry
 from service.monitoring.telemetry.wanted import NotUnderstood, wanted
 from tests.service.live_server import picture, wait_until
@@ -210,6 +212,20 @@ def test_a_collector_that_is_gone_neither_holds_up_the_end_nor_fills_the_log(obs
     loud = [line for line in observed.service.lines[before:] if " INFO " not in line]
     assert 2 <= len(loud) <= 3, loud  # of the spans, of the metrics, and of what is lost
     assert "is lost" in loud[-1]
+
+
+def test_a_header_that_the_sdk_cannot_read_is_not_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = "Authorization: Bearer open%20sesame, X-Scope-OrgID=1"  # a colon where "=" belongs
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_HEADERS", given)
+    of_headers = logging.getLogger("opentelemetry.util.re")
+    monkeypatch.setattr(of_headers, "handlers", [])
+    monkeypatch.setattr(of_headers, "propagate", True)
+    listen_to(of_headers.name)
+    parse_env_headers(given, liberal=True)
+    (line,) = caplog.messages
+    assert line.endswith("comma separated list of name=value occurrences: Authorization: …")
 
 
 @pytest.mark.parametrize(

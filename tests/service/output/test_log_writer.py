@@ -106,3 +106,13 @@ def test_the_last_lines_are_written_at_the_end(pipe: tuple[int, int]) -> None:
     log.close(5)
     os.close(pipe[1])
     assert os.read(pipe[0], 2**16).decode().splitlines() == LINES[:100]
+
+
+def test_lines_that_nobody_reads_are_waited_for_once(pipe: tuple[int, int]) -> None:
+    log = writer(pipe[1])
+    for line in LINES[:700]:  # more than a pipe takes
+        log.write(line)
+    log.close(0.1)
+    began = time.monotonic()
+    log.close(5)  # as `logging.shutdown` does once more
+    assert time.monotonic() - began < 1
