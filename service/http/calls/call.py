@@ -148,7 +148,7 @@ class Call(HTTPConnection[Any]):
             finished = self._finished(route, outcome)
             for observe in service.observers:
                 observe(finished)
-        self._error = None  # its traceback has this call: the two would keep the body until a garbage collection
+        self.error = None  # its traceback has this call: the two would keep the body until a garbage collection
 
     def _finished(self, route: str, outcome: RequestOutcome) -> FinishedRequest:
         return FinishedRequest(
