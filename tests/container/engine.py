@@ -18,7 +18,7 @@ from tests.container.client import free_port, wait_until_ready
 from tests.programs import program
 
 ROOT = Path(__file__).parents[2]
-GRACE_SECONDS = 35
+GRACE_SECONDS = 40
 """`terminationGracePeriodSeconds` of the manifests and `stop_grace_period` of the compose file."""
 
 
