@@ -41,7 +41,7 @@ class ServerUnderTest:
 
 
 SERVERS = (
-    ServerUnderTest("Contraflow", ("-m", "service", "--http-port", "{port}", "--log-level", "warning"), "raw"),
+    ServerUnderTest("Contraflow", ("-m", "service", "--http-port", "{port}"), "raw"),
     ServerUnderTest(
         "FastAPI, tutorial style", ("-m", "bench.serving.peers.tutorial_fastapi"), "raw", runs_side_by_side=True
     ),
