@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,8 +66,12 @@ class ServedProcess:
         found = ADDRESS.search("".join(self.lines))
         return found[1] if found else None
 
-    def said(self, words: str) -> bool:
-        return any(words in line for line in self.lines)
+    def said(self, words: str, within: float = 5.0) -> bool:
+        """Return whether a line with these words comes within so many seconds: a thread of its own writes the log."""
+        end = time.monotonic() + within
+        while not (found := any(words in line for line in self.lines)) and time.monotonic() < end:
+            time.sleep(0.01)
+        return found
 
     def models(self) -> dict[str, Any]:
         return dict(self.client.get("/models").json())
