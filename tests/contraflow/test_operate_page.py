@@ -54,7 +54,7 @@ def marker(number: int) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """What the commands find in the repository's folder."""
+    """A folder with those parts of the repository that the commands read."""
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "bundles").symlink_to(ROOT / "models" / "bundles")
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")

@@ -145,9 +145,7 @@ class Call(HTTPConnection[Any]):
         outcome = outcome_of(self._status, gone=isinstance(context.abandoned_by, ClientGone))
         service.ledger.request_finished(route, outcome, self._status, context)
         if service.observers:
-            finished = self._finished(route, outcome)
-            for observe in service.observers:
-                observe(finished)
+            service.observe(self._finished(route, outcome))
         self.error = None  # its traceback has this call: the two would keep the body until a garbage collection
 
     def _finished(self, route: str, outcome: RequestOutcome) -> FinishedRequest:

@@ -74,8 +74,7 @@ class Gateway:
         self.service.ledger.request_finished(route, "cancelled", 0, context)
         method, path, query = scope["method"], scope["path"], scope["query_string"]
         finished = FinishedRequest(context, method, path, query, route, 0, "cancelled", 0, 0, fields, b"", b"")
-        for observe in self.service.observers:
-            observe(finished)
+        self.service.observe(finished)
 
     def refuse(self, error: ServiceError, head: PartOfHead, client: object, write: Callable[[Answer], None]) -> None:
         """Have `write` answer input that never becomes a request, and have it observed.
@@ -94,8 +93,7 @@ class Gateway:
             context, head.method, head.path, head.query, self.service.addresses.pattern(head.path), status,
             outcome_of(status, gone=False), 0, len(body), fields, b"", body, error=error,
         )  # fmt: skip
-        for observe in self.service.observers:
-            observe(finished)
+        self.service.observe(finished)
 
 
 async def _read_and_begin(call: Call, receive: Receive) -> Answer | Response:

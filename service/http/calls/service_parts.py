@@ -22,7 +22,7 @@ from service.http.calls.lifecycle import Lifecycle
 from service.http.requests.bodies import BodyReader
 from service.http.requests.forwarded import TrustedProxies
 from service.machine.connections import Connections
-from service.monitoring.finished_request import BeginTrace, Observer
+from service.monitoring.finished_request import BeginTrace, FinishedRequest, Observer
 from service.monitoring.sampling import Sampler
 from service.settings.fields import Settings
 
@@ -54,3 +54,8 @@ class ServiceParts:
     observers: tuple[Observer, ...] = ()
     """Called with every finished request."""
     openapi_document: Callable[[], dict[str, Any]]
+
+    def observe(self, finished: FinishedRequest) -> None:
+        """Show a finished request to every observer."""
+        for observe in self.observers:
+            observe(finished)

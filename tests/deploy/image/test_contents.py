@@ -1,4 +1,4 @@
-"""What is in the image, listed: the bill of materials, and the licences with their texts."""
+"""The lists of what is in the image: the bill of materials, and the licences with their texts."""
 
 from __future__ import annotations
 

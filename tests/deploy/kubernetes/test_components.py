@@ -1,4 +1,4 @@
-"""What each component adds to an overlay, as kustomize renders it, against the settings of the service."""
+"""Every component adds to an overlay, as kustomize renders it, what the settings of the service expect."""
 
 from __future__ import annotations
 
