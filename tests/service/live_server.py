@@ -23,6 +23,9 @@ from service.http.listening.listeners import bound_for_metrics, listen
 from service.http.server import HttpServer
 from service.settings.fields import Settings
 
+PATIENCE_SECONDS = 60.0
+"""The longest that anything may take, because the machines that run tests are small and busy."""
+
 
 class LiveServer:
     """A running service: its address to send requests to, and its parts to look at."""
@@ -75,13 +78,13 @@ def running(
         yield LiveServer(server, state, host, port, metrics_port)
     finally:
         server.should_exit = True
-        thread.join(30)
+        thread.join(PATIENCE_SECONDS)
         listeners.close()
         metrics_listeners.close()
         assert not thread.is_alive()
 
 
-def wait_until(condition: Any, seconds: float = 10.0) -> None:
+def wait_until(condition: Any, seconds: float = PATIENCE_SECONDS) -> None:
     """Look again and again until `condition()` holds, and fail if it never does."""
     end = time.monotonic() + seconds
     while not condition():

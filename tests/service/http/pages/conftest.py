@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -24,6 +25,8 @@ REPOSITORY = Path(__file__).resolve().parents[4]
 START_SECONDS = 60
 PATIENCE_SECONDS = 60
 """The longest that one answer may take, because the machines that run tests are small and busy."""
+
+expect.set_options(timeout=1000 * PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def address(bundles: Path) -> Iterator[str]:
 def page(browser: Browser) -> Iterator[Page]:
     """A tab; the test fails if the console complains of more than refused requests."""
     context = browser.new_context(viewport={"width": 360, "height": 740})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(1000 * PATIENCE_SECONDS)
     page = context.new_page()
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)

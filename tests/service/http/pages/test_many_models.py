@@ -23,7 +23,6 @@ from tests.service.http.pages.conftest import PATIENCE_SECONDS, Visit
 from tests.service.live_server import running
 
 pytestmark = pytest.mark.pages
-expect.set_options(timeout=1000 * PATIENCE_SECONDS)
 
 COPIES = [f"net-{number:02d}" for number in range(1, 20)]
 THOUSAND = tuple(f"thing {number}" for number in range(1000))

@@ -21,7 +21,6 @@ from tests.service.imported_bundles import LABELS, write_independent, write_int8
 from tests.service.live_server import running
 
 pytestmark = pytest.mark.pages
-expect.set_options(timeout=1000 * PATIENCE_SECONDS)
 
 THOUSAND = tuple(f"thing {number}" for number in range(1000))
 PHONE = ViewportSize(width=360, height=740)

@@ -16,10 +16,9 @@ import pytest
 from playwright.sync_api import Page, Request, Route, ViewportSize, expect
 
 from tests.programs import needs
-from tests.service.http.pages.conftest import PATIENCE_SECONDS, REPOSITORY, Visit
+from tests.service.http.pages.conftest import REPOSITORY, Visit
 
 pytestmark = pytest.mark.pages
-expect.set_options(timeout=1000 * PATIENCE_SECONDS)
 
 IMAGES = REPOSITORY / "tests" / "photographs"
 PREDICTIONS = re.compile(r"/predict\?")
