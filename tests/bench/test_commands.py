@@ -39,7 +39,7 @@ SMALLEST = {
     ),
     "bench.serving": Run("--seconds 0.2 --subjects resnet20 --only Contraflow --page {docs}/performance.md", slow=True),
     "bench.serving.memory": Run(""),
-    "bench.serving.telemetry": Run("--seconds 0.2 --starts 1 --page {docs}/performance.md", slow=True),
+    "bench.serving.records": Run("--seconds 0.2 --starts 1 --rounds 1 --page {docs}/performance.md", slow=True),
     "bench.unlike": Run("--models resnet20 --page {docs}/monitoring.md"),
     "bench.verdict_depth": Run("--families plain --depths 8 --seeds 1 --page {docs}/verdicts.md", slow=True),
     "bench.verdicts": Run(
