@@ -36,7 +36,7 @@ AIM = 0.03
 
 
 class Records(NamedTuple):
-    """What a service keeps of its requests."""
+    """Says which records a service keeps of its requests."""
 
     lines: bool = False
     """True if it logs a line for each."""

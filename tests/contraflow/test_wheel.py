@@ -165,7 +165,7 @@ def test_it_serves_the_page_its_samples_and_its_version(installation: Installati
         address = next(found[1] for line in serving.stderr if (found := re.search(r"address: (http://\S+)", line)))
         try:
             with httpx.Client(base_url=address, timeout=30) as client:
-                wait_until(lambda: client.get("/health/ready").status_code == 200, 60)
+                wait_until(lambda: client.get("/health/ready").status_code == 200)
                 assert client.get("/v2").json()["version"] == __version__
                 page = client.get("/").text
                 for path in [*re.findall(r'(?:src|href)="(/static/[^"]+)"', page), "/static/samples/cat.jpg"]:

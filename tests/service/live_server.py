@@ -23,7 +23,7 @@ from service.http.listening.listeners import bound_for_metrics, listen
 from service.http.server import HttpServer
 from service.settings.fields import Settings
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 60
 """The longest that anything may take, because the machines that run tests are small and busy."""
 
 
@@ -144,6 +144,14 @@ def picture(colour: Any = "red", size: tuple[int, int] = (8, 8), kind: str = "PN
     mode = options.pop("mode", "RGB")
     Image.new(mode, size, colour).save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def is_ready(url: str) -> bool:
+    """Return whether the service at this address takes connections, and all its models are ready."""
+    try:
+        return httpx.get(f"{url}/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def best_label(answer: httpx.Response, index: int = 0) -> str:

@@ -30,7 +30,7 @@ def service(folder: Path, *flags: str) -> Iterator[httpx.Client]:
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, preexec_fn=obey_permissions)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            wait_until(lambda: _is_live(client), 60)
+            wait_until(lambda: _is_live(client))
             yield client
     finally:
         process.kill()

@@ -47,7 +47,7 @@ def ask(client: httpx.Client, address: str, **request: Any) -> httpx.Response:
         answers.append(client.post(f"/diagnostics/{address}", timeout=120, **request))
         return answers[-1].status_code != 503
 
-    wait_until(answered, 60)
+    wait_until(answered)
     return answers[-1]
 
 

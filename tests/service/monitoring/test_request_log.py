@@ -22,7 +22,7 @@ import pytest
 
 from service.monitoring import request_log
 from service.output.logs import JsonFormatter, TextFormatter
-from tests.service.live_server import LiveServer, best_label, picture, running, wait_until
+from tests.service.live_server import LiveServer, best_label, is_ready, picture, running, wait_until
 from tests.service.raw_http import CLOSE, get, head, post, talk
 from tests.service.tiny_bundles import write_bundle
 
@@ -247,7 +247,7 @@ def test_a_standard_error_that_nobody_reads_stops_neither_the_service_nor_its_en
     log = os.fdopen(reading, "rb")
     try:
         url = f"http://127.0.0.1:{port}"
-        wait_until(lambda: is_ready(url), 60)
+        wait_until(lambda: is_ready(url))
         with httpx.Client(base_url=url, timeout=10) as client:
             for number in range(60):
                 assert best_label(client.post("/predict", content=RED, headers={"x-request-id": str(number)})) == "red"
@@ -266,10 +266,3 @@ def test_a_standard_error_that_nobody_reads_stops_neither_the_service_nor_its_en
         served.kill()
         served.wait()
         log.close()
-
-
-def is_ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health/ready").status_code == 200
-    except httpx.TransportError:
-        return False

@@ -48,7 +48,7 @@ def send(server: LiveServer, images: list[bytes]) -> None:
     with server.client() as client:
         for number, image in enumerate(images, 1):
             assert client.post("/predict", content=image).status_code == 200
-            wait_until(lambda number=number: measured(server) == number, 60)
+            wait_until(lambda number=number: measured(server) == number)
 
 
 def measured(server: LiveServer) -> int:
@@ -116,7 +116,7 @@ def test_one_image_at_a_time_is_measured_and_the_others_are_dropped(sampling_ser
         sampler.offer(model, (PHOTOGRAPHS[1],))
 
     asyncio.run_coroutine_threadsafe(offer_two(), sampling_server.state.engine._loop).result(30)
-    wait_until(lambda: measured(sampling_server) == 2, 60)
+    wait_until(lambda: measured(sampling_server) == 2)
     assert sampler.live[model].counts["dropped"] == 1
 
 

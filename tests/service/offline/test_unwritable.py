@@ -150,7 +150,7 @@ def test_a_run_that_is_interrupted_says_so_and_goes_on_later(photographs: Path, 
     arguments = diagnosing(photographs, table)
     with subprocess.Popen(arguments, cwd=ROOT, stderr=write_end, preexec_fn=heeding_interrupts) as running:
         os.close(write_end)
-        wait_until(lambda: table.exists() or running.poll() is not None, 60)
+        wait_until(lambda: table.exists() or running.poll() is not None)
         running.send_signal(signal.SIGINT)
         with open(read_end, encoding="utf-8") as said:
             complaint = said.read()

@@ -54,9 +54,9 @@ class ServedProcess:
         self._process = process
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        wait_until(lambda: self._address() or process.poll() is not None, 60)
+        wait_until(lambda: self._address() or process.poll() is not None)
         self.client = httpx.Client(base_url=self._address() or "http://nowhere.invalid", timeout=30)
-        wait_until(lambda: process.poll() is not None or self.client.get("/health/ready").status_code == 200, 60)
+        wait_until(lambda: process.poll() is not None or self.client.get("/health/ready").status_code == 200)
 
     def _read(self) -> None:
         assert self._process.stderr is not None

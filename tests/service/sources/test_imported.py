@@ -51,7 +51,7 @@ def test_a_file_that_is_being_copied_is_imported_when_it_is_whole(tmp_path: Path
         assert found(model) == []
     assert said == []
     path.write_bytes(content)
-    wait_until(lambda: found(model), 60)
+    wait_until(lambda: found(model))
     assert model.refusal is None
     assert said[0] == f"{path}: importing"
 
@@ -67,7 +67,7 @@ def test_half_a_file_is_not_damaged_for_ever(tmp_path: Path) -> None:
     assert model.refusal is not None
     assert "truncated" in model.refusal
     path.write_bytes(content)
-    wait_until(lambda: found(model), 60)
+    wait_until(lambda: found(model))
     assert model.refusal is None
 
 
@@ -77,7 +77,7 @@ def test_an_emptied_cache_is_filled_again(tmp_path: Path) -> None:
     model.wait()
     (bundle,) = model.bundles
     bundle.parent.rename(tmp_path / "away")
-    wait_until(lambda: found(model) and (found(model)[0] / "bundle.json").exists(), 60)
+    wait_until(lambda: found(model) and (found(model)[0] / "bundle.json").exists())
 
 
 def test_an_import_that_is_killed_says_nothing_about_the_model(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_an_import_that_is_killed_says_nothing_about_the_model(tmp_path: Path) -
     assert (model.bundles, model.refusal) == ((), None)
     assert model.interruption == "the import was ended by signal 9, perhaps for want of memory"
     assert model.look(was_found=False).unreadable == {model.path: model.interruption}
-    wait_until(lambda: found(model), 60)  # it is tried again
+    wait_until(lambda: found(model))  # it is tried again
     assert model.interruption is None
 
 
@@ -120,7 +120,7 @@ def test_a_service_that_imports_for_long_is_alive_and_says_what_it_does(tmp_path
         assert client.get("/models").json()["unavailable"] == {str(path): "it is being imported"}
         answer = predict(client, "net")
         assert (answer.status_code, "it is being imported" in answer.json()["detail"]) == (503, True)
-        wait_until(lambda: client.get("/health/ready").status_code == 200, 60)
+        wait_until(lambda: client.get("/health/ready").status_code == 200)
         assert client.get("/models").json()["unavailable"] == {}
         assert best_label(predict(client, "net")) == "bee"
 
@@ -132,7 +132,7 @@ def test_a_service_of_one_model_that_is_being_imported_asks_for_patience(tmp_pat
         wait_until(lambda: client.get("/health/ready").json()["detail"] == f"No model is served. {told}")
         answer = predict(client)
         assert (answer.status_code, answer.json()["detail"]) == (503, told)
-        wait_until(lambda: predict(client).status_code == 200, 60)  # although the settings say not to poll
+        wait_until(lambda: predict(client).status_code == 200)  # although the settings say not to poll
 
 
 def test_a_cache_that_cannot_be_written_says_nothing_about_the_model(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 from bench.harness.proxy import nginx
 from bench.harness.server import free_port
 from tests.programs import needs
-from tests.service.live_server import LiveServer, best_label, picture, running
+from tests.service.live_server import PATIENCE_SECONDS, LiveServer, best_label, picture, running
 from tests.service.tiny_bundles import write_bundle
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ pytestmark = pytest.mark.pages
 ROOT = Path(__file__).parents[4]
 RED = picture("red")
 KEY = "open sesame"
-PATIENCE_MS = 60_000
 
 FETCH = """
 async ([url, picture, key]) => {
@@ -50,7 +49,7 @@ async ([url, picture, key]) => {
 def opened(browser: Browser, url: str) -> Iterator[Page]:
     """A tab at an address."""
     context = browser.new_context()
-    context.set_default_timeout(PATIENCE_MS)
+    context.set_default_timeout(1000 * PATIENCE_SECONDS)
     page = context.new_page()
     page.goto(url)
     yield page

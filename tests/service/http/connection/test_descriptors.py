@@ -50,7 +50,7 @@ def service(bundles: Path, soft: int, hard: int) -> Iterator[tuple[subprocess.Po
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard)),
     ) as process:
         try:
-            wait_until(lambda: _status(port, "/health/ready") == 200, 60)
+            wait_until(lambda: _status(port, "/health/ready") == 200)
             yield process, port
         finally:
             process.terminate()

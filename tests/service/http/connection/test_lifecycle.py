@@ -19,7 +19,7 @@ import pytest
 
 from service.bundles.disk import read_bundle
 from service.machine.priority import BEHIND
-from tests.service.live_server import LiveServer, best_label, picture, running, wait_until
+from tests.service.live_server import LiveServer, best_label, is_ready, picture, running, wait_until
 from tests.service.tiny_bundles import write_bundle
 
 ROOT = Path(__file__).parents[4]
@@ -170,21 +170,14 @@ def process(folder: Path, *flags: str, **environment: str) -> Iterator[tuple[sub
         served.communicate()
 
 
-def ready(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
 def test_the_start_says_what_is_served_and_sigterm_drains_and_ends_with_status_0(tmp_path: Path) -> None:
     write_bundle(tmp_path, "tiny")
     with process(tmp_path, "--drain-delay", "1") as (served, port):
-        wait_until(lambda: ready(port), 30)
+        wait_until(lambda: is_ready(f"http://127.0.0.1:{port}"), 30)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as kept:
             assert best_label(kept.post("/predict", content=RED)) == "red"
             served.send_signal(signal.SIGTERM)
-            wait_until(lambda: not ready(port))
+            wait_until(lambda: not is_ready(f"http://127.0.0.1:{port}"))
             last = kept.post("/predict", content=RED)
             assert best_label(last) == "red"
             assert last.headers["connection"] == "close"
@@ -200,7 +193,7 @@ def test_the_start_says_what_is_served_and_sigterm_drains_and_ends_with_status_0
 def test_a_request_in_flight_is_finished_before_the_end(tmp_path: Path) -> None:
     write_bundle(tmp_path, "slow", rounds=1000)
     with process(tmp_path, "--drain-delay", "0", "--warm-up", "false") as (served, port):
-        wait_until(lambda: ready(port), 30)
+        wait_until(lambda: is_ready(f"http://127.0.0.1:{port}"), 30)
         answers: list[httpx.Response] = []
         asking = threading.Thread(
             target=lambda: answers.append(httpx.post(f"http://127.0.0.1:{port}/predict", content=RED, timeout=30))
@@ -216,9 +209,9 @@ def test_a_request_in_flight_is_finished_before_the_end(tmp_path: Path) -> None:
 def test_a_second_sigterm_ends_at_once(tmp_path: Path) -> None:
     write_bundle(tmp_path, "tiny")
     with process(tmp_path, "--drain-delay", "60") as (served, port):
-        wait_until(lambda: ready(port), 30)
+        wait_until(lambda: is_ready(f"http://127.0.0.1:{port}"), 30)
         served.send_signal(signal.SIGTERM)
-        wait_until(lambda: not ready(port))
+        wait_until(lambda: not is_ready(f"http://127.0.0.1:{port}"))
         time.sleep(0.25)
         served.send_signal(signal.SIGTERM)
         assert served.wait(5) == 128 + signal.SIGTERM

@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
+from tests.service.live_server import PATIENCE_SECONDS
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 START_SECONDS = 60
-PATIENCE_SECONDS = 60
-"""The longest that one answer may take, because the machines that run tests are small and busy."""
-
 expect.set_options(timeout=1000 * PATIENCE_SECONDS)
 
 

@@ -17,7 +17,7 @@ import pytest
 from service.diagnostics.verdicts.explanations import GUIDE, SECTIONS
 from tests.service.http.pages.stripping_proxy import stripping_proxy
 from tests.service.http.pages.swagger import documented_success, executed, folded, opened, operations
-from tests.service.live_server import LiveServer, running
+from tests.service.live_server import PATIENCE_SECONDS, LiveServer, running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -26,7 +26,6 @@ pytestmark = pytest.mark.pages
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 PICTURE = REPOSITORY / "tests" / "photographs" / "ship.jpg"
-PATIENCE_MS = 60_000
 BACK = "Contraflow: the page"
 REDOCS_LOGO = "https://cdn.redoc.ly/redoc/logo-mini.svg"
 """ReDoc's menu asks its makers' host for this; the content-security policy stops the request in the browser."""
@@ -37,7 +36,7 @@ def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("bundles")
     for name in ("plain20", "resnet20"):
         shutil.copytree(REPOSITORY / "models" / "bundles" / name, folder / name)
-    with running(folder, deadline_ms=PATIENCE_MS) as server:
+    with running(folder, deadline_ms=1000 * PATIENCE_SECONDS) as server:
         yield server
 
 
@@ -52,7 +51,7 @@ def address(server: LiveServer) -> Iterator[str]:
 def page(browser: Browser, address: str) -> Iterator[Page]:
     """A tab; the test fails if the console complains or anything outside the prefix is asked for."""
     context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    context.set_default_timeout(PATIENCE_MS)
+    context.set_default_timeout(1000 * PATIENCE_SECONDS)
     page = context.new_page()
     complaints: list[str] = []
     asked: list[str] = []

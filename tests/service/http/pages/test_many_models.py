@@ -19,8 +19,8 @@ from playwright.sync_api import Page, ViewportSize, expect
 from export.importing.command import import_bundle
 from service.contract.bundle_schema import BUNDLE_FILE
 from tests.export.importing.graphs import classifier, options, saved
-from tests.service.http.pages.conftest import PATIENCE_SECONDS, Visit
-from tests.service.live_server import running
+from tests.service.http.pages.conftest import Visit
+from tests.service.live_server import PATIENCE_SECONDS, running
 
 pytestmark = pytest.mark.pages
 
