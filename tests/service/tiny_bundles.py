@@ -13,6 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 LABELS = ("red", "green", "blue")
 
+ENDLESS = 10**12
+"""More rounds than any test waits for."""
+
 
 def write_bundle(
     folder: Path,
@@ -27,8 +30,8 @@ def write_bundle(
 ) -> Path:
     """Write a bundle whose logits are 10 × the mean colour + `bias`, so that a red picture is "red".
 
-    `rounds` matrix products are run besides, for a run that takes time and can be stopped between
-    them; with `fails_on_white` the graph fails on a batch that holds a white picture.
+    `rounds` matrix products are run besides, for a run that takes time and can be stopped between them: with `ENDLESS`
+    it lasts until it is stopped. With `fails_on_white` the graph fails on a batch that holds a white picture.
     """
     directory = folder / name / version if version else folder / name
     directory.mkdir(parents=True, exist_ok=True)
@@ -91,13 +94,35 @@ def _add_work(nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], ro
     nodes.append(helper.make_node("ReduceMax", ["mean", "one_axis"], ["sums"], keepdims=1))
     nodes.append(helper.make_node("Reshape", ["sums", "as_scalars"], ["scalars"]))
     nodes.append(helper.make_node("Mul", ["scalars", "ones"], ["work_0"]))
-    nodes += [helper.make_node("MatMul", [f"work_{i}", "permutation"], [f"work_{i + 1}"]) for i in range(rounds)]
+    constants.append(numpy_helper.from_array(np.array(rounds, np.int64), "rounds"))
+    nodes.append(helper.make_node("Loop", ["rounds", "", "work_0"], ["work_end"], body=_one_round()))
     constants.append(numpy_helper.from_array(np.array(0, np.float32), "nothing"))
-    nodes.append(helper.make_node("ReduceMax", [f"work_{rounds}", "last_axes"], ["peak"], keepdims=0))
+    nodes.append(helper.make_node("ReduceMax", ["work_end", "last_axes"], ["peak"], keepdims=0))
     nodes.append(helper.make_node("Mul", ["peak", "nothing"], ["no_peak"]))
     nodes.append(helper.make_node("Unsqueeze", ["no_peak", "one_axis"], ["no_peak_column"]))
     nodes.append(helper.make_node("Add", ["mean", "no_peak_column"], ["worked"]))
     return "worked"
+
+
+def _one_round() -> onnx.GraphProto:
+    """The body of a Loop that goes on to its last round: one product with `permutation`, which is outside."""
+    last, permuted = "work", "permuted_work"
+    return helper.make_graph(
+        [
+            helper.make_node("Identity", ["goes_on"], ["goes_on_still"]),
+            helper.make_node("MatMul", [last, "permutation"], [permuted]),
+        ],
+        "round",
+        [
+            helper.make_tensor_value_info("round_number", TensorProto.INT64, []),
+            helper.make_tensor_value_info("goes_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info(last, TensorProto.FLOAT, ["N", 256, 256]),
+        ],
+        [
+            helper.make_tensor_value_info("goes_on_still", TensorProto.BOOL, []),
+            helper.make_tensor_value_info(permuted, TensorProto.FLOAT, ["N", 256, 256]),
+        ],
+    )
 
 
 def _add_refusal_of_white(nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], mean: str) -> str:

@@ -22,6 +22,7 @@ import pytest
 
 from service.monitoring import request_log
 from service.output.logs import JsonFormatter, TextFormatter
+from tests.service.held_runs import held_runs
 from tests.service.live_server import LiveServer, best_label, is_ready, picture, running, wait_until
 from tests.service.raw_http import CLOSE, get, head, post, talk
 from tests.service.tiny_bundles import write_bundle
@@ -61,9 +62,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     folder = tmp_path_factory.mktemp("bundles")
     write_bundle(folder, "tiny")
     write_bundle(folder, "picky", fails_on_white=True)
-    write_bundle(folder, "slow", rounds=300)
     digests = (f"sha256:{hashlib.sha256(SECRET.encode()).hexdigest()}",)
-    with running(folder, default_model="tiny", api_keys=digests, log_top_label=True, request_timeout=1) as server:
+    with running(folder, default_model="tiny", api_keys=digests, log_top_label=True, request_timeout=3) as server:
         yield server
 
 
@@ -162,14 +162,15 @@ def test_what_is_refused_has_one_line_that_says_why(
 
 
 def test_a_client_that_goes_has_a_line_and_so_have_the_requests_behind(server: LiveServer, lines: Lines) -> None:
-    slow = post(RED, KEY, path="/predict?model=slow")
-    with socket.create_connection((server.host, server.port)) as connection:
-        connection.sendall(slow + post(RED, KEY, "X-Request-Id: behind"))
+    message = post(RED, KEY, path="/predict?model=tiny") + post(RED, KEY, "X-Request-Id: behind")
+    with socket.create_connection((server.host, server.port)) as connection, held_runs(server, "tiny"):
+        connection.sendall(message)
         wait_until(lambda: server.state.engine.scheduler.running)
-    wait_until(lambda: len(lines.entries) == 2)
+        connection.close()
+        wait_until(lambda: len(lines.entries) == 2)
     assert [(entry["status"], entry["outcome"]) for entry in lines.entries] == [(0, "cancelled")] * 2
     assert {entry["request_id"] for entry in lines.entries} >= {"behind"}
-    assert "POST /predict?model=slow - cancelled" in "\n".join(lines.texts)
+    assert "POST /predict?model=tiny - cancelled" in "\n".join(lines.texts)
 
 
 def test_a_request_that_fails_is_a_warning_and_its_error_has_its_ids(server: LiveServer, lines: Lines) -> None:

@@ -16,20 +16,21 @@ import pytest
 
 from service.http.connection.client_connection import ClientConnection
 from service.machine.connections import SECONDS_UNTIL_NEXT_SEARCH
+from tests.service.held_runs import held_runs
 from tests.service.live_server import LiveServer, picture, running, wait_until
 from tests.service.raw_http import CLOSE, get, head, post, read_answers, read_one
 from tests.service.tiny_bundles import write_bundle
 
 RED = picture("red")
 MOST = 8
-SLOW = "/predict?model=slow"
+HELD = "/predict?model=held"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     folder: Path = tmp_path_factory.mktemp("bundles")
     write_bundle(folder, "tiny")
-    write_bundle(folder, "slow", rounds=500)
+    write_bundle(folder, "held")
     with running(folder, default_model="tiny", max_connections=MOST, max_batch=1, warm_up=False) as server:
         yield server
 
@@ -96,13 +97,12 @@ def test_requests_that_are_being_answered_make_no_room_and_whoever_comes_then_is
     server: LiveServer, open_ones: ExitStack
 ) -> None:
     connections = [connect(server, open_ones) for _ in range(MOST)]
-    for connection in connections:
-        connection.sendall(post(RED, path=SLOW))
-    wait_until(lambda: server.state.engine.scheduler.waiting_images == MOST - 1)
-    before = server.state.ledger.requests["answered"]
-    with closing(socket.create_connection((server.host, server.port), timeout=30)) as refused:
-        (answer,) = read_answers(refused)
-    assert server.state.ledger.requests["answered"] == before, "they were to be under way still"
+    with held_runs(server, "held"):
+        for connection in connections:
+            connection.sendall(post(RED, path=HELD))
+        wait_until(lambda: server.state.engine.scheduler.waiting_images == MOST - 1)
+        with closing(socket.create_connection((server.host, server.port), timeout=30)) as refused:
+            (answer,) = read_answers(refused)
     assert (answer.status, answer.headers["retry-after"], answer.headers["connection"]) == (503, "1", "close")
     assert json.loads(answer.body)["type"] == "urn:contraflow:problem:too-many-connections"
     assert [read_one(connection).status for connection in connections] == [200] * MOST
@@ -127,12 +127,15 @@ def test_what_ended_connections_is_counted(server: LiveServer, open_ones: ExitSt
 def test_many_that_are_refused_are_not_all_kept_until_they_have_read_why(
     server: LiveServer, open_ones: ExitStack
 ) -> None:
-    for _ in range(MOST):
-        connect(server, open_ones).sendall(post(RED, path=SLOW))
-    wait_until(lambda: server.state.engine.scheduler.waiting_images == MOST - 1)
     address = server.host, server.port
-    late = [open_ones.enter_context(closing(socket.create_connection(address, timeout=30))) for _ in range(5 * MOST)]
-    told = [answer.status for connection in late for answer in read_answers(connection)]
+    with held_runs(server, "held"):
+        for _ in range(MOST):
+            connect(server, open_ones).sendall(post(RED, path=HELD))
+        wait_until(lambda: server.state.engine.scheduler.waiting_images == MOST - 1)
+        late = [
+            open_ones.enter_context(closing(socket.create_connection(address, timeout=30))) for _ in range(5 * MOST)
+        ]
+        told = [answer.status for connection in late for answer in read_answers(connection)]
     assert set(told) == {503}
     assert len(told) < len(late)
 
@@ -162,11 +165,11 @@ def test_a_client_that_goes_just_as_it_is_refused_harms_nobody(server: LiveServe
 @pytest.mark.parametrize(
     ("message", "requests"),
     [
-        (post(RED, path=SLOW), 1),
-        (post(picture("red", (500, 500)), path=SLOW), 1),
-        (post(RED, path=SLOW) * 3, 3),
-        (post(RED, path=SLOW) * 2 + get("/models"), 3),
-        (post(RED, path=SLOW) + head("POST /predict", "Content-Length: 100") + b"abc", 2),
+        (post(RED, path=HELD), 1),
+        (post(picture("red", (500, 500)), path=HELD), 1),
+        (post(RED, path=HELD) * 3, 3),
+        (post(RED, path=HELD) * 2 + get("/models"), 3),
+        (post(RED, path=HELD) + head("POST /predict", "Content-Length: 100") + b"abc", 2),
     ],
     ids=["a small picture", "a large one", "several", "several of different kinds", "one that is incomplete"],
 )
@@ -176,10 +179,11 @@ def test_who_shuts_the_sending_side_is_gone_and_all_that_was_asked_for_is_cancel
     ledger = server.state.ledger
     before = ledger.requests.copy()
     connection = connect(server, open_ones)
-    connection.sendall(message)
-    connection.shutdown(socket.SHUT_WR)
-    assert read_answers(connection) == []
-    wait_until(lambda: ledger.requests["cancelled"] == before["cancelled"] + requests)
+    with held_runs(server, "held"):
+        connection.sendall(message)
+        connection.shutdown(socket.SHUT_WR)
+        assert read_answers(connection) == []
+        wait_until(lambda: ledger.requests["cancelled"] == before["cancelled"] + requests)
     assert ledger.requests - before == {"cancelled": requests}
 
 

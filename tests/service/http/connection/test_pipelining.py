@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from service.http.connection.request_reader import MOST_PIPELINED, PARSED_PIECE
+from tests.service.held_runs import held_runs
 from tests.service.live_server import LiveServer, picture, running, wait_until
 from tests.service.raw_http import CLOSE, RawAnswer, chunked, get, head, post, read_answers, talk
 from tests.service.tiny_bundles import write_bundle
@@ -58,9 +59,21 @@ BAD = {
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     folder: Path = tmp_path_factory.mktemp("bundles")
     write_bundle(folder, "tiny")
-    write_bundle(folder, "slow", rounds=300)
-    with running(folder, request_timeout=0.5, max_header_bytes=HEAD_LIMIT, default_model="tiny") as server:
+    with running(folder, request_timeout=0.5, max_header_bytes=HEAD_LIMIT) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def slower_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A server with time enough for a run that is held."""
+    folder: Path = tmp_path_factory.mktemp("bundles")
+    write_bundle(folder, "tiny")
+    with running(folder, request_timeout=5, max_header_bytes=HEAD_LIMIT) as server:
+        yield server
+
+
+def connected(server: LiveServer) -> socket.socket:
+    return socket.create_connection((server.host, server.port), timeout=30)
 
 
 def check(answers: list[RawAnswer], good: int, bad: int) -> None:
@@ -80,15 +93,12 @@ def test_good_requests_are_answered_before_the_refusal_of_what_follows_in_the_sa
 
 
 @pytest.mark.parametrize(("bad", "status"), BAD.values(), ids=BAD)
-def test_and_where_it_follows_while_they_are_being_answered(server: LiveServer, bad: bytes, status: int) -> None:
-    """Asked of a model that takes its time."""
-    slow = post(RED, "X-Request-Id: good", path="/predict?model=slow")
-    graph = server.state.registry.select("slow").graph("forward")
-    wait_until(lambda: graph.state == "ready")
-    with socket.create_connection((server.host, server.port), timeout=30) as connection:
-        connection.sendall(slow)
-        wait_until(lambda: server.state.engine.scheduler.running > 0)
+def test_and_where_it_follows_while_they_are_being_answered(slower_server: LiveServer, bad: bytes, status: int) -> None:
+    with connected(slower_server) as connection, held_runs(slower_server, "tiny") as run:
+        connection.sendall(GOOD["predictions of small pictures"])
+        wait_until(lambda: slower_server.state.engine.scheduler.running > 0)
         connection.sendall(GOOD["questions"] + bad)
+        run.let_go()
         check(read_answers(connection), 2, status)
 
 
@@ -104,9 +114,10 @@ TINY = b"GET /health/live HTTP/1.1\r\nHost:\r\n\r\n"
     ],
     ids=["many requests", "a large body", "a large body in chunks"],
 )
-def test_little_is_held_of_what_is_sent_ahead_of_its_turn(server: LiveServer, sent: bytes) -> None:
-    with socket.create_connection((server.host, server.port), timeout=30) as connection:
-        connection.sendall(post(RED, path="/predict?model=slow") * 8)
+def test_little_is_held_of_what_is_sent_ahead_of_its_turn(tmp_path: Path, sent: bytes) -> None:
+    write_bundle(tmp_path, "tiny")
+    with running(tmp_path) as server, connected(server) as connection, held_runs(server, "tiny"):
+        connection.sendall(post(RED))
         wait_until(lambda: server.state.engine.scheduler.running > 0)
         connection.setblocking(False)
         with suppress(BlockingIOError):
@@ -170,7 +181,7 @@ def test_whatever_is_sent_in_whatever_packets_each_is_answered_once_in_its_turn(
 )
 def test_a_body_that_goes_wrong_after_its_answer_gets_no_second_one(server: LiveServer, tail: bytes) -> None:
     """The body of a GET is not waited for."""
-    with socket.create_connection((server.host, server.port), timeout=30) as connection:
+    with connected(server) as connection:
         connection.sendall(head("GET /health/live", "Transfer-Encoding: chunked"))
         first = connection.recv(2**16)
         connection.sendall(tail)
@@ -180,7 +191,7 @@ def test_a_body_that_goes_wrong_after_its_answer_gets_no_second_one(server: Live
 
 
 def test_a_body_that_stops_after_its_answer_does_not_hold_the_connection(server: LiveServer) -> None:
-    with socket.create_connection((server.host, server.port), timeout=30) as connection:
+    with connected(server) as connection:
         connection.sendall(head("GET /health/live", "Content-Length: 10") + b"abc")
         assert [answer.status for answer in read_answers(connection)] == [200]
 

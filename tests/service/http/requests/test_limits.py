@@ -91,11 +91,12 @@ def test_thousands_of_pipelined_requests_are_answered_each_whether_good_or_bad(s
     assert statuses == [422] * 1500 + [200] + [422] * 1500 + [200, 200]
 
 
-def test_answers_do_not_pile_up_for_a_client_that_does_not_read_them(server: LiveServer) -> None:
+def test_answers_do_not_pile_up_for_a_client_that_does_not_read_them(tmp_path: Path) -> None:
+    write_bundle(tmp_path, "tiny")
     one = HEAD.replace(b"/predict", b"/predict?top_k=0") + b"Content-Length: %d\r\n\r\n" % len(RED) + RED
-    with small_buffers(server) as (connection, protocol):
+    with running(tmp_path) as server, small_buffers(server) as (connection, protocol):
         connection.setblocking(False)
-        end = time.monotonic() + 0.4  # less than the server waits for the rest of a head
+        end = time.monotonic() + 0.4
         while time.monotonic() < end:
             with suppress(BlockingIOError):
                 connection.send(one * 100)
