@@ -19,7 +19,7 @@ from PIL import Image
 
 from tests.contraflow.strangers import KINDS, Stranger
 from tests.contraflow.wheel import ROOT, Installation, built, empty
-from tests.service.live_server import wait_until
+from tests.service.live_server import PATIENCE_SECONDS, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +60,7 @@ def served(installation: Installation, *words: str | Path) -> Iterator[httpx.Cli
                     break
             else:
                 raise AssertionError("".join(said))
-            with httpx.Client(base_url=found[1], timeout=60) as client:
+            with httpx.Client(base_url=found[1], timeout=PATIENCE_SECONDS) as client:
                 wait_until(lambda: client.get("/health/ready").status_code == 200, 180)  # a busy machine imports on
                 yield client
         finally:

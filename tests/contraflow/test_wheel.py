@@ -16,7 +16,7 @@ from service import __version__
 from tests.contraflow.wheel import PACKAGES, ROOT, Installation, built, empty, installed_beside
 from tests.export.importing.graphs import classifier, saved
 from tests.picture_files import write_labelled_noise
-from tests.service.live_server import wait_until
+from tests.service.live_server import PATIENCE_SECONDS, wait_until
 
 BUNDLE = ROOT / "models" / "bundles" / "resnet20"
 LABELS = ("ant", "bee", "cat", "dog")
@@ -164,7 +164,7 @@ def test_it_serves_the_page_its_samples_and_its_version(installation: Installati
         assert serving.stderr is not None
         address = next(found[1] for line in serving.stderr if (found := re.search(r"address: (http://\S+)", line)))
         try:
-            with httpx.Client(base_url=address, timeout=30) as client:
+            with httpx.Client(base_url=address, timeout=PATIENCE_SECONDS) as client:
                 wait_until(lambda: client.get("/health/ready").status_code == 200)
                 assert client.get("/v2").json()["version"] == __version__
                 page = client.get("/").text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -39,7 +40,11 @@ class LiveServer:
         """The port that is for metrics alone; 0 if there is none."""
 
     def client(self, **options: Any) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=30, **options)
+        return httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS, **options)
+
+    def connect(self) -> socket.socket:
+        """Return a new connection, for requests that no client library would send."""
+        return socket.create_connection((self.host, self.port), timeout=PATIENCE_SECONDS)
 
     def connection_from(self, port: int) -> ClientConnection | None:
         """Return the server's side of the connection whose client has this port, if the server knows of it."""
@@ -105,7 +110,7 @@ class Gate(logging.Handler):
         """Wait here and not in `emit`, around which the handler is locked: other threads would wait too."""
         if self._words in record.getMessage() and not self._released.is_set():
             self.reached.set()
-            self._released.wait(60)
+            self._released.wait(PATIENCE_SECONDS)
         return True
 
     def let_go(self) -> None:
@@ -132,7 +137,7 @@ def held_start(bundles: Path, words: str, **settings: Any) -> Iterator[tuple[Liv
     """Run a server whose loader is held where it logs `words` at the start."""
     with held_at(words) as gate, running(bundles, loaded=False, **settings) as server:
         try:
-            assert gate.reached.wait(60)
+            assert gate.reached.wait(PATIENCE_SECONDS)
             yield server, gate
         finally:
             gate.let_go()
@@ -149,7 +154,7 @@ def picture(colour: Any = "red", size: tuple[int, int] = (8, 8), kind: str = "PN
 def is_ready(url: str) -> bool:
     """Return whether the service at this address takes connections, and all its models are ready."""
     try:
-        return httpx.get(f"{url}/health/ready").status_code == 200
+        return httpx.get(f"{url}/health/ready", timeout=PATIENCE_SECONDS).status_code == 200
     except httpx.TransportError:
         return False
 

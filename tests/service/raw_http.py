@@ -44,7 +44,7 @@ def chunked(body: bytes, size: int = 50) -> bytes:
 
 def talk(server: LiveServer, messages: Iterable[bytes], *, shut: bool = False) -> list[RawAnswer]:
     """Send `messages` one by one, then read answers, and nothing else, to the end of the connection."""
-    with socket.create_connection((server.host, server.port), timeout=30) as connection:
+    with server.connect() as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with suppress(OSError):  # refused before it was all sent
             for message in messages:

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from tests.service.bundles.steps import metric, predict
-from tests.service.live_server import best_label, held_start, running, wait_until
+from tests.service.live_server import PATIENCE_SECONDS, best_label, held_start, running, wait_until
 from tests.service.tiny_bundles import write_bundle
 
 
@@ -41,7 +41,7 @@ def test_a_loader_that_has_ended_all_the_same_is_not_live(tmp_path: Path) -> Non
     write_bundle(tmp_path, "tiny")
     with running(tmp_path, bundle_poll_seconds=0.05) as server, server.client() as client:
         strike(server.state.loader._thread, SystemExit)
-        server.state.loader._thread.join(10)
+        server.state.loader._thread.join(PATIENCE_SECONDS)
         answer = client.get("/health/live")
         assert (answer.status_code, answer.json()["type"]) == (503, "urn:contraflow:problem:loader-ended")
         assert answer.json()["detail"] == "The loader of bundles has ended: SystemExit."

@@ -15,7 +15,7 @@ import httpx
 
 from tests.service.bundles.steps import predict
 from tests.service.bundles.unkind_process import close_to_others, obey_permissions, open_again
-from tests.service.live_server import best_label, wait_until
+from tests.service.live_server import PATIENCE_SECONDS, best_label, wait_until
 from tests.service.tiny_bundles import write_bundle
 
 ROOT = Path(__file__).parents[3]
@@ -29,7 +29,7 @@ def service(folder: Path, *flags: str) -> Iterator[httpx.Client]:
     command = [sys.executable, "-m", "service", "--bundles", str(folder), "--http-port", str(port), *flags]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, preexec_fn=obey_permissions)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS) as client:
             wait_until(lambda: _is_live(client))
             yield client
     finally:

@@ -10,7 +10,16 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.service.live_server import LiveServer, best_label, held_at, held_start, picture, running, wait_until
+from tests.service.live_server import (
+    PATIENCE_SECONDS,
+    LiveServer,
+    best_label,
+    held_at,
+    held_start,
+    picture,
+    running,
+    wait_until,
+)
 from tests.service.tiny_bundles import write_bundle
 
 RED = picture("red")
@@ -80,7 +89,7 @@ def test_what_is_asked_for_is_loaded_first(folder: Path, caplog: pytest.LogCaptu
     with held_start(folder, BEFORE_LOADING, default_model="b") as (server, gate):
         server.state.registry.select("c").graphs["forward"].asked_for = True
         gate.let_go()
-        assert server.state.loader.started.wait(60)
+        assert server.state.loader.started.wait(PATIENCE_SECONDS)
     said = [record.getMessage()[:3] for record in caplog.records if "is ready" in record.getMessage()]
     assert said == ["c@1", "b@1", "a@1"]
 
@@ -115,7 +124,7 @@ def test_a_bundle_that_appears_while_serving_leaves_it_ready(folder: Path) -> No
         write_bundle(folder, "late")
         with held_at("late@1 forward is ready") as gate:
             looked = pool.submit(server.state.loader.refresh)
-            assert gate.reached.wait(60)
+            assert gate.reached.wait(PATIENCE_SECONDS)
             assert client.get("/health/ready").status_code == 200
             assert predict(client, "late").status_code == 404
             gate.let_go()

@@ -51,7 +51,7 @@ def request(model: str, data: bytes = RED, headers: str = "") -> bytes:
 
 
 def connect(server: LiveServer, message: bytes) -> socket.socket:
-    connection = socket.create_connection((server.host, server.port), timeout=30)
+    connection = server.connect()
     connection.sendall(message)
     return connection
 

@@ -23,7 +23,7 @@ import pytest
 from service.monitoring import request_log
 from service.output.logs import JsonFormatter, TextFormatter
 from tests.service.held_runs import held_runs
-from tests.service.live_server import LiveServer, best_label, is_ready, picture, running, wait_until
+from tests.service.live_server import PATIENCE_SECONDS, LiveServer, best_label, is_ready, picture, running, wait_until
 from tests.service.raw_http import CLOSE, get, head, post, talk
 from tests.service.tiny_bundles import write_bundle
 
@@ -163,7 +163,7 @@ def test_what_is_refused_has_one_line_that_says_why(
 
 def test_a_client_that_goes_has_a_line_and_so_have_the_requests_behind(server: LiveServer, lines: Lines) -> None:
     message = post(RED, KEY, path="/predict?model=tiny") + post(RED, KEY, "X-Request-Id: behind")
-    with socket.create_connection((server.host, server.port)) as connection, held_runs(server, "tiny"):
+    with server.connect() as connection, held_runs(server, "tiny"):
         connection.sendall(message)
         wait_until(lambda: server.state.engine.scheduler.running)
         connection.close()
@@ -249,7 +249,7 @@ def test_a_standard_error_that_nobody_reads_stops_neither_the_service_nor_its_en
     try:
         url = f"http://127.0.0.1:{port}"
         wait_until(lambda: is_ready(url))
-        with httpx.Client(base_url=url, timeout=10) as client:
+        with httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as client:
             for number in range(60):
                 assert best_label(client.post("/predict", content=RED, headers={"x-request-id": str(number)})) == "red"
             entries: list[dict[str, Any]] = []
@@ -261,7 +261,7 @@ def test_a_standard_error_that_nobody_reads_stops_neither_the_service_nor_its_en
                 client.post("/predict", content=RED)
         served.send_signal(signal.SIGTERM)
         began = time.monotonic()
-        assert served.wait(15) == 0
+        assert served.wait(PATIENCE_SECONDS) == 0
         assert time.monotonic() - began < 10
     finally:
         served.kill()

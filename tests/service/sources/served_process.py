@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 
 from tests.export.importing.graphs import CLASSES, classifier
-from tests.service.live_server import wait_until
+from tests.service.live_server import PATIENCE_SECONDS, wait_until
 
 ROOT = Path(__file__).parents[3]
 LABELS = ("ant", "bee", "cat", "dog")
@@ -55,7 +55,7 @@ class ServedProcess:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         wait_until(lambda: self._address() or process.poll() is not None)
-        self.client = httpx.Client(base_url=self._address() or "http://nowhere.invalid", timeout=30)
+        self.client = httpx.Client(base_url=self._address() or "http://nowhere.invalid", timeout=PATIENCE_SECONDS)
         wait_until(lambda: process.poll() is not None or self.client.get("/health/ready").status_code == 200)
 
     def _read(self) -> None:
@@ -81,8 +81,8 @@ class ServedProcess:
 
     def end(self) -> None:
         self._process.send_signal(signal.SIGTERM)
-        self._process.wait(30)
-        self._reader.join(10)
+        self._process.wait(PATIENCE_SECONDS)
+        self._reader.join(PATIENCE_SECONDS)
         self.client.close()
 
 

@@ -85,7 +85,7 @@ def test_an_import_that_is_killed_says_nothing_about_the_model(tmp_path: Path) -
     process = model._process
 
     def kill() -> None:
-        wait_until(lambda: process._process is not None, 30)
+        wait_until(lambda: process._process is not None)
         assert process._process is not None
         os.kill(process._process.pid, signal.SIGKILL)
 

@@ -42,12 +42,12 @@ def test_a_bare_file_is_imported_followed_and_kept(tmp_path: Path) -> None:
         assert server.said(f"{model}: imported from net.onnx")
 
         write_model(model, winner=2)
-        wait_until(lambda: server.digests() != first, 30)
+        wait_until(lambda: server.digests() != first)
         assert predicted(server) == "cat"
         second = server.digests()
 
         model.write_bytes(model.read_bytes()[:-100])
-        wait_until(lambda: server.models()["refused"], 30)
+        wait_until(lambda: server.models()["refused"])
         assert "truncated or damaged" in server.models()["refused"][str(model)]
         assert (predicted(server), server.digests()) == ("cat", second)
         assert server.client.get("/health/ready").status_code == 200
@@ -55,12 +55,12 @@ def test_a_bare_file_is_imported_followed_and_kept(tmp_path: Path) -> None:
 
         imports = sum("importing" in line for line in server.lines)
         write_model(model, winner=1)
-        wait_until(lambda: server.models()["refused"] == {}, 30)
+        wait_until(lambda: server.models()["refused"] == {})
         assert (predicted(server), server.digests()) == ("bee", first)
         assert sum("importing" in line for line in server.lines) == imports  # the cache had it
 
         model.unlink()
-        wait_until(lambda: server.models()["unavailable"], 30)
+        wait_until(lambda: server.models()["unavailable"])
         assert server.models()["unavailable"] == {str(model): "No such file or directory"}
         assert predicted(server) == "bee"
 
@@ -94,7 +94,7 @@ def test_paths_of_different_kinds_are_served_at_once(tmp_path: Path) -> None:
 
         other.rename(tmp_path / "away")  # an error of one source is none of the others'
         write_bundle(folder, "new")
-        wait_until(lambda: "new@1" in server.digests(), 30)
+        wait_until(lambda: "new@1" in server.digests())
         assert server.models()["unavailable"] == {str(other): "No such file or directory"}
         answer = server.client.post("/predict", params={"model": "unknown"}, content=RED)
         assert (answer.status_code, str(other) in answer.json()["detail"]) == (503, True)
@@ -121,10 +121,10 @@ def test_folders_of_models_are_served_without_a_flag_and_followed(tmp_path: Path
         assert answers == {"insects": "bee", "densenet": "dog", "densenet@1": "cat"}
 
         (hub / "config.json").write_text(json.dumps({"id2label": dict(enumerate(("a", "b", "c", "d")))}))
-        wait_until(lambda: predicted(server, "insects") == "b", 30)
+        wait_until(lambda: predicted(server, "insects") == "b")
 
         (hub / "preprocessor_config.json").write_text("{")
-        wait_until(lambda: server.models()["refused"], 30)
+        wait_until(lambda: server.models()["refused"])
         assert list(server.models()["refused"]) == [str(hub)]
         assert predicted(server, "insects") == "b"
 
@@ -173,7 +173,7 @@ def test_a_model_that_is_refused_keeps_no_other_from_being_served(tmp_path: Path
         answer = server.client.post("/predict", params={"model": "broken"}, content=RED)
         assert (answer.status_code, "an empty file" in answer.json()["detail"]) == (404, True)
         write_model(broken, winner=1)
-        wait_until(lambda: server.models()["refused"] == {}, 30)
+        wait_until(lambda: server.models()["refused"] == {})
         assert predicted(server, "broken") == "bee"
 
 

@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31
 from bench.examples import answers, operations, sent_as_documented
 from service.http.answers.openapi import MEANINGS, PROTOCOL_MEANINGS
 from service.http.documentation.examples import ANSWERS
-from tests.service.live_server import LiveServer, running
+from tests.service.live_server import PATIENCE_SECONDS, LiveServer, running
 from tests.service.tiny_bundles import write_bundle
 
 SHIPPED = Path(__file__).parents[4] / "models" / "bundles"
@@ -33,7 +33,7 @@ Json = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def document(tiny_server: LiveServer) -> Json:
-    document: Json = httpx.get(f"{tiny_server.url}/openapi.json").json()
+    document: Json = httpx.get(f"{tiny_server.url}/openapi.json", timeout=PATIENCE_SECONDS).json()
     return document
 
 
@@ -103,7 +103,7 @@ def test_no_default_is_null(document: Json) -> None:
 
 def test_the_server_is_wherever_the_document_is_whatever_a_header_says(tiny_server: LiveServer) -> None:
     for headers in ({}, {"X-Forwarded-Prefix": "/evil", "X-Forwarded-Host": "evil.example"}):
-        document = httpx.get(f"{tiny_server.url}/openapi.json", headers=headers).json()
+        document = httpx.get(f"{tiny_server.url}/openapi.json", headers=headers, timeout=PATIENCE_SECONDS).json()
         assert [server["url"] for server in document["servers"]] == ["."]
         assert "evil" not in str(document)
 
@@ -202,7 +202,7 @@ def test_examples_name_the_default_model_and_another_or_none_where_none_is_serve
     compared = ["paths", "/diagnostics/compare", "post", "requestBody", "content", "application/json", "example"]
 
     def looked_up(url: str) -> tuple[Any, Any]:
-        document: Any = httpx.get(f"{url}/openapi.json").json()
+        document: Any = httpx.get(f"{url}/openapi.json", timeout=PATIENCE_SECONDS).json()
         name = document["paths"]["/models/{name}"]["get"]["parameters"][0].get("example")
         for key in compared:
             document = document[key]

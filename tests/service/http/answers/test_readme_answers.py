@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.service.live_server import running
+from tests.service.live_server import PATIENCE_SECONDS, running
 
 ROOT = Path(__file__).parents[4]
 EXAMPLES = dict(re.findall(r"^\$ (curl .+)\n((?:.*\n)+?)```", (ROOT / "README.md").read_text(), flags=re.MULTILINE))
@@ -56,5 +56,7 @@ def test_every_answer_is_the_one_that_the_readme_shows(tmp_path: Path) -> None:
             _, option, file, url = shlex.split(command)
             assert option == "--data-binary"
             path = url.removeprefix("localhost:8000")
-            answer = httpx.post(server.url + path, content=(ROOT / file.removeprefix("@")).read_bytes(), timeout=30)
+            answer = httpx.post(
+                server.url + path, content=(ROOT / file.removeprefix("@")).read_bytes(), timeout=PATIENCE_SECONDS
+            )
             assert_shows(shown_answer(printed), answer.json())

@@ -140,7 +140,7 @@ def test_nginx_that_leaves_the_prefix_reaches_every_address_over_a_unix_socket(
     behind_nginx: tuple[LiveServer, str],
 ) -> None:
     server, address = behind_nginx
-    with httpx.Client(base_url=address, timeout=30, headers={"X-Forwarded-For": "192.0.2.9"}) as client:
+    with httpx.Client(base_url=address, timeout=PATIENCE_SECONDS, headers={"X-Forwarded-For": "192.0.2.9"}) as client:
         ship = (ROOT / "tests" / "photographs" / "ship.jpg").read_bytes()
         assert best_label(client.post("/predict", content=ship)) == "ship"
         assert {one.cycle.scope["client"] for one in server.connections()} == {("127.0.0.1", 0)}
@@ -148,9 +148,9 @@ def test_nginx_that_leaves_the_prefix_reaches_every_address_over_a_unix_socket(
         assert client.options("/predict").headers["allow"] == "OPTIONS, POST"
         assert '"/predict"' in client.get("/metrics").text
         assert "/vision" not in client.get("/metrics").text
-        moved = httpx.get(f"{address}?model=plain20")
+        moved = httpx.get(f"{address}?model=plain20", timeout=PATIENCE_SECONDS)
         assert (moved.status_code, moved.headers["location"]) == (307, "vision/?model=plain20")
-        assert "There is nothing at /visionary" in httpx.get(f"{address}ary").json()["detail"]
+        assert "There is nothing at /visionary" in httpx.get(f"{address}ary", timeout=PATIENCE_SECONDS).json()["detail"]
 
 
 @needs("nginx")

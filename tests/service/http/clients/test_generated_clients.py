@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from tests.programs import needs
-from tests.service.live_server import LiveServer, running
+from tests.service.live_server import PATIENCE_SECONDS, LiveServer, running
 
 REPOSITORY = Path(__file__).parents[4]
 SHIP = REPOSITORY / "tests" / "photographs" / "ship.jpg"
@@ -141,7 +141,7 @@ def test_a_generated_python_client_predicts(server: LiveServer, tmp_path: Path) 
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # it formats what it wrote, with ruff
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path})
     assert (done.returncode, "WARNING" in done.stdout) == (0, False), done.stdout + done.stderr
-    methods = httpx.get(f"{server.url}/openapi.json").json()["paths"].values()
+    methods = httpx.get(f"{server.url}/openapi.json", timeout=PATIENCE_SECONDS).json()["paths"].values()
     written = [file for file in (tmp_path / "client" / "api").glob("*/*.py") if file.name != "__init__.py"]
     assert len(written) == sum(map(len, methods)), "every operation is there"
     calls = [sys.executable, "-c", PYTHON_CALLS, server.url, KEY, str(SHIP)]

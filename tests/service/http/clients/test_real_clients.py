@@ -18,7 +18,7 @@ import pytest
 from bench.harness.proxy import nginx
 from bench.harness.server import free_port
 from tests.programs import needs
-from tests.service.live_server import LiveServer, best_label, picture
+from tests.service.live_server import PATIENCE_SECONDS, LiveServer, best_label, picture
 from tests.service.raw_http import post, talk
 
 CLIENTS = Path(__file__).parent
@@ -99,7 +99,7 @@ def test_curl_that_speaks_http2_unasked_is_told_that_it_is_not_spoken_here(serve
     done = subprocess.run(
         [*CURL, "--http2-prior-knowledge", "--data-binary", f"@{image}", server.url + "/predict"],
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode != 0
     assert server.state.connections.ended["version-not-supported"] > 0
@@ -135,7 +135,7 @@ def behind_nginx(service: str) -> Iterator[LiveServer]:
 @needs("nginx")
 def test_behind_nginx_with_its_map_for_websockets_and_a_prefix(server: LiveServer, image: Path) -> None:
     with behind_nginx(server.url) as proxy:
-        with httpx.Client(base_url=proxy.url + "/vision", timeout=30) as client:
+        with httpx.Client(base_url=proxy.url + "/vision", timeout=PATIENCE_SECONDS) as client:
             assert best_label(client.post("/predict", content=GREEN)) == "green"
             assert best_label(client.post("/predict", files={"images": GREEN})) == "green"
             document = {"images": [base64.b64encode(GREEN).decode()]}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.programs import needs
-from tests.service.live_server import LiveServer, picture
+from tests.service.live_server import PATIENCE_SECONDS, LiveServer, picture
 
 RED, GREEN = picture("red"), picture((0, 255, 0))
 
@@ -86,7 +86,7 @@ def test_nodes_fetch(server: LiveServer, files: Path, way: str) -> None:
 def test_requests(server: LiveServer) -> None:
     requests = pytest.importorskip("requests")
     several = [("file", ("фото.png", RED, "image/png")), ("file", GREEN), ("top_k", (None, "1"))]
-    answer = requests.post(f"{server.url}/predict", files=several, timeout=30)
+    answer = requests.post(f"{server.url}/predict", files=several, timeout=PATIENCE_SECONDS)
     assert labels_in(answer.text) == ["red", "green"]
 
 

@@ -17,7 +17,7 @@ import pytest
 from service.http.connection.client_connection import ClientConnection
 from service.machine.connections import SECONDS_UNTIL_NEXT_SEARCH
 from tests.service.held_runs import held_runs
-from tests.service.live_server import LiveServer, picture, running, wait_until
+from tests.service.live_server import PATIENCE_SECONDS, LiveServer, picture, running, wait_until
 from tests.service.raw_http import CLOSE, get, head, post, read_answers, read_one
 from tests.service.tiny_bundles import write_bundle
 
@@ -46,7 +46,7 @@ def open_ones(server: LiveServer) -> Iterator[ExitStack]:
 
 def connect(server: LiveServer, stack: ExitStack) -> socket.socket:
     """A connection that the server knows of."""
-    connection = stack.enter_context(closing(socket.create_connection((server.host, server.port), timeout=30)))
+    connection = stack.enter_context(closing(server.connect()))
     port = connection.getsockname()[1]
     wait_until(lambda: server.connection_from(port) is not None)
     return connection
@@ -101,7 +101,7 @@ def test_requests_that_are_being_answered_make_no_room_and_whoever_comes_then_is
         for connection in connections:
             connection.sendall(post(RED, path=HELD))
         wait_until(lambda: server.state.engine.scheduler.waiting_images == MOST - 1)
-        with closing(socket.create_connection((server.host, server.port), timeout=30)) as refused:
+        with closing(server.connect()) as refused:
             (answer,) = read_answers(refused)
     assert (answer.status, answer.headers["retry-after"], answer.headers["connection"]) == (503, "1", "close")
     assert json.loads(answer.body)["type"] == "urn:contraflow:problem:too-many-connections"
@@ -110,7 +110,7 @@ def test_requests_that_are_being_answered_make_no_room_and_whoever_comes_then_is
 
 def test_what_ended_connections_is_counted(server: LiveServer, open_ones: ExitStack) -> None:
     def count(reason: str) -> float:
-        text = httpx.get(server.url + "/metrics").text
+        text = httpx.get(server.url + "/metrics", timeout=PATIENCE_SECONDS).text
         counted = re.search(rf'^contraflow_connections_ended_total{{reason="{reason}"}} (\S+)', text, re.MULTILINE)
         return float(counted[1]) if counted else 0.0
 
@@ -127,14 +127,11 @@ def test_what_ended_connections_is_counted(server: LiveServer, open_ones: ExitSt
 def test_many_that_are_refused_are_not_all_kept_until_they_have_read_why(
     server: LiveServer, open_ones: ExitStack
 ) -> None:
-    address = server.host, server.port
     with held_runs(server, "held"):
         for _ in range(MOST):
             connect(server, open_ones).sendall(post(RED, path=HELD))
         wait_until(lambda: server.state.engine.scheduler.waiting_images == MOST - 1)
-        late = [
-            open_ones.enter_context(closing(socket.create_connection(address, timeout=30))) for _ in range(5 * MOST)
-        ]
+        late = [open_ones.enter_context(closing(server.connect())) for _ in range(5 * MOST)]
         told = [answer.status for connection in late for answer in read_answers(connection)]
     assert set(told) == {503}
     assert len(told) < len(late)
@@ -158,7 +155,7 @@ def test_a_client_that_goes_just_as_it_is_refused_harms_nobody(server: LiveServe
 
     before = server.state.connections.ended["slow-request"]
     known.loop.call_soon_threadsafe(refuse)
-    done.result(timeout=30)
+    done.result(timeout=PATIENCE_SECONDS)
     assert server.state.connections.ended["slow-request"] == before + 1
 
 

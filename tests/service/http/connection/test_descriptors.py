@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from service.machine.descriptors import UNLIMITED, backlog, most_connections
-from tests.service.live_server import best_label, picture, wait_until
+from tests.service.live_server import PATIENCE_SECONDS, best_label, picture, wait_until
 from tests.service.tiny_bundles import write_bundle
 
 ROOT = Path(__file__).parents[4]
@@ -54,12 +54,12 @@ def service(bundles: Path, soft: int, hard: int) -> Iterator[tuple[subprocess.Po
             yield process, port
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(PATIENCE_SECONDS)
 
 
 def _status(port: int, path: str) -> int:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=10).status_code
+        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE_SECONDS).status_code
     except httpx.TransportError:
         return 0
 
@@ -67,7 +67,7 @@ def _status(port: int, path: str) -> int:
 def check_serves(port: int, polls: int = 5) -> None:
     """Over several looks at the folder, with fresh connections."""
     for _ in range(polls):
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS) as client:
             assert client.get("/health/live").status_code == 200
             assert best_label(client.post("/predict", content=RED)) == "red"
             assert [model["name"] for model in client.get("/models").json()["models"]] == ["tiny"]
@@ -78,7 +78,10 @@ def test_the_soft_limit_of_descriptors_is_raised_to_the_hard_one(tmp_path: Path)
     write_bundle(tmp_path, "tiny")
     with service(tmp_path, 256, 2048) as (process, port):
         assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (2048, 2048)
-        assert "contraflow_connections_limit 1536.0" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        assert (
+            "contraflow_connections_limit 1536.0"
+            in httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_SECONDS).text
+        )
         process.terminate()
         assert process.stderr is not None
         assert b"connections: 1536 at most" in process.stderr.read()
@@ -89,11 +92,11 @@ def test_more_idle_connections_than_descriptors_lock_nobody_out_and_no_model_goe
     write_bundle(tmp_path, "tiny")
     with service(tmp_path, 128, 256) as (process, port), ExitStack() as stack:
         for _ in range(400):
-            stack.enter_context(closing(socket.create_connection(("127.0.0.1", port), timeout=10)))
+            stack.enter_context(closing(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)))
         check_serves(port)
         assert len(os.listdir(f"/proc/{process.pid}/fd")) < 256
         write_bundle(tmp_path, "other")
-        wait_until(lambda: _status(port, "/models/other") == 200, 30)
+        wait_until(lambda: _status(port, "/models/other") == 200)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="changes the limit of a running process")
@@ -104,8 +107,10 @@ def test_when_there_are_no_descriptors_at_all_the_service_goes_on_once_there_are
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (used + 3, 256))
         with ExitStack() as stack:
             for _ in range(50):
-                stack.enter_context(closing(socket.create_connection(("127.0.0.1", port), timeout=10)))
+                stack.enter_context(closing(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)))
         wait_until(lambda: _status(port, "/health/live") == 200)
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (256, 256))
         wait_until(lambda: _status(port, "/health/ready") == 200)
-        assert best_label(httpx.post(f"http://127.0.0.1:{port}/predict", content=RED)) == "red"
+        assert (
+            best_label(httpx.post(f"http://127.0.0.1:{port}/predict", content=RED, timeout=PATIENCE_SECONDS)) == "red"
+        )

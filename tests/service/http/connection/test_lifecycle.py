@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +20,15 @@ import pytest
 
 from service.bundles.disk import read_bundle
 from service.machine.priority import BEHIND
-from tests.service.live_server import LiveServer, best_label, is_ready, picture, running, wait_until
+from tests.service.live_server import (
+    PATIENCE_SECONDS,
+    LiveServer,
+    best_label,
+    is_ready,
+    picture,
+    running,
+    wait_until,
+)
 from tests.service.tiny_bundles import write_bundle
 
 ROOT = Path(__file__).parents[4]
@@ -172,49 +181,49 @@ def process(folder: Path, *flags: str, **environment: str) -> Iterator[tuple[sub
 
 def test_the_start_says_what_is_served_and_sigterm_drains_and_ends_with_status_0(tmp_path: Path) -> None:
     write_bundle(tmp_path, "tiny")
-    with process(tmp_path, "--drain-delay", "1") as (served, port):
-        wait_until(lambda: is_ready(f"http://127.0.0.1:{port}"), 30)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as kept:
+    with process(tmp_path, "--drain-delay", "5") as (served, port):
+        wait_until(lambda: is_ready(f"http://127.0.0.1:{port}"))
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS) as kept:
             assert best_label(kept.post("/predict", content=RED)) == "red"
             served.send_signal(signal.SIGTERM)
             wait_until(lambda: not is_ready(f"http://127.0.0.1:{port}"))
             last = kept.post("/predict", content=RED)
             assert best_label(last) == "red"
             assert last.headers["connection"] == "close"
-            fresh = httpx.post(f"http://127.0.0.1:{port}/predict", content=RED)
+            fresh = httpx.post(f"http://127.0.0.1:{port}/predict", content=RED, timeout=PATIENCE_SECONDS)
             assert best_label(fresh) == "red"
-        log = served.communicate(timeout=15)[1].decode()
+        log = served.communicate(timeout=PATIENCE_SECONDS)[1].decode()
         assert served.returncode == 0
     said = ("models: tiny", "tiny@1 forward is ready", "execution provider: CPUExecutionProvider")
     for words in (f"http://127.0.0.1:{port}", *said):
         assert words in log
 
 
-def test_a_request_in_flight_is_finished_before_the_end(tmp_path: Path) -> None:
-    write_bundle(tmp_path, "slow", rounds=1000)
-    with process(tmp_path, "--drain-delay", "0", "--warm-up", "false") as (served, port):
-        wait_until(lambda: is_ready(f"http://127.0.0.1:{port}"), 30)
-        answers: list[httpx.Response] = []
-        asking = threading.Thread(
-            target=lambda: answers.append(httpx.post(f"http://127.0.0.1:{port}/predict", content=RED, timeout=30))
+def test_requests_in_flight_are_finished_before_the_end(tmp_path: Path) -> None:
+    """One is running and the others wait for its slot."""
+    write_bundle(tmp_path, "slow", rounds=500)
+    flags = ("--drain-delay", "0", "--warm-up", "false", "--max-batch", "1")
+    with process(tmp_path, *flags) as (served, port), ThreadPoolExecutor(4) as pool:
+        url = f"http://127.0.0.1:{port}"
+        wait_until(lambda: is_ready(url))
+        asked = [pool.submit(httpx.post, f"{url}/predict", content=RED, timeout=PATIENCE_SECONDS) for _ in range(4)]
+        wait_until(
+            lambda: "contraflow_runs_in_progress 1.0" in httpx.get(f"{url}/metrics", timeout=PATIENCE_SECONDS).text
         )
-        asking.start()
-        wait_until(lambda: "contraflow_runs_in_progress 1.0" in httpx.get(f"http://127.0.0.1:{port}/metrics").text)
         served.send_signal(signal.SIGTERM)
-        asking.join()
-        assert best_label(answers[0]) == "red"
-        assert served.wait(15) == 0
+        assert [best_label(one.result()) for one in asked] == ["red"] * 4
+        assert served.wait(PATIENCE_SECONDS) == 0
 
 
 def test_a_second_sigterm_ends_at_once(tmp_path: Path) -> None:
     write_bundle(tmp_path, "tiny")
-    with process(tmp_path, "--drain-delay", "60") as (served, port):
-        wait_until(lambda: is_ready(f"http://127.0.0.1:{port}"), 30)
+    with process(tmp_path, "--drain-delay", "600") as (served, port):
+        wait_until(lambda: is_ready(f"http://127.0.0.1:{port}"))
         served.send_signal(signal.SIGTERM)
         wait_until(lambda: not is_ready(f"http://127.0.0.1:{port}"))
         time.sleep(0.25)
         served.send_signal(signal.SIGTERM)
-        assert served.wait(5) == 128 + signal.SIGTERM
+        assert served.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize(
@@ -233,7 +242,7 @@ def test_a_start_that_cannot_be_what_was_asked_for_is_refused(
     if "cuda" in flags and Runtime("auto").provider == CUDA:
         pytest.skip("there is a CUDA provider here")
     with process(tmp_path, *flags, **environment) as (served, _):
-        log = served.communicate(timeout=30)[1].decode()
+        log = served.communicate(timeout=PATIENCE_SECONDS)[1].decode()
         assert served.returncode != 0
     assert words in log
     assert "Traceback" not in log

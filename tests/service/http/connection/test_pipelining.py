@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -72,10 +71,6 @@ def slower_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServ
         yield server
 
 
-def connected(server: LiveServer) -> socket.socket:
-    return socket.create_connection((server.host, server.port), timeout=30)
-
-
 def check(answers: list[RawAnswer], good: int, bad: int) -> None:
     assert [answer.status for answer in answers] == [200] * good + [bad]
     assert [answer.headers["x-request-id"] for answer in answers[:good]] == ["good"] * good
@@ -94,7 +89,7 @@ def test_good_requests_are_answered_before_the_refusal_of_what_follows_in_the_sa
 
 @pytest.mark.parametrize(("bad", "status"), BAD.values(), ids=BAD)
 def test_and_where_it_follows_while_they_are_being_answered(slower_server: LiveServer, bad: bytes, status: int) -> None:
-    with connected(slower_server) as connection, held_runs(slower_server, "tiny") as run:
+    with slower_server.connect() as connection, held_runs(slower_server, "tiny") as run:
         connection.sendall(GOOD["predictions of small pictures"])
         wait_until(lambda: slower_server.state.engine.scheduler.running > 0)
         connection.sendall(GOOD["questions"] + bad)
@@ -116,7 +111,7 @@ TINY = b"GET /health/live HTTP/1.1\r\nHost:\r\n\r\n"
 )
 def test_little_is_held_of_what_is_sent_ahead_of_its_turn(tmp_path: Path, sent: bytes) -> None:
     write_bundle(tmp_path, "tiny")
-    with running(tmp_path) as server, connected(server) as connection, held_runs(server, "tiny"):
+    with running(tmp_path) as server, server.connect() as connection, held_runs(server, "tiny"):
         connection.sendall(post(RED))
         wait_until(lambda: server.state.engine.scheduler.running > 0)
         connection.setblocking(False)
@@ -181,7 +176,7 @@ def test_whatever_is_sent_in_whatever_packets_each_is_answered_once_in_its_turn(
 )
 def test_a_body_that_goes_wrong_after_its_answer_gets_no_second_one(server: LiveServer, tail: bytes) -> None:
     """The body of a GET is not waited for."""
-    with connected(server) as connection:
+    with server.connect() as connection:
         connection.sendall(head("GET /health/live", "Transfer-Encoding: chunked"))
         first = connection.recv(2**16)
         connection.sendall(tail)
@@ -191,7 +186,7 @@ def test_a_body_that_goes_wrong_after_its_answer_gets_no_second_one(server: Live
 
 
 def test_a_body_that_stops_after_its_answer_does_not_hold_the_connection(server: LiveServer) -> None:
-    with connected(server) as connection:
+    with server.connect() as connection:
         connection.sendall(head("GET /health/live", "Content-Length: 10") + b"abc")
         assert [answer.status for answer in read_answers(connection)] == [200]
 

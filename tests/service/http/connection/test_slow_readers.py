@@ -53,17 +53,17 @@ def test_an_answer_that_nobody_reads_is_cancelled_also_if_its_deadline_passes_fi
 
 @pytest.mark.parametrize("system_holds_much", [False, True])
 def test_a_client_that_reads_slowly_is_served_to_the_end(tmp_path: Path, system_holds_much: bool) -> None:
-    """It reads less than a packet between two looks, over several times the limit.
+    """It reads less than a packet between two looks, over more than twice the limit.
 
     Where the system holds much of what was written, nothing moves here for long.
     """
     write_bundle(tmp_path, "tiny")
-    with running(tmp_path, request_timeout=1.5) as server, small_buffers(server) as (connection, protocol):
+    with running(tmp_path, request_timeout=4) as server, small_buffers(server) as (connection, protocol):
         if system_holds_much:
             protocol.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**22)
         connection.sendall(LARGE * 150 + get("/openapi.json", CLOSE))
         received = bytearray()
-        end = time.monotonic() + 4.5
+        end = time.monotonic() + 9
         while time.monotonic() < end:
             received += connection.recv(256)
             time.sleep(0.05)

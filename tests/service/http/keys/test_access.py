@@ -13,7 +13,7 @@ import pytest
 
 from service.monitoring.finished_request import FinishedRequest
 from service.monitoring.request_line import RequestLine
-from tests.service.live_server import LiveServer, best_label, picture, running, wait_until
+from tests.service.live_server import PATIENCE_SECONDS, LiveServer, best_label, picture, running, wait_until
 from tests.service.tiny_bundles import write_bundle
 
 RED = picture("red")
@@ -133,7 +133,7 @@ def test_a_port_of_its_own_has_the_metrics_and_nobody_else_can_take_it(bundles: 
     limits: dict[str, Any] = {"max_connections": 1, "request_timeout": 1, "api_keys": (digest("first"),)}
     with running(bundles, metrics_port=0, **limits) as server:
         metrics = f"http://{server.host}:{server.metrics_port}"
-        with httpx.Client(base_url=metrics) as scraper:
+        with httpx.Client(base_url=metrics, timeout=PATIENCE_SECONDS) as scraper:
             assert scraper.get("/health/ready").json()["ready"]
             assert "contraflow_requests_total" in scraper.get("/metrics").text
             for path in ("/", "/models", "/docs", "/v2"):
@@ -154,4 +154,4 @@ def test_a_port_of_its_own_has_the_metrics_and_nobody_else_can_take_it(bundles: 
             finally:
                 for one in slow:
                     one.close()
-            wait_until(lambda: httpx.get(f"{metrics}/metrics").status_code == 200)
+            wait_until(lambda: httpx.get(f"{metrics}/metrics", timeout=PATIENCE_SECONDS).status_code == 200)

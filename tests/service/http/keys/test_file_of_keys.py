@@ -18,7 +18,7 @@ from service.http.keys import following
 from service.http.keys.following import KeysFile, content_of
 from service.http.keys.key import Key, KeysUnusable, line_of, read_lines
 from service.http.keys.ring import KeyRing
-from tests.service.live_server import LiveServer, running, wait_until
+from tests.service.live_server import PATIENCE_SECONDS, LiveServer, running, wait_until
 from tests.service.tiny_bundles import write_bundle
 
 SECRET = "my-own-secret"
@@ -120,7 +120,10 @@ def server(secret: Secret, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def statuses(server: LiveServer, *keys: str) -> list[int]:
-    return [httpx.get(f"{server.url}/nothing", headers={"x-api-key": key}).status_code for key in keys]
+    return [
+        httpx.get(f"{server.url}/nothing", headers={"x-api-key": key}, timeout=PATIENCE_SECONDS).status_code
+        for key in keys
+    ]
 
 
 def errors(server: LiveServer) -> float:

@@ -16,7 +16,7 @@ import pytest
 from service.http.listening.listeners import bound, listen
 from service.http.starting import StartError
 from service.settings.fields import Settings
-from tests.service.live_server import best_label, picture, running
+from tests.service.live_server import PATIENCE_SECONDS, best_label, picture, running
 from tests.service.tiny_bundles import write_bundle
 
 ROOT = Path(__file__).parents[4]
@@ -36,7 +36,9 @@ def uds(path: Path) -> Settings:
 
 
 def over(path: Path) -> httpx.Client:
-    return httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://localhost", timeout=30)
+    return httpx.Client(
+        transport=httpx.HTTPTransport(uds=str(path)), base_url="http://localhost", timeout=PATIENCE_SECONDS
+    )
 
 
 def ipv6_here() -> bool:
@@ -106,7 +108,7 @@ def test_a_unix_socket_that_cannot_be_made_is_named_by_its_setting(path: Path) -
 def test_all_addresses_of_ipv6_take_ipv4_too_and_its_clients_are_shown_as_such(tmp_path: Path) -> None:
     with running(tmp_path / "nothing", host="::", loaded=False) as server:
         for host, seen in (("127.0.0.1", "127.0.0.1"), ("[::1]", "::1")):
-            with httpx.Client(base_url=f"http://{host}:{server.port}", timeout=30) as client:
+            with httpx.Client(base_url=f"http://{host}:{server.port}", timeout=PATIENCE_SECONDS) as client:
                 assert client.get("/health/live").json() == LIVE
                 (connection,) = server.connections()
                 assert connection.client is not None

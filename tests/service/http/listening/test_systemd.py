@@ -17,6 +17,7 @@ import pytest
 from service.http.listening.systemd import passed_sockets
 from service.http.starting import StartError
 from tests.programs import needs
+from tests.service.live_server import PATIENCE_SECONDS
 from tests.service.tiny_bundles import write_bundle
 
 ROOT = Path(__file__).parents[4]
@@ -64,8 +65,8 @@ def test_the_service_serves_on_the_sockets_that_it_is_passed_and_says_when(tmp_p
         flags = [str(tmp_path / "bundles"), *elsewhere, "--drain-delay", "0"]
         with with_sockets([first, second], "-m", "service", *flags, NOTIFY_SOCKET=notify) as service:
             url = f"http://127.0.0.1:{first.getsockname()[1]}"
-            waits = httpx.get(f"{url}/health/live", timeout=60)  # it waits until the service takes connections
-            assert waits.json() == {"live": True}
+            answer = httpx.get(f"{url}/health/live", timeout=PATIENCE_SECONDS)  # waits until the service listens
+            assert answer.json() == {"live": True}
             assert told.recv(100) == b"READY=1"
             service.send_signal(signal.SIGTERM)
             assert told.recv(100) == b"STOPPING=1"
@@ -108,5 +109,7 @@ def test_the_units_are_those_of_systemd(tmp_path: Path) -> None:
         text = unit.read_text().replace("/opt/contraflow/bin/contraflow", shutil.which("true") or "/bin/true")
         (tmp_path / unit.name).write_text(text)
     units = [tmp_path / "contraflow.socket", tmp_path / "contraflow.service"]
-    done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *units], capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")

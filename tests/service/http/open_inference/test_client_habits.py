@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.service.live_server import LiveServer
+from tests.service.live_server import PATIENCE_SECONDS, LiveServer
 
 INFER = "/v2/models/resnet20/infer"
 HEADER = "Inference-Header-Content-Length"
@@ -22,14 +22,16 @@ PIXELS = np.random.default_rng(3).normal(size=(1, 3, 32, 32)).astype(np.float32)
 
 @pytest.fixture
 def http(server: LiveServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=60) as client:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE_SECONDS) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def probabilities(server: LiveServer, photograph: bytes) -> list[float]:
     """The probabilities that `/predict` gives the photograph, by class."""
-    answer = httpx.post(f"{server.url}/predict?model=resnet20&top_k=10", content=photograph, timeout=60).json()
+    answer = httpx.post(
+        f"{server.url}/predict?model=resnet20&top_k=10", content=photograph, timeout=PATIENCE_SECONDS
+    ).json()
     ranked = {entry["index"]: entry["probability"] for entry in answer["predictions"][0]["labels"]}
     return [ranked[index] for index in range(10)]
 

@@ -18,7 +18,7 @@ from service.sources.cache import ImportCache
 from service.sources.flags import split_flags
 from service.sources.imported import ImportedModel
 from service.sources.importing import ImportProcess
-from tests.service.live_server import LiveServer, best_label, held_at, picture, running
+from tests.service.live_server import PATIENCE_SECONDS, LiveServer, best_label, held_at, picture, running
 from tests.service.sources.served_process import import_flags, write_model
 from tests.service.tiny_bundles import write_bundle
 
@@ -56,11 +56,13 @@ def client(server: LiveServer) -> Iterator[Client]:
 
 
 def predicted(server: LiveServer, model: str) -> str:
-    return best_label(httpx.post(f"{server.url}/predict", params={"model": model}, content=RED))
+    return best_label(
+        httpx.post(f"{server.url}/predict", params={"model": model}, content=RED, timeout=PATIENCE_SECONDS)
+    )
 
 
 def posted(server: LiveServer, path: str, **more: Any) -> tuple[int, str]:
-    answer = httpx.post(f"{server.url}/v2/repository/{path}", timeout=30, **more)
+    answer = httpx.post(f"{server.url}/v2/repository/{path}", timeout=PATIENCE_SECONDS, **more)
     return answer.status_code, answer.json()["error"] if answer.content else ""
 
 
@@ -70,7 +72,7 @@ def test_models_are_served_while_they_are_loaded(server: LiveServer, client: Cli
     assert {"model_repository", "model_repository(unload_dependents)"} <= set(extensions)
     not_loaded = ("UNAVAILABLE", "not loaded")
     assert client.states() == {("pets", "1"): not_loaded, ("pets", "2"): not_loaded, ("cars", "1"): not_loaded}
-    told = httpx.post(f"{server.url}/predict", content=RED)
+    told = httpx.post(f"{server.url}/predict", content=RED, timeout=PATIENCE_SECONDS)
     assert (told.status_code, "/v2/repository/models/{name}/load" in told.json()["detail"]) == (404, True)
     client.load_model("pets")
     client.load_model("pets")
@@ -78,7 +80,7 @@ def test_models_are_served_while_they_are_loaded(server: LiveServer, client: Cli
         ("pets", "1"): ("READY", ""), ("pets", "2"): ("READY", ""), ("cars", "1"): not_loaded,
     }  # fmt: skip
     assert predicted(server, "pets") == "red"
-    ready = httpx.post(f"{server.url}/v2/repository/index", json={"ready": True}).json()
+    ready = httpx.post(f"{server.url}/v2/repository/index", json={"ready": True}, timeout=PATIENCE_SECONDS).json()
     assert {entry["name"] for entry in ready} == {"pets"}
     client.unload_model("pets", unload_dependents=True)
     client.unload_model("nobody")
@@ -151,7 +153,7 @@ def test_a_load_goes_on_after_its_deadline_and_an_unload_waits_for_its_turn(
 ) -> None:
     with held_at("pets@2 forward is ready") as gate, ThreadPoolExecutor(3) as pool:
         late = pool.submit(posted, server, "models/pets/load", headers={"X-Deadline-Ms": "500"})
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(PATIENCE_SECONDS)
         assert client.states()["pets", "1"] == ("LOADING", "")
         assert late.result() == (504, "The deadline passed before the answer was there.")
         assert client.is_server_live()

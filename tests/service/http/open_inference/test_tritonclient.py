@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
 from service import __version__
-from tests.service.live_server import LiveServer
+from tests.service.live_server import PATIENCE_SECONDS, LiveServer
 
 MODEL = "resnet20"
 LAYERS = 20
@@ -99,9 +99,9 @@ def test_gradient_norms_are_those_of_the_diagnostics_endpoint(
         [tensor("image", encoded), tensor("label", np.array([3]))],
         outputs=[triton.InferRequestedOutput(name) for name in names],
     )
-    with httpx.Client(base_url=server.url) as http:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE_SECONDS) as http:
         layers = (
-            http.post(f"/diagnostics/gradients?model={MODEL}&label=3", content=photograph, timeout=60)
+            http.post(f"/diagnostics/gradients?model={MODEL}&label=3", content=photograph, timeout=PATIENCE_SECONDS)
             .raise_for_status()
             .json()["layers"]
         )

@@ -18,6 +18,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.programs import chromium
+from tests.service.live_server import PATIENCE_SECONDS
 
 IMAGES = Path(__file__).resolve().parents[3] / "photographs"
 
@@ -74,7 +75,9 @@ def save(png: bytes, path: Path) -> None:
 def plots(address: str, folder: Path) -> None:
     """Save one plot as the service returns it."""
     url = f"{address.rstrip('/')}/diagnostics/compare?model=resnet20&model=plain20&model=plain20-sigmoid&format=svg"
-    with urllib.request.urlopen(urllib.request.Request(url, data=(IMAGES / "cat.jpg").read_bytes())) as response:
+    with urllib.request.urlopen(
+        urllib.request.Request(url, data=(IMAGES / "cat.jpg").read_bytes()), timeout=PATIENCE_SECONDS
+    ) as response:
         (folder / "compare.svg").write_bytes(response.read())
 
 

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from tests.service.live_server import PATIENCE_SECONDS
+
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
 
 def operations(address: str) -> dict[str, dict[str, Any]]:
     """Return each operation and its path, by the operation's id."""
-    paths = httpx.get(f"{address}openapi.json").json()["paths"]
+    paths = httpx.get(f"{address}openapi.json", timeout=PATIENCE_SECONDS).json()["paths"]
     return {
         operation["operationId"]: {**operation, "path": path}
         for path, methods in paths.items()

@@ -213,7 +213,7 @@ def test_the_documentation_of_a_body_says_how_a_set_of_labels_is_written(visit: 
     assert {"string", "integer", "array"} == {one["type"] for one in labels["items"]["anyOf"]}
     (picture,) = described["application/json"]["example"]["images"]
     body = {"images": [picture, picture], "labels": [["bee", 3], "ant, bee"]}
-    answer = httpx.post(f"{visit.address}diagnostics/gradients", json=body)
+    answer = httpx.post(f"{visit.address}diagnostics/gradients", json=body, timeout=PATIENCE_SECONDS)
     assert [sample["indices"] for sample in answer.json()["samples"]] == [[1, 3], [0, 1]]
 
 

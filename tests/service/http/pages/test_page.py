@@ -17,6 +17,7 @@ from playwright.sync_api import Page, Request, Route, ViewportSize, expect
 
 from tests.programs import needs
 from tests.service.http.pages.conftest import REPOSITORY, Visit
+from tests.service.live_server import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.pages
 
@@ -29,13 +30,13 @@ ONE = "?model=resnet20"
 
 
 def served_models(visit: Visit) -> list[str]:
-    with urllib.request.urlopen(f"{visit.address}models") as response:
+    with urllib.request.urlopen(f"{visit.address}models", timeout=PATIENCE_SECONDS) as response:
         return [model["name"] for model in json.load(response)["models"]]
 
 
 def posted(visit: Visit, path: str, image: Path) -> Any:
     request = urllib.request.Request(f"{visit.address}{path}", data=image.read_bytes(), method="POST")
-    with urllib.request.urlopen(request) as response:
+    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as response:
         return json.load(response)
 
 
@@ -123,7 +124,7 @@ def test_verdict_chart_and_heading_speak_of_one_quantity(visit: Visit, model: st
 
 def test_terms_are_explained_under_the_pointer_at_the_focus_and_at_a_touch(visit: Visit) -> None:
     page = open_page(visit, ONE)
-    with urllib.request.urlopen(f"{visit.address}docs/glossary") as response:
+    with urllib.request.urlopen(f"{visit.address}docs/glossary", timeout=PATIENCE_SECONDS) as response:
         meanings = {term.lower(): meaning for term, meaning in json.load(response)["terms"].items()}
     term = page.locator("#gradients [data-finding] .term").first
     meaning = meanings[term.inner_text().lower()]
@@ -285,7 +286,7 @@ def test_only_nets_trained_equally_long_are_said_to_show_what_depth_does(visit: 
     finding = page.locator("#training [data-finding]").inner_text()
 
     def epochs(name: str) -> int:
-        with urllib.request.urlopen(f"{visit.address}models/{name}") as response:
+        with urllib.request.urlopen(f"{visit.address}models/{name}", timeout=PATIENCE_SECONDS) as response:
             return len(json.load(response)["training"]["epochs"])
 
     lengths = {name: epochs(name) for name in page.locator("#training .key li").all_inner_texts()}
@@ -305,7 +306,9 @@ def test_the_copied_command_gives_the_same_answer(visit: Visit) -> None:
     card.get_by_role("button", name="Copied").wait_for()
     command = page.evaluate("navigator.clipboard.readText()")
     assert command == card.locator(".command code").first.inner_text()
-    answer = subprocess.run([*shlex.split(command), "-sS"], cwd=IMAGES, capture_output=True, check=True, timeout=30)
+    answer = subprocess.run(
+        [*shlex.split(command), "-sS"], cwd=IMAGES, capture_output=True, check=True, timeout=PATIENCE_SECONDS
+    )
     found = json.loads(answer.stdout)
     row = card.locator(f"article[data-model='{found['model']}']")
     assert found["predictions"][0]["labels"][0]["label"] == row.locator(".rank span").first.text_content()

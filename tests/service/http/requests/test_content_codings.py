@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import socket
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +62,7 @@ def test_a_coding_may_stand_in_two_header_fields(server: LiveServer) -> None:
     head = (
         "POST /predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\ncontent-ENCODING: gzip\r\nContent-Encoding: identity"
     )
-    with socket.create_connection((server.host, server.port), timeout=10) as connection:
+    with server.connect() as connection:
         connection.sendall(f"{head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 200")

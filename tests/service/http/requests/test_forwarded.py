@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -94,7 +93,7 @@ def test_whatever_is_told_is_an_address_or_not_believed(fields: list[tuple[bytes
 def clients_of(server: LiveServer, *told: str) -> list[object]:
     """Return the client that the service sees for requests on one connection with these headers."""
     seen: list[object] = []
-    with socket.create_connection((server.host, server.port), timeout=30) as connection:
+    with server.connect() as connection:
         for line in told:
             connection.sendall(get("/health/live", line))
             assert read_one(connection).status == 200

@@ -132,7 +132,7 @@ def test_an_address_in_utf8_is_read_with_escapes_and_without(server: LiveServer,
     """No model has such a name, which the answer repeats. A body with a line that is no ASCII comes before."""
     body = post(b"\n\xff\xfe\n")
     for size in (1, len(message)):
-        with socket.create_connection((server.host, server.port), timeout=30) as connection:
+        with server.connect() as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for number in range(2):
                 connection.sendall(body)

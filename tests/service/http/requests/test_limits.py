@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -29,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 def talk(server: LiveServer, *messages: bytes) -> bytes:
     """Send messages, then read to the end of the connection."""
-    with socket.create_connection((server.host, server.port), timeout=10) as connection:
+    with server.connect() as connection:
         for message in messages:
             try:
                 connection.sendall(message)
@@ -138,7 +137,7 @@ def test_large_bodies_share_a_budget(tmp_path: Path) -> None:
     write_bundle(tmp_path, "tiny")
     with running(tmp_path, max_body_bytes_in_flight=150_000) as server, server.client() as client:
         half = HEAD + b"Content-Length: 120000\r\n\r\n" + bytes(100_000)
-        with socket.create_connection((server.host, server.port)) as first:
+        with server.connect() as first:
             first.sendall(half)
             wait_until(lambda: client.post("/predict", content=bytes(100_000)).status_code == 503)
         wait_until(lambda: client.post("/predict", content=bytes(100_000)).status_code == 415)
@@ -147,6 +146,6 @@ def test_large_bodies_share_a_budget(tmp_path: Path) -> None:
 def test_a_client_that_goes_within_its_body_is_cancelled(server: LiveServer) -> None:
     wait_until(lambda: not server.server.server_state.connections)
     before = server.state.ledger.requests["cancelled"]
-    with socket.create_connection((server.host, server.port)) as connection:
+    with server.connect() as connection:
         connection.sendall(HEAD + b"Content-Length: 100\r\n\r\nabc")
     wait_until(lambda: server.state.ledger.requests["cancelled"] == before + 1)
