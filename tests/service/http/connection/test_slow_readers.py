@@ -65,8 +65,8 @@ def test_a_client_that_reads_slowly_is_served_to_the_end(tmp_path: Path, system_
         received = bytearray()
         end = time.monotonic() + 9
         while time.monotonic() < end:
-            received += connection.recv(256)
-            time.sleep(0.05)
+            received += connection.recv(512)
+            time.sleep(0.02)
         while data := connection.recv(2**16):
             received += data
         assert received.count(b"HTTP/1.1 200 OK") == 151
