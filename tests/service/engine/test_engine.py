@@ -121,8 +121,8 @@ def test_a_run_is_stopped_once_every_member_has_gone(server: LiveServer) -> None
     client = connect(server, request("endless"))
     wait_until(lambda: server.state.engine.scheduler.running == 1)
     go_away(client, "reset")
-    wait_until(lambda: server.state.engine.scheduler.running == 0)
-    assert ledger.stopped_runs == stopped + 1
+    wait_until(lambda: ledger.stopped_runs == stopped + 1)
+    assert server.state.engine.scheduler.running == 0
 
 
 def test_whatever_waits_when_the_slot_is_free_runs_together(server: LiveServer) -> None:

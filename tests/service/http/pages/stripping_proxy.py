@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.service.live_server import PATIENCE_SECONDS
 
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "server", "date"})
 
@@ -23,17 +25,17 @@ def stripping_proxy(host: str, port: int, prefix: str) -> Iterator[str]:
             if not self.path.startswith(f"{prefix}/"):
                 self.send_error(404, "outside the prefix")
                 return
-            upstream = http.client.HTTPConnection(host, port, timeout=120)
-            upstream.request(self.command, self.path.removeprefix(prefix), body or None, dict(self.headers))
-            answer = upstream.getresponse()
-            content = answer.read()
-            self.send_response(answer.status)
-            for name, value in answer.getheaders():
-                if name.lower() not in HOP_BY_HOP:
-                    self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-            upstream.close()
+            with closing(http.client.HTTPConnection(host, port, timeout=2 * PATIENCE_SECONDS)) as upstream:
+                upstream.request(self.command, self.path.removeprefix(prefix), body or None, dict(self.headers))
+                answer = upstream.getresponse()
+                content = answer.read()
+            with suppress(ConnectionError):  # a tab that is closed does not wait for what it asked for
+                self.send_response(answer.status)
+                for name, value in answer.getheaders():
+                    if name.lower() not in HOP_BY_HOP:
+                        self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(content)
 
         do_POST = do_GET  # noqa: N815
 
