@@ -215,7 +215,9 @@ def test_two_models_take_turns(server: LiveServer, tmp_path: Path) -> None:
                 best_label(client.post("/predict", params={"model": model}, content=RED))
             finished.append(model)
 
-        for model in ["many"] * 10 + ["few"]:
+        pool.submit(ask, "many")
+        wait_until(lambda: server.state.engine.scheduler.running == 1)
+        for model in ["many"] * 9 + ["few"]:
             pool.submit(ask, model)
         wait_until(lambda: waiting(server) == 10)
         runs.let_go()

@@ -268,9 +268,7 @@ def test_a_standard_error_that_nobody_reads_stops_neither_the_service_nor_its_en
             for _ in range(40):
                 client.post("/predict", content=RED)
         served.send_signal(signal.SIGTERM)
-        began = time.monotonic()
         assert served.wait(PATIENCE_SECONDS) == 0
-        assert time.monotonic() - began < 10
     finally:
         served.kill()
         served.wait()

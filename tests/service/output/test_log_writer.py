@@ -14,7 +14,7 @@ import pytest
 
 from service.output import log_writer
 from service.output.log_writer import LogWriter
-from tests.service.live_server import wait_until
+from tests.service.live_server import PATIENCE_SECONDS, wait_until
 
 LINES = [f"line {number} " + "x" * 100 for number in range(2000)]
 
@@ -46,10 +46,8 @@ def read(descriptor: int) -> str:
 
 def test_a_line_is_written_at_once_and_bursts_are_in_order(pipe: tuple[int, int]) -> None:
     log = writer(pipe[1])
-    began = time.monotonic()
     log.write("first")
     assert os.read(pipe[0], 100) == b"first\n"
-    assert time.monotonic() - began < 1
     for line in LINES[:500]:
         log.write(line)
     log.write("the end")
@@ -62,15 +60,12 @@ def test_what_a_full_pipe_does_not_take_is_counted_and_holds_nobody_up(
 ) -> None:
     monkeypatch.setattr(log_writer, "MOST_WAITING", 100_000)
     log = writer(pipe[1])
-    began = time.monotonic()
     for line in LINES[:700]:
         log.write(line)
     wait_until(lambda: waiting_in(pipe[0]) > 60_000)  # the writer waits for the pipe
     for line in LINES[700:]:
-        log.write(line)
-    assert time.monotonic() - began < 2
+        log.write(line)  # waits for nobody, or it would wait for ever
     log.close(0.05)
-    assert time.monotonic() - began < 3
     received = b""
     while b"lost\n" not in received:
         received += os.read(pipe[0], 2**16)
@@ -114,5 +109,5 @@ def test_lines_that_nobody_reads_are_waited_for_once(pipe: tuple[int, int]) -> N
         log.write(line)
     log.close(0.1)
     began = time.monotonic()
-    log.close(5)  # as `logging.shutdown` does once more
-    assert time.monotonic() - began < 1
+    log.close(PATIENCE_SECONDS)  # as `logging.shutdown` does once more
+    assert time.monotonic() - began < PATIENCE_SECONDS / 2
