@@ -225,7 +225,7 @@ def test_lines_of_refused_requests_are_bounded_and_what_is_left_out_is_counted(
 
 
 def test_the_line_of_a_probe_says_why_the_service_is_not_ready(tmp_path: Path, lines: Lines) -> None:
-    with running(tmp_path, loaded=False) as server:
+    with running(tmp_path) as server:
         lines.entries.clear()
         assert [answer.status for answer in talk(server, [get("/health/ready", CLOSE)])] == [503]
         wait_until(lambda: any("path" in entry for entry in lines.entries))

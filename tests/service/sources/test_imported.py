@@ -6,20 +6,23 @@ import os
 import pickle
 import signal
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import service.sources.imported
 from service.bundles.source import FolderSource, Source
 from service.sources.cache import ImportCache
 from service.sources.flags import split_flags
-from service.sources.imported import SETTLED_AFTER, ImportedModel
+from service.sources.imported import ImportedModel
 from service.sources.importing import ImportInterrupted, ImportProcess, ImportRefused, check_importer
 from service.sources.kinds import SourceError
 from service.sources.opening import bundle_at, open_sources
 from tests.archives import zipped
 from tests.service.bundles.steps import predict
-from tests.service.live_server import best_label, picture, running, wait_until
+from tests.service.live_server import PATIENCE_SECONDS, best_label, picture, running, wait_until
 from tests.service.sources.served_process import import_flags, write_model
 from tests.service.tiny_bundles import write_bundle
 
@@ -32,8 +35,7 @@ def flags_of(folder: Path) -> list[str]:
     return list(split_flags(import_flags(folder))[1])
 
 
-def imported(path: Path, said: list[str] | None = None) -> ImportedModel:
-    say = silent if said is None else said.append
+def imported(path: Path, say: Callable[[str], None] = silent) -> ImportedModel:
     return ImportedModel(path, flags_of(path.parent), ImportCache(path.parent / "cache", say), ImportProcess(say))
 
 
@@ -41,13 +43,27 @@ def found(model: ImportedModel) -> list[Path]:
     return [bundle.directory for bundle in model.look(was_found=False).bundles.values()]
 
 
-def test_a_file_that_is_being_copied_is_imported_when_it_is_whole(tmp_path: Path) -> None:
+class Hold:
+    """Keeps an import from beginning, where it says that it begins, until it is let go."""
+
+    def __init__(self) -> None:
+        self._released = threading.Event()
+        self.let_go = self._released.set
+
+    def __call__(self, _: str) -> None:
+        self._released.wait(PATIENCE_SECONDS)
+
+
+def test_a_file_that_is_being_copied_is_imported_when_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.sources.imported, "SETTLED_AFTER", 3.0)  # a busy machine copies slowly
     path, said = tmp_path / "net.onnx", list[str]()
     content = write_model(tmp_path / "whole.onnx").read_bytes()
-    model = imported(path, said)
+    model = imported(path, said.append)
     for end in range(100, len(content), len(content) // 8):
         path.write_bytes(content[:end])
-        threading.Event().wait(SETTLED_AFTER / 4)
+        time.sleep(0.1)
         assert found(model) == []
     assert said == []
     path.write_bytes(content)
@@ -111,7 +127,8 @@ def test_a_stopped_process_imports_nothing_more(tmp_path: Path) -> None:
 def test_a_service_that_imports_for_long_is_alive_and_says_what_it_does(tmp_path: Path) -> None:
     path = write_model(tmp_path / "net.onnx", winner=1)
     bundles = FolderSource(write_bundle(tmp_path / "bundles").parent)
-    sources: list[Source] = [imported(path), bundles]
+    hold = Hold()
+    sources: list[Source] = [imported(path, hold), bundles]
     with running(tmp_path, loaded=False, sources=sources, bundle_poll_seconds=0.1) as server, server.client() as client:
         wait_until(lambda: predict(client, "tiny").status_code == 200)
         assert client.get("/health/live").status_code == 200
@@ -120,6 +137,7 @@ def test_a_service_that_imports_for_long_is_alive_and_says_what_it_does(tmp_path
         assert client.get("/models").json()["unavailable"] == {str(path): "it is being imported"}
         answer = predict(client, "net")
         assert (answer.status_code, "it is being imported" in answer.json()["detail"]) == (503, True)
+        hold.let_go()
         wait_until(lambda: client.get("/health/ready").status_code == 200)
         assert client.get("/models").json()["unavailable"] == {}
         assert best_label(predict(client, "net")) == "bee"
@@ -127,11 +145,13 @@ def test_a_service_that_imports_for_long_is_alive_and_says_what_it_does(tmp_path
 
 def test_a_service_of_one_model_that_is_being_imported_asks_for_patience(tmp_path: Path) -> None:
     path = write_model(tmp_path / "net.onnx")
-    with running(tmp_path, loaded=False, sources=[imported(path)]) as server, server.client() as client:
+    hold = Hold()
+    with running(tmp_path, loaded=False, sources=[imported(path, hold)]) as server, server.client() as client:
         told = f"{path} is being imported."
         wait_until(lambda: client.get("/health/ready").json()["detail"] == f"No model is served. {told}")
         answer = predict(client)
         assert (answer.status_code, answer.json()["detail"]) == (503, told)
+        hold.let_go()
         wait_until(lambda: predict(client).status_code == 200)  # although the settings say not to poll
 
 
