@@ -34,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
         max_images=TARGET.images,
         max_image_pixels=TARGET.pixels,
         max_json_depth=TARGET.depth,
-        request_timeout=0.5,
+        request_timeout=3,
     ) as server:
         yield server
 

@@ -58,16 +58,7 @@ BAD = {
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     folder: Path = tmp_path_factory.mktemp("bundles")
     write_bundle(folder, "tiny")
-    with running(folder, request_timeout=0.5, max_header_bytes=HEAD_LIMIT) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def slower_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """A server with time enough for a run that is held."""
-    folder: Path = tmp_path_factory.mktemp("bundles")
-    write_bundle(folder, "tiny")
-    with running(folder, request_timeout=5, max_header_bytes=HEAD_LIMIT) as server:
+    with running(folder, request_timeout=3, max_header_bytes=HEAD_LIMIT) as server:
         yield server
 
 
@@ -88,10 +79,10 @@ def test_good_requests_are_answered_before_the_refusal_of_what_follows_in_the_sa
 
 
 @pytest.mark.parametrize(("bad", "status"), BAD.values(), ids=BAD)
-def test_and_where_it_follows_while_they_are_being_answered(slower_server: LiveServer, bad: bytes, status: int) -> None:
-    with slower_server.connect() as connection, held_runs(slower_server, "tiny") as run:
+def test_and_where_it_follows_while_they_are_being_answered(server: LiveServer, bad: bytes, status: int) -> None:
+    with server.connect() as connection, held_runs(server, "tiny") as run:
         connection.sendall(GOOD["predictions of small pictures"])
-        wait_until(lambda: slower_server.state.engine.scheduler.running > 0)
+        wait_until(lambda: server.state.engine.scheduler.running > 0)
         connection.sendall(GOOD["questions"] + bad)
         run.let_go()
         check(read_answers(connection), 2, status)

@@ -22,7 +22,7 @@ MAX_BODY = 20_000
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     folder: Path = tmp_path_factory.mktemp("bundles")
     write_bundle(folder, "tiny")
-    with running(folder, max_body_bytes=MAX_BODY, max_header_bytes=4096, request_timeout=0.5) as server:
+    with running(folder, max_body_bytes=MAX_BODY, max_header_bytes=4096, request_timeout=3) as server:
         yield server
 
 
