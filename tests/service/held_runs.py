@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from service.contract.arrays import Array
 from service.contract.runtime import RunHandle, Session
@@ -35,8 +34,9 @@ class HeldSession(Session):
 @contextmanager
 def held_runs(server: LiveServer, model: str) -> Iterator[HeldSession]:
     """Hold every prediction of `model` in its run slot, until it is let go or the context ends."""
-    graph: Any = server.state.registry.select(model).graphs["forward"]
+    graph = server.state.registry.select(model).graphs["forward"]
     session = graph.session
+    assert session is not None
     held = graph.session = HeldSession(session)
     try:
         yield held

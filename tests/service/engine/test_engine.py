@@ -65,11 +65,11 @@ class Blocker:
 
     def __init__(self, connection: socket.socket, run: HeldSession) -> None:
         self._connection = connection
-        self.let_go = run.let_go
+        self._run = run
 
-    def status(self) -> int:
+    def end(self) -> int:
         """Let its run end, and return the status of its answer."""
-        self.let_go()
+        self._run.let_go()
         return status_of(self._connection)
 
 
@@ -109,7 +109,7 @@ def test_nothing_is_computed_for_clients_who_have_gone(server: LiveServer) -> No
         for connection in connections[:40]:
             connection.close()
         wait_until(lambda: ledger.requests["cancelled"] - cancelled == 40)
-        assert blocker.status() == 200
+        assert blocker.end() == 200
     assert [status_of(connection) for connection in connections[40:]] == [200] * 10
     assert waiting(server) == 0
     wait_until(lambda: ledger.images_run - images == 11)
@@ -136,7 +136,7 @@ def test_whatever_waits_when_the_slot_is_free_runs_together(server: LiveServer) 
         runs, images = ledger.runs, ledger.images_run
         connections = [connect(server, request("tiny")) for _ in range(8)]
         wait_until(lambda: waiting(server) == 8)
-        assert blocker.status() == 200
+        assert blocker.end() == 200
     assert [status_of(connection) for connection in connections] == [200] * 8
     wait_until(lambda: ledger.images_run - images == 9)
     assert ledger.runs - runs == 2
@@ -159,7 +159,7 @@ def test_a_late_request_is_answered_at_its_deadline_while_the_model_is_busy(serv
         assert status_of(late) == 504
         assert server.state.engine.scheduler.running == 1
         assert waiting(server) == 0
-        assert blocker.status() == 200
+        assert blocker.end() == 200
 
 
 def test_who_would_be_late_is_refused_at_once_and_told_the_wait(server: LiveServer) -> None:
@@ -172,7 +172,7 @@ def test_who_would_be_late_is_refused_at_once_and_told_the_wait(server: LiveServ
         assert int(answer.headers["retry-after"]) >= 500
         assert answer.json()["retry_after_ms"] > 500_000
         assert server.state.engine.scheduler.running == 1
-        assert blocker.status() == 200
+        assert blocker.end() == 200
 
 
 def test_a_full_queue_refuses_with_the_time_to_come_back(server: LiveServer) -> None:
@@ -184,7 +184,7 @@ def test_a_full_queue_refuses_with_the_time_to_come_back(server: LiveServer) -> 
         answer = client.post("/predict", content=RED)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         assert answer.json()["type"].endswith("queue-full")
-        assert blocker.status() == 200
+        assert blocker.end() == 200
     assert [status_of(connection) for connection in connections] == [200] * 60
 
 
@@ -192,7 +192,7 @@ def test_one_failing_image_never_fails_its_neighbours(server: LiveServer) -> Non
     with hold_back(server) as blocker:
         connections = [connect(server, request("picky", WHITE if n == 3 else RED)) for n in range(6)]
         wait_until(lambda: waiting(server) == 6)
-        assert blocker.status() == 200
+        assert blocker.end() == 200
     assert [status_of(connection) for connection in connections] == [200, 200, 200, 500, 200, 200]
 
 
@@ -200,7 +200,7 @@ def test_an_undecodable_image_never_fails_its_neighbours(server: LiveServer) -> 
     with hold_back(server) as blocker:
         connections = [connect(server, request("tiny", RED[:45] if n == 1 else RED)) for n in range(4)]
         wait_until(lambda: waiting(server) == 4)
-        assert blocker.status() == 200
+        assert blocker.end() == 200
     assert [status_of(connection) for connection in connections] == [200, 422, 200, 200]
 
 

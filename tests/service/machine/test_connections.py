@@ -62,7 +62,7 @@ def test_room_is_made_once_for_many_that_arrive_together() -> None:
 
 def test_one_line_in_a_while_tells_which_connections_were_cut_off(caplog: pytest.LogCaptureFixture) -> None:
     connections = Connections(8)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "contraflow.http"):
         for now in (100.0, 101.0, 102.0, 103.0, 120.0, 140.0):
             connections.ended["reads-nothing"] += 2 if now < 110 else 0
             connections.ended["malformed-request"] += 1

@@ -66,7 +66,7 @@ class ServedProcess:
         found = ADDRESS.search("".join(self.lines))
         return found[1] if found else None
 
-    def said(self, words: str, within: float = 30.0) -> bool:
+    def said(self, words: str, within: float = PATIENCE_SECONDS) -> bool:
         """Return whether a line with these words comes within so many seconds: a thread of its own writes the log."""
         end = time.monotonic() + within
         while not (found := any(words in line for line in self.lines)) and time.monotonic() < end:

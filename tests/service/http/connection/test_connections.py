@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -46,7 +46,7 @@ def open_ones(server: LiveServer) -> Iterator[ExitStack]:
 
 def connect(server: LiveServer, stack: ExitStack) -> socket.socket:
     """A connection that the server knows of."""
-    connection = stack.enter_context(closing(server.connect()))
+    connection = stack.enter_context(server.connect())
     port = connection.getsockname()[1]
     wait_until(lambda: server.connection_from(port) is not None)
     return connection
@@ -101,7 +101,7 @@ def test_requests_that_are_being_answered_make_no_room_and_whoever_comes_then_is
         for connection in connections:
             connection.sendall(post(RED, path=HELD))
         wait_until(lambda: server.state.engine.scheduler.waiting_images == MOST - 1)
-        with closing(server.connect()) as refused:
+        with server.connect() as refused:
             (answer,) = read_answers(refused)
     assert (answer.status, answer.headers["retry-after"], answer.headers["connection"]) == (503, "1", "close")
     assert json.loads(answer.body)["type"] == "urn:contraflow:problem:too-many-connections"
@@ -131,7 +131,7 @@ def test_many_that_are_refused_are_not_all_kept_until_they_have_read_why(
         for _ in range(MOST):
             connect(server, open_ones).sendall(post(RED, path=HELD))
         wait_until(lambda: server.state.engine.scheduler.waiting_images == MOST - 1)
-        late = [open_ones.enter_context(closing(server.connect())) for _ in range(5 * MOST)]
+        late = [open_ones.enter_context(server.connect()) for _ in range(5 * MOST)]
         told = [answer.status for connection in late for answer in read_answers(connection)]
     assert set(told) == {503}
     assert len(told) < len(late)

@@ -128,7 +128,8 @@ def test_only_the_line_of_its_request_is_logged_about_an_offer(
 ) -> None:
     with caplog.at_level(logging.INFO):
         assert labels(talk(server, [with_length("red", *OFFERS["TLS within HTTP"], CLOSE)])) == ["red"]
-    assert [record.name for record in caplog.records] == ["contraflow.request"]
+    of_others = "contraflow.bundles"  # servers of other tests load graphs meanwhile, and say so
+    assert [record.name for record in caplog.records if record.name != of_others] == ["contraflow.request"]
 
 
 @pytest.mark.parametrize(

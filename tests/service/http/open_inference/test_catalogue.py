@@ -9,14 +9,13 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import httpx
 import onnx
 import pytest
 
 from service.contract.bundle_schema import Bundle, GraphName
 from service.errors import MalformedRequest
 from service.http.open_inference.catalogue import Catalogue
-from tests.service.live_server import PATIENCE_SECONDS, running
+from tests.service.live_server import running
 
 SHIPPED = Path(__file__).parents[4] / "models" / "bundles" / "plain20"
 
@@ -65,7 +64,7 @@ def test_a_bundle_without_one_output_answers_for_all_others(tmp_path: Path) -> N
     older["sha256"][file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
     (folder / "bundle.json").write_text(json.dumps(older))
     image = {"name": "input", "datatype": "FP32", "shape": [1, 3, 32, 32], "data": [0.5] * 3072}
-    with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=PATIENCE_SECONDS) as http:
+    with running(tmp_path) as server, server.client() as http:
         answer = http.post("/v2/models/plain20/infer", json={"inputs": [image], "parameters": {"gradients": True}})
         refused = http.post(
             "/v2/models/plain20/infer", json={"inputs": [image], "outputs": [{"name": "activation_variance"}]}

@@ -22,7 +22,7 @@ PIXELS = np.random.default_rng(3).normal(size=(1, 3, 32, 32)).astype(np.float32)
 
 @pytest.fixture
 def http(server: LiveServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=PATIENCE_SECONDS) as client:
+    with server.client() as client:
         yield client
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.service.live_server import PATIENCE_SECONDS, LiveServer
+from tests.service.live_server import LiveServer
 
 INFER = "/v2/models/resnet20/infer"
 HEADER = "Inference-Header-Content-Length"
@@ -17,7 +17,7 @@ HEADER = "Inference-Header-Content-Length"
 
 @pytest.fixture
 def http(server: LiveServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=PATIENCE_SECONDS) as client:
+    with server.client() as client:
         yield client
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import numpy as np
 import pytest
 import tritonclient.http as triton
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
 from service import __version__
-from tests.service.live_server import PATIENCE_SECONDS, LiveServer
+from tests.service.live_server import LiveServer
 
 MODEL = "resnet20"
 LAYERS = 20
@@ -99,9 +98,9 @@ def test_gradient_norms_are_those_of_the_diagnostics_endpoint(
         [tensor("image", encoded), tensor("label", np.array([3]))],
         outputs=[triton.InferRequestedOutput(name) for name in names],
     )
-    with httpx.Client(base_url=server.url, timeout=PATIENCE_SECONDS) as http:
+    with server.client() as http:
         layers = (
-            http.post(f"/diagnostics/gradients?model={MODEL}&label=3", content=photograph, timeout=PATIENCE_SECONDS)
+            http.post(f"/diagnostics/gradients?model={MODEL}&label=3", content=photograph)
             .raise_for_status()
             .json()["layers"]
         )
