@@ -17,7 +17,7 @@ from bench.harness.page import made_by, parser_of, publish, table
 from bench.harness.paths import DOCS, ROOT, SHIPPED
 from service.bundles.reference import read_reference
 from service.contract.arrays import Pixels
-from service.contract.runtime import Runtime
+from service.contract.runtime.opening import Runtime
 from service.diagnostics.baseline import LAYER_SHARE, MODEL_SHARE
 from service.diagnostics.measurement import measure_gradients
 from service.monitoring.live import LiveGradients

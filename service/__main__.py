@@ -56,7 +56,7 @@ def start(arguments: Sequence[str], program: str) -> int:
     except (IncompleteFlag, SettingsError) as error:
         complain(str(error))
         return 2
-    from service.contract.runtime import ProviderUnavailable
+    from service.contract.runtime.provider import ProviderUnavailable
     from service.http.starting import StartError
 
     try:
@@ -80,7 +80,7 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
     telemetry_variables = taken_from(os.environ)
 
     from service.app import create_app
-    from service.contract.runtime import CPU
+    from service.contract.runtime.provider import CPU
     from service.http.listening.listeners import bound, bound_for_metrics
     from service.http.server import HttpServer
     from service.http.starting import opened_keys

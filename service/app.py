@@ -14,7 +14,7 @@ from starlette.types import Lifespan
 from service.bundles.loading import Loader
 from service.bundles.registry import Registry
 from service.bundles.source import FolderSource, Source
-from service.contract.runtime import Runtime
+from service.contract.runtime.opening import Runtime
 from service.engine.decoding import DecodePool
 from service.engine.engine import Engine
 from service.engine.ledger import Ledger

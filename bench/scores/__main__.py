@@ -14,7 +14,7 @@ from bench.harness.paths import DOCS, SHIPPED
 from bench.scores import foreign, labels
 from service.bundles.disk import BundleRefused
 from service.contract.arrays import Pixels
-from service.contract.runtime import Runtime
+from service.contract.runtime.opening import Runtime
 from service.images.preprocess import decode
 from service.offline.model import OfflineModel, labelled_files, labels_of
 

@@ -30,7 +30,7 @@ def load_one_model() -> None:
     from service.bundles.registry import Registry
     from service.bundles.served_model import ServedModel
     from service.bundles.source import FolderSource
-    from service.contract.runtime import Runtime
+    from service.contract.runtime.opening import Runtime
 
     runtime = Runtime("cpu")
     model = ServedModel(read_bundle(SHIPPED / "resnet20"), runtime.provider)

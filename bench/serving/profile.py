@@ -22,7 +22,7 @@ from typing import Any
 from bench.harness.apart import call_apart
 from bench.serving.generator import load_with_images
 from service.app import create_app
-from service.contract.runtime import Session
+from service.contract.runtime.session import Session
 from service.engine import execution
 from service.engine.engine import Engine
 from service.engine.ledger import Ledger

@@ -26,7 +26,7 @@ from export.writing.bundle import read_bundle_and_graphs
 from service.contract.arrays import Pixels
 from service.contract.bundle_schema import Architecture, Bundle, Graph, GraphName, InputSpec
 from service.contract.norms import measure
-from service.contract.runtime import Runtime
+from service.contract.runtime.opening import Runtime
 from service.diagnostics.gradients import Diagnosis, diagnose
 from service.diagnostics.measurement import measure_gradients
 from service.diagnostics.verdicts.thresholds import Thresholds

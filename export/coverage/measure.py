@@ -26,7 +26,8 @@ from export.verification.parity import NORM_BOUND, float32_bound
 from service.contract.bundle_schema import Bundle, GraphName
 from service.contract.norms import measure as norms_of
 from service.contract.outputs import GRAPHS
-from service.contract.runtime import RunHandle, Runtime
+from service.contract.runtime.opening import Runtime
+from service.contract.runtime.runs import RunHandle
 
 SAMPLES = 2
 NAME = "measured"

@@ -18,7 +18,9 @@ from export.graph.errors import one_line
 from export.graph.names import MAP
 from service.contract.bundle_schema import Bundle, GraphName
 from service.contract.outputs import ROWS
-from service.contract.runtime import RunHandle, Runtime, Session, zeros_for
+from service.contract.runtime.opening import Runtime
+from service.contract.runtime.runs import RunHandle
+from service.contract.runtime.session import Session, zeros_for
 
 BATCHES = (1, 3)
 

@@ -23,7 +23,7 @@ from service.bundles.opening import GraphOpener, pause_after
 from service.bundles.registry import ONLY_FOLDER, Registry
 from service.bundles.served_model import ServedModel
 from service.bundles.source import Source
-from service.contract.runtime import passing_reason
+from service.contract.runtime.runs import passing_reason
 from service.machine.memory import give_back
 from service.output.printable import printable
 from service.output.system_errors import system_reason

@@ -21,7 +21,7 @@ from service.bundles.registry import Registry
 from service.bundles.repository import Repository
 from service.bundles.served_model import ServedGraph, ServedModel
 from service.bundles.source import Source
-from service.contract.runtime import Runtime
+from service.contract.runtime.opening import Runtime
 from service.errors import InternalError, LoaderEnded, ServiceError, ShuttingDown
 from service.machine.priority import give_way
 

@@ -15,7 +15,9 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from service.bundles.disk import BundleRefused, BundleUnreadable
 from service.bundles.served_model import ASSUMED_SECONDS_PER_IMAGE, ServedGraph, ServedModel
 from service.bundles.warm_up import USUAL_BATCH, best_speed, first_speed
-from service.contract.runtime import Runtime, Session, passing_reason
+from service.contract.runtime.opening import Runtime
+from service.contract.runtime.runs import passing_reason
+from service.contract.runtime.session import Session
 
 log = logging.getLogger("contraflow.bundles")
 

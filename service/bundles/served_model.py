@@ -15,7 +15,7 @@ from service.bundles.disk import StoredBundle
 from service.contract.bundle_schema import Bundle, GraphName, InputSpec
 from service.contract.label_kinds import EXCLUSIVE, LabelKind, kind_called
 from service.contract.outputs import mixes_samples
-from service.contract.runtime import Session
+from service.contract.runtime.session import Session
 from service.errors import InvalidParameter, NotReady
 
 RECORDS: Final = frozenset({"training", "parity"})

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from service.contract.arrays import Array
-from service.contract.runtime import CPU, RunHandle, Session, zeros_for
+from service.contract.runtime.provider import CPU
+from service.contract.runtime.runs import RunHandle
+from service.contract.runtime.session import Session, zeros_for
 
 LONGEST_RUN: Final = {False: 0.25, True: 0.1}
 """Most seconds of one run, for predictions (False) and diagnostics (True), because other requests wait meanwhile."""

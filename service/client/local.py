@@ -13,7 +13,8 @@ from service.client.errors import ContraflowError, reported
 from service.client.model import Model
 from service.client.results import MeasuredGradients
 from service.contract.arrays import Pixels
-from service.contract.runtime import ProviderUnavailable, Runtime
+from service.contract.runtime.opening import Runtime
+from service.contract.runtime.provider import ProviderUnavailable
 from service.diagnostics.answer import answer_gradients
 from service.http.answers.schemas import Prediction, Predictions, RankedLabel
 from service.http.requests.labels import Label, label_array

@@ -15,7 +15,7 @@ from service.bundles.served_model import ServedGraph
 from service.contract.arrays import Array
 from service.contract.label_kinds import LabelKind
 from service.contract.norms import measure
-from service.contract.runtime import RunCancelled, RunHandle
+from service.contract.runtime.runs import RunCancelled, RunHandle
 from service.engine.ledger import Ledger
 from service.engine.scheduler import Scheduler
 from service.engine.tickets import Batch, Ticket

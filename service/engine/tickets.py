@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from service.bundles.served_model import ServedGraph
 from service.contract.arrays import Array
-from service.contract.runtime import RunHandle
+from service.contract.runtime.runs import RunHandle
 from service.engine.request_context import GraphRun, RequestContext
 from service.errors import InternalError
 

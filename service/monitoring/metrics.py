@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from service.bundles.loading import Loader
 from service.bundles.registry import Registry
-from service.contract.runtime import Runtime
+from service.contract.runtime.opening import Runtime
 from service.engine.engine import Engine
 from service.engine.ledger import Histogram, Ledger
 from service.machine.connections import Connections

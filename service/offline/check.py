@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from service.bundles.disk import BundleRefused
-from service.contract.runtime import ProviderUnavailable, Runtime
+from service.contract.runtime.opening import Runtime
+from service.contract.runtime.provider import ProviderUnavailable
 from service.diagnostics.verdicts.thresholds import Thresholds
 from service.diagnostics.words import plural
 from service.offline.examination import examined, images_for

@@ -15,7 +15,8 @@ from typing import Final
 
 from service.bundles.disk import BundleRefused
 from service.contract.bundle_schema import Bundle
-from service.contract.runtime import ProviderUnavailable, Runtime
+from service.contract.runtime.opening import Runtime
+from service.contract.runtime.provider import ProviderUnavailable
 from service.errors import NotReady
 from service.offline import table as tables
 from service.offline.measuring import measure_files

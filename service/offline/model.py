@@ -17,7 +17,8 @@ from service.contract.bundle_schema import Bundle, GraphName
 from service.contract.label_kinds import kind_called
 from service.contract.norms import measure
 from service.contract.outputs import mixes_samples
-from service.contract.runtime import Runtime, Session
+from service.contract.runtime.opening import Runtime
+from service.contract.runtime.session import Session
 from service.engine.execution import with_predictions
 from service.errors import InvalidParameter
 from service.images.errors import ImageError

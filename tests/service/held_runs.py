@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from service.contract.arrays import Array
-from service.contract.runtime import RunHandle, Session
+from service.contract.runtime.runs import RunHandle
+from service.contract.runtime.session import Session
 from tests.service.live_server import LiveServer
 
 SECONDS_BETWEEN_LOOKS = 0.005

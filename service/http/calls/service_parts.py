@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from service.bundles.loading import Loader
 from service.bundles.registry import Registry
-from service.contract.runtime import Runtime
+from service.contract.runtime.opening import Runtime
 from service.engine.decoding import DecodePool
 from service.engine.engine import Engine
 from service.engine.ledger import Ledger

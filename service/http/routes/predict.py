@@ -14,7 +14,7 @@ from fastapi import APIRouter
 from service.bundles.served_model import ServedModel
 from service.contract.arrays import Array
 from service.contract.label_kinds import INDEPENDENT
-from service.contract.runtime import CPU
+from service.contract.runtime.provider import CPU
 from service.engine.tickets import Outcome
 from service.errors import InvalidParameter
 from service.http.answers.openapi import image_request, names_of

@@ -93,7 +93,7 @@ from service.bundles.disk import read_bundle
 from service.bundles.loading import Loader
 from service.bundles.registry import Registry
 from service.bundles.source import FolderSource
-from service.contract.runtime import Runtime
+from service.contract.runtime.opening import Runtime
 
 folder, runtime, registry = Path(sys.argv[1]), Runtime("cpu"), Registry()
 loader = Loader([FolderSource(folder)], registry, runtime, max_batch=1)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from service.contract.dead_channels import alive_channels
-from service.contract.runtime import Runtime
+from service.contract.runtime.opening import Runtime
 from service.offline import check, diagnose
 from service.offline.living_channels import LivingChannels
 from service.offline.model import OfflineModel, decoded, finished, labelled_files

@@ -16,7 +16,8 @@ from onnx import numpy_helper
 from export.graph.errors import InvalidModel
 from export.importing.file.reading import read_model
 from service.bundles.disk import read_bundle
-from service.contract.runtime import Runtime, zeros_for
+from service.contract.runtime.opening import Runtime
+from service.contract.runtime.session import zeros_for
 from tests.export.importing.folders.producers import network
 from tests.service.live_server import best_label, picture
 from tests.service.sources.served_process import ServedProcess, begin

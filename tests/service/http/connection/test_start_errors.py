@@ -197,7 +197,8 @@ def test_a_flag_that_is_not_taken_ends_the_start_in_one_line(flags: list[str], w
 
 
 def test_a_processor_that_is_not_there_ends_the_start_in_one_line(tmp_path: Path) -> None:
-    from service.contract.runtime import CUDA, Runtime
+    from service.contract.runtime.opening import Runtime
+    from service.contract.runtime.provider import CUDA
 
     if Runtime("auto").provider == CUDA:
         pytest.skip("there is a CUDA provider here")

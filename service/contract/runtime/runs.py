@@ -1,0 +1,59 @@
+"""A run in progress, which another thread may stop, and why loading or running failed."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import onnxruntime as ort
+
+from service.output.system_errors import system_reason
+
+# ONNX Runtime raises the same exception for all kinds of failure; only the message tells them apart.
+SHORT_OF_MEMORY = re.compile(
+    r"bad_alloc|failed to allocate|out of memory|CUDA(_ERROR_|BLAS_STATUS_)\w*ALLOC", re.IGNORECASE
+)
+SYSTEM_ERROR = re.compile(r"system error number (\d+)")
+
+
+class RunCancelled(Exception):
+    """The run was stopped because nobody waits for its result any more."""
+
+
+def passing_reason(error: Exception) -> str | None:
+    """Return why loading or running failed, in words, if the reason may pass; None if it would fail again.
+
+    A shortage of memory and an error of the operating system may pass. A graph that is wrong stays wrong.
+    """
+    if isinstance(error, MemoryError) or SHORT_OF_MEMORY.search(str(error)):
+        return "there is not enough memory"
+    if isinstance(error, OSError):
+        return system_reason(error)
+    found = SYSTEM_ERROR.search(str(error))
+    return os.strerror(int(found[1])) if found else None
+
+
+class RunHandle:
+    """A run in progress, which another thread may stop; the runtime looks at it between two nodes of the graph."""
+
+    __slots__ = ("_options",)
+
+    def __init__(self, *, gives_memory_back: bool = False, quiet: bool = False) -> None:
+        """Prepare a run.
+
+        Args:
+            gives_memory_back: return the memory that the run took to the system afterwards.
+            quiet: keep the runtime from writing a line of its own if the run fails.
+        """
+        self._options = ort.RunOptions()
+        if quiet:
+            self._options.log_severity_level = 4
+        if gives_memory_back:
+            self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+
+    def stop(self) -> None:
+        self._options.terminate = True
+
+    @property
+    def stopped(self) -> bool:
+        return bool(self._options.terminate)

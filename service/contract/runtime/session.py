@@ -1,0 +1,50 @@
+"""One graph that is ready to run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from service.contract.arrays import Array
+from service.contract.runtime.runs import RunCancelled, RunHandle
+
+
+class Session:
+    """One graph that is ready to run; several threads may call `run` at the same time."""
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        self.inputs = tuple(tensor.name for tensor in session.get_inputs())
+        self.outputs = tuple(tensor.name for tensor in session.get_outputs())
+        self.input_shapes: dict[str, list[Any]] = {tensor.name: tensor.shape for tensor in session.get_inputs()}
+        self.provider: str = session.get_providers()[0]
+
+    def run(self, feeds: Mapping[str, Array], handle: RunHandle | None = None) -> dict[str, Array]:
+        """Run the graph and return all its outputs by name.
+
+        Raises:
+            RunCancelled: `handle` was stopped, before the run or during it.
+            Exception: whatever the runtime raises for these inputs.
+        """
+        try:
+            values = self._session.run(self.outputs, feeds, handle._options if handle is not None else None)
+        except Exception as error:
+            if handle is not None and handle.stopped:
+                raise RunCancelled from error
+            raise
+        return dict(zip(self.outputs, values, strict=True))
+
+
+def zeros_for(session: Session, batch: int) -> dict[str, Array]:
+    """Return inputs of the right shapes for a warm-up run: zeros as images, the predicted class, scale 1."""
+    feeds: dict[str, Array] = {}
+    for name, shape in session.input_shapes.items():
+        dimensions = (batch, *shape[1:])
+        if name == "label":
+            feeds[name] = np.full(dimensions, -1, dtype=np.int64)
+        else:
+            feeds[name] = np.full(dimensions, 1.0 if name == "cotangent_scale" else 0.0, dtype=np.float32)
+    return feeds
