@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from models.networks.network import CATALOGUE, architecture
-from models.training.data import load
-from models.training.recipe import CAUTIONARY, PAPER, Recipe
+from models.training.data import faults_of, hold_out, load
+from models.training.recipe import CAUTIONARY, CHOICES, PAPER, Recipe
 from models.training.train import Training
 
 
@@ -32,16 +33,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     preset = parser.add_mutually_exclusive_group()
     preset.add_argument("--paper", action="store_true", help="the recipe of He et al. 2016, section 4.2")
     preset.add_argument("--cautionary", action="store_true", help="a short run for networks that cannot learn")
+    parser.add_argument(
+        "--hold-out",
+        type=int,
+        default=0,
+        metavar="N",
+        help="train without N of the training images, and record the error on them (default: %(default)s)",
+    )
     for field in fields(Recipe):
-        if field.name != "nesterov":
-            kind = type(field.default)
-            parser.add_argument(
-                f"--{field.name.replace('_', '-')}",
-                type=kind,
-                default=None,
-                metavar=kind.__name__,
-                help=f"replaces this number of the recipe (without a preset: {field.default})",
-            )
+        kind = type(field.default)
+        option: dict[str, Any] = {"type": kind, "metavar": kind.__name__}
+        if kind is bool:
+            option = {"action": argparse.BooleanOptionalAction}
+        elif field.name in CHOICES:
+            option = {"choices": CHOICES[field.name]}
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            default=None,
+            help=f"replaces this part of the recipe (without a preset: {field.default})",
+            **option,
+        )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -51,7 +62,10 @@ def run(options: argparse.Namespace) -> int:
     recipe = replace(recipe, **{name: value for name, value in given.items() if value is not None})
     if options.threads:
         torch.set_num_threads(options.threads)
-    data = load(options.data)
+    data, held_out = load(options.data), None
+    if options.hold_out:
+        with faults_of(options.data):
+            data, held_out = hold_out(data, options.hold_out)
     record = Training(
         options.model,
         architecture(options.model),
@@ -61,7 +75,9 @@ def run(options: argparse.Namespace) -> int:
         options.out or Path("models/runs") / options.model,
         options.seed,
         options.device,
+        held_out,
     ).run()
     final = record["final"]
-    print(f"{options.model}: train error {final['train_error']:.4f}, test error {final['test_error']:.4f}")
+    held = f", held-out error {record['held_out']['error']:.4f}" if held_out is not None else ""
+    print(f"{options.model}: train error {final['train_error']:.4f}{held}, test error {final['test_error']:.4f}")
     return 0
