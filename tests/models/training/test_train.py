@@ -275,6 +275,23 @@ def test_the_command_trains_and_a_second_call_changes_nothing(
     assert (tmp_path / "run/weights.safetensors").stat() == weights
 
 
+def test_the_command_trains_several_networks_in_turn_and_one_that_fails_costs_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_folder(tmp_path / "data", files(per_class=2))
+    options = ["train", "--model", "plain8", "resnet8", "--data", str(data), "--out", str(tmp_path), "--device", "cpu"]
+    options += ["--batch-size", "2", "--epochs"]
+    assert main([*options, "1"]) == 0
+    assert json.loads((tmp_path / "resnet8/training.json").read_text())["model"] == "resnet8"
+    (tmp_path / "resnet8/training.json").unlink()
+    capsys.readouterr()
+    assert main([*options, "2"]) == 1
+    captured = capsys.readouterr()
+    assert "plain8: " in captured.err
+    assert "belongs to a different run" in captured.err
+    assert "resnet8: train error" in captured.out
+
+
 def test_the_command_names_the_file_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_folder(tmp_path / "data", files() | {"train/red/broken.png": b"no image"})
     assert main(["train", "--model", "plain8", "--data", str(data), "--out", str(tmp_path / "run")]) == 2
