@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import torch
 
@@ -17,9 +18,9 @@ class Replayed:
     once, and all steps are taken as they are.
     """
 
-    def __init__(self, take: Callable[[], None], forget_gradients: Callable[[], None]) -> None:
+    def __init__(self, device: torch.device, take: Callable[[], None], forget_gradients: Callable[[], None]) -> None:
         self._take, self._forget_gradients = take, forget_gradients
-        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._taken = 0
         self._graph: torch.cuda.CUDAGraph | None = None
         self._failed = False
@@ -46,8 +47,10 @@ class Replayed:
             with torch.cuda.graph(graph, stream=self._stream):
                 self._take()
         except Exception as error:  # whatever a driver or a kernel refuses, training goes on without a graph
+            # A capture that fails to end leaves its stream as the current one.
             torch.cuda.set_stream(before)
-            torch.cuda.synchronize()
+            with suppress(RuntimeError):  # the fault of the capture may be told once more
+                torch.cuda.synchronize()
             self._forget_gradients()
             self._failed = True
             print(f"no CUDA graph, so steps are launched one kernel at a time: {error}", flush=True)

@@ -90,6 +90,8 @@ class Training:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
+            if self.device.index is not None:
+                torch.cuda.set_device(self.device)  # the graph is captured on the current one
         self.step = Step(self.network, recipe, data, self.device, rate_on_device or self.device.type != "cpu")
         self._residents: dict[int, tuple[Split, Resident]] = {id(data.train): (data.train, self.step.train)}
         self._replayed: tuple[int, Callable[[], None]] | None = None
@@ -235,7 +237,7 @@ class Training:
             return
         if self._replayed is None or self._replayed[0] != size:
             self._replayed = None  # frees the memory of the graph before
-            self._replayed = (size, Replayed(lambda: self.step.take(0.0), self.step.optimizer.zero_grad))
+            self._replayed = (size, Replayed(self.device, lambda: self.step.take(0.0), self.step.optimizer.zero_grad))
         self._replayed[1]()
 
     def _finish_epoch(self, size: int) -> None:
