@@ -10,6 +10,7 @@ from typing import Final
 
 COMMANDS: Final = {
     "phenomena": ("models.phenomena.command", "measure and draw vanishing, exploding and shattering; needs no data"),
+    "recipes": ("models.training.comparison", "compare the options of the training recipe, each alone"),
     "seeds": ("models.phenomena.seeds", "train small nets with several seeds, for the section on degradation"),
     "train": ("models.training.command", "train a network on images; the same command resumes an interrupted run"),
 }

@@ -17,8 +17,8 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -57,6 +57,41 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.classes)
+
+    @cached_property
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation per channel, by which a network's images are normalised."""
+        return channel_statistics(self.images)
+
+
+def channel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation per channel, of pixels divided by 255, to four digits."""
+    histogram = [np.bincount(images[..., channel].ravel(), minlength=256) for channel in range(3)]
+    values = np.arange(256) / 255
+    means = [float((counts * values).sum() / counts.sum()) for counts in histogram]
+    spreads = [
+        float(np.sqrt((counts * (values - mean) ** 2).sum() / counts.sum()))
+        for counts, mean in zip(histogram, means, strict=True)
+    ]
+    return tuple(round(mean, 4) for mean in means), tuple(max(round(spread, 4), 1e-4) for spread in spreads)
+
+
+def hold_out(data: DataSet, images: int) -> tuple[DataSet, Split]:
+    """Take the last `images` training images of a shuffle that is the same for all runs out of the training images.
+
+    Raises:
+        DataError: no training image would be left, or `images` is below 1.
+    """
+    count = len(data.train)
+    if not 0 < images < count:
+        raise DataError(f"{images} images cannot be held out of {count}")
+    order = np.random.default_rng(0).permutation(count)
+    kept, held = (_chosen(data.train, np.sort(rows)) for rows in (order[: count - images], order[count - images :]))
+    return replace(data, train=kept), held
+
+
+def _chosen(split: Split, rows: NDArray[np.int64]) -> Split:
+    return Split(split.images[rows], split.classes[rows], tuple(split.names[row] for row in rows))
 
 
 @dataclass(frozen=True)

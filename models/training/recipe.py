@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, Final
+
+CHOICES: Final[dict[str, tuple[str, ...]]] = {
+    "schedule": ("one_cycle", "paper"),
+    "precision": ("float32", "bfloat16"),
+    "mirror": ("random", "alternate"),
+    "optimizer": ("sgd", "muon"),
+}
+"""The words that a field may hold."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Describes stochastic gradient descent with momentum on random crops and flips.
+    """Describes gradient descent with momentum on random crops and mirrored images.
+
+    A record or checkpoint without one of the later fields was made with that field's default.
 
     Args:
         schedule: `one_cycle` (linear warm-up over the share `warmup` of all steps, then cosine to zero) or
@@ -18,6 +29,15 @@ class Recipe:
             image costs about half as much.
         precision: `float32`, or `bfloat16` for matrix products and convolutions; parameters stay float32.
         clip: largest norm of the whole gradient; 0 sets no bound.
+        mirror: `random` mirrors each image in every second epoch on average, `alternate` in exactly every second one.
+        label_smoothing: share of the label's probability that the loss spreads evenly over all classes.
+        decay_norms_and_biases: whether weight decay pulls at BatchNorm's parameters and at biases too.
+        averaging: decay per step of a moving average of the weights, which is what is kept; 0 keeps the last weights.
+        optimizer: `sgd`, or `muon`, which trains the filters of convolutions by Muon and the rest by `sgd`.
+        muon_learning_rate: the highest rate of Muon, in place of `learning_rate`.
+
+    Raises:
+        ValueError: a field holds a word that it does not know.
     """
 
     epochs: int = 24
@@ -33,18 +53,50 @@ class Recipe:
     small_until: float = 0.4
     precision: str = "bfloat16"
     clip: float = 0.0
+    mirror: str = "random"
+    label_smoothing: float = 0.0
+    decay_norms_and_biases: bool = True
+    averaging: float = 0.0
+    optimizer: str = "sgd"
+    muon_learning_rate: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(known)}")
 
     def learning_rate_at(self, progress: float) -> float:
         """Return the learning rate after the share `progress` in [0, 1) of all steps."""
+        return self._scheduled(self.learning_rate, progress)
+
+    def muon_learning_rate_at(self, progress: float) -> float:
+        """Return Muon's learning rate after the share `progress` in [0, 1) of all steps."""
+        return self._scheduled(self.muon_learning_rate, progress)
+
+    def _scheduled(self, highest: float, progress: float) -> float:
         if self.schedule == "paper":
-            return self.learning_rate * (1.0 if progress < 0.5 else 0.1 if progress < 0.75 else 0.01)
+            return highest * (1.0 if progress < 0.5 else 0.1 if progress < 0.75 else 0.01)
         if progress < self.warmup:
-            return self.learning_rate * max(progress / self.warmup, 0.01)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup)))
+            return highest * max(progress / self.warmup, 0.01)
+        return highest * 0.5 * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup)))
+
+    def averaging_share_at(self, step: int) -> float:
+        """Return the share of the new weights in the average after a step, counted from 0.
+
+        The decay begins at 1/10 and is at most (1 + step) / (10 + step), so that the random first weights are soon
+        forgotten (as TensorFlow's `ExponentialMovingAverage` does).
+        """
+        return 1 - min(self.averaging, (1 + step) / (10 + step))
 
     def image_size_at(self, epoch: int, full_size: int) -> int:
         """Return the side of the square images of an epoch, counted from 0, in pixels."""
         return min(self.small_size, full_size) if epoch < self.small_until * self.epochs else full_size
+
+
+def completed(recorded: dict[str, Any]) -> dict[str, Any]:
+    """Give a recorded recipe the fields that it has not, which came later, with their defaults."""
+    defaults = {name: field.default for name, field in Recipe.__dataclass_fields__.items()}
+    return {**defaults, **recorded}
 
 
 PAPER = Recipe(

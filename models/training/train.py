@@ -1,14 +1,16 @@
 """The training loop, which resumes an interrupted run from its last checkpoint.
 
 Every random choice is a function of (seed, epoch, step), so a resumed run takes the same steps as one that was
-never interrupted. The weights of the last epoch are kept; nothing is chosen by the test images.
+never interrupted. The weights of the last epoch are kept, or their average over the steps where the recipe averages;
+nothing is chosen by the test images.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,25 +18,34 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import save_file
-from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
 from models.networks.network import Architecture, Network
-from models.training.augmentation import augment, channel_statistics
+from models.training.augmentation import normalize
+from models.training.cuda_graph import EAGER_STEPS, Replayed
 from models.training.data import DataSet, Split
-from models.training.recipe import Recipe
+from models.training.plan import plan_epoch, steps_per_epoch
+from models.training.recipe import Recipe, completed
+from models.training.step import Resident, Step
 
-STEPS_BETWEEN_CHECKPOINTS = 50
+SECONDS_BETWEEN_CHECKPOINTS = 30.0
+SECONDS_BETWEEN_READINGS = 1.0
+"""The sums over an epoch are read, for the progress bar, no more often: a GPU would have to wait for the reader."""
 PROBE_IMAGES = 128
 """Training images on which the gradient norms of an epoch's record are measured."""
+TIMING_FILE = "timing.json"
+PACE_STEPS = 20
+"""Steps over which the speed is measured that is printed first."""
 
 
 @dataclass
 class Progress:
-    """State of a run: the next step to take, sums over the epoch so far, and the records of finished epochs."""
+    """State of a run: the next step to take, sums over the epoch so far, and the records of finished epochs.
+
+    `seconds` holds how long the steps of each epoch took, and `seconds_so_far` those of the current one.
+    """
 
     epoch: int = 0
     step: int = 0
@@ -42,10 +53,16 @@ class Progress:
     wrong: int = 0
     seen: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    seconds_so_far: float = 0.0
 
 
 class Training:
-    """A run in its folder: `checkpoint.pt` until it is finished, then `weights.safetensors` and `training.json`."""
+    """A run in its folder: `checkpoint.pt` until it is finished.
+
+    Then `weights.safetensors`, `training.json`, and `timing.json`, which says what differs between equal runs: the
+    device, and how long each epoch took.
+    """
 
     def __init__(
         self,
@@ -57,22 +74,31 @@ class Training:
         folder: Path,
         seed: int = 0,
         device: str = "cpu",
+        held_out: Split | None = None,
+        rate_on_device: bool = False,
     ) -> None:
+        """Prepare a run; `held_out` are images that it measures at its end and is not trained on.
+
+        `rate_on_device` is explained at `Step`; on every device but a CPU it is so.
+        """
         self.name, self.architecture, self.recipe, self.seed = name, architecture, recipe, seed
-        self.data, self.data_name, self.folder, self.device = data, data_name, folder, device
-        self.mean, self.std = channel_statistics(data.train.images)
+        self.data, self.data_name, self.folder, self.held_out = data, data_name, folder, held_out
+        self.device = torch.device(device)
+        self.mean, self.std = data.train.statistics
         torch.manual_seed(seed)
-        self.network = Network(architecture, classes=len(data.labels)).to(device)
+        self.network = Network(architecture, classes=len(data.labels)).to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.SGD(
-            self.network.parameters(),
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            weight_decay=recipe.weight_decay,
-        )
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True
+            if self.device.index is not None:
+                torch.cuda.set_device(self.device)  # the graph is captured on the current one
+        self.step = Step(self.network, recipe, data, self.device, rate_on_device or self.device.type != "cpu")
+        self._residents: dict[int, tuple[Split, Resident]] = {id(data.train): (data.train, self.step.train)}
+        self._replayed: tuple[int, Callable[[], None]] | None = None
+        self._saved = time.monotonic()
+        self._pace_told = False
         self.progress = Progress()
-        self.steps_per_epoch = len(data.train) // recipe.batch_size or 1
+        self.steps_per_epoch = steps_per_epoch(recipe, len(data.train))
 
     def run(self) -> dict[str, Any]:
         """Train to the end, from the checkpoint if there is one, and return the training record.
@@ -90,14 +116,21 @@ class Training:
         while self.progress.epoch < self.recipe.epochs:
             self.train_epoch()
         record = self._record()
-        weights = {key: value.detach().cpu().contiguous() for key, value in self.network.state_dict().items()}
+        weights = {key: value.detach().cpu().contiguous() for key, value in self.step.result.state_dict().items()}
         # The record comes last: a folder with `training.json` is a finished run.
         with _written_whole(self.folder / "weights.safetensors") as part:
             save_file(weights, part)
+        with _written_whole(self.folder / TIMING_FILE) as part:
+            part.write_text(json.dumps({"device": self.device_name, "seconds": self.progress.seconds}))
         with _written_whole(self._record_file) as part:
             part.write_text(json.dumps(record, indent=1))
         self._checkpoint_file.unlink(missing_ok=True)
         return record
+
+    @property
+    def device_name(self) -> str:
+        """The card's name, or the device's kind where it has none."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
 
     @property
     def _checkpoint_file(self) -> Path:
@@ -109,6 +142,7 @@ class Training:
             "recipe": asdict(self.recipe),
             "seed": self.seed,
             "train_images": len(self.data.train),
+            "held_out_images": len(self.held_out or ()),
             "labels": list(self.data.labels),
         }
 
@@ -124,6 +158,7 @@ class Training:
         return record
 
     def _check_identity(self, file: Path, found: dict[str, Any]) -> None:
+        found = {"held_out_images": 0, **found, "recipe": completed(found.get("recipe", {}))}
         if any(found.get(key, value) != value for key, value in self._identity().items()):
             raise ValueError(f"{file} belongs to a different run; choose another --out or remove it")
 
@@ -133,78 +168,86 @@ class Training:
         state = torch.load(self._checkpoint_file, map_location=self.device, weights_only=True)
         self._check_identity(self._checkpoint_file, state["identity"])
         self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.step.optimizer.load_state_dict(state["optimizer"])
+        if self.step.average is not None:
+            self.step.average.network.load_state_dict(state["average"])
         self.progress = Progress(**state["progress"])
 
     def _save_checkpoint(self) -> None:
         state = {
             "identity": self._identity(),
             "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.step.optimizer.state_dict(),
             "progress": asdict(self.progress),
         }
+        if self.step.average is not None:
+            state["average"] = self.step.average.network.state_dict()
         with _written_whole(self._checkpoint_file) as part:
             torch.save(state, part)
+        self._saved = time.monotonic()
+
+    def _save_when_due(self) -> None:
+        if time.monotonic() - self._saved >= SECONDS_BETWEEN_CHECKPOINTS:
+            self._save_checkpoint()
 
     def train_epoch(self) -> None:
         """Take the steps of one epoch that are not taken yet, and record it."""
         progress, recipe = self.progress, self.recipe
         self.network.train()
-        order = torch.randperm(len(self.data.train), generator=_generator(self.seed, progress.epoch, 0))
         size = recipe.image_size_at(progress.epoch, self.data.train.images.shape[1])
-        steps = range(progress.step, self.steps_per_epoch)
+        plan = plan_epoch(recipe, self.seed, progress.epoch, len(self.data.train))
+        self.step.begin_epoch(plan, size, progress.step, progress.loss_sum, progress.wrong)
+        batch = min(recipe.batch_size, len(self.data.train))
         title = f"{self.name} epoch {progress.epoch + 1}/{recipe.epochs}"
+        steps = range(progress.step, self.steps_per_epoch)
         bar = tqdm(steps, desc=title, initial=progress.step, total=self.steps_per_epoch, mininterval=1.0)
+        read = started = time.monotonic()
+        before = progress.seconds_so_far
+        pace = _Pace(self._wait) if not self._pace_told else None
         for step in bar:
-            rows = order[step * recipe.batch_size : (step + 1) * recipe.batch_size].numpy()
-            self._train_step(rows, size, step)
-            progress.step = step + 1
-            bar.set_postfix(
-                loss=f"{progress.loss_sum / progress.seen:.3g}", error=f"{progress.wrong / progress.seen:.3f}"
-            )
-            if progress.step % STEPS_BETWEEN_CHECKPOINTS == 0:
-                self._save_checkpoint()
+            self._train_step(step, size)
+            progress.step, progress.seen = step + 1, progress.seen + batch
+            if pace is not None and pace.after_step():
+                tqdm.write(f"{self.name} on {self.device_name}: {pace.steps_per_second * batch:,.0f} images/s")
+                pace, self._pace_told = None, True
+            now = time.monotonic()
+            if now - read >= SECONDS_BETWEEN_READINGS or now - self._saved >= SECONDS_BETWEEN_CHECKPOINTS:
+                progress.loss_sum, progress.wrong = self.step.sums()
+                read = time.monotonic()
+                progress.seconds_so_far = before + read - started
+                bar.set_postfix(
+                    loss=f"{progress.loss_sum / progress.seen:.3g}", error=f"{progress.wrong / progress.seen:.3f}"
+                )
+                self._save_when_due()
+        progress.loss_sum, progress.wrong = self.step.sums()
+        progress.seconds_so_far = before + time.monotonic() - started
         self._finish_epoch(size)
 
-    def _train_step(self, rows: NDArray[np.int64], size: int, step: int) -> None:
-        progress, recipe = self.progress, self.recipe
-        rate = recipe.learning_rate_at(
-            (progress.epoch * self.steps_per_epoch + step) / (recipe.epochs * self.steps_per_epoch)
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        generator = _generator(self.seed, progress.epoch, step + 1)
-        images = augment(torch.from_numpy(self.data.train.images[rows]), recipe.crop_padding, generator)
-        classes = torch.from_numpy(self.data.train.classes[rows]).to(self.device)
-        batch = self._normalize(images, size)
-        with torch.autocast(self.device, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            logits = self.network(batch)
-        loss = functional.cross_entropy(logits.float(), classes)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        if recipe.clip:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
-        self.optimizer.step()
-        progress.loss_sum += float(loss.detach()) * len(rows)
-        progress.wrong += int((logits.detach().argmax(1) != classes).sum())
-        progress.seen += len(rows)
+    def _wait(self) -> None:
+        """Let the device finish what it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
-    def _normalize(self, images: Tensor, size: int) -> Tensor:
-        """Turn uint8 [n, h, w, 3] into normalised float32 [n, 3, size, size], channels last in memory."""
-        batch = images.to(self.device).permute(0, 3, 1, 2).float() / 255
-        mean, std = (torch.tensor(values).view(3, 1, 1).to(batch) for values in (self.mean, self.std))
-        batch = (batch - mean) / std
-        if batch.shape[-1] != size:
-            batch = functional.interpolate(batch, size=(size, size), mode="bilinear", antialias=True)
-        return batch.contiguous(memory_format=torch.channels_last)
+    def _train_step(self, step: int, size: int) -> None:
+        """Take a step; on CUDA by a graph, of which there is one at a time, for one size of images."""
+        progress = self.progress
+        done = (progress.epoch * self.steps_per_epoch + step) / (self.recipe.epochs * self.steps_per_epoch)
+        if self.device.type != "cuda":
+            self.step.take(done)
+            return
+        if self._replayed is None or self._replayed[0] != size:
+            self._replayed = None  # frees the memory of the graph before
+            self._replayed = (size, Replayed(self.device, lambda: self.step.take(0.0), self.step.optimizer.zero_grad))
+        self._replayed[1]()
 
     def _finish_epoch(self, size: int) -> None:
         progress = self.progress
         test_loss, test_error = self.evaluate(self.data.test)
+        last = (progress.epoch + 1) * self.steps_per_epoch - 1
         progress.history.append(
             {
                 "epoch": progress.epoch + 1,
-                "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "learning_rate": self.recipe.learning_rate_at(last / (self.recipe.epochs * self.steps_per_epoch)),
                 "image_size": size,
                 "train_loss": progress.loss_sum / progress.seen,
                 "train_error": progress.wrong / progress.seen,
@@ -215,41 +258,51 @@ class Training:
         )
         tqdm.write(
             f"{self.name} epoch {progress.epoch + 1}: train error {progress.wrong / progress.seen:.4f}, "
-            f"test error {test_error:.4f}"
+            f"test error {test_error:.4f}, {progress.seen / max(progress.seconds_so_far, 1e-9):,.0f} images/s"
         )
-        self.progress = Progress(epoch=progress.epoch + 1, history=progress.history)
-        self._save_checkpoint()
+        self.progress = Progress(
+            epoch=progress.epoch + 1,
+            history=progress.history,
+            seconds=[*progress.seconds, progress.seconds_so_far],
+        )
+        self._save_when_due()
+
+    def _resident(self, split: Split) -> Resident:
+        if id(split) not in self._residents:
+            self._residents[id(split)] = (split, Resident.of(split, self.device))
+        return self._residents[id(split)][1]
 
     @torch.no_grad()
     def evaluate(self, split: Split, batch_size: int = 500) -> tuple[float, float]:
         """Return the mean cross-entropy and the error rate over a split, in float32 and without augmentation."""
-        self.network.eval()
-        loss, wrong = 0.0, 0
-        for start in range(0, len(split), batch_size):
-            images = torch.from_numpy(split.images[start : start + batch_size])
-            classes = torch.from_numpy(split.classes[start : start + batch_size]).to(self.device)
-            logits = self.network(self._normalize(images, images.shape[1]))
-            loss += float(functional.cross_entropy(logits, classes, reduction="sum"))
-            wrong += int((logits.argmax(1) != classes).sum())
-        return loss / len(split), wrong / len(split)
+        network, resident = self.step.result.eval(), self._resident(split)
+        loss = torch.zeros_like(self.step.loss_sum)
+        wrong = torch.zeros((), dtype=torch.int64, device=self.device)
+        with _whole_float32(self.device):
+            for start in range(0, len(split), batch_size):
+                images = resident.images[start : start + batch_size]
+                classes = resident.classes[start : start + batch_size]
+                logits = network(normalize(images, self.step.mean, self.step.std, images.shape[1]))
+                loss += functional.cross_entropy(logits, classes, reduction="sum").to(loss.dtype)
+                wrong += (logits.argmax(1) != classes).sum()
+        return float(loss) / len(split), int(wrong) / len(split)
 
     def layer_gradient_norms(self) -> dict[str, float]:
         """Return ‖dL/dW‖₂ by layer, of the mean loss over evenly spaced training images, in inference mode."""
         self.network.eval()
-        rows = np.linspace(0, len(self.data.train) - 1, PROBE_IMAGES, dtype=np.int64)
-        batch = self._normalize(torch.from_numpy(self.data.train.images[rows]), self.data.train.images.shape[1])
-        loss = functional.cross_entropy(
-            self.network(batch), torch.from_numpy(self.data.train.classes[rows]).to(self.device)
-        )
-        weights = {name: value for name, value in self.network.named_parameters() if value.ndim > 1}
-        gradients = torch.autograd.grad(loss, list(weights.values()))
-        norms = (float(gradient.norm()) for gradient in gradients)
+        rows = torch.from_numpy(np.linspace(0, len(self.data.train) - 1, PROBE_IMAGES, dtype=np.int64)).to(self.device)
+        images, classes = self.step.train.images[rows], self.step.train.classes[rows]
+        with _whole_float32(self.device):
+            logits = self.network(normalize(images, self.step.mean, self.step.std, images.shape[1]))
+            weights = {name: value for name, value in self.network.named_parameters() if value.ndim > 1}
+            gradients = torch.autograd.grad(functional.cross_entropy(logits, classes), list(weights.values()))
+        norms = torch.stack([gradient.norm() for gradient in gradients]).tolist()
         return {name.removesuffix(".weight"): norm for name, norm in zip(weights, norms, strict=True)}
 
     def _record(self) -> dict[str, Any]:
         train_loss, train_error = self.evaluate(self.data.train)
         test_loss, test_error = self.evaluate(self.data.test)
-        return {
+        record = {
             "model": self.name,
             **self._identity(),
             "data_set": self.data_name,
@@ -264,11 +317,44 @@ class Training:
                 "test_error": test_error,
             },
         }
+        if self.held_out is not None:
+            held_out_loss, held_out_error = self.evaluate(self.held_out)
+            record["held_out"] = {"loss": held_out_loss, "error": held_out_error}
+        return record
 
 
-def _generator(*key: int) -> torch.Generator:
-    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
-    return torch.Generator().manual_seed(seed)
+class _Pace:
+    """Measures steps per second over `PACE_STEPS` steps, once the first ones, which are slow, are over."""
+
+    def __init__(self, wait: Callable[[], None]) -> None:
+        self._wait, self._steps, self._started = wait, 0, 0.0
+        self.steps_per_second = 0.0
+
+    def after_step(self) -> bool:
+        """Count a step, and tell whether the speed is known now."""
+        self._steps += 1
+        if self._steps == EAGER_STEPS + 2:  # the capture is over too
+            self._wait()
+            self._started = time.monotonic()
+        if self._steps < EAGER_STEPS + 2 + PACE_STEPS:
+            return False
+        self._wait()
+        self.steps_per_second = PACE_STEPS / (time.monotonic() - self._started)
+        return True
+
+
+@contextmanager
+def _whole_float32(device: torch.device) -> Iterator[None]:
+    """Compute without TensorFloat-32 in the block, which torch allows in convolutions: what is recorded is float32."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 @contextmanager

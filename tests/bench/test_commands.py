@@ -55,6 +55,11 @@ SMALLEST = {
     "export rewrite": Run("{bundle} --data {data}", slow=True),
     "export.coverage": Run("--only keras/ --cache {scratch} --out {docs}/coverage.md"),
     "models phenomena": Run("--only exploding --docs {docs}", slow=True),
+    "models recipes": Run(
+        "--data {data} --model resnet8 --epochs 1 --seeds 1 --hold-out 4 --only alternate --out {scratch}/recipes "
+        "--page {docs}/training.md",
+        slow=True,
+    ),
     "models seeds": Run("--data {data} --docs {docs} --out {scratch} --seeds 1 --images 20 --epochs 1", slow=True),
     "models train": Run(
         "--model plain20 --data {data} --out {scratch}/plain20 --cautionary --epochs 1 --batch-size 8", slow=True

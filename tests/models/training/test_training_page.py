@@ -11,7 +11,7 @@ import pytest
 from models.training.recipe import CAUTIONARY, PAPER, Recipe
 
 PAGE = (Path(__file__).parents[3] / "docs/training.md").read_text()
-OPTIONS = [field.name for field in fields(Recipe) if field.name != "nesterov"]
+OPTIONS = [field.name for field in fields(Recipe)]
 
 
 @pytest.mark.parametrize("name", OPTIONS)
