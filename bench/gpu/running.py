@@ -6,10 +6,13 @@ An error of CUDA spoils the process that it happens in, and a runtime may crash:
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,10 +56,15 @@ def measure_apart(name: str, seconds: float, out: Path, arguments: Sequence[str]
         print(f"{name} is complete", flush=True)
         return
     command = [sys.executable, "-m", "bench.gpu", "--part", name, "--out", str(out), "--seconds", f"{seconds:.1f}"]
+    process = subprocess.Popen([*command, *arguments], cwd=ROOT, start_new_session=True)
     try:
-        done = subprocess.run([*command, *arguments], cwd=ROOT, timeout=seconds + STARTING)
+        status = process.wait(seconds + STARTING)
     except subprocess.TimeoutExpired as error:
         results.append({"stopped": reason(error)})
         return
-    if done.returncode != 0:
-        results.append({"stopped": f"its process ended with status {done.returncode}"})
+    finally:
+        with suppress(ProcessLookupError):  # services that it started would keep the card's memory
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    if status != 0:
+        results.append({"stopped": f"its process ended with status {status}"})

@@ -16,8 +16,8 @@ from bench.gpu.part import Part, Row, Setting
 
 def measure(setting: Setting) -> Iterator[Row]:
     """Yield rows of three kinds: loads of a running service, bounds, and the host's part of an image."""
-    with tempfile.TemporaryDirectory() as scratch, Generators() as generators:
-        measurement = Measurement(setting, Nets(setting, Path(scratch)), generators)
+    with tempfile.TemporaryDirectory() as scratch, Nets(setting, Path(scratch)) as nets, Generators() as generators:
+        measurement = Measurement(setting, nets, generators)
         for item in plan(setting):
             yield from measurement.rows(item)
 

@@ -16,20 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+PRECISE = {"use_tf32": "0"}
+"""The arithmetic of the service. Everything else is as ONNX Runtime has it."""
 LONGEST_RUN = 1.0
 """Seconds of a run after which no larger batch is tried."""
 
 
-def rates(graph: str, device: str, batches: list[int], seconds: float) -> dict[str, float]:
-    """Return images per second of the graph in the file `graph` on "cuda" or "cpu", by batch size.
-
-    One thread runs one batch after another. It ends with the first size for which memory does not suffice, or
-    that takes long.
+def rates(files: list[str], device: str, batches: list[int], seconds: float) -> list[dict[str, float]]:
+    """Return images per second of the graph in each file on "cuda" or "cpu", by batch size.
 
     Raises:
-        RuntimeError: the graph is not on the device that was asked for, or no batch runs.
+        RuntimeError: a graph is not on the device that was asked for, or runs with no batch.
     """
-    session = _session(graph, device)
+    return [_rates(_session(file, device), device, batches, seconds) for file in files]
+
+
+def _rates(session: Any, device: str, batches: list[int], seconds: float) -> dict[str, float]:
+    """Run one batch after another in one thread, up to a size that takes long, or for which memory does not suffice."""
     found: dict[str, float] = {}
     failure: Exception | None = None
     for batch in batches:
@@ -48,15 +51,16 @@ def rates(graph: str, device: str, batches: list[int], seconds: float) -> dict[s
 def _session(graph: str, device: str) -> Any:
     import onnxruntime
 
-    wanted = CPU
+    providers: list[Any] = [CPU]
     if device == "cuda":
-        wanted = CUDA
         with suppress(ImportError):
             importlib.import_module("torch")  # brings CUDA's libraries, where no package of theirs is installed
         onnxruntime.preload_dlls()
+        providers = [(CUDA, PRECISE), CPU]
+    wanted = CUDA if device == "cuda" else CPU
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(graph, options, providers=[wanted] if wanted == CPU else [wanted, CPU])
+    session = onnxruntime.InferenceSession(graph, options, providers=providers)
     if session.get_providers()[0] != wanted:
         raise RuntimeError(f"the graph runs on {session.get_providers()[0]}, not on {wanted}")
     return session

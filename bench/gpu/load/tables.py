@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bench.gpu.load.turns import GRAPHS
 from bench.gpu.part import Row
@@ -19,18 +19,20 @@ LOADS = (
 def text(rows: Sequence[Row]) -> str:
     """Return the section: the loads, the bounds, the host's part, and what failed."""
     by_kind = {kind: [row for row in rows if row.get("kind") == kind] for kind in ("load", "bound", "host")}
-    bounds = {(row["net"], row["graph"]): row for row in by_kind["bound"]}
+    bounds = {row["net"]: row for row in by_kind["bound"]}
     parts = [
         "`python -m service` in a process of its own, over sockets, each answer checked. *Of the bound*: of the "
-        "images per second of the same graph in one process at its best batch, with inputs in the device's memory. "
+        "images per second of the same graph in one process at its best batch, with inputs in the device's memory and "
+        "TensorFloat-32 off, as in the service. "
         "*CPU per request*: the service's processor time, all cores. *Card's memory*: what all processes use above "
         "what they used before the start.",
         table(LOADS, [_load(row, bounds) for row in by_kind["load"]]),
     ]
     if by_kind["bound"]:
-        sizes = sorted({int(size) for row in by_kind["bound"] for size in row["rates"]})
+        sizes = sorted({int(size) for row in by_kind["bound"] for rates in row["rates"].values() for size in rates})
         header = " | ".join(["net", "graph", "device", *(f"batch {size}" for size in sizes)])
-        parts += ["The bound, in images per second:", table(header, [_bound(row, sizes) for row in by_kind["bound"]])]
+        lines = [line for row in by_kind["bound"] for line in _bound(row, sizes)]
+        parts += ["The bound, in images per second:", table(header, lines)]
     if by_kind["host"]:
         parts += ["The host's part of an image, on one core:"]
         parts += [table("net | decode | normalise", [_host(row) for row in by_kind["host"]])]
@@ -39,10 +41,11 @@ def text(rows: Sequence[Row]) -> str:
     return "\n\n".join(parts)
 
 
-def _load(row: Row, bounds: dict[tuple[str, str], Row]) -> str:
-    bound = bounds.get((row["net"], GRAPHS[row["path"]]))
+def _load(row: Row, bounds: dict[str, Row]) -> str:
+    bound = bounds.get(row["net"])
     device = "cuda" if row.get("answered_by", "").startswith("CUDA") else "cpu"
-    of_bound = row["rate"] / max(bound["rates"].values()) if bound and bound["device"] == device else None
+    most = max(bound["rates"][GRAPHS[row["path"]]].values()) if bound and bound["device"] == device else None
+    of_bound = row["rate"] / most if most else None
     flags = f"`--execution-provider {row['provider']}{' ' if row['flags'] else ''}{row['flags']}`"
     cells = [row["net"], flags, row["path"], str(row["connections"]), _rate(row), _written(of_bound, ".2f")]
     cells += [_written(row[name], ".2f", " ms") for name in ("p50", "p99")]
@@ -64,9 +67,10 @@ def _generators(row: Row) -> str:
     return f"{row['generators']}, {100 * row['generator_busy']:.0f} % of a core each{limit}{late}"
 
 
-def _bound(row: Row, sizes: Sequence[int]) -> str:
-    found = [_written(row["rates"].get(str(size)), ",.0f") for size in sizes]
-    return " | ".join([row["net"], row["graph"], row["device"], *found])
+def _bound(row: Row, sizes: Sequence[int]) -> Iterator[str]:
+    for graph, rates in row["rates"].items():
+        found = [_written(rates.get(str(size)), ",.0f") for size in sizes]
+        yield " | ".join([row["net"], graph, row["device"], *found])
 
 
 def _host(row: Row) -> str:

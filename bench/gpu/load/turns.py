@@ -15,7 +15,8 @@ GRAPHS = {PREDICT: "forward", GRADIENTS: "weight_norms"}
 FULL = ((PREDICT, 32), (GRADIENTS, 32), (PREDICT, 256), (PREDICT, 1), (GRADIENTS, 1))
 """Requests, each with the number of connections."""
 LARGE_BATCHES = ("--max-batch", "256")
-FEW_RUNS = ("--run-threads", "2")
+RUNS_AT_A_TIME = ("1", "4")
+"""Beside the service's own choice."""
 
 
 @dataclass(frozen=True)
@@ -53,5 +54,5 @@ def plan(setting: Setting) -> Iterator[Turn | Beside]:
     if setting.device == "cuda":
         for net in nets:
             yield Turn(net, "cpu", ((PREDICT, 32), (GRADIENTS, 32)))
-    for net in nets:
-        yield Turn(net, "auto", ((PREDICT, 32), (PREDICT, 256)), FEW_RUNS)
+    for runs in RUNS_AT_A_TIME:
+        yield Turn(NET, "auto", ((PREDICT, 32), (PREDICT, 256)), ("--run-threads", runs))

@@ -77,7 +77,7 @@ def crowded(bundles: Path, left: str) -> Row:
         "command": f"python -m service {' '.join(flags)}",
         "environment": f"another process leaves {left} of the card's memory",
         "found": found,
-        "expected": "on the card; or not there, with memory as the reason, until it is free",
+        "expected": "on the card; where memory does not suffice, it is the reason that is given",
         "kept": kept,
     }
 
