@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.gpu.part import Part, Setting, reason
+from bench.gpu.part import Part, Setting
 from bench.gpu.results import Results
 from bench.harness.paths import ROOT
 
@@ -59,8 +59,8 @@ def measure_apart(name: str, seconds: float, out: Path, arguments: Sequence[str]
     process = subprocess.Popen([*command, *arguments], cwd=ROOT, start_new_session=True)
     try:
         status = process.wait(seconds + STARTING)
-    except subprocess.TimeoutExpired as error:
-        results.append({"stopped": reason(error)})
+    except subprocess.TimeoutExpired:
+        results.append({"stopped": f"it was ended {STARTING:.0f} s after its {seconds:.0f} s were over"})
         return
     finally:
         with suppress(ProcessLookupError):  # services that it started would keep the card's memory
