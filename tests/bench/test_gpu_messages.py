@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from bench.gpu import messages
+from bench.gpu.card import found
 from bench.gpu.part import Setting
 from bench.gpu.starts.cases import is_as
-from bench.gpu.starts.shortage import KEYS
+from bench.gpu.starts.shortage import KEYS, limited
 from bench.gpu.starts.trial import Trial, plain, worded
 from bench.harness.paths import ROOT, SHIPPED
 
@@ -48,3 +49,11 @@ def test_answers_are_worded_without_folders() -> None:
     assert worded((0, {})) == "no answer"
     assert worded((500, ["odd"])) == f"500 {json.dumps(['odd'])}"
     assert plain("free") == "free"
+
+
+@pytest.mark.skipif(found() == "cuda", reason="there is a card, so it starts")
+def test_a_service_that_starts_under_no_limit_is_said_so() -> None:
+    row = limited(SHIPPED)
+    assert row["kept"] is False
+    assert row["found"].startswith("does not start: with 128 MiB: exit 2: `")
+    assert row["found"].count("exit 2") == 3

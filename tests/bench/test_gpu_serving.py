@@ -12,6 +12,7 @@ from bench.gpu.load.bound import rates
 from bench.gpu.load.generators import Heard
 from bench.gpu.load.measurement import figures
 from bench.gpu.load.tables import text
+from bench.gpu.load.usage import Usage, usage
 from bench.gpu.part import Row, Setting
 from bench.harness.paths import SHIPPED
 
@@ -75,3 +76,22 @@ def test_the_bound_ends_with_the_last_size_that_runs() -> None:
     assert [set(found) for found in rates([graph], "cpu", [1, -2, 4], 0.01)] == [{"1"}]
     with pytest.raises(RuntimeError, match="no batch runs"):
         rates([graph], "cpu", [-1], 0.01)
+
+
+@pytest.mark.parametrize(
+    ("says", "expected"),
+    [("echo '1234, 56'", Usage(1234.0, 56.0)), ("echo 'No devices were found'", None), ("exit 9", None)],
+)
+def test_the_card_is_read_as_its_tool_tells(
+    says: str, expected: Usage | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\n{says}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert usage() == expected
+
+
+def test_without_the_tool_nothing_is_known_of_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert usage() is None
