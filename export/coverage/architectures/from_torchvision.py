@@ -40,13 +40,16 @@ MAXVIT = {
 
 def torchvision_models() -> Any:
     """Import torchvision's model definitions, also where its compiled operators cannot be loaded."""
-    # No classifier uses those operators, but importing torchvision fails where they are not declared.
-    if not hasattr(torch.ops.torchvision, "nms"):
+    try:
+        import torchvision.models
+    except RuntimeError:
+        # No classifier uses those operators, but importing torchvision fails where they are not declared. Where they
+        # are there, nobody may declare them a second time.
         library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
         _libraries.append(library)  # operators vanish with the object that declared them
-    import torchvision.models
+        import torchvision.models
 
     return torchvision.models
 

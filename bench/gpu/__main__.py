@@ -1,0 +1,70 @@
+"""`make bench-gpu`: what the GPU computes and how fast, in four parts → docs/gpu.md.
+
+Every row is written to the folder `--out` as soon as it is measured. A run that was cut off goes on where it was,
+and `--from FOLDER` writes the page on a machine that has no GPU. Without a GPU everything runs on the CPU: use
+`--small`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from bench.gpu.card import described, facts, found
+from bench.gpu.part import Setting
+from bench.gpu.results import Results
+from bench.gpu.running import SHARES, measure_apart, measure_here, part_named
+from bench.harness.page import parser_of, publish
+from bench.harness.paths import DOCS, ROOT, SHIPPED
+
+COMMAND = "make bench-gpu"
+
+
+def main() -> int:
+    options = parse()
+    if options.part:
+        device = "cpu" if options.small else found()
+        setting = Setting(options.seconds, device, options.small, options.bundles)
+        measure_here(options.part, setting, options.out, facts(device))
+        return 0
+    parts = options.parts.split(",")
+    folder = options.rendered or options.out.absolute()
+    if options.rendered is None:
+        whole = sum(SHARES[name] for name in parts)
+        passed_on = ["--bundles", str(options.bundles.absolute()), *(["--small"] if options.small else [])]
+        for name in parts:
+            measure_apart(name, options.seconds * SHARES[name] / whole, folder, passed_on)
+    publish(options, COMMAND, "\n\n".join(section(name, folder) for name in parts))
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    parser = parser_of("python -m bench.gpu", __doc__, DOCS / "gpu.md")
+    parser.add_argument("--parts", default=",".join(SHARES), help="with commas between (default: %(default)s)")
+    parser.add_argument("--part", choices=SHARES, help="measure this one in this process, and write no page")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "gpu", metavar="FOLDER", help="of the rows")
+    parser.add_argument("--seconds", type=float, default=330.0, help="of all parts together (default: %(default)s)")
+    parser.add_argument("--small", action="store_true", help="measure as little as there is, on the CPU")
+    parser.add_argument("--bundles", type=Path, default=SHIPPED, metavar="FOLDER")
+    parser.add_argument("--from", dest="rendered", type=Path, metavar="FOLDER", help="only write the page, from rows")
+    options = parser.parse_args()
+    if unknown := set(options.parts.split(",")) - set(SHARES):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    return options
+
+
+def section(name: str, folder: Path) -> str:
+    """Return what the page says of a part: the machine, its own section, and what is missing."""
+    results = Results(folder / f"{name}.jsonl")
+    machine = results.machine
+    if machine is None:
+        return f"### {name}\n\nNot measured yet."
+    said = [f"### {name}", described(machine), part_named(name).section(results.rows())]
+    if results.stopped:
+        said.append(f"Not all rows are there: {results.stopped}.")
+    return "\n\n".join(said)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

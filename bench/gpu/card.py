@@ -1,0 +1,60 @@
+"""The machine that rows are true of: the card, the processor, the versions."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import onnxruntime
+import torch
+
+from bench.harness.machine import machine
+
+CUDA = "CUDAExecutionProvider"
+
+
+def facts(device: Literal["cuda", "cpu"]) -> dict[str, Any]:
+    """Return what has a name and a version, as JSON; the card's own facts only where rows are measured on it."""
+    known: dict[str, Any] = {
+        "device": device,
+        "cpu": machine(),
+        "onnxruntime": onnxruntime.__version__,
+        "torch": str(torch.__version__),
+    }
+    if device == "cuda":
+        properties = torch.cuda.get_device_properties(0)
+        known |= {
+            "card": properties.name,
+            "memory_gib": round(properties.total_memory / 2**30, 1),
+            "compute_capability": f"{properties.major}.{properties.minor}",
+            "driver": _driver(),
+            "cuda": str(torch.version.cuda),
+            "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
+        }
+    return known
+
+
+def described(known: dict[str, Any]) -> str:
+    """Return the machine in a sentence."""
+    versions = f"ONNX Runtime {known['onnxruntime']}, torch {known['torch']}"
+    if known["device"] == "cpu":
+        return f"Measured without a GPU, on {known['cpu']}; {versions}: it shows only that the command runs."
+    return (
+        f"Measured on one {known['card']} ({known['memory_gib']} GiB, compute capability "
+        f"{known['compute_capability']}, driver {known['driver']}) and {known['cpu']}; {versions}, "
+        f"CUDA {known['cuda']}, cuDNN {known['cudnn']}."
+    )
+
+
+def found() -> Literal["cuda", "cpu"]:
+    """Return "cuda" where both torch and ONNX Runtime can use a card."""
+    return "cuda" if torch.cuda.is_available() and CUDA in onnxruntime.get_available_providers() else "cpu"
+
+
+def _driver() -> str:
+    """Return the driver's version as the kernel tells it, "unknown" where it does not."""
+    try:
+        with open("/proc/driver/nvidia/version", encoding="utf-8") as file:
+            words = file.readline().split()
+        return next((word for word in words if word.count(".") >= 1 and word[0].isdigit()), "unknown")
+    except OSError:
+        return "unknown"

@@ -1,0 +1,70 @@
+"""A part in a process of its own.
+
+An error of CUDA spoils the process that it happens in, and a runtime may crash: neither may cost another part.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.gpu.part import Part, Setting
+from bench.gpu.results import Results
+from bench.harness.paths import ROOT
+
+SHARES = {"graphs": 0.33, "ratios": 0.17, "serving": 0.3, "messages": 0.2}
+"""The parts in the order in which they are measured, and each one's share of the seconds."""
+STARTING = 60.0
+"""Seconds that a part may take beyond its share: to import torch, and to end the row that it is at."""
+
+
+def part_named(name: str) -> Part:
+    """Import a part; the others are not, because each may need what the machine lacks."""
+    part: Part = importlib.import_module(f"bench.gpu.{name}").PART
+    return part
+
+
+def measure_here(name: str, setting: Setting, out: Path, machine: dict[str, Any]) -> None:
+    """Measure what is missing of a part, in this process, and write each row at once."""
+    results = Results(out / f"{name}.jsonl")
+    results.begin(machine)
+    done = frozenset(row["key"] for row in results.rows() if "error" not in row)
+    end = time.monotonic() + setting.seconds
+    for row in part_named(name).measure(replace(setting, done=done)):
+        if row["key"] not in done:
+            results.append(row)
+            print(f"{name}: {row}", flush=True)
+        if time.monotonic() > end:
+            results.append({"stopped": f"its {setting.seconds:.0f} s were over after the row {row['key']!r}"})
+            return
+    results.append({"complete": True})
+
+
+def measure_apart(name: str, seconds: float, out: Path, arguments: Sequence[str]) -> None:
+    """Measure a part in a new process of `python -m bench.gpu --part`; why it ended early is written to its file."""
+    results = Results(out / f"{name}.jsonl")
+    if results.complete:
+        print(f"{name} is complete", flush=True)
+        return
+    command = [sys.executable, "-m", "bench.gpu", "--part", name, "--out", str(out), "--seconds", f"{seconds:.1f}"]
+    process = subprocess.Popen([*command, *arguments], cwd=ROOT, start_new_session=True)
+    try:
+        status = process.wait(seconds + STARTING)
+    except subprocess.TimeoutExpired:
+        results.append({"stopped": f"it was ended {STARTING:.0f} s after its {seconds:.0f} s were over"})
+        return
+    finally:
+        with suppress(ProcessLookupError):  # services that it started would keep the card's memory
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    if status != 0:
+        results.append({"stopped": f"its process ended with status {status}"})
