@@ -22,7 +22,7 @@ export ORT_DISABLE_TELEMETRY := 1
 PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help serve test test-all test-pages check format train phenomena coverage verdicts bench bench-gradients \
-        bench-serving bench-scores bench-scaling bench-promises fuzz soak rules image image-gpu image-multi arm64-wheels \
+        bench-serving bench-scores bench-scaling bench-promises bench-gpu fuzz soak rules image image-gpu image-multi arm64-wheels \
         image-check sbom licences test-containers container-report clean
 
 help:  ## list the targets
@@ -110,6 +110,9 @@ bench-scaling: $(DEV)/installed  ## measure replicas behind nginx, compute capac
 
 bench-promises: $(DEV)/installed  ## the ten promises, measured in about six minutes: docs/promises.md
 	$(DEV)/bin/python -m bench.promises
+
+bench-gpu: $(BENCH)/installed  ## what an NVIDIA card computes and how fast, in under six minutes: docs/gpu.md
+	$(BENCH)/bin/python -m bench.gpu
 
 fuzz: $(DEV)/installed  ## schemathesis, 300 requests for every operation, and spoiled bodies (about fifteen minutes)
 	FUZZ_EXAMPLES=300 $(DEV)/bin/python -m pytest tests/service/http/routes/test_interface_fuzz.py tests/service/http/requests/test_body_fuzz.py

@@ -62,7 +62,7 @@ def section(name: str, folder: Path) -> str:
         return f"### {name}\n\nNot measured yet."
     said = [f"### {name}", described(machine), part_named(name).section(results.rows())]
     if results.stopped:
-        said.append(f"Not all rows are there: {results.stopped}.")
+        said.append(f"Rows that would follow are missing: {results.stopped}.")
     return "\n\n".join(said)
 
 

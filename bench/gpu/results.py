@@ -54,8 +54,10 @@ class Results:
         return last[-1] if last and not self.complete else None
 
     def append(self, line: dict[str, Any]) -> None:
+        """Write a line of its own, also where the last one was cut off."""
+        cut = self.file.is_file() and not self.file.read_bytes().endswith(b"\n")
         with self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write("\n" * cut + json.dumps(line) + "\n")
 
     def begin(self, machine: dict[str, Any]) -> None:
         """Write the machine if the file is new.

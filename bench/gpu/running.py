@@ -38,13 +38,13 @@ def measure_here(name: str, setting: Setting, out: Path, machine: dict[str, Any]
     results = Results(out / f"{name}.jsonl")
     results.begin(machine)
     done = frozenset(row["key"] for row in results.rows() if "error" not in row)
-    end = time.monotonic() + setting.seconds
+    began = time.monotonic()
     for row in part_named(name).measure(replace(setting, done=done)):
         if row["key"] not in done:
             results.append(row)
-            print(f"{name}: {row}", flush=True)
-        if time.monotonic() > end:
-            results.append({"stopped": f"its {setting.seconds:.0f} s were over after the row {row['key']!r}"})
+            print(f"{time.monotonic() - began:5.0f} s  {name}: {row['key']} {row.get('error', '')}", flush=True)
+        if time.monotonic() - began > setting.seconds:
+            results.append({"stopped": f"its {setting.seconds:.0f} s were over after {row['key']}"})
             return
     results.append({"complete": True})
 

@@ -12,7 +12,7 @@ from torch import nn
 from bench.gradients import peers
 from bench.gradients.agreement import Disagreement, reference_norms
 from bench.gradients.peers import Norms, Peer, PeerRun
-from bench.gradients.runs import Bound, Feeds, Run, interleaved, kernels, on_gpu, torch_device
+from bench.gradients.runs import Bound, Feeds, Run, clock_of, interleaved, kernels, on_gpu, torch_device
 from bench.gradients.tables import BACKWARD, VMAP, Table
 from export.gradient import Prepared, differentiate, prepare
 from export.trained.forward import constants_of, forward_graph
@@ -51,7 +51,7 @@ def measure(name: str, network: nn.Module, size: int, batch: int, seconds: float
     if batch > CHUNK:
         for graph in ("activation_norms", "weight_norms"):
             runs[f"{graph}, in chunks of {CHUNK}"] = in_chunks(models[graph], feeds)
-    taken = interleaved({**runs, **others}, seconds)
+    taken = interleaved({**runs, **others}, seconds, clock_of("cuda" if on_gpu() else "cpu"))
     profiles = {}
     if not on_gpu():
         for graph, model in models.items():

@@ -22,7 +22,10 @@ from numpy.typing import NDArray
 
 Feeds = Mapping[str, NDArray[Any]]
 Run = Callable[[], Any]
+Clock = Callable[[], float]
 CUDA = "CUDAExecutionProvider"
+PROVIDERS = (CUDA, "CPUExecutionProvider")
+"""The best first. The runtime's own order begins with TensorRT, which its wheels name and do not bring."""
 ARITHMETIC = {"Conv", "FusedConv", "MatMul", "FusedMatMul", "Gemm", "FusedGemm", "NhwcFusedConv"}
 QUANTILE = 20
 FEWEST = 3
@@ -49,7 +52,8 @@ def session(model: onnx.ModelProto, profile: Path | None = None) -> onnxruntime.
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
-    providers = onnxruntime.get_available_providers()
+    available = onnxruntime.get_available_providers()
+    providers = [provider for provider in PROVIDERS if provider in available]
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
 
 
@@ -115,12 +119,13 @@ def kernels(model: onnx.ModelProto, feeds: Feeds, repetitions: int) -> Kernels:
     return Kernels(tuple(sorted(rows, key=lambda row: -row[2])))
 
 
-def interleaved(runs: Mapping[str, Run], seconds: float) -> dict[str, float]:
-    """Run all in turn until `seconds` have passed, three times at least; return each one's 20th percentile in seconds.
+def clock_of(device: str) -> Clock:
+    """Return the processor time, which other work on the machine hardly changes; on a GPU the wall clock."""
+    return time.perf_counter if device == "cuda" else time.process_time
 
-    The clock is the processor time, which other work on the machine hardly changes; on a GPU it is the wall clock.
-    """
-    clock = time.perf_counter if on_gpu() else time.process_time
+
+def interleaved(runs: Mapping[str, Run], seconds: float, clock: Clock) -> dict[str, float]:
+    """Run all in turn until `seconds` have passed, three times at least; return the 20th percentile of each, in s."""
     measured: dict[str, list[float]] = {name: [] for name in runs}
     end = time.monotonic() + seconds
     while time.monotonic() < end or any(len(values) < FEWEST for values in measured.values()):

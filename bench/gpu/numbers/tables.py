@@ -1,0 +1,88 @@
+"""The section of the part `graphs`: one table for each kind of row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from bench.gpu.part import Row
+from bench.harness.page import table
+
+
+def section(rows: Sequence[Row]) -> str:
+    """Return a table for each kind that has rows, and the rows that failed."""
+    parts = []
+    for kind, (title, header, cells) in KINDS.items():
+        own = [row for row in rows if row["key"].startswith(f"{kind}/") and "error" not in row]
+        if own:
+            parts += [f"#### {title}", table(header, [line for row in own for line in cells(row)])]
+    failed = [f"- `{row['key']}`: {row['error']}" for row in rows if "error" in row]
+    if failed:
+        parts += ["#### Rows that failed", "\n".join(failed)]
+    return "\n\n".join(parts) or "No rows."
+
+
+def _agreement(row: Row) -> Iterator[str]:
+    cells = [row["net"], row["graph"]]
+    for word in ("float32", "tf32"):
+        for judged in ("same", "free"):
+            errors = row.get(word, {}).get(judged, {})
+            cells.append(_worst(errors, "largest"))
+        cells.append(_worst(row.get(word, {}).get("same", {}), "entry", "_norm"))
+        cells.append({True: "yes", False: "**no**", None: ""}[row.get(f"finite {word}")])
+    on_cpu = ", ".join(f"{count} {operator}" for operator, count in row.get("on_cpu", {}).items())
+    total = sum(row.get("nodes", {}).values()) or row.get("placement", "")
+    yield " | ".join([*cells, str(total), on_cpu or "none", str(row.get("copies", ""))])
+
+
+def _option(row: Row) -> Iterator[str]:
+    for size, found in row["sizes"].items():
+        where = f"{row['net']} | {row['graph']} | {size} | {row['option']} | {row['open_s']:.2f}"
+        if "error" in found:
+            yield f"{where} | | | {found['error']}"
+        else:
+            differs = f"{found['difference']:.0e}" if "difference" in found else ""
+            yield f"{where} | {found['first_s']:.3f} | {found['steady_ms']:.3f} | {differs}"
+
+
+def _scales(row: Row) -> Iterator[str]:
+    for exponent, found in row["factors"].items():
+        yield f"{row['net']} | {row['graph']} | 2^{exponent} | {_yes(found['finite'])} | {found['error']:.0e}"
+
+
+def _batches(row: Row) -> Iterator[str]:
+    for size, found in row["sizes"].items():
+        yield f"{row['net']} | {row['graph']} | {size} | {_yes(found['finite'])} | {found['error']:.0e}"
+
+
+def _truth(row: Row) -> Iterator[str]:
+    yield f"{row['net']} | {row['graph']} | {_worst(row['errors'], 'largest')}"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "**no**"
+
+
+def _worst(errors: dict[str, dict[str, float]], kind: str, ending: str = "") -> str:
+    """Return the largest error of the outputs whose names end so; nothing where there are none."""
+    values = [error[kind] for name, error in errors.items() if name.endswith(ending)]
+    return f"{max(values):.0e}" if values else ""
+
+
+KINDS: dict[str, tuple[str, str, Callable[[dict[str, Any]], Iterator[str]]]] = {
+    "agreement": (
+        "Errors against float64, and where the nodes ran",
+        "net | graph | float32 | free | each norm | finite | TF32 | free | each norm | finite"
+        " | nodes | on the CPU | copies",
+        _agreement,
+    ),
+    "option": (
+        "Options of the CUDA provider",
+        "net | graph | batch | option | opened in s | first answer in s | then ms | differs from plain",
+        _option,
+    ),
+    "scales": ("Gradients of any size", "net | graph | factor | finite | error", _scales),
+    "batches": ("Batches of any size", "net | graph | batch | finite | first sample differs", _batches),
+    "truth": ("Float64 on the card against float64 on the CPU", "net | graph | differs", _truth),
+}
+"""Start of the key of rows → title, header, and what makes lines of a row."""

@@ -1,0 +1,131 @@
+"""Sessions of ONNX Runtime on the card with chosen options, and runs between fixed places in its memory."""
+
+from __future__ import annotations
+
+import collections
+import json
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch  # noqa: F401 (before a session is opened: the runtime finds the CUDA libraries that torch loaded)
+from numpy.typing import NDArray
+
+from bench.gpu.card import CUDA
+from bench.gradients.runs import Feeds
+
+CPU = "CPUExecutionProvider"
+Options = Mapping[str, str]
+PLAIN: Options = {"device_id": "0", "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+"""Options of the CUDA provider that every measurement starts from."""
+NO_CAPTURE = -1
+"""Number of a run that no CUDA graph is captured of."""
+RUNS_UNTIL_REPLAY = 3
+"""Runs until a CUDA graph replays: two that allocate, one that is captured."""
+
+
+@cache
+def libraries_loaded() -> None:
+    """Load CUDA and cuDNN from packages of theirs, where there are such."""
+    onnxruntime.preload_dlls()
+
+
+def opened(
+    model: onnx.ModelProto, device: str, changes: Options | None = None, profile: Path | None = None
+) -> onnxruntime.InferenceSession:
+    """Open a session on `device`, with `changes` to the plain options of the CUDA provider.
+
+    Raises:
+        RuntimeError: the runtime chose the CPU instead of the card.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
+    providers: list[Any] = [CPU]
+    if device == "cuda":
+        libraries_loaded()
+        providers.insert(0, (CUDA, {**PLAIN, **(changes or {})}))
+    # Without fallback, options that the card refuses are an error and not another session.
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=providers, enable_fallback=False
+    )
+    if device == "cuda" and session.get_providers()[0] != CUDA:
+        raise RuntimeError(f"the runtime opened the session on {session.get_providers()[0]}")
+    return session
+
+
+class Fixed:
+    """A session's run between fixed places on the device; a call runs it and waits for its end."""
+
+    def __init__(
+        self, session: onnxruntime.InferenceSession, feeds: Feeds, device: str, cuda_graph: int | None = None
+    ) -> None:
+        """Bind copies of `feeds` and run once, which tells the outputs' shapes; the outputs then stay in their places.
+
+        With `cuda_graph`, a number that no other run of the session has, the runs that follow replay one CUDA graph.
+        """
+        self._session, self._device = session, device
+        self._options = onnxruntime.RunOptions()
+        self._binding = session.io_binding()
+        self._held = []
+        for value in session.get_inputs():
+            held = onnxruntime.OrtValue.ortvalue_from_numpy(feeds[value.name], device, 0)
+            self._binding.bind_ortvalue_input(value.name, held)
+            self._held.append(held)
+        self.names = [value.name for value in session.get_outputs()]
+        for name in self.names:
+            self._binding.bind_output(name, device, 0)
+        if cuda_graph is not None:
+            self._annotate(NO_CAPTURE)
+        self()
+        self._hold_outputs()
+        if cuda_graph is not None:
+            self._annotate(cuda_graph)
+            for _ in range(RUNS_UNTIL_REPLAY):
+                self()
+
+    def __call__(self) -> None:
+        self._session.run_with_iobinding(self._binding, self._options)
+        self._binding.synchronize_outputs()
+
+    def outputs(self) -> dict[str, NDArray[Any]]:
+        """Return the last run's outputs by name, copied to the host."""
+        return dict(zip(self.names, self._binding.copy_outputs_to_cpu(), strict=True))
+
+    def _hold_outputs(self) -> None:
+        shapes = [value.shape() for value in self._binding.get_outputs()]
+        for name, shape in zip(self.names, shapes, strict=True):
+            held = onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, np.float32, self._device, 0)
+            self._binding.bind_ortvalue_output(name, held)
+            self._held.append(held)
+
+    def _annotate(self, number: int) -> None:
+        self._options = onnxruntime.RunOptions()
+        self._options.add_run_config_entry("gpu_graph_id", str(number))
+
+
+def placement(model: onnx.ModelProto, feeds: Feeds, device: str) -> dict[str, Any]:
+    """Return how many nodes ran on each provider, which of them on the CPU, and how many copied between the two.
+
+    The runtime's profile of one run tells it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        session = opened(model, device, profile=Path(folder) / "profile")
+        session.run(None, dict(feeds))
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    ran = [event["args"] for event in events if str(event.get("name", "")).endswith("_kernel_time")]
+    nodes = collections.Counter(str(node.get("provider", "unknown")) for node in ran)
+    off = collections.Counter(str(node["op_name"]) for node in ran if node.get("provider") == CPU)
+    return {
+        "nodes": dict(nodes),
+        "on_cpu": dict(off) if device == "cuda" else {},
+        "copies": sum(str(node["op_name"]).startswith("Memcpy") for node in ran),
+    }

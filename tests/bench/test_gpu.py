@@ -1,0 +1,141 @@
+"""The measurements on a GPU run on a CPU too; their rows are kept, go on where they ended, and fail alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.gpu import running
+from bench.gpu.nets import net
+from bench.gpu.numbers.agreement import agreement, errors
+from bench.gpu.numbers.truth import Truth, choices_of, watched
+from bench.gpu.part import Part, Row, Setting, attempt
+from bench.gpu.results import OtherMachine, Results
+from bench.gpu.sessions import Fixed, opened
+from bench.harness.paths import DOCS, ROOT, SHIPPED
+from service.contract.outputs import GRAPHS
+
+SETTING = Setting(seconds=60.0, device="cpu", small=True, bundles=SHIPPED)
+
+
+def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "bench.gpu", *(str(argument) for argument in arguments)]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def keys(file: Path) -> list[str]:
+    return [row["key"] for row in Results(file).rows()]
+
+
+@pytest.mark.parametrize("part", ["graphs", "ratios"])
+def test_a_part_runs_on_a_cpu_once_and_fills_the_page(part: str, tmp_path: Path) -> None:
+    page = tmp_path / "gpu.md"
+    page.write_text((DOCS / "gpu.md").read_text(encoding="utf-8"), encoding="utf-8")
+    asked = ("--small", "--parts", part, "--out", tmp_path, "--page", page, "--seconds", "120")
+    done = command(*asked)
+    assert done.returncode == 0, done.stderr[-2000:]
+    file = tmp_path / f"{part}.jsonl"
+    rows = Results(file).rows()
+    assert rows
+    assert not [row for row in rows if row.get("error") or row.get("reasons")]
+    assert json.loads(file.read_text().splitlines()[-1]) == {"complete": True}
+    assert "resnet20" in page.read_text(encoding="utf-8")
+
+    before = file.read_bytes()
+    again = command(*asked)
+    assert again.returncode == 0, again.stderr[-2000:]
+    assert file.read_bytes() == before
+
+
+def test_a_row_that_fails_is_kept_and_the_next_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(setting: Setting) -> Iterator[Row]:
+        yield from attempt(setting, "first", lambda: {"value": 1 // 0})
+        yield from attempt(setting, "second", lambda: {"value": 2})
+
+    monkeypatch.setattr(running, "part_named", lambda name: Part(name, measure, lambda rows: ""))
+    running.measure_here("tried", SETTING, tmp_path, {"cpu": "any"})
+    first, second = Results(tmp_path / "tried.jsonl").rows()
+    assert first["error"].startswith("ZeroDivisionError")
+    assert second["value"] == 2
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_rows_that_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+
+    def row(key: str) -> Row:
+        measured.append(key)
+        return {"value": len(measured)}
+
+    def measure(setting: Setting) -> Iterator[Row]:
+        for key in ("first", "second", "third"):
+            yield from attempt(setting, key, partial(row, key))
+
+    monkeypatch.setattr(running, "part_named", lambda name: Part(name, measure, lambda rows: ""))
+    results = Results(tmp_path / "tried.jsonl")
+    running.measure_here("tried", replace(SETTING, seconds=0.0), tmp_path, {"cpu": "any"})
+    assert (measured, results.complete) == (["first"], False)
+    assert "after first" in str(results.stopped)
+    with results.file.open("a") as file:
+        file.write('{"key": "second", "cut')  # the machine went away while it wrote
+    running.measure_here("tried", SETTING, tmp_path, {"cpu": "any"})
+    assert measured == ["first", "second", "third"]
+    assert keys(results.file) == measured
+    assert json.loads(results.file.read_text().splitlines()[-1]) == {"complete": True}
+
+
+def test_rows_of_another_machine_are_never_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "part_named", lambda name: Part(name, lambda setting: iter(()), lambda rows: ""))
+    running.measure_here("tried", SETTING, tmp_path, {"card": "one"})
+    with pytest.raises(OtherMachine, match="another --out"):
+        running.measure_here("tried", SETTING, tmp_path, {"card": "another"})
+
+
+def test_a_part_whose_process_dies_says_so(tmp_path: Path) -> None:
+    running.measure_apart("graphs", 5.0, tmp_path, ["--bundles", str(tmp_path), "--no-such-option"])
+    assert Results(tmp_path / "graphs.jsonl").stopped == "its process ended with status 2"
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_float64_agrees_with_the_runtime_on_every_graph(graph: str) -> None:
+    row = agreement(net("resnet20", SHIPPED), graph, 2, "cpu")
+    assert max(error["largest"] for error in row["float32"]["same"].values()) < 2e-6
+    assert row["finite float32"]
+
+
+def test_a_rectifier_that_is_held_on_its_other_side_changes_the_norms() -> None:
+    """The choices are taken from the judged run: were they ignored, every such unit would count as an error."""
+    one = net("resnet20", SHIPPED)
+    model, feeds = one.models["weight_norms"], one.feeds("weight_norms", 1)
+    session = opened(watched(model), "cpu")
+    names = [value.name for value in session.get_outputs()]
+    choices = dict(choices_of(model, dict(zip(names, session.run(names, dict(feeds)), strict=True))))
+    truth = Truth(model, "cpu")
+    own, same = truth.run(feeds), truth.run(feeds, choices)
+    assert max(error["largest"] for error in errors(own, same).values()) < 1e-6
+    first = next(iter(choices))
+    held = truth.run(feeds, choices | {first: np.zeros_like(choices[first])})
+    assert errors(held, own)["weight_square"]["largest"] > 0.1
+
+
+def test_a_bound_run_gives_what_a_plain_run_gives() -> None:
+    one = net("resnet20", SHIPPED)
+    session, feeds = opened(one.models["weight_norms"], "cpu"), one.feeds("weight_norms", 2)
+    fixed = Fixed(session, feeds, "cpu", cuda_graph=1)
+    fixed()
+    for value, name in zip(session.run(fixed.names, dict(feeds)), fixed.names, strict=True):
+        np.testing.assert_array_equal(fixed.outputs()[name], value)
+
+
+def test_the_first_images_are_the_same_in_every_batch() -> None:
+    one = net("resnet20", SHIPPED)
+    np.testing.assert_array_equal(one.feeds("forward", 1)["input"], one.feeds("forward", 3)["input"][:1])
