@@ -59,7 +59,7 @@ def best_speed(session: Session, max_batch: int, diagnostic: bool) -> tuple[int,
         if min(per_image.values()) < per_image[batch] * WORTH_GOING_ON:
             break
         batch *= 2
-    session.run(zeros_for(session, 1), RunHandle(gives_memory_back=True))
+    session.run(zeros_for(session, 1), RunHandle(shrinks=session.arena))
     least = min(per_image.values())
     best = next(size for size, seconds in per_image.items() if seconds <= least * NEARLY_AS_GOOD)
     return best, per_image[best]

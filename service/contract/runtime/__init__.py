@@ -4,6 +4,12 @@ provider   which execution provider is taken, and what is missing for CUDA
 runs       a run in progress, which may be stopped, and why a run failed
 session    one graph that is ready to run
 opening    the sessions of a process, all on one provider
+
+On a GPU:
+bound        a session whose inputs and outputs are bound to the device's memory
+device       values in that memory, and whose turn it is on the device
+host_memory  page-locked buffers, from which the device copies
+pixel_graph  pixels to the tensor `input`, on the device
 """
 
 import os

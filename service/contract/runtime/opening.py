@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import onnxruntime as ort
 
 from service.contract.bundle_schema import WEIGHTS_FILE
+from service.contract.runtime.bound import BoundSession
+from service.contract.runtime.device import Device
 from service.contract.runtime.provider import CPU, ProviderUnavailable, choose_provider
 from service.contract.runtime.session import Session
 from service.output.true_places import true_place
@@ -18,10 +20,18 @@ from service.output.true_places import true_place
 class Runtime:
     """Opens sessions on one execution provider, which is chosen once and never changed silently."""
 
-    def __init__(self, wanted: Literal["auto", "cpu", "cuda"]) -> None:
-        """Choose the provider; raise `ProviderUnavailable` if `wanted` is cuda and CUDA does not work here."""
+    def __init__(self, wanted: Literal["auto", "cpu", "cuda"], *, bound: bool = False) -> None:
+        """Choose the provider; raise `ProviderUnavailable` if `wanted` is cuda and CUDA does not work here.
+
+        Args:
+            wanted: the setting `execution_provider`.
+            bound: bind inputs and outputs on a CPU too, as on a GPU, which only tests need.
+        """
         _share_memory_between_sessions()
         self.provider, self.reason = choose_provider(wanted)
+        self.device: Device | None = None
+        if bound or self.provider != CPU:
+            self.device = Device("cpu" if self.provider == CPU else "cuda", 0, self._inference_session)
 
     def open(self, graph: Path) -> Session:
         """Open the graph in one file, with the bundle's weights, which lie in the same folder.
@@ -37,10 +47,19 @@ class Runtime:
             # content instead, which must stay until the session is there; each session then has its own copy.
             content = weights.read_bytes()
             options.add_external_initializers_from_files_in_memory([weights.name], [content], [len(content)])
-        session = Session(ort.InferenceSession(str(graph), options, providers=self._providers()))
+        session = self._session(str(graph), options)
         if session.provider != self.provider:
             raise ProviderUnavailable(f"{graph.name} was loaded on {session.provider} instead of {self.provider}")
         return session
+
+    def _session(self, graph: str, options: ort.SessionOptions) -> Session:
+        if self.device is None:
+            return Session(self._inference_session(graph, options))
+        with self.device.turns.shared():
+            return BoundSession(self._inference_session(graph, options), self.device)
+
+    def _inference_session(self, graph: str | bytes, options: ort.SessionOptions | None = None) -> Any:
+        return ort.InferenceSession(graph, options or _session_options(), providers=self._providers())
 
     def _providers(self) -> Sequence[str]:
         return [self.provider] if self.provider == CPU else [self.provider, CPU]

@@ -38,18 +38,18 @@ class RunHandle:
 
     __slots__ = ("_options",)
 
-    def __init__(self, *, gives_memory_back: bool = False, quiet: bool = False) -> None:
+    def __init__(self, *, shrinks: str | None = None, quiet: bool = False) -> None:
         """Prepare a run.
 
         Args:
-            gives_memory_back: return the memory that the run took to the system afterwards.
+            shrinks: the memory (`Session.arena`) whose unused part is returned to the system afterwards.
             quiet: keep the runtime from writing a line of its own if the run fails.
         """
         self._options = ort.RunOptions()
         if quiet:
             self._options.log_severity_level = 4
-        if gives_memory_back:
-            self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        if shrinks:
+            self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", shrinks)
 
     def stop(self) -> None:
         self._options.terminate = True
