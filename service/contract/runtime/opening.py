@@ -2,48 +2,85 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import onnxruntime as ort
 
 from service.contract.bundle_schema import WEIGHTS_FILE
+from service.contract.runtime.cuda import CUDA, provider_options
+from service.contract.runtime.placement import said_of_placement
 from service.contract.runtime.provider import CPU, ProviderUnavailable, choose_provider
 from service.contract.runtime.session import Session
 from service.output.true_places import true_place
+
+log = logging.getLogger("contraflow.bundles")
 
 
 class Runtime:
     """Opens sessions on one execution provider, which is chosen once and never changed silently."""
 
-    def __init__(self, wanted: Literal["auto", "cpu", "cuda"]) -> None:
-        """Choose the provider; raise `ProviderUnavailable` if `wanted` is cuda and CUDA does not work here."""
-        _share_memory_between_sessions()
-        self.provider, self.reason = choose_provider(wanted)
+    def __init__(self, wanted: str, gpu_memory_limit: int | None = None) -> None:
+        """Choose the provider.
 
-    def open(self, graph: Path) -> Session:
+        Args:
+            wanted: auto, cpu, cuda, or cuda:N.
+            gpu_memory_limit: bytes of the GPU that the sessions may take; None is no limit.
+
+        Raises:
+            ValueError: `wanted` is none of those.
+            ProviderUnavailable: a GPU is asked for, and cannot be used.
+        """
+        _share_memory_between_sessions()
+        self.chosen = choose_provider(wanted, gpu_memory_limit)
+        self.provider, self.reason = self.chosen.name, self.chosen.reason
+        self._gpu_memory_limit = gpu_memory_limit
+
+    @property
+    def cuda_graphs(self) -> bool:
+        """True if sessions may record CUDA graphs: on a GPU without a limit of memory, for they need their own."""
+        return self.chosen.gpu is not None and self._gpu_memory_limit is None
+
+    def open(self, graph: Path, cuda_graph: bool = False) -> Session:
         """Open the graph in one file, with the bundle's weights, which lie in the same folder.
+
+        `cuda_graph`: runs may be recorded as CUDA graphs, where `cuda_graphs` says that this can be had.
 
         Raises:
             ProviderUnavailable: the runtime silently chose another provider than `self.provider`.
             Exception: whatever the runtime raises for a file it cannot load.
         """
-        options, weights = _session_options(), graph.with_name(WEIGHTS_FILE)
+        records = cuda_graph and self.cuda_graphs
+        options, weights = self._session_options(records), graph.with_name(WEIGHTS_FILE)
         content = b""
         if true_place(graph.parent) is None and weights.exists():
             # The runtime follows the text of links, and refuses weights whose place it does not find. It takes their
             # content instead, which must stay until the session is there; each session then has its own copy.
             content = weights.read_bytes()
             options.add_external_initializers_from_files_in_memory([weights.name], [content], [len(content)])
-        session = Session(ort.InferenceSession(str(graph), options, providers=self._providers()))
+        # Its Python class would open a session on the CPU in place of one that fails on the GPU, at a later run too.
+        opened = ort.InferenceSession(str(graph), options, providers=self._providers(records), enable_fallback=0)
+        session = Session(opened)
         if session.provider != self.provider:
             raise ProviderUnavailable(f"{graph.name} was loaded on {session.provider} instead of {self.provider}")
+        if self.provider == CUDA:
+            log.info("%s/%s: %s", graph.parent.name, graph.name, said_of_placement(opened))
         return session
 
-    def _providers(self) -> Sequence[str]:
-        return [self.provider] if self.provider == CPU else [self.provider, CPU]
+    def _providers(self, records: bool) -> Sequence[str | tuple[str, dict[str, str]]]:
+        if self.chosen.gpu is None:
+            return [CPU]
+        return [(CUDA, provider_options(self.chosen.gpu, self._gpu_memory_limit, cuda_graph=records)), CPU]
+
+    def _session_options(self, records: bool) -> ort.SessionOptions:
+        options = _session_options()
+        if self.chosen.gpu is not None:
+            options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        # A CUDA graph is played on the addresses of its recording. In a shared arena other sessions get them meanwhile.
+        options.add_session_config_entry("session.use_env_allocators", "0" if records else "1")
+        return options
 
 
 @cache
@@ -71,6 +108,5 @@ def _session_options() -> ort.SessionOptions:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.use_env_allocators", "1")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     return options
