@@ -1,6 +1,9 @@
 """Sessions of ONNX Runtime, and which processor they really run on. The only folder that imports onnxruntime.
 
 provider   which execution provider is taken, and what is missing for CUDA
+driver     what NVIDIA's driver says of the GPUs here
+cuda       CUDA's libraries, the options of its provider, and one arena for all sessions on a GPU
+placement  how many nodes of a graph run on the GPU, and which do not
 runs       a run in progress, which may be stopped, and why a run failed
 session    one graph that is ready to run
 opening    the sessions of a process, all on one provider
