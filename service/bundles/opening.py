@@ -72,8 +72,9 @@ class GraphOpener:
             self._speeds[graph.session] = speed
             graph.best_batch, graph.seconds_per_image = speed
             log.info(
-                "%s %s: %.2f ms per image at batch %d", graph.model, graph.name, 1e3 * graph.seconds_per_image, speed[0]
-            )
+                "%s %s: %.2f ms per image at batch %d%s",
+                graph.model, graph.name, 1e3 * graph.seconds_per_image, speed[0], _recordings(graph.session),
+            )  # fmt: skip
             return True
         return False
 
@@ -138,3 +139,8 @@ class GraphOpener:
                 graph.fail(reason)
             return True
         return False
+
+
+def _recordings(session: Session) -> str:
+    """Say which batch sizes are run as CUDA graphs, if any are."""
+    return f" (CUDA graphs at batch {', '.join(map(str, session.recorded))})" if session.recorded else ""

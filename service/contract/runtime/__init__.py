@@ -12,6 +12,7 @@ On a GPU:
 bound        a session whose inputs and outputs are bound to the device's memory
 device       values in that memory, and whose turn it is on the device
 host_memory  page-locked buffers, from which the device copies
+recorded     runs that are recorded as CUDA graphs, and played again
 pixel_graph  pixels to the tensor `input`, on the device
 """
 

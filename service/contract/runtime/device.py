@@ -85,7 +85,7 @@ class Device:
         return f"{'gpu' if self.kind == 'cuda' else 'cpu'}:{self.index}"
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> ort.OrtValue:
-        """Return a value in the device's memory whose content is undefined."""
+        """Return a value in the device's memory whose content is undefined; `dtype` is numpy's, or ONNX's number."""
         return ort.OrtValue.ortvalue_from_shape_and_type(list(shape), dtype, self.kind, self.index)
 
     def value(self, feed: Feed, options: ort.RunOptions | None, into: ort.OrtValue | None = None) -> ort.OrtValue:
@@ -113,16 +113,14 @@ class Device:
     def _looked_up(self, feed: PixelFeed, options: ort.RunOptions | None, into: ort.OrtValue | None) -> ort.OrtValue:
         """Return the tensor `input` of pixels, which only cross to the device as bytes."""
         lookup = self._lookup(feed.table.layout)
+        value = into if into is not None else self.empty(feed.tensor_shape, np.float32)
         binding = lookup.io_binding()
         binding.bind_ortvalue_input("pixels", self._copied(feed.parts))
-        for name, value in self._table(feed.table).items():
-            binding.bind_ortvalue_input(name, value)
-        if into is None:
-            binding.bind_output("input", self.kind, self.index)
-        else:
-            binding.bind_ortvalue_output("input", into)
+        for name, part in self._table(feed.table).items():
+            binding.bind_ortvalue_input(name, part)
+        binding.bind_ortvalue_output("input", value)
         lookup.run_with_iobinding(binding, options)
-        return into if into is not None else binding.get_outputs()[0]
+        return value
 
     def _lookup(self, layout: Layout) -> Any:
         with self._lookups_lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ class Runtime:
             opened = self._opened(graph)
         if self.provider == CUDA:
             log.info("%s/%s: %s", graph.parent.name, graph.name, said_of_placement(opened))
-        return BoundSession(opened, self.device)
+        return BoundSession(opened, self.device, partial(self._opened, graph, True) if self.cuda_graphs else None)
 
     def _opened(self, graph: Path, records: bool = False) -> Any:
         """Open a session; one that `records` has memory of its own, and its runs may be recorded as CUDA graphs."""

@@ -47,6 +47,13 @@ class PixelFeed:
     def __len__(self) -> int:
         return sum(map(len, self.parts))
 
+    @property
+    def tensor_shape(self) -> tuple[int, ...]:
+        """The shape of the tensor `input`."""
+        height, width, channels = self.parts[0].shape[1:]
+        image = (channels, height, width) if self.table.layout == "nchw" else (height, width, channels)
+        return (len(self), *image)
+
 
 def pixel_model(layout: Layout) -> bytes:
     """Return the graph for a layout as an ONNX model.

@@ -36,7 +36,7 @@ def passing_reason(error: Exception) -> str | None:
 class RunHandle:
     """A run in progress, which another thread may stop; the runtime looks at it between two nodes of the graph."""
 
-    __slots__ = ("_options",)
+    __slots__ = ("_options", "shrinks")
 
     def __init__(self, *, shrinks: str | None = None, quiet: bool = False) -> None:
         """Prepare a run.
@@ -46,6 +46,7 @@ class RunHandle:
             quiet: keep the runtime from writing a line of its own if the run fails.
         """
         self._options = ort.RunOptions()
+        self.shrinks = shrinks
         if quiet:
             self._options.log_severity_level = 4
         if shrinks:

@@ -27,6 +27,18 @@ class Session:
         self.input_shapes: dict[str, list[Any]] = {tensor.name: tensor.shape for tensor in session.get_inputs()}
         self.provider: str = session.get_providers()[0]
 
+    @property
+    def recorded(self) -> tuple[int, ...]:
+        """Batch sizes whose runs are recorded as CUDA graphs."""
+        return ()
+
+    def record(self, feeds: Mapping[str, Any]) -> bool:
+        """Record runs of the batch size of `feeds` as a CUDA graph; return whether that was done."""
+        return False
+
+    def forget(self, size: int) -> None:
+        """Run batches of this size without their recording."""
+
     def hold(self, feeds: Mapping[str, Any], handle: RunHandle | None = None) -> Mapping[str, Any]:
         """Return inputs of several runs as `run` takes them fastest."""
         return feeds
