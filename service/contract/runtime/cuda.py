@@ -92,7 +92,7 @@ def _shared_arena(gpu: int, limit: int | None) -> None:
 
 
 def _why_not_loaded() -> str | None:
-    """Return the loader's reason. ONNX Runtime has tried, so that the provider's host is set, and loading it is safe."""
+    """Return the loader's reason. ONNX Runtime has tried before and set the host, so that loading it is safe."""
     try:
         ctypes.CDLL(str(Path(ort.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"))
     except OSError as error:
