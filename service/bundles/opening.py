@@ -109,7 +109,7 @@ class GraphOpener:
         return first_speed(session, 1 if graph.exclusive else self._max_batch, graph.diagnostic)
 
     def _fail(self, graph: ServedGraph, error: Exception) -> None:
-        passing = passing_reason(error)
+        passing = passing_reason(error, on_a_gpu=self._runtime.chosen.gpu is not None)
         reason = f"{graph.name} cannot be loaded: {passing or type(error).__name__}"
         self._log_once(graph, reason, error)
         graph.fail(reason, pause_after(graph.failures + 1) if passing else None)

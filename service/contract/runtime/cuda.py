@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import io
 import logging
+import os
 import sys
 from functools import cache
 from pathlib import Path
@@ -29,9 +30,14 @@ def load_libraries() -> None:
     Its provider, which needs them, is left to ONNX Runtime: it asks for its host as soon as it is loaded, and dies if
     ONNX Runtime has set none yet.
 
+    They read `NVIDIA_TF32_OVERRIDE`. With 0, TensorFloat-32 is off even where the provider's option does not reach: a
+    convolution for which cuDNN offers nothing without tensor cores is planned with them
+    (`core/providers/cuda/nn/conv.cc`, "Try fallback").
+
     Raises:
         NoGpu: a library is missing or does not load; the message names it.
     """
+    os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
     failure = _preloaded()
     for folder in _library_folders():
         if failure is None:
@@ -92,7 +98,7 @@ def _shared_arena(gpu: int, limit: int | None) -> None:
 
 
 def _why_not_loaded() -> str | None:
-    """Return the loader's reason. ONNX Runtime has tried, so that the provider's host is set, and loading it is safe."""
+    """Return the loader's reason. ONNX Runtime has tried before and set the host, so that loading it is safe."""
     try:
         ctypes.CDLL(str(Path(ort.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"))
     except OSError as error:
@@ -105,9 +111,11 @@ def provider_options(gpu: int, memory_limit: int | None, *, cuda_graph: bool) ->
 
     use_tf32: off, where ONNX Runtime has it on. TensorFloat-32 keeps 10 bits of a product's factors, so that
         predictions would differ from the CPU's and norms from float64's by more than the 1e-3 that is promised.
-    cudnn_conv_algo_search: cuDNN's heuristics (mode A), where ONNX Runtime takes mode B, which asks a model of the
-        GPU's speed for every new shape (`core/providers/cuda/nn/conv.cc`, HeurMode_t). Batches vary, and each
-        convolution plans anew when its batch differs from the one before.
+    cudnn_conv_algo_search: cuDNN's heuristics in mode A, the quick one, where ONNX Runtime takes mode B
+        (`core/providers/cuda/nn/conv.cc`, HeurMode_t; nothing is tried out in either). A convolution keeps its plan for
+        the last shape only, and plans anew whenever the batch differs from the one before
+        (github.com/microsoft/onnxruntime/issues/23006), so that planning must be quick. A recorded CUDA graph is
+        replayed without it.
     cudnn_conv_use_max_workspace: any algorithm, however much memory it needs for its workspace.
     arena_extend_strategy: an arena that grows by what is asked for, and not to the next power of two.
     do_copy_in_default_stream: copies are in order with the computation. ONNX Runtime's documentation warns of races
