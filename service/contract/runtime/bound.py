@@ -57,7 +57,8 @@ class BoundSession(Session):
             if self._recordings is None:
                 self._recordings = RecordedRuns(self._open_recording, self.outputs, self._device)
             self._recordings.record(feeds)
-            self._check_recording(size_of(feeds))
+            for size in self.recorded:  # a new recording must leave the others as they were
+                self._check_recording(size)
         except Exception as error:
             self._record_no_more(error)
             return False

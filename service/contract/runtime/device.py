@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 
 from service.contract.arrays import Array
-from service.contract.runtime.host_memory import HostBuffers
+from service.contract.runtime.host_memory import HostBuffers, cuda_runtime
 from service.contract.runtime.pixel_graph import Layout, PixelFeed, PixelTable, pixel_model, table_inputs
 
 Feed: TypeAlias = Array | PixelFeed | ort.OrtValue
@@ -73,7 +73,7 @@ class Device:
         """Prepare device `index` of a kind; `open_model` opens an `InferenceSession` on it."""
         self.kind, self.index = kind, index
         self.turns = Turns()
-        self.host = HostBuffers(kind, index)
+        self.host = HostBuffers(index, cuda_runtime() if kind == "cuda" else None)
         self._open_model = open_model
         self._lookups: dict[Layout, Any] = {}
         self._lookups_lock = threading.Lock()

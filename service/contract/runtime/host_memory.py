@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +31,12 @@ _PORTABLE: Final = 1  # cudaHostAllocPortable: page-locked for every context of 
 class HostBuffers:
     """Buffers that runs borrow, no more than runs at the same time; each is as large as the largest run needed."""
 
-    def __init__(self, kind: Literal["cpu", "cuda"], index: int) -> None:
+    def __init__(self, index: int = 0, runtime: ctypes.CDLL | None = None) -> None:
+        """Lend memory for device `index`; by `runtime`, the CUDA runtime, it is page-locked."""
         self._lock = threading.Lock()
         self._idle: list[_Buffer] = []
         self._index = index
-        self._runtime = _cuda_runtime(index) if kind == "cuda" else None
+        self._runtime = runtime
         self.made = 0
         """Buffers that exist, lent ones included."""
 
@@ -89,15 +90,15 @@ class _Buffer:
         return np.ctypeslib.as_array((ctypes.c_uint8 * capacity).from_address(address.value))
 
 
-def _cuda_runtime(index: int) -> ctypes.CDLL | None:
-    """Return the CUDA runtime library that this process has loaded with ONNX Runtime, or None."""
+def cuda_runtime(maps: Path = Path("/proc/self/maps")) -> ctypes.CDLL | None:
+    """Return the CUDA runtime library that this process has loaded with ONNX Runtime; None, with a line, if none is."""
     try:
-        lines = Path("/proc/self/maps").read_text().splitlines()
+        lines = maps.read_text().splitlines()
         paths = {line.split(maxsplit=5)[5] for line in lines if "/libcudart" in line}
         library = ctypes.CDLL(min(paths))
         for name in ("cudaSetDevice", "cudaHostAlloc", "cudaFreeHost", "cudaGetLastError"):
             getattr(library, name).restype = ctypes.c_int
     except (OSError, ValueError, IndexError, AttributeError) as error:
-        log.warning("gpu:%d: no page-locked memory, because the CUDA runtime is not found: %s", index, error)
+        log.warning("no page-locked memory, because the CUDA runtime is not found: %s", error)
         return None
     return library

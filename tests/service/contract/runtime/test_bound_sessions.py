@@ -16,7 +16,6 @@ from service.bundles.warm_up import best_speed, trial_feeds
 from service.contract.arrays import Array
 from service.contract.norms import measure
 from service.contract.runtime.bound import BoundSession
-from service.contract.runtime.host_memory import SMALLEST, HostBuffers
 from service.contract.runtime.opening import Runtime
 from service.contract.runtime.pixel_graph import PixelFeed
 from service.contract.runtime.runs import RunCancelled, RunHandle
@@ -128,21 +127,6 @@ def test_outputs_stay_as_they_are_when_the_session_runs_again(bound: Runtime) ->
     kept = {name: value.copy() for name, value in first.items()}
     session.run(zeros_for(session, 2))
     assert_equal(first, kept)
-
-
-def test_there_are_no_more_buffers_than_runs_at_the_same_time_whatever_the_sizes() -> None:
-    buffers = HostBuffers("cpu", 0)
-    for size in (1, 3 * SMALLEST, 5, 2 * SMALLEST, 3 * SMALLEST):
-        with buffers.borrow(size) as first, buffers.borrow(7) as second:
-            assert (len(first), len(second)) == (size, 7)
-            assert not np.shares_memory(first, second)
-    assert buffers.made == 2
-
-
-def test_a_machine_without_the_cuda_runtime_lends_ordinary_memory(caplog: pytest.LogCaptureFixture) -> None:
-    with HostBuffers("cuda", 0).borrow(SMALLEST + 1) as buffer:
-        buffer[:] = 1
-    assert "no page-locked memory" in caplog.text
 
 
 def test_memory_is_given_back_by_the_name_of_the_device(bound: Runtime) -> None:
