@@ -11,6 +11,7 @@ import ctypes
 import io
 import logging
 import os
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -23,9 +24,12 @@ log = logging.getLogger("contraflow.server")
 
 CUDA = "CUDAExecutionProvider"
 
+CUDA_FAILURE = re.compile(r"CUDA failure \d+: [^;]*[^; ]")
+"""What ONNX Runtime says of an error of CUDA's own (`core/providers/cuda/cuda_call.cc`), up to places in its code."""
+
 
 def load_libraries() -> None:
-    """Load CUDA's and cuDNN's libraries, from the packages beside ONNX Runtime or where the loader finds them.
+    """Load CUDA's and cuDNN's libraries, from NVIDIA's packages or where the loader finds them.
 
     Its provider, which needs them, is left to ONNX Runtime: it asks for its host as soon as it is loaded, and dies if
     ONNX Runtime has set none yet.
@@ -38,33 +42,31 @@ def load_libraries() -> None:
         NoGpu: a library is missing or does not load; the message names it.
     """
     os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
-    failure = _preloaded()
-    for folder in _library_folders():
-        if failure is None:
-            return
-        failure = _preloaded(folder)
-    if failure is not None:
-        raise NoGpu(f"CUDA's libraries do not load: {failure}")
-
-
-def _preloaded(folder: Path | None = None) -> str | None:
-    """Load what can be loaded; return the first failure, which ONNX Runtime only prints. cuDNN's it passes over."""
+    _load_packages()
     said = io.StringIO()
-    with contextlib.redirect_stdout(said):
-        ort.preload_dlls(directory=None if folder is None else str(folder))
+    with contextlib.redirect_stdout(said):  # it prints what fails, and raises nothing
+        ort.preload_dlls()
     failures = [line for line in said.getvalue().splitlines() if line.startswith("Failed to load")]
     if failures:
-        return failures[0].partition(": ")[2]  # before it stands the library's name, with which the reason begins
+        raise NoGpu(f"CUDA's libraries do not load: {failures[0].partition(': ')[2]}")
     try:
-        ctypes.CDLL("libcudnn.so.9")
+        ctypes.CDLL("libcudnn.so.9")  # its failure is not even printed, and every convolution needs it
     except OSError as error:
-        return str(error)
-    return None
+        raise NoGpu(f"CUDA's libraries do not load: {error}") from None
 
 
-def _library_folders() -> list[Path]:
-    """Return the folders of NVIDIA's packages on Python's path, which need not be ONNX Runtime's own folder."""
-    return [folder for place in sys.path for folder in sorted(Path(place or ".").glob("nvidia/*/lib"))]
+def _load_packages() -> None:
+    """Load the libraries that lie in NVIDIA's packages anywhere on Python's path.
+
+    ONNX Runtime looks for packages in its own folder only, and takes the system's libraries where it finds none: of
+    some other release, or some from here and some from there.
+    """
+    parts_of_each = getattr(ort, "_get_nvidia_dll_paths", lambda _: ())(False)  # not public, so it may go
+    for parts in parts_of_each:
+        files = (Path(place or ".", *parts) for place in sys.path)
+        if (found := next((file for file in files if file.is_file()), None)) is not None:
+            with contextlib.suppress(OSError):  # ONNX Runtime tries it next, and says why it fails
+                ctypes.CDLL(str(found))
 
 
 def share_memory(gpu: int, limit: int | None) -> bool:
@@ -73,7 +75,7 @@ def share_memory(gpu: int, limit: int | None) -> bool:
     Each session has an arena of its own otherwise, and then the limit holds for each.
 
     Raises:
-        NoGpu: ONNX Runtime cannot load its CUDA provider, which it does here for the first time.
+        NoGpu: ONNX Runtime cannot load its CUDA provider, which it does here for the first time, or CUDA fails in it.
     """
     ort.set_default_logger_severity(3)  # each session would warn that CUDA is built in, and no plugin
     try:
@@ -81,6 +83,8 @@ def share_memory(gpu: int, limit: int | None) -> bool:
     except Exception as error:  # whatever ONNX Runtime raises
         if "Provider not available" in str(error):
             raise NoGpu(f"onnxruntime's CUDA provider does not load: {_why_not_loaded() or error}") from error
+        if failure := CUDA_FAILURE.search(str(error)):
+            raise NoGpu(f"CUDA does not start: {failure[0]}") from error
         log.warning(
             "GPU %d: each session has an arena and a limit of its own, because one for all failed: %s", gpu, error
         )
