@@ -113,7 +113,7 @@ def serve(settings: Settings, import_flags: Sequence[str] = ()) -> int:
         for address in metrics_listeners.addresses():
             log.info("metrics: %s/metrics, without a key", address)
         report = log.info if runtime.provider != CPU or settings.execution_provider == "cpu" else log.warning
-        report("execution provider: %s (%s)", runtime.provider, runtime.reason)
+        report("execution provider: %s", runtime.chosen)
         log.info("sources: %s", ", ".join(os.path.abspath(path) for path in settings.bundles))
         if connections.most < settings.max_connections:
             log.warning("connections: %d at most, because of the limit of open files", connections.most)

@@ -15,6 +15,7 @@ from service.bundles.loading import Loader
 from service.bundles.registry import Registry
 from service.bundles.source import FolderSource, Source
 from service.contract.runtime.opening import Runtime
+from service.contract.runtime.provider import CPU
 from service.engine.decoding import DecodePool
 from service.engine.engine import Engine
 from service.engine.ledger import Ledger
@@ -58,6 +59,9 @@ ROUTERS: tuple[APIRouter, ...] = (
 METRICS_ROUTERS: tuple[APIRouter, ...] = (metrics.router, health.router)
 """Endpoints of the port `metrics_port`."""
 
+RUNS_ON_A_GPU = 2
+"""One run decodes, copies and hands out while the other computes; a third would only wait for the same GPU."""
+
 MOST_METRICS_CONNECTIONS = 32
 """Connections to that port: enough for whoever scrapes, and too few to take anything from those who predict."""
 
@@ -73,7 +77,7 @@ def create_app(
     Without `sources`, each path of `settings.bundles` is a folder of bundles.
 
     Raises:
-        ProviderUnavailable: `settings.execution_provider` is cuda, and there is no CUDA.
+        ProviderUnavailable: `settings.execution_provider` is a GPU that cannot be used.
         OSError: nothing can be written to the folder `settings.capture`.
         StartError: the file of keys cannot be read.
     """
@@ -81,10 +85,10 @@ def create_app(
     cpus = available_cpus()
     registry = Registry(settings.default_model, is_explicit=settings.model_control == "explicit")
     ledger = Ledger()
-    runtime = runtime or Runtime(settings.execution_provider)
+    runtime = runtime or Runtime(settings.execution_provider, settings.gpu_memory_limit)
     loader = _loader(settings, sources, registry, runtime)
     engine = Engine(
-        settings.run_threads or run_threads(cpus),
+        settings.run_threads or (run_threads(cpus) if runtime.provider == CPU else RUNS_ON_A_GPU),
         settings.max_queued_images,
         settings.max_image_pixels,
         ledger,

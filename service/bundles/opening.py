@@ -72,8 +72,9 @@ class GraphOpener:
             self._speeds[graph.session] = speed
             graph.best_batch, graph.seconds_per_image = speed
             log.info(
-                "%s %s: %.2f ms per image at batch %d", graph.model, graph.name, 1e3 * graph.seconds_per_image, speed[0]
-            )
+                "%s %s: %.2f ms per image at batch %d%s",
+                graph.model, graph.name, 1e3 * graph.seconds_per_image, speed[0], _recordings(graph.session),
+            )  # fmt: skip
             return True
         return False
 
@@ -108,7 +109,7 @@ class GraphOpener:
         return first_speed(session, 1 if graph.exclusive else self._max_batch, graph.diagnostic)
 
     def _fail(self, graph: ServedGraph, error: Exception) -> None:
-        passing = passing_reason(error)
+        passing = passing_reason(error, on_a_gpu=self._runtime.chosen.gpu is not None)
         reason = f"{graph.name} cannot be loaded: {passing or type(error).__name__}"
         self._log_once(graph, reason, error)
         graph.fail(reason, pause_after(graph.failures + 1) if passing else None)
@@ -138,3 +139,8 @@ class GraphOpener:
                 graph.fail(reason)
             return True
         return False
+
+
+def _recordings(session: Session) -> str:
+    """Say which batch sizes are run as CUDA graphs, if any are."""
+    return f" (CUDA graphs at batch {', '.join(map(str, session.recorded))})" if session.recorded else ""

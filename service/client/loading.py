@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from service.client.errors import ContraflowError
 from service.client.model import Model
@@ -21,7 +21,7 @@ def load(
     model: str | None = None,
     api_key: str | None = None,
     timeout: float = 60.0,
-    execution_provider: Literal["auto", "cpu", "cuda"] = "auto",
+    execution_provider: str = "auto",
     **import_flags: Any,
 ) -> Model:
     """Open a model, which then runs in this process, or a model of a running service.
@@ -32,7 +32,7 @@ def load(
         model: which of the service's models, as name or name@version; its default if not given.
         api_key: the key that the service asks for.
         timeout: seconds that one request to the service may take.
-        execution_provider: where the graphs run in this process.
+        execution_provider: where the graphs run in this process: "auto", "cpu", "cuda", or "cuda:1" for the second GPU.
         import_flags: what `contraflow import` takes, with underscores: `preprocessing="imagenet"`,
             `labels="labels.txt"`, `mean=(0.5, 0.5, 0.5)`, `letterbox=True`.
 
@@ -56,7 +56,7 @@ def load(
         raise ContraflowError(advice) from None
 
 
-def _opened(path: Path, flags: list[str], execution_provider: Literal["auto", "cpu", "cuda"]) -> Model:
+def _opened(path: Path, flags: list[str], execution_provider: str) -> Model:
     from service.client.local import LocalModel
     from service.sources.kinds import SourceError
     from service.sources.opening import bundle_at

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -27,10 +26,10 @@ from service.offline.model import OfflineModel, finished
 class LocalModel(Model):
     """A bundle in this process: the numbers are those of the service, and answers have no `request_id`."""
 
-    def __init__(self, directory: Path, execution_provider: Literal["auto", "cpu", "cuda"] = "auto") -> None:
+    def __init__(self, directory: Path, execution_provider: str = "auto") -> None:
         """Read the bundle in a folder; raise `ContraflowError` if it cannot be used."""
         try:
-            self._model = OfflineModel(directory, Runtime(execution_provider), needed="forward")
+            self._model = OfflineModel(directory, _runtime(execution_provider), needed="forward")
         except (BundleRefused, ProviderUnavailable) as error:
             raise ContraflowError(f"{directory}: {error}") from None
         bundle = self._model.bundle
@@ -75,3 +74,10 @@ class LocalModel(Model):
 
     def _pixels(self, files: Sequence[bytes]) -> Pixels:
         return np.stack([decode(file, self._model.bundle.input) for file in files])
+
+
+def _runtime(execution_provider: str) -> Runtime:
+    try:
+        return Runtime(execution_provider)
+    except ValueError as error:
+        raise ContraflowError(f"execution_provider: {error}") from None

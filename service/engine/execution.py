@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,15 @@ from service.bundles.served_model import ServedGraph
 from service.contract.arrays import Array
 from service.contract.label_kinds import LabelKind
 from service.contract.norms import measure
+from service.contract.runtime.pixel_graph import PixelFeed
 from service.contract.runtime.runs import RunCancelled, RunHandle
+from service.contract.runtime.session import Session
 from service.engine.ledger import Ledger
 from service.engine.scheduler import Scheduler
 from service.engine.tickets import Batch, Ticket
 from service.errors import NotReady, RunFailed
 from service.images.limits import MAX_PIXELS
+from service.images.pixel_table import pixel_table
 from service.images.preprocess import decode, normalise
 
 log = logging.getLogger("contraflow.engine")
@@ -118,14 +122,15 @@ def _run(graph: ServedGraph, members: list[tuple[Ticket, Array]], handle: RunHan
     session = graph.session
     if session is None:
         raise NotReady(f"The graph {graph.name} of {graph.model} was unloaded.")
-    tensor = _tensor(graph, [images for _, images in members])
-    feeds: dict[str, Array] = {"input": tensor}
+    images = _input(graph, session, [images for _, images in members])
+    feeds: dict[str, Any] = {"input": images}
     if "label" in session.inputs:
         per_image = session.input_shapes["label"][1:]
         feeds["label"] = np.concatenate([_labels(ticket, per_image) for ticket, _ in members])
     if "cotangent_scale" in session.inputs:
+        held = session.hold(feeds, handle)
         outputs: dict[str, Array] = measure(
-            lambda scale: session.run({**feeds, "cotangent_scale": scale}, handle), len(tensor)
+            lambda scale: session.run({**held, "cotangent_scale": scale}, handle), len(images)
         )
     else:
         outputs = with_predictions(session.run(feeds, handle), graph.label_kind)
@@ -137,6 +142,13 @@ def with_predictions(outputs: dict[str, Array], kind: LabelKind) -> dict[str, Ar
     outputs["probabilities"] = kind.served_probabilities(outputs["logits"])
     outputs["ranking"] = (-outputs["logits"]).argsort(axis=1, kind="stable")
     return outputs
+
+
+def _input(graph: ServedGraph, session: Session, parts: list[Array]) -> NDArray[np.float32] | PixelFeed:
+    """Return one batch as the session takes it best: pixels as they are where it normalises them itself."""
+    if session.takes_pixels and all(part.dtype == np.uint8 for part in parts):
+        return PixelFeed(tuple(parts), pixel_table(graph.spec))
+    return _tensor(graph, parts)
 
 
 def _tensor(graph: ServedGraph, parts: list[Array]) -> NDArray[np.float32]:

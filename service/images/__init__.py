@@ -3,6 +3,7 @@
 A file is measured before anything of it is decoded: a few kilobytes can say what costs a decoder minutes or gigabytes.
 
 preprocess     decode an image for a bundle, and normalise its pixels
+pixel_table    all values that normalised pixels can have, for a device that looks them up
 files          format and size by the file's header
 jpeg           structure of a JPEG
 containers     structure of PNG, GIF, WEBP and TIFF files

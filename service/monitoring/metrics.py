@@ -128,7 +128,9 @@ class ServiceCollector(Collector):
         yield CounterMetricFamily(
             "contraflow_loader_errors", "Rounds of loading bundles that ended by an exception", self._loader.errors
         )
-        provider = {"execution_provider": self._runtime.provider, "reason": self._runtime.reason}
+        chosen = self._runtime.chosen
+        gpu = {"gpu": "" if chosen.gpu is None else str(chosen.gpu), "card": chosen.card or ""}
+        provider = {"execution_provider": chosen.name, "reason": chosen.reason, **gpu}
         yield InfoMetricFamily("contraflow_execution_provider", "Where the graphs run", provider)
 
     def _api_keys(self) -> Iterable[Metric]:

@@ -4,6 +4,7 @@ model             a bundle's graphs, run in this process, and the images of a fo
 check             the command `check`: a gate for pipelines
 examination       one model looked at, on images of a folder or on pictures made for it
 made_pictures     those pictures
+flags             flags that both commands take
 outcome           what is found of a model
 formats/          it as text, JSON, JUnit, SARIF and Markdown
 diagnose          the command `diagnose`

@@ -18,6 +18,7 @@ from service.contract.runtime.provider import ProviderUnavailable
 from service.diagnostics.verdicts.thresholds import Thresholds
 from service.diagnostics.words import plural
 from service.offline.examination import examined, images_for
+from service.offline.flags import add_execution_provider
 from service.offline.formats import FORMATS, in_text
 from service.offline.model import PATH_HELP, OfflineModel, finished, models_at
 from service.offline.outcome import UNUSABLE, Judged, Outcome, Unusable
@@ -129,7 +130,7 @@ def parser(program: str) -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="a threshold other than the default (docs/verdicts.md), e.g. growth_ratio=50; may be repeated",
     )
-    top.add_argument("--execution-provider", choices=("auto", "cpu", "cuda"), default="auto")
+    add_execution_provider(top)
     return top
 
 

@@ -19,6 +19,7 @@ from service.contract.runtime.opening import Runtime
 from service.contract.runtime.provider import ProviderUnavailable
 from service.errors import NotReady
 from service.offline import table as tables
+from service.offline.flags import add_execution_provider
 from service.offline.measuring import measure_files
 from service.offline.model import PATH_HELP, LabelledFile, OfflineModel, finished, labelled_files, model_at
 from service.offline.report.page import render
@@ -80,7 +81,7 @@ def parser(program: str) -> argparse.ArgumentParser:
     )
     top.add_argument("--shard", type=read_shard, default=(1, 1), metavar="I/N", help="the I-th of N parts, from 1")
     top.add_argument("--merge", type=Path, nargs="+", metavar="PART.csv", help="the parts, in order; measures nothing")
-    top.add_argument("--execution-provider", choices=("auto", "cpu", "cuda"), default="auto")
+    add_execution_provider(top)
     return top
 
 

@@ -14,9 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.images.limits import DECODING_BYTES, MAX_PIXELS, MAX_PIXELS_COPIED, MAX_SIDE
 from service.settings.values import (
     Digests,
+    ExecutionProvider,
     Hosts,
     ModelName,
     ModelNames,
+    OptionalBytes,
     OptionalPath,
     OptionalPort,
     Origins,
@@ -89,12 +91,20 @@ class Settings(BaseModel):
         default=(),
         description="models to load at the start where model_control is explicit, comma-separated; * for all",
     )
-    execution_provider: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="auto takes CUDA if it works; cuda refuses to start if it does not"
+    execution_provider: ExecutionProvider = Field(
+        default="auto",
+        description="auto takes the first GPU if CUDA works, else the CPU; cuda and cuda:N, the GPU numbered N from 0, "
+        "refuse to start if it does not; cpu",
+    )
+    gpu_memory_limit: OptionalBytes = Field(
+        default=None, description="bytes of the GPU's memory for weights and runs; default: no limit"
     )
 
     run_threads: int | None = Field(
-        default=None, ge=1, le=256, description="runs at a time, each on one thread; default: the container's CPUs"
+        default=None,
+        ge=1,
+        le=256,
+        description="runs at a time, each on one thread; default: the container's CPUs, and 2 on a GPU",
     )
     decode_threads: int | None = Field(
         default=None, ge=1, le=256, description="images decoded at a time; default: the container's CPUs"

@@ -74,6 +74,9 @@ def _check_together(settings: Settings) -> None:
         keys = "api_keys" if settings.api_keys else "api_keys_file"
         names = [names_of_setting(name) for name in ("cors_origins", keys)]
         raise SettingsError(f"{names[0]} is *, and there are keys ({names[1]}): name the origins that may use them")
+    if settings.gpu_memory_limit is not None and settings.execution_provider == "cpu":
+        names = [names_of_setting(name) for name in ("gpu_memory_limit", "execution_provider")]
+        raise SettingsError(f"{names[0]} is for a GPU, and {names[1]} is cpu")
     if settings.load_models and settings.model_control != "explicit":
         names = [names_of_setting(name) for name in ("load_models", "model_control")]
         raise SettingsError(f"{names[0]} is for {names[1]} explicit; otherwise every bundle is loaded")

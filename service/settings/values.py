@@ -10,6 +10,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from service.contract.execution_provider import checked_provider
+
 MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}(?:@[0-9]{1,9})?")
 """Name of a bundle, with or without a version."""
 
@@ -118,6 +120,12 @@ def _only_names(value: tuple[str, ...]) -> tuple[str, ...]:
 OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
 
 OptionalPort = Annotated[int | None, BeforeValidator(_none_if_unset), Field(ge=0, le=65535)]
+
+OptionalBytes = Annotated[int | None, BeforeValidator(_none_if_unset), Field(ge=2**20)]
+"""A number of bytes, or no limit."""
+
+ExecutionProvider = Annotated[str, AfterValidator(checked_provider)]
+"""auto, cpu, cuda, or cuda:N."""
 
 ModelName = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_only_a_name)]
 """name, name@version, or None."""

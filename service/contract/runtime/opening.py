@@ -2,26 +2,55 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import onnxruntime as ort
 
 from service.contract.bundle_schema import WEIGHTS_FILE
+from service.contract.runtime.bound import BoundSession
+from service.contract.runtime.cuda import CUDA, provider_options
+from service.contract.runtime.device import Device
+from service.contract.runtime.placement import said_of_placement
 from service.contract.runtime.provider import CPU, ProviderUnavailable, choose_provider
 from service.contract.runtime.session import Session
 from service.output.true_places import true_place
+
+log = logging.getLogger("contraflow.bundles")
 
 
 class Runtime:
     """Opens sessions on one execution provider, which is chosen once and never changed silently."""
 
-    def __init__(self, wanted: Literal["auto", "cpu", "cuda"]) -> None:
-        """Choose the provider; raise `ProviderUnavailable` if `wanted` is cuda and CUDA does not work here."""
+    def __init__(self, wanted: str, gpu_memory_limit: int | None = None, *, bound: bool = False) -> None:
+        """Choose the provider.
+
+        Args:
+            wanted: auto, cpu, cuda, or cuda:N.
+            gpu_memory_limit: bytes of the GPU that the sessions may take; None is no limit.
+            bound: bind inputs and outputs on the CPU as on a GPU, which only tests need.
+
+        Raises:
+            ValueError: `wanted` is none of those.
+            ProviderUnavailable: a GPU is asked for, and cannot be used.
+        """
         _share_memory_between_sessions()
-        self.provider, self.reason = choose_provider(wanted)
+        self.chosen = choose_provider(wanted, gpu_memory_limit)
+        self.provider, self.reason = self.chosen.name, self.chosen.reason
+        self._gpu_memory_limit = gpu_memory_limit
+        self.device: Device | None = None
+        if self.chosen.gpu is not None:
+            self.device = Device("cuda", self.chosen.gpu, self._inference_session)
+        elif bound:
+            self.device = Device("cpu", 0, self._inference_session)
+
+    @property
+    def cuda_graphs(self) -> bool:
+        """True if sessions may record CUDA graphs: on a GPU without a limit of memory, for they need their own."""
+        return self.device is not None and self._gpu_memory_limit is None
 
     def open(self, graph: Path) -> Session:
         """Open the graph in one file, with the bundle's weights, which lie in the same folder.
@@ -30,20 +59,47 @@ class Runtime:
             ProviderUnavailable: the runtime silently chose another provider than `self.provider`.
             Exception: whatever the runtime raises for a file it cannot load.
         """
-        options, weights = _session_options(), graph.with_name(WEIGHTS_FILE)
+        if self.device is None:
+            return Session(self._opened(graph))
+        with self.device.turns.shared():
+            opened = self._opened(graph)
+        if self.provider == CUDA:
+            log.info("%s/%s: %s", graph.parent.name, graph.name, said_of_placement(opened))
+        return BoundSession(opened, self.device, partial(self._opened, graph, True) if self.cuda_graphs else None)
+
+    def _opened(self, graph: Path, records: bool = False) -> Any:
+        """Open a session; one that `records` has memory of its own, and its runs may be recorded as CUDA graphs."""
+        options, weights = self._session_options(records), graph.with_name(WEIGHTS_FILE)
         content = b""
         if true_place(graph.parent) is None and weights.exists():
             # The runtime follows the text of links, and refuses weights whose place it does not find. It takes their
             # content instead, which must stay until the session is there; each session then has its own copy.
             content = weights.read_bytes()
             options.add_external_initializers_from_files_in_memory([weights.name], [content], [len(content)])
-        session = Session(ort.InferenceSession(str(graph), options, providers=self._providers()))
-        if session.provider != self.provider:
-            raise ProviderUnavailable(f"{graph.name} was loaded on {session.provider} instead of {self.provider}")
+        session = self._inference_session(str(graph), options, records)
+        if (provider := session.get_providers()[0]) != self.provider:
+            raise ProviderUnavailable(f"{graph.name} was loaded on {provider} instead of {self.provider}")
         return session
 
-    def _providers(self) -> Sequence[str]:
-        return [self.provider] if self.provider == CPU else [self.provider, CPU]
+    def _inference_session(
+        self, graph: str | bytes, options: ort.SessionOptions | None = None, records: bool = False
+    ) -> Any:
+        options = options or self._session_options(records)
+        # Its Python class would open a session on the CPU in place of one that fails on the GPU, at a later run too.
+        return ort.InferenceSession(graph, options, providers=self._providers(records), enable_fallback=0)
+
+    def _providers(self, records: bool) -> Sequence[str | tuple[str, dict[str, str]]]:
+        if self.chosen.gpu is None:
+            return [CPU]
+        return [(CUDA, provider_options(self.chosen.gpu, self._gpu_memory_limit, cuda_graph=records)), CPU]
+
+    def _session_options(self, records: bool) -> ort.SessionOptions:
+        options = _session_options()
+        if self.chosen.gpu is not None:
+            options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        # A CUDA graph is played on the addresses of its recording. In a shared arena other sessions get them meanwhile.
+        options.add_session_config_entry("session.use_env_allocators", "0" if records else "1")
+        return options
 
 
 @cache
@@ -71,6 +127,5 @@ def _session_options() -> ort.SessionOptions:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.use_env_allocators", "1")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     return options

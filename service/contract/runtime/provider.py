@@ -2,44 +2,60 @@
 
 from __future__ import annotations
 
-import ctypes
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass
+from typing import Final
 
 import onnxruntime as ort
 
-CPU = "CPUExecutionProvider"
-CUDA = "CUDAExecutionProvider"
+from service.contract.execution_provider import checked_provider, wanted_gpu
+from service.contract.runtime.cuda import CUDA, load_libraries, share_memory
+from service.contract.runtime.driver import LIBRARY, NoGpu, usable_gpu
+
+CPU: Final = "CPUExecutionProvider"
 
 
 class ProviderUnavailable(Exception):
     """The execution provider that was asked for cannot be used; the message says what is missing."""
 
 
-def choose_provider(wanted: Literal["auto", "cpu", "cuda"]) -> tuple[str, str]:
-    """Return the provider, and in words why it was chosen."""
-    if wanted == "cpu":
-        return CPU, "asked for"
-    missing = _missing_for_cuda()
-    if missing is None:
-        return CUDA, "asked for" if wanted == "cuda" else "found"
-    if wanted == "cuda":
-        raise ProviderUnavailable(f"execution_provider=cuda, but {missing}")
-    return CPU, missing
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """The execution provider that was chosen."""
+
+    name: str
+    """`CPU` or `CUDA`."""
+    reason: str
+    """Why, in words: "asked for", "found", or what is missing for CUDA."""
+    gpu: int | None = None
+    """Number of the GPU, as CUDA counts those that this process may see."""
+    card: str | None = None
+    """Name of the GPU, e.g. "NVIDIA H100 80GB HBM3"."""
+    shares_memory: bool = False
+    """True if all sessions on the GPU allocate from one arena."""
+
+    def __str__(self) -> str:
+        where = "" if self.gpu is None else f", GPU {self.gpu}: {self.card}"
+        return f"{self.name} ({self.reason}){where}"
 
 
-def _missing_for_cuda() -> str | None:
-    """Return what keeps CUDA from working here, in words; None if it works."""
-    if CUDA not in ort.get_available_providers():
-        return "this onnxruntime was built without CUDA (onnxruntime-gpu has it: the extra `gpu`)"
+def choose_provider(wanted: str, memory_limit: int | None = None, library: str = LIBRARY) -> Provider:
+    """Return the provider: `wanted` is auto, cpu, cuda or cuda:N; `library` is the NVIDIA driver's.
+
+    Raises:
+        ValueError: `wanted` is none of those.
+        ProviderUnavailable: a GPU is asked for, and cannot be used.
+    """
+    if checked_provider(wanted) == "cpu":
+        return Provider(CPU, "asked for")
+    number = wanted_gpu(wanted)
     try:
-        ort.preload_dlls()
-        ctypes.CDLL(str(Path(ort.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"))
-    except OSError as error:
-        return f"its CUDA provider does not load: {error}"
-    try:
-        if ctypes.CDLL("libcuda.so.1").cuInit(0) != 0:
-            return "the NVIDIA driver finds no usable GPU"
-    except OSError:
-        return "there is no NVIDIA driver (libcuda.so.1)"
-    return None
+        if CUDA not in ort.get_available_providers():
+            raise NoGpu("this onnxruntime was built without CUDA (onnxruntime-gpu has it: the extra `gpu`)")
+        card = usable_gpu(number, ort.cuda_version or "0", library)
+        load_libraries()
+        shares_memory = share_memory(number, memory_limit)
+    except NoGpu as missing:
+        if wanted != "auto":
+            raise ProviderUnavailable(f"execution_provider={wanted}, but {missing}") from None
+        return Provider(CPU, str(missing))
+    return Provider(CUDA, "found" if wanted == "auto" else "asked for", number, card, shares_memory)

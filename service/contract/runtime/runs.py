@@ -10,8 +10,11 @@ import onnxruntime as ort
 from service.output.system_errors import system_reason
 
 # ONNX Runtime raises the same exception for all kinds of failure; only the message tells them apart.
-SHORT_OF_MEMORY = re.compile(
-    r"bad_alloc|failed to allocate|out of memory|CUDA(_ERROR_|BLAS_STATUS_)\w*ALLOC", re.IGNORECASE
+SHORT_OF_MEMORY = re.compile(r"bad_alloc|failed to allocate|out of memory|is smaller than requested bytes", re.I)
+"""The last one is what an arena with a limit says (`core/framework/bfc_arena.cc`)."""
+SHORT_ON_THE_GPU = re.compile(
+    r"CUDA failure 2\b|CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation|(CUBLAS|CUDNN)_STATUS_(ALLOC_FAILED|INTERNAL_"
+    r"ERROR_DEVICE_ALLOCATION_FAILED)"
 )
 SYSTEM_ERROR = re.compile(r"system error number (\d+)")
 
@@ -20,12 +23,17 @@ class RunCancelled(Exception):
     """The run was stopped because nobody waits for its result any more."""
 
 
-def passing_reason(error: Exception) -> str | None:
+def passing_reason(error: Exception, *, on_a_gpu: bool = False) -> str | None:
     """Return why loading or running failed, in words, if the reason may pass; None if it would fail again.
 
-    A shortage of memory and an error of the operating system may pass. A graph that is wrong stays wrong.
+    A shortage of memory and an error of the operating system may pass. A graph that is wrong stays wrong. Arenas on
+    the CPU and on a GPU fail alike: with `on_a_gpu`, where nearly everything is allocated on it, that is the GPU's.
     """
-    if isinstance(error, MemoryError) or SHORT_OF_MEMORY.search(str(error)):
+    if isinstance(error, MemoryError) or "bad_alloc" in str(error):
+        return "there is not enough memory"
+    if SHORT_ON_THE_GPU.search(str(error)) or (on_a_gpu and SHORT_OF_MEMORY.search(str(error))):
+        return "there is not enough memory on the GPU"
+    if SHORT_OF_MEMORY.search(str(error)):
         return "there is not enough memory"
     if isinstance(error, OSError):
         return system_reason(error)
@@ -36,20 +44,21 @@ def passing_reason(error: Exception) -> str | None:
 class RunHandle:
     """A run in progress, which another thread may stop; the runtime looks at it between two nodes of the graph."""
 
-    __slots__ = ("_options",)
+    __slots__ = ("_options", "shrinks")
 
-    def __init__(self, *, gives_memory_back: bool = False, quiet: bool = False) -> None:
+    def __init__(self, *, shrinks: str | None = None, quiet: bool = False) -> None:
         """Prepare a run.
 
         Args:
-            gives_memory_back: return the memory that the run took to the system afterwards.
+            shrinks: the memory (`Session.arena`) whose unused part is returned to the system afterwards.
             quiet: keep the runtime from writing a line of its own if the run fails.
         """
         self._options = ort.RunOptions()
+        self.shrinks = shrinks
         if quiet:
             self._options.log_severity_level = 4
-        if gives_memory_back:
-            self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        if shrinks:
+            self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", shrinks)
 
     def stop(self) -> None:
         self._options.terminate = True

@@ -15,6 +15,11 @@ from service.contract.runtime.runs import RunCancelled, RunHandle
 class Session:
     """One graph that is ready to run; several threads may call `run` at the same time."""
 
+    takes_pixels = False
+    """True if the input may be given as pixels (`PixelFeed`)."""
+    arena = "cpu:0"
+    """The memory of its runs, as `RunHandle` names it."""
+
     def __init__(self, session: ort.InferenceSession) -> None:
         self._session = session
         self.inputs = tuple(tensor.name for tensor in session.get_inputs())
@@ -22,7 +27,23 @@ class Session:
         self.input_shapes: dict[str, list[Any]] = {tensor.name: tensor.shape for tensor in session.get_inputs()}
         self.provider: str = session.get_providers()[0]
 
-    def run(self, feeds: Mapping[str, Array], handle: RunHandle | None = None) -> dict[str, Array]:
+    @property
+    def recorded(self) -> tuple[int, ...]:
+        """Batch sizes whose runs are recorded as CUDA graphs."""
+        return ()
+
+    def record(self, feeds: Mapping[str, Any]) -> bool:
+        """Record runs of the batch size of `feeds` as a CUDA graph; return whether that was done."""
+        return False
+
+    def forget(self, size: int) -> None:
+        """Run batches of this size without their recording."""
+
+    def hold(self, feeds: Mapping[str, Any], handle: RunHandle | None = None) -> Mapping[str, Any]:
+        """Return inputs of several runs as `run` takes them fastest."""
+        return feeds
+
+    def run(self, feeds: Mapping[str, Any], handle: RunHandle | None = None) -> dict[str, Array]:
         """Run the graph and return all its outputs by name.
 
         Raises:

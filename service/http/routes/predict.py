@@ -30,6 +30,9 @@ from service.images.files import quick_pixel_count
 SMALL_IMAGE = 2**16
 """Pixels up to which a run slot decodes an image itself: that is cheaper than handing it over once more."""
 
+SMALL_IMAGE_FOR_A_GPU = 2**12
+"""The same where a GPU waits for the slot: 64 × 64 pixels take about as long as handing them over."""
+
 LONGEST_CACHED_QUERY = 200
 
 REQUEST = image_request("top_k")
@@ -77,9 +80,9 @@ class Prediction:
         self._model = model
         self._images = images
         self._top_k = top_k
-        one_on_cpu = len(images) == 1 and call.service.runtime.provider == CPU
-        pixels = quick_pixel_count(images[0]) if one_on_cpu else None
-        self.is_small = pixels is not None and pixels <= SMALL_IMAGE
+        pixels = quick_pixel_count(images[0]) if len(images) == 1 else None
+        most = SMALL_IMAGE if call.service.runtime.provider == CPU else SMALL_IMAGE_FOR_A_GPU
+        self.is_small = pixels is not None and pixels <= most
         """True if there is one image, and the run slot decodes it."""
 
     async def answer(self) -> Answer:

@@ -246,8 +246,8 @@ def test_a_second_sigterm_ends_at_once(tmp_path: Path) -> None:
 def test_a_start_that_cannot_be_what_was_asked_for_is_refused(
     tmp_path: Path, flags: list[str], environment: dict[str, str], words: str
 ) -> None:
+    from service.contract.runtime.cuda import CUDA
     from service.contract.runtime.opening import Runtime
-    from service.contract.runtime.provider import CUDA
 
     if "cuda" in flags and Runtime("auto").provider == CUDA:
         pytest.skip("there is a CUDA provider here")

@@ -142,7 +142,15 @@ REFUSED = {
     "nobody to decode": (["--decode-threads", "0"], ["decode_threads ("]),
     "words for a number": (["--run-threads", "two"], ["run_threads (", "'two'"]),
     "an unknown level": (["--log-level", "loud"], ["log_level (", "debug"]),
-    "an unknown provider": (["--execution-provider", "tpu"], ["execution_provider (", "cuda"]),
+    "an unknown provider": (["--execution-provider", "tpu"], ["execution_provider (", "cuda:N"]),
+    "a GPU without its number": (["--execution-provider", "cuda:"], ["execution_provider (", "cuda:N"]),
+    "a GPU before the first": (["--execution-provider", "cuda:-1"], ["execution_provider ("]),
+    "a GPU called in other digits": (["--execution-provider", "cuda:١"], ["execution_provider ("]),
+    "no memory on the GPU": (["--gpu-memory-limit", "0"], ["gpu_memory_limit (", "1048576"]),
+    "the GPU's memory on the CPU": (
+        ["--execution-provider", "cpu", "--gpu-memory-limit", "8000000000"],
+        ["gpu_memory_limit (--gpu-memory-limit", "execution_provider ("],
+    ),
     "a port beyond the last": (["--http-port", "65536"], ["http_port ("]),
     "no path": (["--bundles", ""], ["bundles ("]),
     "no path among several": (["--bundles", "a:"], ["bundles (", "a path is needed"]),
@@ -197,8 +205,8 @@ def test_a_flag_that_is_not_taken_ends_the_start_in_one_line(flags: list[str], w
 
 
 def test_a_processor_that_is_not_there_ends_the_start_in_one_line(tmp_path: Path) -> None:
+    from service.contract.runtime.cuda import CUDA
     from service.contract.runtime.opening import Runtime
-    from service.contract.runtime.provider import CUDA
 
     if Runtime("auto").provider == CUDA:
         pytest.skip("there is a CUDA provider here")

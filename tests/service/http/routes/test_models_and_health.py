@@ -28,6 +28,12 @@ def test_models_are_listed_by_name_and_version_with_their_provider(client: httpx
     assert listing["execution_provider_reason"]
 
 
+def test_the_metric_of_the_processor_names_a_card_where_there_is_one(client: httpx.Client) -> None:
+    [line] = [one for one in client.get("/metrics").text.splitlines() if one.startswith("contraflow_execution_prov")]
+    for label in ('execution_provider="CPUExecutionProvider"', 'gpu=""', 'card=""'):
+        assert label in line
+
+
 def test_a_bundle_with_one_changed_byte_is_refused_with_its_reason_and_the_others_are_served(
     client: httpx.Client,
 ) -> None:

@@ -1,0 +1,152 @@
+"""A session on a device with memory of its own: inputs and outputs are bound to that memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime as ort
+
+from service.contract.arrays import Array
+from service.contract.runtime.device import Device, Feed
+from service.contract.runtime.recorded import RecordedRuns, size_of
+from service.contract.runtime.runs import RunCancelled, RunHandle
+from service.contract.runtime.session import Session, zeros_for
+
+log = logging.getLogger("contraflow.runtime")
+
+AGREEMENT: Final = 1e-3
+"""Most difference of a recorded run from a plain one, as a part of the largest number of an output."""
+
+
+class BoundSession(Session):
+    """One graph on a device. Inputs are copied to it once, however often they run; outputs are copied back once."""
+
+    takes_pixels = True
+
+    def __init__(
+        self, session: ort.InferenceSession, device: Device, open_recording: Callable[[], Any] | None = None
+    ) -> None:
+        """Run on `device`.
+
+        Args:
+            session: the graph, opened on the device.
+            device: the device.
+            open_recording: opens the graph once more for runs that are recorded as CUDA graphs, if that is wanted.
+        """
+        super().__init__(session)
+        self._device = device
+        self.arena = device.arena
+        self._open_recording = open_recording
+        self._recordings: RecordedRuns | None = None
+
+    @property
+    def recorded(self) -> tuple[int, ...]:
+        return self._recordings.sizes if self._recordings is not None else ()
+
+    def record(self, feeds: Mapping[str, Feed]) -> bool:
+        """Record runs of the batch size of `feeds`, and compare one with a plain run; return whether they agree.
+
+        After a failure nothing is recorded any more, and the log says why.
+        """
+        if self._open_recording is None:
+            return False
+        try:
+            if self._recordings is None:
+                self._recordings = RecordedRuns(self._open_recording, self.outputs, self._device)
+            self._recordings.record(feeds)
+            for size in self.recorded:  # a new recording must leave the others as they were
+                self._check_recording(size)
+        except Exception as error:
+            self._record_no_more(error)
+            return False
+        return True
+
+    def forget(self, size: int) -> None:
+        if self._recordings is None:
+            return
+        self._recordings.forget(size)
+        if not self._recordings.sizes:
+            self._close_recordings()
+
+    def hold(self, feeds: Mapping[str, Feed], handle: RunHandle | None = None) -> Mapping[str, Feed]:
+        """Copy inputs of several runs to the device; those of a recorded size are copied by each run.
+
+        Raises:
+            RunCancelled: `handle` was stopped.
+            Exception: whatever the runtime raises for these inputs.
+        """
+        if size_of(feeds) in self.recorded:
+            return feeds
+        options = handle._options if handle is not None else None
+        try:
+            with self._device.turns.shared():
+                return {name: self._device.value(feed, options) for name, feed in feeds.items()}
+        except Exception as error:
+            if handle is not None and handle.stopped:
+                raise RunCancelled from error
+            raise
+
+    def run(self, feeds: Mapping[str, Feed], handle: RunHandle | None = None) -> dict[str, Array]:
+        """Run the graph and return all its outputs by name, in memory of the host.
+
+        A run that plays a recording is over in a moment, and is not stopped.
+
+        Raises:
+            RunCancelled: `handle` was stopped, before the run or during it.
+            Exception: whatever the runtime raises for these inputs.
+        """
+        recordings = self._recordings
+        if recordings is None or (handle is not None and (handle.shrinks or handle.stopped)):
+            return self._run_plainly(feeds, handle)
+        try:
+            outputs = recordings.play(feeds)
+        except Exception as error:
+            outputs = self._run_plainly(feeds, handle)  # if this fails too, the recording is not at fault
+            self._record_no_more(error)
+        return outputs if outputs is not None else self._run_plainly(feeds, handle)
+
+    def _run_plainly(self, feeds: Mapping[str, Feed], handle: RunHandle | None = None) -> dict[str, Array]:
+        try:
+            with self._device.turns.shared():
+                return self._run_bound(feeds, handle._options if handle is not None else None)
+        except Exception as error:
+            if handle is not None and handle.stopped:
+                raise RunCancelled from error
+            raise
+
+    def _run_bound(self, feeds: Mapping[str, Feed], options: Any) -> dict[str, Array]:
+        # A binding keeps the outputs of its last run, and would write the next into them whatever their size.
+        binding = self._session.io_binding()
+        for name, feed in feeds.items():
+            binding.bind_ortvalue_input(name, self._device.value(feed, options))
+        for name in self.outputs:
+            binding.bind_output(name, self._device.kind, self._device.index)
+        # The run ends when the device has finished: ONNX Runtime synchronises its streams unless told otherwise.
+        self._session.run_with_iobinding(binding, options)
+        return dict(zip(self.outputs, binding.copy_outputs_to_cpu(), strict=True))
+
+    def _check_recording(self, size: int) -> None:
+        """Play other images than were recorded; raise `ArithmeticError` if a plain run gives something else."""
+        assert self._recordings is not None
+        feeds = zeros_for(self, size)
+        feeds["input"] = np.random.default_rng(size).normal(size=feeds["input"].shape).astype(np.float32)
+        expected, found = self._run_plainly(feeds), self._recordings.play(feeds)
+        for name, value in expected.items():
+            largest = float(np.max(np.abs(value), initial=0.0, where=np.isfinite(value)))
+            if found is None or not np.allclose(
+                found[name], value, rtol=AGREEMENT, atol=AGREEMENT * largest, equal_nan=True
+            ):
+                raise ArithmeticError(f"the output {name} of a recorded run of {size} differs from a plain run's")
+
+    def _record_no_more(self, error: Exception) -> None:
+        self._open_recording = None
+        log.warning("a graph runs without CUDA graphs: %s: %s", type(error).__name__, error)
+        self._close_recordings()
+
+    def _close_recordings(self) -> None:
+        recordings, self._recordings = self._recordings, None
+        if recordings is not None:
+            recordings.close()

@@ -1,0 +1,1 @@
+"""ONNX Runtime's sessions, and the processor they run on."""

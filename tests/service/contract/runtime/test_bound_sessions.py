@@ -1,0 +1,261 @@
+"""A session bound to a device gives what a plain one gives, bit for bit. The device is the CPU, the code a GPU's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from service.bundles.warm_up import best_speed, trial_feeds
+from service.contract.arrays import Array
+from service.contract.norms import measure
+from service.contract.runtime.bound import BoundSession
+from service.contract.runtime.opening import Runtime
+from service.contract.runtime.pixel_graph import PixelFeed
+from service.contract.runtime.runs import RunCancelled, RunHandle
+from service.contract.runtime.session import Session, zeros_for
+from tests.service.tiny_bundles import ENDLESS, write_bundle
+
+SHIPPED = sorted((Path(__file__).parents[4] / "models/bundles").glob("*/*.onnx"))
+TWENTY_LAYERS = Path(__file__).parents[4] / "models/bundles/resnet20"
+
+
+@pytest.fixture
+def bound() -> Runtime:
+    return Runtime("cpu", bound=True)
+
+
+def drawn(session: Session, batch: int) -> dict[str, Array]:
+    """Return inputs for a batch: random images, the predicted class, scale 1."""
+    feeds = zeros_for(session, batch)
+    images = np.random.default_rng(batch).normal(size=feeds["input"].shape)
+    return {**feeds, "input": images.astype(np.float32)}
+
+
+def assert_equal(found: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        assert found[name].dtype == value.dtype
+        np.testing.assert_array_equal(found[name], value)
+
+
+@pytest.mark.parametrize("graph", SHIPPED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_it_equals_a_plain_session_at_several_batch_sizes_in_turn(bound: Runtime, graph: Path) -> None:
+    session, plain = bound.open(graph), Runtime("cpu").open(graph)
+    assert isinstance(session, BoundSession)
+    for batch in (2, 1, 5, 2):
+        feeds = drawn(plain, batch)
+        assert_equal(session.run(feeds), plain.run(feeds))
+
+
+def test_inputs_that_are_held_serve_every_run_of_a_measurement(bound: Runtime) -> None:
+    graph = TWENTY_LAYERS / "weight_norms.onnx"
+    session, plain = bound.open(graph), Runtime("cpu").open(graph)
+    feeds = drawn(plain, 3)
+    feeds["input"][1] *= 1e5  # so sure of its class that its gradients need larger scales
+    del feeds["cotangent_scale"]
+    scales: list[list[float]] = []
+
+    def run(session: Session, feeds: Mapping[str, Any]) -> dict[str, Array]:
+        def at(scale: Array) -> dict[str, Array]:
+            scales.append(scale.tolist())
+            return session.run({**feeds, "cotangent_scale": scale})
+
+        return measure(at, 3)
+
+    assert_equal(run(session, session.hold(feeds)), run(plain, feeds))
+    assert len(scales) > 2
+
+
+def test_threads_that_run_at_the_same_time_keep_to_their_own_inputs(bound: Runtime) -> None:
+    graph = TWENTY_LAYERS / "activation_norms.onnx"
+    session, plain = bound.open(graph), Runtime("cpu").open(graph)
+    batches = [1, 3, 2, 4] * 4
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda batch: session.run(drawn(plain, batch)), batches))
+    for batch, outputs in zip(batches, found, strict=True):
+        assert_equal(outputs, plain.run(drawn(plain, batch)))
+    assert bound.device is not None
+    assert bound.device.host.made <= 4
+
+
+def test_a_run_is_stopped_before_it_begins_and_while_it_lasts(bound: Runtime, tmp_path: Path) -> None:
+    session = bound.open(write_bundle(tmp_path, rounds=ENDLESS) / "forward.onnx")
+    stopped = RunHandle()
+    stopped.stop()
+    for handle in (stopped, RunHandle()):
+        ended = threading.Event()
+
+        def run(handle: RunHandle = handle, ended: threading.Event = ended) -> None:
+            with pytest.raises(RunCancelled):
+                session.run(zeros_for(session, 1), handle)
+            ended.set()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        handle.stop()
+        thread.join()
+        assert ended.is_set()
+
+
+def test_a_run_that_fails_leaves_everything_usable(bound: Runtime, tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path, fails_on_white=True)
+    session = bound.open(bundle / "forward.onnx")
+    black = zeros_for(session, 2)
+    white = {"input": np.ones_like(black["input"])}
+    expected = Runtime("cpu").open(bundle / "forward.onnx").run(black)
+    for _ in range(3):
+        with pytest.raises(Exception, match="indices element out of data bounds"):
+            session.run(white, RunHandle(quiet=True))
+        with pytest.raises(Exception, match="Failed to find input name"):
+            session.run({"nobody": white["input"]}, RunHandle(quiet=True))
+        assert_equal(session.run(black), expected)
+    assert bound.device is not None
+    assert bound.device.host.made == 1
+
+
+def test_outputs_stay_as_they_are_when_the_session_runs_again(bound: Runtime) -> None:
+    session = bound.open(TWENTY_LAYERS / "forward.onnx")
+    feeds = drawn(session, 2)
+    first = session.run(feeds)
+    kept = {name: value.copy() for name, value in first.items()}
+    session.run(zeros_for(session, 2))
+    assert_equal(first, kept)
+
+
+def test_memory_is_given_back_by_the_name_of_the_device(bound: Runtime) -> None:
+    session = bound.open(TWENTY_LAYERS / "forward.onnx")
+    assert session.arena == "cpu:0"
+    session.run(zeros_for(session, 1), RunHandle(shrinks=session.arena))
+    with pytest.raises(Exception, match="gpu"):
+        session.run(zeros_for(session, 1), RunHandle(shrinks="gpu:0", quiet=True))
+
+
+def test_who_works_alone_on_a_device_waits_for_the_others(bound: Runtime) -> None:
+    assert bound.device is not None
+    turns, order = bound.device.turns, []
+    entered, leave = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with turns.shared():
+            entered.set()
+            leave.wait()
+            order.append("shared")
+
+    def alone() -> None:
+        with turns.alone():
+            order.append("alone")
+
+    threads = [threading.Thread(target=work), threading.Thread(target=alone)]
+    threads[0].start()
+    entered.wait()
+    threads[1].start()
+    leave.set()
+    for thread in threads:
+        thread.join()
+    with turns.shared():
+        assert order == ["shared", "alone"]
+
+
+GRAPHS = sorted(TWENTY_LAYERS.glob("*.onnx"))
+
+
+@pytest.mark.parametrize("graph", GRAPHS, ids=lambda path: path.stem)
+def test_recorded_runs_equal_plain_ones_and_other_sizes_run_as_before(bound: Runtime, graph: Path) -> None:
+    """A CPU records nothing, but all else is as on a GPU: values of their own, one thread, one run at a time."""
+    session, plain = bound.open(graph), Runtime("cpu").open(graph)
+    assert [session.record(zeros_for(session, batch)) for batch in (1, 4)] == [True, True]
+    assert list(session.recorded) == [1, 4]
+    for batch in (4, 1, 3, 4):
+        feeds = drawn(plain, batch)
+        kept = session.run(feeds)
+        session.run(zeros_for(session, batch))
+        assert_equal(kept, plain.run(feeds))
+        assert_equal(session.run(session.hold(feeds)), plain.run(feeds))
+    session.forget(4)
+    assert list(session.recorded) == [1]
+    session.forget(1)
+    assert_equal(session.run(feeds), plain.run(feeds))
+
+
+def test_threads_that_meet_at_a_recording_keep_to_their_own_inputs(bound: Runtime) -> None:
+    graph = TWENTY_LAYERS / "activation_norms.onnx"
+    session, plain = bound.open(graph), Runtime("cpu").open(graph)
+    assert session.record(zeros_for(session, 2))
+    inputs = [{**drawn(plain, 2), "input": drawn(plain, 2)["input"] + shift} for shift in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(session.run, inputs * 4))
+    for outputs, feeds in zip(found, inputs * 4, strict=True):
+        assert_equal(outputs, plain.run(feeds))
+
+
+def test_a_stopped_run_and_one_that_shrinks_do_not_play_a_recording(bound: Runtime) -> None:
+    session = bound.open(TWENTY_LAYERS / "forward.onnx")
+    feeds = zeros_for(session, 1)
+    assert session.record(feeds)
+    handle = RunHandle()
+    handle.stop()
+    with pytest.raises(RunCancelled):
+        session.run(feeds, handle)
+    with pytest.raises(Exception, match="gpu"):
+        session.run(feeds, RunHandle(shrinks="gpu:0", quiet=True))
+
+
+def test_a_graph_that_cannot_be_recorded_runs_plainly_and_says_why_once(
+    bound: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = Runtime("cpu").open(TWENTY_LAYERS / "forward.onnx")
+    assert bound.device is not None
+
+    def fail() -> Any:
+        raise RuntimeError("all the graph nodes have not been assigned to CUDAExecutionProvider")
+
+    session = BoundSession(plain._session, bound.device, fail)
+    feeds = drawn(plain, 2)
+    for _ in range(2):
+        assert not session.record(feeds)
+        assert_equal(session.run(feeds), plain.run(feeds))
+    assert caplog.text.count("have not been assigned to CUDAExecutionProvider") == 1
+
+
+def test_a_recording_that_computes_something_else_is_not_used(bound: Runtime, caplog: pytest.LogCaptureFixture) -> None:
+    other = Runtime("cpu").open(TWENTY_LAYERS.with_name("plain20") / "forward.onnx")
+    plain = Runtime("cpu").open(TWENTY_LAYERS / "forward.onnx")
+    assert bound.device is not None
+    session = BoundSession(plain._session, bound.device, lambda: other._session)
+    feeds = drawn(plain, 2)
+    assert not session.record(feeds)
+    assert_equal(session.run(feeds), plain.run(feeds))
+    assert "differs from a plain run's" in caplog.text
+
+
+def test_a_run_that_fails_keeps_the_recording_if_a_plain_run_fails_too(bound: Runtime, tmp_path: Path) -> None:
+    session = bound.open(write_bundle(tmp_path, fails_on_white=True) / "forward.onnx")
+    black = zeros_for(session, 2)
+    expected = session.run(black)
+    assert bound.device is not None
+    assert session.record(black)
+    with pytest.raises(Exception, match="indices element out of data bounds"):
+        session.run({"input": np.ones_like(black["input"])}, RunHandle(quiet=True))
+    assert session.recorded == (2,)
+    assert_equal(session.run(black), expected)
+
+
+def test_warming_up_measures_a_bound_session_and_its_recordings(bound: Runtime) -> None:
+    session = bound.open(TWENTY_LAYERS / "forward.onnx")
+    assert isinstance(trial_feeds(session, 2)["input"], PixelFeed)
+    batch, seconds = best_speed(session, 4, diagnostic=False)
+    assert seconds > 0
+    assert all(size <= batch for size in session.recorded)
+
+
+def test_a_plain_session_runs_without_the_binding() -> None:
+    session = Runtime("cpu").open(TWENTY_LAYERS / "forward.onnx")
+    assert type(session) is Session
+    assert isinstance(session._session, ort.InferenceSession)
