@@ -208,7 +208,8 @@ class Training:
             self._train_step(step, size)
             progress.step, progress.seen = step + 1, progress.seen + batch
             if pace is not None and pace.after_step():
-                tqdm.write(f"{self.name} on {self.device_name}: {pace.steps_per_second * batch:,.0f} images/s")
+                speed = f"{pace.steps_per_second * batch:,.0f} images/s of {size} pixels a side"
+                tqdm.write(f"{self.name} on {self.device_name}: {speed}")
                 pace, self._pace_told = None, True
             now = time.monotonic()
             if now - read >= SECONDS_BETWEEN_READINGS or now - self._saved >= SECONDS_BETWEEN_CHECKPOINTS:
