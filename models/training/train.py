@@ -115,6 +115,7 @@ class Training:
         self._resume()
         while self.progress.epoch < self.recipe.epochs:
             self.train_epoch()
+        self._replayed = None  # frees the memory of the graph, before the next run of a process needs it
         record = self._record()
         weights = {key: value.detach().cpu().contiguous() for key, value in self.step.result.state_dict().items()}
         # The record comes last: a folder with `training.json` is a finished run.
