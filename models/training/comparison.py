@@ -38,6 +38,10 @@ CHANGES: Final[dict[str, tuple[str, Callable[[Recipe], Recipe]]]] = {
         "Muon on the filters, rate 0.02",
         lambda base: replace(base, optimizer="muon", muon_learning_rate=0.02),
     ),
+    "muon-fast": (
+        "Muon on the filters, rate 0.1",
+        lambda base: replace(base, optimizer="muon", muon_learning_rate=0.1),
+    ),
     "batch-128": ("half the batch and rate", lambda base: _batch_scaled(base, 0.5)),
     "batch-512": ("twice the batch and rate", lambda base: _batch_scaled(base, 2)),
     "full-size": ("no small images", lambda base: replace(base, small_until=0.0)),

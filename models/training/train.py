@@ -115,6 +115,7 @@ class Training:
         self._resume()
         while self.progress.epoch < self.recipe.epochs:
             self.train_epoch()
+        self._replayed = None  # frees the memory of the graph, before the next run of a process needs it
         record = self._record()
         weights = {key: value.detach().cpu().contiguous() for key, value in self.step.result.state_dict().items()}
         # The record comes last: a folder with `training.json` is a finished run.
@@ -208,7 +209,8 @@ class Training:
             self._train_step(step, size)
             progress.step, progress.seen = step + 1, progress.seen + batch
             if pace is not None and pace.after_step():
-                tqdm.write(f"{self.name} on {self.device_name}: {pace.steps_per_second * batch:,.0f} images/s")
+                speed = f"{pace.steps_per_second * batch:,.0f} images/s of {size} pixels a side"
+                tqdm.write(f"{self.name} on {self.device_name}: {speed}")
                 pace, self._pace_told = None, True
             now = time.monotonic()
             if now - read >= SECONDS_BETWEEN_READINGS or now - self._saved >= SECONDS_BETWEEN_CHECKPOINTS:

@@ -15,7 +15,7 @@ from models.training.recipe import Recipe
 from models.training.train import Training
 from tests.models.small_data import files, write_folder
 
-TOGETHER = {"muon": 2, "muon-slow": 2, "batch-128": 3, "batch-512": 3}
+TOGETHER = {"muon": 2, "muon-slow": 2, "muon-fast": 2, "batch-128": 3, "batch-512": 3}
 """Options that change several fields: the optimizer and its rate, the batch and the rates."""
 
 
