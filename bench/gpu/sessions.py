@@ -21,7 +21,12 @@ from bench.gradients.runs import Feeds
 
 CPU = "CPUExecutionProvider"
 Options = Mapping[str, str]
-PLAIN: Options = {"device_id": "0", "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+PLAIN: Options = {
+    "device_id": "0",
+    "use_tf32": "0",
+    "cudnn_conv_algo_search": "HEURISTIC",
+    "arena_extend_strategy": "kSameAsRequested",  # many sessions share the card
+}
 """Options of the CUDA provider that every measurement starts from."""
 NO_CAPTURE = -1
 """Number of a run that no CUDA graph is captured of."""

@@ -69,8 +69,9 @@ def errors(judged: Outputs, truth: Outputs) -> dict[str, dict[str, float]]:
 def truths(net: Net, graph: str, images: int, device: str) -> Row:
     """Return how far float64 on the card is from float64 on the CPU, by torch both times."""
     feeds = net.feeds(graph, images)
-    one, other = (Truth(net.models[graph], where).run(feeds) for where in (device, "cpu"))
-    return {"net": net.name, "graph": graph, "images": images, "errors": errors(one, other)}
+    there, here = Truth(net.models[graph], device), Truth(net.models[graph], "cpu")
+    found = errors(there.run(feeds), here.run(feeds))
+    return {"net": net.name, "graph": graph, "images": images, "truth": there.place, "errors": found}
 
 
 def _judged(session: onnxruntime.InferenceSession, names: Sequence[str], feeds: Feeds) -> Outputs:
