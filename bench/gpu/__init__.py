@@ -7,5 +7,7 @@ card      the card, the processor and the versions that rows are true of
 graphs    part 1: every graph on the card against float64
 ratios    part 2: norms beside the forward run and beside torch
 serving   part 3: the service under load
+load      what part 3 is made of
 messages  part 4: what is said where there is no usable card
+starts    what part 4 is made of
 """

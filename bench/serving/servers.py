@@ -120,9 +120,9 @@ def started(under_test: ServerUnderTest, bundle: Path, images: Path, peer_thread
             yield server
 
 
-def settle(server: Server) -> None:
+def settle(server: Server, limit: float = SETTLING_LIMIT) -> None:
     """Wait until the server's other work, such as loading further models, is over, or clearly goes on."""
-    end = time.perf_counter() + SETTLING_LIMIT
+    end = time.perf_counter() + limit
     used = server.processor_seconds()
     while time.perf_counter() < end:
         time.sleep(1.0)

@@ -58,10 +58,14 @@ def small(scratch: Path, seconds: float) -> Subject:
     )
 
 
-def large(scratch: Path, seconds: float) -> Subject:
-    """Return torchvision's ResNet-50 with random weights, on the test photographs enlarged to 500×375."""
-    bundle = scratch / "bundles" / "resnet50"
-    call_apart(write_resnet50, str(bundle.parent))
+def large(scratch: Path, seconds: float, bundle: Path | None = None) -> Subject:
+    """Return torchvision's ResNet-50 with random weights, on the test photographs enlarged to 500×375.
+
+    Its bundle takes a while to be made, unless it is there already.
+    """
+    if bundle is None:
+        bundle = scratch / "bundles" / "resnet50"
+        call_apart(write_resnet50, str(bundle.parent))
     return Subject(
         name="resnet50",
         title="ResNet-50 with random weights, 224×224 from 500×375 JPEG photographs of 30 kB",
