@@ -25,9 +25,6 @@ from bench.gradients.runs import Run, clock_of, interleaved
 from bench.harness.page import table
 
 GRAPHS = ("forward", "activation_norms", "weight_norms", "input_gradient")
-REPLAYED = ("forward", "weight_norms")
-"""Graphs that are also run as CUDA graphs, up to this batch; larger ones keep the card busy without."""
-LARGEST_REPLAYED = 32
 PEERS: dict[str, Peer] = {
     "torch forward": peers.torch_forward,
     "torch forward + backward": peers.torch_backward,
@@ -89,17 +86,14 @@ def _row(setting: Setting, name: str, batch: int, seconds: float) -> Row:
 def _makers(setting: Setting, name: str, batch: int) -> dict[str, Callable[[], Run]]:
     """Return what makes each run, by the name of its line."""
     makers: dict[str, Callable[[], Run]] = {graph: partial(_ours, setting, name, graph, batch) for graph in GRAPHS}
-    for graph in REPLAYED if setting.device == "cuda" and batch <= LARGEST_REPLAYED else ():
-        makers[f"{graph}, CUDA graph"] = partial(_ours, setting, name, graph, batch, cuda_graph=True)
     for peer, function in PEERS.items():
         makers[peer] = partial(_peer, setting, name, function, batch)
     return makers
 
 
-def _ours(setting: Setting, name: str, graph: str, batch: int, cuda_graph: bool = False) -> Run:
+def _ours(setting: Setting, name: str, graph: str, batch: int) -> Run:
     ours = net(name, setting.bundles)
-    session = opened(ours.models[graph], setting.device, {"enable_cuda_graph": "1"} if cuda_graph else {})
-    return Fixed(session, ours.feeds(graph, batch), setting.device, 1 if cuda_graph else None)
+    return Fixed(opened(ours.models[graph], setting.device), ours.feeds(graph, batch), setting.device)
 
 
 def _peer(setting: Setting, name: str, peer: Peer, batch: int) -> Run:

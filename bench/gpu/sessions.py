@@ -67,6 +67,15 @@ def opened(
     return session
 
 
+def default_options(model: onnx.ModelProto, device: str) -> dict[str, str]:
+    """Return the options of the device's provider as they are where none is given."""
+    if device == "cuda":
+        libraries_loaded()
+    provider = CUDA if device == "cuda" else CPU
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=[provider], enable_fallback=False)
+    return {name: str(value) for name, value in session.get_provider_options()[provider].items()}
+
+
 class Fixed:
     """A session's run between fixed places on the device; a call runs it and waits for its end."""
 

@@ -35,7 +35,7 @@ def keys(file: Path) -> list[str]:
     return [row["key"] for row in Results(file).rows()]
 
 
-@pytest.mark.parametrize("part", ["graphs", "ratios"])
+@pytest.mark.parametrize("part", ["graphs", "replays", "ratios"])
 def test_a_part_runs_on_a_cpu_once_and_fills_the_page(part: str, tmp_path: Path) -> None:
     page = tmp_path / "gpu.md"
     page.write_text((DOCS / "gpu.md").read_text(encoding="utf-8"), encoding="utf-8")
@@ -122,7 +122,7 @@ def test_the_page_is_written_from_rows_of_another_machine(tmp_path: Path) -> Non
     assert "| a | forward | 1e-03 | 2e-03 |" in written
     assert "- RuntimeError: no: `option/a/forward/plain`" in written
     assert "its 9 s were over" in written
-    assert written.count("Not measured yet.") == 3
+    assert written.count("Not measured yet.") == 4
 
 
 def test_a_part_whose_process_dies_says_so(tmp_path: Path) -> None:

@@ -43,6 +43,11 @@ def _agreement(row: Row) -> Iterator[str]:
     yield " | ".join([*cells, str(total), on_cpu or "none", str(row.get("copies", ""))])
 
 
+def _defaults(row: Row) -> Iterator[str]:
+    for name, value in row["options"].items():
+        yield f"{name} | {value}"
+
+
 def _option(row: Row) -> Iterator[str]:
     for size, found in row["sizes"].items():
         where = f"{row['net']} | {row['graph']} | {size} | {row['option']} | {row['open_s']:.2f}"
@@ -76,6 +81,7 @@ def _worst(errors: dict[str, dict[str, float]], kind: str, ending: str = "") -> 
 
 
 KINDS: dict[str, tuple[str, str, Callable[[dict[str, Any]], Iterator[str]]]] = {
+    "defaults": ("The provider's options where none is given", "option | value", _defaults),
     "agreement": (
         "Errors against float64, and where the nodes ran",
         "net | graph | float32 | free | each norm | finite | TF32 | free | each norm | finite"
