@@ -1,4 +1,4 @@
-"""`make bench-gpu`: what the GPU computes and how fast, in four parts → docs/gpu.md.
+"""`make bench-gpu`: what the GPU computes and how fast, in parts that stand alone → docs/gpu.md.
 
 Every row is written to the folder `--out` as soon as it is measured. A run that was cut off goes on where it was,
 and `--from FOLDER` writes the page on a machine that has no GPU. Without a GPU everything runs on the CPU: use

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import Any, Literal
 
 import onnxruntime
@@ -51,10 +52,10 @@ def found() -> Literal["cuda", "cpu"]:
 
 
 def _driver() -> str:
-    """Return the driver's version as the kernel tells it, "unknown" where it does not."""
+    """Return the driver's version as its own tool tells it, "unknown" where that is not there."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]
     try:
-        with open("/proc/driver/nvidia/version", encoding="utf-8") as file:
-            words = file.readline().split()
-        return next((word for word in words if word.count(".") >= 1 and word[0].isdigit()), "unknown")
-    except OSError:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
         return "unknown"
+    return done.stdout.strip() if done.returncode == 0 else "unknown"

@@ -16,6 +16,7 @@ from bench.gpu.numbers.extremes import batches, scales
 from bench.gpu.numbers.options import CHANGES, CUDA_GRAPH, PLAIN_OPTION, Answers, option
 from bench.gpu.numbers.tables import section
 from bench.gpu.part import Part, Row, Setting, attempt
+from bench.gpu.sessions import default_options
 from service.contract.outputs import GRAPHS
 
 FIRST = ("weight_norms", "forward", "activation_norms", "input_gradient")
@@ -23,8 +24,8 @@ REST = tuple(graph for graph in GRAPHS if graph not in FIRST)
 TIMED = FIRST[:2]
 SERVED = ("resnet20", RESNET50, "resnet56")
 """The nets that are measured in every way, the most important first."""
-QUICK = (PLAIN_OPTION, CUDA_GRAPH, "tf32", "exhaustive search")
-OTHERS = tuple(name for name in CHANGES if name not in QUICK)
+QUICK = (PLAIN_OPTION, "tf32", "exhaustive search")
+OTHERS = tuple(name for name in CHANGES if name not in (*QUICK, CUDA_GRAPH))
 
 Planned = Iterator[tuple[str, Callable[[], Row]]]
 """Keys of rows, and what measures them."""
@@ -52,13 +53,15 @@ class _Plan:
 
     def small(self) -> Planned:
         """Plan a row or two of each kind, of the smallest net."""
+        yield from self._defaults()
         yield from self._agreements("resnet20", ("forward", "weight_norms"))
-        yield from self._options("resnet20", ("weight_norms",), (PLAIN_OPTION, CUDA_GRAPH))
+        yield from self._options("resnet20", ("weight_norms",), (PLAIN_OPTION, "channels last"))
         yield from self._extremes("resnet20", ("forward", "activation_norms"))
         yield from self._truths("resnet20", ("activation_norms",))
 
     def whole(self) -> Planned:
         first, second, third = SERVED
+        yield from self._defaults()
         yield from self._agreements(first, FIRST)
         yield from self._options(first, TIMED, QUICK)
         yield from self._agreements(second, TIMED)
@@ -66,18 +69,23 @@ class _Plan:
         yield from self._extremes(first, FIRST)
         yield from self._agreements(third, FIRST)
         yield from self._agreements(second, FIRST)
-        yield from self._options(second, TIMED, OTHERS)
         yield from self._extremes(second, TIMED)
         yield from self._truths(first, TIMED[:1])
         for name in SERVED:
             yield from self._agreements(name, REST)
         for name in names(self._setting.bundles):
             yield from self._agreements(name, GRAPHS)
-        for name in (first, third):
+        for name in SERVED:
             yield from self._options(name, TIMED, (*QUICK, *OTHERS))
         for name in SERVED:
-            yield from self._options(name, FIRST[2:3], QUICK[:2])
             yield from self._extremes(name, FIRST)
+
+    def _defaults(self) -> Planned:
+        yield "defaults/provider", self._default
+
+    def _default(self) -> Row:
+        smallest = net(SERVED[0], self._setting.bundles).models["forward"]
+        return {"options": default_options(smallest, self._setting.device)}
 
     def _agreements(self, name: str, graphs: Sequence[str]) -> Planned:
         for graph in graphs:

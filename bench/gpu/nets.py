@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from bench.gpu.part import reason
 from bench.gradients.runs import Feeds
 from export.gradient import differentiate, prepare
 from service.contract.bundle_schema import BUNDLE_FILE
@@ -57,9 +58,23 @@ def net(name: str, bundles: Path) -> Net:
 
 
 def _derived_resnet50() -> dict[str, onnx.ModelProto]:
-    from bench.bundles.networks import RESNET50_SIZE, resnet50
-    from export.trained.forward import constants_of, forward_graph
+    """Derive the graphs of a ResNet-50.
 
-    network = resnet50(SETTLED_ON)
-    ready = prepare(forward_graph(network, RESNET50_SIZE), constants=constants_of(network))
-    return {graph: differentiate(ready, graph) for graph in GRAPHS}
+    Raises:
+        RuntimeError: it went wrong, now or before; it is not tried twice, because every try takes its time.
+    """
+    if "why" in _failed:
+        raise RuntimeError(_failed["why"])
+    try:
+        from bench.bundles.networks import RESNET50_SIZE, resnet50
+        from export.trained.forward import constants_of, forward_graph
+
+        network = resnet50(SETTLED_ON)
+        ready = prepare(forward_graph(network, RESNET50_SIZE), constants=constants_of(network))
+        return {graph: differentiate(ready, graph) for graph in GRAPHS}
+    except Exception as error:
+        _failed["why"] = f"there are no graphs of a ResNet-50: {reason(error)}"
+        raise RuntimeError(_failed["why"]) from error
+
+
+_failed: dict[str, str] = {}

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.gpu.nets import RESNET50, SETTLED_ON, net
+from bench.gpu.numbers.tables import failures
 from bench.gpu.part import Part, Row, Setting, attempt, reason
 from bench.gpu.sessions import Fixed, opened
 from bench.gradients import peers
@@ -24,8 +25,6 @@ from bench.gradients.runs import Run, clock_of, interleaved
 from bench.harness.page import table
 
 GRAPHS = ("forward", "activation_norms", "weight_norms", "input_gradient")
-REPLAYED = ("forward", "weight_norms")
-"""Graphs that are also run as CUDA graphs."""
 PEERS: dict[str, Peer] = {
     "torch forward": peers.torch_forward,
     "torch forward + backward": peers.torch_backward,
@@ -61,7 +60,11 @@ def _prepare_torch() -> None:
 
 
 def _row(setting: Setting, name: str, batch: int, seconds: float) -> Row:
-    """Return milliseconds of each run, and the reasons of those that do not run."""
+    """Return milliseconds of each run, and the reasons of those that do not run.
+
+    Raises:
+        RuntimeError: none does.
+    """
     runs: dict[str, Run] = {}
     reasons: dict[str, str] = {}
     for run, make in _makers(setting, name, batch).items():
@@ -73,7 +76,9 @@ def _row(setting: Setting, name: str, batch: int, seconds: float) -> Row:
             print(f"    {run}: first answer after {time.perf_counter() - began:.1f} s", flush=True)
         except Exception as error:
             reasons[run] = reason(error)
-    taken = interleaved(runs, seconds, clock_of(setting.device)) if runs else {}
+    if not runs:
+        raise RuntimeError(f"nothing runs: {next(iter(reasons.values()))}")
+    taken = interleaved(runs, seconds, clock_of(setting.device))
     ms = {run: value * 1e3 for run, value in taken.items()}
     return {"net": name, "batch": batch, "ms": ms, "reasons": reasons}
 
@@ -81,17 +86,14 @@ def _row(setting: Setting, name: str, batch: int, seconds: float) -> Row:
 def _makers(setting: Setting, name: str, batch: int) -> dict[str, Callable[[], Run]]:
     """Return what makes each run, by the name of its line."""
     makers: dict[str, Callable[[], Run]] = {graph: partial(_ours, setting, name, graph, batch) for graph in GRAPHS}
-    for graph in REPLAYED if setting.device == "cuda" else ():
-        makers[f"{graph}, CUDA graph"] = partial(_ours, setting, name, graph, batch, cuda_graph=True)
     for peer, function in PEERS.items():
         makers[peer] = partial(_peer, setting, name, function, batch)
     return makers
 
 
-def _ours(setting: Setting, name: str, graph: str, batch: int, cuda_graph: bool = False) -> Run:
+def _ours(setting: Setting, name: str, graph: str, batch: int) -> Run:
     ours = net(name, setting.bundles)
-    session = opened(ours.models[graph], setting.device, {"enable_cuda_graph": "1"} if cuda_graph else {})
-    return Fixed(session, ours.feeds(graph, batch), setting.device, 1 if cuda_graph else None)
+    return Fixed(opened(ours.models[graph], setting.device), ours.feeds(graph, batch), setting.device)
 
 
 def _peer(setting: Setting, name: str, peer: Peer, batch: int) -> Run:
@@ -122,10 +124,9 @@ def section(rows: Sequence[Row]) -> str:
         own = sorted((row for row in measured if row["net"] == name), key=lambda row: row["batch"])
         header = "batch | run | ms | × forward | ÷ torch forward + backward | images/s"
         parts += [f"#### {name}", table(header, [line for row in own for line in _lines(row)])]
-    failed = [f"- `{row['key']}`: {row['error']}" for row in rows if "error" in row]
-    failed += [f"- `{row['key']}`, {run}: {why}" for row in measured for run, why in row["reasons"].items()]
-    if failed:
-        parts += ["#### Runs that failed", "\n".join(failed)]
+    whole = [(row["error"], f"`{row['key']}`") for row in rows if "error" in row]
+    single = [(why, f"`{row['key']}`, {run}") for row in measured for run, why in row["reasons"].items()]
+    parts += failures("Runs that failed", whole + single)
     return "\n\n".join(parts) or "No rows."
 
 

@@ -21,7 +21,12 @@ from bench.gradients.runs import Feeds
 
 CPU = "CPUExecutionProvider"
 Options = Mapping[str, str]
-PLAIN: Options = {"device_id": "0", "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+PLAIN: Options = {
+    "device_id": "0",
+    "use_tf32": "0",
+    "cudnn_conv_algo_search": "HEURISTIC",
+    "arena_extend_strategy": "kSameAsRequested",  # many sessions share the card
+}
 """Options of the CUDA provider that every measurement starts from."""
 NO_CAPTURE = -1
 """Number of a run that no CUDA graph is captured of."""
@@ -60,6 +65,15 @@ def opened(
     if device == "cuda" and session.get_providers()[0] != CUDA:
         raise RuntimeError(f"the runtime opened the session on {session.get_providers()[0]}")
     return session
+
+
+def default_options(model: onnx.ModelProto, device: str) -> dict[str, str]:
+    """Return the options of the device's provider as they are where none is given."""
+    if device == "cuda":
+        libraries_loaded()
+    provider = CUDA if device == "cuda" else CPU
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=[provider], enable_fallback=False)
+    return {name: str(value) for name, value in session.get_provider_options()[provider].items()}
 
 
 class Fixed:

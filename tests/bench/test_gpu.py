@@ -35,7 +35,7 @@ def keys(file: Path) -> list[str]:
     return [row["key"] for row in Results(file).rows()]
 
 
-@pytest.mark.parametrize("part", ["graphs", "ratios"])
+@pytest.mark.parametrize("part", ["graphs", "replays", "ratios"])
 def test_a_part_runs_on_a_cpu_once_and_fills_the_page(part: str, tmp_path: Path) -> None:
     page = tmp_path / "gpu.md"
     page.write_text((DOCS / "gpu.md").read_text(encoding="utf-8"), encoding="utf-8")
@@ -98,6 +98,31 @@ def test_rows_of_another_machine_are_never_mixed(tmp_path: Path, monkeypatch: py
     running.measure_here("tried", SETTING, tmp_path, {"card": "one"})
     with pytest.raises(OtherMachine, match="another --out"):
         running.measure_here("tried", SETTING, tmp_path, {"card": "another"})
+
+
+def test_the_page_is_written_from_rows_of_another_machine(tmp_path: Path) -> None:
+    results = Results(tmp_path / "graphs.jsonl")
+    card = {"card": "a card", "memory_gib": 80, "compute_capability": "9.0", "driver": "1", "cuda": "13", "cudnn": "9"}
+    results.begin({"device": "cuda", "cpu": "some cores", "onnxruntime": "1", "torch": "2", **card})
+    errors_of = {
+        "same": {"logits": {"largest": 1e-3, "entry": 1.0}},
+        "free": {"logits": {"largest": 2e-3, "entry": 1.0}},
+    }
+    results.append(
+        {"key": "agreement/a/forward", "net": "a", "graph": "forward", "float32": errors_of, "tf32": errors_of}
+    )
+    results.append({"key": "option/a/forward/plain", "error": "RuntimeError: no"})
+    results.append({"stopped": "its 9 s were over"})
+    page = tmp_path / "gpu.md"
+    page.write_text("<!-- begin: make bench-gpu -->\n<!-- end: make bench-gpu -->\n", encoding="utf-8")
+    done = command("--from", tmp_path, "--page", page)
+    assert done.returncode == 0, done.stderr[-2000:]
+    written = page.read_text(encoding="utf-8")
+    assert "Measured on one a card" in written
+    assert "| a | forward | 1e-03 | 2e-03 |" in written
+    assert "- RuntimeError: no: `option/a/forward/plain`" in written
+    assert "its 9 s were over" in written
+    assert written.count("Not measured yet.") == 4
 
 
 def test_a_part_whose_process_dies_says_so(tmp_path: Path) -> None:

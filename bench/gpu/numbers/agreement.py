@@ -33,9 +33,9 @@ def agreement(net: Net, graph: str, images: int, device: str) -> Row:
     row: Row = {"net": net.name, "graph": graph, "images": images}
     for option, word in KEPT_APART.items():
         session = opened(watched(model), device, {"use_tf32": option})
-        choices = choices_of(model, _run(session, [value.name for value in session.get_outputs()], feeds))
-        judged = _judged(session, [value.name for value in model.graph.output], feeds)
-        same = _norms(truth.run(feeds, choices), images)
+        first = _run(session, [value.name for value in session.get_outputs()], feeds)
+        judged = _judged(session, [value.name for value in model.graph.output], feeds, first)
+        same = _norms(truth.run(feeds, choices_of(model, first)), images)
         row[word] = {"same": errors(judged, same), "free": errors(judged, own)}
         row[f"finite {word}"] = all(bool(np.isfinite(value).all()) for value in judged.values())
         if device == "cpu":
@@ -69,15 +69,23 @@ def errors(judged: Outputs, truth: Outputs) -> dict[str, dict[str, float]]:
 def truths(net: Net, graph: str, images: int, device: str) -> Row:
     """Return how far float64 on the card is from float64 on the CPU, by torch both times."""
     feeds = net.feeds(graph, images)
-    one, other = (Truth(net.models[graph], where).run(feeds) for where in (device, "cpu"))
-    return {"net": net.name, "graph": graph, "images": images, "errors": errors(one, other)}
+    there, here = Truth(net.models[graph], device), Truth(net.models[graph], "cpu")
+    found = errors(there.run(feeds), here.run(feeds))
+    return {"net": net.name, "graph": graph, "images": images, "truth": there.place, "errors": found}
 
 
-def _judged(session: onnxruntime.InferenceSession, names: Sequence[str], feeds: Feeds) -> Outputs:
-    """Return the named outputs, norms in place of squares, as the service measures them."""
-    if "cotangent_scale" not in feeds:
-        return _run(session, names, feeds)
-    return measure(lambda scale: _run(session, names, {**feeds, "cotangent_scale": scale}), len(feeds["input"]))
+def _judged(session: onnxruntime.InferenceSession, names: Sequence[str], feeds: Feeds, first: Outputs) -> Outputs:
+    """Return the named outputs, norms in place of squares, as the service measures them.
+
+    `first` are the outputs of a run at scale 1. It is not run again: another run need not round alike.
+    """
+
+    def run(scale: NDArray[np.float32]) -> Outputs:
+        if (scale == 1).all():
+            return {name: first[name] for name in names}
+        return _run(session, names, {**feeds, "cotangent_scale": scale})
+
+    return measure(run, len(feeds["input"])) if "cotangent_scale" in feeds else run(np.ones(1, np.float32))
 
 
 def _norms(outputs: Outputs, samples: int) -> Outputs:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from bench.gpu.part import Row
@@ -16,10 +17,17 @@ def section(rows: Sequence[Row]) -> str:
         own = [row for row in rows if row["key"].startswith(f"{kind}/") and "error" not in row]
         if own:
             parts += [f"#### {title}", table(header, [line for row in own for line in cells(row)])]
-    failed = [f"- `{row['key']}`: {row['error']}" for row in rows if "error" in row]
-    if failed:
-        parts += ["#### Rows that failed", "\n".join(failed)]
+    parts += failures("Rows that failed", ((row["error"], f"`{row['key']}`") for row in rows if "error" in row))
     return "\n\n".join(parts) or "No rows."
+
+
+def failures(title: str, found: Iterable[tuple[str, str]]) -> list[str]:
+    """Return a list of reasons, each with all that failed for it; nothing where nothing did."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for why, what in found:
+        by_reason[why].append(what)
+    lines = [f"- {why}: {', '.join(failed)}" for why, failed in by_reason.items()]
+    return [f"#### {title}", "\n".join(lines)] if lines else []
 
 
 def _agreement(row: Row) -> Iterator[str]:
@@ -35,6 +43,11 @@ def _agreement(row: Row) -> Iterator[str]:
     yield " | ".join([*cells, str(total), on_cpu or "none", str(row.get("copies", ""))])
 
 
+def _defaults(row: Row) -> Iterator[str]:
+    for name, value in row["options"].items():
+        yield f"{name} | {value}"
+
+
 def _option(row: Row) -> Iterator[str]:
     for size, found in row["sizes"].items():
         where = f"{row['net']} | {row['graph']} | {size} | {row['option']} | {row['open_s']:.2f}"
@@ -45,22 +58,20 @@ def _option(row: Row) -> Iterator[str]:
             yield f"{where} | {found['first_s']:.3f} | {found['steady_ms']:.3f} | {differs}"
 
 
-def _scales(row: Row) -> Iterator[str]:
-    for exponent, found in row["factors"].items():
-        yield f"{row['net']} | {row['graph']} | 2^{exponent} | {_yes(found['finite'])} | {found['error']:.0e}"
+def _sizes(found_by: str) -> Callable[[Row], Iterator[str]]:
+    """Return what makes one line of a row that has a finding for each of many sizes."""
 
+    def line(row: Row) -> Iterator[str]:
+        found = row[found_by]
+        unsound = [size for size, each in found.items() if not each["finite"]]
+        errors = ", ".join(f"{size}: {each['error']:.0e}" for size, each in found.items())
+        yield f"{row['net']} | {row['graph']} | {f'**not at {unsound}**' if unsound else 'yes'} | {errors}"
 
-def _batches(row: Row) -> Iterator[str]:
-    for size, found in row["sizes"].items():
-        yield f"{row['net']} | {row['graph']} | {size} | {_yes(found['finite'])} | {found['error']:.0e}"
+    return line
 
 
 def _truth(row: Row) -> Iterator[str]:
-    yield f"{row['net']} | {row['graph']} | {_worst(row['errors'], 'largest')}"
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "**no**"
+    yield f"{row['net']} | {row['graph']} | {row['truth']} | {_worst(row['errors'], 'largest')}"
 
 
 def _worst(errors: dict[str, dict[str, float]], kind: str, ending: str = "") -> str:
@@ -70,6 +81,7 @@ def _worst(errors: dict[str, dict[str, float]], kind: str, ending: str = "") -> 
 
 
 KINDS: dict[str, tuple[str, str, Callable[[dict[str, Any]], Iterator[str]]]] = {
+    "defaults": ("The provider's options where none is given", "option | value", _defaults),
     "agreement": (
         "Errors against float64, and where the nodes ran",
         "net | graph | float32 | free | each norm | finite | TF32 | free | each norm | finite"
@@ -81,8 +93,8 @@ KINDS: dict[str, tuple[str, str, Callable[[dict[str, Any]], Iterator[str]]]] = {
         "net | graph | batch | option | opened in s | first answer in s | then ms | differs from plain",
         _option,
     ),
-    "scales": ("Gradients of any size", "net | graph | factor | finite | error", _scales),
-    "batches": ("Batches of any size", "net | graph | batch | finite | first sample differs", _batches),
-    "truth": ("Float64 on the card against float64 on the CPU", "net | graph | differs", _truth),
+    "scales": ("Gradients of any size", "net | graph | finite | error by the power of 2", _sizes("factors")),
+    "batches": ("Batches of any size", "net | graph | finite | error of the first sample by batch", _sizes("sizes")),
+    "truth": ("Float64 on the card against float64 on the CPU", "net | graph | ran on | differs", _truth),
 }
 """Start of the key of rows → title, header, and what makes lines of a row."""

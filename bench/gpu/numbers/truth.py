@@ -95,7 +95,7 @@ class Truth:
             (node, {a.name: helper.get_attribute_value(a) for a in node.attribute}) for node in model.graph.node
         ]
         self._last_use = {name: at for at, (node, _) in enumerate(self._nodes) for name in node.input}
-        self._read_constants()
+        self._constants: dict[str, Tensor] = {}
 
     def run(self, feeds: Feeds, choices: Choices | None = None) -> dict[str, NDArray[Any]]:
         """Return the outputs by name, float64, with the given choices of rectifiers and pools."""
@@ -104,12 +104,16 @@ class Truth:
                 return self._run(feeds, choices or {})
             except Exception as error:
                 self.place, self._device = f"cpu, not {self._device}: {reason(error)}", "cpu"
-                self._read_constants()
+                self._constants.clear()
             finally:
                 torch.cuda.empty_cache()  # the runtime, which has an allocator of its own, needs the memory next
         return self._run(feeds, choices or {})
 
     def _run(self, feeds: Feeds, choices: Choices) -> dict[str, NDArray[Any]]:
+        if not self._constants:
+            self._constants |= {
+                each.name: self._tensor(numpy_helper.to_array(each)) for each in self._graph.initializer
+            }
         known: dict[str, Any] = {**self._constants, "": None}
         known |= {name: self._tensor(value) for name, value in feeds.items()}
         wanted = {value.name for value in self._graph.output}
@@ -128,9 +132,6 @@ class Truth:
         if node.op_type in SHAPED_BY_LATER or node.op_type.startswith("Reduce"):
             operands = [operands[0], *(each if each is None else each.cpu() for each in operands[1:])]
         return (FURTHER.get(node.op_type) or FUNCTIONS[node.op_type])(node, given, *operands)
-
-    def _read_constants(self) -> None:
-        self._constants = {each.name: self._tensor(numpy_helper.to_array(each)) for each in self._graph.initializer}
 
     def _tensor(self, value: NDArray[Any]) -> Tensor:
         tensor = torch.from_numpy(np.array(value))
