@@ -33,8 +33,11 @@ WORTH_GOING_ON: Final = 0.8
 LONGEST_TIMING: Final = 0.25
 """Seconds after which a size is not run again."""
 
-WORTH_RECORDING: Final = 0.95
-"""A size is run from its recording (a CUDA graph) if that takes less than 0.95 of a plain run's time."""
+WORTH_RECORDING: Final = 1.1
+"""A size is run from its recording (a CUDA graph) unless that takes more than 1.1 times a plain run.
+
+A plain run is timed at its best, right after one of the same size; after one of another size it plans anew.
+"""
 
 USUAL_BATCH: Final = 8
 """Most images per run before the best size is measured."""
@@ -100,7 +103,7 @@ def trial_feeds(session: Session, batch: int) -> dict[str, Any]:
 
 
 def _least_time(session: Session, batch: int) -> float:
-    """Return the seconds of a run of `batch` images, recorded or plain, whichever is faster."""
+    """Return the seconds of a run of `batch` images, recorded or plain, whichever suits better."""
     feeds = trial_feeds(session, batch)
     plain = _fastest(session, feeds)
     if not session.record(feeds):

@@ -38,6 +38,8 @@ Answers = dict[int, dict[str, NDArray[Any]]]
 def option(net: Net, graph: str, name: str, sizes: Sequence[int], seconds: float, device: str, plain: Answers) -> Row:
     """Return seconds of opening and of the first run, and milliseconds of one run after that, for each batch size.
 
+    The milliseconds are those of runs of one size after the other, `steady_ms`, and of all sizes in turn, `in_turn_ms`.
+
     Args:
         name: of `CHANGES`.
         sizes: each is measured for a share of `seconds`, and its failure is its own.
@@ -46,13 +48,14 @@ def option(net: Net, graph: str, name: str, sizes: Sequence[int], seconds: float
     began = time.perf_counter()
     session = opened(net.models[graph], device, CHANGES[name])
     row: Row = {"net": net.name, "graph": graph, "option": name, "open_s": time.perf_counter() - began, "sizes": {}}
+    runs: dict[int, Fixed] = {}
     for number, size in enumerate(sizes, 1):
         try:
             feeds, began = net.feeds(graph, size), time.perf_counter()
             fixed = Fixed(session, feeds, device, number if name == CUDA_GRAPH else None)
             at_size = {"first_s": time.perf_counter() - began}
             at_size["steady_ms"] = interleaved({name: fixed}, seconds / len(sizes), clock_of(device))[name] * 1e3
-            answer = fixed.outputs()
+            answer, runs[size] = fixed.outputs(), fixed
             if name == PLAIN_OPTION:
                 plain[size] = answer
             elif size in plain:
@@ -60,4 +63,8 @@ def option(net: Net, graph: str, name: str, sizes: Sequence[int], seconds: float
             row["sizes"][str(size)] = at_size
         except Exception as error:
             row["sizes"][str(size)] = {"error": reason(error)}
+    if len(runs) > 1:
+        in_turn = interleaved({str(size): run for size, run in runs.items()}, seconds / len(sizes), clock_of(device))
+        for size in runs:
+            row["sizes"][str(size)]["in_turn_ms"] = in_turn[str(size)] * 1e3
     return row

@@ -52,10 +52,11 @@ def _option(row: Row) -> Iterator[str]:
     for size, found in row["sizes"].items():
         where = f"{row['net']} | {row['graph']} | {size} | {row['option']} | {row['open_s']:.2f}"
         if "error" in found:
-            yield f"{where} | | | {found['error']}"
+            yield f"{where} | | | | {found['error']}"
         else:
             differs = f"{found['difference']:.0e}" if "difference" in found else ""
-            yield f"{where} | {found['first_s']:.3f} | {found['steady_ms']:.3f} | {differs}"
+            in_turn = f"{found['in_turn_ms']:.3f}" if "in_turn_ms" in found else ""
+            yield f"{where} | {found['first_s']:.3f} | {found['steady_ms']:.3f} | {in_turn} | {differs}"
 
 
 def _sizes(found_by: str) -> Callable[[Row], Iterator[str]]:
@@ -90,7 +91,7 @@ KINDS: dict[str, tuple[str, str, Callable[[dict[str, Any]], Iterator[str]]]] = {
     ),
     "option": (
         "Options of the CUDA provider",
-        "net | graph | batch | option | opened in s | first answer in s | then ms | differs from plain",
+        "net | graph | batch | option | opened in s | first answer in s | then ms | in turn, ms | differs from plain",
         _option,
     ),
     "scales": ("Gradients of any size", "net | graph | finite | error by the power of 2", _sizes("factors")),

@@ -11,7 +11,7 @@ import onnxruntime as ort
 
 from service.contract.arrays import Array
 from service.contract.runtime.device import Device, Feed
-from service.contract.runtime.recorded import RecordedRuns, size_of
+from service.contract.runtime.recorded import RecordedRuns
 from service.contract.runtime.runs import RunCancelled, RunHandle
 from service.contract.runtime.session import Session, zeros_for
 
@@ -72,13 +72,13 @@ class BoundSession(Session):
             self._close_recordings()
 
     def hold(self, feeds: Mapping[str, Feed], handle: RunHandle | None = None) -> Mapping[str, Feed]:
-        """Copy inputs of several runs to the device; those of a recorded size are copied by each run.
+        """Copy inputs of several runs to the device; those of runs that play a recording are copied by each.
 
         Raises:
             RunCancelled: `handle` was stopped.
             Exception: whatever the runtime raises for these inputs.
         """
-        if size_of(feeds) in self.recorded:
+        if self._recordings is not None and self._recordings.fitting(feeds) is not None:
             return feeds
         options = handle._options if handle is not None else None
         try:

@@ -10,6 +10,11 @@ What ONNX Runtime asks for, by its page on the CUDA provider ("Using CUDA Graphs
   cuda_execution_provider.cc), so one thread records and plays all runs of a session.
 - One call of `run` does the runs that come before a recording, records, and plays. Meanwhile no other thread may use
   the device (`Turns`).
+
+A batch between two recorded sizes is filled up to the larger by repeating its last image. A plain run of it would cost
+more: a convolution of the CUDA provider keeps cuDNN's plan of one batch size only, and makes a new one whenever the
+size differs from the run before (`Conv::UpdateState` in onnxruntime/core/providers/cuda/nn/conv.cc, and
+microsoft/onnxruntime#23006).
 """
 
 from __future__ import annotations
@@ -20,10 +25,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import onnxruntime as ort
 
 from service.contract.arrays import Array
 from service.contract.runtime.device import Device, Feed
+from service.contract.runtime.pixel_graph import PixelFeed
 
 GRAPH_ID: Final = "gpu_graph_id"
 """Option of a run: which recording it makes or plays; each batch size has its own number."""
@@ -65,15 +72,22 @@ class RecordedRuns:
         with self._playing:
             self._recordings.pop(size, None)
 
+    def fitting(self, feeds: Mapping[str, Feed]) -> int | None:
+        """Return the smallest recorded size that holds the batch of `feeds`; None if there is none."""
+        size = size_of(feeds)
+        return min((recorded for recorded in self._recordings if 0 < size <= recorded), default=None)
+
     def play(self, feeds: Mapping[str, Feed]) -> dict[str, Array] | None:
-        """Return the outputs by name; None if the size is not recorded, or if another run plays just now."""
-        recording = self._recordings.get(size_of(feeds))
-        if recording is None or not self._playing.acquire(blocking=False):
-            return None
-        try:
-            return self._thread.submit(self._play, recording, feeds).result()
-        finally:
-            self._playing.release()
+        """Return the outputs by name, one row per image; None if no recorded size holds the batch."""
+        with self._playing:
+            fitting = self.fitting(feeds)
+            if fitting is None:
+                return None
+            size = size_of(feeds)
+            filled = {name: filled_up(feed, fitting) for name, feed in feeds.items()} if size < fitting else feeds
+            outputs = self._thread.submit(self._play, self._recordings[fitting], filled).result()
+        # A size above 1 is recorded only of graphs in which no samples mix, so that every output has a row per image.
+        return {name: value[:size] for name, value in outputs.items()} if size < fitting else outputs
 
     def close(self) -> None:
         """Drop everything, in the thread that made it."""
@@ -127,6 +141,15 @@ def size_of(feeds: Mapping[str, Any]) -> int:
     """Return the batch size of inputs; 0 if they are in the device's memory already."""
     images = feeds["input"]
     return 0 if isinstance(images, ort.OrtValue) else len(images)
+
+
+def filled_up(feed: Feed, size: int) -> Feed:
+    """Repeat the last row of an input of the host until there are `size` rows."""
+    if isinstance(feed, PixelFeed):
+        last = feed.parts[-1][-1:]
+        return PixelFeed((*feed.parts, np.repeat(last, size - len(feed), axis=0)), feed.table)
+    assert isinstance(feed, np.ndarray), "what is in the device's memory has its size"
+    return np.concatenate([feed, np.repeat(feed[-1:], size - len(feed), axis=0)])
 
 
 def _options(graph: str) -> ort.RunOptions:

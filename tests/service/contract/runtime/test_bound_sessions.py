@@ -17,7 +17,8 @@ from service.contract.arrays import Array
 from service.contract.norms import measure
 from service.contract.runtime.bound import BoundSession
 from service.contract.runtime.opening import Runtime
-from service.contract.runtime.pixel_graph import PixelFeed
+from service.contract.runtime.pixel_graph import PixelFeed, PixelTable
+from service.contract.runtime.recorded import filled_up
 from service.contract.runtime.runs import RunCancelled, RunHandle
 from service.contract.runtime.session import Session, zeros_for
 from tests.service.tiny_bundles import ENDLESS, write_bundle
@@ -167,12 +168,13 @@ GRAPHS = sorted(TWENTY_LAYERS.glob("*.onnx"))
 
 
 @pytest.mark.parametrize("graph", GRAPHS, ids=lambda path: path.stem)
-def test_recorded_runs_equal_plain_ones_and_other_sizes_run_as_before(bound: Runtime, graph: Path) -> None:
+def test_recorded_runs_equal_plain_ones_and_smaller_batches_are_filled_up(bound: Runtime, graph: Path) -> None:
     """A CPU records nothing, but all else is as on a GPU: values of their own, one thread, one run at a time."""
     session, plain = bound.open(graph), Runtime("cpu").open(graph)
     assert [session.record(zeros_for(session, batch)) for batch in (1, 4)] == [True, True]
     assert list(session.recorded) == [1, 4]
-    for batch in (4, 1, 3, 4):
+    # Where samples mix, the service records batches of one only.
+    for batch in (4, 1, 5) if graph.stem == "batch_norms" else (4, 1, 3, 4, 5):
         feeds = drawn(plain, batch)
         kept = session.run(feeds)
         session.run(zeros_for(session, batch))
@@ -182,6 +184,30 @@ def test_recorded_runs_equal_plain_ones_and_other_sizes_run_as_before(bound: Run
     assert list(session.recorded) == [1]
     session.forget(1)
     assert_equal(session.run(feeds), plain.run(feeds))
+
+
+def test_a_batch_is_filled_up_to_the_smallest_recording_that_holds_it(bound: Runtime) -> None:
+    session = bound.open(TWENTY_LAYERS / "forward.onnx")
+    for batch in (1, 4, 8):
+        assert session.record(zeros_for(session, batch))
+    assert isinstance(session, BoundSession)
+    recordings = session._recordings
+    assert recordings is not None
+    fitting = {batch: recordings.fitting(zeros_for(session, batch)) for batch in (1, 2, 3, 4, 5, 8, 9)}
+    assert fitting == {1: 1, 2: 4, 3: 4, 4: 4, 5: 8, 8: 8, 9: None}
+
+
+def test_filling_up_repeats_the_last_image() -> None:
+    table = PixelTable(np.zeros((1, 256), np.float32), (0,), "nchw")
+    pixels = np.arange(8, dtype=np.uint8).reshape(2, 2, 2, 1)
+    parts = PixelFeed((pixels[:1], pixels[1:]), table)
+    filled = filled_up(parts, 4)
+    assert isinstance(filled, PixelFeed)
+    rows = np.concatenate(filled.parts)
+    assert_equal({"rows": rows}, {"rows": pixels[[0, 1, 1, 1]]})
+    labels = filled_up(np.array([3, 5]), 4)
+    assert isinstance(labels, np.ndarray)
+    assert labels.tolist() == [3, 5, 5, 5]
 
 
 def test_threads_that_meet_at_a_recording_keep_to_their_own_inputs(bound: Runtime) -> None:
