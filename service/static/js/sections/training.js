@@ -48,13 +48,14 @@ function conclusion(trained) {
   const shortcuts = pairs
     .filter(([residual, plain]) => residual.family === "residual" && plain.family === "plain" && residual.depth === plain.depth)
     .map(([residual, plain]) => `${plain.depth} layers${after(plain)}: ${percent(final(plain).test_error)} plain, ${percent(final(residual).test_error)} with shortcuts`);
-  const ends = shortcuts.length && shortcuts.length <= SPELT_OUT ? `Test error with ${list(shortcuts)}.` : testErrors(trained, after);
-  return [...ofDepth(depths.filter(on(1)), "worse"), ...ofDepth(depths.filter(on(-1)), "better"), ends].join(" ");
+  const ends = shortcuts.length && shortcuts.length <= SPELT_OUT ? `Test error with ${shortcuts.join("; ")}.` : testErrors(trained, after);
+  const depth = [...ofDepth(depths.filter(on(1)), "worse"), ...ofDepth(depths.filter(on(-1)), "better")];
+  return depth.length ? `On training and test images alike, ${list(depth)}. ${ends}` : ends;
 }
 
 function ofDepth(pairs, how) {
-  if (pairs.length > SPELT_OUT) return [`In ${plural(pairs.length, "pair")} of nets that differ in depth alone, the deeper one is ${how} on training and test images alike.`];
-  return pairs.map(([deep, shallow]) => `${deep.name} is ${how} than ${shallow.name} on training and test images alike.`);
+  if (pairs.length > SPELT_OUT) return [`the deeper one of ${plural(pairs.length, "pair")} that differ in depth alone is ${how}`];
+  return pairs.map(([deep, shallow]) => `${deep.name} is ${how} than ${shallow.name}`);
 }
 
 /** Gives a function that says after how many epochs a net is shown, or nothing where all had as many. */

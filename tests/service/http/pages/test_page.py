@@ -285,9 +285,10 @@ def test_training_curves_of_the_shipped_models_are_drawn(visit: Visit) -> None:
 def test_the_four_nets_that_were_trained_alike_show_what_depth_does(visit: Visit) -> None:
     page = open_page(visit, PAIRS)
     finding = page.locator("#training [data-finding]")
-    expect(finding).to_contain_text("plain56 is worse than plain20 on training and test images alike.")
-    expect(finding).to_contain_text("resnet56 is better than resnet20 on training and test images alike.")
-    expect(finding).to_contain_text(re.compile(r"20 layers: .* with shortcuts and 56 layers: .* with shortcuts\."))
+    expect(finding).to_contain_text(
+        "On training and test images alike, plain56 is worse than plain20 and resnet56 is better than resnet20."
+    )
+    expect(finding).to_contain_text(re.compile(r"20 layers: .* with shortcuts; 56 layers: .* with shortcuts\."))
 
 
 @pytest.mark.parametrize("other", ["epochs", "recipe"])
@@ -303,7 +304,7 @@ def test_a_net_that_was_trained_otherwise_says_nothing_about_depth(visit: Visit,
     visit.page.route(re.compile(r"/models/\w+56$"), trained_otherwise)
     page = open_page(visit, PAIRS)
     finding = page.locator("#training [data-finding]")
-    expect(finding).to_contain_text("with shortcuts and 56 layers")
+    expect(finding).to_contain_text("with shortcuts; 56 layers")
     expect(finding).not_to_contain_text(re.compile("worse|better"))
     expect(finding).to_contain_text("56 layers after 1 epoch:" if other == "epochs" else "56 layers:")
 
