@@ -12,9 +12,18 @@ HEAD = """\
 
 
 def bundle_table(folder: Path) -> str:
-    """Return a row for each bundle in `folder`, by name; errors are those of the final weights, in percent."""
-    bundles = [Bundle.parsed(file.read_bytes()) for file in sorted(folder.glob("*/bundle.json"))]
-    return "\n".join([HEAD, *map(_row, bundles)])
+    """Return a row for each bundle in `folder`; errors are those of the final weights, in percent.
+
+    Bundles that differ in depth alone stand below each other, the deeper one last.
+    """
+    bundles = [Bundle.parsed(file.read_bytes()) for file in folder.glob("*/bundle.json")]
+    return "\n".join([HEAD, *map(_row, sorted(bundles, key=_place))])
+
+
+def _place(bundle: Bundle) -> tuple[str, str, str, int, str]:
+    architecture = bundle.architecture
+    kind = (architecture.normalization or "", architecture.activation or "", architecture.family)
+    return *kind, len(bundle.layers), bundle.name
 
 
 def _row(bundle: Bundle) -> str:

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Final
 
 COMMANDS: Final = {
+    "deeper": ("models.phenomena.deeper", "keep the records of runs too deep to ship, for the section on degradation"),
     "phenomena": ("models.phenomena.command", "measure and draw vanishing, exploding and shattering; needs no data"),
     "recipes": ("models.training.comparison", "compare the options of the training recipe, each alone"),
     "seeds": ("models.phenomena.seeds", "train small nets with several seeds, for the section on degradation"),

@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from export.phenomena import features, image_shattering
 from export.phenomena.shipped import Photographs, network, network_input, read_bundles, read_photographs, session
 from models.networks.network import CATALOGUE, Network
 from models.networks.untrained import untrained
-from models.phenomena import degradation, identity
+from models.phenomena import deeper, degradation, identity
 from models.phenomena.command import write_sections
 from models.phenomena.section import Section
 from models.phenomena.seeds import FILE as SEEDS_FILE
@@ -35,18 +36,25 @@ def run(options: argparse.Namespace) -> int:
     for key in options.only or SECTIONS:
         if key in NEEDS_PHOTOGRAPHS and options.data is None:
             print(f"{key}: left as it is; it needs --data")
+        elif key == degradation.KEY and not degradation_measured(options.docs, bundles).depths:
+            print(f"{key}: left as it is; it needs a plain and a residual net of one depth")
         else:
             makers[key] = partial(SECTIONS[key], options, bundles)
     return write_sections(makers, options.docs)
 
 
 def degradation_section(options: argparse.Namespace, bundles: dict[str, Bundle]) -> Section:
-    """Make section 4 from the bundles' training records and, if there are any, the runs of `python -m models seeds`."""
+    """Make section 4 from training records."""
+    return degradation.section(degradation_measured(options.docs, bundles), _again(degradation.KEY))
+
+
+def degradation_measured(docs: Path, bundles: dict[str, Bundle]) -> degradation.Measurement:
+    """Return the bundles' records, with those that `python -m models deeper` and `seeds` left in `docs`, if any."""
     records = {name: bundle.training.model_dump() for name, bundle in bundles.items() if bundle.training}
-    file = options.docs / "figures" / SEEDS_FILE
+    file = docs / "figures" / SEEDS_FILE
     small: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"runs": [], "setup": ""}
     seeds = tuple(degradation.SeedResult(**entry) for entry in small["runs"])
-    return degradation.section(degradation.Measurement(records, seeds, small["setup"]), _again(degradation.KEY))
+    return degradation.Measurement({**deeper.read(docs), **records}, seeds, small["setup"])
 
 
 def identity_section(options: argparse.Namespace, bundles: dict[str, Bundle]) -> Section:

@@ -124,7 +124,7 @@ def statements(measured: Measurement) -> tuple[Statement, ...]:
     if {"plain56", "resnet56"} <= set(measured.separation):
         plain, residual = (measured.separation[f"{family}56"][-1].linear_probe for family in ("plain", "resnet"))
         sentence = "56 layers, same training: accuracy of the probe on the last convolution, residual less plain"
-        found.append(Statement("degraded", sentence, residual - plain, "≥", 0.1))
+        found.append(Statement("degraded", sentence, residual - plain, "≥", 0.02))
     return tuple(found)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,7 @@ class Truth:
 def truth(
     network: nn.Module, images: Tensor, labels: Sequence[int | Sequence[int]], dtype: torch.dtype = torch.float64
 ) -> Truth:
-    """Differentiate the loss of every sample in `dtype`.
+    """Differentiate the loss of every sample in `dtype`, with every ε as ONNX stores it.
 
     Args:
         network: its parameters are converted to `dtype` and back to float32, so they must be float32.
@@ -66,7 +67,7 @@ def truth(
     logits, input_gradients = [], []
     for image, label in zip(images, labels, strict=True):
         x = image[None].detach().to(dtype).requires_grad_(True)
-        with _FirstUses(names) as uses:
+        with _FirstUses(names) as uses, _stored_epsilons(network):
             scores = network(x)
         loss = loss_of(scores, label)
         found = torch.autograd.grad(loss, [*parameters.values(), x], allow_unused=True)
@@ -98,6 +99,22 @@ def truth(
 def scaled_norm(weight: Tensor, gradient: Tensor) -> float:
     """√Σ_c (‖W_c‖·‖dW_c‖)² over output channels c, which stand first in torch's Conv and Linear weights."""
     return float((weight.detach().flatten(1).norm(dim=1) * gradient.flatten(1).norm(dim=1)).norm())
+
+
+@contextmanager
+def _stored_epsilons(network: nn.Module) -> Iterator[None]:
+    """Round the ε of every normalization to float32 within the block, because an ONNX attribute holds no more.
+
+    Where a channel's variance is as small as ε, the rest shows in the ninth digit of the logits.
+    """
+    own = [(module, eps) for module in network.modules() if isinstance(eps := getattr(module, "eps", None), float)]
+    try:
+        for module, epsilon in own:
+            module.eps = float(np.float32(epsilon))  # type: ignore[assignment]
+        yield
+    finally:
+        for module, epsilon in own:
+            module.eps = epsilon  # type: ignore[assignment]
 
 
 def loss_of(scores: Tensor, label: int | Sequence[int]) -> Tensor:

@@ -5,6 +5,7 @@ vanishing         section 1
 exploding         section 2
 normalization     section 3
 degradation       section 4
+deeper            records of networks too large to ship, for it
 seeds             its repetition over several seeds
 identity          section 5
 shattering        section 6

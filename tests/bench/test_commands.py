@@ -55,6 +55,7 @@ SMALLEST = {
     "export phenomena": Run("--only identity --docs {docs}", slow=True),
     "export rewrite": Run("{bundle} --data {data}", slow=True),
     "export.coverage": Run("--only keras/ --cache {scratch} --out {docs}/coverage.md"),
+    "models deeper": Run("{scratch}/plain20 --docs {docs}", slow=True),
     "models phenomena": Run("--only exploding --docs {docs}", slow=True),
     "models recipes": Run(
         "--data {data} --model resnet8 --epochs 1 --seeds 1 --hold-out 4 --only alternate --out {scratch}/recipes "
@@ -67,6 +68,8 @@ SMALLEST = {
     ),
     "tests.soak": Run("--quick --requests 200 --page {docs}/reliability.md", slow=True),
 }
+
+OF_A_RUN = ("export bundle", "models deeper")
 
 
 def named() -> dict[str, set[str]]:
@@ -127,8 +130,8 @@ def test_every_option_that_is_named_exists(command: str) -> None:
     "command",
     [
         pytest.param(command, marks=[pytest.mark.slow] if run.slow else [])
-        # A training run is made before its bundle is.
-        for command, run in sorted(SMALLEST.items(), key=lambda item: (item[0] == "export bundle", item[0]))
+        # A training run is made before what is made of it.
+        for command, run in sorted(SMALLEST.items(), key=lambda item: (item[0] in OF_A_RUN, item[0]))
     ],
 )
 def test_the_smallest_run_ends_well(command: str, folders: dict[str, Path]) -> None:

@@ -6,6 +6,7 @@ Bounds are those of the page, unless a test says why they are not.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,16 @@ from matplotlib.figure import Figure
 
 from models.__main__ import main
 from models.networks.scalar_nets import ScalarNet, derivatives
-from models.phenomena import degradation, exploding, normalization, shattering, shattering_laws, style, vanishing
+from models.phenomena import (
+    deeper,
+    degradation,
+    exploding,
+    normalization,
+    shattering,
+    shattering_laws,
+    style,
+    vanishing,
+)
 from models.phenomena.command import write_sections
 from models.phenomena.section import Section, Statement, write_section
 
@@ -97,7 +107,7 @@ def record(errors: list[float], norms: list[float]) -> dict[str, Any]:
         for at, error in enumerate(errors)
     ]
     final = {"train_error": errors[-1], "test_error": errors[-1] + 0.05}
-    return {"epochs": epochs, "final": final, "data_set": "made up for the test"}
+    return {"epochs": epochs, "final": final, "data_set": "made up for the test", "recipe": {"epochs": len(errors)}}
 
 
 def degraded() -> dict[str, dict[str, Any]]:
@@ -106,7 +116,7 @@ def degraded() -> dict[str, dict[str, Any]]:
         "plain20": record([0.5, 0.12], healthy),
         "resnet20": record([0.5, 0.1], healthy),
         "plain56": record([0.6, 0.3], healthy),
-        "resnet56": record([0.5, 0.1], healthy),
+        "resnet56": record([0.5, 0.08], healthy),
         "plain20-sigmoid": record([0.9, 0.9], vanished),
     }
 
@@ -114,17 +124,51 @@ def degraded() -> dict[str, dict[str, Any]]:
 def test_degradation_is_read_from_the_records_with_its_sign() -> None:
     measured = degradation.Measurement(degraded())
     assert failing(degradation.statements(measured)) == []
-    assert measured.gap(56) == pytest.approx(0.2)
+    assert measured.less("plain56", "resnet56") == pytest.approx(0.22)
     better = degraded() | {"plain56": record([0.5, 0.05], [1.0, 2.0, 1.5])}
-    names = {one.name for one in degradation.statements(degradation.Measurement(better)) if not one.holds}
-    assert names == {"deep_gap", "gap_grows"}
+    assert broken(better) == {"plain_train", "plain_test", "gap_56", "gap_grows"}
+    worse = degraded() | {"resnet56": record([0.5, 0.11], [1.0, 2.0, 1.5])}
+    assert broken(worse) == {"resnet_train", "resnet_test"}
+
+
+def broken(records: dict[str, dict[str, Any]]) -> set[str]:
+    return {one.name for one in degradation.statements(degradation.Measurement(records)) if not one.holds}
+
+
+def test_networks_that_were_not_trained_alike_are_not_said_to_show_what_depth_does() -> None:
+    longer = degraded() | {"resnet56": record([0.5, 0.3, 0.08], [1.0, 2.0, 1.5])}
+    assert broken(longer) == {"one_budget"}
+    assert "by recipes that differ" in degradation.section(degradation.Measurement(longer), "made up").paragraphs[0]
+
+
+def test_a_pair_of_deeper_networks_joins_the_section_and_one_alone_does_not() -> None:
+    records = degraded() | {"plain110": record([0.7, 0.5], [1.0, 2.0, 1.5])}
+    assert degradation.Measurement(records).depths == [20, 56]
+    records["resnet110"] = record([0.5, 0.07], [1.0, 2.0, 1.5])
+    section = degradation.section(degradation.Measurement(records), "made up")
+    assert [line.split(" | ")[0] for line in section.table.splitlines()[2:]] == [
+        f"| {family}{depth}" for family in ("plain", "resnet") for depth in (20, 56, 110)
+    ]
+    assert {"plain_110", "gap_110"} <= {one.name for one in section.statements if one.holds}
+
+
+def test_what_is_kept_of_a_deeper_run_says_the_same_as_the_run(tmp_path: Path) -> None:
+    run = record([0.7, 0.5, 0.4], [1.0, 2.0, 1.5]) | {"model": "plain110", "seed": 0}
+    run["epochs"][1]["gradient_norms"]["layer0"] = 0.1
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "training.json").write_text(json.dumps(run))
+    assert main(["deeper", str(tmp_path / "run"), "--docs", str(tmp_path)]) == 0
+    kept = deeper.read(tmp_path)
+    assert [bool(epoch["gradient_norms"]) for epoch in kept["plain110"]["epochs"]] == [False, True, False]
+    ours, theirs = degradation.Measurement(kept), degradation.Measurement({"plain110": run})
+    assert ours.flattest("plain110") == theirs.flattest("plain110")
+    assert ours.final("plain110") == theirs.final("plain110")
 
 
 def test_a_vanished_layer_in_any_epoch_breaks_the_claim_of_healthy_norms() -> None:
     records = degraded()
     records["plain56"]["epochs"][0]["gradient_norms"]["layer0"] = 1e-6
-    names = {one.name for one in degradation.statements(degradation.Measurement(records)) if not one.holds}
-    assert names == {"not_vanishing"}
+    assert broken(records) == {"not_vanishing"}
 
 
 def test_degradation_over_seeds_must_hold_for_every_seed() -> None:

@@ -36,37 +36,48 @@ export function showTraining(models) {
 
 /**
  * Says what the records show: where a deeper net of the same family is worse on training and test images alike
- * (degradation), and how a residual net compares with a plain one of the same depth.
+ * (degradation) or better, and how a residual net compares with a plain one of the same depth. Only nets that were
+ * trained alike are compared; where others are shown beside them, every error says after how many epochs.
  */
 function conclusion(trained) {
   const final = ({ detail }) => detail.training.final;
   const pairs = trained.flatMap((one) => trained.filter((other) => alike(one, other)).map((other) => [one, other]));
-  const worse = pairs
-    .filter(([deep, shallow]) => deep.family === shallow.family && deep.depth > shallow.depth)
-    .filter(([deep, shallow]) => ["train_error", "test_error"].every((field) => final(deep)[field] > final(shallow)[field]));
-  const degraded = worse.length > SPELT_OUT
-    ? [`In ${plural(worse.length, "pair")} of nets that differ in depth alone, the deeper one is worse on training and test images alike.`]
-    : worse.map(([deep, shallow]) => `${deep.name} is worse than ${shallow.name} on training and test images alike.`);
+  const depths = pairs.filter(([deep, shallow]) => deep.family === shallow.family && deep.depth > shallow.depth);
+  const on = (sign) => ([deep, shallow]) => ["train_error", "test_error"].every((field) => sign * (final(deep)[field] - final(shallow)[field]) > 0);
+  const after = epochsWhereTheyDiffer(trained);
   const shortcuts = pairs
     .filter(([residual, plain]) => residual.family === "residual" && plain.family === "plain" && residual.depth === plain.depth)
-    .map(([residual, plain]) => `${plain.depth} layers: ${percent(final(plain).test_error)} plain, ${percent(final(residual).test_error)} with shortcuts`);
-  const ends = shortcuts.length && shortcuts.length <= SPELT_OUT ? `Test error with ${list(shortcuts)}.` : testErrors(trained);
-  const lengths = [...new Set(trained.map(({ detail }) => detail.training.epochs.length))].sort((a, b) => a - b);
-  const caution = lengths.length > 1 ? `They were trained for ${list(lengths.map(String))} epochs; only nets trained equally long say what depth does.` : null;
-  return [...degraded, ends, caution].filter(Boolean).join(" ");
+    .map(([residual, plain]) => `${plain.depth} layers${after(plain)}: ${percent(final(plain).test_error)} plain, ${percent(final(residual).test_error)} with shortcuts`);
+  const ends = shortcuts.length && shortcuts.length <= SPELT_OUT ? `Test error with ${shortcuts.join("; ")}.` : testErrors(trained, after);
+  const depth = [...ofDepth(depths.filter(on(1)), "worse"), ...ofDepth(depths.filter(on(-1)), "better")];
+  return depth.length ? `On training and test images alike, ${list(depth)}. ${ends}` : ends;
 }
 
-function testErrors(trained) {
-  const errors = trained.map((model) => [model.detail.training.final.test_error, model.name]).sort(([one], [other]) => one - other);
-  const spelt = errors.map(([error, name]) => `${name} ${percent(error)}`);
+function ofDepth(pairs, how) {
+  if (pairs.length > SPELT_OUT) return [`the deeper one of ${plural(pairs.length, "pair")} that differ in depth alone is ${how}`];
+  return pairs.map(([deep, shallow]) => `${deep.name} is ${how} than ${shallow.name}`);
+}
+
+/** Gives a function that says after how many epochs a net is shown, or nothing where all had as many. */
+function epochsWhereTheyDiffer(trained) {
+  const epochs = ({ detail }) => detail.training.epochs.length;
+  const differ = new Set(trained.map(epochs)).size > 1;
+  return (model) => (differ ? ` after ${plural(epochs(model), "epoch")}` : "");
+}
+
+function testErrors(trained, after) {
+  const errors = trained.map((model) => [model.detail.training.final.test_error, model]).sort(([one], [other]) => one - other);
+  const spelt = errors.map(([error, model]) => `${model.name} ${percent(error)}${after(model)}`);
   return spelt.length > 2 * SPELT_OUT ? `Test error: from ${spelt[0]} to ${spelt.at(-1)}.` : `Test error: ${list(spelt)}.`;
 }
 
-/** Tells whether two nets differ only in depth and shortcuts, so that their errors may be compared. */
+/** Tells whether two nets differ only in depth and shortcuts, and had the same recipe, epochs and images. */
 function alike({ detail: one }, { detail: other }) {
   const same = ["activation", "normalization"].every((part) => one.architecture[part] === other.architecture[part]);
-  return same && one.training.epochs.length === other.training.epochs.length;
+  return same && training(one) === training(other);
 }
+
+const training = ({ training: { recipe, epochs, data_set } }) => JSON.stringify([Object.entries(recipe).sort(), epochs.length, data_set]);
 
 function table(trained) {
   const head = ["model", "layers", "weights", "epochs", "training error", "test error", "data"];

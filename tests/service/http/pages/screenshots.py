@@ -24,6 +24,7 @@ IMAGES = Path(__file__).resolve().parents[3] / "photographs"
 
 
 MODELS = ("plain56-relu-exploding", "plain20-sigmoid", "plain20-relu", "resnet20")
+TRAINED_ALIKE = ("plain20", "plain56", "resnet20", "resnet56")
 
 
 def main(address: str, folder: Path) -> None:
@@ -33,22 +34,26 @@ def main(address: str, folder: Path) -> None:
         page = opened(browser, address, 1180, 900, "light")
         save(page.screenshot(), folder / "page.webp")
         look_at_everything(page)
-        for section in ("gradients", "shattering", "features", "training"):
+        for section in ("gradients", "shattering", "features"):
             save(page.locator(f"#{section}").screenshot(), folder / f"page-{section}.webp")
         page.locator("#verdicts").get_by_text("What it means").first.click()
         save(page.locator("#verdicts").screenshot(), folder / "page-advice.webp")
+        alike = opened(browser, address, 1180, 900, "light", TRAINED_ALIKE)
+        save(alike.locator("#training").screenshot(), folder / "page-training.webp")
         save(opened(browser, address, 1180, 900, "dark").screenshot(), folder / "page-dark.webp")
         save(opened(browser, address, 390, 844, "light").screenshot(), folder / "page-phone.webp")
         browser.close()
     plots(address, folder)
 
 
-def opened(browser: Browser, address: str, width: int, height: int, colours: str) -> Page:
+def opened(
+    browser: Browser, address: str, width: int, height: int, colours: str, models: tuple[str, ...] = MODELS
+) -> Page:
     """The page as it opens on four models, with their verdicts and curves."""
     page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=1.5)
     page.set_default_timeout(120_000)
     page.emulate_media(color_scheme="dark" if colours == "dark" else "light", reduced_motion="reduce")
-    page.goto(f"{address}?{urlencode([('model', name) for name in MODELS])}")
+    page.goto(f"{address}?{urlencode([('model', name) for name in models])}")
     page.wait_for_selector("#gradients svg.plot")
     page.wait_for_timeout(500)
     return page

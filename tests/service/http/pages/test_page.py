@@ -27,6 +27,7 @@ PHONE = ViewportSize(width=360, height=740)
 
 
 ONE = "?model=resnet20"
+PAIRS = "?model=plain20&model=resnet20&model=plain56&model=resnet56"
 
 
 def served_models(visit: Visit) -> list[str]:
@@ -281,18 +282,31 @@ def test_training_curves_of_the_shipped_models_are_drawn(visit: Visit) -> None:
         assert plot.locator("[data-mark=line] path").count() == trained.count()
 
 
-def test_only_nets_trained_equally_long_are_said_to_show_what_depth_does(visit: Visit) -> None:
-    page = open_page(visit)
-    finding = page.locator("#training [data-finding]").inner_text()
+def test_the_four_nets_that_were_trained_alike_show_what_depth_does(visit: Visit) -> None:
+    page = open_page(visit, PAIRS)
+    finding = page.locator("#training [data-finding]")
+    expect(finding).to_contain_text(
+        "On training and test images alike, plain56 is worse than plain20 and resnet56 is better than resnet20."
+    )
+    expect(finding).to_contain_text(re.compile(r"20 layers: .* with shortcuts; 56 layers: .* with shortcuts\."))
 
-    def epochs(name: str) -> int:
-        with urllib.request.urlopen(f"{visit.address}models/{name}", timeout=PATIENCE_SECONDS) as response:
-            return len(json.load(response)["training"]["epochs"])
 
-    lengths = {name: epochs(name) for name in page.locator("#training .key li").all_inner_texts()}
-    for deep, shallow in re.findall(r"(\S+) is worse than (\S+) on", finding):
-        assert lengths[deep] == lengths[shallow]
-    assert ("equally long" in finding) == (len(set(lengths.values())) > 1)
+@pytest.mark.parametrize("other", ["epochs", "recipe"])
+def test_a_net_that_was_trained_otherwise_says_nothing_about_depth(visit: Visit, other: str) -> None:
+    def trained_otherwise(route: Route) -> None:
+        model = route.fetch().json()
+        if other == "epochs":
+            del model["training"]["epochs"][1:]
+        else:
+            model["training"]["recipe"]["learning_rate"] = 3.5
+        route.fulfill(json=model)
+
+    visit.page.route(re.compile(r"/models/\w+56$"), trained_otherwise)
+    page = open_page(visit, PAIRS)
+    finding = page.locator("#training [data-finding]")
+    expect(finding).to_contain_text("with shortcuts; 56 layers")
+    expect(finding).not_to_contain_text(re.compile("worse|better"))
+    expect(finding).to_contain_text("56 layers after 1 epoch:" if other == "epochs" else "56 layers:")
 
 
 @needs("curl")
