@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from models.phenomena import style
 from models.phenomena.section import Section, Statement, number, table
+from models.training.recipe import completed
 
 KEY = "degradation"
 DEPTHS = (20, 56, 110)
@@ -52,7 +53,10 @@ class Measurement:
         """Number of different recipes, with their epochs and images, by which the compared networks were trained."""
         trained = (self.records[name] for name in self.compared)
         return len(
-            {json.dumps([one["recipe"], len(one["epochs"]), one["data_set"]], sort_keys=True) for one in trained}
+            {
+                json.dumps([completed(one["recipe"]), len(one["epochs"]), one["data_set"]], sort_keys=True)
+                for one in trained
+            }
         )
 
     def final(self, model: str, quantity: str = "train_error") -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from models.networks.network import architecture
 from models.phenomena.degradation import SeedResult
 from models.training.data import DataSet, Split, load
-from models.training.recipe import Recipe
+from models.training.recipe import SGD
 from models.training.train import Training
 
 MODELS = ("plain20", "plain56", "resnet20", "resnet56")
@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train every model with every seed, and write the training errors; finished runs are not repeated."""
     data = reduced(load(options.data), options.images)
-    recipe = Recipe(epochs=options.epochs, batch_size=64, learning_rate=0.1, small_until=0.0)
+    recipe = replace(SGD, epochs=options.epochs, batch_size=64, learning_rate=0.1, small_until=0.0)
     name = options.data_name or options.data.name
     results = []
     for seed in range(options.seeds):

@@ -19,12 +19,12 @@ import torch
 from models.networks.network import CATALOGUE, architecture
 from models.training.comparison_page import Result, require_place, section, write_section
 from models.training.data import DataSet, Split, faults_of, hold_out, load
-from models.training.recipe import Recipe
+from models.training.recipe import SGD, Recipe
 from models.training.train import TIMING_FILE, Training
 
 BASE: Final = "base"
 CHANGES: Final[dict[str, tuple[str, Callable[[Recipe], Recipe]]]] = {
-    BASE: ("the base", lambda base: base),
+    BASE: ("SGD, mirrored at random, no average", lambda base: base),
     "alternate": ("each image mirrored in every other epoch", lambda base: replace(base, mirror="alternate")),
     "smoothing": ("label smoothing 0.1", lambda base: replace(base, label_smoothing=0.1)),
     "filters-decay": (
@@ -156,7 +156,7 @@ def run(options: argparse.Namespace) -> int:
 
     After every run the table is written anew, so that what is done stays if the command is stopped.
     """
-    base = Recipe(epochs=options.epochs)
+    base = replace(SGD, epochs=options.epochs)
     names = [BASE, *(name for name in options.only or CHANGES if name != BASE)]
     for name in names:
         changed(base, name)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
@@ -19,7 +20,7 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
 class Recipe:
     """Describes gradient descent with momentum on random crops and mirrored images.
 
-    A record or checkpoint without one of the later fields was made with that field's default.
+    Why the defaults are what they are is told, with measurements, in docs/training.md.
 
     Args:
         schedule: `one_cycle` (linear warm-up over the share `warmup` of all steps, then cosine to zero) or
@@ -53,12 +54,12 @@ class Recipe:
     small_until: float = 0.4
     precision: str = "bfloat16"
     clip: float = 0.0
-    mirror: str = "random"
+    mirror: str = "alternate"
     label_smoothing: float = 0.0
     decay_norms_and_biases: bool = True
-    averaging: float = 0.0
-    optimizer: str = "sgd"
-    muon_learning_rate: float = 0.05
+    averaging: float = 0.999
+    optimizer: str = "muon"
+    muon_learning_rate: float = 0.1
 
     def __post_init__(self) -> None:
         for name, known in CHOICES.items():
@@ -93,13 +94,27 @@ class Recipe:
         return min(self.small_size, full_size) if epoch < self.small_until * self.epochs else full_size
 
 
-def completed(recorded: dict[str, Any]) -> dict[str, Any]:
-    """Give a recorded recipe the fields that it has not, which came later, with their defaults."""
-    defaults = {name: field.default for name, field in Recipe.__dataclass_fields__.items()}
-    return {**defaults, **recorded}
+UNRECORDED: Final[dict[str, Any]] = {
+    "mirror": "random",
+    "label_smoothing": 0.0,
+    "decay_norms_and_biases": True,
+    "averaging": 0.0,
+    "optimizer": "sgd",
+    "muon_learning_rate": 0.05,
+}
+"""Fields that recipes did not have at first, with what was done then; they are not the defaults, which may change."""
 
 
-PAPER = Recipe(
+def completed(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a recorded recipe the fields that it lacks because they came later."""
+    return {**UNRECORDED, **recorded}
+
+
+SGD = replace(Recipe(), **UNRECORDED)
+"""The default without what made it better: what options are compared with, and what earlier results were made with."""
+
+PAPER = replace(
+    SGD,
     epochs=164,
     batch_size=128,
     learning_rate=0.1,
@@ -111,5 +126,5 @@ PAPER = Recipe(
 )
 """He et al. 2016, section 4.2: 64k iterations of 128 images, 164 epochs of 50,000."""
 
-CAUTIONARY = Recipe(epochs=4, learning_rate=0.02, clip=1.0)
+CAUTIONARY = replace(SGD, epochs=4, learning_rate=0.02, clip=1.0)
 """Suits networks that cannot learn: few epochs, and a bounded gradient so that the weights stay finite."""

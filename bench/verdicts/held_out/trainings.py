@@ -27,11 +27,11 @@ from bench.verdicts.corpus import photographs
 from bench.verdicts.judging import Judged, judge_network
 from models.networks.network import Architecture, Network
 from models.training.data import DataSet, Split, load
-from models.training.recipe import Recipe
+from models.training.recipe import SGD
 from models.training.train import Training
 
-RECIPE = Recipe(
-    epochs=5, batch_size=64, learning_rate=0.05, small_until=0.0, precision="float32", weight_decay=1e-4, clip=1.0
+RECIPE = replace(
+    SGD, epochs=5, batch_size=64, learning_rate=0.05, small_until=0.0, precision="float32", weight_decay=1e-4, clip=1.0
 )
 TRAIN_IMAGES = 2500
 TEST_IMAGES = 100

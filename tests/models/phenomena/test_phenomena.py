@@ -139,6 +139,11 @@ def test_networks_that_were_not_trained_alike_are_not_said_to_show_what_depth_do
     longer = degraded() | {"resnet56": record([0.5, 0.3, 0.08], [1.0, 2.0, 1.5])}
     assert broken(longer) == {"one_budget"}
     assert "by recipes that differ" in degradation.section(degradation.Measurement(longer), "made up").paragraphs[0]
+    other, same = degraded(), degraded()
+    other["resnet56"]["recipe"]["mirror"] = "alternate"
+    assert broken(other) == {"one_budget"}
+    same["resnet56"]["recipe"]["mirror"] = "random"  # what was done before records said it
+    assert broken(same) == set()
 
 
 def test_a_pair_of_deeper_networks_joins_the_section_and_one_alone_does_not() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from models.__main__ import main
 from models.training.comparison import BASE, CHANGES, changed, in_words
 from models.training.comparison_page import BEGIN, END, Result, section, seed_spread, write_section
-from models.training.recipe import Recipe
+from models.training.recipe import SGD
 from models.training.train import Training
 from tests.models.small_data import files, write_folder
 
@@ -21,18 +21,18 @@ TOGETHER = {"muon": 2, "muon-slow": 2, "muon-fast": 2, "batch-128": 3, "batch-51
 
 @pytest.mark.parametrize("name", [name for name in CHANGES if name != BASE])
 def test_each_option_changes_one_thing(name: str) -> None:
-    base = Recipe(epochs=12)
+    base = replace(SGD, epochs=12)
     before, after = asdict(base), asdict(changed(base, name))
     different = {field for field in before if before[field] != after[field]}
     assert 1 <= len(different) <= TOGETHER.get(name, 1)
 
 
 def test_options_can_be_joined_and_unknown_ones_are_refused() -> None:
-    both = changed(Recipe(), "muon+alternate")
+    both = changed(SGD, "muon+alternate")
     assert (both.optimizer, both.mirror) == ("muon", "alternate")
     assert in_words("smoothing+longer") == "label smoothing 0.1, twice the epochs"
     with pytest.raises(ValueError, match="unknown option 'shake'; known: base, alternate"):
-        changed(Recipe(), "muon+shake")
+        changed(SGD, "muon+shake")
 
 
 def result(option: str, seed: int, error: float) -> Result:
@@ -49,7 +49,7 @@ def test_the_spread_is_pooled_over_the_options() -> None:
 
 def test_the_table_says_the_difference_to_the_base_and_its_error() -> None:
     text = section("set up", RESULTS, in_words, BASE)
-    assert "| `base` | the base | 2 | 11.00 ± 0.79 % | – | 1.00 % | 1.50 |" in text
+    assert "| `base` | SGD, mirrored at random, no average | 2 | 11.00 ± 0.79 % | – | 1.00 % | 1.50 |" in text
     row = "| `muon` | Muon on the filters, rate 0.05 | 2 | 8.50 ± 0.79 % | -2.50 ± 1.12 points | 1.00 % | 1.50 |"
     assert row in text
     assert "standard deviation of 1.12 points" in text
@@ -72,7 +72,7 @@ def test_only_what_stands_between_the_marks_is_replaced(tmp_path: Path) -> None:
 def test_the_command_keeps_its_runs_and_one_that_fails_costs_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("models.training.comparison.Recipe", lambda epochs: Recipe(epochs=epochs, batch_size=2))
+    monkeypatch.setattr("models.training.comparison.SGD", replace(SGD, batch_size=2))
     page = tmp_path / "page.md"
     page.write_text(f"{BEGIN}\n{END}\n")
     words = [

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from models.networks.network import Architecture, Network
 from models.training.cuda_graph import Replayed
-from models.training.recipe import Recipe
+from models.training.recipe import SGD, Recipe
 from models.training.train import Training
 from tests.models.small_data import data_set
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 ARCHITECTURE = Architecture("residual", 8)
-PLAIN = Recipe(epochs=2, batch_size=6, learning_rate=0.01, small_size=6, small_until=0.5, precision="float32")
+PLAIN = replace(SGD, epochs=2, batch_size=6, learning_rate=0.01, small_size=6, small_until=0.5, precision="float32")
 RECIPES = (
     PLAIN,
     replace(PLAIN, precision="bfloat16"),

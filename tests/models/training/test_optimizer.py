@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from models.networks.network import Architecture, Network
 from models.training.averaging import Average
 from models.training.optimizer import Momentum, optimizer_of, orthogonalized
-from models.training.recipe import Recipe
+from models.training.recipe import SGD, Recipe
 
 
 def network(**changes: str) -> Network:
@@ -29,7 +30,7 @@ def backward(net: nn.Module, seed: int) -> None:
 @pytest.mark.parametrize("nesterov", [True, False])
 @pytest.mark.parametrize("weight_decay", [0.0, 5e-4])
 def test_a_step_is_that_of_torchs_own_descent_bit_for_bit(nesterov: bool, weight_decay: float) -> None:
-    recipe = Recipe(nesterov=nesterov, weight_decay=weight_decay)
+    recipe = replace(SGD, nesterov=nesterov, weight_decay=weight_decay)
     mine, its = network(), network()
     optimizer = optimizer_of(mine, recipe)
     reference = torch.optim.SGD(its.parameters(), 1e-3, 0.9, nesterov=nesterov, weight_decay=weight_decay)
@@ -49,7 +50,7 @@ def test_a_checkpoint_of_torchs_own_descent_can_be_gone_on_from() -> None:
     backward(its, 0)
     reference.step()
     mine.load_state_dict(its.state_dict())
-    optimizer = optimizer_of(mine, Recipe())
+    optimizer = optimizer_of(mine, SGD)
     optimizer.load_state_dict(copy.deepcopy(reference.state_dict()))
     for net in (mine, its):
         backward(net, 1)
@@ -76,8 +77,8 @@ def grouped(recipe: Recipe) -> list[tuple[set[int], bool, float]]:
 
 
 def test_the_groups_are_those_that_the_recipe_asks_for() -> None:
-    assert grouped(Recipe()) == [({1, 2, 4}, False, 5e-4)]
-    assert grouped(Recipe(decay_norms_and_biases=False)) == [({2, 4}, False, 5e-4), ({1}, False, 0.0)]
+    assert grouped(SGD) == [({1, 2, 4}, False, 5e-4)]
+    assert grouped(replace(SGD, decay_norms_and_biases=False)) == [({2, 4}, False, 5e-4), ({1}, False, 0.0)]
     assert grouped(Recipe(optimizer="muon")) == [({4}, True, 5e-4), ({1, 2}, False, 5e-4)]
     without = Recipe(optimizer="muon", decay_norms_and_biases=False)
     assert grouped(without) == [({4}, True, 5e-4), ({1}, False, 0.0), ({2}, False, 5e-4)]

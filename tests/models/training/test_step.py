@@ -12,16 +12,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from models.networks.network import Architecture, Network
 from models.training.plan import plan_epoch
-from models.training.recipe import Recipe
+from models.training.recipe import SGD, Recipe
 from models.training.step import Step
 from tests.models.small_data import data_set
 
 CROSSING = {"_local_scalar_dense", "item", "is_nonzero", "lift_fresh", "lift_fresh_copy", "nonzero", "masked_select"}
 """Operators of torch by which a number goes from the device to the host or back."""
 
-BASE = Recipe(epochs=2, batch_size=6, crop_padding=1, small_size=6, learning_rate=0.01)
+BASE = replace(SGD, epochs=2, batch_size=6, crop_padding=1, small_size=6, learning_rate=0.01)
 RECIPES = {
-    "default": BASE,
+    "base": BASE,
+    "default": Recipe(epochs=2, batch_size=6, crop_padding=1, small_size=6),
     "float32": replace(BASE, precision="float32"),
     "clip": replace(BASE, clip=1.0),
     "smoothing": replace(BASE, label_smoothing=0.1),

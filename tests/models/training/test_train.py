@@ -19,11 +19,11 @@ from safetensors.torch import load_file
 from models.__main__ import main
 from models.networks.network import Architecture
 from models.training.data import DataError, hold_out
-from models.training.recipe import Recipe
+from models.training.recipe import SGD, UNRECORDED, Recipe
 from models.training.train import Training
 from tests.models.small_data import data_set, files, write_folder
 
-TINY = Recipe(epochs=2, batch_size=6, small_size=6, small_until=0.5, crop_padding=1, precision="float32")
+TINY = replace(SGD, epochs=2, batch_size=6, small_size=6, small_until=0.5, crop_padding=1, precision="float32")
 ARCHITECTURE = Architecture("residual", 8)
 
 
@@ -65,8 +65,11 @@ def test_the_record_says_what_was_done(tmp_path: Path) -> None:
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
-def test_it_learns_what_can_be_learned(tmp_path: Path) -> None:
-    recipe = Recipe(epochs=12, batch_size=6, learning_rate=0.05, small_until=0, crop_padding=0, precision="float32")
+@pytest.mark.parametrize("base", [SGD, Recipe()], ids=["sgd", "default"])
+def test_it_learns_what_can_be_learned(tmp_path: Path, base: Recipe) -> None:
+    recipe = replace(
+        base, epochs=12, batch_size=6, learning_rate=0.05, small_until=0, crop_padding=0, precision="float32"
+    )
     assert training(tmp_path, recipe=recipe).run()["final"]["train_error"] == 0
 
 
@@ -188,14 +191,28 @@ def _must_not_be_called(*_: Any) -> None:
 def test_a_run_recorded_before_a_field_existed_is_the_same_run(tmp_path: Path) -> None:
     record = training(tmp_path).run()
     old = json.loads((tmp_path / "training.json").read_text())
-    for name in ("mirror", "label_smoothing", "averaging", "optimizer", "muon_learning_rate"):
+    for name in UNRECORDED:
         del old["recipe"][name]
     del old["held_out_images"]
     (tmp_path / "training.json").write_text(json.dumps(old))
     assert training(tmp_path).run() == old
     with pytest.raises(ValueError, match="belongs to a different run"):
-        training(tmp_path, recipe=replace(TINY, averaging=0.9)).run()
+        training(tmp_path, recipe=replace(TINY, averaging=Recipe().averaging)).run()
     assert record["recipe"]["averaging"] == 0
+
+
+def test_a_checkpoint_from_before_a_field_existed_is_gone_on_from_by_what_was_done_then(tmp_path: Path) -> None:
+    run = training(tmp_path)
+    run.train_epoch()
+    run._save_checkpoint()
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    for name in UNRECORDED:
+        del state["identity"]["recipe"][name]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    by_default = replace(TINY, **{name: getattr(Recipe(), name) for name in UNRECORDED})
+    with pytest.raises(ValueError, match=r"checkpoint\.pt belongs to a different run"):
+        training(tmp_path, recipe=by_default).run()
+    assert [epoch["epoch"] for epoch in training(tmp_path).run()["epochs"]] == [1, 2]
 
 
 def test_the_average_is_what_is_kept_and_evaluated(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from models.training.recipe import CAUTIONARY, PAPER, Recipe
 
-PAGE = (Path(__file__).parents[3] / "docs/training.md").read_text()
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs/training.md").read_text()
 OPTIONS = [field.name for field in fields(Recipe)]
 
 
@@ -24,3 +25,8 @@ def test_the_cautionary_recipe_and_the_papers_iterations_are_the_ones_told() -> 
     assert f"a rate of {CAUTIONARY.learning_rate}" in PAGE
     assert CAUTIONARY.clip == 1
     assert f"{PAPER.epochs * (50_000 // PAPER.batch_size):,} iterations of 64,000" in PAGE
+
+
+def test_the_command_for_the_shipped_networks_is_that_of_make_train() -> None:
+    (told,) = re.findall(r"^python (-m models train --model .*) --data DATA (--epochs \d+)$", PAGE, flags=re.MULTILINE)
+    assert f"{told[0]} --data $(DATA) {told[1]}" in (ROOT / "Makefile").read_text()
