@@ -52,7 +52,7 @@ def limited(bundles: Path) -> Row:
             after = trial.predict()
             found = [*refusals, worded(large), f"then live {trial.get('/health/live')[0]}, /predict {worded(after)}"]
             said = [f"log: {'; '.join(trial.lines)}"]
-            kept = large[0] == 503 and "short-of-memory" in str(large[1].get("type")) and after[0] == 200
+            kept = large[0] == 503 and "short-of-memory" in str(large[1]) and after[0] == 200
             return {**row, "found": "; ".join(found + said), "kept": kept}
     return {**row, "found": "does not start: " + "; ".join(refusals), "kept": False}
 
