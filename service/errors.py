@@ -25,6 +25,7 @@
         │   ├── QueueFull                503
         │   ├── TooBusy                  503   the answer would come after the deadline
         │   ├── NotReady                 503   the graph is loading, failed to load, or its bundle is being replaced
+        │   ├── ShortOfMemory            503   a run that needs more memory than there is now
         │   ├── LoaderEnded              503   the service no longer follows the folder of bundles
         │   ├── ShuttingDown             503
         │   └── TooManyConnections       503   and none of the others could be closed
@@ -143,6 +144,10 @@ class TooBusy(Unavailable):
 
 class NotReady(Unavailable):
     slug, title = "not-ready", "The model is not ready"
+
+
+class ShortOfMemory(Unavailable):
+    slug, title = "short-of-memory", "There is not enough memory"
 
 
 class LoaderEnded(Unavailable):

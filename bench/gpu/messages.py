@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,8 @@ NET = "resnet20"
 AT_A_TIME = 5
 """Starts at a time, where there are cores for them: each waits for the driver most of the time."""
 NO_CARD = "no card"
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+"""What ONNX Runtime puts around its lines for a terminal."""
 
 
 def measure(setting: Setting) -> Iterator[Row]:
@@ -59,7 +62,7 @@ def _line(row: Row) -> str:
     kept = {True: "yes", False: "**no**", None: ""}[row["kept"]]
     command = f"`{row['command']}`" if "command" in row else ""
     environment = row.get("environment") or ("" if command else row["key"])
-    return " | ".join([kept, command, environment, row["found"], row.get("expected", "")])
+    return " | ".join([kept, command, environment, COLOURS.sub("", row["found"]), row.get("expected", "")])
 
 
 PART = Part("messages", measure, section)

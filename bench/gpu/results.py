@@ -14,6 +14,8 @@ from typing import Any
 
 from bench.gpu.part import Row
 
+CUT_OFF = "the run was cut off"
+
 
 class OtherMachine(Exception):
     """Raised where a folder has rows of another machine, which must not stand beside this one's."""
@@ -50,8 +52,10 @@ class Results:
     @property
     def stopped(self) -> str | None:
         """Why rows are missing, in the words of the last run that left some; None if none are."""
+        if self.complete:
+            return None
         last = [line["stopped"] for line in self.lines() if "stopped" in line]
-        return last[-1] if last and not self.complete else None
+        return last[-1] if last else CUT_OFF
 
     def append(self, line: dict[str, Any]) -> None:
         """Write a line of its own, also where the last one was cut off."""

@@ -58,6 +58,15 @@ class ServedGraph:
         self.failure, self.failures, self.retry_at = None, 0, None
         self.state = "ready"
 
+    @property
+    def most_images(self) -> int:
+        """Most images of a run: the best number, and no more than the largest recorded size where there is one.
+
+        A run beyond that would plan its convolutions anew, which on a GPU takes far longer than the run.
+        """
+        recorded = self.session.recorded if self.session is not None else ()
+        return min(self.best_batch, recorded[-1]) if recorded else self.best_batch
+
     def fail(self, reason: str, retry_after: float | None = None) -> None:
         """Record that loading failed; it may be tried again after `retry_after` seconds, or never (None)."""
         self.failure = reason

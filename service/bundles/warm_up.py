@@ -11,7 +11,7 @@ import numpy as np
 
 from service.contract.runtime.pixel_graph import LEVELS, Layout, PixelFeed, PixelTable
 from service.contract.runtime.provider import CPU
-from service.contract.runtime.runs import RunHandle
+from service.contract.runtime.runs import RunHandle, shortage
 from service.contract.runtime.session import Session, zeros_for
 
 log = logging.getLogger("contraflow.bundles")
@@ -33,12 +33,6 @@ WORTH_GOING_ON: Final = 0.8
 LONGEST_TIMING: Final = 0.25
 """Seconds after which a size is not run again."""
 
-WORTH_RECORDING: Final = 1.1
-"""A size is run from its recording (a CUDA graph) unless that takes more than 1.1 times a plain run.
-
-A plain run is timed at its best, right after one of the same size; after one of another size it plans anew.
-"""
-
 USUAL_BATCH: Final = 8
 """Most images per run before the best size is measured."""
 
@@ -57,13 +51,26 @@ def first_speed(session: Session, max_batch: int, diagnostic: bool) -> tuple[int
 def best_speed(session: Session, max_batch: int, diagnostic: bool) -> tuple[int, float]:
     """Return the batch size (1, 2, 4 …) that is best for the graph, and its seconds per image.
 
-    A size whose run takes longer than `LONGEST_RUN` is not considered. Where the session can record runs, a size keeps
-    its recording if that is faster. The memory that the runs took is returned to the system at the end.
+    A size whose run takes longer than `LONGEST_RUN` is not considered, nor one for which there is too little memory.
+    Where the session records runs (CUDA graphs), every size up to the best has its recording. A plain run may be as
+    fast right after one of the same size, but after one of another size it plans anew, which takes far longer. The
+    memory that the runs took is returned to the system at the end.
+
+    Raises:
+        Exception: whatever the runtime raises for one image.
     """
     per_image: dict[int, float] = {}
     batch = 1
     while batch <= max_batch:
-        seconds = _least_time(session, batch)
+        try:
+            seconds = _least_time(session, batch)
+        except Exception as error:
+            if batch == 1 or shortage(error, on_a_gpu=session.provider != CPU) is None:
+                raise
+            log.warning("no batches of %d: %s", batch, str(error).strip())
+            break
+        if session.recorded and batch not in session.recorded:
+            break
         if batch > 1 and seconds > LONGEST_RUN[diagnostic]:
             break
         per_image[batch] = (seconds + COST_OF_A_BATCH) / batch
@@ -103,16 +110,10 @@ def trial_feeds(session: Session, batch: int) -> dict[str, Any]:
 
 
 def _least_time(session: Session, batch: int) -> float:
-    """Return the seconds of a run of `batch` images, recorded or plain, whichever suits better."""
+    """Return the seconds of a run of `batch` images: of a recorded one if it can be recorded, else of a plain one."""
     feeds = trial_feeds(session, batch)
     plain = _fastest(session, feeds)
-    if not session.record(feeds):
-        return plain
-    recorded = _fastest(session, feeds)
-    if recorded < plain * WORTH_RECORDING:
-        return recorded
-    session.forget(batch)
-    return plain
+    return _fastest(session, feeds) if session.record(feeds) else plain
 
 
 def _fastest(session: Session, feeds: Mapping[str, Any]) -> float:

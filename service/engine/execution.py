@@ -17,12 +17,13 @@ from service.contract.arrays import Array
 from service.contract.label_kinds import LabelKind
 from service.contract.norms import measure
 from service.contract.runtime.pixel_graph import PixelFeed
-from service.contract.runtime.runs import RunCancelled, RunHandle
+from service.contract.runtime.provider import CPU
+from service.contract.runtime.runs import RunCancelled, RunHandle, shortage
 from service.contract.runtime.session import Session
 from service.engine.ledger import Ledger
 from service.engine.scheduler import Scheduler
 from service.engine.tickets import Batch, Ticket
-from service.errors import NotReady, RunFailed
+from service.errors import NotReady, RunFailed, ShortOfMemory
 from service.images.limits import MAX_PIXELS
 from service.images.pixel_table import pixel_table
 from service.images.preprocess import decode, normalise
@@ -77,7 +78,7 @@ def execute(batch: Batch, max_pixels: int = MAX_PIXELS) -> None:
         try:
             decodable.append((ticket, _pixels_or_tensor(ticket, max_pixels)))
         except Exception as error:
-            ticket.outcome = error
+            ticket.outcome = _short_of_memory(error, ticket) or error
     decoded = time.monotonic()
     if decodable:
         batch.ran = sum([ticket.count for ticket, _ in decodable])
@@ -108,14 +109,34 @@ def _run_together(batch: Batch, members: list[tuple[Ticket, Array]]) -> None:
             for member in members:
                 _run_together(batch, [member])
         else:
-            log.exception("%s %s failed on one request", batch.graph.model, batch.graph.name)
-            members[0][0].outcome = _failure(error)
+            members[0][0].outcome = _failure(error, members[0][0])
 
 
-def _failure(error: Exception) -> Exception:
+def _failure(error: Exception, ticket: Ticket) -> Exception:
+    """Return what is answered to a request that was run alone and failed, and write the reason into the log."""
     if isinstance(error, NotReady):
         return error
+    if short := _short_of_memory(error, ticket):
+        return short
+    log.exception("%s %s failed on one request", ticket.graph.model, ticket.graph.name)
     return RunFailed("The model could not be run on this image; the reason is in the service's log.")
+
+
+def _short_of_memory(error: Exception, ticket: Ticket) -> ShortOfMemory | None:
+    """Return what is answered where memory was short; None if something else was wrong.
+
+    Other runs, models and processes take memory too, so that even one image may fit later. What never fits is asked for
+    again in vain; the answer therefore says what would help.
+    """
+    session = ticket.graph.session
+    short = shortage(error, on_a_gpu=session is not None and session.provider != CPU)
+    if short is None:
+        return None
+    run = f"{ticket.graph.model} {ticket.graph.name} at batch {ticket.count}"
+    log.warning("%s: %s: %s", run, short, str(error).strip())
+    if ticket.count == 1:
+        return ShortOfMemory(f"For this image {short}. If that lasts, the service needs more.")
+    return ShortOfMemory(f"For {ticket.count} images in one run {short}. Fewer need less.")
 
 
 def _run(graph: ServedGraph, members: list[tuple[Ticket, Array]], handle: RunHandle) -> None:

@@ -1,6 +1,7 @@
 """The queue between requests and run slots: it decides which tickets run next, and which run together.
 
-A free slot takes whatever waits at once, up to the graph's best batch size. There is no delay to tune: an idle server
+A free slot takes whatever waits at once, up to the graph's best batch size (and the largest that is
+recorded, on a GPU). There is no delay to tune: an idle server
 adds none, and a busy one forms batches by being busy. Predictions go before diagnostics, and both before what runs in
 the background; among equals the graph with the least run time so far goes first. While predictions keep coming, one
 slot is kept free of diagnostics for the next one. A request that would be late is refused on arrival, and one that is
@@ -239,9 +240,9 @@ class Scheduler:
         return not self._diagnosing and now - lane.tickets[0].submitted > LONGEST_DIAGNOSTICS_WAIT
 
     def _draw(self, lane: Lane) -> list[Ticket]:
-        """Take tickets from the head, up to the best batch, and leave a share to every other idle slot."""
+        """Take tickets from the head, up to the most images of a run, and leave a share to every other idle slot."""
         share = -(-lane.waiting // (self._idle_slots + 1)) if self._idle_slots else lane.waiting
-        limit = min(lane.graph.best_batch, share)
+        limit = min(lane.graph.most_images, share)
         drawn: list[Ticket] = []
         images = 0
         while lane.tickets and (not drawn or images + lane.tickets[0].count <= limit):

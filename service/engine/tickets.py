@@ -34,7 +34,7 @@ class Job:
         self._on_outcome = on_outcome
         self._request = request
         count = max(1, len(images))
-        size = count if graph.exclusive else graph.best_batch
+        size = count if graph.exclusive else graph.most_images
         self.tickets: list[Ticket] = []
         for start in range(0, count, size):
             part = slice(start, start + size)

@@ -97,7 +97,8 @@ class Settings(BaseModel):
         "refuse to start if it does not; cpu",
     )
     gpu_memory_limit: OptionalBytes = Field(
-        default=None, description="bytes of the GPU's memory for weights and runs; default: no limit"
+        default=None,
+        description="bytes of the GPU's memory for weights and runs; CUDA graphs are off then; default: no limit",
     )
 
     run_threads: int | None = Field(

@@ -16,6 +16,7 @@ import pytest
 from bench.gpu import running
 from bench.gpu.nets import net
 from bench.gpu.numbers.agreement import agreement, errors
+from bench.gpu.numbers.tables import section
 from bench.gpu.numbers.truth import Truth, choices_of, watched
 from bench.gpu.part import Part, Row, Setting, attempt
 from bench.gpu.results import OtherMachine, Results
@@ -123,6 +124,21 @@ def test_the_page_is_written_from_rows_of_another_machine(tmp_path: Path) -> Non
     assert "- RuntimeError: no: `option/a/forward/plain`" in written
     assert "its 9 s were over" in written
     assert written.count("Not measured yet.") == 4
+
+
+def test_a_run_that_was_cut_off_is_said_so_and_one_that_is_complete_is_not(tmp_path: Path) -> None:
+    results = Results(tmp_path / "graphs.jsonl")
+    results.begin({"device": "cpu"})
+    assert results.stopped == "the run was cut off"
+    results.append({"complete": True})
+    assert results.stopped is None
+
+
+def test_rows_of_a_net_stand_together_whenever_they_were_measured() -> None:
+    measured = [("b", "forward"), ("a", "forward"), ("b", "activations")]
+    written = section([{"key": f"agreement/{net}/{graph}", "net": net, "graph": graph} for net, graph in measured])
+    lines = [line.split(" | ")[:2] for line in written.splitlines()[-3:]]
+    assert lines == [["| b", "forward"], ["| b", "activations"], ["| a", "forward"]]
 
 
 def test_a_part_whose_process_dies_says_so(tmp_path: Path) -> None:

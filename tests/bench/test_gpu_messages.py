@@ -51,6 +51,11 @@ def test_answers_are_worded_without_folders() -> None:
     assert plain("free") == "free"
 
 
+def test_colours_of_a_terminal_are_left_out() -> None:
+    row = {"key": "a", "kept": True, "command": "c", "found": "\x1b[1;31mtoo little\x1b[m memory", "expected": "e"}
+    assert "| yes | `c` | | too little memory | e |" in messages.section([row])
+
+
 @pytest.mark.skipif(found() == "cuda", reason="there is a card, so it starts")
 def test_a_service_that_starts_under_no_limit_is_said_so() -> None:
     row = limited(SHIPPED)

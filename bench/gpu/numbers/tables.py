@@ -14,7 +14,7 @@ def section(rows: Sequence[Row]) -> str:
     """Return a table for each kind that has rows, and the rows that failed."""
     parts = []
     for kind, (title, header, cells) in KINDS.items():
-        own = [row for row in rows if row["key"].startswith(f"{kind}/") and "error" not in row]
+        own = _by_net([row for row in rows if row["key"].startswith(f"{kind}/") and "error" not in row])
         if own:
             parts += [f"#### {title}", table(header, [line for row in own for line in cells(row)])]
     parts += failures("Rows that failed", ((row["error"], f"`{row['key']}`") for row in rows if "error" in row))
@@ -75,6 +75,12 @@ def _truth(row: Row) -> Iterator[str]:
     yield f"{row['net']} | {row['graph']} | {row['truth']} | {_worst(row['errors'], 'largest')}"
 
 
+def _by_net(rows: Sequence[Row]) -> list[Row]:
+    """Put the rows of each net together, nets and rows in the order in which they were measured."""
+    first = {row.get("net"): number for number, row in reversed([*enumerate(rows)])}
+    return sorted(rows, key=lambda row: first[row.get("net")])
+
+
 def _worst(errors: dict[str, dict[str, float]], kind: str, ending: str = "") -> str:
     """Return the largest error of the outputs whose names end so; nothing where there are none."""
     values = [error[kind] for name, error in errors.items() if name.endswith(ending)]
@@ -85,17 +91,26 @@ KINDS: dict[str, tuple[str, str, Callable[[dict[str, Any]], Iterator[str]]]] = {
     "defaults": ("The provider's options where none is given", "option | value", _defaults),
     "agreement": (
         "Errors against float64, and where the nodes ran",
-        "net | graph | float32 | free | each norm | finite | TF32 | free | each norm | finite"
-        " | nodes | on the CPU | copies",
+        "net | graph | float32: outputs | float64 chooses | each norm | finite"
+        " | TF32: outputs | float64 chooses | each norm | finite | nodes | nodes on the CPU | copies",
         _agreement,
     ),
     "option": (
         "Options of the CUDA provider",
-        "net | graph | batch | option | opened in s | first answer in s | then ms | in turn, ms | differs from plain",
+        "net | graph | batch | option | opened in s | first answer in s | ms, same size again | ms, sizes in turn"
+        " | differs from plain",
         _option,
     ),
-    "scales": ("Gradients of any size", "net | graph | finite | error by the power of 2", _sizes("factors")),
-    "batches": ("Batches of any size", "net | graph | finite | error of the first sample by batch", _sizes("sizes")),
+    "scales": (
+        "Gradients of any size",
+        "net | graph | finite | error, by the power of 2 that the gradients are multiplied by",
+        _sizes("factors"),
+    ),
+    "batches": (
+        "Batches of any size",
+        "net | graph | finite | error of the first sample, by batch size",
+        _sizes("sizes"),
+    ),
     "truth": ("Float64 on the card against float64 on the CPU", "net | graph | ran on | differs", _truth),
 }
 """Start of the key of rows → title, header, and what makes lines of a row."""

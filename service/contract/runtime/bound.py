@@ -12,7 +12,7 @@ import onnxruntime as ort
 from service.contract.arrays import Array
 from service.contract.runtime.device import Device, Feed
 from service.contract.runtime.recorded import RecordedRuns
-from service.contract.runtime.runs import RunCancelled, RunHandle
+from service.contract.runtime.runs import RunCancelled, RunHandle, shortage
 from service.contract.runtime.session import Session, zeros_for
 
 log = logging.getLogger("contraflow.runtime")
@@ -49,7 +49,8 @@ class BoundSession(Session):
     def record(self, feeds: Mapping[str, Feed]) -> bool:
         """Record runs of the batch size of `feeds`, and compare one with a plain run; return whether they agree.
 
-        After a failure nothing is recorded any more, and the log says why.
+        After a failure nothing is recorded any more, and the log says why. Where memory was short, smaller sizes keep
+        their recordings if these still agree.
         """
         if self._open_recording is None:
             return False
@@ -57,10 +58,10 @@ class BoundSession(Session):
             if self._recordings is None:
                 self._recordings = RecordedRuns(self._open_recording, self.outputs, self._device)
             self._recordings.record(feeds)
-            for size in self.recorded:  # a new recording must leave the others as they were
-                self._check_recording(size)
+            self._check_recordings()  # a new recording must leave the others as they were
         except Exception as error:
-            self._record_no_more(error)
+            if not (shortage(error, on_a_gpu=True) and self._keeps_recordings(error)):
+                self._record_no_more(error)
             return False
         return True
 
@@ -127,6 +128,21 @@ class BoundSession(Session):
         # The run ends when the device has finished: ONNX Runtime synchronises its streams unless told otherwise.
         self._session.run_with_iobinding(binding, options)
         return dict(zip(self.outputs, binding.copy_outputs_to_cpu(), strict=True))
+
+    def _keeps_recordings(self, error: Exception) -> bool:
+        """Record no further size; return whether there are recordings that still agree with plain runs."""
+        self._open_recording = None
+        try:
+            self._check_recordings()
+        except Exception:
+            return False
+        if self.recorded:
+            log.warning("no CUDA graphs beyond batch %d: %s", self.recorded[-1], str(error).strip())
+        return bool(self.recorded)
+
+    def _check_recordings(self) -> None:
+        for size in self.recorded:
+            self._check_recording(size)
 
     def _check_recording(self, size: int) -> None:
         """Play other images than were recorded; raise `ArithmeticError` if a plain run gives something else."""

@@ -59,7 +59,7 @@ class RecordedRuns:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Batch sizes that are recorded."""
+        """Batch sizes that are recorded, the smallest first."""
         return tuple(sorted(self._recordings))
 
     def record(self, feeds: Mapping[str, Feed]) -> None:
@@ -75,7 +75,7 @@ class RecordedRuns:
     def fitting(self, feeds: Mapping[str, Feed]) -> int | None:
         """Return the smallest recorded size that holds the batch of `feeds`; None if there is none."""
         size = size_of(feeds)
-        return min((recorded for recorded in self._recordings if 0 < size <= recorded), default=None)
+        return next((recorded for recorded in self.sizes if 0 < size <= recorded), None)
 
     def play(self, feeds: Mapping[str, Feed]) -> dict[str, Array] | None:
         """Return the outputs by name, one row per image; None if no recorded size holds the batch."""

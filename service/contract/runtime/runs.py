@@ -23,18 +23,26 @@ class RunCancelled(Exception):
     """The run was stopped because nobody waits for its result any more."""
 
 
-def passing_reason(error: Exception, *, on_a_gpu: bool = False) -> str | None:
-    """Return why loading or running failed, in words, if the reason may pass; None if it would fail again.
+def shortage(error: Exception, *, on_a_gpu: bool = False) -> str | None:
+    """Return which memory was too small for loading or running, in words; None if it failed for another reason.
 
-    A shortage of memory and an error of the operating system may pass. A graph that is wrong stays wrong. Arenas on
-    the CPU and on a GPU fail alike: with `on_a_gpu`, where nearly everything is allocated on it, that is the GPU's.
+    Arenas on the CPU and on a GPU fail alike: with `on_a_gpu`, where nearly everything is allocated on it, that is the
+    GPU's.
     """
     if isinstance(error, MemoryError) or "bad_alloc" in str(error):
         return "there is not enough memory"
     if SHORT_ON_THE_GPU.search(str(error)) or (on_a_gpu and SHORT_OF_MEMORY.search(str(error))):
         return "there is not enough memory on the GPU"
-    if SHORT_OF_MEMORY.search(str(error)):
-        return "there is not enough memory"
+    return "there is not enough memory" if SHORT_OF_MEMORY.search(str(error)) else None
+
+
+def passing_reason(error: Exception, *, on_a_gpu: bool = False) -> str | None:
+    """Return why loading failed, in words, if the reason may pass; None if it would fail again.
+
+    A shortage of memory and an error of the operating system may pass. A graph that is wrong stays wrong.
+    """
+    if short := shortage(error, on_a_gpu=on_a_gpu):
+        return short
     if isinstance(error, OSError):
         return system_reason(error)
     found = SYSTEM_ERROR.search(str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import socket
 import time
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ def server_of_the_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
     write_bundle(folder, "held")
     write_bundle(folder, "tiny")
     write_bundle(folder, "picky", fails_on_white=True)
+    write_bundle(folder, "hungry", too_many=1)
+    write_bundle(folder, "modest", too_many=2)
     with running(folder, default_model="tiny", warm_up=False, max_queued_images=60) as server:
         yield server
 
@@ -194,6 +197,27 @@ def test_one_failing_image_never_fails_its_neighbours(server: LiveServer) -> Non
         wait_until(lambda: waiting(server) == 6)
         assert blocker.end() == 200
     assert [status_of(connection) for connection in connections] == [200, 200, 200, 500, 200, 200]
+
+
+def test_a_run_for_which_memory_is_short_may_be_tried_again(server: LiveServer) -> None:
+    with server.client() as client:
+        answer = client.post("/predict?model=hungry", content=RED)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert answer.json()["type"] == "urn:contraflow:problem:short-of-memory"
+        assert answer.json()["detail"].startswith("For this image there is not enough memory.")
+        several = client.post("/predict?model=modest", json={"images": [base64.b64encode(RED).decode()] * 3})
+        assert several.status_code == 503
+        assert several.json()["detail"] == "For 3 images in one run there is not enough memory. Fewer need less."
+        assert best_label(client.post("/predict?model=modest", content=RED)) == "red"
+    assert server.state.ledger.by_status["/predict", "refused", 503, "hungry@1"] == 1
+
+
+def test_requests_that_do_not_fit_together_run_one_by_one(server: LiveServer) -> None:
+    with hold_back(server) as blocker:
+        connections = [connect(server, request("modest")) for _ in range(4)]
+        wait_until(lambda: waiting(server) == 4)
+        assert blocker.end() == 200
+    assert [status_of(connection) for connection in connections] == [200] * 4
 
 
 def test_an_undecodable_image_never_fails_its_neighbours(server: LiveServer) -> None:

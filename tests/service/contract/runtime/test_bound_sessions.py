@@ -12,8 +12,10 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from service.bundles.served_model import ServedGraph
 from service.bundles.warm_up import best_speed, trial_feeds
 from service.contract.arrays import Array
+from service.contract.bundle_schema import InputSpec
 from service.contract.norms import measure
 from service.contract.runtime.bound import BoundSession
 from service.contract.runtime.opening import Runtime
@@ -21,6 +23,9 @@ from service.contract.runtime.pixel_graph import PixelFeed, PixelTable
 from service.contract.runtime.recorded import filled_up
 from service.contract.runtime.runs import RunCancelled, RunHandle
 from service.contract.runtime.session import Session, zeros_for
+from service.engine.request_context import RequestContext
+from service.engine.scheduler import Scheduler
+from service.engine.tickets import Job, Ticket
 from tests.service.tiny_bundles import ENDLESS, write_bundle
 
 SHIPPED = sorted((Path(__file__).parents[4] / "models/bundles").glob("*/*.onnx"))
@@ -273,12 +278,53 @@ def test_a_run_that_fails_keeps_the_recording_if_a_plain_run_fails_too(bound: Ru
     assert_equal(session.run(black), expected)
 
 
+def test_a_size_that_does_not_fit_leaves_the_smaller_recordings(
+    bound: Runtime, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = bound.open(write_bundle(tmp_path, too_many=4) / "forward.onnx")
+    assert [session.record(zeros_for(session, batch)) for batch in (1, 2, 4, 3)] == [True, True, False, False]
+    assert session.recorded == (1, 2)
+    assert "no CUDA graphs beyond batch 2" in caplog.text
+    for batch in (1, 2, 3):
+        feeds = drawn(session, batch)
+        assert_equal(session.run(feeds), Runtime("cpu").open(tmp_path / "tiny" / "forward.onnx").run(feeds))
+
+
+@pytest.mark.parametrize("is_bound", [True, False])
+def test_warming_up_ends_where_memory_is_short(is_bound: bool, tmp_path: Path) -> None:
+    session = Runtime("cpu", bound=is_bound).open(write_bundle(tmp_path, too_many=2) / "forward.onnx")
+    batch, seconds = best_speed(session, 8, diagnostic=False)
+    assert (batch, session.recorded) == (1, (1,) if is_bound else ())
+    assert seconds > 0
+
+
+def test_no_batch_is_larger_than_the_largest_recording(bound: Runtime) -> None:
+    session = bound.open(TWENTY_LAYERS / "forward.onnx")
+    graph = ServedGraph("resnet20@1", "forward", InputSpec(height=32, width=32, mean=(0.5,) * 3, std=(0.25,) * 3))
+    graph.open(session, 8, 0.001)
+    images = np.zeros((7, 32, 32, 3), np.uint8)
+
+    def tickets() -> list[Ticket]:
+        return Job(graph, images, None, lambda _: None, RequestContext()).tickets
+
+    assert [ticket.count for ticket in tickets()] == [7]
+    assert session.record(zeros_for(session, 1))
+    assert session.record(zeros_for(session, 2))
+    assert [ticket.count for ticket in tickets()] == [2, 2, 2, 1]
+    scheduler = Scheduler(slots=1, max_images=100)
+    for _ in range(5):
+        scheduler.submit([Ticket(graph, images[:1], None, lambda *_: None)], None)
+    batch = scheduler.take()
+    assert batch is not None
+    assert batch.count == 2
+
+
 def test_warming_up_measures_a_bound_session_and_its_recordings(bound: Runtime) -> None:
     session = bound.open(TWENTY_LAYERS / "forward.onnx")
     assert isinstance(trial_feeds(session, 2)["input"], PixelFeed)
     batch, seconds = best_speed(session, 4, diagnostic=False)
     assert seconds > 0
-    assert all(size <= batch for size in session.recorded)
+    assert session.recorded == tuple(size for size in (1, 2, 4) if size <= batch)
 
 
 def test_a_plain_session_runs_without_the_binding() -> None:

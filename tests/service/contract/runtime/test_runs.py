@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from service.contract.runtime.runs import passing_reason
+from service.contract.runtime.runs import passing_reason, shortage
 
 HOST, GPU = "there is not enough memory", "there is not enough memory on the GPU"
 
@@ -33,6 +33,7 @@ def test_a_shortage_may_pass_and_a_wrong_graph_stays_wrong(
     said: str, on_the_cpu: str | None, on_a_gpu: str | None
 ) -> None:
     assert passing_reason(RuntimeError(said)) == on_the_cpu
+    assert shortage(RuntimeError(said)) == (on_the_cpu if on_the_cpu in (HOST, GPU) else None)
     assert passing_reason(RuntimeError(said), on_a_gpu=True) == (on_a_gpu or on_the_cpu)
 
 
