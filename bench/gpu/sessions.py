@@ -35,8 +35,9 @@ RUNS_UNTIL_REPLAY = 3
 
 
 @cache
-def libraries_loaded() -> None:
+def load_libraries() -> None:
     """Load CUDA and cuDNN from packages of theirs, where there are such."""
+    onnxruntime.set_default_logger_severity(3)  # each session would warn that CUDA is built in, and no plugin
     onnxruntime.preload_dlls()
 
 
@@ -56,7 +57,7 @@ def opened(
         options.profile_file_prefix = str(profile)
     providers: list[Any] = [CPU]
     if device == "cuda":
-        libraries_loaded()
+        load_libraries()
         providers.insert(0, (CUDA, {**PLAIN, **(changes or {})}))
     # Without fallback, options that the card refuses are an error and not another session.
     session = onnxruntime.InferenceSession(
@@ -70,7 +71,7 @@ def opened(
 def default_options(model: onnx.ModelProto, device: str) -> dict[str, str]:
     """Return the options of the device's provider as they are where none is given."""
     if device == "cuda":
-        libraries_loaded()
+        load_libraries()
     provider = CUDA if device == "cuda" else CPU
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=[provider], enable_fallback=False)
     return {name: str(value) for name, value in session.get_provider_options()[provider].items()}
