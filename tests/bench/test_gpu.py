@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from bench.gpu import running
-from bench.gpu.nets import net
+from bench.gpu.graphs import SERVED, Plan
+from bench.gpu.nets import names, net
 from bench.gpu.numbers.agreement import agreement, errors
 from bench.gpu.numbers.truth import Truth, choices_of, watched
 from bench.gpu.part import Part, Row, Setting, attempt
@@ -125,9 +128,47 @@ def test_the_page_is_written_from_rows_of_another_machine(tmp_path: Path) -> Non
     assert written.count("Not measured yet.") == 4
 
 
+def test_every_net_is_judged_before_any_option_is_tried() -> None:
+    keys = list(Plan(replace(SETTING, small=False)).rows())
+    first_option = min(place for place, key in enumerate(keys) if key.startswith("option/"))
+    judged = {key.removesuffix("/weight_norms") for key in keys[:first_option] if key.endswith("/weight_norms")}
+    assert {f"agreement/{name}" for name in (*SERVED, *names(SHIPPED))} <= judged
+
+
 def test_a_part_whose_process_dies_says_so(tmp_path: Path) -> None:
     running.measure_apart("graphs", 5.0, tmp_path, ["--bundles", str(tmp_path), "--no-such-option"])
     assert Results(tmp_path / "graphs.jsonl").stopped == "its process ended with status 2"
+
+
+def test_what_a_part_takes_too_long_is_taken_from_those_that_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock goes on by as much as a part takes; `messages` has no time left, and is not begun."""
+    clock, granted = [0.0], {}
+    takes = {"graphs": 28.0, "replays": 20.0, "ratios": 4.0, "serving": 60.0}
+
+    def take(name: str, seconds: float, out: Path, arguments: Sequence[str]) -> None:
+        granted[name] = seconds
+        clock[0] += takes[name]
+
+    monkeypatch.setattr(running, "measure_apart", take)
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    running.measure_all(list(running.SHARES), 100.0, tmp_path, [])
+    assert granted == pytest.approx({"graphs": 28.0, "replays": 8.0, "ratios": 52 * 14 / 64, "serving": 48 * 0.6})
+    assert Results(tmp_path / "messages.jsonl").stopped == "no time was left for it"
+
+
+def test_a_part_ends_with_the_command_that_started_it(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "bench.gpu", "--small", "--parts", "graphs", "--out", str(tmp_path), "--print"]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        assert "graphs: defaults" in started.stdout.readline()
+        parts = psutil.Process(started.pid).children(recursive=True)
+        assert parts
+        started.terminate()
+        assert started.wait(20) == 128 + signal.SIGTERM
+    _, alive = psutil.wait_procs(parts, timeout=5)
+    assert not alive
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
