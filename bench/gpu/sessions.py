@@ -16,10 +16,9 @@ import onnxruntime
 import torch  # noqa: F401 (before a session is opened: the runtime finds the CUDA libraries that torch loaded)
 from numpy.typing import NDArray
 
-from bench.gpu.card import CUDA
+from bench.gpu.card import CPU, CUDA
 from bench.gradients.runs import Feeds
 
-CPU = "CPUExecutionProvider"
 Options = Mapping[str, str]
 PLAIN: Options = {
     "device_id": "0",
