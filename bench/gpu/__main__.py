@@ -8,13 +8,15 @@ and `--from FOLDER` writes the page on a machine that has no GPU. Without a GPU 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 from bench.gpu.card import described, facts, found
 from bench.gpu.part import Setting
 from bench.gpu.results import Results
-from bench.gpu.running import SHARES, measure_apart, measure_here, part_named
+from bench.gpu.running import SHARES, measure_all, measure_here, part_named
 from bench.harness.page import parser_of, publish
 from bench.harness.paths import DOCS, ROOT, SHIPPED
 
@@ -31,10 +33,10 @@ def main() -> int:
     parts = options.parts.split(",")
     folder = options.rendered or options.out.absolute()
     if options.rendered is None:
-        whole = sum(SHARES[name] for name in parts)
+        for ending in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(ending, _leave)
         passed_on = ["--bundles", str(options.bundles.absolute()), *(["--small"] if options.small else [])]
-        for name in parts:
-            measure_apart(name, options.seconds * SHARES[name] / whole, folder, passed_on)
+        measure_all(parts, options.seconds, folder, passed_on)
     publish(options, COMMAND, "\n\n".join(section(name, folder) for name in parts))
     return 0
 
@@ -44,7 +46,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--parts", default=",".join(SHARES), help="with commas between (default: %(default)s)")
     parser.add_argument("--part", choices=SHARES, help="measure this one in this process, and write no page")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "gpu", metavar="FOLDER", help="of the rows")
-    parser.add_argument("--seconds", type=float, default=330.0, help="of all parts together (default: %(default)s)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=330.0,
+        help="of all parts, a last row apart (default: %(default)s)",
+    )
     parser.add_argument("--small", action="store_true", help="measure as little as there is, on the CPU")
     parser.add_argument("--bundles", type=Path, default=SHIPPED, metavar="FOLDER")
     parser.add_argument("--from", dest="rendered", type=Path, metavar="FOLDER", help="only write the page, from rows")
@@ -52,6 +59,11 @@ def parse() -> argparse.Namespace:
     if unknown := set(options.parts.split(",")) - set(SHARES):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     return options
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Exit as Ctrl-C does it, by an exception, so that the part that runs is ended with all that it started."""
+    sys.exit(128 + number)
 
 
 def section(name: str, folder: Path) -> str:

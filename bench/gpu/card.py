@@ -10,7 +10,7 @@ import torch
 
 from bench.harness.machine import machine
 
-CUDA = "CUDAExecutionProvider"
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
 def facts(device: Literal["cuda", "cpu"]) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def facts(device: Literal["cuda", "cpu"]) -> dict[str, Any]:
             "card": properties.name,
             "memory_gib": round(properties.total_memory / 2**30, 1),
             "compute_capability": f"{properties.major}.{properties.minor}",
-            "driver": _driver(),
+            "driver": (told("driver_version") or ["unknown"])[0],
             "cuda": str(torch.version.cuda),
             "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
         }
@@ -51,11 +51,12 @@ def found() -> Literal["cuda", "cpu"]:
     return "cuda" if torch.cuda.is_available() and CUDA in onnxruntime.get_available_providers() else "cpu"
 
 
-def _driver() -> str:
-    """Return the driver's version as its own tool tells it, "unknown" where that is not there."""
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]
+def told(*fields: str) -> list[str] | None:
+    """Return what `nvidia-smi` tells of the first card; None where there is no card, or nothing that tells."""
+    command = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits", "--id=0"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return done.stdout.strip() if done.returncode == 0 else "unknown"
+        return None
+    values = done.stdout.strip().split(", ")
+    return values if done.returncode == 0 and len(values) == len(fields) else None

@@ -1,7 +1,7 @@
 """Part 1: every graph on the card against float64, and what the CUDA provider's options do.
 
-Rows come in the order of what is to be decided by them: the numbers of the nets that are served most, the options,
-the extremes, and then every other bundle.
+Rows come in the order of what is to be decided by them: whether every net's numbers are right, then what the cheap
+options gain, and last the rest. cuDNN's exhaustive search of a large net's gradients takes a minute.
 """
 
 from __future__ import annotations
@@ -20,28 +20,23 @@ from bench.gpu.sessions import default_options
 from service.contract.outputs import GRAPHS
 
 FIRST = ("weight_norms", "forward", "activation_norms", "input_gradient")
-REST = tuple(graph for graph in GRAPHS if graph not in FIRST)
 TIMED = FIRST[:2]
 SERVED = ("resnet20", RESNET50, "resnet56")
 """The nets that are measured in every way, the most important first."""
-QUICK = (PLAIN_OPTION, "tf32", "exhaustive search")
-OTHERS = tuple(name for name in CHANGES if name not in (*QUICK, CUDA_GRAPH))
+CHEAP = (PLAIN_OPTION, "tf32")
+OPTIONS = tuple(name for name in CHANGES if name != CUDA_GRAPH)
 
 Planned = Iterator[tuple[str, Callable[[], Row]]]
 """Keys of rows, and what measures them."""
 
 
 def measure(setting: Setting) -> Iterator[Row]:
-    plan = _Plan(setting)
-    planned: set[str] = set()
-    for key, row in plan.small() if setting.small else plan.whole():
-        if key not in planned:
-            planned.add(key)
-            yield from attempt(setting, key, row)
+    for key, row in Plan(setting).rows().items():
+        yield from attempt(setting, key, row)
 
 
-class _Plan:
-    """The rows in order; a key that comes again is the same row."""
+class Plan:
+    """The rows of this part, each planned once, and in order."""
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
@@ -51,7 +46,11 @@ class _Plan:
         self._timed = (1, 2) if setting.small else (1, 8, 32)
         self._seconds = 0.1 if setting.small else 0.6
 
-    def small(self) -> Planned:
+    def rows(self) -> dict[str, Callable[[], Row]]:
+        """Return what measures each row, by its key, in order; a key that is planned again keeps its first place."""
+        return dict(self._small() if self._setting.small else self._whole())
+
+    def _small(self) -> Planned:
         """Plan a row or two of each kind, of the smallest net."""
         yield from self._defaults()
         yield from self._agreements("resnet20", ("forward", "weight_norms"))
@@ -59,26 +58,28 @@ class _Plan:
         yield from self._extremes("resnet20", ("forward", "activation_norms"))
         yield from self._truths("resnet20", ("activation_norms",))
 
-    def whole(self) -> Planned:
-        first, second, third = SERVED
+    def _whole(self) -> Planned:
+        """Plan every row, the most important first."""
+        small, large, _ = SERVED
+        every = list(dict.fromkeys((*SERVED, *names(self._setting.bundles))))
         yield from self._defaults()
-        yield from self._agreements(first, FIRST)
-        yield from self._options(first, TIMED, QUICK)
-        yield from self._agreements(second, TIMED)
-        yield from self._options(second, TIMED, QUICK)
-        yield from self._extremes(first, FIRST)
-        yield from self._agreements(third, FIRST)
-        yield from self._agreements(second, FIRST)
-        yield from self._extremes(second, TIMED)
-        yield from self._truths(first, TIMED[:1])
+        for name in every:
+            yield from self._agreements(name, TIMED)
+        for name in every:
+            yield from self._agreements(name, FIRST)
+        yield from self._extremes(small, FIRST)
+        yield from self._extremes(large, TIMED)
         for name in SERVED:
-            yield from self._agreements(name, REST)
-        for name in names(self._setting.bundles):
+            yield from self._options(name, TIMED, CHEAP)
+        yield from self._options(small, ("forward",), OPTIONS)
+        yield from self._options(large, ("forward",), OPTIONS)
+        yield from self._truths(small, TIMED[:1])
+        for name in every:
             yield from self._agreements(name, GRAPHS)
         for name in SERVED:
-            yield from self._options(name, TIMED, (*QUICK, *OTHERS))
-        for name in SERVED:
             yield from self._extremes(name, FIRST)
+        for name in SERVED:
+            yield from self._options(name, TIMED, OPTIONS)
 
     def _defaults(self) -> Planned:
         yield "defaults/provider", self._default

@@ -18,6 +18,8 @@ from bench.harness.page import table
 NET = "resnet20"
 AT_A_TIME = 5
 """Starts at a time, where there are cores for them: each waits for the driver most of the time."""
+FEWEST = ("auto", "cuda", "cpu")
+"""Starts of which one ends on a card or with a warning, one on a card or with a refusal, and one on the CPU."""
 NO_CARD = "no card"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 """What ONNX Runtime puts around its lines for a terminal."""
@@ -41,7 +43,8 @@ def measure(setting: Setting) -> Iterator[Row]:
 
 
 def _starts(setting: Setting, bundles: Path, scratch: Path) -> Iterator[Row]:
-    missing = [case for case in cases(setting.device == "cuda", scratch) if case.key not in setting.done]
+    wanted = [case for case in cases(setting.device == "cuda", scratch) if not setting.small or case.key in FEWEST]
+    missing = [case for case in wanted if case.key not in setting.done]
     pool = ThreadPoolExecutor(min(AT_A_TIME, len(os.sched_getaffinity(0))))
     try:
         waiting = [(case.key, pool.submit(case.row, bundles)) for case in missing]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -54,7 +54,12 @@ def net(name: str, bundles: Path) -> Net:
     """Read a bundle's graphs, or derive those of a ResNet-50 at 224×224, which takes seconds."""
     if name == RESNET50 and not (bundles / name).is_dir():
         return Net(name, _derived_resnet50())
-    return Net(name, {graph: onnx.load(str(bundles / name / f"{graph}.onnx")) for graph in GRAPHS})
+    return read(bundles / name, GRAPHS)
+
+
+def read(bundle: Path, graphs: Sequence[str]) -> Net:
+    """Read graphs of a bundle, `forward` among them: the inputs of the others need its number of classes."""
+    return Net(bundle.name, {graph: onnx.load(str(bundle / f"{graph}.onnx")) for graph in graphs})
 
 
 def _derived_resnet50() -> dict[str, onnx.ModelProto]:

@@ -59,6 +59,7 @@ class Results:
 
     def append(self, line: dict[str, Any]) -> None:
         """Write a line of its own, also where the last one was cut off."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
         cut = self.file.is_file() and not self.file.read_bytes().endswith(b"\n")
         with self.file.open("a", encoding="utf-8") as file:
             file.write("\n" * cut + json.dumps(line) + "\n")
@@ -69,7 +70,6 @@ class Results:
         Raises:
             OtherMachine: the file has rows of another one.
         """
-        self.file.parent.mkdir(parents=True, exist_ok=True)
         if self.machine is None:
             self.append({"machine": machine})
         elif self.machine != machine:

@@ -1,4 +1,4 @@
-"""A part in a process of its own.
+"""Each part in a process of its own, and all of them within the time that is granted.
 
 An error of CUDA spoils the process that it happens in, and a runtime may crash: neither may cost another part.
 """
@@ -23,8 +23,8 @@ from bench.harness.paths import ROOT
 
 SHARES = {"graphs": 0.28, "replays": 0.08, "ratios": 0.14, "serving": 0.3, "messages": 0.2}
 """The parts in the order in which they are measured, and each one's share of the seconds."""
-STARTING = 60.0
-"""Seconds that a part may take beyond its share: to import torch, and to end the row that it is at."""
+OVERTIME = 20.0
+"""Seconds that a part, and all parts together, may take beyond their time: to import torch, and to end a row."""
 
 
 def part_named(name: str) -> Part:
@@ -49,6 +49,20 @@ def measure_here(name: str, setting: Setting, out: Path, machine: dict[str, Any]
     results.append({"complete": True})
 
 
+def measure_all(names: Sequence[str], seconds: float, out: Path, arguments: Sequence[str]) -> None:
+    """Measure parts one after the other, in `seconds` and `OVERTIME` at most.
+
+    Each gets its share of the time that is left: what one takes too long or does not need is that of all that follow.
+    """
+    end = time.monotonic() + seconds
+    for place, name in enumerate(names):
+        left = end - time.monotonic()
+        if left > 0:
+            measure_apart(name, left * SHARES[name] / sum(SHARES[each] for each in names[place:]), out, arguments)
+        else:
+            Results(out / f"{name}.jsonl").append({"stopped": "no time was left for it"})
+
+
 def measure_apart(name: str, seconds: float, out: Path, arguments: Sequence[str]) -> None:
     """Measure a part in a new process of `python -m bench.gpu --part`; why it ended early is written to its file."""
     results = Results(out / f"{name}.jsonl")
@@ -58,9 +72,9 @@ def measure_apart(name: str, seconds: float, out: Path, arguments: Sequence[str]
     command = [sys.executable, "-m", "bench.gpu", "--part", name, "--out", str(out), "--seconds", f"{seconds:.1f}"]
     process = subprocess.Popen([*command, *arguments], cwd=ROOT, start_new_session=True)
     try:
-        status = process.wait(seconds + STARTING)
+        status = process.wait(seconds + OVERTIME)
     except subprocess.TimeoutExpired:
-        results.append({"stopped": f"it was ended {STARTING:.0f} s after its {seconds:.0f} s were over"})
+        results.append({"stopped": f"it was ended {OVERTIME:.0f} s after its {seconds:.0f} s were over"})
         return
     finally:
         with suppress(ProcessLookupError):  # services that it started would keep the card's memory

@@ -16,10 +16,9 @@ import onnxruntime
 import torch  # noqa: F401 (before a session is opened: the runtime finds the CUDA libraries that torch loaded)
 from numpy.typing import NDArray
 
-from bench.gpu.card import CUDA
+from bench.gpu.card import CPU, CUDA
 from bench.gradients.runs import Feeds
 
-CPU = "CPUExecutionProvider"
 Options = Mapping[str, str]
 PLAIN: Options = {
     "device_id": "0",
@@ -35,8 +34,9 @@ RUNS_UNTIL_REPLAY = 3
 
 
 @cache
-def libraries_loaded() -> None:
+def load_libraries() -> None:
     """Load CUDA and cuDNN from packages of theirs, where there are such."""
+    onnxruntime.set_default_logger_severity(3)  # each session would warn that CUDA is built in, and no plugin
     onnxruntime.preload_dlls()
 
 
@@ -56,7 +56,7 @@ def opened(
         options.profile_file_prefix = str(profile)
     providers: list[Any] = [CPU]
     if device == "cuda":
-        libraries_loaded()
+        load_libraries()
         providers.insert(0, (CUDA, {**PLAIN, **(changes or {})}))
     # Without fallback, options that the card refuses are an error and not another session.
     session = onnxruntime.InferenceSession(
@@ -70,7 +70,7 @@ def opened(
 def default_options(model: onnx.ModelProto, device: str) -> dict[str, str]:
     """Return the options of the device's provider as they are where none is given."""
     if device == "cuda":
-        libraries_loaded()
+        load_libraries()
     provider = CUDA if device == "cuda" else CPU
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=[provider], enable_fallback=False)
     return {name: str(value) for name, value in session.get_provider_options()[provider].items()}

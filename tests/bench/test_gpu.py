@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from bench.gpu import running
-from bench.gpu.nets import net
+from bench.gpu.graphs import SERVED, Plan
+from bench.gpu.nets import names, net
 from bench.gpu.numbers.agreement import agreement, errors
 from bench.gpu.numbers.tables import section
 from bench.gpu.numbers.truth import Truth, choices_of, watched
@@ -37,23 +40,30 @@ def keys(file: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("part", ["graphs", "replays", "ratios"])
-def test_a_part_runs_on_a_cpu_once_and_fills_the_page(part: str, tmp_path: Path) -> None:
-    page = tmp_path / "gpu.md"
-    page.write_text((DOCS / "gpu.md").read_text(encoding="utf-8"), encoding="utf-8")
-    asked = ("--small", "--parts", part, "--out", tmp_path, "--page", page, "--seconds", "120")
-    done = command(*asked)
-    assert done.returncode == 0, done.stderr[-2000:]
-    file = tmp_path / f"{part}.jsonl"
-    rows = Results(file).rows()
+def test_a_part_runs_on_a_cpu(part: str, tmp_path: Path) -> None:
+    running.measure_here(part, SETTING, tmp_path, {"cpu": "any"})
+    results = Results(tmp_path / f"{part}.jsonl")
+    rows = results.rows()
     assert rows
     assert not [row for row in rows if row.get("error") or row.get("reasons")]
-    assert json.loads(file.read_text().splitlines()[-1]) == {"complete": True}
+    assert results.complete
+    assert "resnet20" in running.part_named(part).section(rows)
+
+
+def test_the_command_fills_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "gpu.md"
+    page.write_text((DOCS / "gpu.md").read_text(encoding="utf-8"), encoding="utf-8")
+    done = command("--small", "--parts", "replays", "--out", tmp_path, "--page", page, "--seconds", "120")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert Results(tmp_path / "replays.jsonl").complete
     assert "resnet20" in page.read_text(encoding="utf-8")
 
-    before = file.read_bytes()
-    again = command(*asked)
-    assert again.returncode == 0, again.stderr[-2000:]
-    assert file.read_bytes() == before
+
+def test_a_part_that_is_complete_is_not_measured_again(tmp_path: Path) -> None:
+    results = Results(tmp_path / "replays.jsonl")
+    results.append({"complete": True})
+    running.measure_apart("replays", 60.0, tmp_path, ["--small", "--bundles", str(SHIPPED)])
+    assert list(results.lines()) == [{"complete": True}]
 
 
 def test_a_row_that_fails_is_kept_and_the_next_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,9 +151,47 @@ def test_rows_of_a_net_stand_together_whenever_they_were_measured() -> None:
     assert lines == [["| b", "forward"], ["| b", "activations"], ["| a", "forward"]]
 
 
+def test_every_net_is_judged_before_any_option_is_tried() -> None:
+    keys = list(Plan(replace(SETTING, small=False)).rows())
+    first_option = min(place for place, key in enumerate(keys) if key.startswith("option/"))
+    judged = {key.removesuffix("/weight_norms") for key in keys[:first_option] if key.endswith("/weight_norms")}
+    assert {f"agreement/{name}" for name in (*SERVED, *names(SHIPPED))} <= judged
+
+
 def test_a_part_whose_process_dies_says_so(tmp_path: Path) -> None:
     running.measure_apart("graphs", 5.0, tmp_path, ["--bundles", str(tmp_path), "--no-such-option"])
     assert Results(tmp_path / "graphs.jsonl").stopped == "its process ended with status 2"
+
+
+def test_what_a_part_takes_too_long_is_taken_from_those_that_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock goes on by as much as a part takes; `messages` has no time left, and is not begun."""
+    clock, granted = [0.0], {}
+    takes = {"graphs": 28.0, "replays": 20.0, "ratios": 4.0, "serving": 60.0}
+
+    def take(name: str, seconds: float, out: Path, arguments: Sequence[str]) -> None:
+        granted[name] = seconds
+        clock[0] += takes[name]
+
+    monkeypatch.setattr(running, "measure_apart", take)
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    running.measure_all(list(running.SHARES), 100.0, tmp_path, [])
+    assert granted == pytest.approx({"graphs": 28.0, "replays": 8.0, "ratios": 52 * 14 / 64, "serving": 48 * 0.6})
+    assert Results(tmp_path / "messages.jsonl").stopped == "no time was left for it"
+
+
+def test_a_part_ends_with_the_command_that_started_it(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "bench.gpu", "--small", "--parts", "graphs", "--out", str(tmp_path), "--print"]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        assert "graphs: defaults" in started.stdout.readline()
+        parts = psutil.Process(started.pid).children(recursive=True)
+        assert parts
+        started.terminate()
+        assert started.wait(20) == 128 + signal.SIGTERM
+    _, alive = psutil.wait_procs(parts, timeout=5)
+    assert not alive
 
 
 @pytest.mark.parametrize("graph", GRAPHS)

@@ -11,7 +11,7 @@ from bench.gpu import serving
 from bench.gpu.load.bound import rates
 from bench.gpu.load.generators import Heard
 from bench.gpu.load.measurement import figures
-from bench.gpu.load.tables import text
+from bench.gpu.load.tables import section
 from bench.gpu.load.usage import Usage, usage
 from bench.gpu.part import Row, Setting
 from bench.harness.paths import SHIPPED
@@ -67,15 +67,15 @@ def test_several_generators_are_heard_as_one() -> None:
 def test_no_right_answer_leaves_no_percentile() -> None:
     found = figures([Heard(wrong=Counter({"500": 3}))], 1.0, 0.3)
     row = {"kind": "load", "net": "net", "provider": "auto", "flags": "", "path": "/predict", "connections": 1, **found}
-    said = text([{**row, "device_mib": None, "device_busy": None}])
+    said = section([{**row, "device_mib": None, "device_busy": None}])
     assert "0 (and 3 × 500)" in said
 
 
 def test_the_bound_ends_with_the_last_size_that_runs() -> None:
-    graph = str(SHIPPED / "resnet20" / "forward.onnx")
-    assert [set(found) for found in rates([graph], "cpu", [1, -2, 4], 0.01)] == [{"1"}]
+    bundle = str(SHIPPED / "resnet20")
+    assert [set(found) for found in rates(bundle, ["forward"], "cpu", [1, -2, 4], 0.01)] == [{"1"}]
     with pytest.raises(RuntimeError, match="no batch runs"):
-        rates([graph], "cpu", [-1], 0.01)
+        rates(bundle, ["forward"], "cpu", [-1], 0.01)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ from typing import Any
 import httpx
 import numpy as np
 
-from bench.gpu.load.bound import host_parts, rates
+from bench.gpu.load.bound import rates
 from bench.gpu.load.generators import Generators, Heard, Window
-from bench.gpu.load.nets import Net, Nets
+from bench.gpu.load.host import host_parts
+from bench.gpu.load.nets import ServedNet, ServedNets
 from bench.gpu.load.turns import GRAPHS, Beside, Turn
 from bench.gpu.load.usage import usage
 from bench.gpu.part import Row, Setting, attempt
@@ -37,7 +38,7 @@ BATCHES, SMALL_BATCHES = (1, 8, 32, 128, 256), (1, 8)
 class Measurement:
     """The measurements of one part, in as many seconds as its setting grants."""
 
-    def __init__(self, setting: Setting, nets: Nets, generators: Generators) -> None:
+    def __init__(self, setting: Setting, nets: ServedNets, generators: Generators) -> None:
         self._setting, self._nets, self._generators = setting, nets, generators
         self._scale = 0.2 if setting.small else min(1.0, setting.seconds / WHOLE_SECONDS)
 
@@ -86,9 +87,9 @@ class Measurement:
 
     def _bound(self, name: str) -> Row:
         graphs = list(GRAPHS.values())
-        files = [str(self._nets.net(name).bundle / f"{graph}.onnx") for graph in graphs]
+        bundle = str(self._nets.net(name).bundle)
         batches = SMALL_BATCHES if self._setting.small else BATCHES
-        found = call_apart(rates, files, self._setting.device, batches, BOUND_SECONDS * self._scale)
+        found = call_apart(rates, bundle, graphs, self._setting.device, batches, BOUND_SECONDS * self._scale)
         by_graph = dict(zip(graphs, found, strict=True))
         return {"kind": "bound", "net": name, "device": self._setting.device, "rates": by_graph}
 
@@ -101,9 +102,9 @@ class Measurement:
 class _Start:
     """A service that starts when its first row is measured. If it does not start, it is not tried for each row."""
 
-    def __init__(self, turn: Turn, nets: Nets, stack: ExitStack) -> None:
+    def __init__(self, turn: Turn, nets: ServedNets, stack: ExitStack) -> None:
         self.turn, self._nets, self._stack = turn, nets, stack
-        self.net: Net
+        self.net: ServedNet
         self.idle_mib = 0.0
         """Memory of the card in use before the start."""
         self._started: Server | Exception | None = None

@@ -18,7 +18,7 @@ NET, LARGE_NET = "resnet20", "resnet50"
 
 
 @dataclass(frozen=True)
-class Net:
+class ServedNet:
     """A net that is ready to be served."""
 
     name: str
@@ -35,7 +35,7 @@ def write_behind(folder: str) -> None:
     write_resnet50(folder)
 
 
-class Nets(AbstractContextManager["Nets"]):
+class ServedNets(AbstractContextManager["ServedNets"]):
     """The nets by name. One that could not be made fails again, at once, for each row that needs it."""
 
     def __init__(self, setting: Setting, scratch: Path) -> None:
@@ -45,13 +45,13 @@ class Nets(AbstractContextManager["Nets"]):
         self._written: Future[None] | None = None
         if not setting.small and not (setting.bundles / LARGE_NET).is_dir():
             self._written = self._pool.submit(call_apart, write_behind, str(scratch / "made"))
-        self._made: dict[str, Net | Exception] = {}
+        self._made: dict[str, ServedNet | Exception] = {}
         self._subjects: dict[str, Callable[[Path], Subject]] = {NET: self._small, LARGE_NET: self._large}
 
     def __exit__(self, *error: object) -> None:
         self._pool.shutdown()
 
-    def net(self, name: str) -> Net:
+    def net(self, name: str) -> ServedNet:
         """Return a net.
 
         Raises:
@@ -67,7 +67,7 @@ class Nets(AbstractContextManager["Nets"]):
             raise made
         return made
 
-    def _make(self, name: str) -> Net:
+    def _make(self, name: str) -> ServedNet:
         scratch = self._scratch / name
         folder = scratch / "served"
         folder.mkdir(parents=True)
@@ -75,7 +75,7 @@ class Nets(AbstractContextManager["Nets"]):
         (folder / name).symlink_to(subject.bundle.absolute())
         listing = scratch / "images.json"
         write_expected(subject, listing)
-        return Net(name, subject.bundle, folder, listing)
+        return ServedNet(name, subject.bundle, folder, listing)
 
     def _small(self, scratch: Path) -> Subject:
         return replace(small(scratch, 1.0), bundle=self._setting.bundles / NET)

@@ -16,12 +16,13 @@ LOADS = (
 )
 
 
-def text(rows: Sequence[Row]) -> str:
+def section(rows: Sequence[Row]) -> str:
     """Return the section: the loads, the bounds, the host's part, and what failed."""
     by_kind = {kind: [row for row in rows if row.get("kind") == kind] for kind in ("load", "bound", "host")}
     bounds = {row["net"]: row for row in by_kind["bound"]}
     parts = [
-        "`python -m service` in a process of its own, over sockets, each answer checked. *Of the bound*: of the "
+        "`python -m service` in a process of its own, over sockets; of each answer the status is checked, and of a "
+        "prediction the label. *Of the bound*: of the "
         "images per second of the same graph in one process at its best batch, with inputs in the device's memory and "
         "TensorFloat-32 off, as in the service. "
         "*CPU per request*: the service's processor time, all cores. *Card's memory*: what all processes use above "

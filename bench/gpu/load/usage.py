@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from dataclasses import dataclass
 
-QUERY = ("--query-gpu=memory.used,utilization.gpu", "--format=csv,noheader,nounits")
+from bench.gpu.card import told
 
 
 @dataclass(frozen=True)
@@ -19,13 +17,9 @@ class Usage:
 
 
 def usage() -> Usage | None:
-    """Return a reading; None where there is no card, or nothing that tells."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return None
+    """Return a reading; None where nothing tells it."""
     try:
-        done = subprocess.run([tool, *QUERY], capture_output=True, text=True, timeout=10)
-        memory, busy = done.stdout.splitlines()[0].split(",")
+        memory, busy = told("memory.used", "utilization.gpu") or ("", "")
         return Usage(float(memory), float(busy))
-    except (OSError, subprocess.TimeoutExpired, IndexError, ValueError):
+    except ValueError:
         return None

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.gpu.card import CPU, CUDA
 from bench.gpu.part import Row
-from bench.gpu.starts.cases import CPU, CUDA
 from bench.gpu.starts.trial import Trial, tried, worded
 from bench.harness.paths import CAT
 
