@@ -173,6 +173,12 @@ def _draw_curves(axis: Axes, measured: Measurement, models: list[str]) -> None:
     axis.legend(loc="upper left")
 
 
+def _first_half(layers: list[LayerSeparation]) -> float:
+    """Return how much of the linear probe's gain from the first layer to the last is made at half the depth, in %."""
+    first, half, last = (layers[at].linear_probe for at in (0, round((len(layers) - 1) / 2), -1))
+    return 100 * (half - first) / (last - first)
+
+
 def section(measured: Measurement, command: str) -> Section:
     """Write the section; `command` is the one that measured it."""
     head = ["network", "", *(f"{share:.0%} of depth" for share in (0, 0.25, 0.5, 0.75, 1))]
@@ -193,7 +199,10 @@ def section(measured: Measurement, command: str) -> Section:
             f"regression on one-hot targets) and the class means, {measured.judged} others judge them (standard "
             f"error at most {error:.1f} points). The number of features doubles with each stage, as the "
             "channels do. Early layers hold edges and colours that every class shares; what tells the classes "
-            "apart is made little by little.",
+            "apart is made on the way.",
+            "Of what the probe gains over the depth, the first half of the layers brings "
+            f"{', '.join(f'{_first_half(layers):.0f} % in {model}' for model, layers in measured.separation.items())}. "
+            "Where that is nearly all, the layers of the second half hardly add to it.",
         ),
         table=table(head, rows),
         statements=statements(measured),

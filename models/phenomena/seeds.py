@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     side = data.train.images.shape[1]
     setup = (
         f"{len(data.train)} images of {name} at {side} × {side} pixels, "
-        f"{options.epochs} epochs for every net (`python -m models seeds`)"
+        f"{options.epochs} epochs for every net, by SGD without Muon (`python -m models seeds`)"
     )
     file = options.docs / "figures" / FILE
     file.parent.mkdir(parents=True, exist_ok=True)
