@@ -28,7 +28,7 @@ export function showTraining(models) {
   body.replaceChildren(
     el("ul", { class: "key control-row", "aria-label": "Models" }, trained.map((model) => el("li", {}, swatch(model), model.name))),
     el("div", { class: "halves" }, half("training error", "train_error"), half("test error", "test_error")),
-    el("p", { class: "small muted" }, "Training error in the curves is measured while training, on images shifted and mirrored at random; in the table, of the finished network on untouched ones."),
+    el("p", { class: "small muted" }, "Training error in the curves is measured while training, on shifted and mirrored images; in the table, of the finished network on untouched ones."),
     scrollable("Trained models", table(trained)),
   );
   footer.replaceChildren(commands(trained.map(({ name }) => curl(`models/${name}`))));
