@@ -141,7 +141,7 @@ class BoundSession(Session):
         return bool(self.recorded)
 
     def _check_recordings(self) -> None:
-        for size in self.recorded:
+        for size in reversed(self.recorded):  # the new one first: a plain run of that size has just been planned
             self._check_recording(size)
 
     def _check_recording(self, size: int) -> None:
