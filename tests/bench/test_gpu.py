@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -182,16 +183,21 @@ def test_what_a_part_takes_too_long_is_taken_from_those_that_follow(
 
 
 def test_a_part_ends_with_the_command_that_started_it(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
     words = [sys.executable, "-m", "bench.gpu", "--small", "--parts", "graphs", "--out", str(tmp_path), "--print"]
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as started:
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    with subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as started:
         assert started.stdout is not None
         assert "graphs: defaults" in started.stdout.readline()
         parts = psutil.Process(started.pid).children(recursive=True)
         assert parts
+        assert list(scratch.glob("tmp*"))
         started.terminate()
         assert started.wait(20) == 128 + signal.SIGTERM
     _, alive = psutil.wait_procs(parts, timeout=5)
     assert not alive
+    assert not list(scratch.glob("tmp*"))
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
