@@ -44,7 +44,8 @@ class BoundSession(Session):
 
     @property
     def recorded(self) -> tuple[int, ...]:
-        return self._recordings.sizes if self._recordings is not None else ()
+        recordings = self._recordings
+        return recordings.sizes if recordings is not None else ()
 
     def record(self, feeds: Mapping[str, Feed]) -> bool:
         """Record runs of the batch size of `feeds`, and compare one with a plain run; return whether they agree.
@@ -66,10 +67,11 @@ class BoundSession(Session):
         return True
 
     def forget(self, size: int) -> None:
-        if self._recordings is None:
+        recordings = self._recordings
+        if recordings is None:
             return
-        self._recordings.forget(size)
-        if not self._recordings.sizes:
+        recordings.forget(size)
+        if not recordings.sizes:
             self._close_recordings()
 
     def hold(self, feeds: Mapping[str, Feed], handle: RunHandle | None = None) -> Mapping[str, Feed]:
@@ -79,7 +81,8 @@ class BoundSession(Session):
             RunCancelled: `handle` was stopped.
             Exception: whatever the runtime raises for these inputs.
         """
-        if self._recordings is not None and self._recordings.fitting(feeds) is not None:
+        recordings = self._recordings  # another thread may close them meanwhile
+        if recordings is not None and recordings.fitting(feeds) is not None:
             return feeds
         options = handle._options if handle is not None else None
         try:

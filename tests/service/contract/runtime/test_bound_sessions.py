@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from service.contract.runtime.session import Session, zeros_for
 from service.engine.request_context import RequestContext
 from service.engine.scheduler import Scheduler
 from service.engine.tickets import Job, Ticket
+from service.machine.priority import give_way
 from tests.service.tiny_bundles import ENDLESS, write_bundle
 
 SHIPPED = sorted((Path(__file__).parents[4] / "models/bundles").glob("*/*.onnx"))
@@ -224,6 +226,52 @@ def test_threads_that_meet_at_a_recording_keep_to_their_own_inputs(bound: Runtim
         found = list(threads.map(session.run, inputs * 4))
     for outputs, feeds in zip(found, inputs * 4, strict=True):
         assert_equal(outputs, plain.run(feeds))
+
+
+def test_recording_and_forgetting_leave_the_runs_of_other_threads_as_they_are(bound: Runtime) -> None:
+    graph = TWENTY_LAYERS / "forward.onnx"
+    session, plain = bound.open(graph), Runtime("cpu").open(graph)
+    feeds = drawn(plain, 1)
+    expected = plain.run(feeds)
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.is_set():
+            assert_equal(session.run(session.hold(feeds)), expected)
+
+    with ThreadPoolExecutor(2) as threads:
+        running = [threads.submit(run) for _ in range(2)]
+        try:
+            for _ in range(5):
+                assert [session.record(drawn(plain, size)) for size in (1, 2)] == [True, True]
+                for size in (2, 1):
+                    session.forget(size)
+        finally:
+            stop.set()
+        for one in running:
+            one.result()
+
+
+def test_recordings_are_played_as_fast_as_predictions_although_a_loader_gives_way(bound: Runtime) -> None:
+    session = bound.open(TWENTY_LAYERS / "forward.onnx")
+    usual = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    before = set(threading.enumerate())
+    with ThreadPoolExecutor(1, initializer=give_way) as loader:
+        assert loader.submit(session.record, zeros_for(session, 1)).result()
+    started = {thread.native_id for thread in set(threading.enumerate()) - before if thread.is_alive()}
+    assert [os.getpriority(os.PRIO_PROCESS, number) for number in started if number is not None] == [usual]
+
+
+def test_a_size_is_recorded_again_under_another_number(bound: Runtime) -> None:
+    """ONNX Runtime plays what it has recorded under a number, on the memory of that time."""
+    session = bound.open(TWENTY_LAYERS / "forward.onnx")
+    assert isinstance(session, BoundSession)
+    numbers = []
+    for size in (1, 2, 2):
+        assert session.record(zeros_for(session, size))
+        assert session._recordings is not None
+        numbers.append(session._recordings._recordings[size].options.get_run_config_entry("gpu_graph_id"))
+    assert len(set(numbers)) == 3
 
 
 def test_a_stopped_run_and_one_that_shrinks_do_not_play_a_recording(bound: Runtime) -> None:
