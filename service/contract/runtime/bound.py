@@ -27,7 +27,11 @@ class BoundSession(Session):
     takes_pixels = True
 
     def __init__(
-        self, session: ort.InferenceSession, device: Device, open_recording: Callable[[], Any] | None = None
+        self,
+        session: ort.InferenceSession,
+        device: Device,
+        open_recording: Callable[[], Any] | None = None,
+        called: str = "a graph",
     ) -> None:
         """Run on `device`.
 
@@ -35,11 +39,13 @@ class BoundSession(Session):
             session: the graph, opened on the device.
             device: the device.
             open_recording: opens the graph once more for runs that are recorded as CUDA graphs, if that is wanted.
+            called: the graph's name in the log.
         """
         super().__init__(session)
         self._device = device
         self.arena = device.arena
         self._open_recording = open_recording
+        self._called = called
         self._recordings: RecordedRuns | None = None
 
     @property
@@ -140,7 +146,7 @@ class BoundSession(Session):
         except Exception:
             return False
         if self.recorded:
-            log.warning("no CUDA graphs beyond batch %d: %s", self.recorded[-1], str(error).strip())
+            log.warning("%s: no CUDA graphs beyond batch %d: %s", self._called, self.recorded[-1], str(error).strip())
         return bool(self.recorded)
 
     def _check_recordings(self) -> None:
@@ -161,8 +167,10 @@ class BoundSession(Session):
                 raise ArithmeticError(f"the output {name} of a recorded run of {size} differs from a plain run's")
 
     def _record_no_more(self, error: Exception) -> None:
+        if self._open_recording is None and self._recordings is None:
+            return  # another thread met the fault first, and said why
         self._open_recording = None
-        log.warning("a graph runs without CUDA graphs: %s: %s", type(error).__name__, error)
+        log.warning("%s runs without CUDA graphs: %s: %s", self._called, type(error).__name__, error)
         self._close_recordings()
 
     def _close_recordings(self) -> None:

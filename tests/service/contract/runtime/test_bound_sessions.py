@@ -295,12 +295,12 @@ def test_a_graph_that_cannot_be_recorded_runs_plainly_and_says_why_once(
     def fail() -> Any:
         raise RuntimeError("all the graph nodes have not been assigned to CUDAExecutionProvider")
 
-    session = BoundSession(plain._session, bound.device, fail)
+    session = BoundSession(plain._session, bound.device, fail, "resnet20/forward.onnx")
     feeds = drawn(plain, 2)
     for _ in range(2):
         assert not session.record(feeds)
         assert_equal(session.run(feeds), plain.run(feeds))
-    assert caplog.text.count("have not been assigned to CUDAExecutionProvider") == 1
+    assert caplog.text.count("resnet20/forward.onnx runs without CUDA graphs: RuntimeError: all the graph nodes") == 1
 
 
 def test_a_recording_that_computes_something_else_is_not_used(bound: Runtime, caplog: pytest.LogCaptureFixture) -> None:
