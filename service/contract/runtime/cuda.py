@@ -69,10 +69,10 @@ def _load_packages() -> None:
                 ctypes.CDLL(str(found))
 
 
-def share_memory(gpu: int, limit: int | None) -> bool:
-    """Have all sessions on a GPU allocate from one arena of `limit` bytes; return False if that cannot be had.
+def share_memory(gpu: int, limit: int | None) -> None:
+    """Have all sessions on a GPU allocate from one arena of `limit` bytes.
 
-    Each session has an arena of its own otherwise, and then the limit holds for each.
+    If that cannot be had, a line in the log says that each session has an arena of its own and the limit for itself.
 
     Raises:
         NoGpu: ONNX Runtime cannot load its CUDA provider, which it does here for the first time, or CUDA fails in it.
@@ -88,8 +88,6 @@ def share_memory(gpu: int, limit: int | None) -> bool:
         log.warning(
             "GPU %d: each session has an arena and a limit of its own, because one for all failed: %s", gpu, error
         )
-        return False
-    return True
 
 
 @cache

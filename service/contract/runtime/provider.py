@@ -30,8 +30,6 @@ class Provider:
     """Number of the GPU, as CUDA counts those that this process may see."""
     card: str | None = None
     """Name of the GPU, e.g. "NVIDIA H100 80GB HBM3"."""
-    shares_memory: bool = False
-    """True if all sessions on the GPU allocate from one arena."""
 
     def __str__(self) -> str:
         where = "" if self.gpu is None else f", GPU {self.gpu}: {self.card}"
@@ -54,7 +52,7 @@ def choose_provider(wanted: str, memory_limit: int | None = None, library: str =
         card = usable_gpu(number, ort.cuda_version or "0", library)
         try:
             load_libraries()
-            shares_memory = share_memory(number, memory_limit)
+            share_memory(number, memory_limit)
         except NoGpu:
             release_gpu(number, library)
             raise
@@ -62,4 +60,4 @@ def choose_provider(wanted: str, memory_limit: int | None = None, library: str =
         if wanted != "auto":
             raise ProviderUnavailable(f"execution_provider={wanted}, but {missing}") from None
         return Provider(CPU, str(missing))
-    return Provider(CUDA, "found" if wanted == "auto" else "asked for", number, card, shares_memory)
+    return Provider(CUDA, "found" if wanted == "auto" else "asked for", number, card)
