@@ -115,9 +115,9 @@ def provider_options(gpu: int, memory_limit: int | None, *, cuda_graph: bool) ->
         predictions would differ from the CPU's and norms from float64's by more than the 1e-3 that is promised.
     cudnn_conv_algo_search: cuDNN's heuristics in mode A, where ONNX Runtime takes mode B (`core/providers/cuda/nn/
         conv.cc`, HeurMode_t). On an H100 planning for a ResNet-50's weight norms took about ten times as long in mode
-        B. A convolution keeps its plan for the last shape only, and plans anew whenever the batch differs from the one before
-        (github.com/microsoft/onnxruntime/issues/23006), so that planning must be quick. A recorded CUDA graph is
-        replayed without it.
+        B. A convolution keeps its plan for the last shape only, and plans anew whenever the batch differs from the one
+        before (github.com/microsoft/onnxruntime/issues/23006), so that planning must be quick. A recorded CUDA graph
+        is replayed without it.
     cudnn_conv_use_max_workspace: any algorithm, however much memory it needs for its workspace.
     arena_extend_strategy: an arena that grows by what is asked for, and not to the next power of two.
     do_copy_in_default_stream: copies are in order with the computation. ONNX Runtime's documentation warns of races
