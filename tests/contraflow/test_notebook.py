@@ -37,7 +37,7 @@ def test_every_cell_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
                 variables,
             )
     said = capsys.readouterr().out
-    assert "cat.jpg [('cat', " in said
+    assert "dog.jpg [('dog', " in said
     assert "resnet20: healthy" in said
     assert "plain20-sigmoid: vanishing" in said
     assert variables["by_layer"].shape == (20, 4)

@@ -58,7 +58,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "bundles").symlink_to(ROOT / "models" / "bundles")
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
-    shutil.copy(ROOT / "tests" / "photographs" / "cat.jpg", tmp_path)
+    shutil.copy(ROOT / "tests" / "photographs" / "truck.jpg", tmp_path)
     yield tmp_path
     pid = tmp_path / "nginx.pid"
     if pid.exists():

@@ -161,7 +161,7 @@ def test_a_key_is_sent(tmp_path: Path) -> None:
         with pytest.raises(cf.ContraflowError, match="Send a valid key") as refused:
             cf.load(server.url)
         assert refused.value.slug == "unauthorized"
-        assert cf.load(server.url, api_key="my-secret").predict(PATHS[0]).predictions[0].labels[0].label == "cat"
+        assert cf.load(server.url, api_key="my-secret").predict(PATHS[1]).predictions[0].labels[0].label == "dog"
 
 
 @pytest.mark.parametrize(
