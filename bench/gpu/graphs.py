@@ -1,4 +1,4 @@
-"""Part 1: every graph on the card against float64, and what the CUDA provider's options do.
+"""Every graph on the card against float64, and what the CUDA provider's options do.
 
 Rows come in the order of what is to be decided by them: whether every net's numbers are right, then what the cheap
 options gain, and last the rest. cuDNN's exhaustive search of a large net's gradients takes a minute.

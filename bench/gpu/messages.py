@@ -1,4 +1,4 @@
-"""Part 4: what is said and done, word for word, in every state that a card can be in."""
+"""What is said and done, word for word, in every state that a card can be in."""
 
 from __future__ import annotations
 

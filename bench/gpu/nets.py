@@ -51,9 +51,16 @@ def names(bundles: Path) -> list[str]:
 
 @cache
 def net(name: str, bundles: Path) -> Net:
-    """Read a bundle's graphs, or derive those of a ResNet-50 at 224×224, which takes seconds."""
+    """Read a bundle's graphs, or derive those of a ResNet-50 at 224×224, which takes seconds.
+
+    Raises:
+        RuntimeError: they could not be derived.
+    """
     if name == RESNET50 and not (bundles / name).is_dir():
-        return Net(name, _derived_resnet50())
+        derived = _derived_resnet50()
+        if isinstance(derived, str):
+            raise RuntimeError(derived)
+        return Net(name, derived)
     return read(bundles / name, GRAPHS)
 
 
@@ -62,14 +69,9 @@ def read(bundle: Path, graphs: Sequence[str]) -> Net:
     return Net(bundle.name, {graph: onnx.load(str(bundle / f"{graph}.onnx")) for graph in graphs})
 
 
-def _derived_resnet50() -> dict[str, onnx.ModelProto]:
-    """Derive the graphs of a ResNet-50.
-
-    Raises:
-        RuntimeError: it went wrong, now or before; it is not tried twice, because every try takes its time.
-    """
-    if "why" in _failed:
-        raise RuntimeError(_failed["why"])
+@cache
+def _derived_resnet50() -> dict[str, onnx.ModelProto] | str:
+    """Derive the graphs of a ResNet-50, or return why that went wrong: every further try would take its time again."""
     try:
         from bench.bundles.networks import RESNET50_SIZE, resnet50
         from export.trained.forward import constants_of, forward_graph
@@ -78,8 +80,4 @@ def _derived_resnet50() -> dict[str, onnx.ModelProto]:
         ready = prepare(forward_graph(network, RESNET50_SIZE), constants=constants_of(network))
         return {graph: differentiate(ready, graph) for graph in GRAPHS}
     except Exception as error:
-        _failed["why"] = f"there are no graphs of a ResNet-50: {reason(error)}"
-        raise RuntimeError(_failed["why"]) from error
-
-
-_failed: dict[str, str] = {}
+        return f"there are no graphs of a ResNet-50: {reason(error)}"

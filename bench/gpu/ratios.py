@@ -1,4 +1,4 @@
-"""Part 2: norms beside the forward run and beside torch, on the same card.
+"""Norms beside the forward run and beside torch, on the same card.
 
 All runs of a row have their images on the device, and take turns. torch runs eagerly, its convolutions chosen by
 cuDNN's benchmark, the layout channels last; neither side uses TensorFloat-32.

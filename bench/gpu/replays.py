@@ -1,4 +1,4 @@
-"""Beside part 1: graphs replayed as CUDA graphs beside the same graphs run node by node.
+"""Graphs replayed as CUDA graphs beside the same graphs run node by node.
 
 They are a part, and so a process, of their own: a capture that fails may leave the card's memory locked for whatever
 comes after it.

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -70,15 +71,28 @@ def measure_apart(name: str, seconds: float, out: Path, arguments: Sequence[str]
         print(f"{name} is complete", flush=True)
         return
     command = [sys.executable, "-m", "bench.gpu", "--part", name, "--out", str(out), "--seconds", f"{seconds:.1f}"]
-    process = subprocess.Popen([*command, *arguments], cwd=ROOT, start_new_session=True)
+    # A part that is killed cannot remove its files, among them a bundle of a large net.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        try:
+            status = _ended([*command, *arguments], scratch, seconds + OVERTIME)
+        except subprocess.TimeoutExpired:
+            results.append({"stopped": f"it was ended {OVERTIME:.0f} s after its {seconds:.0f} s were over"})
+            return
+    if status != 0:
+        results.append({"stopped": f"its process ended with status {status}"})
+
+
+def _ended(command: Sequence[str], scratch: str, seconds: float) -> int:
+    """Run a command, with `scratch` for its files, and return its exit status; all that it started ends with it.
+
+    Raises:
+        subprocess.TimeoutExpired: it went on for more than `seconds`.
+    """
+    environment = {**os.environ, "TMPDIR": scratch}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
     try:
-        status = process.wait(seconds + OVERTIME)
-    except subprocess.TimeoutExpired:
-        results.append({"stopped": f"it was ended {OVERTIME:.0f} s after its {seconds:.0f} s were over"})
-        return
+        return process.wait(seconds)
     finally:
         with suppress(ProcessLookupError):  # services that it started would keep the card's memory
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    if status != 0:
-        results.append({"stopped": f"its process ended with status {status}"})

@@ -1,4 +1,4 @@
-"""Part 3: the service under load, beside the same graphs in one process."""
+"""The service under load, beside the same graphs in one process."""
 
 from __future__ import annotations
 

@@ -66,13 +66,14 @@ class OfflineModel:
 
     def _run_chunk(self, graph: GraphName, images: Array, labels: NDArray[np.int64] | None) -> dict[str, Array]:
         session = self._session(graph)
-        feeds: dict[str, Array] = {"input": normalise(images, self.bundle.input)}
+        feeds: dict[str, Any] = {"input": normalise(images, self.bundle.input)}
         if "cotangent_scale" not in session.inputs:
             return with_predictions(session.run(feeds), self.kind)
         if labels is None:
             labels = self.kind.none_given(len(images), len(self.bundle.labels))
         feeds["label"] = labels
-        return measure(lambda scale: session.run({**feeds, "cotangent_scale": scale}), len(images))
+        held = session.hold(feeds)
+        return measure(lambda scale: session.run({**held, "cotangent_scale": scale}), len(images))
 
     def _session(self, graph: GraphName) -> Session:
         if graph not in self.bundle.graphs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 from bench.gpu import running
+from bench.gpu.__main__ import main
 from bench.gpu.graphs import SERVED, Plan
 from bench.gpu.nets import names, net
 from bench.gpu.numbers.agreement import agreement, errors
@@ -111,7 +113,7 @@ def test_rows_of_another_machine_are_never_mixed(tmp_path: Path, monkeypatch: py
         running.measure_here("tried", SETTING, tmp_path, {"card": "another"})
 
 
-def test_the_page_is_written_from_rows_of_another_machine(tmp_path: Path) -> None:
+def test_the_page_is_written_from_rows_of_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = Results(tmp_path / "graphs.jsonl")
     card = {"card": "a card", "memory_gib": 80, "compute_capability": "9.0", "driver": "1", "cuda": "13", "cudnn": "9"}
     results.begin({"device": "cuda", "cpu": "some cores", "onnxruntime": "1", "torch": "2", **card})
@@ -126,8 +128,8 @@ def test_the_page_is_written_from_rows_of_another_machine(tmp_path: Path) -> Non
     results.append({"stopped": "its 9 s were over"})
     page = tmp_path / "gpu.md"
     page.write_text("<!-- begin: make bench-gpu -->\n<!-- end: make bench-gpu -->\n", encoding="utf-8")
-    done = command("--from", tmp_path, "--page", page)
-    assert done.returncode == 0, done.stderr[-2000:]
+    monkeypatch.setattr(sys, "argv", ["bench.gpu", "--from", str(tmp_path), "--page", str(page)])
+    assert main() == 0
     written = page.read_text(encoding="utf-8")
     assert "Measured on one a card" in written
     assert "| a | forward | 1e-03 | 2e-03 |" in written
@@ -182,16 +184,21 @@ def test_what_a_part_takes_too_long_is_taken_from_those_that_follow(
 
 
 def test_a_part_ends_with_the_command_that_started_it(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
     words = [sys.executable, "-m", "bench.gpu", "--small", "--parts", "graphs", "--out", str(tmp_path), "--print"]
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as started:
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    with subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as started:
         assert started.stdout is not None
         assert "graphs: defaults" in started.stdout.readline()
         parts = psutil.Process(started.pid).children(recursive=True)
         assert parts
+        assert list(scratch.glob("tmp*"))
         started.terminate()
         assert started.wait(20) == 128 + signal.SIGTERM
     _, alive = psutil.wait_procs(parts, timeout=5)
     assert not alive
+    assert not list(scratch.glob("tmp*"))
 
 
 @pytest.mark.parametrize("graph", GRAPHS)

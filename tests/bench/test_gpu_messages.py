@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def test_answers_are_worded_without_folders() -> None:
     assert worded((0, {})) == "no answer"
     assert worded((500, ["odd"])) == f"500 {json.dumps(['odd'])}"
     assert plain("free") == "free"
+    assert plain(f"{tempfile.gettempdir()}/tmp_xx_04hd/no-driver/libcuda.so.1") == "…/no-driver/libcuda.so.1"
 
 
 def test_colours_of_a_terminal_are_left_out() -> None:

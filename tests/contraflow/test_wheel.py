@@ -168,11 +168,11 @@ def test_it_serves_the_page_its_samples_and_its_version(installation: Installati
                 wait_until(lambda: client.get("/health/ready").status_code == 200)
                 assert client.get("/v2").json()["version"] == __version__
                 page = client.get("/").text
-                for path in [*re.findall(r'(?:src|href)="(/static/[^"]+)"', page), "/static/samples/cat.jpg"]:
+                for path in [*re.findall(r'(?:src|href)="(/static/[^"]+)"', page), "/static/samples/ship.jpg"]:
                     assert client.get(path).status_code == 200, path
-                cat = client.get("/static/samples/cat.jpg").content
-                answer = client.post("/predict", params={"model": "resnet20"}, content=cat).json()
-                assert answer["predictions"][0]["labels"][0]["label"] == "cat"
+                ship = client.get("/static/samples/ship.jpg").content
+                answer = client.post("/predict", params={"model": "resnet20"}, content=ship).json()
+                assert answer["predictions"][0]["labels"][0]["label"] == "ship"
         finally:
             serving.send_signal(signal.SIGTERM)
             serving.stderr.read()

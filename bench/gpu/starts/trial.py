@@ -25,6 +25,8 @@ TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\d [\d:,.]+ ")
 TELLING = re.compile(
     r"execution provider|\b(WARNING|ERROR|CRITICAL)\b|^(python -m service: )?error:|\[[EF]:onnxruntime"
 )
+TEMPORARY = re.compile(r"…/(tmp\w{8}/)+")
+"""Folders of `tempfile`, whose names are drawn anew each time."""
 LONGEST_LINE, MOST_LINES = 400, 4
 
 
@@ -118,6 +120,7 @@ def plain(text: str) -> str:
     """Return `text` without the folders of the machine that it was said on."""
     for folder in sorted({str(ROOT), sys.prefix, sys.base_prefix, tempfile.gettempdir()}, key=len, reverse=True):
         text = text.replace(f"{folder}/", "…/")
+    text = TEMPORARY.sub("…/", text)
     return text.replace("|", "\\|").replace("`", "'")
 
 

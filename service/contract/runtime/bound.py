@@ -27,7 +27,11 @@ class BoundSession(Session):
     takes_pixels = True
 
     def __init__(
-        self, session: ort.InferenceSession, device: Device, open_recording: Callable[[], Any] | None = None
+        self,
+        session: ort.InferenceSession,
+        device: Device,
+        open_recording: Callable[[], Any] | None = None,
+        called: str = "a graph",
     ) -> None:
         """Run on `device`.
 
@@ -35,16 +39,19 @@ class BoundSession(Session):
             session: the graph, opened on the device.
             device: the device.
             open_recording: opens the graph once more for runs that are recorded as CUDA graphs, if that is wanted.
+            called: the graph's name in the log.
         """
         super().__init__(session)
         self._device = device
         self.arena = device.arena
         self._open_recording = open_recording
+        self._called = called
         self._recordings: RecordedRuns | None = None
 
     @property
     def recorded(self) -> tuple[int, ...]:
-        return self._recordings.sizes if self._recordings is not None else ()
+        recordings = self._recordings
+        return recordings.sizes if recordings is not None else ()
 
     def record(self, feeds: Mapping[str, Feed]) -> bool:
         """Record runs of the batch size of `feeds`, and compare one with a plain run; return whether they agree.
@@ -66,10 +73,11 @@ class BoundSession(Session):
         return True
 
     def forget(self, size: int) -> None:
-        if self._recordings is None:
+        recordings = self._recordings
+        if recordings is None:
             return
-        self._recordings.forget(size)
-        if not self._recordings.sizes:
+        recordings.forget(size)
+        if not recordings.sizes:
             self._close_recordings()
 
     def hold(self, feeds: Mapping[str, Feed], handle: RunHandle | None = None) -> Mapping[str, Feed]:
@@ -79,7 +87,8 @@ class BoundSession(Session):
             RunCancelled: `handle` was stopped.
             Exception: whatever the runtime raises for these inputs.
         """
-        if self._recordings is not None and self._recordings.fitting(feeds) is not None:
+        recordings = self._recordings  # another thread may close them meanwhile
+        if recordings is not None and recordings.fitting(feeds) is not None:
             return feeds
         options = handle._options if handle is not None else None
         try:
@@ -137,11 +146,11 @@ class BoundSession(Session):
         except Exception:
             return False
         if self.recorded:
-            log.warning("no CUDA graphs beyond batch %d: %s", self.recorded[-1], str(error).strip())
+            log.warning("%s: no CUDA graphs beyond batch %d: %s", self._called, self.recorded[-1], str(error).strip())
         return bool(self.recorded)
 
     def _check_recordings(self) -> None:
-        for size in self.recorded:
+        for size in reversed(self.recorded):  # the new one first: a plain run of that size has just been planned
             self._check_recording(size)
 
     def _check_recording(self, size: int) -> None:
@@ -158,8 +167,10 @@ class BoundSession(Session):
                 raise ArithmeticError(f"the output {name} of a recorded run of {size} differs from a plain run's")
 
     def _record_no_more(self, error: Exception) -> None:
+        if self._open_recording is None and self._recordings is None:
+            return  # another thread met the fault first, and said why
         self._open_recording = None
-        log.warning("a graph runs without CUDA graphs: %s: %s", type(error).__name__, error)
+        log.warning("%s runs without CUDA graphs: %s: %s", self._called, type(error).__name__, error)
         self._close_recordings()
 
     def _close_recordings(self) -> None:

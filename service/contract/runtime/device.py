@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 from weakref import WeakKeyDictionary
@@ -78,11 +79,23 @@ class Device:
         self._lookups: dict[Layout, Any] = {}
         self._lookups_lock = threading.Lock()
         self._tables: WeakKeyDictionary[PixelTable, dict[str, ort.OrtValue]] = WeakKeyDictionary()
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="device")
+        self._starter.submit(_nothing)
 
     @property
     def arena(self) -> str:
         """The name of its memory in ONNX Runtime's options of a run."""
         return f"{'gpu' if self.kind == 'cuda' else 'cpu'}:{self.index}"
+
+    def thread(self, name: str) -> ThreadPoolExecutor:
+        """Return a new thread, which ends once the executor is dropped.
+
+        On Linux a thread has the priority of the one that starts it. A loader has given way to predictions, and what
+        it starts for them must not; so all are started by one that is as old as the device.
+        """
+        executor = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._starter.submit(executor.submit, _nothing).result()
+        return executor
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> ort.OrtValue:
         """Return a value in the device's memory whose content is undefined; `dtype` is numpy's, or ONNX's number."""
@@ -133,3 +146,7 @@ class Device:
             if table not in self._tables:
                 self._tables[table] = {name: self._copied((array,)) for name, array in table_inputs(table).items()}
             return self._tables[table]
+
+
+def _nothing() -> None:
+    """Do nothing: a thread begins with its first task."""

@@ -57,6 +57,13 @@ def usable_gpu(number: int, cuda: str, library: str = LIBRARY) -> str:
     return card
 
 
+def release_gpu(number: int, library: str = LIBRARY) -> None:
+    """Give back a GPU that `usable_gpu` found and that is not used after all: its context takes memory."""
+    driver = _loaded(library)
+    # A failure is not raised: it would hide why the GPU is not used.
+    driver.cuDevicePrimaryCtxRelease_v2(_number(driver, "cuDeviceGet", number))
+
+
 def _loaded(library: str) -> ctypes.CDLL:
     try:
         return ctypes.CDLL(library)
@@ -80,7 +87,8 @@ def _check_version(driver: ctypes.CDLL, cuda: str) -> None:
 def _check_free(driver: ctypes.CDLL, device: int, called: str) -> None:
     """Raise `NoGpu` if the GPU takes no process more.
 
-    It takes one by making its context. The context is kept: CUDA's runtime uses the same one, the GPU's primary.
+    It takes one by making its context. The context is kept until `release_gpu`: CUDA's runtime uses the same one, the
+    GPU's primary.
     """
     context = ctypes.c_void_p()
     code = driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)

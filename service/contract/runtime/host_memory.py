@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,33 +62,33 @@ class _Buffer:
     def __init__(self, runtime: ctypes.CDLL | None) -> None:
         self._runtime = runtime
         self._bytes: Bytes = np.empty(0, np.uint8)
-        self._address: ctypes.c_void_p | None = None
 
     def sized(self, size: int) -> Bytes:
         """Return the first `size` bytes, of more memory where there is not enough."""
         if len(self._bytes) < size:
-            self._replace(max(SMALLEST, 1 << (size - 1).bit_length()))
+            self._bytes = np.empty(0, np.uint8)  # frees the old memory before more is asked for
+            self._bytes = self._allocated(max(SMALLEST, 1 << (size - 1).bit_length()))
         return self._bytes[:size]
 
-    def _replace(self, capacity: int) -> None:
-        self._bytes = np.empty(0, np.uint8)
-        if self._runtime is not None and self._address is not None:
-            self._runtime.cudaFreeHost(self._address)
-            self._address = None
-        locked = self._page_locked(capacity) if capacity <= MOST_PAGE_LOCKED else None
-        self._bytes = np.empty(capacity, np.uint8) if locked is None else locked
+    def _allocated(self, capacity: int) -> Bytes:
+        if self._runtime is not None and capacity <= MOST_PAGE_LOCKED:
+            locked = page_locked(capacity, self._runtime)
+            if locked is not None:
+                return locked
+        return np.empty(capacity, np.uint8)
 
-    def _page_locked(self, capacity: int) -> Bytes | None:
-        if self._runtime is None:
-            return None
-        address = ctypes.c_void_p()
-        failed = self._runtime.cudaHostAlloc(ctypes.byref(address), ctypes.c_size_t(capacity), ctypes.c_uint(_PORTABLE))
-        if failed or not address.value:
-            self._runtime.cudaGetLastError()  # else the next check of CUDA would report this failure as its own
-            log.warning("CUDA grants no %d bytes of page-locked memory (error %d); ordinary is used", capacity, failed)
-            return None
-        self._address = address
-        return np.ctypeslib.as_array((ctypes.c_uint8 * capacity).from_address(address.value))
+
+def page_locked(capacity: int, runtime: ctypes.CDLL) -> Bytes | None:
+    """Return page-locked memory, which is freed with the last array that shows it; None if CUDA grants none."""
+    address = ctypes.c_void_p()
+    failed = runtime.cudaHostAlloc(ctypes.byref(address), ctypes.c_size_t(capacity), ctypes.c_uint(_PORTABLE))
+    if failed or not address.value:
+        runtime.cudaGetLastError()  # else the next check of CUDA would report this failure as its own
+        log.warning("CUDA grants no %d bytes of page-locked memory (error %d); ordinary is used", capacity, failed)
+        return None
+    memory = (ctypes.c_uint8 * capacity).from_address(address.value)
+    weakref.finalize(memory, runtime.cudaFreeHost, address).atexit = False  # CUDA may have ended by then
+    return np.ctypeslib.as_array(memory)
 
 
 def cuda_runtime(maps: Path = Path("/proc/self/maps")) -> ctypes.CDLL | None:

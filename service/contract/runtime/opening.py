@@ -63,9 +63,11 @@ class Runtime:
             return Session(self._opened(graph))
         with self.device.turns.shared():
             opened = self._opened(graph)
+        called = f"{graph.parent.name}/{graph.name}"
         if self.provider == CUDA:
-            log.info("%s/%s: %s", graph.parent.name, graph.name, said_of_placement(opened))
-        return BoundSession(opened, self.device, partial(self._opened, graph, True) if self.cuda_graphs else None)
+            log.info("%s: %s", called, said_of_placement(opened))
+        open_recording = partial(self._opened, graph, records=True) if self.cuda_graphs else None
+        return BoundSession(opened, self.device, open_recording, called)
 
     def _opened(self, graph: Path, records: bool = False) -> Any:
         """Open a session; one that `records` has memory of its own, and its runs may be recorded as CUDA graphs."""

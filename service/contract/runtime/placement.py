@@ -10,7 +10,7 @@ from service.contract.runtime.cuda import CUDA
 
 
 def said_of_placement(session: ort.InferenceSession) -> str:
-    """Say how many nodes run on the GPU, and which operators on the CPU: e.g. "12 nodes on the GPU, 1 (Range) not".
+    """Say how many nodes run on the GPU, and which on the CPU: "12 nodes run on the GPU, and on the CPU 1 × Range".
 
     The session was opened with `session.record_ep_graph_assignment_info`. The nodes are those before ONNX Runtime
     fuses them and puts copies between the two.

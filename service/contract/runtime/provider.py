@@ -9,7 +9,7 @@ import onnxruntime as ort
 
 from service.contract.execution_provider import checked_provider, wanted_gpu
 from service.contract.runtime.cuda import CUDA, load_libraries, share_memory
-from service.contract.runtime.driver import LIBRARY, NoGpu, usable_gpu
+from service.contract.runtime.driver import LIBRARY, NoGpu, release_gpu, usable_gpu
 
 CPU: Final = "CPUExecutionProvider"
 
@@ -30,8 +30,6 @@ class Provider:
     """Number of the GPU, as CUDA counts those that this process may see."""
     card: str | None = None
     """Name of the GPU, e.g. "NVIDIA H100 80GB HBM3"."""
-    shares_memory: bool = False
-    """True if all sessions on the GPU allocate from one arena."""
 
     def __str__(self) -> str:
         where = "" if self.gpu is None else f", GPU {self.gpu}: {self.card}"
@@ -52,10 +50,14 @@ def choose_provider(wanted: str, memory_limit: int | None = None, library: str =
         if CUDA not in ort.get_available_providers():
             raise NoGpu("this onnxruntime was built without CUDA (onnxruntime-gpu has it: the extra `gpu`)")
         card = usable_gpu(number, ort.cuda_version or "0", library)
-        load_libraries()
-        shares_memory = share_memory(number, memory_limit)
+        try:
+            load_libraries()
+            share_memory(number, memory_limit)
+        except NoGpu:
+            release_gpu(number, library)
+            raise
     except NoGpu as missing:
         if wanted != "auto":
             raise ProviderUnavailable(f"execution_provider={wanted}, but {missing}") from None
         return Provider(CPU, str(missing))
-    return Provider(CUDA, "found" if wanted == "auto" else "asked for", number, card, shares_memory)
+    return Provider(CUDA, "found" if wanted == "auto" else "asked for", number, card)

@@ -19,10 +19,9 @@ microsoft/onnxruntime#23006).
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final
 
 import numpy as np
@@ -33,7 +32,7 @@ from service.contract.runtime.device import Device, Feed
 from service.contract.runtime.pixel_graph import PixelFeed
 
 GRAPH_ID: Final = "gpu_graph_id"
-"""Option of a run: which recording it makes or plays; each batch size has its own number."""
+"""Option of a run: the number of the recording that it makes, or plays if there is one of that number."""
 NO_GRAPH: Final = "-1"
 
 
@@ -52,9 +51,10 @@ class RecordedRuns:
     def __init__(self, open_session: Callable[[], Any], outputs: tuple[str, ...], device: Device) -> None:
         """Open the session by `open_session`; raise whatever that raises."""
         self._outputs, self._device = outputs, device
-        self._recordings: dict[int, _Recording] = {}
-        self._playing = threading.Lock()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="recorded-runs")
+        # Only the thread changes this, and puts a new table in its place, so that others may read it at any time.
+        self._recordings: Mapping[int, _Recording] = {}
+        self._numbers = count(1)
+        self._thread = device.thread("recorded-runs")
         self._session = self._thread.submit(self._opened, open_session).result()
 
     @property
@@ -64,13 +64,11 @@ class RecordedRuns:
 
     def record(self, feeds: Mapping[str, Feed]) -> None:
         """Record runs of the batch size of `feeds`; raise whatever the runtime raises."""
-        with self._playing:
-            self._recordings[size_of(feeds)] = self._thread.submit(self._record, feeds).result()
+        self._thread.submit(self._record, feeds).result()
 
     def forget(self, size: int) -> None:
         """Play runs of this size no more."""
-        with self._playing:
-            self._recordings.pop(size, None)
+        self._thread.submit(self._forget, size).result()
 
     def fitting(self, feeds: Mapping[str, Feed]) -> int | None:
         """Return the smallest recorded size that holds the batch of `feeds`; None if there is none."""
@@ -79,22 +77,11 @@ class RecordedRuns:
 
     def play(self, feeds: Mapping[str, Feed]) -> dict[str, Array] | None:
         """Return the outputs by name, one row per image; None if no recorded size holds the batch."""
-        with self._playing:
-            fitting = self.fitting(feeds)
-            if fitting is None:
-                return None
-            size = size_of(feeds)
-            filled = {name: filled_up(feed, fitting) for name, feed in feeds.items()} if size < fitting else feeds
-            outputs = self._thread.submit(self._play, self._recordings[fitting], filled).result()
-        # A size above 1 is recorded only of graphs in which no samples mix, so that every output has a row per image.
-        return {name: value[:size] for name, value in outputs.items()} if size < fitting else outputs
+        return self._thread.submit(self._play, feeds).result() if self.fitting(feeds) is not None else None
 
     def close(self) -> None:
-        """Drop everything, in the thread that made it."""
-        with self._playing:
-            self._recordings.clear()
-            self._thread.submit(self._drop).result()
-        self._thread.shutdown()
+        """Drop everything, in the thread that made it; from then on nothing is played."""
+        self._thread.submit(self._drop).result()
 
     def _opened(self, open_session: Callable[[], Any]) -> Any:
         with self._device.turns.shared():
@@ -102,9 +89,13 @@ class RecordedRuns:
 
     def _drop(self) -> None:
         with self._device.turns.shared():
+            self._recordings = {}
             self._session = None
 
-    def _record(self, feeds: Mapping[str, Feed]) -> _Recording:
+    def _forget(self, size: int) -> None:
+        self._recordings = {recorded: one for recorded, one in self._recordings.items() if recorded != size}
+
+    def _record(self, feeds: Mapping[str, Feed]) -> None:
         with self._device.turns.shared():
             inputs = {name: self._device.value(feed, None) for name, feed in feeds.items()}
             outputs = self._values_like_outputs(inputs)
@@ -113,10 +104,11 @@ class RecordedRuns:
                 binding.bind_ortvalue_input(name, value)
             for name, value in outputs.items():
                 binding.bind_ortvalue_output(name, value)
-        options = _options(str(size_of(feeds)))
+        # ONNX Runtime keeps what it recorded under a number, and would play that again on memory that is free by now.
+        options = _options(str(next(self._numbers)))
         with self._device.turns.alone():
             self._session.run_with_iobinding(binding, options)
-        return _Recording(inputs, binding, options)
+        self._recordings = {**self._recordings, size_of(feeds): _Recording(inputs, binding, options)}
 
     def _values_like_outputs(self, inputs: Mapping[str, ort.OrtValue]) -> dict[str, ort.OrtValue]:
         """Run once without recording, and return values of the shapes and types that come out."""
@@ -129,12 +121,17 @@ class RecordedRuns:
         found = zip(self._outputs, binding.get_outputs(), strict=True)
         return {name: self._device.empty(tuple(value.shape()), value.element_type()) for name, value in found}
 
-    def _play(self, recording: _Recording, feeds: Mapping[str, Feed]) -> dict[str, Array]:
+    def _play(self, feeds: Mapping[str, Feed]) -> dict[str, Array] | None:
+        if (fitting := self.fitting(feeds)) is None:  # forgotten since the run was asked for
+            return None
+        recording, size = self._recordings[fitting], size_of(feeds)
         with self._device.turns.shared():
             for name, feed in feeds.items():
-                self._device.value(feed, None, recording.inputs[name])
+                self._device.value(filled_up(feed, fitting), None, recording.inputs[name])
             self._session.run_with_iobinding(recording.binding, recording.options)
-            return dict(zip(self._outputs, recording.binding.copy_outputs_to_cpu(), strict=True))
+            outputs = dict(zip(self._outputs, recording.binding.copy_outputs_to_cpu(), strict=True))
+        # A size above 1 is recorded only of graphs in which no samples mix, so that every output has a row per image.
+        return {name: value[:size] for name, value in outputs.items()} if size < fitting else outputs
 
 
 def size_of(feeds: Mapping[str, Any]) -> int:
@@ -145,11 +142,13 @@ def size_of(feeds: Mapping[str, Any]) -> int:
 
 def filled_up(feed: Feed, size: int) -> Feed:
     """Repeat the last row of an input of the host until there are `size` rows."""
+    assert not isinstance(feed, ort.OrtValue), "what is in the device's memory has its size"
+    missing = size - len(feed)
+    if not missing:
+        return feed
     if isinstance(feed, PixelFeed):
-        last = feed.parts[-1][-1:]
-        return PixelFeed((*feed.parts, np.repeat(last, size - len(feed), axis=0)), feed.table)
-    assert isinstance(feed, np.ndarray), "what is in the device's memory has its size"
-    return np.concatenate([feed, np.repeat(feed[-1:], size - len(feed), axis=0)])
+        return PixelFeed((*feed.parts, np.repeat(feed.parts[-1][-1:], missing, axis=0)), feed.table)
+    return np.concatenate([feed, np.repeat(feed[-1:], missing, axis=0)])
 
 
 def _options(graph: str) -> ort.RunOptions:

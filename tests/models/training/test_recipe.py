@@ -52,6 +52,13 @@ def test_the_presets_are_what_they_were_before_the_default_had_muon(recipe: Reci
     assert (recipe.optimizer, recipe.mirror, recipe.averaging, recipe.label_smoothing) == ("sgd", "random", 0, 0)
 
 
+@pytest.mark.parametrize("bundle", ["plain20", "resnet20", "plain56", "resnet56"])
+def test_the_nets_that_are_compared_by_depth_had_the_default_recipe_and_64_epochs(bundle: str) -> None:
+    training = json.loads((BUNDLES / bundle / "bundle.json").read_text())["training"]
+    assert completed(training["recipe"]) == asdict(Recipe(epochs=64))
+    assert len(training["epochs"]) == 64
+
+
 @pytest.mark.parametrize(
     ("bundle", "changes"),
     [

@@ -31,11 +31,22 @@ int cuDeviceGetName(char *name, int length, int device) {
     return 0;
 }
 
+static int contexts = 0;
+
 int cuDevicePrimaryCtxRetain(void **context, int device) {
     if (device < 40) return 101;
     *context = context;
+    contexts += RETAIN == 0;
     return RETAIN;
 }
+
+int cuDevicePrimaryCtxRelease_v2(int device) {
+    if (device < 40) return 101;
+    contexts--;
+    return 0;
+}
+
+int stub_contexts(void) { return contexts; }
 
 int cuGetErrorName(int code, const char **name) {
     *name = code == 999 ? "CUDA_ERROR_UNKNOWN" : NULL;

@@ -12,43 +12,16 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from service.bundles.served_model import ServedGraph
-from service.bundles.warm_up import best_speed, trial_feeds
 from service.contract.arrays import Array
-from service.contract.bundle_schema import InputSpec
 from service.contract.norms import measure
 from service.contract.runtime.bound import BoundSession
 from service.contract.runtime.opening import Runtime
-from service.contract.runtime.pixel_graph import PixelFeed, PixelTable
-from service.contract.runtime.recorded import filled_up
 from service.contract.runtime.runs import RunCancelled, RunHandle
 from service.contract.runtime.session import Session, zeros_for
-from service.engine.request_context import RequestContext
-from service.engine.scheduler import Scheduler
-from service.engine.tickets import Job, Ticket
+from tests.service.contract.runtime.sessions import BUNDLES, TWENTY_LAYERS, assert_equal, drawn
 from tests.service.tiny_bundles import ENDLESS, write_bundle
 
-SHIPPED = sorted((Path(__file__).parents[4] / "models/bundles").glob("*/*.onnx"))
-TWENTY_LAYERS = Path(__file__).parents[4] / "models/bundles/resnet20"
-
-
-@pytest.fixture
-def bound() -> Runtime:
-    return Runtime("cpu", bound=True)
-
-
-def drawn(session: Session, batch: int) -> dict[str, Array]:
-    """Return inputs for a batch: random images, the predicted class, scale 1."""
-    feeds = zeros_for(session, batch)
-    images = np.random.default_rng(batch).normal(size=feeds["input"].shape)
-    return {**feeds, "input": images.astype(np.float32)}
-
-
-def assert_equal(found: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
-    assert list(found) == list(expected)
-    for name, value in expected.items():
-        assert found[name].dtype == value.dtype
-        np.testing.assert_array_equal(found[name], value)
+SHIPPED = sorted(BUNDLES.glob("*/*.onnx"))
 
 
 @pytest.mark.parametrize("graph", SHIPPED, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -167,164 +140,6 @@ def test_who_works_alone_on_a_device_waits_for_the_others(bound: Runtime) -> Non
         thread.join()
     with turns.shared():
         assert order == ["shared", "alone"]
-
-
-GRAPHS = sorted(TWENTY_LAYERS.glob("*.onnx"))
-
-
-@pytest.mark.parametrize("graph", GRAPHS, ids=lambda path: path.stem)
-def test_recorded_runs_equal_plain_ones_and_smaller_batches_are_filled_up(bound: Runtime, graph: Path) -> None:
-    """A CPU records nothing, but all else is as on a GPU: values of their own, one thread, one run at a time."""
-    session, plain = bound.open(graph), Runtime("cpu").open(graph)
-    assert [session.record(zeros_for(session, batch)) for batch in (1, 4)] == [True, True]
-    assert list(session.recorded) == [1, 4]
-    # Where samples mix, the service records batches of one only.
-    for batch in (4, 1, 5) if graph.stem == "batch_norms" else (4, 1, 3, 4, 5):
-        feeds = drawn(plain, batch)
-        kept = session.run(feeds)
-        session.run(zeros_for(session, batch))
-        assert_equal(kept, plain.run(feeds))
-        assert_equal(session.run(session.hold(feeds)), plain.run(feeds))
-    session.forget(4)
-    assert list(session.recorded) == [1]
-    session.forget(1)
-    assert_equal(session.run(feeds), plain.run(feeds))
-
-
-def test_a_batch_is_filled_up_to_the_smallest_recording_that_holds_it(bound: Runtime) -> None:
-    session = bound.open(TWENTY_LAYERS / "forward.onnx")
-    for batch in (1, 4, 8):
-        assert session.record(zeros_for(session, batch))
-    assert isinstance(session, BoundSession)
-    recordings = session._recordings
-    assert recordings is not None
-    fitting = {batch: recordings.fitting(zeros_for(session, batch)) for batch in (1, 2, 3, 4, 5, 8, 9)}
-    assert fitting == {1: 1, 2: 4, 3: 4, 4: 4, 5: 8, 8: 8, 9: None}
-
-
-def test_filling_up_repeats_the_last_image() -> None:
-    table = PixelTable(np.zeros((1, 256), np.float32), (0,), "nchw")
-    pixels = np.arange(8, dtype=np.uint8).reshape(2, 2, 2, 1)
-    parts = PixelFeed((pixels[:1], pixels[1:]), table)
-    filled = filled_up(parts, 4)
-    assert isinstance(filled, PixelFeed)
-    rows = np.concatenate(filled.parts)
-    assert_equal({"rows": rows}, {"rows": pixels[[0, 1, 1, 1]]})
-    labels = filled_up(np.array([3, 5]), 4)
-    assert isinstance(labels, np.ndarray)
-    assert labels.tolist() == [3, 5, 5, 5]
-
-
-def test_threads_that_meet_at_a_recording_keep_to_their_own_inputs(bound: Runtime) -> None:
-    graph = TWENTY_LAYERS / "activation_norms.onnx"
-    session, plain = bound.open(graph), Runtime("cpu").open(graph)
-    assert session.record(zeros_for(session, 2))
-    inputs = [{**drawn(plain, 2), "input": drawn(plain, 2)["input"] + shift} for shift in range(4)]
-    with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(session.run, inputs * 4))
-    for outputs, feeds in zip(found, inputs * 4, strict=True):
-        assert_equal(outputs, plain.run(feeds))
-
-
-def test_a_stopped_run_and_one_that_shrinks_do_not_play_a_recording(bound: Runtime) -> None:
-    session = bound.open(TWENTY_LAYERS / "forward.onnx")
-    feeds = zeros_for(session, 1)
-    assert session.record(feeds)
-    handle = RunHandle()
-    handle.stop()
-    with pytest.raises(RunCancelled):
-        session.run(feeds, handle)
-    with pytest.raises(Exception, match="gpu"):
-        session.run(feeds, RunHandle(shrinks="gpu:0", quiet=True))
-
-
-def test_a_graph_that_cannot_be_recorded_runs_plainly_and_says_why_once(
-    bound: Runtime, caplog: pytest.LogCaptureFixture
-) -> None:
-    plain = Runtime("cpu").open(TWENTY_LAYERS / "forward.onnx")
-    assert bound.device is not None
-
-    def fail() -> Any:
-        raise RuntimeError("all the graph nodes have not been assigned to CUDAExecutionProvider")
-
-    session = BoundSession(plain._session, bound.device, fail)
-    feeds = drawn(plain, 2)
-    for _ in range(2):
-        assert not session.record(feeds)
-        assert_equal(session.run(feeds), plain.run(feeds))
-    assert caplog.text.count("have not been assigned to CUDAExecutionProvider") == 1
-
-
-def test_a_recording_that_computes_something_else_is_not_used(bound: Runtime, caplog: pytest.LogCaptureFixture) -> None:
-    other = Runtime("cpu").open(TWENTY_LAYERS.with_name("plain20") / "forward.onnx")
-    plain = Runtime("cpu").open(TWENTY_LAYERS / "forward.onnx")
-    assert bound.device is not None
-    session = BoundSession(plain._session, bound.device, lambda: other._session)
-    feeds = drawn(plain, 2)
-    assert not session.record(feeds)
-    assert_equal(session.run(feeds), plain.run(feeds))
-    assert "differs from a plain run's" in caplog.text
-
-
-def test_a_run_that_fails_keeps_the_recording_if_a_plain_run_fails_too(bound: Runtime, tmp_path: Path) -> None:
-    session = bound.open(write_bundle(tmp_path, fails_on_white=True) / "forward.onnx")
-    black = zeros_for(session, 2)
-    expected = session.run(black)
-    assert bound.device is not None
-    assert session.record(black)
-    with pytest.raises(Exception, match="indices element out of data bounds"):
-        session.run({"input": np.ones_like(black["input"])}, RunHandle(quiet=True))
-    assert session.recorded == (2,)
-    assert_equal(session.run(black), expected)
-
-
-def test_a_size_that_does_not_fit_leaves_the_smaller_recordings(
-    bound: Runtime, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    session = bound.open(write_bundle(tmp_path, too_many=4) / "forward.onnx")
-    assert [session.record(zeros_for(session, batch)) for batch in (1, 2, 4, 3)] == [True, True, False, False]
-    assert session.recorded == (1, 2)
-    assert "no CUDA graphs beyond batch 2" in caplog.text
-    for batch in (1, 2, 3):
-        feeds = drawn(session, batch)
-        assert_equal(session.run(feeds), Runtime("cpu").open(tmp_path / "tiny" / "forward.onnx").run(feeds))
-
-
-@pytest.mark.parametrize("is_bound", [True, False])
-def test_warming_up_ends_where_memory_is_short(is_bound: bool, tmp_path: Path) -> None:
-    session = Runtime("cpu", bound=is_bound).open(write_bundle(tmp_path, too_many=2) / "forward.onnx")
-    batch, seconds = best_speed(session, 8, diagnostic=False)
-    assert (batch, session.recorded) == (1, (1,) if is_bound else ())
-    assert seconds > 0
-
-
-def test_no_batch_is_larger_than_the_largest_recording(bound: Runtime) -> None:
-    session = bound.open(TWENTY_LAYERS / "forward.onnx")
-    graph = ServedGraph("resnet20@1", "forward", InputSpec(height=32, width=32, mean=(0.5,) * 3, std=(0.25,) * 3))
-    graph.open(session, 8, 0.001)
-    images = np.zeros((7, 32, 32, 3), np.uint8)
-
-    def tickets() -> list[Ticket]:
-        return Job(graph, images, None, lambda _: None, RequestContext()).tickets
-
-    assert [ticket.count for ticket in tickets()] == [7]
-    assert session.record(zeros_for(session, 1))
-    assert session.record(zeros_for(session, 2))
-    assert [ticket.count for ticket in tickets()] == [2, 2, 2, 1]
-    scheduler = Scheduler(slots=1, max_images=100)
-    for _ in range(5):
-        scheduler.submit([Ticket(graph, images[:1], None, lambda *_: None)], None)
-    batch = scheduler.take()
-    assert batch is not None
-    assert batch.count == 2
-
-
-def test_warming_up_measures_a_bound_session_and_its_recordings(bound: Runtime) -> None:
-    session = bound.open(TWENTY_LAYERS / "forward.onnx")
-    assert isinstance(trial_feeds(session, 2)["input"], PixelFeed)
-    batch, seconds = best_speed(session, 4, diagnostic=False)
-    assert seconds > 0
-    assert session.recorded == tuple(size for size in (1, 2, 4) if size <= batch)
 
 
 def test_a_plain_session_runs_without_the_binding() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from service.contract.runtime.driver import NoGpu, usable_gpu
+from service.contract.runtime.driver import NoGpu, release_gpu, usable_gpu
 
 COMPILER = shutil.which("cc")
 
@@ -64,6 +65,15 @@ def test_what_is_missing_is_said(
     with pytest.raises(NoGpu) as refusal:
         usable_gpu(3, "13.0", driver)
     assert str(refusal.value) == said
+
+
+@with_compiler
+def test_a_gpu_that_is_not_used_after_all_is_given_back(tmp_path: Path) -> None:
+    driver = stub_driver(tmp_path, GPUS=2)
+    usable_gpu(1, "13.0", driver)
+    assert ctypes.CDLL(driver).stub_contexts() == 1
+    release_gpu(1, driver)
+    assert ctypes.CDLL(driver).stub_contexts() == 0
 
 
 @with_compiler

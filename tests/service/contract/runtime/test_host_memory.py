@@ -56,6 +56,19 @@ def test_memory_is_page_locked_on_its_device_and_given_back_when_more_is_needed(
 
 
 @with_compiler
+def test_page_locked_memory_is_freed_with_its_last_reader(tmp_path: Path) -> None:
+    runtime = stub_runtime(tmp_path)
+    buffers = HostBuffers(0, runtime)
+    with buffers.borrow(5) as buffer:
+        buffer[:] = 7
+    del buffers
+    assert runtime.stub_granted() == 1
+    assert buffer.tolist() == [7] * 5
+    del buffer
+    assert runtime.stub_granted() == 0
+
+
+@with_compiler
 def test_ordinary_memory_serves_where_cuda_grants_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     runtime = stub_runtime(tmp_path, f"-DMOST={2 * SMALLEST}")
     buffers = HostBuffers(0, runtime)
