@@ -1,4 +1,4 @@
-"""What the GPU does: its numbers against float64, its time beside torch's, and the service on it.
+"""The GPU, measured: its numbers against float64, its time beside torch's, and the service on it.
 
 part      what a part is, and a row that fails alone
 results   the rows of a part, kept in a file as they are measured

@@ -1,4 +1,4 @@
-"""What is said and done, word for word, in every state that a card can be in."""
+"""The words and deeds of the service in every state that a card can be in."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FEWEST = ("auto", "cuda", "cpu")
 """Starts of which one ends on a card or with a warning, one on a card or with a refusal, and one on the CPU."""
 NO_CARD = "no card"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-"""What ONNX Runtime puts around its lines for a terminal."""
+"""The codes that ONNX Runtime puts around its lines for a terminal."""
 
 
 def measure(setting: Setting) -> Iterator[Row]:

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 Row = dict[str, Any]
-"""What was measured at once, as JSON. `key` names it in its part; `error` says why there is nothing else."""
+"""One measurement as JSON. `key` names it in its part; `error` says why there is nothing else."""
 
 LONGEST_REASON = 300
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a part measures, and for how long.
+    """The extent of a measurement, and its time.
 
     Attributes:
         seconds: the part's share of the time; it yields its most important rows first.

@@ -39,7 +39,7 @@ ORDER = (
 )
 """Nets and batches, the most important first."""
 SHARE_OF_TIMING = 0.4
-"""Of the seconds; the rest goes into derivation, first runs and cuDNN's choice."""
+"""Share of the seconds; the rest goes into derivation, first runs and cuDNN's choice."""
 
 
 def measure(setting: Setting) -> Iterator[Row]:

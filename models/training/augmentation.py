@@ -11,7 +11,7 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Views:
-    """How each of n images is seen: the crop's corner in the padded image, int64 [n], and mirroring, bool [n]."""
+    """The view of each of n images: the crop's corner in the padded image, int64 [n], and mirroring, bool [n]."""
 
     top: Tensor
     left: Tensor

@@ -114,7 +114,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Runs:
-    """What all runs of a comparison share; each is kept in a folder of its own below `folder`, and not repeated."""
+    """All that the runs of a comparison share; each is kept in a folder of its own below `folder`, and not repeated."""
 
     model: str
     base: Recipe

@@ -1,4 +1,4 @@
-"""What the service says where there is no usable card, as the measurements on a GPU judge it."""
+"""The service's words where there is no usable card, as the measurements on a GPU judge it."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from bench.harness.load import Traffic
 from bench.serving.generator import first_label_is
 
 CORES_EACH = 4
-"""Of so many cores one sends, and the others are left to the service."""
+"""Cores per generator: one of them sends, and the others are left to the service."""
 LEAST_CONNECTIONS = 8
 """A process that has fewer costs more than it relieves the others."""
 PREDICT = "/predict"
@@ -39,7 +39,7 @@ class Window:
 
 @dataclass
 class Heard:
-    """What one generator heard within the window."""
+    """The answers that one generator heard within the window."""
 
     seconds: list[float] = field(default_factory=list)
     """From request to answer, of each right answer."""

@@ -1,4 +1,4 @@
-"""What the page says of the service under load."""
+"""The page's section on the service under load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the graphs give on the card, in numbers and in milliseconds.
+"""The graphs on the card, in numbers and in milliseconds.
 
 truth      a graph in float64, its rectifiers on given sides
 agreement  a graph on the card against that

@@ -29,7 +29,7 @@ CHANGES: Mapping[str, Options] = {
         "use_tf32": "1",
     },
 }
-"""What is changed of `PLAIN`, by name."""
+"""Changes to `PLAIN`, by name."""
 
 Answers = dict[int, dict[str, NDArray[Any]]]
 """Outputs by batch size."""

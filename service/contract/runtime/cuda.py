@@ -25,7 +25,7 @@ log = logging.getLogger("contraflow.server")
 CUDA = "CUDAExecutionProvider"
 
 CUDA_FAILURE = re.compile(r"CUDA failure \d+: [^;]*[^; ]")
-"""What ONNX Runtime says of an error of CUDA's own (`core/providers/cuda/cuda_call.cc`), up to places in its code."""
+"""ONNX Runtime's words for an error of CUDA's own (`core/providers/cuda/cuda_call.cc`), up to places in its code."""
 
 
 def load_libraries() -> None:

@@ -17,7 +17,7 @@ from service.contract.runtime.host_memory import HostBuffers, cuda_runtime
 from service.contract.runtime.pixel_graph import Layout, PixelFeed, PixelTable, pixel_model, table_inputs
 
 Feed: TypeAlias = Array | PixelFeed | ort.OrtValue
-"""What an input is given as: an array of the host, pixels to be looked up, or a value in the device's memory."""
+"""Forms of an input: an array of the host, pixels to be looked up, or a value in the device's memory."""
 
 
 class Turns:

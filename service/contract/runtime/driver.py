@@ -1,4 +1,4 @@
-"""What NVIDIA's driver says of the GPUs here, asked through its C interface before ONNX Runtime loads CUDA.
+"""The GPUs that NVIDIA's driver finds here, asked through its C interface before ONNX Runtime loads CUDA.
 
 The functions, their arguments and the numbers of their errors are those of the CUDA Driver API (cuda.h).
 """

@@ -39,7 +39,7 @@ TLS_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256))
 
 
 class Lines(logging.Handler):
-    """What is logged about requests, in both forms; servers of other tests load graphs meanwhile, and say so."""
+    """Lines of the log about requests, in both forms; servers of other tests load graphs meanwhile, and say so."""
 
     def __init__(self) -> None:
         super().__init__()

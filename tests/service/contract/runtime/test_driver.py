@@ -1,4 +1,4 @@
-"""What the service says of a machine by its NVIDIA driver. The driver is a stand-in, built for each kind of machine."""
+"""The service reads a machine by its NVIDIA driver. The driver is a stand-in, built for each kind of machine."""
 
 from __future__ import annotations
 

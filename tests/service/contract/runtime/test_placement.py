@@ -1,4 +1,4 @@
-"""What is said of where a graph's nodes run; on a machine without a GPU, all of them run on the CPU."""
+"""The words for where a graph's nodes run; on a machine without a GPU, all of them run on the CPU."""
 
 from __future__ import annotations
 
