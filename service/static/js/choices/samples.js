@@ -4,7 +4,7 @@ import { el } from "../elements/dom.js";
 import { list } from "../elements/numbers.js";
 import { Problem } from "../service/api.js";
 
-export const SAMPLES = ["cat", "ship", "frog", "airplane", "dog", "truck", "bird", "horse", "deer", "automobile", "horse2", "deer2"];
+export const SAMPLES = ["bird", "ship", "frog", "airplane", "dog", "truck", "cat", "horse", "deer", "automobile", "horse2", "deer2"];
 const SIDE = 32; // pixels
 
 const labelOf = (name) => name.replace(/\d$/, "");

@@ -101,7 +101,8 @@ def test_the_first_screen_says_what_is_wrong(visit: Visit, size: ViewportSize) -
 def test_verdict_chart_and_heading_speak_of_one_quantity(visit: Visit, model: str) -> None:
     """The page repeats the words of the service, beside the curve that it decided on."""
     page = open_page(visit, f"?model={model}")
-    answer = posted(visit, f"diagnostics/gradients?model={model}", REPOSITORY / "service/static/samples/cat.jpg")
+    sample = page.locator("#samples [aria-pressed=true]").get_attribute("data-sample")
+    answer = posted(visit, f"diagnostics/gradients?model={model}", REPOSITORY / f"service/static/samples/{sample}.jpg")
     verdict = answer["verdict"]
     row = page.locator("#verdicts article")
     expect(row.locator(".state").first).to_have_text(verdict["state"])
