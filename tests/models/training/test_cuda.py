@@ -16,6 +16,7 @@ from models.training.cuda_graph import Replayed
 from models.training.recipe import SGD, Recipe
 from models.training.train import Training
 from tests.models.small_data import data_set
+from tests.models.stopped_training import stopped_after
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -63,29 +64,13 @@ def test_replayed_steps_are_those_of_single_kernels(
     require_alike(tmp_path / "graph", tmp_path / "single")
 
 
-class _Killed(Exception):
-    pass
-
-
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_run_that_is_stopped_goes_on_to_about_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe
 ) -> None:
     training(tmp_path / "whole", recipe).run()
-    monkeypatch.setattr("models.training.train.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    step, left = Training._train_step, 13
-
-    def stops(self: Training, *arguments: Any) -> None:
-        nonlocal left
-        if not left:
-            raise _Killed
-        left -= 1
-        step(self, *arguments)
-
-    monkeypatch.setattr(Training, "_train_step", stops)
-    with pytest.raises(_Killed):
+    with stopped_after(13, monkeypatch):
         training(tmp_path / "killed", recipe).run()
-    monkeypatch.setattr(Training, "_train_step", step)
     training(tmp_path / "killed", recipe).run()
     require_alike(tmp_path / "whole", tmp_path / "killed")
 

@@ -22,6 +22,7 @@ from models.training.data import DataError, hold_out
 from models.training.recipe import SGD, UNRECORDED, Recipe
 from models.training.train import Training
 from tests.models.small_data import data_set, files, write_folder
+from tests.models.stopped_training import stopped_after
 
 TINY = replace(SGD, epochs=2, batch_size=6, small_size=6, small_until=0.5, crop_padding=1, precision="float32")
 ARCHITECTURE = Architecture("residual", 8)
@@ -73,10 +74,6 @@ def test_it_learns_what_can_be_learned(tmp_path: Path, base: Recipe) -> None:
     assert training(tmp_path, recipe=recipe).run()["final"]["train_error"] == 0
 
 
-class _Killed(Exception):
-    pass
-
-
 @pytest.mark.parametrize("steps_before", [1, 3, 4, 5])
 def test_a_run_stopped_at_any_step_ends_with_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps_before: int
@@ -117,21 +114,9 @@ def test_a_stopped_run_ends_with_the_same_weights_with_every_option(
 
 def stop_and_go_on(folder: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe, steps_before: int) -> None:
     """Run once to the end, and once stopped before a step and resumed: weights and record must be equal."""
-    monkeypatch.setattr("models.training.train.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     whole = training(folder / "whole", recipe=recipe).run()
-    interrupted, left, step = training(folder / "killed", recipe=recipe), steps_before, Training._train_step
-
-    def stops(self: Training, *arguments: Any) -> None:
-        nonlocal left
-        if not left:
-            raise _Killed
-        left -= 1
-        step(self, *arguments)
-
-    monkeypatch.setattr(Training, "_train_step", stops)
-    with pytest.raises(_Killed):
-        interrupted.run()
-    monkeypatch.setattr(Training, "_train_step", step)
+    with stopped_after(steps_before, monkeypatch):
+        training(folder / "killed", recipe=recipe).run()
     resumed = training(folder / "killed", recipe=recipe).run()
     assert same_weights(folder / "whole", folder / "killed")
     assert resumed == whole
