@@ -9,8 +9,7 @@ import onnxruntime
 import torch
 
 from bench.harness.machine import machine
-
-CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+from service.contract.runtime.cuda import CUDA
 
 
 def facts(device: Literal["cuda", "cpu"]) -> dict[str, Any]:

@@ -16,17 +16,13 @@ import onnxruntime
 import torch  # noqa: F401 (before a session is opened: the runtime finds the CUDA libraries that torch loaded)
 from numpy.typing import NDArray
 
-from bench.gpu.card import CPU, CUDA
-from bench.gradients.runs import Feeds
+from bench.gradients.runs import Feeds, session_options
+from service.contract.runtime.cuda import CUDA, provider_options
+from service.contract.runtime.provider import CPU
 
 Options = Mapping[str, str]
-PLAIN: Options = {
-    "device_id": "0",
-    "use_tf32": "0",
-    "cudnn_conv_algo_search": "HEURISTIC",
-    "arena_extend_strategy": "kSameAsRequested",  # many sessions share the card
-}
-"""Options of the CUDA provider that every measurement starts from."""
+PLAIN: Options = provider_options(0, None, cuda_graph=False)
+"""The service's options of the CUDA provider, from which every measurement starts."""
 NO_CAPTURE = -1
 """Number of a run that no CUDA graph is captured of."""
 RUNS_UNTIL_REPLAY = 3
@@ -48,12 +44,7 @@ def opened(
     Raises:
         RuntimeError: the runtime chose the CPU instead of the card.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    if profile is not None:
-        options.enable_profiling = True
-        options.profile_file_prefix = str(profile)
+    options = session_options(profile)
     providers: list[Any] = [CPU]
     if device == "cuda":
         load_libraries()

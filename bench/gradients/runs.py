@@ -20,11 +20,13 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
+from service.contract.runtime.cuda import CUDA
+from service.contract.runtime.provider import CPU
+
 Feeds = Mapping[str, NDArray[Any]]
 Run = Callable[[], Any]
 Clock = Callable[[], float]
-CUDA = "CUDAExecutionProvider"
-PROVIDERS = (CUDA, "CPUExecutionProvider")
+PROVIDERS = (CUDA, CPU)
 """The best first. The runtime's own order begins with TensorRT, which its wheels name and do not bring."""
 ARITHMETIC = {"Conv", "FusedConv", "MatMul", "FusedMatMul", "Gemm", "FusedGemm", "NhwcFusedConv"}
 QUANTILE = 20
@@ -46,15 +48,20 @@ def torch_device() -> str:
 
 def session(model: onnx.ModelProto, profile: Path | None = None) -> onnxruntime.InferenceSession:
     """Open a session of one thread on the best provider at hand; a profile is written to `profile`."""
+    available = onnxruntime.get_available_providers()
+    providers = [provider for provider in PROVIDERS if provider in available]
+    return onnxruntime.InferenceSession(model.SerializeToString(), session_options(profile), providers=providers)
+
+
+def session_options(profile: Path | None = None) -> onnxruntime.SessionOptions:
+    """Return the options of a session of one thread; a profile is written to `profile`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
-    available = onnxruntime.get_available_providers()
-    providers = [provider for provider in PROVIDERS if provider in available]
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
+    return options
 
 
 class Bound:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from bench.gpu.card import CPU, CUDA
 from bench.gpu.part import Row
 from bench.gpu.starts.trial import Trial, tried
+from service.contract.runtime.cuda import CUDA
+from service.contract.runtime.provider import CPU
 
 DRIVER = "libcuda.so.1"
 NO_SUCH_DEVICE = "cuda:7"

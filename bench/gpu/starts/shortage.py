@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.gpu.card import CPU, CUDA
 from bench.gpu.part import Row
 from bench.gpu.starts.trial import Trial, tried, worded
 from bench.harness.paths import CAT
+from service.contract.runtime.cuda import CUDA
+from service.contract.runtime.provider import CPU
 
 MIB = 2**20
 LIMITS = (128 * MIB, 512 * MIB, 1024 * MIB)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
@@ -90,14 +91,8 @@ class BoundSession(Session):
         recordings = self._recordings  # another thread may close them meanwhile
         if recordings is not None and recordings.fitting(feeds) is not None:
             return feeds
-        options = handle._options if handle is not None else None
-        try:
-            with self._device.turns.shared():
-                return {name: self._device.value(feed, options) for name, feed in feeds.items()}
-        except Exception as error:
-            if handle is not None and handle.stopped:
-                raise RunCancelled from error
-            raise
+        with self._turn(handle) as options:
+            return {name: self._device.value(feed, options) for name, feed in feeds.items()}
 
     def run(self, feeds: Mapping[str, Feed], handle: RunHandle | None = None) -> dict[str, Array]:
         """Run the graph and return all its outputs by name, in memory of the host.
@@ -119,24 +114,27 @@ class BoundSession(Session):
         return outputs if outputs is not None else self._run_plainly(feeds, handle)
 
     def _run_plainly(self, feeds: Mapping[str, Feed], handle: RunHandle | None = None) -> dict[str, Array]:
+        with self._turn(handle) as options:
+            # A binding keeps the outputs of its last run, and would write the next into them whatever their size.
+            binding = self._session.io_binding()
+            for name, feed in feeds.items():
+                binding.bind_ortvalue_input(name, self._device.value(feed, options))
+            for name in self.outputs:
+                binding.bind_output(name, self._device.kind, self._device.index)
+            # The run ends when the device has finished: ONNX Runtime synchronises its streams unless told otherwise.
+            self._session.run_with_iobinding(binding, options)
+            return dict(zip(self.outputs, binding.copy_outputs_to_cpu(), strict=True))
+
+    @contextmanager
+    def _turn(self, handle: RunHandle | None) -> Iterator[ort.RunOptions | None]:
+        """Work on the device beside others, by the options of the run; raise `RunCancelled` once it was stopped."""
         try:
             with self._device.turns.shared():
-                return self._run_bound(feeds, handle._options if handle is not None else None)
+                yield handle._options if handle is not None else None
         except Exception as error:
             if handle is not None and handle.stopped:
                 raise RunCancelled from error
             raise
-
-    def _run_bound(self, feeds: Mapping[str, Feed], options: Any) -> dict[str, Array]:
-        # A binding keeps the outputs of its last run, and would write the next into them whatever their size.
-        binding = self._session.io_binding()
-        for name, feed in feeds.items():
-            binding.bind_ortvalue_input(name, self._device.value(feed, options))
-        for name in self.outputs:
-            binding.bind_output(name, self._device.kind, self._device.index)
-        # The run ends when the device has finished: ONNX Runtime synchronises its streams unless told otherwise.
-        self._session.run_with_iobinding(binding, options)
-        return dict(zip(self.outputs, binding.copy_outputs_to_cpu(), strict=True))
 
     def _keeps_recordings(self, error: Exception) -> bool:
         """Record no further size; return whether there are recordings that still agree with plain runs."""

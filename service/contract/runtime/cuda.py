@@ -93,10 +93,14 @@ def share_memory(gpu: int, limit: int | None) -> None:
 @cache
 def _shared_arena(gpu: int, limit: int | None) -> None:
     memory = ort.OrtMemoryInfo("Cuda", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, gpu, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator_v2(CUDA, memory, {"device_id": str(gpu)}, growing_arena(limit))
+
+
+def growing_arena(limit: int | None = None) -> ort.OrtArenaCfg:
+    """Return the settings of an arena that grows only by what is asked for, to `limit` bytes at most."""
     grow_as_requested = {"max_mem": limit or 0, "arena_extend_strategy": 1}
     unset = {"initial_chunk_size_bytes": -1, "max_dead_bytes_per_chunk": -1}
-    arena = ort.OrtArenaCfg({**grow_as_requested, **unset})
-    ort.create_and_register_allocator_v2(CUDA, memory, {"device_id": str(gpu)}, arena)
+    return ort.OrtArenaCfg({**grow_as_requested, **unset})
 
 
 def _why_not_loaded() -> str | None:

@@ -12,7 +12,7 @@ import onnxruntime as ort
 
 from service.contract.bundle_schema import WEIGHTS_FILE
 from service.contract.runtime.bound import BoundSession
-from service.contract.runtime.cuda import CUDA, provider_options
+from service.contract.runtime.cuda import CUDA, growing_arena, provider_options
 from service.contract.runtime.device import Device
 from service.contract.runtime.placement import said_of_placement
 from service.contract.runtime.provider import CPU, ProviderUnavailable, choose_provider
@@ -96,7 +96,7 @@ class Runtime:
         return [(CUDA, provider_options(self.chosen.gpu, self._gpu_memory_limit, cuda_graph=records)), CPU]
 
     def _session_options(self, records: bool) -> ort.SessionOptions:
-        options = _session_options()
+        options = _one_thread()
         if self.chosen.gpu is not None:
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         # A CUDA graph is played on the addresses of its recording. In a shared arena other sessions get them meanwhile.
@@ -112,12 +112,10 @@ def _share_memory_between_sessions() -> None:
     resident memory this way instead of 488 MB.
     """
     memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
-    grow_as_requested = {"max_mem": 0, "arena_extend_strategy": 1}
-    unset = {"initial_chunk_size_bytes": -1, "max_dead_bytes_per_chunk": -1}
-    ort.create_and_register_allocator(memory, ort.OrtArenaCfg({**grow_as_requested, **unset}))
+    ort.create_and_register_allocator(memory, growing_arena())
 
 
-def _session_options() -> ort.SessionOptions:
+def _one_thread() -> ort.SessionOptions:
     """Return options for runs of one thread each, which does not spin.
 
     Under load, several one-thread runs side by side finish more images than one run on several threads, and a thread
