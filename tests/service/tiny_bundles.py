@@ -27,18 +27,19 @@ def write_bundle(
     rounds: int = 0,
     fails_on_white: bool = False,
     too_many: int | None = None,
+    hunger: int = 2**50,
     **overrides: Any,
 ) -> Path:
     """Write a bundle whose logits are 10 × the mean colour + `bias`, so that a red picture is "red".
 
     `rounds` matrix products are run besides, for a run that takes time and can be stopped between them: with `ENDLESS`
     it lasts until it is stopped. With `fails_on_white` the graph fails on a batch that holds a white picture, and for
-    `too_many` pictures or more in a run it asks for more memory than there can be.
+    `too_many` pictures or more in a run it asks for `hunger` bytes at once: by default, more than there can be.
     """
     directory = folder / name / version if version else folder / name
     directory.mkdir(parents=True, exist_ok=True)
     forward = directory / "forward.onnx"
-    onnx.save(_classifier(size, bias, rounds, fails_on_white, too_many), str(forward))
+    onnx.save(_classifier(size, bias, rounds, fails_on_white, too_many, hunger), str(forward))
     description = {
         "name": name,
         "version": version or "1",
@@ -61,7 +62,7 @@ def write_bundle(
 
 
 def _classifier(
-    size: int, bias: tuple[float, ...], rounds: int, fails_on_white: bool, too_many: int | None
+    size: int, bias: tuple[float, ...], rounds: int, fails_on_white: bool, too_many: int | None, hunger: int
 ) -> onnx.ModelProto:
     weight = numpy_helper.from_array((10 * np.eye(3)).astype(np.float32), "weight")
     constants = [weight, numpy_helper.from_array(np.array(bias, np.float32), "bias")]
@@ -75,7 +76,7 @@ def _classifier(
     if fails_on_white:
         mean = _add_refusal_of_white(nodes, constants, mean)
     if too_many is not None:
-        mean = _add_hunger(nodes, constants, mean, too_many)
+        mean = _add_hunger(nodes, constants, mean, too_many, hunger)
     nodes.append(helper.make_node("Gemm", [mean, "weight", "bias"], ["logits"]))
     graph = helper.make_graph(
         nodes,
@@ -144,16 +145,18 @@ def _add_refusal_of_white(nodes: list[onnx.NodeProto], constants: list[onnx.Tens
     return "checked"
 
 
-def _add_hunger(nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], mean: str, too_many: int) -> str:
-    """Add a tensor of one byte, or of 2⁵⁰ bytes more for `too_many` pictures: no address space holds so much."""
+def _add_hunger(
+    nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], mean: str, too_many: int, hunger: int
+) -> str:
+    """Add a tensor of one byte, or of `hunger` bytes more for `too_many` pictures; no address space holds 2⁵⁰."""
     constants.append(numpy_helper.from_array(np.array([too_many], np.int64), "too_many"))
-    constants.append(numpy_helper.from_array(np.array([2**50], np.int64), "petabyte"))
+    constants.append(numpy_helper.from_array(np.array([hunger], np.int64), "hunger"))
     constants.append(numpy_helper.from_array(np.array([1], np.int64), "one_byte"))
     constants.append(numpy_helper.from_array(np.array([0], np.int64), "first_byte"))
     nodes.append(helper.make_node("Shape", [mean], ["pictures"], start=0, end=1))
     nodes.append(helper.make_node("GreaterOrEqual", ["pictures", "too_many"], ["are_too_many"]))
     nodes.append(helper.make_node("Cast", ["are_too_many"], ["zero_or_one"], to=TensorProto.INT64))
-    nodes.append(helper.make_node("Mul", ["zero_or_one", "petabyte"], ["more"]))
+    nodes.append(helper.make_node("Mul", ["zero_or_one", "hunger"], ["more"]))
     nodes.append(helper.make_node("Add", ["more", "one_byte"], ["wanted"]))
     zero = helper.make_tensor("zero", TensorProto.UINT8, [1], [0])
     nodes.append(helper.make_node("ConstantOfShape", ["wanted"], ["bytes"], value=zero))
