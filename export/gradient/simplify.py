@@ -59,7 +59,10 @@ def fold_batch_norms(graph: Graph) -> tuple[str, ...]:
         folded[conv.name] = replace(conv, inputs=(*conv.inputs[:2], norm.shift), outputs=node.outputs[:1])
         removed.add(node.name)
     graph.nodes = [folded.get(node.name, node) for node in graph.nodes if node.name not in removed]
-    return ("BatchNormalization is folded; norms are of the original parameters",) if folded else ()
+    if not folded:
+        return ()
+    places = len(folded) + sum(node.operator == "BatchNormalization" for node in graph.nodes)
+    return (f"BatchNormalization is folded in {len(folded)} of {places} places; norms are of the original parameters",)
 
 
 def _folded_norm(graph: Graph, node: Node, conv: Node) -> FoldedNorm | None:

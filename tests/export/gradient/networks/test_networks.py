@@ -159,6 +159,16 @@ def test_a_normalization_whose_scales_are_all_zero_is_not_divided_by() -> None:
     assert not found["weight_square"][:, 0].any()
 
 
+def test_a_note_counts_the_normalizations_that_are_folded() -> None:
+    """One channel without a scale is enough for its normalization to stay."""
+    network = catalogued("plain8")
+    norm = network.get_submodule("stages.1.0.norm1")
+    assert isinstance(norm, nn.BatchNorm2d)
+    norm.weight.data[3] = 0
+    note = "BatchNormalization is folded in 6 of 7 places; norms are of the original parameters"
+    assert prepared(network).notes == (note,)
+
+
 def test_a_saturated_sample_keeps_its_tiny_gradient() -> None:
     network = catalogued("plain8")
     network.classifier.weight.data.mul_(12)
