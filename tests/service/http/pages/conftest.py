@@ -11,17 +11,19 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
 
+from tests.service.http.pages.visit import visiting
 from tests.service.live_server import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
+
+    from tests.service.http.pages.visit import Visit
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 expect.set_options(timeout=1000 * PATIENCE_SECONDS)
@@ -83,33 +85,8 @@ def _post_until_answered(url: str, body: bytes) -> None:
             time.sleep(0.5)
 
 
-@dataclass
-class Visit:
-    """A browser tab on the page, and everything that went wrong in it."""
-
-    page: Page
-    address: str
-    complaints: list[str] = field(default_factory=list)
-    requested: list[str] = field(default_factory=list)
-
-    @property
-    def strangers(self) -> list[str]:
-        """Addresses on other hosts that were asked for."""
-        own = (self.address, "data:", f"blob:{self.address}")
-        return [url for url in self.requested if not url.startswith(own)]
-
-
 @pytest.fixture
 def visit(browser: Browser, address: str) -> Iterator[Visit]:
-    """A fresh tab at the page; the test fails if the console complains or another host is asked."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(1000 * PATIENCE_SECONDS)
-    page = context.new_page()
-    visit = Visit(page, address)
-    page.on("console", lambda message: visit.complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: visit.complaints.append(str(error)))
-    page.on("request", lambda request: visit.requested.append(request.url))
-    yield visit
-    context.close()
-    assert visit.complaints == []
-    assert visit.strangers == []
+    """A fresh tab at the page."""
+    with visiting(browser, address, 1280, 900) as visit:
+        yield visit
