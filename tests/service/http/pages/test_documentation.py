@@ -15,9 +15,9 @@ from urllib.parse import urljoin
 import pytest
 
 from service.diagnostics.verdicts.explanations import GUIDE, SECTIONS
+from tests.service.http.pages.conftest import visiting
 from tests.service.http.pages.stripping_proxy import stripping_proxy
 from tests.service.http.pages.swagger import documented_success, executed, folded, opened, operations
-from tests.service.http.pages.visit import visiting
 from tests.service.live_server import PATIENCE_SECONDS, LiveServer, running
 
 if TYPE_CHECKING:

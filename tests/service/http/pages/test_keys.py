@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.service.http.pages.conftest import REPOSITORY
+from tests.service.http.pages.conftest import REPOSITORY, visiting
 from tests.service.http.pages.swagger import executed, opened
-from tests.service.http.pages.visit import visiting
 from tests.service.live_server import PATIENCE_SECONDS, running
 
 if TYPE_CHECKING:

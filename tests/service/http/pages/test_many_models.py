@@ -19,7 +19,7 @@ from playwright.sync_api import Page, ViewportSize, expect
 from export.importing.command import import_bundle
 from service.contract.bundle_schema import BUNDLE_FILE
 from tests.export.importing.graphs import classifier, options, saved
-from tests.service.http.pages.visit import Visit
+from tests.service.http.pages.conftest import Visit
 from tests.service.live_server import PATIENCE_SECONDS, running
 
 pytestmark = pytest.mark.pages

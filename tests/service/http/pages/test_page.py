@@ -16,8 +16,7 @@ import pytest
 from playwright.sync_api import Page, Request, Route, ViewportSize, expect
 
 from tests.programs import needs
-from tests.service.http.pages.conftest import REPOSITORY
-from tests.service.http.pages.visit import Visit
+from tests.service.http.pages.conftest import REPOSITORY, Visit
 from tests.service.live_server import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.pages
