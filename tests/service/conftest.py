@@ -6,6 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.contract.runtime.cuda import CUDA
+from service.contract.runtime.opening import Runtime
 from tests.service.live_server import LiveServer, running
 from tests.service.tiny_bundles import write_bundle
 
@@ -29,3 +31,10 @@ def tiny_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer
 def client(tiny_server: LiveServer) -> Iterator[httpx.Client]:
     with tiny_server.client() as client:
         yield client
+
+
+@pytest.fixture
+def without_cuda() -> None:
+    """Skip the test where a GPU can be used."""
+    if Runtime("auto").provider == CUDA:
+        pytest.skip("there is a GPU here")

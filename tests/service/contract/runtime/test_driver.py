@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import ctypes
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from service.contract.runtime.driver import NoGpu, release_gpu, usable_gpu
-
-COMPILER = shutil.which("cc")
-
-with_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler for the stand-in")
+from tests.service.contract.runtime.stand_ins import built, with_compiler
 
 
 def stub_driver(folder: Path, **machine: int) -> str:
     """Build the driver of a machine; return the path of its library."""
-    library = folder / "libcuda.so.1"
-    macros = [f"-D{name}={value}" for name, value in machine.items()]
-    source = Path(__file__).with_name("stub_driver.c")
-    subprocess.run([str(COMPILER), "-shared", "-fPIC", *macros, str(source), "-o", str(library)], check=True)
-    return str(library)
+    macros = [f"{name}={value}" for name, value in machine.items()]
+    return str(built("stub_driver.c", folder / "libcuda.so.1", *macros))
 
 
 @with_compiler

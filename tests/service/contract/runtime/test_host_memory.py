@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import ctypes
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from service.contract.runtime.host_memory import SMALLEST, HostBuffers, cuda_runtime
-
-COMPILER = shutil.which("cc")
-
-with_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler for the stand-in")
+from tests.service.contract.runtime.stand_ins import built, with_compiler
 
 
 def stub_runtime(folder: Path, *macros: str) -> ctypes.CDLL:
     """Build a CUDA runtime, and find it as that of this process is found."""
-    library = folder / "libcudart.so.13"
-    source = Path(__file__).with_name("stub_runtime.c")
-    subprocess.run([str(COMPILER), "-shared", "-fPIC", *macros, str(source), "-o", str(library)], check=True)
+    library = built("stub_runtime.c", folder / "libcudart.so.13", *macros)
     maps = folder / "maps"
     maps.write_text(
         f"7f00-7f10 r--p 00000000 08:01 42 /usr/lib/libc.so.6\n7f20-7f30 r-xp 0 08:01 43   {library}\n7f40\n"
@@ -70,7 +63,7 @@ def test_page_locked_memory_is_freed_with_its_last_reader(tmp_path: Path) -> Non
 
 @with_compiler
 def test_ordinary_memory_serves_where_cuda_grants_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    runtime = stub_runtime(tmp_path, f"-DMOST={2 * SMALLEST}")
+    runtime = stub_runtime(tmp_path, f"MOST={2 * SMALLEST}")
     buffers = HostBuffers(0, runtime)
     for size, granted in ((SMALLEST, 1), (4 * SMALLEST, 0), (SMALLEST, 0)):
         with buffers.borrow(size) as buffer:

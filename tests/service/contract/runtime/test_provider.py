@@ -12,12 +12,6 @@ from service.contract.runtime.provider import CPU, Provider, ProviderUnavailable
 from service.offline.check import main
 
 
-@pytest.fixture
-def without_cuda() -> None:
-    if Runtime("auto").provider == CUDA:
-        pytest.skip("there is a GPU here")
-
-
 @pytest.mark.parametrize(("wanted", "number"), [("auto", 0), ("cpu", 0), ("cuda", 0), ("cuda:0", 0), ("cuda:12", 12)])
 def test_a_gpu_is_asked_for_by_its_number(wanted: str, number: int) -> None:
     assert checked_provider(wanted) == wanted

@@ -244,13 +244,10 @@ def test_a_second_sigterm_ends_at_once(tmp_path: Path) -> None:
     ],
 )
 def test_a_start_that_cannot_be_what_was_asked_for_is_refused(
-    tmp_path: Path, flags: list[str], environment: dict[str, str], words: str
+    tmp_path: Path, flags: list[str], environment: dict[str, str], words: str, request: pytest.FixtureRequest
 ) -> None:
-    from service.contract.runtime.cuda import CUDA
-    from service.contract.runtime.opening import Runtime
-
-    if "cuda" in flags and Runtime("auto").provider == CUDA:
-        pytest.skip("there is a CUDA provider here")
+    if "cuda" in flags:
+        request.getfixturevalue("without_cuda")
     with process(tmp_path, *flags, **environment) as (served, _):
         log = served.communicate(timeout=PATIENCE_SECONDS)[1].decode()
         assert served.returncode != 0

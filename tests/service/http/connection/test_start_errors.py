@@ -204,10 +204,6 @@ def test_a_flag_that_is_not_taken_ends_the_start_in_one_line(flags: list[str], w
     assert_refused(started(*flags), words)
 
 
+@pytest.mark.usefixtures("without_cuda")
 def test_a_processor_that_is_not_there_ends_the_start_in_one_line(tmp_path: Path) -> None:
-    from service.contract.runtime.cuda import CUDA
-    from service.contract.runtime.opening import Runtime
-
-    if Runtime("auto").provider == CUDA:
-        pytest.skip("there is a CUDA provider here")
     assert_refused(started("--bundles", str(tmp_path), "--execution-provider", "cuda"), "execution_provider=cuda")

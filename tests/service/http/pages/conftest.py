@@ -88,7 +88,7 @@ def _post_until_answered(url: str, body: bytes) -> None:
 
 @dataclass
 class Visit:
-    """A tab at `address`, what its console complained of, and every address that it asked for."""
+    """A tab, what its console complained of, and every URL that it asked for; `address` begins those of the service."""
 
     page: Page
     address: str
@@ -106,7 +106,7 @@ class Visit:
 def visiting(
     browser: Browser, address: str, width: int, height: int, *, known: tuple[str, ...] = ()
 ) -> Iterator[Visit]:
-    """Open a tab for a page at `address`, which ends with a slash.
+    """Open a tab; `address` is the beginning of every URL that it may ask for.
 
     The test fails if the console complains of anything but what is `known`, or if another host is asked.
     """
