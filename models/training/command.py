@@ -35,11 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="folder of the run, or of several networks' runs, each in its NAME (default: models/runs/NAME)",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of every random choice (default: %(default)s)")
-    parser.add_argument(
-        "--device",
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="torch device (default: cuda where it is available, else cpu)",
-    )
+    add_device(parser)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's choice)")
     preset = parser.add_mutually_exclusive_group()
     preset.add_argument("--paper", action="store_true", help="the recipe of He et al. 2016, section 4.2")
@@ -64,6 +60,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             help=f"replaces this part of the recipe (without a preset: {field.default})",
             **option,
         )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--device` of all verbs that train."""
+    parser.add_argument(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="torch device (default: cuda where it is available, else cpu)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import torch
-
 from models.networks.network import CATALOGUE, architecture
+from models.training.command import add_device
 from models.training.comparison_page import Result, require_place, section, write_section
 from models.training.data import DataSet, Split, faults_of, hold_out, load
 from models.training.recipe import SGD, Recipe
@@ -100,11 +99,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("models/runs/recipes"), help="folder of the runs (default: %(default)s)"
     )
-    parser.add_argument(
-        "--device",
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="torch device (default: cuda where it is available, else cpu)",
-    )
+    add_device(parser)
     parser.add_argument(
         "--minutes", type=float, default=float("inf"), help="begin no run after so many minutes (default: no limit)"
     )

@@ -100,11 +100,12 @@ def trial_feeds(session: Session, batch: int) -> dict[str, Any]:
     """
     feeds: dict[str, Any] = dict(zeros_for(session, batch))
     shape = feeds["input"].shape[1:]
-    if session.takes_pixels and len(shape) == 3 and (shape[0] in (1, 3) or shape[2] in (1, 3)):
-        height, width, channels = shape if shape[0] not in (1, 3) else (*shape[1:], shape[0])
+    layouts: dict[Layout, int] = {"nchw": 0, "nhwc": -1}
+    layout = next((name for name, place in layouts.items() if len(shape) == 3 and shape[place] in (1, 3)), None)
+    if session.takes_pixels and layout is not None:
+        channels, height, width = shape if layout == "nchw" else (shape[2], *shape[:2])
         pixels = np.random.default_rng(0).integers(0, LEVELS, (batch, height, width, channels), dtype=np.uint8)
         values = np.tile(np.linspace(-2, 2, LEVELS, dtype=np.float32), (channels, 1))
-        layout: Layout = "nchw" if shape[0] in (1, 3) else "nhwc"
         feeds["input"] = PixelFeed((pixels,), PixelTable(values, tuple(range(channels)), layout))
     return feeds
 

@@ -1,11 +1,10 @@
 """The queue between requests and run slots: it decides which tickets run next, and which run together.
 
-A free slot takes whatever waits at once, up to the graph's best batch size (and the largest that is
-recorded, on a GPU). There is no delay to tune: an idle server
-adds none, and a busy one forms batches by being busy. Predictions go before diagnostics, and both before what runs in
-the background; among equals the graph with the least run time so far goes first. While predictions keep coming, one
-slot is kept free of diagnostics for the next one. A request that would be late is refused on arrival, and one that is
-given up leaves the queue at once.
+A free slot takes whatever waits at once, up to the graph's best batch size (and the largest that is recorded, on a
+GPU). There is no delay to tune: an idle server adds none, and a busy one forms batches by being busy. Predictions go
+before diagnostics, and both before what runs in the background; among equals the graph with the least run time so far
+goes first. While predictions keep coming, one slot is kept free of diagnostics for the next one. A request that would
+be late is refused on arrival, and one that is given up leaves the queue at once.
 
 `submit`, `wake` and `forget` are for the event loop's thread, `take` and `finish` for the slots' threads.
 """
