@@ -102,7 +102,7 @@ class Fixed:
         self._binding.synchronize_outputs()
 
     def outputs(self) -> dict[str, NDArray[Any]]:
-        """Return the last run's outputs by name, copied to the host."""
+        """Return the outputs of the last call by name, copied to the host; before the first there are none."""
         return dict(zip(self.names, self._binding.copy_outputs_to_cpu(), strict=True))
 
     def _hold_outputs(self) -> None:

@@ -119,6 +119,17 @@ def test_a_run_that_was_stopped_goes_on_with_the_rows_that_are_missing(
     assert json.loads(results.file.read_text().splitlines()[-1]) == {"complete": True}
 
 
+@pytest.mark.parametrize(
+    ("part", "missing"),
+    [("replays", "option/resnet20/forward/CUDA graph"), ("graphs", "option/resnet20/weight_norms/channels last")],
+)
+def test_a_run_that_goes_on_after_the_plain_row_still_compares_with_it(part: str, missing: str) -> None:
+    planned = {*Plan(SETTING).rows(), "option/resnet20/forward/plain"}
+    [row] = running.part_named(part).measure(replace(SETTING, done=frozenset(planned - {missing})))
+    assert row["key"] == missing
+    assert {size: found["difference"] for size, found in row["sizes"].items()} == {"1": 0.0, "2": 0.0}
+
+
 def test_rows_of_another_machine_are_never_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "part_named", lambda name: Part(name, lambda setting: iter(()), lambda rows: ""))
     running.measure_here("tried", SETTING, tmp_path, {"card": "one"})
