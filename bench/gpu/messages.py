@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +20,6 @@ AT_A_TIME = 5
 FEWEST = ("auto", "cuda", "cpu")
 """Starts of which one ends on a card or with a warning, one on a card or with a refusal, and one on the CPU."""
 NO_CARD = "no card"
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-"""The codes that ONNX Runtime puts around its lines for a terminal."""
 
 
 def measure(setting: Setting) -> Iterator[Row]:
@@ -65,7 +62,7 @@ def _line(row: Row) -> str:
     kept = {True: "yes", False: "**no**", None: ""}[row["kept"]]
     command = f"`{row['command']}`" if "command" in row else ""
     environment = row.get("environment") or ("" if command else row["key"])
-    return " | ".join([kept, command, environment, COLOURS.sub("", row["found"]), row.get("expected", "")])
+    return " | ".join([kept, command, environment, row["found"], row.get("expected", "")])
 
 
 PART = Part("messages", measure, section)
