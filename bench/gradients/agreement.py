@@ -39,7 +39,7 @@ def reference_norms(
     Raises:
         Disagreement: a rectifier is on the wrong side, by more than rounding.
     """
-    double = copy.deepcopy(network).cpu().double()
+    double = copy.deepcopy(network).double()
     images, labels = feeds["input"], feeds["label"]
     sides = rectifier_sides(prepared, model, feeds)
     in_order = (side[n : n + 1] for n in range(len(images)) for side in sides)
