@@ -22,10 +22,11 @@ from bench.gpu.graphs import SERVED, Plan
 from bench.gpu.nets import names, net
 from bench.gpu.numbers.agreement import agreement, errors
 from bench.gpu.numbers.tables import section
-from bench.gpu.numbers.truth import Truth, choices_of, watched
+from bench.gpu.numbers.truth import Truth
 from bench.gpu.part import Part, Row, Setting, attempt
 from bench.gpu.results import OtherMachine, Results
 from bench.gpu.sessions import Fixed, opened
+from bench.gradients.choices import choices_of, watched
 from bench.harness.paths import DOCS, ROOT, SHIPPED
 from service.contract.outputs import GRAPHS
 
