@@ -54,7 +54,7 @@ def parse() -> argparse.Namespace:
         "--seconds",
         type=float,
         default=330.0,
-        help="of all parts, a last row apart (default: %(default)s)",
+        help="that all parts may take together; a row that has begun is finished (default: %(default)s)",
     )
     parser.add_argument(
         "--small", action="store_true", help="measure as little as there is, on the CPU; implies --print"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.gpu.part import Part, Row, Setting, attempt
 from bench.gpu.starts.cases import cases
-from bench.gpu.starts.shortage import KEYS, LEFT, LIMITED, crowded, limited
+from bench.gpu.starts.shortage import CROWDED, KEYS, LIMITED, crowded, limited
 from bench.harness.page import table
 
 NET = "resnet20"
@@ -35,8 +35,8 @@ def measure(setting: Setting) -> Iterator[Row]:
                 yield from attempt(setting, key, lambda: {"found": NO_CARD, "kept": None})
             return
         yield from attempt(setting, LIMITED, partial(limited, bundles))
-        for key, left in zip(KEYS[1:], LEFT, strict=True):
-            yield from attempt(setting, key, partial(crowded, bundles, left))
+        for key in CROWDED:
+            yield from attempt(setting, key, partial(crowded, bundles, key))
 
 
 def _starts(setting: Setting, bundles: Path, scratch: Path) -> Iterator[Row]:

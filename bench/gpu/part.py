@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ class Setting:
     device: Literal["cuda", "cpu"]
     small: bool
     bundles: Path
-    done: frozenset[str] = field(default=frozenset())
+    done: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def section(rows: Sequence[Row]) -> str:
         "`python -m service` in a process of its own, over sockets; of each answer the status is checked, and of a "
         "prediction the label. *Of the bound*: of the "
         "images per second of the same graph in one process at its best batch, with inputs in the device's memory and "
-        "TensorFloat-32 off, as in the service. "
+        "TensorFloat-32 off by the provider's option, as in the service. "
         "*CPU per request*: the service's processor time, all cores. *Card's memory*: what all processes use above "
         "what they used before the start.",
         table(LOADS, [_load(row, bounds) for row in by_kind["load"]]),

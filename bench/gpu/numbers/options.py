@@ -43,7 +43,7 @@ def option(net: Net, graph: str, name: str, sizes: Sequence[int], seconds: float
 
     Args:
         name: of `CHANGES`.
-        sizes: each is measured for a share of `seconds`, and its failure is its own.
+        sizes: each is measured for a share of `seconds`, and its failure is its own. All in turn take one share more.
         plain: answers with no change, by batch size, which that session fills and the others are compared with. Where
             there is none, because the plain row was measured by an earlier run, they are computed first.
     """

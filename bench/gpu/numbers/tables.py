@@ -1,4 +1,4 @@
-"""The section of the part `graphs`: one table for each kind of row."""
+"""The sections of the parts `graphs` and `replays`: one table for each kind of row."""
 
 from __future__ import annotations
 
