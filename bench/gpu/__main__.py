@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from bench.gpu.card import described, facts, found
-from bench.gpu.part import Setting
+from bench.gpu.part import Setting, failures
 from bench.gpu.results import Results
 from bench.gpu.running import SHARES, measure_all, measure_here, part_named
 from bench.harness.page import parser_of, publish
@@ -79,12 +79,15 @@ def is_of_a_card(folder: Path) -> bool:
 
 
 def section(name: str, folder: Path) -> str:
-    """Return what the page says of a part: the machine, its own section, and what is missing."""
+    """Return what the page says of a part: the machine, its own section, what failed, and what is missing."""
     results = Results(folder / f"{name}.jsonl")
     machine = results.machine
     if machine is None:
         return f"### {name}\n\nNot measured yet."
-    said = [f"### {name}", described(machine), part_named(name).section(results.rows())]
+    rows = results.rows()
+    good = [row for row in rows if "error" not in row]
+    said = [f"### {name}", described(machine), part_named(name).section(good) if good else "No rows."]
+    said += failures("Rows that failed", ((row["error"], f"`{row['key']}`") for row in rows if "error" in row))
     if results.stopped:
         said.append(f"Rows that would follow are missing: {results.stopped}.")
     return "\n\n".join(said)

@@ -57,8 +57,6 @@ def section(rows: Sequence[Row]) -> str:
 
 
 def _line(row: Row) -> str:
-    if "error" in row:
-        return f"not tried | | {row['key']} | {row['error']} | "
     kept = {True: "yes", False: "**no**", None: ""}[row["kept"]]
     command = f"`{row['command']}`" if "command" in row else ""
     environment = row.get("environment") or ("" if command else row["key"])
