@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from bench.gpu.part import Part, Row, Setting, attempt
 from bench.gpu.starts.cases import cases
-from bench.gpu.starts.shortage import KEYS, LEFT, LIMITED, crowded, limited
+from bench.gpu.starts.shortage import CROWDED, KEYS, LIMITED, crowded, limited
 from bench.harness.page import table
 
 NET = "resnet20"
@@ -21,8 +20,6 @@ AT_A_TIME = 5
 FEWEST = ("auto", "cuda", "cpu")
 """Starts of which one ends on a card or with a warning, one on a card or with a refusal, and one on the CPU."""
 NO_CARD = "no card"
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-"""The codes that ONNX Runtime puts around its lines for a terminal."""
 
 
 def measure(setting: Setting) -> Iterator[Row]:
@@ -38,8 +35,8 @@ def measure(setting: Setting) -> Iterator[Row]:
                 yield from attempt(setting, key, lambda: {"found": NO_CARD, "kept": None})
             return
         yield from attempt(setting, LIMITED, partial(limited, bundles))
-        for key, left in zip(KEYS[1:], LEFT, strict=True):
-            yield from attempt(setting, key, partial(crowded, bundles, left))
+        for key in CROWDED:
+            yield from attempt(setting, key, partial(crowded, bundles, key))
 
 
 def _starts(setting: Setting, bundles: Path, scratch: Path) -> Iterator[Row]:
@@ -60,12 +57,10 @@ def section(rows: Sequence[Row]) -> str:
 
 
 def _line(row: Row) -> str:
-    if "error" in row:
-        return f"not tried | | {row['key']} | {row['error']} | "
     kept = {True: "yes", False: "**no**", None: ""}[row["kept"]]
     command = f"`{row['command']}`" if "command" in row else ""
     environment = row.get("environment") or ("" if command else row["key"])
-    return " | ".join([kept, command, environment, COLOURS.sub("", row["found"]), row.get("expected", "")])
+    return " | ".join([kept, command, environment, row["found"], row.get("expected", "")])
 
 
 PART = Part("messages", measure, section)

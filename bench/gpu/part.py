@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +30,7 @@ class Setting:
     device: Literal["cuda", "cpu"]
     small: bool
     bundles: Path
-    done: frozenset[str] = field(default=frozenset())
+    done: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Part:
     name: str
     measure: Callable[[Setting], Iterator[Row]]
     section: Callable[[Sequence[Row]], str]
+    """It is given no row that failed."""
 
 
 def attempt(setting: Setting, key: str, measure: Callable[[], Row]) -> Iterator[Row]:
@@ -56,3 +58,12 @@ def reason(error: BaseException) -> str:
     """Return the kind of an error and the first line of what it says."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else 'no word'}"[:LONGEST_REASON]
+
+
+def failures(title: str, found: Iterable[tuple[str, str]]) -> list[str]:
+    """Return a title and a list of reasons, each with all that failed for it; nothing where nothing did."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for why, what in found:
+        by_reason[why].append(what)
+    lines = [f"- {why}: {', '.join(failed)}" for why, failed in by_reason.items()]
+    return [f"#### {title}", "\n".join(lines)] if lines else []

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.gpu.nets import RESNET50, SETTLED_ON, net
-from bench.gpu.numbers.tables import failures
-from bench.gpu.part import Part, Row, Setting, attempt, reason
+from bench.gpu.part import Part, Row, Setting, attempt, failures, reason
 from bench.gpu.sessions import Fixed, opened
 from bench.gradients import peers
 from bench.gradients.peers import Peer
@@ -117,17 +116,14 @@ def _channels_last(images: Tensor) -> Tensor:
 
 
 def section(rows: Sequence[Row]) -> str:
-    """Return one table for each net, with a line for each batch and run, and the rows that failed."""
+    """Return one table for each net, with a line for each batch and run, and the runs that failed."""
     parts = []
-    measured = [row for row in rows if "error" not in row]
-    for name in dict.fromkeys(row["net"] for row in measured):
-        own = sorted((row for row in measured if row["net"] == name), key=lambda row: row["batch"])
+    for name in dict.fromkeys(row["net"] for row in rows):
+        own = sorted((row for row in rows if row["net"] == name), key=lambda row: row["batch"])
         header = "batch | run | ms | × forward | ÷ torch forward + backward | images/s"
         parts += [f"#### {name}", table(header, [line for row in own for line in _lines(row)])]
-    whole = [(row["error"], f"`{row['key']}`") for row in rows if "error" in row]
-    single = [(why, f"`{row['key']}`, {run}") for row in measured for run, why in row["reasons"].items()]
-    parts += failures("Runs that failed", whole + single)
-    return "\n\n".join(parts) or "No rows."
+    failed = [(why, f"`{row['key']}`, {run}") for row in rows for run, why in row["reasons"].items()]
+    return "\n\n".join([*parts, *failures("Runs that failed", failed)])
 
 
 def _lines(row: dict[str, Any]) -> Iterator[str]:

@@ -19,7 +19,7 @@ ORDER = tuple((name, graph) for graph in GRAPHS for name in ("resnet20", RESNET5
 """Nets and their graphs, the ones that are decided by first."""
 SIZES = (1, 8, 32)
 SECONDS = 0.6
-"""Time of one session's measurement, all its batch sizes together."""
+"""Time of one session's runs of one size after the other; those of all sizes in turn take a third more."""
 
 
 def measure(setting: Setting) -> Iterator[Row]:

@@ -41,9 +41,8 @@ def measure_here(name: str, setting: Setting, out: Path, machine: dict[str, Any]
     done = frozenset(row["key"] for row in results.rows() if "error" not in row)
     began = time.monotonic()
     for row in part_named(name).measure(replace(setting, done=done)):
-        if row["key"] not in done:
-            results.append(row)
-            print(f"{time.monotonic() - began:5.0f} s  {name}: {row['key']} {row.get('error', '')}", flush=True)
+        results.append(row)
+        print(f"{time.monotonic() - began:5.0f} s  {name}: {row['key']} {row.get('error', '')}", flush=True)
         if time.monotonic() - began > setting.seconds:
             results.append({"stopped": f"its {setting.seconds:.0f} s were over after {row['key']}"})
             return

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import collections
-import json
-import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -14,9 +12,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch  # noqa: F401 (before a session is opened: the runtime finds the CUDA libraries that torch loaded)
-from numpy.typing import NDArray
 
-from bench.gradients.runs import Feeds, session_options
+from bench.gradients.runs import Bound, Feeds, profiled, session_options
 from service.contract.runtime.cuda import CUDA, provider_options
 from service.contract.runtime.provider import CPU
 
@@ -67,8 +64,8 @@ def default_options(model: onnx.ModelProto, device: str) -> dict[str, str]:
     return {name: str(value) for name, value in session.get_provider_options()[provider].items()}
 
 
-class Fixed:
-    """A session's run between fixed places on the device; a call runs it and waits for its end."""
+class Fixed(Bound):
+    """A session's run between places of the device's memory that stay the same, as a CUDA graph wants them."""
 
     def __init__(
         self, session: onnxruntime.InferenceSession, feeds: Feeds, device: str, cuda_graph: int | None = None
@@ -77,17 +74,7 @@ class Fixed:
 
         With `cuda_graph`, a number that no other run of the session has, the runs that follow replay one CUDA graph.
         """
-        self._session, self._device = session, device
-        self._options = onnxruntime.RunOptions()
-        self._binding = session.io_binding()
-        self._held = []
-        for value in session.get_inputs():
-            held = onnxruntime.OrtValue.ortvalue_from_numpy(feeds[value.name], device, 0)
-            self._binding.bind_ortvalue_input(value.name, held)
-            self._held.append(held)
-        self.names = [value.name for value in session.get_outputs()]
-        for name in self.names:
-            self._binding.bind_output(name, device, 0)
+        super().__init__(session, feeds, device)
         if cuda_graph is not None:
             self._annotate(NO_CAPTURE)
         self()
@@ -97,20 +84,11 @@ class Fixed:
             for _ in range(RUNS_UNTIL_REPLAY):
                 self()
 
-    def __call__(self) -> None:
-        self._session.run_with_iobinding(self._binding, self._options)
-        self._binding.synchronize_outputs()
-
-    def outputs(self) -> dict[str, NDArray[Any]]:
-        """Return the last run's outputs by name, copied to the host."""
-        return dict(zip(self.names, self._binding.copy_outputs_to_cpu(), strict=True))
-
     def _hold_outputs(self) -> None:
         shapes = [value.shape() for value in self._binding.get_outputs()]
         for name, shape in zip(self.names, shapes, strict=True):
             held = onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, np.float32, self._device, 0)
             self._binding.bind_ortvalue_output(name, held)
-            self._held.append(held)
 
     def _annotate(self, number: int) -> None:
         self._options = onnxruntime.RunOptions()
@@ -122,11 +100,7 @@ def placement(model: onnx.ModelProto, feeds: Feeds, device: str) -> dict[str, An
 
     The runtime's profile of one run tells it.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        session = opened(model, device, profile=Path(folder) / "profile")
-        session.run(None, dict(feeds))
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    ran = [event["args"] for event in events if str(event.get("name", "")).endswith("_kernel_time")]
+    ran = [event["args"] for event in profiled(lambda file: opened(model, device, profile=file), feeds)]
     nodes = collections.Counter(str(node.get("provider", "unknown")) for node in ran)
     off = collections.Counter(str(node["op_name"]) for node in ran if node.get("provider") == CPU)
     return {

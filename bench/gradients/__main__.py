@@ -1,4 +1,4 @@
-"""`make bench-gradients`: the cost of gradient norms, as ratios to the forward run → docs/performance.md.
+"""`make bench-gradients`: the cost of gradient norms on a CPU, as ratios to the forward run → docs/performance.md.
 
 Everything in a table is measured in one process, one thread each, in turn. Before anything is
 timed, the norms are compared with torch in float64. All of it takes about ten minutes.
@@ -15,7 +15,6 @@ import torch
 from bench.bundles.networks import RESNET50_SIZE, catalogue, resnet50
 from bench.gradients import tables
 from bench.gradients.measure import measure
-from bench.gradients.runs import torch_device
 from bench.harness.machine import machine
 from bench.harness.page import parser_of, publish
 from bench.harness.paths import DOCS
@@ -55,10 +54,7 @@ def conditions() -> str:
             versions.append(f"{name} {metadata.version(package)}")
         except metadata.PackageNotFoundError:
             versions.append(f"without {name}")
-    where = (
-        f"{torch.cuda.get_device_name()}, inputs and outputs bound to it" if torch_device() == "cuda" else "one thread"
-    )
-    return f"Measured on {machine()}, {where}; {', '.join(versions)}."
+    return f"Measured on {machine()}, one thread; {', '.join(versions)}."
 
 
 if __name__ == "__main__":

@@ -1,9 +1,7 @@
 """The norms that the timed graphs must give: torch's in float64, with the rectifiers on the same side.
 
-Some of a network's hundred thousand rectifiers stand within float32's rounding of their kink, and
-which side they are on differs between two right programs; each changes a sample's gradient by up
-to a thousandth. So the reference takes the sides that ONNX Runtime took, after making sure that
-they are its own but for units whose input is lost in rounding.
+The reference takes the sides that ONNX Runtime took, after making sure that they are its own but for units whose
+input is lost in rounding.
 """
 
 from __future__ import annotations
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench.gradients.choices import choices_of, watched
 from bench.gradients.runs import session
 from export.gradient import Prepared
 
@@ -39,7 +38,7 @@ def reference_norms(
     Raises:
         Disagreement: a rectifier is on the wrong side, by more than rounding.
     """
-    double = copy.deepcopy(network).cpu().double()
+    double = copy.deepcopy(network).double()
     images, labels = feeds["input"], feeds["label"]
     sides = rectifier_sides(prepared, model, feeds)
     in_order = (side[n : n + 1] for n in range(len(images)) for side in sides)
@@ -61,13 +60,10 @@ def rectifier_sides(prepared: Prepared, model: onnx.ModelProto, feeds: Mapping[s
 
     It must be that very graph: another one fuses other nodes, and rounds otherwise.
     """
-    outputs = [node.outputs[0] for node in prepared.graph.nodes if node.operator == "Relu"]
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
-    watched.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in outputs
-    )
-    return [torch.from_numpy(value > 0) for value in session(watched).run(outputs, dict(feeds))]
+    run = session(watched(model))
+    names = [value.name for value in run.get_outputs()]
+    choices = choices_of(model, dict(zip(names, run.run(names, dict(feeds)), strict=True)))
+    return [torch.from_numpy(choices[node.outputs[0]]) for node in prepared.graph.nodes if node.operator == "Relu"]
 
 
 def take_side(sides: Iterator[Tensor], module: nn.Module, arguments: tuple[Tensor], output: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import nn
 from bench.gradients import peers
 from bench.gradients.agreement import Disagreement, reference_norms
 from bench.gradients.peers import Norms, Peer, PeerRun
-from bench.gradients.runs import Bound, Feeds, Run, clock_of, interleaved, kernels, on_gpu, torch_device
+from bench.gradients.runs import Bound, Feeds, Run, clock_of, interleaved, kernels, session
 from bench.gradients.tables import BACKWARD, VMAP, Table
 from export.gradient import Prepared, differentiate, prepare
 from export.trained.forward import constants_of, forward_graph
@@ -40,7 +40,7 @@ def measure(name: str, network: nn.Module, size: int, batch: int, seconds: float
     feeds = made_up(size, batch, ready.classes)
     given = {graph: {"input": feeds["input"]} if graph == "forward" else feeds for graph in models}
 
-    bound = {graph: Bound(model, given[graph]) for graph, model in models.items()}
+    bound = {graph: Bound(session(model), given[graph], "cpu") for graph, model in models.items()}
     agreement = {}
     for graph in ("weight_norms", "batch_norms"):
         bound[graph]()
@@ -51,12 +51,11 @@ def measure(name: str, network: nn.Module, size: int, batch: int, seconds: float
     if batch > CHUNK:
         for graph in ("activation_norms", "weight_norms"):
             runs[f"{graph}, in chunks of {CHUNK}"] = in_chunks(models[graph], feeds)
-    taken = interleaved({**runs, **others}, seconds, clock_of("cuda" if on_gpu() else "cpu"))
+    taken = interleaved({**runs, **others}, seconds, clock_of("cpu"))
     profiles = {}
-    if not on_gpu():
-        for graph, model in models.items():
-            repetitions = max(5, min(60, int(seconds * PROFILED_SHARE / len(models) / taken[graph])))
-            profiles[graph] = kernels(model, given[graph], repetitions)
+    for graph, model in models.items():
+        repetitions = max(5, min(60, int(seconds * PROFILED_SHARE / len(models) / taken[graph])))
+        profiles[graph] = kernels(model, given[graph], repetitions)
     return Table(name, size, batch, derived, taken, profiles, agreement, reasons)
 
 
@@ -69,7 +68,8 @@ def made_up(size: int, batch: int, classes: int) -> Feeds:
 def in_chunks(model: onnx.ModelProto, feeds: Feeds) -> Run:
     """Return a run of the same batch in parts of `CHUNK`, which stay in the cache; the service runs large ones so."""
     starts = range(0, len(feeds["input"]), CHUNK)
-    parts = [Bound(model, {name: value[at : at + CHUNK] for name, value in feeds.items()}) for at in starts]
+    chunks = [{name: value[at : at + CHUNK] for name, value in feeds.items()} for at in starts]
+    parts = [Bound(session(model), chunk, "cpu") for chunk in chunks]
 
     def run() -> None:
         for part in parts:
@@ -97,9 +97,7 @@ def running_peers(
 
     How far the norms of the others agree with vmap(grad)'s is added to `agreement`.
     """
-    device = torch_device()
-    images, labels = (torch.from_numpy(feeds[name]).to(device) for name in ("input", "label"))
-    network = network.to(device)
+    images, labels = (torch.from_numpy(feeds[name]) for name in ("input", "label"))
     named: dict[str, Peer] = {
         "torch forward": peers.torch_forward,
         BACKWARD: peers.torch_backward,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.gradients.runs import Bound
+from bench.gradients.runs import Bound, session
 
 Norms = NDArray[np.floating[Any]]
 PeerRun = Callable[[], Norms | None]
@@ -155,4 +155,4 @@ def onnx_ad(forward: onnx.ModelProto, images: NDArray[Any]) -> PeerRun:
     classes = forward.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     seed = np.zeros((len(images), classes, 1), dtype=np.float32)
     seed[:, 0] = 1
-    return Bound(model, {value.name: seed for value in model.graph.input} | {"input": images})
+    return Bound(session(model), {value.name: seed for value in model.graph.input} | {"input": images}, "cpu")

@@ -1,6 +1,6 @@
-"""Runs of ONNX graphs on the best provider at hand, timed against each other.
+"""Runs of ONNX graphs, timed against each other.
 
-On a GPU, inputs and outputs are bound to its memory, so that no run pays for copies.
+Inputs and outputs are bound to the device's memory, so that no run on a GPU pays for copies.
 """
 
 from __future__ import annotations
@@ -11,46 +11,28 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx.parser
+import onnx
 import onnxruntime
-import torch
 from numpy.typing import NDArray
 
-from service.contract.runtime.cuda import CUDA
 from service.contract.runtime.provider import CPU
 
 Feeds = Mapping[str, NDArray[Any]]
 Run = Callable[[], Any]
 Clock = Callable[[], float]
-PROVIDERS = (CUDA, CPU)
-"""The best first. The runtime's own order begins with TensorRT, which its wheels name and do not bring."""
 ARITHMETIC = {"Conv", "FusedConv", "MatMul", "FusedMatMul", "Gemm", "FusedGemm", "NhwcFusedConv"}
 QUANTILE = 20
 FEWEST = 3
 
 
-def on_gpu() -> bool:
-    """Return whether ONNX Runtime has a CUDA provider that loads."""
-    if CUDA not in onnxruntime.get_available_providers():
-        return False
-    smallest = '<ir_version: 10, opset_import: ["": 18]> g (float[1] x) => (float[1] y) { y = Identity(x) }'
-    return CUDA in session(onnx.parser.parse_model(smallest)).get_providers()
-
-
-def torch_device() -> str:
-    """Return where torch's rows run: on the GPU if ONNX Runtime's do, too."""
-    return "cuda" if on_gpu() and torch.cuda.is_available() else "cpu"
-
-
 def session(model: onnx.ModelProto, profile: Path | None = None) -> onnxruntime.InferenceSession:
-    """Open a session of one thread on the best provider at hand; a profile is written to `profile`."""
-    available = onnxruntime.get_available_providers()
-    providers = [provider for provider in PROVIDERS if provider in available]
-    return onnxruntime.InferenceSession(model.SerializeToString(), session_options(profile), providers=providers)
+    """Open a session of one thread on the CPU; a profile is written to `profile`."""
+    return onnxruntime.InferenceSession(model.SerializeToString(), session_options(profile), providers=[CPU])
 
 
 def session_options(profile: Path | None = None) -> onnxruntime.SessionOptions:
@@ -65,26 +47,27 @@ def session_options(profile: Path | None = None) -> onnxruntime.SessionOptions:
 
 
 class Bound:
-    """A graph whose inputs are on the device already: a call runs it, `outputs` returns what the last run gave."""
+    """A session whose inputs are on the device already: a call runs it and waits for its end."""
 
-    def __init__(self, model: onnx.ModelProto, feeds: Feeds) -> None:
-        self._session = session(model)
-        device = "cuda" if self._session.get_providers()[0] == CUDA else "cpu"
-        self._binding = self._session.io_binding()
-        for value in self._session.get_inputs():
+    def __init__(self, session: onnxruntime.InferenceSession, feeds: Feeds, device: str) -> None:
+        """Bind copies of `feeds`, and have the outputs stay on the device."""
+        self._session, self._device = session, device
+        self._options = onnxruntime.RunOptions()
+        self._binding = session.io_binding()
+        for value in session.get_inputs():
             held = onnxruntime.OrtValue.ortvalue_from_numpy(feeds[value.name], device, 0)
             self._binding.bind_ortvalue_input(value.name, held)
-        self._names = [value.name for value in self._session.get_outputs()]
-        for name in self._names:
+        self.names = [value.name for value in session.get_outputs()]
+        for name in self.names:
             self._binding.bind_output(name, device, 0)
 
     def __call__(self) -> None:
-        self._session.run_with_iobinding(self._binding)
+        self._session.run_with_iobinding(self._binding, self._options)
         self._binding.synchronize_outputs()
 
     def outputs(self) -> dict[str, NDArray[Any]]:
-        """Return the outputs by name, copied to the host."""
-        return dict(zip(self._names, self._binding.copy_outputs_to_cpu(), strict=True))
+        """Return the outputs of the last call by name, copied to the host; before the first there are none."""
+        return dict(zip(self.names, self._binding.copy_outputs_to_cpu(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -103,22 +86,32 @@ class Kernels:
         return sum(seconds for operator, _, seconds in self.kinds if operator in ARITHMETIC)
 
 
+def profiled(
+    opening: Callable[[Path], onnxruntime.InferenceSession], feeds: Feeds, repetitions: int = 1
+) -> list[dict[str, Any]]:
+    """Return the event of every kernel that ran, as ONNX Runtime's own profile tells it.
+
+    Args:
+        opening: opens a session that writes its profile to the given path.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        session = opening(Path(folder) / "profile")
+        for _ in range(repetitions):
+            session.run(None, dict(feeds))
+        events: list[dict[str, Any]] = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    return [event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")]
+
+
 def kernels(model: onnx.ModelProto, feeds: Feeds, repetitions: int) -> Kernels:
-    """Read the 20th percentile of every node out of ONNX Runtime's own profile.
+    """Return the 20th percentile of every node.
 
     A rectifier's mask is written as a convolution of ones but computes nothing, and is listed apart.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        profiled = session(model, Path(folder) / "profile")
-        for _ in range(repetitions):
-            profiled.run(None, dict(feeds))
-        events = json.loads(Path(profiled.end_profiling()).read_text())
     durations: dict[tuple[str, str], list[float]] = collections.defaultdict(list)
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            operator, node = event["args"]["op_name"], event["name"]
-            kind = "mask of a rectifier" if operator == "Conv" and "/gradient/HardSigmoid" in node else operator
-            durations[kind, node].append(event["dur"] * 1e-6)
+    for event in profiled(partial(session, model), feeds, repetitions):
+        operator, node = event["args"]["op_name"], event["name"]
+        kind = "mask of a rectifier" if operator == "Conv" and "/gradient/HardSigmoid" in node else operator
+        durations[kind, node].append(event["dur"] * 1e-6)
     kinds: dict[str, list[float]] = collections.defaultdict(list)
     for (kind, _), values in durations.items():
         kinds[kind].append(float(np.percentile(values, QUANTILE)))

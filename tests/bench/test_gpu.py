@@ -22,14 +22,27 @@ from bench.gpu.graphs import SERVED, Plan
 from bench.gpu.nets import names, net
 from bench.gpu.numbers.agreement import agreement, errors
 from bench.gpu.numbers.tables import section
-from bench.gpu.numbers.truth import Truth, choices_of, watched
+from bench.gpu.numbers.truth import Truth
 from bench.gpu.part import Part, Row, Setting, attempt
 from bench.gpu.results import OtherMachine, Results
 from bench.gpu.sessions import Fixed, opened
+from bench.gradients.choices import choices_of, watched
 from bench.harness.paths import DOCS, ROOT, SHIPPED
 from service.contract.outputs import GRAPHS
 
 SETTING = Setting(seconds=60.0, device="cpu", small=True, bundles=SHIPPED)
+A_CARD = {
+    "device": "cuda",
+    "cpu": "some cores",
+    "onnxruntime": "1",
+    "torch": "2",
+    "card": "a card",
+    "memory_gib": 80,
+    "compute_capability": "9.0",
+    "driver": "1",
+    "cuda": "13",
+    "cudnn": "9",
+}
 
 
 def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -52,13 +65,14 @@ def test_a_part_runs_on_a_cpu(part: str, tmp_path: Path) -> None:
     assert "resnet20" in running.part_named(part).section(rows)
 
 
-def test_the_command_fills_the_page(tmp_path: Path) -> None:
+def test_a_small_run_prints_what_it_measured_and_leaves_the_page_alone(tmp_path: Path) -> None:
     page = tmp_path / "gpu.md"
     page.write_text((DOCS / "gpu.md").read_text(encoding="utf-8"), encoding="utf-8")
     done = command("--small", "--parts", "replays", "--out", tmp_path, "--page", page, "--seconds", "120")
     assert done.returncode == 0, done.stderr[-2000:]
     assert Results(tmp_path / "replays.jsonl").complete
-    assert "resnet20" in page.read_text(encoding="utf-8")
+    assert "| resnet20 | forward | 1 | plain |" in done.stdout
+    assert page.read_text(encoding="utf-8") == (DOCS / "gpu.md").read_text(encoding="utf-8")
 
 
 def test_a_part_that_is_complete_is_not_measured_again(tmp_path: Path) -> None:
@@ -106,6 +120,17 @@ def test_a_run_that_was_stopped_goes_on_with_the_rows_that_are_missing(
     assert json.loads(results.file.read_text().splitlines()[-1]) == {"complete": True}
 
 
+@pytest.mark.parametrize(
+    ("part", "missing"),
+    [("replays", "option/resnet20/forward/CUDA graph"), ("graphs", "option/resnet20/weight_norms/channels last")],
+)
+def test_a_run_that_goes_on_after_the_plain_row_still_compares_with_it(part: str, missing: str) -> None:
+    planned = {*Plan(SETTING).rows(), "option/resnet20/forward/plain"}
+    [row] = running.part_named(part).measure(replace(SETTING, done=frozenset(planned - {missing})))
+    assert row["key"] == missing
+    assert {size: found["difference"] for size, found in row["sizes"].items()} == {"1": 0.0, "2": 0.0}
+
+
 def test_rows_of_another_machine_are_never_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "part_named", lambda name: Part(name, lambda setting: iter(()), lambda rows: ""))
     running.measure_here("tried", SETTING, tmp_path, {"card": "one"})
@@ -113,10 +138,35 @@ def test_rows_of_another_machine_are_never_mixed(tmp_path: Path, monkeypatch: py
         running.measure_here("tried", SETTING, tmp_path, {"card": "another"})
 
 
+def page_of_rows(folder: Path, monkeypatch: pytest.MonkeyPatch, *further: str) -> str:
+    """Return what the command writes into a page that says nothing yet, from the rows in `folder`."""
+    page = folder / "gpu.md"
+    page.write_text("<!-- begin: make bench-gpu -->\n<!-- end: make bench-gpu -->\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["bench.gpu", "--from", str(folder), "--page", str(page), *further])
+    assert main() == 0
+    return page.read_text(encoding="utf-8")
+
+
+def test_a_page_keeps_the_parts_that_are_not_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for part in ("graphs", "ratios"):
+        Results(tmp_path / f"{part}.jsonl").begin(A_CARD)
+    written = page_of_rows(tmp_path, monkeypatch, "--parts", "ratios")
+    assert written.count("Measured on one a card") == 2
+    assert [f"### {part}" in written for part in running.SHARES] == [True] * len(running.SHARES)
+
+
+@pytest.mark.parametrize("devices", [{"ratios": "cpu"}, {"graphs": "cuda", "ratios": "cpu"}, {}])
+def test_rows_of_a_cpu_do_not_reach_the_page(
+    devices: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part, device in devices.items():
+        Results(tmp_path / f"{part}.jsonl").begin({**A_CARD, "device": device})
+    assert len(page_of_rows(tmp_path, monkeypatch).splitlines()) == 2
+
+
 def test_the_page_is_written_from_rows_of_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = Results(tmp_path / "graphs.jsonl")
-    card = {"card": "a card", "memory_gib": 80, "compute_capability": "9.0", "driver": "1", "cuda": "13", "cudnn": "9"}
-    results.begin({"device": "cuda", "cpu": "some cores", "onnxruntime": "1", "torch": "2", **card})
+    results.begin(A_CARD)
     errors_of = {
         "same": {"logits": {"largest": 1e-3, "entry": 1.0}},
         "free": {"logits": {"largest": 2e-3, "entry": 1.0}},
@@ -126,11 +176,7 @@ def test_the_page_is_written_from_rows_of_another_machine(tmp_path: Path, monkey
     )
     results.append({"key": "option/a/forward/plain", "error": "RuntimeError: no"})
     results.append({"stopped": "its 9 s were over"})
-    page = tmp_path / "gpu.md"
-    page.write_text("<!-- begin: make bench-gpu -->\n<!-- end: make bench-gpu -->\n", encoding="utf-8")
-    monkeypatch.setattr(sys, "argv", ["bench.gpu", "--from", str(tmp_path), "--page", str(page)])
-    assert main() == 0
-    written = page.read_text(encoding="utf-8")
+    written = page_of_rows(tmp_path, monkeypatch)
     assert "Measured on one a card" in written
     assert "| a | forward | 1e-03 | 2e-03 |" in written
     assert "- RuntimeError: no: `option/a/forward/plain`" in written

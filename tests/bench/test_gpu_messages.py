@@ -38,16 +38,20 @@ def test_what_is_said_without_a_card_is_as_expected(small: bool, starts: int) ->
     assert {line.replace("\\|", "").count("|") for line in lines} == {6}
 
 
+def ended(folder: Path, log: str) -> Trial:
+    """Return a start that ended with status 1 after it had written `log`."""
+    (folder / "log").write_text(log)
+    process = subprocess.Popen(["false"])
+    process.wait()
+    return Trial(process, 0, folder / "log", 1.0)
+
+
 @pytest.mark.parametrize(
     ("log", "kept"),
     [("error: execution_provider=cuda, but no", True), ("Traceback (most recent call last):\nerror: cuda", False)],
 )
 def test_a_refusal_needs_a_reason_and_no_traceback(log: str, kept: bool, tmp_path: Path) -> None:
-    (tmp_path / "log").write_text(log)
-    process = subprocess.Popen(["false"])
-    process.wait()
-    trial = Trial(process, 0, tmp_path / "log", 1.0)
-    assert is_as("refused, with the reason", trial, "cuda") is kept
+    assert is_as("refused, with the reason", ended(tmp_path, log), "cuda") is kept
 
 
 def test_answers_are_worded_without_folders() -> None:
@@ -59,9 +63,11 @@ def test_answers_are_worded_without_folders() -> None:
     assert plain(f"{tempfile.gettempdir()}/tmp_xx_04hd/no-driver/libcuda.so.1") == "…/no-driver/libcuda.so.1"
 
 
-def test_colours_of_a_terminal_are_left_out() -> None:
-    row = {"key": "a", "kept": True, "command": "c", "found": "\x1b[1;31mtoo little\x1b[m memory", "expected": "e"}
-    assert "| yes | `c` | | too little memory | e |" in messages.section([row])
+def test_the_log_is_told_without_times_and_without_the_colours_of_a_terminal(tmp_path: Path) -> None:
+    said = "[E:onnxruntime:, sequential_executor.cc:677 ExecuteKernel] too little memory"
+    trial = ended(tmp_path, f"\x1b[1;31m2026-11-27 19:39:05.655841306 {said}\x1b[m\n2026-11-27 19:39:05,655 ERROR no\n")
+    assert trial.lines == [said, "ERROR no"]
+    assert trial.found() == f"exit 1: `{said}`; `ERROR no`"
 
 
 @pytest.mark.skipif(found() == "cuda", reason="there is a card, so it starts")

@@ -17,14 +17,14 @@ LOADS = (
 
 
 def section(rows: Sequence[Row]) -> str:
-    """Return the section: the loads, the bounds, the host's part, and what failed."""
-    by_kind = {kind: [row for row in rows if row.get("kind") == kind] for kind in ("load", "bound", "host")}
+    """Return the section: the loads, the bounds, the host's part."""
+    by_kind = {kind: [row for row in rows if row["kind"] == kind] for kind in ("load", "bound", "host")}
     bounds = {row["net"]: row for row in by_kind["bound"]}
     parts = [
         "`python -m service` in a process of its own, over sockets; of each answer the status is checked, and of a "
         "prediction the label. *Of the bound*: of the "
         "images per second of the same graph in one process at its best batch, with inputs in the device's memory and "
-        "TensorFloat-32 off, as in the service. "
+        "TensorFloat-32 off by the provider's option, as in the service. "
         "*CPU per request*: the service's processor time, all cores. *Card's memory*: what all processes use above "
         "what they used before the start.",
         table(LOADS, [_load(row, bounds) for row in by_kind["load"]]),
@@ -37,8 +37,6 @@ def section(rows: Sequence[Row]) -> str:
     if by_kind["host"]:
         parts += ["The host's part of an image, on one core:"]
         parts += [table("net | decode | normalise", [_host(row) for row in by_kind["host"]])]
-    if failed := [f"`{row['key']}`: {row['error']}" for row in rows if "error" in row]:
-        parts.append("Not measured: " + "; ".join(failed) + ".")
     return "\n\n".join(parts)
 
 

@@ -4,5 +4,5 @@ truth      a graph in float64, its rectifiers on given sides
 agreement  a graph on the card against that
 extremes   gradients of any size, and batches of any size
 options    the CUDA provider's options, by what they cost
-tables     the section of these rows
+tables     the sections of these rows
 """

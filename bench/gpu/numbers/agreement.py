@@ -10,9 +10,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from bench.gpu.nets import Net
-from bench.gpu.numbers.truth import Truth, choices_of, watched
+from bench.gpu.numbers.truth import Truth
 from bench.gpu.part import Row, reason
 from bench.gpu.sessions import opened, placement
+from bench.gradients.choices import choices_of, watched
 from bench.gradients.runs import Feeds
 from service.contract.norms import SCALED, measure
 

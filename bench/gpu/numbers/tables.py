@@ -1,9 +1,8 @@
-"""The section of the part `graphs`: one table for each kind of row."""
+"""The sections of the parts `graphs` and `replays`: one table for each kind of row."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from bench.gpu.part import Row
@@ -11,23 +10,13 @@ from bench.harness.page import table
 
 
 def section(rows: Sequence[Row]) -> str:
-    """Return a table for each kind that has rows, and the rows that failed."""
+    """Return a table for each kind that has rows."""
     parts = []
     for kind, (title, header, cells) in KINDS.items():
-        own = _by_net([row for row in rows if row["key"].startswith(f"{kind}/") and "error" not in row])
+        own = _by_net([row for row in rows if row["key"].startswith(f"{kind}/")])
         if own:
             parts += [f"#### {title}", table(header, [line for row in own for line in cells(row)])]
-    parts += failures("Rows that failed", ((row["error"], f"`{row['key']}`") for row in rows if "error" in row))
-    return "\n\n".join(parts) or "No rows."
-
-
-def failures(title: str, found: Iterable[tuple[str, str]]) -> list[str]:
-    """Return a list of reasons, each with all that failed for it; nothing where nothing did."""
-    by_reason: dict[str, list[str]] = defaultdict(list)
-    for why, what in found:
-        by_reason[why].append(what)
-    lines = [f"- {why}: {', '.join(failed)}" for why, failed in by_reason.items()]
-    return [f"#### {title}", "\n".join(lines)] if lines else []
+    return "\n\n".join(parts)
 
 
 def _agreement(row: Row) -> Iterator[str]:

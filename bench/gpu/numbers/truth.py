@@ -1,30 +1,23 @@
-"""A graph in float64: every node by torch's function, its choices taken from the run that is judged.
-
-Some of a network's hundred thousand rectifiers stand within float32's rounding of their kink, and some windows of a
-pool have two maxima. Which way they go differs between two right programs, and each changes a sample's norms by up
-to a thousandth. What is left with the same choices is the error of the arithmetic.
-"""
+"""A graph in float64: every node by torch's function, its choices taken from the run that is judged."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, helper, numpy_helper
 from torch import Tensor
 from torch.nn import functional
 
 from bench.gpu.part import reason
+from bench.gradients.choices import Choices, choosing
 from bench.gradients.runs import Feeds
 from export.coverage.truth.interpreted.network import FUNCTIONS
 from export.coverage.truth.precision import default_precision
-
-Choices = Mapping[str, NDArray[Any]]
-"""Output of a rectifier → which units are open, boolean; second output of a pool → places of the maxima, int64."""
 
 BARELY_OPEN = 1e-30
 """Output of a rectifier that is held open: below all rounding, and above 0 for the graph's step, 1e38 · y."""
@@ -127,7 +120,7 @@ class Truth:
         return {name: known[name].cpu().numpy() for name in (value.name for value in self._graph.output)}
 
     def _node(self, node: NodeProto, given: dict[str, Any], operands: list[Any], choices: Choices) -> Any:
-        if (name := _choosing(node)) in choices:
+        if (name := choosing(node)) in choices:
             return _chosen(node, operands[0], torch.from_numpy(choices[name]).to(self._device))
         if node.op_type in SHAPED_BY_LATER or node.op_type.startswith("Reduce"):
             operands = [operands[0], *(each if each is None else each.cpu() for each in operands[1:])]
@@ -138,34 +131,8 @@ class Truth:
         return (tensor.double() if tensor.is_floating_point() else tensor).to(self._device)
 
 
-def _choosing(node: NodeProto) -> str:
-    """Return the output that tells a node's choice; "" for a node that makes none."""
-    if node.op_type == "Relu":
-        return str(node.output[0])
-    return str(node.output[1]) if node.op_type == "MaxPool" and len(node.output) > 1 else ""
-
-
 def _chosen(node: NodeProto, x: Tensor, choice: Tensor) -> Any:
     if node.op_type == "Relu":
         return torch.where(choice, x.clamp(min=BARELY_OPEN), torch.zeros_like(x))
     places = choice % x[0, 0].numel()
     return x.flatten(2).gather(2, places.flatten(2)).reshape(choice.shape), places
-
-
-def watched(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the graph with further outputs, so that one run gives its answer and tells its choices."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    have = {value.name for value in model.graph.output}
-    for node in model.graph.node:
-        name = _choosing(node)
-        if name and name not in have:
-            kind = TensorProto.FLOAT if node.op_type == "Relu" else TensorProto.INT64
-            copy.graph.output.append(helper.make_tensor_value_info(name, kind, None))
-    return copy
-
-
-def choices_of(model: onnx.ModelProto, outputs: Mapping[str, NDArray[Any]]) -> Choices:
-    """Return the choices that a run of the watched graph tells."""
-    made = {name: outputs[name] for node in model.graph.node if (name := _choosing(node))}
-    return {name: value if value.dtype == np.int64 else value > 0 for name, value in made.items()}

@@ -23,8 +23,6 @@ IMAGES = 1024
 """Images of one run of `batch_norms`, which is never divided; of resnet20 they need more than the limits."""
 LARGE_REQUEST = ("--max-images", str(IMAGES), "--max-queued-images", str(2 * IMAGES))
 LARGE_PATH = "/diagnostics/gradients?include=batch_gradient"
-LEFT = {"1 GiB": 1024 * MIB, "100 MiB": 100 * MIB}
-"""Bytes that another process leaves. CUDA itself takes some 500 MB in every process: 100 MiB are not enough."""
 START_SECONDS, AGAIN_SECONDS = 20.0, 30.0
 HOLD = """
 import sys, torch
@@ -35,7 +33,12 @@ sys.stdin.read()
 """
 
 LIMITED = "a request that needs more than --gpu-memory-limit"
-KEYS = (LIMITED, *(f"another process leaves {left} of the card's memory" for left in LEFT))
+CROWDED = {
+    f"another process leaves {words} of the card's memory": left
+    for words, left in (("1 GiB", 1024 * MIB), ("100 MiB", 100 * MIB))
+}
+"""Bytes that are left. CUDA itself takes some 500 MB in every process: 100 MiB are not enough."""
+KEYS = (LIMITED, *CROWDED)
 
 
 def limited(bundles: Path) -> Row:
@@ -64,10 +67,10 @@ def many_images() -> bytes:
     return json.dumps({"images": [image] * IMAGES}).encode()
 
 
-def crowded(bundles: Path, left: str) -> Row:
-    """Start the service while another process leaves `left` of the memory, and look again once that has ended."""
+def crowded(bundles: Path, key: str) -> Row:
+    """Start the service while another process leaves what `CROWDED` says, and look again once that has ended."""
     flags = ("--execution-provider", "auto")
-    with holding(LEFT[left]) as holder, tried(bundles, flags, seconds=START_SECONDS) as trial:
+    with holding(CROWDED[key]) as holder, tried(bundles, flags, seconds=START_SECONDS) as trial:
         found, kept = trial.found(), says_why(trial)
         if trial.status is None and not trial.ready:
             end(holder)
@@ -76,7 +79,7 @@ def crowded(bundles: Path, left: str) -> Row:
             kept = kept and again
     return {
         "command": f"python -m service {' '.join(flags)}",
-        "environment": f"another process leaves {left} of the card's memory",
+        "environment": key,
         "found": found,
         "expected": "on the card; where memory does not suffice, it is the reason that is given",
         "kept": kept,

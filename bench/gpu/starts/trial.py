@@ -21,6 +21,8 @@ from bench.harness.server import free_port, service_command
 
 PATIENCE, END_SECONDS, ANSWER_SECONDS = 45.0, 10.0, 60.0
 PAUSE = 0.05
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+"""The codes that ONNX Runtime puts around its lines for a terminal."""
 TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\d [\d:,.]+ ")
 TELLING = re.compile(
     r"execution provider|\b(WARNING|ERROR|CRITICAL)\b|^(python -m service: )?error:|\[[EF]:onnxruntime"
@@ -77,7 +79,7 @@ class Trial:
     @property
     def lines(self) -> list[str]:
         """The lines of the log that say which provider there is, or that something is wrong."""
-        found = [TIMESTAMP.sub("", line) for line in self.log.splitlines()]
+        found = [TIMESTAMP.sub("", COLOURS.sub("", line)) for line in self.log.splitlines()]
         return [plain(line)[:LONGEST_LINE] for line in found if TELLING.search(line)][:MOST_LINES]
 
     @property
