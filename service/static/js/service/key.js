@@ -54,6 +54,8 @@ function showField(wasRefused) {
       field.value = "";
       if (!entered || button.disabled) return;
       button.disabled = true;
+      error.textContent = ""; // it was said of the key before
+      field.setAttribute("aria-invalid", "false");
       keep(entered);
       resume();
     };
