@@ -36,7 +36,7 @@ from service.http.starting import opened_keys
 from service.machine.connections import Connections
 from service.machine.cpu_limit import available_cpus, decode_threads, run_threads
 from service.machine.descriptors import limit, most_connections
-from service.machine.memory_limit import memory_limit
+from service.machine.memory_limit import memory_left, memory_limit
 from service.monitoring.metrics import metrics_registry
 from service.monitoring.recorders import Recorders
 from service.monitoring.sampling import Sampler
@@ -85,10 +85,16 @@ def create_app(
     cpus = available_cpus()
     registry = Registry(settings.default_model, is_explicit=settings.model_control == "explicit")
     ledger = Ledger()
-    runtime = runtime or Runtime(settings.execution_provider, settings.gpu_memory_limit)
+    slots = settings.run_threads or run_threads(cpus)
+    runtime = runtime or Runtime(
+        settings.execution_provider,
+        settings.gpu_memory_limit,
+        most_threads=min(slots, run_threads(cpus)),
+        memory_left=memory_left,
+    )
     loader = _loader(settings, sources, registry, runtime)
     engine = Engine(
-        settings.run_threads or (run_threads(cpus) if runtime.provider == CPU else RUNS_ON_A_GPU),
+        settings.run_threads or (slots if runtime.provider == CPU else RUNS_ON_A_GPU),
         settings.max_queued_images,
         settings.max_image_pixels,
         ledger,

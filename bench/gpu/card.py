@@ -9,7 +9,7 @@ import onnxruntime
 import torch
 
 from bench.harness.machine import machine
-from service.contract.runtime.cuda import CUDA
+from service.contract.runtime.gpu.cuda import CUDA
 
 
 def facts(device: Literal["cuda", "cpu"]) -> dict[str, Any]:

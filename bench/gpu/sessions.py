@@ -14,7 +14,7 @@ import onnxruntime
 import torch  # noqa: F401 (before a session is opened: the runtime finds the CUDA libraries that torch loaded)
 
 from bench.gradients.runs import Bound, Feeds, profiled, session_options
-from service.contract.runtime.cuda import CUDA, provider_options
+from service.contract.runtime.gpu.cuda import CUDA, provider_options
 from service.contract.runtime.provider import CPU
 
 Options = Mapping[str, str]

@@ -14,7 +14,7 @@ from bench.harness.load import closed_loop
 from bench.harness.paths import CAT, ROOT, SHIPPED
 from bench.harness.readings import Metrics, get
 from bench.harness.server import service, service_command
-from service.contract.runtime.cuda import CUDA
+from service.contract.runtime.gpu.cuda import CUDA
 
 
 def measure(scale: float = 1.0) -> Iterator[Figure]:

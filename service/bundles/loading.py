@@ -161,13 +161,19 @@ class Loader:
                     self._carry_out(*self._orders.popleft())
                 elif not self._do_one_more():
                     self.started.set()
-                    self._wake.wait(None if next_look is None else max(0.0, next_look - time.monotonic()))
-                    self._wake.clear()
+                    if not self._opener.widen_next():
+                        self._wait_until(next_look)
             except Exception:
                 self.errors += 1
                 log.exception("a round of loading failed; the next begins in %g s", LOOK_AGAIN)
                 self._stop.wait(LOOK_AGAIN)
                 next_look = time.monotonic()
+
+    def _wait_until(self, next_look: float | None) -> None:
+        """Wait until the next look, the next try of a graph on several threads, or an order."""
+        times = [due for due in (next_look, self._opener.next_try) if due is not None]
+        self._wake.wait(max(0.0, min(times) - time.monotonic()) if times else None)
+        self._wake.clear()
 
     def _next_look(self) -> float | None:
         """Return when to look at the sources again, on the monotonic clock; None: never."""

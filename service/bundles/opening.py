@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from typing import NamedTuple
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from service.bundles.disk import BundleRefused, BundleUnreadable
 from service.bundles.served_model import ASSUMED_SECONDS_PER_IMAGE, ServedGraph, ServedModel
-from service.bundles.warm_up import USUAL_BATCH, best_speed, first_speed
+from service.bundles.warm_up import USUAL_BATCH, Speed, best_speed, first_speed, lone_seconds
 from service.contract.runtime.opening import Runtime
 from service.contract.runtime.runs import passing_reason
 from service.contract.runtime.session import Session
@@ -24,13 +25,25 @@ log = logging.getLogger("contraflow.bundles")
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds until the next attempt after a failure that may pass; doubled after each further failure."""
 
-Speed = tuple[int, float]
-"""Best images per run, and seconds per image at that."""
+PAUSES_BETWEEN_TRIES = (30.0, 300.0)
+"""Seconds until a graph is tried on several threads again. A machine is busiest when its services start."""
 
 
 def pause_after(failures: int) -> float:
     """Return the seconds to wait after so many failures in a row."""
     return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 16))
+
+
+class _Try(NamedTuple):
+    """One time that a graph is tried on several threads."""
+
+    graph: ServedGraph
+    due: float = 0.0
+    pauses: tuple[float, ...] = PAUSES_BETWEEN_TRIES
+
+    def again(self) -> list[_Try]:
+        """Return the next try, unless this was the last one."""
+        return [_Try(self.graph, time.monotonic() + self.pauses[0], self.pauses[1:])] if self.pauses else []
 
 
 class GraphOpener:
@@ -43,6 +56,9 @@ class GraphOpener:
         self._sessions: WeakValueDictionary[tuple[tuple[str, str], ...], Session] = WeakValueDictionary()
         self._speeds: WeakKeyDictionary[Session, Speed] = WeakKeyDictionary()
         self._unmeasured: deque[ServedGraph] = deque()
+        self._lone: WeakKeyDictionary[Session, float] = WeakKeyDictionary()
+        """Sessions that were widened → seconds of a run of one image on several threads."""
+        self._unwidened: list[_Try] = []
         self._logged: dict[tuple[str, str], str] = {}
         """Model and graph → last reason that was logged, because what is tried again and again is logged once."""
 
@@ -73,10 +89,37 @@ class GraphOpener:
             graph.best_batch, graph.seconds_per_image = speed
             log.info(
                 "%s %s: %.2f ms per image at batch %d%s",
-                graph.model, graph.name, 1e3 * graph.seconds_per_image, speed[0], _recordings(graph.session),
+                graph.model, graph.name, 1e3 * speed.seconds_per_image, speed.best_batch, _recordings(graph.session),
             )  # fmt: skip
             return True
         return False
+
+    @property
+    def next_try(self) -> float | None:
+        """Time from which `widen_next` has something to do, on the monotonic clock; None: never."""
+        return min([one.due for one in self._unwidened], default=None)
+
+    def widen_next(self) -> bool:
+        """Try one graph on several threads, if one is due; return whether there was one."""
+        due = [one for one in self._unwidened if one.due <= time.monotonic()]
+        if not due:
+            return False
+        self._unwidened.remove(due[0])
+        graph = due[0].graph
+        session = graph.session
+        if session is None or graph.retired:
+            return True
+        try:
+            lone = self._lone.get(session) or lone_seconds(session)
+        except Exception as error:  # no memory or no room on the disk; runs of one thread go on
+            log.warning("%s %s runs on one thread alone: %s", graph.model, graph.name, str(error).strip())
+            lone = None
+        if lone is None:
+            self._unwidened += due[0].again()
+            return True
+        self._lone[session] = graph.lone_seconds = lone
+        log.info("%s %s: %.2f ms for one image that is alone, on several threads", graph.model, graph.name, 1e3 * lone)
+        return True
 
     def _load(self, model: ServedModel, graph: ServedGraph) -> None:
         began = time.monotonic()
@@ -96,16 +139,18 @@ class GraphOpener:
             return
         self._sessions[content] = session
         self._logged.pop((graph.model, graph.name), None)
-        graph.open(session, *speed)
+        graph.open(session, *speed, self._lone.get(session))
         if self._warm_up and session not in self._speeds:
             self._unmeasured.append(graph)
+        if self._warm_up and session not in self._lone:
+            self._unwidened.append(_Try(graph))
         log.info(
             "%s %s is ready on %s after %.2f s", graph.model, graph.name, session.provider, time.monotonic() - began
         )
 
     def _first_speed(self, session: Session, graph: ServedGraph) -> Speed:
         if not self._warm_up:
-            return min(USUAL_BATCH, self._max_batch), ASSUMED_SECONDS_PER_IMAGE
+            return Speed(min(USUAL_BATCH, self._max_batch), ASSUMED_SECONDS_PER_IMAGE)
         return first_speed(session, 1 if graph.exclusive else self._max_batch, graph.diagnostic)
 
     def _fail(self, graph: ServedGraph, error: Exception) -> None:

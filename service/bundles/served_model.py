@@ -51,10 +51,15 @@ class ServedGraph:
         """Time from which a failed graph may be tried again, on the monotonic clock; None: never."""
         self.best_batch = 1
         self.seconds_per_image = ASSUMED_SECONDS_PER_IMAGE
+        self.lone_seconds: float | None = None
+        """Seconds of a run of one image that has every core to itself; None where it is no faster than on one."""
         self.retired = False
 
-    def open(self, session: Session, best_batch: int, seconds_per_image: float) -> None:
-        self.session, self.best_batch, self.seconds_per_image = session, best_batch, seconds_per_image
+    def open(
+        self, session: Session, best_batch: int, seconds_per_image: float, lone_seconds: float | None = None
+    ) -> None:
+        self.session, self.lone_seconds = session, lone_seconds
+        self.best_batch, self.seconds_per_image = best_batch, seconds_per_image
         self.failure, self.failures, self.retry_at = None, 0, None
         self.state = "ready"
 

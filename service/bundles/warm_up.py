@@ -1,15 +1,18 @@
-"""Measures how fast a graph is, and which batch size is best for it; on a GPU, where recorded runs are faster."""
+"""Measures how fast a graph is, which batch size is best for it, and whether one image is faster on several threads.
+
+On a GPU recorded runs are faster, and measured too.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from service.contract.runtime.pixel_graph import LEVELS, Layout, PixelFeed, PixelTable
+from service.contract.runtime.gpu.pixel_graph import LEVELS, Layout, PixelFeed, PixelTable
 from service.contract.runtime.provider import CPU
 from service.contract.runtime.runs import RunHandle, shortage
 from service.contract.runtime.session import Session, zeros_for
@@ -37,7 +40,23 @@ USUAL_BATCH: Final = 8
 """Most images per run before the best size is measured."""
 
 
-def first_speed(session: Session, max_batch: int, diagnostic: bool) -> tuple[int, float]:
+LEAST_WIDENED: Final = 0.003
+"""Seconds of a run of one image, on one thread, from which it is tried on several: waking them takes its time too."""
+
+GAIN_OF_WIDTH: Final = 0.8
+"""Most time of a run on several threads, as a part of the time on one. A smaller gain is not worth the other cores."""
+
+
+class Speed(NamedTuple):
+    """How fast a graph is on one thread, or on a GPU."""
+
+    best_batch: int
+    """Images per run."""
+    seconds_per_image: float
+    """Seconds at that."""
+
+
+def first_speed(session: Session, max_batch: int, diagnostic: bool) -> Speed:
     """Return a batch size that will do for now, and seconds per image, after two runs of one image."""
     feeds = trial_feeds(session, 1)
     session.run(feeds)  # the first run of a session is slow
@@ -45,10 +64,10 @@ def first_speed(session: Session, max_batch: int, diagnostic: bool) -> tuple[int
     batch = USUAL_BATCH
     while batch > 1 and (batch > max_batch or batch * seconds > LONGEST_RUN[diagnostic]):
         batch //= 2
-    return batch, seconds
+    return Speed(batch, seconds)
 
 
-def best_speed(session: Session, max_batch: int, diagnostic: bool) -> tuple[int, float]:
+def best_speed(session: Session, max_batch: int, diagnostic: bool) -> Speed:
     """Return the batch size (1, 2, 4 …) that is best for the graph, and its seconds per image.
 
     A size whose run takes longer than `LONGEST_RUN` is not considered, nor one for which there is too little memory.
@@ -83,7 +102,31 @@ def best_speed(session: Session, max_batch: int, diagnostic: bool) -> tuple[int,
     for size in session.recorded:
         if size > best:
             session.forget(size)
-    return best, per_image[best]
+    return Speed(best, per_image[best])
+
+
+def lone_seconds(session: Session) -> float | None:
+    """Widen the session if one image is then clearly faster; return the seconds that it takes, or None if it is not.
+
+    On several threads the wall clock counts, since threads that wait for each other take time too. On a busy machine
+    it says too much, so that a session may be left as it is although it would gain.
+
+    Raises:
+        Exception: whatever the runtime and the system raise; the session is left as it was.
+    """
+    feeds = trial_feeds(session, 1)
+    seconds = _fastest(session, feeds)
+    if seconds < LEAST_WIDENED:
+        return None
+    pair = session.open_widened()
+    if pair is None:
+        return None
+    pair[1].run(feeds)  # the first run reads the weights from their file
+    wide = _fastest(pair[1], feeds, time.monotonic)
+    if wide > GAIN_OF_WIDTH * seconds:
+        return None
+    session.widen(*pair)
+    return wide
 
 
 def _give_memory_back(session: Session) -> None:
@@ -117,20 +160,21 @@ def _least_time(session: Session, batch: int) -> float:
     return _fastest(session, feeds) if session.record(feeds) else plain
 
 
-def _fastest(session: Session, feeds: Mapping[str, Any]) -> float:
+def _fastest(session: Session, feeds: Mapping[str, Any], clock: Callable[[], float] | None = None) -> float:
     """Return the seconds of the fastest of up to three runs; the first run of each size is slow."""
     times: list[float] = []
     while len(times) < 3 and sum(times) < LONGEST_TIMING:
-        times.append(_timed(session, feeds))
+        times.append(_timed(session, feeds, clock))
     return min(times)
 
 
-def _timed(session: Session, feeds: Mapping[str, Any]) -> float:
+def _timed(session: Session, feeds: Mapping[str, Any], clock: Callable[[], float] | None = None) -> float:
     """Return the seconds of one run.
 
-    On a CPU a run is one thread, and that thread's own clock is right however busy the machine is.
+    On a CPU a run is one thread, and that thread's own clock is right however busy the machine is. A run of several
+    threads needs another `clock`.
     """
-    clock = time.thread_time if session.provider == CPU else time.monotonic
+    clock = clock or (time.thread_time if session.provider == CPU else time.monotonic)
     began = clock()
     session.run(feeds)
     return clock() - began

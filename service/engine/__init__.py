@@ -1,6 +1,7 @@
 """Runs graphs for requests: decoding, queueing, batching, running, counting.
 
 engine            what endpoints call: `run` and `submit`
+cutting           how the images of one request are cut into tickets, and when a run takes every core
 tickets           units of work: jobs, tickets, batches
 scheduler         the queue: which tickets run next, and which together
 execution         the run slots: threads that run batches

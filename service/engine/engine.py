@@ -124,7 +124,8 @@ class Engine:
         """
         if self._stopping:
             raise ShuttingDown("The service is shutting down.")
-        job = Job(graph, images, labels, on_outcome, request)
+        idle_slots = 1 if request.background else self.scheduler.idle_slots_for(graph.diagnostic)
+        job = Job(graph, images, labels, on_outcome, request, idle_slots)
         tickets = job.tickets
         try:
             self.scheduler.submit(tickets, request.deadline)

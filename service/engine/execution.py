@@ -16,7 +16,7 @@ from service.bundles.served_model import ServedGraph
 from service.contract.arrays import Array
 from service.contract.label_kinds import LabelKind
 from service.contract.norms import measure
-from service.contract.runtime.pixel_graph import PixelFeed
+from service.contract.runtime.gpu.pixel_graph import PixelFeed
 from service.contract.runtime.provider import CPU
 from service.contract.runtime.runs import RunCancelled, RunHandle, shortage
 from service.contract.runtime.session import Session
@@ -61,7 +61,8 @@ class RunSlots:
         finally:
             self._scheduler.finish(batch)
         if batch.ran:
-            self._ledger.run_finished(batch.graph, batch.ran, time.monotonic() - began, stopped=batch.handle.stopped)
+            seconds = time.monotonic() - began
+            self._ledger.run_finished(batch.graph, batch.ran, seconds, stopped=batch.handle.stopped, wide=batch.wide)
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         while (batch := self._scheduler.take()) is not None:

@@ -67,6 +67,8 @@ class RunTally:
 
     runs: int = 0
     stopped: int = 0
+    wide: int = 0
+    """Runs that took every core."""
     images: int = 0
     seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
     batch_size: Histogram = field(default_factory=lambda: Histogram(BATCH_SIZES))
@@ -96,12 +98,13 @@ class Ledger:
         for stage, seconds in context.stages.items():
             self.stages[stage].observe(seconds)
 
-    def run_finished(self, graph: ServedGraph, images: int, seconds: float, *, stopped: bool) -> None:
+    def run_finished(self, graph: ServedGraph, images: int, seconds: float, *, stopped: bool, wide: bool) -> None:
         """Count a run of a graph."""
         with self._lock:
             tally = self.tallies.setdefault((graph.model, graph.name), RunTally())
             tally.runs += 1
             tally.stopped += stopped
+            tally.wide += wide
             tally.images += images
             tally.sizes[images] += 1
             tally.seconds.observe(seconds)
@@ -123,6 +126,10 @@ class Ledger:
     @property
     def stopped_runs(self) -> int:
         return sum(tally.stopped for tally in self.tallies.values())
+
+    @property
+    def wide_runs(self) -> int:
+        return sum(tally.wide for tally in self.tallies.values())
 
     @property
     def images_run(self) -> int:

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from service.bundles.served_model import ServedGraph
+from service.engine.cutting import runs_wide
 from service.engine.tickets import Batch, Ticket
 from service.errors import QueueFull, TooBusy
 
@@ -128,7 +129,7 @@ class Scheduler:
                 lane.served += seconds
                 if not lane.waiting and lane.graph.retired:
                     del self._lanes[lane.graph, lane.background]
-            if batch.ran and not batch.handle.stopped:
+            if batch.ran and not batch.handle.stopped and not batch.wide:  # the estimate is of runs on one core
                 batch.graph.learn(batch.ran, seconds)
             if batch.graph.diagnostic and self.waiting_images and self._idle_slots:
                 self._changed.notify()  # a slot that was kept free may not have to be any more
@@ -157,6 +158,14 @@ class Scheduler:
         """True if a slot is free and nothing waits for it."""
         with self._changed:
             return self._is_idle()
+
+    def idle_slots_for(self, diagnostic: bool) -> int:
+        """Return how many slots would take a request of that kind at once; 0 while others wait."""
+        with self._changed:
+            if self.waiting_images:
+                return 0
+            free = self.slots - len(self._running)
+            return max(0, min(free, self._slots_for(diagnostic, time.monotonic()) - self._diagnosing * diagnostic))
 
     def expected_wait(self, diagnostic: bool) -> float:
         """Return the seconds until a new request of that kind would begin to run."""
@@ -209,9 +218,20 @@ class Scheduler:
         lane = self._choose_lane(now)
         if lane is None:
             return None
-        batch = Batch(lane.graph, self._draw(lane), now)
+        drawn = self._draw(lane)
+        batch = Batch(lane.graph, drawn, now, wide=self._is_wide(drawn, now))
         self._running.add(batch)
         return batch
+
+    def _is_wide(self, drawn: Sequence[Ticket], now: float) -> bool:
+        """Return whether a run takes every core: it is better for it, and nothing else runs, waits, or is about to."""
+        graph, images = drawn[0].graph, sum([ticket.count for ticket in drawn])
+        nothing_else = not self._running and not self.waiting_images and not drawn[0].background
+        return (
+            runs_wide(graph, images, self.slots)
+            and nothing_else
+            and self._slots_for(graph.diagnostic, now) == self.slots
+        )
 
     def _choose_lane(self, now: float) -> Lane | None:
         waiting = [lane for lane in self._lanes.values() if lane.tickets]

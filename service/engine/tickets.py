@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from service.bundles.served_model import ServedGraph
 from service.contract.arrays import Array
 from service.contract.runtime.runs import RunHandle
+from service.engine.cutting import cut
 from service.engine.request_context import GraphRun, RequestContext
 from service.errors import InternalError
 
@@ -18,7 +19,7 @@ Outcome = dict[str, Array] | Exception
 
 
 class Job:
-    """All images that one request has run on one graph, in as few tickets as the graph allows."""
+    """All images that one request has run on one graph, in tickets (`cutting`)."""
 
     __slots__ = ("_on_outcome", "_request", "_unsettled", "tickets")
 
@@ -29,15 +30,16 @@ class Job:
         labels: NDArray[np.int64] | None,
         on_outcome: Callable[[Outcome], None],
         request: RequestContext,
+        idle_slots: int = 1,
     ) -> None:
-        """`on_outcome` is called once, on the event loop's thread, and must not raise."""
+        """Cut the images into tickets, for so many idle slots.
+
+        `on_outcome` is called once, on the event loop's thread, and must not raise.
+        """
         self._on_outcome = on_outcome
         self._request = request
-        count = max(1, len(images))
-        size = count if graph.exclusive else graph.most_images
         self.tickets: list[Ticket] = []
-        for start in range(0, count, size):
-            part = slice(start, start + size)
+        for part in cut(graph, len(images), idle_slots):
             labels_of_part = None if labels is None else labels[part]
             ticket = Ticket(graph, images[part], labels_of_part, self._settle, background=request.background)
             self.tickets.append(ticket)
@@ -146,18 +148,25 @@ class Batch:
 
     __slots__ = ("began", "count", "expected_end", "graph", "handle", "ran", "tickets")
 
-    def __init__(self, graph: ServedGraph, tickets: list[Ticket], now: float) -> None:
+    def __init__(self, graph: ServedGraph, tickets: list[Ticket], now: float, *, wide: bool = False) -> None:
+        """Take `tickets`, for a run on one core, or on every core if it is `wide`."""
         self.graph = graph
         self.tickets = tickets
         self.count = sum([ticket.count for ticket in tickets])
         self.ran = 0
         """Number of images that reached the graph: decodable, and still waited for."""
-        self.handle = RunHandle()
+        self.handle = RunHandle(wide=wide)
         self.began = now
-        self.expected_end = now + self.count * graph.seconds_per_image
+        lone = graph.lone_seconds if wide else None
+        self.expected_end = now + self.count * (graph.seconds_per_image if lone is None else lone)
         for ticket in tickets:
             ticket.batch = self
             ticket.taken = now
+
+    @property
+    def wide(self) -> bool:
+        """True if its run takes every core."""
+        return self.handle.wide
 
     def expected_rest(self, now: float) -> float:
         """Return the seconds until the run ends; an overdue one is expected to take a quarter longer."""

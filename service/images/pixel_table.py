@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from service.contract.bundle_schema import InputSpec
-from service.contract.runtime.pixel_graph import LEVELS, PixelTable
+from service.contract.runtime.gpu.pixel_graph import LEVELS, PixelTable
 from service.images.preprocess import normalise
 
 

@@ -94,15 +94,19 @@ class ServiceCollector(Collector):
         stopped = CounterMetricFamily(
             "contraflow_runs_stopped", "Runs stopped because all clients had gone", labels=labels
         )
+        wide = CounterMetricFamily(
+            "contraflow_runs_wide", "Runs that took every core because nothing else ran or waited", labels=labels
+        )
         seconds = HistogramMetricFamily("contraflow_run_duration_seconds", "One run of a graph", labels=labels)
         sizes = HistogramMetricFamily("contraflow_batch_size", "Images in one run", labels=labels)
         for (model, graph), tally in tuple(self._ledger.tallies.items()):
             values = (*model.split("@"), graph)
             images.add_metric(values, tally.images)
             stopped.add_metric(values, tally.stopped)
+            wide.add_metric(values, tally.wide)
             _add(seconds, values, tally.seconds)
             _add(sizes, values, tally.batch_size)
-        return images, stopped, seconds, sizes
+        return images, stopped, wide, seconds, sizes
 
     def _state(self) -> Iterable[Metric]:
         scheduler = self._engine.scheduler

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.contract.runtime.cuda import CUDA
+from service.contract.runtime.gpu.cuda import CUDA
 from service.contract.runtime.opening import Runtime
 from tests.service.live_server import LiveServer, running
 from tests.service.tiny_bundles import write_bundle

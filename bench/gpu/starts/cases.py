@@ -11,7 +11,7 @@ from typing import Literal
 
 from bench.gpu.part import Row
 from bench.gpu.starts.trial import Trial, tried
-from service.contract.runtime.cuda import CUDA
+from service.contract.runtime.gpu.cuda import CUDA
 from service.contract.runtime.provider import CPU
 
 DRIVER = "libcuda.so.1"

@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.gpu.part import Row
 from bench.gpu.starts.trial import Trial, tried, worded
 from bench.harness.paths import CAT
-from service.contract.runtime.cuda import CUDA
+from service.contract.runtime.gpu.cuda import CUDA
 from service.contract.runtime.provider import CPU
 
 MIB = 2**20

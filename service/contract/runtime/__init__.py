@@ -1,19 +1,11 @@
 """Sessions of ONNX Runtime, and which processor they really run on. The only folder that imports onnxruntime.
 
-provider   which execution provider is taken, and what is missing for CUDA
-driver     what NVIDIA's driver says of the GPUs here
-cuda       CUDA's libraries, the options of its provider, and one arena for all sessions on a GPU
-placement  how many nodes of a graph run on the GPU, and which do not
 runs       a run in progress, which may be stopped, and why a run failed
-session    one graph that is ready to run
+session    one graph that is ready to run, on one thread or, where that pays, on several
+widened    the second session of a graph, on several threads, which shares the weights of the first
+gpu/       a graph that runs on a GPU
+provider   which execution provider is taken, and what is missing for CUDA
 opening    the sessions of a process, all on one provider
-
-On a GPU:
-bound        a session whose inputs and outputs are bound to the device's memory
-device       values in that memory, and whose turn it is on the device
-host_memory  page-locked buffers, from which the device copies
-recorded     runs that are recorded as CUDA graphs, and played again
-pixel_graph  pixels to the tensor `input`, on the device
 """
 
 import os

@@ -1,9 +1,9 @@
-"""The sessions of a process: all on one execution provider, with one thread each, from one arena."""
+"""The sessions of a process: all on one execution provider, from one arena, with one thread unless they are widened."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ from typing import Any
 import onnxruntime as ort
 
 from service.contract.bundle_schema import WEIGHTS_FILE
-from service.contract.runtime.bound import BoundSession
-from service.contract.runtime.cuda import CUDA, growing_arena, provider_options
-from service.contract.runtime.device import Device
-from service.contract.runtime.placement import said_of_placement
+from service.contract.runtime.gpu.bound import BoundSession
+from service.contract.runtime.gpu.cuda import CUDA, growing_arena, provider_options
+from service.contract.runtime.gpu.device import Device
+from service.contract.runtime.gpu.placement import said_of_placement
 from service.contract.runtime.provider import CPU, ProviderUnavailable, choose_provider
 from service.contract.runtime.session import Session
+from service.contract.runtime.widened import as_written, place_for_optimised, short_of_room, writing
 from service.output.true_places import true_place
 
 log = logging.getLogger("contraflow.bundles")
@@ -25,12 +26,22 @@ log = logging.getLogger("contraflow.bundles")
 class Runtime:
     """Opens sessions on one execution provider, which is chosen once and never changed silently."""
 
-    def __init__(self, wanted: str, gpu_memory_limit: int | None = None, *, bound: bool = False) -> None:
+    def __init__(
+        self,
+        wanted: str,
+        gpu_memory_limit: int | None = None,
+        *,
+        most_threads: int = 1,
+        memory_left: Callable[[], int | None] = lambda: None,
+        bound: bool = False,
+    ) -> None:
         """Choose the provider.
 
         Args:
             wanted: auto, cpu, cuda, or cuda:N.
             gpu_memory_limit: bytes of the GPU that the sessions may take; None is no limit.
+            most_threads: of a run on the CPU, if its session is widened.
+            memory_left: returns the bytes that the process may still take, or None without a limit.
             bound: bind inputs and outputs on the CPU as on a GPU, which only tests need.
 
         Raises:
@@ -41,6 +52,7 @@ class Runtime:
         self.chosen = choose_provider(wanted, gpu_memory_limit)
         self.provider, self.reason = self.chosen.name, self.chosen.reason
         self._gpu_memory_limit = gpu_memory_limit
+        self._most_threads, self._memory_left = most_threads, memory_left
         self.device: Device | None = None
         if self.chosen.gpu is not None:
             self.device = Device("cuda", self.chosen.gpu, self._inference_session)
@@ -60,7 +72,7 @@ class Runtime:
             Exception: whatever the runtime raises for a file it cannot load.
         """
         if self.device is None:
-            return Session(self._opened(graph))
+            return Session(self._opened(graph), partial(self._widened, graph) if self._most_threads > 1 else None)
         with self.device.turns.shared():
             opened = self._opened(graph)
         called = f"{graph.parent.name}/{graph.name}"
@@ -69,9 +81,23 @@ class Runtime:
         open_recording = partial(self._opened, graph, records=True) if self.cuda_graphs else None
         return BoundSession(opened, self.device, open_recording, called)
 
-    def _opened(self, graph: Path, records: bool = False) -> Any:
+    def _widened(self, graph: Path) -> tuple[Any, Any] | None:
+        """Open a graph for runs of one thread and of `most_threads`; where room is short, say so and return None."""
+        weights = graph.with_name(WEIGHTS_FILE)
+        if short := short_of_room(weights.stat().st_size if weights.exists() else 0, self._memory_left()):
+            log.warning("%s/%s runs on one thread alone: %s", graph.parent.name, graph.name, short)
+            return None
+        with place_for_optimised(graph.name) as optimised:
+            self._opened(graph, options=writing(self._session_options(), optimised))
+            one, several = (
+                self._inference_session(str(optimised), as_written(self._session_options(), threads))
+                for threads in (1, self._most_threads)
+            )
+        return one, several
+
+    def _opened(self, graph: Path, records: bool = False, options: ort.SessionOptions | None = None) -> Any:
         """Open a session; one that `records` has memory of its own, and its runs may be recorded as CUDA graphs."""
-        options, weights = self._session_options(records), graph.with_name(WEIGHTS_FILE)
+        options, weights = options or self._session_options(records), graph.with_name(WEIGHTS_FILE)
         content = b""
         if true_place(graph.parent) is None and weights.exists():
             # The runtime follows the text of links, and refuses weights whose place it does not find. It takes their
@@ -95,7 +121,7 @@ class Runtime:
             return [CPU]
         return [(CUDA, provider_options(self.chosen.gpu, self._gpu_memory_limit, cuda_graph=records)), CPU]
 
-    def _session_options(self, records: bool) -> ort.SessionOptions:
+    def _session_options(self, records: bool = False) -> ort.SessionOptions:
         options = _one_thread()
         if self.chosen.gpu is not None:
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")

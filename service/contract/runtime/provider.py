@@ -8,8 +8,8 @@ from typing import Final
 import onnxruntime as ort
 
 from service.contract.execution_provider import checked_provider, wanted_gpu
-from service.contract.runtime.cuda import CUDA, load_libraries, share_memory
-from service.contract.runtime.driver import LIBRARY, NoGpu, release_gpu, usable_gpu
+from service.contract.runtime.gpu.cuda import CUDA, load_libraries, share_memory
+from service.contract.runtime.gpu.driver import LIBRARY, NoGpu, release_gpu, usable_gpu
 
 CPU: Final = "CPUExecutionProvider"
 

@@ -52,16 +52,18 @@ def passing_reason(error: Exception, *, on_a_gpu: bool = False) -> str | None:
 class RunHandle:
     """A run in progress, which another thread may stop; the runtime looks at it between two nodes of the graph."""
 
-    __slots__ = ("_options", "shrinks")
+    __slots__ = ("_options", "shrinks", "wide")
 
-    def __init__(self, *, shrinks: str | None = None, quiet: bool = False) -> None:
+    def __init__(self, *, wide: bool = False, shrinks: str | None = None, quiet: bool = False) -> None:
         """Prepare a run.
 
         Args:
+            wide: take every thread that the session may have, if it was widened.
             shrinks: the memory (`Session.arena`) whose unused part is returned to the system afterwards.
             quiet: keep the runtime from writing a line of its own if the run fails.
         """
         self._options = ort.RunOptions()
+        self.wide = wide
         self.shrinks = shrinks
         if quiet:
             self._options.log_severity_level = 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,20 @@ class Session:
     arena = "cpu:0"
     """The memory of its runs, as `RunHandle` names it."""
 
-    def __init__(self, session: ort.InferenceSession) -> None:
+    def __init__(
+        self, session: ort.InferenceSession, open_widened: Callable[[], tuple[Any, Any] | None] | None = None
+    ) -> None:
+        """Run `session`.
+
+        Args:
+            session: the graph, opened for runs of one thread.
+            open_widened: opens the graph twice more, for runs of one thread and of several, on the same weights; None
+                where that cannot be had.
+        """
         self._session = session
+        self._wide: Any = None
+        """The same graph for runs of several threads."""
+        self._open_widened = open_widened
         self.inputs = tuple(tensor.name for tensor in session.get_inputs())
         self.outputs = tuple(tensor.name for tensor in session.get_outputs())
         self.input_shapes: dict[str, list[Any]] = {tensor.name: tensor.shape for tensor in session.get_inputs()}
@@ -31,6 +43,24 @@ class Session:
     def recorded(self) -> tuple[int, ...]:
         """Batch sizes whose runs are recorded as CUDA graphs, the smallest first."""
         return ()
+
+    @property
+    def widened(self) -> bool:
+        """True if a run may take several threads."""
+        return self._wide is not None
+
+    def open_widened(self) -> tuple[Session, Session] | None:
+        """Open the graph twice more, for runs of one thread and of several; None where there can be no such runs.
+
+        Raises:
+            Exception: whatever the runtime raises.
+        """
+        pair = None if self._open_widened is None else self._open_widened()
+        return None if pair is None else (Session(pair[0]), Session(pair[1]))
+
+    def widen(self, one: Session, several: Session) -> None:
+        """From now on run what `open_widened` has opened; a run takes several threads where its handle says so."""
+        self._session, self._wide = one._session, several._session
 
     def record(self, feeds: Mapping[str, Any]) -> bool:
         """Record runs of the batch size of `feeds` as a CUDA graph; return whether that was done."""
@@ -50,8 +80,10 @@ class Session:
             RunCancelled: `handle` was stopped, before the run or during it.
             Exception: whatever the runtime raises for these inputs.
         """
+        wide = self._wide if handle is not None and handle.wide else None
+        session = self._session if wide is None else wide
         try:
-            values = self._session.run(self.outputs, feeds, handle._options if handle is not None else None)
+            values = session.run(self.outputs, feeds, handle._options if handle is not None else None)
         except Exception as error:
             if handle is not None and handle.stopped:
                 raise RunCancelled from error

@@ -13,8 +13,8 @@ import pytest
 from service.bundles.served_model import ServedGraph
 from service.contract.arrays import Array
 from service.contract.bundle_schema import InputSpec
+from service.contract.runtime.gpu.pixel_graph import Layout, PixelFeed, pixel_model
 from service.contract.runtime.opening import Runtime
-from service.contract.runtime.pixel_graph import Layout, PixelFeed, pixel_model
 from service.engine.execution import execute
 from service.engine.tickets import Batch, Ticket
 from service.images.pixel_table import pixel_table

@@ -6,7 +6,7 @@ import pytest
 
 import contraflow as cf
 from service.contract.execution_provider import checked_provider, wanted_gpu
-from service.contract.runtime.cuda import CUDA
+from service.contract.runtime.gpu.cuda import CUDA
 from service.contract.runtime.opening import Runtime
 from service.contract.runtime.provider import CPU, Provider, ProviderUnavailable
 from service.offline.check import main

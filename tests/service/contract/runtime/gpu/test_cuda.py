@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.contract.runtime.cuda import provider_options
+from service.contract.runtime.gpu.cuda import provider_options
 
 
 def test_a_gpu_computes_in_float32_and_is_named() -> None:

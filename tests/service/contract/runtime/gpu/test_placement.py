@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnxruntime
 
-from service.contract.runtime.placement import said_of_placement
+from service.contract.runtime.gpu.placement import said_of_placement
 
 GRAPH = "models/bundles/resnet20/forward.onnx"
 

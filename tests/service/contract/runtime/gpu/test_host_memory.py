@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.contract.runtime.host_memory import SMALLEST, HostBuffers, cuda_runtime
-from tests.service.contract.runtime.stand_ins import built, with_compiler
+from service.contract.runtime.gpu.host_memory import SMALLEST, HostBuffers, cuda_runtime
+from tests.service.contract.runtime.gpu.stand_ins import built, with_compiler
 
 
 def stub_runtime(folder: Path, *macros: str) -> ctypes.CDLL:

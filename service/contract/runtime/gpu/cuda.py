@@ -18,7 +18,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from service.contract.runtime.driver import NoGpu
+from service.contract.runtime.gpu.driver import NoGpu
 
 log = logging.getLogger("contraflow.server")
 

@@ -14,10 +14,10 @@ import pytest
 from service.bundles.served_model import ServedGraph
 from service.bundles.warm_up import best_speed, trial_feeds
 from service.contract.bundle_schema import InputSpec
-from service.contract.runtime.bound import BoundSession
+from service.contract.runtime.gpu.bound import BoundSession
+from service.contract.runtime.gpu.pixel_graph import PixelFeed, PixelTable
+from service.contract.runtime.gpu.recorded import filled_up
 from service.contract.runtime.opening import Runtime
-from service.contract.runtime.pixel_graph import PixelFeed, PixelTable
-from service.contract.runtime.recorded import filled_up
 from service.contract.runtime.runs import RunCancelled, RunHandle
 from service.contract.runtime.session import zeros_for
 from service.engine.request_context import RequestContext
@@ -197,9 +197,9 @@ def test_a_size_that_does_not_fit_leaves_the_smaller_recordings(
 @pytest.mark.parametrize("is_bound", [True, False])
 def test_warming_up_ends_where_memory_is_short(is_bound: bool, tmp_path: Path) -> None:
     session = Runtime("cpu", bound=is_bound).open(write_bundle(tmp_path, too_many=2) / "forward.onnx")
-    batch, seconds = best_speed(session, 8, diagnostic=False)
-    assert (batch, session.recorded) == (1, (1,) if is_bound else ())
-    assert seconds > 0
+    speed = best_speed(session, 8, diagnostic=False)
+    assert (speed.best_batch, session.recorded) == (1, (1,) if is_bound else ())
+    assert speed.seconds_per_image > 0
 
 
 def test_no_batch_is_larger_than_the_largest_recording(bound: Runtime) -> None:
@@ -226,6 +226,6 @@ def test_no_batch_is_larger_than_the_largest_recording(bound: Runtime) -> None:
 def test_warming_up_measures_a_bound_session_and_its_recordings(bound: Runtime) -> None:
     session = bound.open(TWENTY_LAYERS / "forward.onnx")
     assert isinstance(trial_feeds(session, 2)["input"], PixelFeed)
-    batch, seconds = best_speed(session, 4, diagnostic=False)
-    assert seconds > 0
-    assert session.recorded == tuple(size for size in (1, 2, 4) if size <= batch)
+    speed = best_speed(session, 4, diagnostic=False)
+    assert speed.seconds_per_image > 0
+    assert session.recorded == tuple(size for size in (1, 2, 4) if size <= speed.best_batch)

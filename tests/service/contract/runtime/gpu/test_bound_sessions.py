@@ -14,7 +14,7 @@ import pytest
 
 from service.contract.arrays import Array
 from service.contract.norms import measure
-from service.contract.runtime.bound import BoundSession
+from service.contract.runtime.gpu.bound import BoundSession
 from service.contract.runtime.opening import Runtime
 from service.contract.runtime.runs import RunCancelled, RunHandle
 from service.contract.runtime.session import Session, zeros_for

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.contract.runtime.driver import NoGpu, release_gpu, usable_gpu
-from tests.service.contract.runtime.stand_ins import built, with_compiler
+from service.contract.runtime.gpu.driver import NoGpu, release_gpu, usable_gpu
+from tests.service.contract.runtime.gpu.stand_ins import built, with_compiler
 
 
 def stub_driver(folder: Path, **machine: int) -> str:

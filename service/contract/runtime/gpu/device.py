@@ -13,8 +13,8 @@ import numpy as np
 import onnxruntime as ort
 
 from service.contract.arrays import Array
-from service.contract.runtime.host_memory import HostBuffers, cuda_runtime
-from service.contract.runtime.pixel_graph import Layout, PixelFeed, PixelTable, pixel_model, table_inputs
+from service.contract.runtime.gpu.host_memory import HostBuffers, cuda_runtime
+from service.contract.runtime.gpu.pixel_graph import Layout, PixelFeed, PixelTable, pixel_model, table_inputs
 
 Feed: TypeAlias = Array | PixelFeed | ort.OrtValue
 """Forms of an input: an array of the host, pixels to be looked up, or a value in the device's memory."""

@@ -6,7 +6,7 @@ from collections import Counter
 
 import onnxruntime as ort
 
-from service.contract.runtime.cuda import CUDA
+from service.contract.runtime.gpu.cuda import CUDA
 
 
 def said_of_placement(session: ort.InferenceSession) -> str:

@@ -28,8 +28,8 @@ import numpy as np
 import onnxruntime as ort
 
 from service.contract.arrays import Array
-from service.contract.runtime.device import Device, Feed
-from service.contract.runtime.pixel_graph import PixelFeed
+from service.contract.runtime.gpu.device import Device, Feed
+from service.contract.runtime.gpu.pixel_graph import PixelFeed
 
 GRAPH_ID: Final = "gpu_graph_id"
 """Option of a run: the number of the recording that it makes, or plays if there is one of that number."""

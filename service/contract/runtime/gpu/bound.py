@@ -11,8 +11,8 @@ import numpy as np
 import onnxruntime as ort
 
 from service.contract.arrays import Array
-from service.contract.runtime.device import Device, Feed
-from service.contract.runtime.recorded import RecordedRuns
+from service.contract.runtime.gpu.device import Device, Feed
+from service.contract.runtime.gpu.recorded import RecordedRuns
 from service.contract.runtime.runs import RunCancelled, RunHandle, shortage
 from service.contract.runtime.session import Session, zeros_for
 

@@ -1,0 +1,82 @@
+"""A graph on one thread and on several, whose two sessions share their weights.
+
+Of one session the number of threads is fixed. A second session would hold everything once more, since ONNX Runtime
+rewrites weights for its kernels when it opens a graph, and cannot share what it has rewritten. So the optimised graph
+is written to a file, with its rewritten weights beside it, and both sessions open that: they map the weights into
+memory, where they are there once. The files are removed right after, while the maps stay.
+
+What `MatMul` and `Gemm` pack for themselves is no part of the file. The session of one thread packs, as always; that
+of several does without, so that it takes no memory of its own.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import onnxruntime as ort
+
+WEIGHTS: Final = "weights"
+"""Name of the file of rewritten weights."""
+
+SMALLEST_SHARED: Final = 4096
+"""Bytes from which a tensor lies in that file. Smaller ones stay in the graph, for shapes are computed from them."""
+
+TIMES_THE_WEIGHTS: Final = 4
+"""Most memory, and most room in the folder of temporary files, that widening takes for a while.
+
+Weight norms of a ResNet-50 take 2.4 times: rewritten weights for the forward pass and for the backward pass.
+"""
+
+BESIDES: Final = 2**26
+"""Bytes that are left besides."""
+
+
+def short_of_room(weights: int, memory_left: int | None) -> str | None:
+    """Return why there is no room to widen a graph with `weights` bytes of weights, in words; None if there is."""
+    needed = TIMES_THE_WEIGHTS * weights + BESIDES
+    if memory_left is not None and memory_left < needed:
+        return f"{_megabytes(memory_left)} of memory are left, and widening it may take {_megabytes(needed)}"
+    try:
+        folder = tempfile.gettempdir()
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return f"there is no folder for temporary files ({error.strerror or error})"
+    return f"{folder} has {_megabytes(free)} free, and it may need {_megabytes(needed)}" if free < needed else None
+
+
+@contextmanager
+def place_for_optimised(graph: str) -> Iterator[Path]:
+    """Give a place for the optimised graph, in a folder that is removed afterwards.
+
+    Raises:
+        OSError: there is no folder for temporary files, or nothing can be written to it.
+    """
+    with tempfile.TemporaryDirectory(prefix="contraflow-") as folder:
+        yield Path(folder).resolve() / graph  # the runtime refuses weights behind a link
+
+
+def writing(options: ort.SessionOptions, optimised: Path) -> ort.SessionOptions:
+    """Have a session write its optimised graph, and its weights beside it."""
+    options.optimized_model_filepath = str(optimised)
+    prefix = "session.optimized_model_external_initializers_"
+    options.add_session_config_entry(f"{prefix}file_name", WEIGHTS)
+    options.add_session_config_entry(f"{prefix}min_size_in_bytes", str(SMALLEST_SHARED))
+    return options
+
+
+def as_written(options: ort.SessionOptions, threads: int) -> ort.SessionOptions:
+    """Have a session run an optimised graph as it is, on so many threads."""
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = threads
+    if threads > 1:
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    return options
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"

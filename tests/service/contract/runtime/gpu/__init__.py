@@ -1,0 +1,1 @@
+"""Runs on a GPU, tried on the CPU where there is none."""
