@@ -142,7 +142,7 @@ class GraphOpener:
         graph.open(session, *speed, self._lone.get(session))
         if self._warm_up and session not in self._speeds:
             self._unmeasured.append(graph)
-        if self._warm_up and session not in self._lone:
+        if self._warm_up and session.can_be_widened and session not in self._lone:
             self._unwidened.append(_Try(graph))
         log.info(
             "%s %s is ready on %s after %.2f s", graph.model, graph.name, session.provider, time.monotonic() - began

@@ -19,6 +19,7 @@ class HeldSession(Session):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session._session)
+        self._wide = session._wide
         self._released = threading.Event()
 
     def run(self, feeds: Mapping[str, Array], handle: RunHandle | None = None) -> dict[str, Array]:

@@ -45,7 +45,12 @@ class Session:
         return ()
 
     @property
-    def widened(self) -> bool:
+    def can_be_widened(self) -> bool:
+        """True if `open_widened` may give something."""
+        return self._open_widened is not None
+
+    @property
+    def is_widened(self) -> bool:
         """True if a run may take several threads."""
         return self._wide is not None
 

@@ -1,4 +1,4 @@
-"""The scheduler's order: background work comes last, and one slot is kept free of diagnostics."""
+"""The scheduler's order: background work last, one slot kept free of diagnostics, every core for a lone run."""
 
 from __future__ import annotations
 
@@ -175,3 +175,86 @@ def test_the_background_is_refused_while_anything_waits_or_every_slot_runs(one_s
     with pytest.raises(QueueFull):
         one_slot.submit([ticket("weight_norms", background=True)], None)
     assert one_slot.waiting_images == (1 if state == "waiting" else 0)
+
+
+def wide_ticket(name: GraphName = "forward", *, background: bool = False) -> Ticket:
+    """Return a ticket of one image whose graph is faster on every core."""
+    one = ticket(name, background=background)
+    one.graph.lone_seconds = 0.001
+    return one
+
+
+def batch_of(future: Future[Batch | None]) -> Batch:
+    batch = future.result(10)
+    assert batch is not None
+    return batch
+
+
+@pytest.mark.parametrize("name", ["forward", "weight_norms"])
+def test_what_is_alone_in_the_service_has_every_core(scheduler: Scheduler, slots: Slots, name: GraphName) -> None:
+    submit(scheduler, wide_ticket(name))
+    assert batch_of(slots.take()).wide
+
+
+def test_what_comes_while_another_runs_has_one_core(scheduler: Scheduler, slots: Slots) -> None:
+    submit(scheduler, wide_ticket())
+    first = batch_of(slots.take())
+    submit(scheduler, wide_ticket())
+    second = batch_of(slots.take())
+    scheduler.finish(first)
+    submit(scheduler, wide_ticket())
+    third = batch_of(slots.take())
+    scheduler.finish(second)
+    scheduler.finish(third)
+    submit(scheduler, wide_ticket())
+    assert [first.wide, second.wide, third.wide, batch_of(slots.take()).wide] == [True, False, False, True]
+
+
+def test_what_waits_together_has_one_core_each(scheduler: Scheduler, slots: Slots) -> None:
+    scheduler.submit([wide_ticket()], None)
+    scheduler.submit([wide_ticket("feature_maps")], None)
+    assert [batch_of(slots.take()).wide, batch_of(slots.take()).wide] == [False, False]
+
+
+def test_a_graph_that_is_no_faster_on_every_core_has_one(scheduler: Scheduler, slots: Slots) -> None:
+    submit(scheduler, ticket("forward"))
+    assert not batch_of(slots.take()).wide
+
+
+def test_work_in_the_background_has_one_core(scheduler: Scheduler, slots: Slots) -> None:
+    submit(scheduler, wide_ticket("weight_norms", background=True))
+    assert not batch_of(slots.take()).wide
+
+
+def test_while_predictions_come_a_diagnosis_has_one_core(scheduler: Scheduler, slots: Slots) -> None:
+    predict_once(scheduler, slots)
+    submit(scheduler, wide_ticket("weight_norms"))
+    assert not batch_of(slots.take()).wide
+
+
+def test_a_service_with_one_slot_has_no_cores_to_add(one_slot: Scheduler) -> None:
+    alone = Slots(one_slot)
+    submit(one_slot, wide_ticket())
+    assert not batch_of(alone.take()).wide
+    alone.end()
+
+
+def test_the_speed_on_one_core_is_not_learnt_from_runs_on_every_core(scheduler: Scheduler, slots: Slots) -> None:
+    one = wide_ticket()
+    assumed = one.graph.seconds_per_image
+    submit(scheduler, one)
+    batch = batch_of(slots.take())
+    batch.ran = 1
+    scheduler.finish(batch)
+    assert one.graph.seconds_per_image == assumed
+
+
+def test_idle_slots_are_those_that_a_request_of_its_kind_may_have(scheduler: Scheduler, slots: Slots) -> None:
+    assert (scheduler.idle_slots_for(False), scheduler.idle_slots_for(True)) == (2, 2)
+    predict_once(scheduler, slots)
+    assert (scheduler.idle_slots_for(False), scheduler.idle_slots_for(True)) == (2, 1)
+    submit(scheduler, ticket("weight_norms"))
+    batch_of(slots.take())
+    assert (scheduler.idle_slots_for(False), scheduler.idle_slots_for(True)) == (1, 0)
+    submit(scheduler, ticket("activation_norms"))
+    assert (scheduler.idle_slots_for(False), scheduler.idle_slots_for(True)) == (0, 0), "others wait"

@@ -1,0 +1,100 @@
+"""A session that was widened gives what it gave before, on one thread and on several, from one copy of its weights."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.contract.runtime.opening import Runtime
+from service.contract.runtime.runs import RunCancelled, RunHandle
+from service.contract.runtime.session import Session
+from service.contract.runtime.widened import BESIDES, TIMES_THE_WEIGHTS
+from tests.service.contract.runtime.sessions import BUNDLES, TWENTY_LAYERS, assert_equal, drawn
+
+GRAPHS = [*sorted(TWENTY_LAYERS.glob("*.onnx")), BUNDLES / "plain20-sigmoid" / "weight_norms.onnx"]
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of temporary files."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def widened(graph: Path) -> Session:
+    session = Runtime("cpu", most_threads=2).open(graph)
+    pair = session.open_widened()
+    assert pair is not None
+    session.widen(*pair)
+    return session
+
+
+@pytest.mark.parametrize("graph", GRAPHS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_one_thread_gives_the_same_bits_and_several_the_same_but_for_rounding(graph: Path) -> None:
+    plain, session = Runtime("cpu").open(graph), widened(graph)
+    for batch in (1, 3):
+        feeds = drawn(plain, batch)
+        expected = plain.run(feeds)
+        assert_equal(session.run(feeds), expected)
+        for name, value in session.run(feeds, RunHandle(wide=True)).items():
+            np.testing.assert_allclose(
+                value, expected[name], rtol=1e-4, atol=1e-6 * np.max(np.abs(expected[name]), initial=0)
+            )
+
+
+def test_both_sessions_map_the_same_weights_of_a_file_that_is_gone(temporary: Path) -> None:
+    session = widened(TWENTY_LAYERS / "forward.onnx")
+    assert list(temporary.iterdir()) == []
+    maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if str(temporary) in line]
+    inodes = {words[4] for words in maps}
+    assert len(inodes) == 1, "one file of weights"
+    assert len(maps) > 1
+    session.run(drawn(session, 1), RunHandle(wide=True))
+
+
+def test_a_run_on_several_threads_is_stopped_like_any_other() -> None:
+    session = widened(TWENTY_LAYERS / "forward.onnx")
+    handle = RunHandle(wide=True)
+    handle.stop()
+    with pytest.raises(RunCancelled):
+        session.run(drawn(session, 1), handle)
+
+
+def test_on_one_core_there_is_nothing_to_widen() -> None:
+    session = Runtime("cpu", most_threads=1).open(TWENTY_LAYERS / "forward.onnx")
+    assert not session.can_be_widened
+    assert session.open_widened() is None
+
+
+def test_a_run_that_may_take_every_thread_takes_one_where_the_session_was_not_widened() -> None:
+    session = Runtime("cpu", most_threads=2).open(TWENTY_LAYERS / "forward.onnx")
+    assert not session.is_widened
+    assert_equal(session.run(drawn(session, 1), RunHandle(wide=True)), session.run(drawn(session, 1)))
+
+
+@pytest.mark.parametrize(("missing_bytes", "is_opened"), [(0, True), (1, False)])
+def test_a_session_is_not_widened_where_memory_is_short(
+    missing_bytes: int, is_opened: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = (TWENTY_LAYERS / "weights.bin").stat().st_size
+    left = TIMES_THE_WEIGHTS * weights + BESIDES - missing_bytes
+    runtime = Runtime("cpu", most_threads=2, memory_left=lambda: left)
+    with caplog.at_level(logging.WARNING):
+        pair = runtime.open(TWENTY_LAYERS / "forward.onnx").open_widened()
+    assert (pair is not None) == is_opened
+    assert ("of memory are left" in caplog.text) != is_opened
+
+
+def test_a_session_is_not_widened_where_no_temporary_file_can_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "missing")])
+    session = Runtime("cpu", most_threads=2).open(TWENTY_LAYERS / "forward.onnx")
+    with caplog.at_level(logging.WARNING):
+        assert session.open_widened() is None
+    assert "resnet20/forward.onnx runs on one thread alone: there is no folder for temporary files" in caplog.text

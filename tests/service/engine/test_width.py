@@ -1,0 +1,117 @@
+"""A graph is widened where it was measured to pay; a lone request then has every core, one among others has one."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import service.app
+import service.bundles.warm_up
+from service.bundles.opening import PAUSES_BETWEEN_TRIES
+from service.contract.bundle_schema import GraphName
+from tests.service.contract.runtime.sessions import TWENTY_LAYERS
+from tests.service.held_runs import held_runs
+from tests.service.live_server import LiveServer, picture, running, wait_until
+
+PICTURE = picture("red", (32, 32))
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.app, "available_cpus", lambda: 2.0)
+    monkeypatch.setattr(service.bundles.warm_up, "LEAST_WIDENED", 0.0)
+
+
+@pytest.fixture
+def bundles(tmp_path: Path) -> Path:
+    shutil.copytree(TWENTY_LAYERS, tmp_path / "resnet20")
+    return tmp_path
+
+
+@pytest.fixture
+def pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.bundles.warm_up, "GAIN_OF_WIDTH", float("inf"))
+
+
+def wide_runs(server: LiveServer) -> tuple[int, int]:
+    """Return how many runs had every core, and how many there were."""
+    return server.state.ledger.wide_runs, server.state.ledger.runs
+
+
+def is_wide(server: LiveServer, graph: GraphName = "forward") -> bool:
+    return server.state.registry.select("resnet20").graphs[graph].lone_seconds is not None
+
+
+@pytest.mark.usefixtures("pays")
+def test_a_lone_prediction_has_every_core_and_one_beside_another_has_one(bundles: Path) -> None:
+    with running(bundles, run_threads=2) as server, server.client() as client, ThreadPoolExecutor(2) as pool:
+        wait_until(lambda: is_wide(server))
+        alone = client.post("/predict", content=PICTURE).json()
+        assert wide_runs(server) == (1, 1)
+        with held_runs(server, "resnet20") as run:
+            first = pool.submit(client.post, "/predict", content=PICTURE)
+            wait_until(lambda: server.state.engine.scheduler.running == 1)
+            second = pool.submit(client.post, "/predict", content=PICTURE)
+            wait_until(lambda: server.state.engine.scheduler.running == 2)
+            run.let_go()
+            together = [first.result().json(), second.result().json()]
+        assert wide_runs(server) == (2, 3)
+        for answer in together:
+            assert answer["predictions"][0]["label"] == alone["predictions"][0]["label"]
+        metrics = client.get("/metrics").text
+        assert 'contraflow_runs_wide_total{graph="forward",model="resnet20",version="1"} 2.0' in metrics
+
+
+@pytest.mark.usefixtures("pays")
+def test_a_lone_diagnosis_has_every_core_and_gives_the_same_norms(bundles: Path) -> None:
+    address = "/diagnostics/gradients?label=cat"
+    norms = []
+    for slots in (1, 2):
+        with running(bundles, run_threads=slots) as server, server.client() as client:
+            client.post(address, content=PICTURE)
+            if slots == 2:
+                wait_until(lambda server=server: is_wide(server, "weight_norms"))
+            answer = client.post(address, content=PICTURE).json()
+            norms.append([layer["weight_gradient_norm"] for layer in answer["layers"]])
+            assert wide_runs(server)[0] == slots - 1
+    np.testing.assert_allclose(norms[1], norms[0], rtol=1e-4)
+
+
+@pytest.mark.usefixtures("pays")
+def test_images_of_one_request_are_shared_out_among_idle_slots(bundles: Path) -> None:
+    with running(bundles, run_threads=2) as server, server.client() as client:
+        files = [("images", ("red.png", PICTURE, "image/png"))] * 5
+        graph = server.state.registry.select("resnet20").graphs["forward"]
+        wait_until(lambda: is_wide(server))
+        graph.best_batch, graph.seconds_per_image = 8, 1.0
+        answer = client.post("/predict", files=files)
+        assert len(answer.json()["predictions"]) == 5
+        (tally,) = server.state.ledger.tallies.values()
+        assert dict(tally.sizes) == {3: 1, 2: 1}
+        assert tally.wide == 0
+
+
+def test_a_graph_that_does_not_gain_stays_on_one_core_and_is_tried_again(
+    bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.bundles.warm_up, "GAIN_OF_WIDTH", 0.0)
+    with running(bundles, run_threads=2) as server, server.client() as client:
+        opener = server.state.loader._opener
+        wait_until(lambda: [one.pauses for one in opener._unwidened] == [PAUSES_BETWEEN_TRIES[1:]])
+        assert client.post("/predict", content=PICTURE).status_code == 200
+        assert wide_runs(server) == (0, 1)
+        assert not is_wide(server)
+
+
+@pytest.mark.usefixtures("pays")
+@pytest.mark.parametrize("cpus", [1.0, 1.5])
+def test_on_one_core_nothing_is_widened(bundles: Path, cpus: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.app, "available_cpus", lambda: cpus)
+    with running(bundles, run_threads=2) as server, server.client() as client:
+        assert server.state.loader._opener.next_try is None
+        assert client.post("/predict", content=PICTURE).status_code == 200
+        assert wide_runs(server) == (0, 1)
