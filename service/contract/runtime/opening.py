@@ -17,7 +17,14 @@ from service.contract.runtime.gpu.device import Device
 from service.contract.runtime.gpu.placement import said_of_placement
 from service.contract.runtime.provider import CPU, ProviderUnavailable, choose_provider
 from service.contract.runtime.session import Session
-from service.contract.runtime.widened import as_written, place_for_optimised, short_of_room, writing
+from service.contract.runtime.widened import (
+    as_written,
+    no_temporary_files,
+    on_threads,
+    place_for_optimised,
+    room_for,
+    writing,
+)
 from service.output.true_places import true_place
 
 log = logging.getLogger("contraflow.bundles")
@@ -82,11 +89,19 @@ class Runtime:
         return BoundSession(opened, self.device, open_recording, called)
 
     def _widened(self, graph: Path) -> tuple[Any, Any] | None:
-        """Open a graph for runs of one thread and of `most_threads`; where room is short, say so and return None."""
+        """Open a graph for runs of one thread and of `most_threads`; None for the first: as it is opened already.
+
+        Where memory is short, say so and return None.
+        """
         weights = graph.with_name(WEIGHTS_FILE)
-        if short := short_of_room(weights.stat().st_size if weights.exists() else 0, self._memory_left()):
-            log.warning("%s/%s runs on one thread alone: %s", graph.parent.name, graph.name, short)
+        needed = room_for(weights.stat().st_size if weights.exists() else 0)
+        if (left := self._memory_left()) is not None and left < needed:
+            short = f"it may take {needed / 1e6:.0f} MB more, and {left / 1e6:.0f} are left"
+            log.warning("%s/%s stays on one thread: %s", graph.parent.name, graph.name, short)
             return None
+        if why := no_temporary_files(needed):
+            log.info("%s/%s holds its weights for each number of threads: %s", graph.parent.name, graph.name, why)
+            return None, self._opened(graph, options=on_threads(self._session_options(), self._most_threads))
         with place_for_optimised(graph.name) as optimised:
             self._opened(graph, options=writing(self._session_options(), optimised))
             one, several = (

@@ -21,14 +21,14 @@ class Session:
     """The memory of its runs, as `RunHandle` names it."""
 
     def __init__(
-        self, session: ort.InferenceSession, open_widened: Callable[[], tuple[Any, Any] | None] | None = None
+        self, session: ort.InferenceSession, open_widened: Callable[[], tuple[Any | None, Any] | None] | None = None
     ) -> None:
         """Run `session`.
 
         Args:
             session: the graph, opened for runs of one thread.
-            open_widened: opens the graph twice more, for runs of one thread and of several, on the same weights; None
-                where that cannot be had.
+            open_widened: opens the graph for runs of one thread and of several; None for the first if `session` is to
+                stay, None for both if there can be no runs of several.
         """
         self._session = session
         self._wide: Any = None
@@ -55,13 +55,13 @@ class Session:
         return self._wide is not None
 
     def open_widened(self) -> tuple[Session, Session] | None:
-        """Open the graph twice more, for runs of one thread and of several; None where there can be no such runs.
+        """Open the graph for runs of one thread and of several; None where there can be none of several.
 
         Raises:
             Exception: whatever the runtime raises.
         """
         pair = None if self._open_widened is None else self._open_widened()
-        return None if pair is None else (Session(pair[0]), Session(pair[1]))
+        return None if pair is None else (Session(pair[0] or self._session), Session(pair[1]))
 
     def widen(self, one: Session, several: Session) -> None:
         """From now on run what `open_widened` has opened; a run takes several threads where its handle says so."""

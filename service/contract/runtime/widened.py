@@ -6,7 +6,7 @@ is written to a file, with its rewritten weights beside it, and both sessions op
 memory, where they are there once. The files are removed right after, while the maps stay.
 
 What `MatMul` and `Gemm` pack for themselves is no part of the file. The session of one thread packs, as always; that
-of several does without, so that it takes no memory of its own.
+of several does without, so that it takes no memory of its own. Where no file can be written, it has weights of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SMALLEST_SHARED: Final = 4096
 """Bytes from which a tensor lies in that file. Smaller ones stay in the graph, for shapes are computed from them."""
 
 TIMES_THE_WEIGHTS: Final = 4
-"""Most memory, and most room in the folder of temporary files, that widening takes for a while.
+"""Most memory that widening takes for a while, and most room among temporary files.
 
 Weight norms of a ResNet-50 take 2.4 times: rewritten weights for the forward pass and for the backward pass.
 """
@@ -36,17 +36,19 @@ BESIDES: Final = 2**26
 """Bytes that are left besides."""
 
 
-def short_of_room(weights: int, memory_left: int | None) -> str | None:
-    """Return why there is no room to widen a graph with `weights` bytes of weights, in words; None if there is."""
-    needed = TIMES_THE_WEIGHTS * weights + BESIDES
-    if memory_left is not None and memory_left < needed:
-        return f"{_megabytes(memory_left)} of memory are left, and widening it may take {_megabytes(needed)}"
+def room_for(weights: int) -> int:
+    """Return the most bytes, of memory and of temporary files, that widening takes for so many bytes of weights."""
+    return TIMES_THE_WEIGHTS * weights + BESIDES
+
+
+def no_temporary_files(size: int) -> str | None:
+    """Return why temporary files of `size` bytes cannot be written, in words; None if they can."""
     try:
         folder = tempfile.gettempdir()
         free = shutil.disk_usage(folder).free
     except OSError as error:
         return f"there is no folder for temporary files ({error.strerror or error})"
-    return f"{folder} has {_megabytes(free)} free, and it may need {_megabytes(needed)}" if free < needed else None
+    return f"{folder} has {free / 1e6:.0f} MB free, and {size / 1e6:.0f} may be needed" if free < size else None
 
 
 @contextmanager
@@ -72,11 +74,12 @@ def writing(options: ort.SessionOptions, optimised: Path) -> ort.SessionOptions:
 def as_written(options: ort.SessionOptions, threads: int) -> ort.SessionOptions:
     """Have a session run an optimised graph as it is, on so many threads."""
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = threads
     if threads > 1:
         options.add_session_config_entry("session.disable_prepacking", "1")
+    return on_threads(options, threads)
+
+
+def on_threads(options: ort.SessionOptions, threads: int) -> ort.SessionOptions:
+    """Have runs of a session take so many threads."""
+    options.intra_op_num_threads = threads
     return options
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.0f} MB"
