@@ -46,6 +46,7 @@ SMALLEST = {
     "bench.verdicts": Run(
         "--seeds 1 --deepest 8 --kinds 1 --data {data} --cache {scratch}/verdicts --page {docs}/verdicts.md", slow=True
     ),
+    "bench.width": Run("--seconds 0.1 --only resnet20 --page {docs}/performance.md"),
     "export bundle": Run("--run {scratch}/plain20 --data {data} --name tried --out {scratch}", slow=True),
     "export evaluate": Run("--bundle {bundle} --data {data}"),
     "export onnx": Run(

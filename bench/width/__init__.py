@@ -1,0 +1,1 @@
+"""What a lone run gains by every core."""
