@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 
 from service.contract.loss import probabilities
 from service.contract.reference import ReferenceStatistics
-from service.diagnostics import scores, shattering
+from service.diagnostics import scores
 from service.diagnostics.noise import estimates, left_out_groups, noise_scale
 from service.diagnostics.schemas.gradients import NoiseScale
+from service.diagnostics.shattering.measures import analyse
+from service.diagnostics.shattering.verdict import judge_path
 
 
 def drawn(images: int, signal: float, noise: float, seed: int = 0, size: int = 400) -> NDArray[np.float64]:
@@ -91,16 +93,16 @@ def test_the_layer_norm_distance_is_mahalanobis_and_infinite_for_a_zero_norm() -
 @pytest.mark.parametrize("points", [32, 64, 256])
 def test_white_noise_is_shattered_and_brownian_motion_smooth(points: int) -> None:
     white = np.random.default_rng(1).normal(size=(points, 1000))
-    found = shattering.analyse(white)
+    found = analyse(white)
     assert found.spectral_exponent == pytest.approx(0, abs=0.25)
-    assert shattering.judge_path(found).state == "shattered"
+    assert judge_path(found).state == "shattered"
     brown = np.cumsum(white, axis=0)
-    found = shattering.analyse(brown / np.linalg.norm(brown, axis=1, keepdims=True))
+    found = analyse(brown / np.linalg.norm(brown, axis=1, keepdims=True))
     assert found.spectral_exponent == pytest.approx(2, abs=0.35)
-    assert shattering.judge_path(found).state == "smooth"
+    assert judge_path(found).state == "smooth"
 
 
 def test_a_zero_gradient_on_the_path_leaves_shattering_undetermined() -> None:
     gradients = np.random.default_rng(1).normal(size=(32, 10))
     gradients[3] = 0
-    assert shattering.judge_path(shattering.analyse(gradients)).state == "undetermined"
+    assert judge_path(analyse(gradients)).state == "undetermined"
