@@ -12,6 +12,8 @@ STEP: Final = 8
 """Numbers that are chosen are multiples of it, so that answers of one model can mostly be compared."""
 PLANNED_SHARE: Final = 2 / 3
 """Part of what fits into the time that is planned: a machine may become busier on the way."""
+SURE_SHARE: Final = 1 / 4
+"""Part of the time into which a path must fit by the learnt speed, or else its ends show how fast the model is now."""
 
 
 def chosen_points(fitting: int) -> int:

@@ -19,8 +19,8 @@ from service.diagnostics.schemas.base import DiagnosticSchema
 from service.diagnostics.shattering.path import straight_path
 from service.diagnostics.shattering.points import (
     LEAST_POINTS,
-    PLANNED_SHARE,
     POINTS,
+    SURE_SHARE,
     chosen_points,
     no_time,
     note_on_points,
@@ -75,7 +75,7 @@ async def walk(call: Call, model: ServedModel, ends: Array, label: NDArray[np.in
     if graph.state != "ready":
         await engine.load(model, graph, usual, call.context)
     left = _seconds_left(call)
-    if engine.images_within(graph, left * PLANNED_SHARE) >= usual:
+    if engine.images_within(graph, left * SURE_SHARE) >= usual:
         return Walk(np.repeat(label, usual, axis=0), await run(straight_path(ends[0], ends[1], usual)), None)
     first, ran = await run(ends), left - _seconds_left(call)
     left -= ran
