@@ -92,6 +92,7 @@ coverage: $(COVERAGE)/installed  ## import 320 architectures of strangers and ve
 verdicts: $(DEV)/installed  ## error rates of the verdicts, fit and held out: docs/verdicts.md (DATA: CIFAR-10, to train on once)
 	OMP_NUM_THREADS=1 $(DEV)/bin/python -m bench.verdicts $(if $(wildcard $(DATA)),--data $(DATA))
 	OMP_NUM_THREADS=1 $(DEV)/bin/python -m bench.verdict_depth
+	OMP_NUM_THREADS=1 $(DEV)/bin/python -m bench.verdict_points
 
 bench: bench-gradients bench-serving  ## the speed tables
 

@@ -19,8 +19,8 @@ from bench.verdicts.report import counted
 from bench.verdicts.shattered import shattering_of
 from export.gradient import differentiate, prepare
 from export.trained.forward import constants_of, forward_graph
-from service.diagnostics import shattering
 from service.diagnostics.gradients import Diagnosis
+from service.diagnostics.shattering.verdict import judge_path
 from service.diagnostics.verdicts.evidence import Evidence
 from service.diagnostics.verdicts.profile import profile_of
 
@@ -43,7 +43,7 @@ def measure(family: str, depth: int, seed: int, images: Images) -> tuple[float, 
     profile = profile_of(evidence_of(found))
     assert profile is not None
     growth = 10**profile.first_over_last, float(10**-profile.slope)
-    return *growth, found.verdict.state, path.spectral_exponent, shattering.judge_path(path).state
+    return *growth, found.verdict.state, path.spectral_exponent, judge_path(path).state
 
 
 def evidence_of(found: Diagnosis) -> Evidence:

@@ -9,7 +9,7 @@ from typing import Literal
 from bench.harness.page import table
 from bench.verdicts.held_out.trainings import UNKNOWN, WHEN, Finished
 from bench.verdicts.judging import DEBUGGER_RULE_FOR, Judged
-from service.diagnostics.shattering import POINTS
+from service.diagnostics.shattering.points import POINTS
 from service.diagnostics.verdicts.looked_for import FINDINGS
 from service.offline.report.intervals import wilson
 

@@ -9,10 +9,10 @@ baseline      those norms beside the quantiles of the training images
 noise         gradient noise scale
 compare       the same images through several models
 scores        how foreign an image is, and how hard or mislabelled
-shattering    gradients along the path between two images
 features      what each layer sees in an image
 pictures      PNGs of arrays
 words         numbers and names in sentences
+shattering/   gradients along the path between two images
 verdicts/     rules that decide whether gradients are healthy, and what to say of it
 schemas/      the answers as JSON
 drawing/      the answers as SVG

@@ -22,7 +22,7 @@ from service.contract.bundle_schema import GraphName
 from service.engine.execution import RunSlots
 from service.engine.ledger import Ledger
 from service.engine.request_context import RequestContext
-from service.engine.scheduler import Scheduler
+from service.engine.scheduler import MARGIN, Scheduler
 from service.engine.tickets import Job, Outcome, Ticket
 from service.engine.waiting import Waiting
 from service.errors import InternalError, QueueFull, ServiceError, ShuttingDown
@@ -168,6 +168,14 @@ class Engine:
             finally:
                 self._waiting_for_graphs -= images
         graph.check_ready()
+
+    def images_within(self, graph: ServedGraph, seconds: float) -> int:
+        """Return how many images of one request `graph`, which is ready, can run within `seconds` from now.
+
+        By what is known of its speed, on one run slot, after what waits already.
+        """
+        wait = self.scheduler.expected_wait(graph.diagnostic) * MARGIN
+        return max(0, int((seconds - wait) / graph.seconds_per_image))
 
     def _check_room_for(self, images: int) -> None:
         waiting = self.scheduler.waiting_images + self._waiting_for_graphs

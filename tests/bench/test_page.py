@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import guide, unlike, verdict_depth
+from bench import guide, unlike, verdict_depth, verdict_points
 from bench.gradients import __main__ as gradients
 from bench.harness.page import marks, replace_section, table
 from bench.harness.paths import DOCS
@@ -28,6 +28,7 @@ PAGES = {
     soak.COMMAND: "reliability.md",
     unlike.COMMAND: "monitoring.md",
     verdict_depth.COMMAND: "verdicts.md",
+    verdict_points.COMMAND: "verdicts.md",
     verdicts.COMMAND: "verdicts.md",
 }
 

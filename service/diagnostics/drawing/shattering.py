@@ -32,10 +32,12 @@ def draw_shattering(answer: JsonAnswer, families: Families = NO_FAMILIES) -> str
     """
     correlation = np.array([[as_float(value) for value in row] for row in answer["correlation"]])
     exponent = as_float(answer["spectral_exponent"])
+    note = answer.get("points_note")
     drawing = Drawing(
         title_of(answer),
         f"{sentence(answer['verdict']['because'])} Input gradients at {len(correlation)} points on the straight path "
-        f"between two images. Spectral exponent {exponent:.2f} (white noise 0, brown noise 2).{of_network(answer)}",
+        f"between two images. Spectral exponent {exponent:.2f} (white noise 0, brown noise 2)."
+        f"{f' {sentence(note)}' if note else ''}{of_network(answer)}",
         430,
     )
     side, top = 300.0, drawing.top + 58

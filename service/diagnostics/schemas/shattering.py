@@ -22,10 +22,14 @@ class ShatteringVerdict(Explained):
     """`state` from the spectral exponent: near white noise (0) or near Brownian motion (2)."""
 
     state: Literal["shattered", "rough", "smooth", "undetermined"] = Field(
-        description="shattered below the threshold, smooth from 1"
+        description="shattered below the threshold; smooth from 1 with 64 points, and from the bound that is carried "
+        "over for another number"
     )
     value: Number = Field(description="spectral exponent that was measured")
-    threshold: Number = Field(description="spectral exponent below which the gradient is shattered")
+    threshold: Number = Field(
+        description="spectral exponent below which the gradient is shattered, carried over to the path's number of "
+        "points"
+    )
     rule: str = Field(description="what was looked at, in words")
     source: str = Field(description="where rule and threshold come from")
 
@@ -38,6 +42,11 @@ class Shattering(AnsweredBy):
     labels: list[str] | None = Field(default=None, description="that apply in the loss, where labels are independent")
     indices: list[int] | None = Field(default=None, description="their indices among the model's labels, from 0")
     points: int = Field(description="inputs on the path, both ends included")
+    points_note: str | None = Field(
+        default=None,
+        description="why there are fewer points than usual: the time before the deadline; null where there are not, or "
+        "where the request says how many",
+    )
     correlation: list[list[Number]] = Field(
         description="[points, points]: cosine between the gradients at two points, −1 to 1"
     )

@@ -205,7 +205,8 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
             "Shattered",
             "The gradient with respect to the input at points on the straight line between two images, and how much "
             "of it is left from one point to the next. The spectral exponent is 0 for white noise and 2 for Brownian "
-            "motion.",
+            "motion. The bounds are those for 64 points; on a path of fewer points, which are further apart, the same "
+            "gradient looks rougher, and the bounds are lower.",
             "docs/phenomena.md, sections 6 and 7: before training, the gradients of a plain network of 56 layers are "
             "white noise, those of a residual one are not.",
             {

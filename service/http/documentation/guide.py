@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Final
 
-from service.diagnostics import baseline, shattering
+from service.diagnostics import baseline
+from service.diagnostics.shattering import verdict as shattering
+from service.diagnostics.shattering.points import POINTS
 from service.diagnostics.verdicts.explanations import SECTIONS, Explanation, Section
 from service.diagnostics.verdicts.thresholds import Thresholds
 from service.diagnostics.words import factor, multiple, pace, percent
@@ -60,7 +62,7 @@ def thresholds() -> list[Threshold]:
         Threshold(one.name, _number(float(str(one.default))), one.metadata["meaning"], one.metadata["source"])
         for one in fields(Thresholds)
     ]
-    meaning = "spectral exponent of the gradient along a path, below which it is shattered"
+    meaning = f"spectral exponent of the gradient along a path of {POINTS} points, below which it is shattered"
     return [*own, Threshold("shattered", _number(shattering.SHATTERED), meaning, shattering.SOURCE)]
 
 

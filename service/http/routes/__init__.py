@@ -11,6 +11,6 @@ pages               `/`, `/docs`, `/redoc` and their files
 guide               `/docs/verdicts`, `/docs/glossary`
 submissions         reads a call's model, images and options
 top_labels          the most probable labels, for the log
-runs                runs of graphs for a diagnosis, and which network they are of
+runs                runs of graphs for a diagnosis, how many there is time for, and which network they are of
 diagnosis_options   options of `/diagnostics/…`
 """

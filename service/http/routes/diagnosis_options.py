@@ -8,7 +8,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from service.diagnostics import features, shattering
+from service.diagnostics import features
+from service.diagnostics.shattering.points import LEAST_POINTS, MOST_POINTS
+from service.diagnostics.shattering.points import POINTS as USUAL_POINTS
+from service.diagnostics.shattering.verdict import SHATTERED as SHATTERED_BELOW
+from service.diagnostics.shattering.verdict import SOURCE as SHATTERED_SOURCE
 from service.diagnostics.verdicts.thresholds import Thresholds
 from service.errors import InvalidParameter
 from service.http.answers.openapi import (
@@ -30,15 +34,15 @@ THRESHOLDS: Final = {
     for one in fields(Thresholds)
 }
 POINTS: Final = numeric_option(
-    "points on the path",
+    f"points on the path; default: {USUAL_POINTS}, or as many as there is time for before the deadline",
     type="integer",
-    default=shattering.POINTS,
-    minimum=shattering.LEAST_POINTS,
-    maximum=shattering.MOST_POINTS,
+    minimum=LEAST_POINTS,
+    maximum=MOST_POINTS,
 )
 SHATTERED: Final = numeric_option(
-    f"spectral exponent below which the gradient is shattered; source: {shattering.SOURCE}",
-    default=shattering.SHATTERED,
+    f"spectral exponent with {USUAL_POINTS} points, below which the gradient is shattered; for other numbers of points "
+    f"the bound is carried over; source: {SHATTERED_SOURCE}",
+    default=SHATTERED_BELOW,
 )
 CHANNELS: Final = numeric_option(
     "pictures per layer",
@@ -89,6 +93,17 @@ def thresholds_with(given: Mapping[str, Any]) -> Thresholds:
         return Thresholds().overridden({str(name): _as_number(value) for name, value in given.items()})
     except (TypeError, ValueError) as error:
         raise InvalidParameter(str(error)[:200]) from None
+
+
+def read_points(submission: Submission) -> int | None:
+    """Return the number of points of a path; None where the service may choose it.
+
+    Raises:
+        InvalidParameter: another value.
+    """
+    if submission.option("points") is None:
+        return None
+    return read_integer(submission, "points", USUAL_POINTS, LEAST_POINTS, MOST_POINTS)
 
 
 def read_integer(submission: Submission, name: str, default: int, least: int, most: int) -> int:

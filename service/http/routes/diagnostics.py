@@ -13,7 +13,7 @@ from service.bundles.reference import read_reference
 from service.bundles.served_model import ServedModel
 from service.contract.arrays import Array
 from service.contract.label_kinds import kind_called
-from service.diagnostics import compare, features, scores, shattering
+from service.diagnostics import compare, features, scores
 from service.diagnostics.answer import answer_gradients, input_gradients
 from service.diagnostics.drawing.plots import plot
 from service.diagnostics.gradients import diagnose
@@ -24,6 +24,8 @@ from service.diagnostics.schemas.features import Features
 from service.diagnostics.schemas.gradients import ComparedModel, Comparison, Gradients
 from service.diagnostics.schemas.scores import Scores
 from service.diagnostics.schemas.shattering import Shattering
+from service.diagnostics.shattering import measures, verdict
+from service.diagnostics.shattering.path import noise_image
 from service.diagnostics.verdicts.thresholds import Thresholds
 from service.errors import InvalidParameter
 from service.http.answers.negotiation import prefers
@@ -32,7 +34,7 @@ from service.http.answers.responses import JSON, Answer, identity
 from service.http.calls.call import Call
 from service.http.requests.submission import Submission
 from service.http.routes import diagnosis_options as options
-from service.http.routes.runs import identity_of_network, runner
+from service.http.routes.runs import identity_of_network, runner, walk
 from service.http.routes.submissions import read_submission
 from service.images.preprocess import normalise
 
@@ -109,18 +111,19 @@ async def compare_models(call: Call) -> Answer:
     openapi_extra=options.SHATTERING,
 )
 async def shattered_gradients(call: Call) -> Answer:
-    """Input gradients along the straight path between two images (or one and noise)."""
+    """Input gradients along the straight path between two images (or one and noise).
+
+    Without `points`, a path has 64, or as many as there is time for before the deadline.
+    """
     submission = await read_submission(call, names_of(options.SHATTERING))
     model = submission.model
     if len(submission.images) > 2:
         raise InvalidParameter(f"Send one or two images, not {len(submission.images)}.")
-    points = options.read_integer(
-        submission, "points", shattering.POINTS, shattering.LEAST_POINTS, shattering.MOST_POINTS
-    )
-    threshold = options.read_number(submission, "shattered", shattering.SHATTERED)
+    named = options.read_points(submission)
+    threshold = options.read_number(submission, "shattered", verdict.SHATTERED)
     pixels = await submission.pixels(model)
     if len(pixels) == 1:
-        pixels = np.concatenate([pixels, shattering.noise_image(pixels.shape[1:])[None]])
+        pixels = np.concatenate([pixels, noise_image(pixels.shape[1:])[None]])
     ends = normalise(pixels, model.bundle.input)
     run = runner(call, model)
     kind = kind_called(model.bundle.label_kind)
@@ -128,20 +131,19 @@ async def shattered_gradients(call: Call) -> Answer:
     label = submission.labels_for(model)[:1]
     if (label < 0).any():
         label = kind.settled((await run("forward", ends[:1]))["logits"], label)
-    labels = np.repeat(label, points, axis=0)
-    path = shattering.straight_path(ends[0], ends[1], points)
-    outputs = await run("input_gradient", path, labels)
-    found = shattering.analyse(outputs["input_gradient"])
+    path = await walk(call, model, ends, label, named)
+    found = measures.analyse(path.outputs["input_gradient"])
     answer = Shattering(
         **identity(model, submission.request, float_network=True),
         **_labels_of(model, label),
-        points=points,
+        points=len(path.labels),
+        points_note=path.note,
         correlation=found.correlation.tolist(),
         autocorrelation=found.autocorrelation,
         spectral_exponent=found.spectral_exponent,
         gradient_norm=found.gradient_norm.tolist(),
-        probability=kind.likelihoods(outputs["logits"], labels).tolist(),
-        verdict=shattering.judge_path(found, threshold),
+        probability=kind.likelihoods(path.outputs["logits"], path.labels).tolist(),
+        verdict=verdict.judge_path(found, threshold),
     )
     return respond(call, submission, answer)
 

@@ -1,8 +1,10 @@
-"""Runs of a model's graphs for a diagnosis, and what its answer says of the network that it is about."""
+"""Runs of a model's graphs for a diagnosis, how many there is time for, and which network an answer is about."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,16 @@ from service.contract.bundle_schema import GraphName
 from service.diagnostics.measurement import RunGraph
 from service.diagnostics.quantized import about_network
 from service.diagnostics.schemas.base import DiagnosticSchema
+from service.diagnostics.shattering.path import straight_path
+from service.diagnostics.shattering.points import (
+    LEAST_POINTS,
+    POINTS,
+    SURE_SHARE,
+    chosen_points,
+    no_time,
+    note_on_points,
+)
+from service.errors import TooBusy
 from service.http.answers.responses import identity
 from service.http.calls.call import Call
 
@@ -25,6 +37,73 @@ def runner(call: Call, model: ServedModel) -> RunGraph:
         return await call.service.engine.run(model, graph, images, labels, request=call.context)
 
     return run
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A path of P points that was run: labels [P] or [P, K], the outputs by name, and why P is smaller than usual."""
+
+    labels: NDArray[np.int64]
+    outputs: Mapping[str, Array]
+    note: str | None
+
+
+async def walk(call: Call, model: ServedModel, ends: Array, label: NDArray[np.int64], named: int | None) -> Walk:
+    """Run `input_gradient` along the path between two inputs, at as many points as there is time for.
+
+    Where time may be short, the two ends are run first. They belong to every path, and how long they take says how fast
+    the model is now: what was learnt before may be of a machine that did less, or more, besides. A path is refused only
+    if there is no time for it by either.
+
+    Args:
+        call: its deadline counts.
+        model: its graph is loaded first, because only then anything is known of its speed.
+        ends: [2, …], float32.
+        label: of the loss, int64 [1] or [1, K].
+        named: how many points the caller wants; None where the service chooses.
+
+    Raises:
+        TooBusy: there is no time for `named` points, or for the fewest that a path can have.
+        ServiceError: as `Engine.run`.
+    """
+    engine, graph = call.service.engine, model.graph("input_gradient")
+
+    async def run(inputs: Array) -> dict[str, Array]:
+        return await runner(call, model)("input_gradient", inputs, np.repeat(label, len(inputs), axis=0))
+
+    usual = POINTS if named is None else named
+    if graph.state != "ready":
+        await engine.load(model, graph, usual, call.context)
+    left = _seconds_left(call)
+    if engine.images_within(graph, left * SURE_SHARE) >= usual:
+        return Walk(np.repeat(label, usual, axis=0), await run(straight_path(ends[0], ends[1], usual)), None)
+    first, ran = await run(ends), left - _seconds_left(call)
+    left -= ran
+    fitting = len(ends) + int(len(ends) * left / ran)
+    hoped_for = max(fitting, len(ends) + engine.images_within(graph, left))
+    if hoped_for < (named or LEAST_POINTS):
+        wait = engine.scheduler.expected_wait(diagnostic=True)
+        raise TooBusy(f"{no_time(named, hoped_for, left)} {_more_time(call)}", retry_after=wait or None)
+    points = named or chosen_points(fitting)
+    rest = await run(straight_path(ends[0], ends[1], points)[1:-1])
+    outputs = {
+        name: np.concatenate([first[name][:1], rest[name], first[name][1:]]) for name in ("input_gradient", "logits")
+    }
+    return Walk(np.repeat(label, points, axis=0), outputs, note_on_points(points, left) if named is None else None)
+
+
+def _seconds_left(call: Call) -> float:
+    assert call.context.deadline is not None, "every call has a deadline once its body is there"
+    return max(0.0, call.context.deadline - time.monotonic())
+
+
+def _more_time(call: Call) -> str:
+    """Return what gives a request more time: a later deadline of its own, or the setting where it has all of that."""
+    usual = call.service.deadlines.usual
+    assert call.context.deadline is not None
+    if call.context.deadline - call.context.received < usual:
+        return f"Ask with a longer X-Deadline-Ms, at most the setting deadline_ms ({usual * 1e3:g})."
+    return f"A longer deadline helps: the setting deadline_ms, now {usual * 1e3:g}."
 
 
 async def identity_of_network(

@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 
 from service.contract.loss import probabilities
 from service.contract.reference import ReferenceStatistics
-from service.diagnostics import scores, shattering
+from service.diagnostics import scores
 from service.diagnostics.noise import estimates, left_out_groups, noise_scale
 from service.diagnostics.schemas.gradients import NoiseScale
+from service.diagnostics.shattering.measures import analyse
+from service.diagnostics.shattering.verdict import bound_at, judge_path
 
 
 def drawn(images: int, signal: float, noise: float, seed: int = 0, size: int = 400) -> NDArray[np.float64]:
@@ -91,16 +93,43 @@ def test_the_layer_norm_distance_is_mahalanobis_and_infinite_for_a_zero_norm() -
 @pytest.mark.parametrize("points", [32, 64, 256])
 def test_white_noise_is_shattered_and_brownian_motion_smooth(points: int) -> None:
     white = np.random.default_rng(1).normal(size=(points, 1000))
-    found = shattering.analyse(white)
+    found = analyse(white)
     assert found.spectral_exponent == pytest.approx(0, abs=0.25)
-    assert shattering.judge_path(found).state == "shattered"
+    assert judge_path(found).state == "shattered"
     brown = np.cumsum(white, axis=0)
-    found = shattering.analyse(brown / np.linalg.norm(brown, axis=1, keepdims=True))
+    found = analyse(brown / np.linalg.norm(brown, axis=1, keepdims=True))
     assert found.spectral_exponent == pytest.approx(2, abs=0.35)
-    assert shattering.judge_path(found).state == "smooth"
+    assert judge_path(found).state == "smooth"
+
+
+@pytest.mark.parametrize("points", [16, 24, 32, 48, 64, 128, 256])
+@pytest.mark.parametrize(("length", "state"), [(0.004, "shattered"), (0.03, "rough"), (0.08, "smooth")])
+def test_the_verdict_on_a_gradient_does_not_depend_on_the_number_of_points(
+    points: int, length: float, state: str
+) -> None:
+    """Gradients at a distance d on the path correlate as 1 / (1 + d/length)²."""
+    t = np.linspace(0, 1, points)
+    root = np.linalg.cholesky((1 + np.abs(t[:, None] - t) / length) ** -2.0)
+    found = analyse(root @ np.random.default_rng(2).normal(size=(points, 5000)))
+    assert judge_path(found).state == state
+
+
+def test_a_bound_is_carried_over_and_the_usual_number_of_points_keeps_it() -> None:
+    assert [bound_at(64, bound) for bound in (0.3, 0.5, 1.0)] == [0.3, 0.5, 1.0]
+    for bound in (0.5, 1.0):
+        carried = [bound_at(points, bound) for points in (16, 24, 32, 48, 64, 128, 256)]
+        assert carried == sorted(carried)
+        assert 0 < carried[0] < bound < carried[-1] < 2
+    assert bound_at(16, -1.0) == -1.0, "no gradient of the model has it"
+    assert bound_at(16, 5.0) == 5.0
+
+
+def test_a_threshold_of_ones_own_is_one_for_the_usual_number_of_points() -> None:
+    rough = analyse(np.random.default_rng(1).normal(size=(32, 1000)))
+    assert judge_path(rough, 0.7).threshold == bound_at(32, 0.7) < 0.7
 
 
 def test_a_zero_gradient_on_the_path_leaves_shattering_undetermined() -> None:
     gradients = np.random.default_rng(1).normal(size=(32, 10))
     gradients[3] = 0
-    assert shattering.judge_path(shattering.analyse(gradients)).state == "undetermined"
+    assert judge_path(analyse(gradients)).state == "undetermined"

@@ -16,7 +16,10 @@ from bench.verdicts.judging import bundle_of, diagnosis_of
 from bench.verdicts.shattered import untrained_path
 from export.phenomena.shipped import network as in_torch
 from export.writing.bundle import read_bundle_and_graphs
-from service.diagnostics import shattering
+from service.diagnostics.shattering.measures import analyse
+from service.diagnostics.shattering.path import straight_path
+from service.diagnostics.shattering.points import POINTS
+from service.diagnostics.shattering.verdict import judge_path
 from tests.service.diagnostics.sick_networks import IMAGES, LABELS, SICK, as_onnx
 
 BUNDLES = Path(__file__).parents[3] / "models" / "bundles"
@@ -98,12 +101,12 @@ def test_a_shipped_residual_network_trained_on_in_torch_is_healthy_to_both(name:
 def test_autograd_in_torch_finds_the_same_shattering(family: str, shattered: bool) -> None:
     torch.manual_seed(0)
     network = settled(convolutional(family, 56, "batch"), torch.from_numpy(IMAGES))
-    path = torch.from_numpy(shattering.straight_path(IMAGES[3], IMAGES[11], shattering.POINTS)).requires_grad_()
+    path = torch.from_numpy(straight_path(IMAGES[3], IMAGES[11], POINTS)).requires_grad_()
     labels = torch.zeros(len(path), dtype=torch.int64)
     torch.autograd.backward(functional.cross_entropy(network(path), labels, reduction="sum"))
     assert path.grad is not None
-    by_torch = shattering.analyse(path.grad.numpy().astype(np.float64))
+    by_torch = analyse(path.grad.numpy().astype(np.float64))
     ours = untrained_path(family, 56, IMAGES)
     assert ours.spectral_exponent == pytest.approx(by_torch.spectral_exponent, abs=0.1)
-    assert (shattering.judge_path(by_torch).state == "shattered") == shattered
-    assert (shattering.judge_path(ours).state == "shattered") == shattered
+    assert (judge_path(by_torch).state == "shattered") == shattered
+    assert (judge_path(ours).state == "shattered") == shattered

@@ -178,6 +178,17 @@ def test_who_would_be_late_is_refused_at_once_and_told_the_wait(server: LiveServ
         assert blocker.end() == 200
 
 
+def test_images_are_counted_that_fit_into_a_time_after_what_runs_already(server: LiveServer) -> None:
+    engine, models = server.state.engine, server.state.registry
+    tiny, held = (models.select(name).graphs["forward"] for name in ("tiny", "held"))
+    tiny.seconds_per_image, held.seconds_per_image = 0.5, 600.0
+    assert [engine.images_within(tiny, seconds) for seconds in (0.4, 0.6, 10.1)] == [0, 1, 20]
+    with hold_back(server) as blocker:
+        assert engine.images_within(tiny, 300.0) == 0
+        assert 200 <= engine.images_within(tiny, 1000.0) < 400, "a wait of 600 s counts half as much again"
+        assert blocker.end() == 200
+
+
 def test_a_full_queue_refuses_with_the_time_to_come_back(server: LiveServer) -> None:
     for model, seconds in (("held", 0.5), ("tiny", 0.001)):  # measured, they would depend on what else runs here
         server.state.registry.select(model).graphs["forward"].seconds_per_image = seconds

@@ -4,8 +4,8 @@ import { el } from "../elements/dom.js";
 import { INSET, picture, responsive, wholeTicks } from "./frame.js";
 
 /** Draws autocorrelation by lag, between white and brown noise. */
-export function autocorrelationChart({ curves, lags, white, brown }) {
-  const pairs = (values) => lags.map((lag, at) => [lag, values[at]]).filter(([, value]) => Number.isFinite(value));
+export function autocorrelationChart({ curves, lags, label, white, brown }) {
+  const pairs = (values, at = lags) => at.map((lag, index) => [lag, values[index]]).filter(([, value]) => Number.isFinite(value));
   const reference = (values, name, dash, dy) => [
     Plot.line(pairs(values), { stroke: "var(--line-strong)", strokeWidth: 1.6, strokeDasharray: dash }),
     Plot.text(pairs(values).slice(-1), { text: [name], textAnchor: "end", dy, fill: "var(--muted)" }),
@@ -19,7 +19,7 @@ export function autocorrelationChart({ curves, lags, white, brown }) {
       marginRight: INSET.right,
       marginTop: 30,
       marginBottom: 40,
-      x: { label: "lag, points along the path →" },
+      x: { label },
       y: { label: "autocorrelation of the gradient", nice: true },
       marks: [
         Plot.gridY({ ticks: 5, stroke: "var(--line)", strokeOpacity: 1 }),
@@ -27,8 +27,8 @@ export function autocorrelationChart({ curves, lags, white, brown }) {
         Plot.axisX({ tickSize: 0, ticks: Math.min(lags.length, width / 60), labelArrow: "none" }),
         ...reference(white, "white noise", "2 4", -8),
         ...reference(brown, "brown noise", "7 4", 16),
-        ...curves.map(({ model, values }) =>
-          Plot.line(pairs(values), { stroke: model.colour, strokeWidth: 2.4, strokeDasharray: model.dash }),
+        ...curves.map(({ model, lags: own, values }) =>
+          Plot.line(pairs(values, own), { stroke: model.colour, strokeWidth: 2.4, strokeDasharray: model.dash }),
         ),
       ],
     }),

@@ -10,7 +10,7 @@ import { sampleButtons } from "../choices/samples.js";
 import { commands } from "../elements/commands.js";
 import { el, scrollable, section } from "../elements/dom.js";
 import { explained } from "../elements/glossary.js";
-import { number, sentence, short } from "../elements/numbers.js";
+import { list, number, sentence, short } from "../elements/numbers.js";
 import { problemBox } from "../elements/problem.js";
 import { stateBadge, texts } from "./explanation.js";
 import { summaryOf } from "./summary.js";
@@ -83,16 +83,11 @@ function drawn(answered, first, second) {
       el("div", { class: "ends" }, el("span", {}, bare(first)), el("span", {}, bare(second))),
     );
   });
-  const { autocorrelation } = answered[0].answer;
-  const curves = answered.map(({ model, answer }) => ({ model, values: answer.autocorrelation.mean.map(number) }));
-  const chart = autocorrelationChart({
-    curves,
-    lags: autocorrelation.lags,
-    white: autocorrelation.white.map(number),
-    brown: autocorrelation.brown.map(number),
-  });
+  const counts = [...new Set(answered.map(({ answer }) => answer.points))];
+  const differ = counts.length > 1;
   return [
     el("div", { class: "verdicts" }, answered.map(verdictOf)),
+    differ ? el("p", { class: "small" }, differingPoints(answered)) : null,
     el(
       "div",
       { class: "pair" },
@@ -102,33 +97,55 @@ function drawn(answered, first, second) {
         {},
         el("p", { class: "figure-title" }, "How fast it forgets itself"),
         el("ul", { class: "key", "aria-label": "Models" }, answered.map(({ model }) => el("li", {}, swatch(model), model.name))),
-        chart,
+        chartOf(answered, differ),
       ),
     ),
-    el("details", { "data-table": true }, el("summary", {}, "Autocorrelation in a table"), scrollable("Autocorrelation by lag", table(answered), true)),
-  ];
+    el("details", { "data-table": true }, el("summary", {}, "Autocorrelation in a table"), scrollable("Autocorrelation by lag", table(answered, differ), true)),
+  ].filter(Boolean);
 }
 
-function verdictOf({ model, answer: { verdict, quantized } }) {
+/** Says that the models did not take the same number of points, and how their curves can be compared all the same. */
+function differingPoints(answered) {
+  const taken = answered.map(({ model, answer }) => `${model.name} ${answer.points}`);
+  return `The models took different numbers of points: ${list(taken)}. Their curves are therefore drawn over the distance along the path, and white and brown noise are those of the longest. Each verdict has the bounds for its own number.`;
+}
+
+/** Draws the curves by lag in points; where the numbers of points `differ`, by the distance in per cent of the path. */
+function chartOf(answered, differ) {
+  const steps = ({ autocorrelation: { lags }, points }) => lags.map((lag) => (differ ? (100 * lag) / (points - 1) : lag));
+  const { answer } = longest(answered);
+  return autocorrelationChart({
+    curves: answered.map(({ model, answer }) => ({ model, lags: steps(answer), values: answer.autocorrelation.mean.map(number) })),
+    lags: steps(answer),
+    label: differ ? "lag, % of the path →" : "lag, points along the path →",
+    white: answer.autocorrelation.white.map(number),
+    brown: answer.autocorrelation.brown.map(number),
+  });
+}
+
+const longest = (answered) => answered.reduce((most, one) => (one.answer.points > most.answer.points ? one : most));
+
+function verdictOf({ model, answer: { verdict, quantized, points_note } }) {
   const seen = new Set();
   return el(
     "div",
     { class: "verdict", "data-model": model.name },
     el("p", { class: "verdict-title" }, swatch(model), model.name, stateBadge(verdict.state)),
-    el("p", {}, explained([verdict.because, quantized].filter(Boolean).map(sentence).join(" "), seen)),
+    el("p", {}, explained([verdict.because, points_note, quantized].filter(Boolean).map(sentence).join(" "), seen)),
     el("details", {}, el("summary", {}, "What it means"), texts(verdict, seen)),
   );
 }
 
 const bare = ({ name }) => name.replace(/\.\w+$/, "");
 
-function table(answered) {
-  const { lags, white, brown } = answered[0].answer.autocorrelation;
-  const columns = [...answered.map(({ model, answer }) => [model.name, answer.autocorrelation.mean]), ["white noise", white], ["brown noise", brown]];
+function table(answered, differ) {
+  const { lags, white, brown } = longest(answered).answer.autocorrelation;
+  const named = ({ model, answer }) => (differ ? `${model.name}, ${answer.points} points` : model.name);
+  const columns = [...answered.map((one) => [named(one), one.answer.autocorrelation.mean]), ["white noise", white], ["brown noise", brown]];
   return el(
     "table",
     {},
-    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "lag"), columns.map(([name]) => el("th", { scope: "col" }, name)))),
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, differ ? "lag, points" : "lag"), columns.map(([name]) => el("th", { scope: "col" }, name)))),
     el("tbody", {}, lags.map((lag, at) => el("tr", {}, el("th", { scope: "row" }, String(lag)), columns.map(([, values]) => el("td", {}, short(values[at])))))),
   );
 }

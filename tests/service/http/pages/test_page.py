@@ -258,6 +258,27 @@ def test_a_second_photograph_shows_how_the_gradient_changes_on_the_way(visit: Vi
     assert page.locator("#shattering svg.plot [data-mark=line] path").count() >= 3, "white, brown and a model"
 
 
+def test_a_path_of_fewer_points_says_so_and_is_compared_by_distance(visit: Visit) -> None:
+    """Of two models one answers with fewer points, as where there was too little time for more."""
+    note = "The path has 24 points, not 64."
+
+    def answered_in_short(route: Route) -> None:
+        answer = route.fetch(url=f"{route.request.url}&points=24").json()
+        route.fulfill(json=answer | {"points_note": note})
+
+    page = open_page(visit, "?model=plain20&model=resnet20")
+    page.route("**/diagnostics/shattering?model=plain20*", answered_in_short)
+    page.locator("#shattering [data-sample=ship]").click()
+    expect(page.locator("#shattering .matrices canvas")).to_have_count(2)
+    expect(page.locator("#shattering .verdict[data-model=plain20]")).to_contain_text(note)
+    expect(page.locator("#shattering .verdict[data-model=resnet20]")).not_to_contain_text(note)
+    expect(page.locator("#shattering")).to_contain_text("different numbers of points: plain20 24 and resnet20 64")
+    expect(page.locator("#shattering svg.plot")).to_contain_text("% of the path")
+    page.get_by_text("Autocorrelation in a table").click()
+    expect(page.locator("#shattering table thead")).to_contain_text("plain20, 24 points")
+    assert page.locator("#shattering table tbody tr").count() == 32
+
+
 def test_noise_can_stand_in_for_a_second_photograph(visit: Visit) -> None:
     page = open_page(visit, ONE)
     with page.expect_response("**/diagnostics/shattering*") as answer:
