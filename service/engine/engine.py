@@ -172,10 +172,11 @@ class Engine:
     def images_within(self, graph: ServedGraph, seconds: float) -> int:
         """Return how many images of one request `graph`, which is ready, can run within `seconds` from now.
 
-        By what is known of its speed, on one run slot, after what waits already.
+        By what is known of its speed, on the run slots that are idle, or on one after what waits already.
         """
         wait = self.scheduler.expected_wait(graph.diagnostic) * MARGIN
-        return max(0, int((seconds - wait) / graph.seconds_per_image))
+        slots = max(1, self.scheduler.idle_slots_for(graph.diagnostic))
+        return slots * max(0, int((seconds - wait) / graph.seconds_per_image))
 
     def _check_room_for(self, images: int) -> None:
         waiting = self.scheduler.waiting_images + self._waiting_for_graphs
