@@ -85,7 +85,8 @@ def _images_per_second(run: Any, seconds: float) -> float:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+    """Return the cores there are; on one, two threads share it, and gain nothing."""
+    return max(2, len(os.sched_getaffinity(0)))
 
 
 def _megabytes() -> float:
