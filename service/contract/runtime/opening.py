@@ -157,7 +157,7 @@ def _share_memory_between_sessions() -> None:
 
 
 def _one_thread() -> ort.SessionOptions:
-    """Return options for runs of one thread each, which does not spin.
+    """Return options for runs of one thread each, which does not spin; nor do several, where a session is widened.
 
     Under load, several one-thread runs side by side finish more images than one run on several threads, and a thread
     that spins while it waits takes a core from the others.
