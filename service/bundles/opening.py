@@ -19,6 +19,7 @@ from service.bundles.warm_up import USUAL_BATCH, Speed, best_speed, first_speed,
 from service.contract.runtime.opening import Runtime
 from service.contract.runtime.runs import passing_reason
 from service.contract.runtime.session import Session
+from service.machine.memory import give_back
 
 log = logging.getLogger("contraflow.bundles")
 
@@ -118,6 +119,7 @@ class GraphOpener:
             self._unwidened += due[0].again()
             return True
         self._lone[session] = graph.lone_seconds = lone
+        give_back()  # the weights of the session that was replaced
         log.info("%s %s: %.2f ms for one image that is alone, on several threads", graph.model, graph.name, 1e3 * lone)
         return True
 
