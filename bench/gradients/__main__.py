@@ -11,6 +11,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -83,20 +84,19 @@ def main() -> None:
                 print(tables.markdown(measured[-1]), flush=True)
                 if batch == COMPACT:
                     memory[name] = peaks(subject, rehearsal)
-    needed = tables.needs(*megabytes(), memory, COMPACT)
+    needed = tables.needs(megabytes(), memory, COMPACT)
     written = [*map(tables.markdown, measured), targets.against_targets(measured), needed]
     publish(options, COMMAND, tables.section(conditions(), *written, tables.profile(measured, COMPACT)))
 
 
-def megabytes() -> tuple[dict[str, float], float]:
-    """Return what is installed for each run, where it is, and for the whole service."""
+def megabytes() -> dict[str, float]:
+    """Return what must be installed for each run, and for the whole service, where it is."""
     found = {}
-    for name, row in ROWS.items():
-        try:
-            found[name] = installed.megabytes(row.packages)
-        except metadata.PackageNotFoundError:
-            continue
-    return found, installed.megabytes(installed.service())
+    needed = {tables.SERVICE: installed.service()} | {name: row.packages for name, row in ROWS.items()}
+    for name, packages in needed.items():
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = installed.megabytes(packages)
+    return found
 
 
 def conditions() -> str:

@@ -33,7 +33,9 @@ FEWEST = 3
 def session(model: onnx.ModelProto | Path, profile: Path | None = None) -> onnxruntime.InferenceSession:
     """Open a session of one thread on the CPU, of a graph or its file; a profile is written to `profile`."""
     graph = str(model) if isinstance(model, Path) else model.SerializeToString()
-    return onnxruntime.InferenceSession(graph, session_options(profile), providers=[CPU])
+    options = session_options(profile)
+    options.add_session_config_entry("session.use_env_allocators", "1")  # of which there may be none
+    return onnxruntime.InferenceSession(graph, options, providers=[CPU])
 
 
 def session_options(profile: Path | None = None) -> onnxruntime.SessionOptions:

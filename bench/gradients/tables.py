@@ -10,6 +10,7 @@ from bench.gradients.runs import ARITHMETIC, Kernels
 from bench.gradients.subject import Subject
 from bench.harness.page import table
 
+SERVICE = "the whole service, with its server"
 SMALLEST_SHARE = 0.005
 """Kernels below this share of a run are listed together."""
 WRONG = 2e-2
@@ -86,12 +87,11 @@ def agreement(found: float | None) -> str:
     return f"{found:.0e}" if found <= WRONG else f"**wrong** by {found:.0e}"
 
 
-def needs(megabytes: Mapping[str, float], service: float, peaks: Mapping[str, Mapping[str, int]], batch: int) -> str:
+def needs(megabytes: Mapping[str, float], peaks: Mapping[str, Mapping[str, int]], batch: int) -> str:
     """Return what each run needs beside time.
 
     Args:
-        megabytes: by run, what must be installed for it.
-        service: megabytes of the whole service.
+        megabytes: by run, and for `SERVICE`, what must be installed for it.
         peaks: by network and run, bytes.
         batch: at which the memory was measured.
     """
@@ -102,12 +102,13 @@ def needs(megabytes: Mapping[str, float], service: float, peaks: Mapping[str, Ma
     for run in runs:
         cells = (f"{found[run] / 1e6:,.0f}" if run in found else "" for found in peaks.values())
         rows.append(" | ".join((run, f"{megabytes[run]:,.0f}" if run in megabytes else "", *cells)))
+    if SERVICE in megabytes:
+        rows.append(" | ".join((SERVICE, f"{megabytes[SERVICE]:,.0f}", *[""] * len(peaks))))
     header = " | ".join(("run", "MB installed", *(f"{name}, MB of memory" for name in peaks)))
     return "\n\n".join(
         [
             f"#### What a run needs beside time, batch {batch}",
-            "Memory is by how much a process with one thread grows at most while it opens the network and runs it "
-            f"twice. The whole service with its server takes {service:,.0f} MB installed.",
+            "Memory is by how much a process of one thread grows at most while it opens the network and runs it twice.",
             table(header, rows),
         ]
     )

@@ -57,7 +57,7 @@ def misses(measured: Table) -> list[str]:
         if times > target.bound:
             found.append(
                 f"{target.run} of {_place(measured)}: {times:.2f} × the forward run instead of {target.bound:.2f}, "
-                f"{times / target.bound - 1:.0%} too slow"
+                f"{times / target.bound - 1:.1%} too slow"
             )
     return found
 

@@ -84,7 +84,7 @@ def test_a_missed_target_says_by_how_far(written: tuple[Subject, Derived]) -> No
     subject = replace(written[0], batch=32)
     times = {"forward": 1.5, "forward, in chunks of 8": 1.0, "activation_norms": 2.2, "weight_norms": 4.5}
     (line,) = misses(table_of(subject, times))
-    assert line == "weight_norms of small, 32: 4.50 × the forward run instead of 3.60, 25% too slow"
+    assert line == "weight_norms of small, 32: 4.50 × the forward run instead of 3.60, 25.0% too slow"
     assert "2.20 reached" in against_targets([table_of(subject, times)])
     assert misses(table_of(subject, times | {"weight_norms, in chunks of 8": 3.5})) == []
 
