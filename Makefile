@@ -96,7 +96,7 @@ verdicts: $(DEV)/installed  ## error rates of the verdicts, fit and held out: do
 
 bench: bench-gradients bench-serving  ## the speed tables
 
-bench-gradients: $(BENCH)/installed  ## the backward pass beside torch and others: docs/performance.md (ten minutes)
+bench-gradients: $(BENCH)/installed  ## the backward pass beside torch and others: docs/performance.md (a quarter of an hour)
 	$(BENCH)/bin/python -m bench.gradients
 
 bench-serving: $(DEV)/installed  ## the service beside its bound and other servers: docs/performance.md

@@ -1,75 +1,108 @@
-"""One table: every run of one network at one batch, timed in turn, after its norms were compared with torch's."""
+"""One table: every run of one network at one batch, timed in turn, after its norms were compared."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
-import onnx
-import torch
-from torch import nn
 
-from bench.gradients import peers
 from bench.gradients.agreement import Disagreement, reference_norms
-from bench.gradients.peers import Norms, Peer, PeerRun
-from bench.gradients.runs import Bound, Feeds, Run, clock_of, interleaved, kernels, session
-from bench.gradients.tables import BACKWARD, VMAP, Table
-from export.gradient import Prepared, differentiate, prepare
-from export.trained.forward import constants_of, forward_graph
-from service.contract.bundle_schema import GraphName
+from bench.gradients.needs.memory import peak
+from bench.gradients.peers import Norms, PeerRun
+from bench.gradients.rivals.rows import OURS, RIVALS, ROWS
+from bench.gradients.runs import Bound, Feeds, Kernels, Run, clock_of, interleaved, kernels, session
+from bench.gradients.subject import Derived, Subject
+from bench.gradients.tables import Table
 
-GRAPHS: tuple[GraphName, ...] = ("activation_norms", "weight_norms", "batch_norms")
 BOUND = 1e-4
-"""Largest relative difference of norms that is rounding."""
+"""Largest relative difference of our norms to torch's in float64 that is rounding."""
 CHUNK = 8
+CHUNKED = ("forward", "activation_norms", "weight_norms")
 PROFILED_SHARE = 0.25
 """Share of a table's seconds that its four profiles may take."""
+FEWEST, FEWEST_PROFILED = 2, 3
 
 
-def measure(name: str, network: nn.Module, size: int, batch: int, seconds: float) -> Table:
-    """Measure every row for one network on pictures of `size` × `size` pixels, timed for about `seconds`.
+def measure(subject: Subject, derived: Derived, seconds: float) -> Table:
+    """Measure every row for a network at the subject's batch, timed for about `seconds`.
 
     Raises:
         Disagreement: our norms are not torch's.
     """
-    start = time.process_time()
-    ready = prepare(forward_graph(network, size), constants=constants_of(network))
-    models: dict[str, onnx.ModelProto] = {graph: differentiate(ready, graph) for graph in GRAPHS}
-    derived = time.process_time() - start
-    models = {"forward": differentiate(ready, ["logits"]), **models}
-    feeds = made_up(size, batch, ready.classes)
-    given = {graph: {"input": feeds["input"]} if graph == "forward" else feeds for graph in models}
-
-    bound = {graph: Bound(session(model), given[graph], "cpu") for graph, model in models.items()}
-    agreement = {}
-    for graph in ("weight_norms", "batch_norms"):
-        bound[graph]()
-        norms = np.sqrt(bound[graph].outputs()["weight_square"].astype(np.float64))
-        agreement[graph] = difference(norms, reference_norms(network, ready, models[graph], feeds))
-    others, reasons = running_peers(network, ready, feeds, agreement)
-    runs: dict[str, Run] = dict(bound)
-    if batch > CHUNK:
-        for graph in ("activation_norms", "weight_norms"):
-            runs[f"{graph}, in chunks of {CHUNK}"] = in_chunks(models[graph], feeds)
-    taken = interleaved({**runs, **others}, seconds, clock_of("cpu"))
-    profiles = {}
-    for graph, model in models.items():
-        repetitions = max(5, min(60, int(seconds * PROFILED_SHARE / len(models) / taken[graph])))
-        profiles[graph] = kernels(model, given[graph], repetitions)
-    return Table(name, size, batch, derived, taken, profiles, agreement, reasons)
+    feeds = subject.feeds()
+    agreement: dict[str, float] = {}
+    runs: dict[str, Run] = {}
+    own: dict[str, Norms] = {}
+    for graph in OURS:
+        runs[graph] = bound = Bound(session(subject.graph(graph)), _given(graph, feeds), "cpu")
+        if graph in ("weight_norms", "batch_norms"):
+            bound()
+            own[graph] = np.sqrt(bound.outputs()["weight_square"].astype(np.float64))
+            expected = reference_norms(derived.network, derived.ready, derived.models[graph], feeds)
+            agreement[graph] = _require(difference(own[graph], expected))
+    if subject.batch > CHUNK:
+        runs |= _all_in_chunks(subject)
+    others, reasons = _rivals(subject, own["weight_norms"], agreement)
+    taken = interleaved({**runs, **others}, seconds, clock_of("cpu"), FEWEST)
+    profiles: dict[str, Kernels] = {}
+    for graph in OURS:
+        affordable = int(seconds * PROFILED_SHARE / len(OURS) / taken[graph])
+        repetitions = max(FEWEST_PROFILED, min(60, affordable))
+        profiles[graph] = kernels(subject.graph(graph), _given(graph, feeds), repetitions)
+    return Table(subject, derived.seconds, taken, profiles, agreement, reasons)
 
 
-def made_up(size: int, batch: int, classes: int) -> Feeds:
-    """Return images of noise, labels and scales for the gradient graphs."""
-    images = np.random.default_rng(0).normal(size=(batch, 3, size, size)).astype(np.float32)
-    return {"input": images, "label": np.arange(batch) % classes, "cotangent_scale": np.ones(batch, np.float32)}
+def measure_ours(subject: Subject, derived: Derived, seconds: float) -> Table:
+    """Measure our runs alone and in chunks alone: what a batch costs that is too large for anything else."""
+    runs: dict[str, Run] = {
+        "forward": Bound(session(subject.graph("forward")), _given("forward", subject.feeds()), "cpu")
+    }
+    taken = interleaved(runs | _all_in_chunks(subject), seconds, clock_of("cpu"), FEWEST)
+    return Table(subject, derived.seconds, taken, {}, {}, {})
 
 
-def in_chunks(model: onnx.ModelProto, feeds: Feeds) -> Run:
+def peaks(subject: Subject, rehearsal: Subject) -> dict[str, int]:
+    """Return by how many bytes a process grows that does one row alone; rows that fail are left out."""
+    found = {}
+    for row in ROWS:
+        try:
+            found[row] = peak(row, rehearsal, subject)
+        except Exception as error:  # whatever a rival raises: its row says why in the table of times
+            print(f"memory of {row}: {reason(error)}", flush=True)
+    return found
+
+
+def difference(norms: Norms, expected: Norms) -> float:
+    """Return the largest relative difference."""
+    return float(np.abs(norms / expected - 1).max())
+
+
+def reason(error: Exception) -> str:
+    """Return an exception in one short line."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:140]}"
+
+
+def _require(found: float) -> float:
+    if not found <= BOUND:
+        raise Disagreement(f"the norms differ from torch's by {found:.1e}")
+    return found
+
+
+def _given(graph: str, feeds: Feeds) -> Feeds:
+    return {"input": feeds["input"]} if graph == "forward" else feeds
+
+
+def _all_in_chunks(subject: Subject) -> dict[str, Run]:
+    return {f"{graph}, in chunks of {CHUNK}": _in_chunks(subject, graph) for graph in CHUNKED}
+
+
+def _in_chunks(subject: Subject, graph: str) -> Run:
     """Return a run of the same batch in parts of `CHUNK`, which stay in the cache; the service runs large ones so."""
-    starts = range(0, len(feeds["input"]), CHUNK)
-    chunks = [{name: value[at : at + CHUNK] for name, value in feeds.items()} for at in starts]
-    parts = [Bound(session(model), chunk, "cpu") for chunk in chunks]
+    feeds, opened = _given(graph, subject.feeds()), session(subject.graph(graph))
+    starts = range(0, subject.batch, CHUNK)
+    parts = [Bound(opened, {name: value[at : at + CHUNK] for name, value in feeds.items()}, "cpu") for at in starts]
 
     def run() -> None:
         for part in parts:
@@ -78,46 +111,25 @@ def in_chunks(model: onnx.ModelProto, feeds: Feeds) -> Run:
     return run
 
 
-def difference(norms: Norms, expected: Norms) -> float:
-    """Return the largest relative difference.
+def _rivals(subject: Subject, own: Norms, agreement: dict[str, float]) -> tuple[Mapping[str, PeerRun], dict[str, str]]:
+    """Return the runs of the rivals, and the reasons of those that do not run.
 
-    Raises:
-        Disagreement: it is more than `BOUND`.
+    How far the norms of each agree with ours is added to `agreement`.
     """
-    found = float(np.abs(norms / expected - 1).max())
-    if not found <= BOUND:
-        raise Disagreement(f"the norms differ from torch's by {found:.1e}")
-    return found
-
-
-def running_peers(
-    network: nn.Module, ready: Prepared, feeds: Feeds, agreement: dict[str, float]
-) -> tuple[dict[str, PeerRun], dict[str, str]]:
-    """Return the runs of the peers, and the reasons of those that do not run or whose norms are not vmap(grad)'s.
-
-    How far the norms of the others agree with vmap(grad)'s is added to `agreement`.
-    """
-    images, labels = (torch.from_numpy(feeds[name]) for name in ("input", "label"))
-    named: dict[str, Peer] = {
-        "torch forward": peers.torch_forward,
-        BACKWARD: peers.torch_backward,
-        VMAP: peers.functorch,
-        "BackPACK BatchL2Grad": peers.backpack,
-        "Opacus, normalization frozen": peers.opacus,
-        "onnx-ad, input gradient alone": lambda *_: peers.onnx_ad(differentiate(ready, ["logits"]), feeds["input"]),
-    }
     runs: dict[str, PeerRun] = {}
     reasons: dict[str, str] = {}
-    expected: Norms | None = None
-    for name, peer in named.items():
+    for name, row in RIVALS.items():
         try:
-            run = peer(network, images, labels)
+            run = row.open(subject)
             norms = run()
-            if name == VMAP:
-                expected = norms
-            elif norms is not None and expected is not None:
-                agreement[name] = difference(norms, expected)
+            if norms is not None:
+                agreement[name] = difference(norms, own)
             runs[name] = run
-        except Exception as error:  # whatever a peer raises is its row
-            reasons[name] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:140]}"
+        except Exception as error:  # whatever a rival raises is its row
+            reasons[name] = reason(error)
     return runs, reasons
+
+
+def at(subject: Subject, batch: int) -> Subject:
+    """Return the same files at another batch."""
+    return replace(subject, batch=batch)

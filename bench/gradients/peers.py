@@ -1,4 +1,4 @@
-"""The others that yield gradients of the same network: torch, functorch, BackPACK, Opacus, onnx-ad.
+"""torch and the packages that extend it: forward, backward, functorch, BackPACK, Opacus.
 
 Every peer is a function of (network, images, labels) that returns one run as a callable; the run
 returns per-sample weight-gradient norms [n, layers] if the peer has them, otherwise None. A peer
@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-
-from bench.gradients.runs import Bound, session
 
 Norms = NDArray[np.floating[Any]]
 PeerRun = Callable[[], Norms | None]
@@ -66,13 +63,18 @@ def torch_backward(network: nn.Module, images: Tensor, labels: Tensor) -> PeerRu
 
 
 def functorch(network: nn.Module, images: Tensor, labels: Tensor) -> PeerRun:
-    """torch.func.vmap(grad): every sample's own gradient, materialised."""
-    parameters = {name: value.detach() for name, value in network.named_parameters()}
-    buffers = dict(network.named_buffers())
-    names = list(layer_weights(network))
+    """torch.func.vmap(grad): every sample's own gradient of the layers' weights, materialised."""
+    return vmap_norms(network, list(layer_weights(network)), images, labels)
+
+
+def vmap_norms(network: nn.Module, names: Sequence[str], images: Tensor, labels: Tensor) -> PeerRun:
+    """Return a run of `torch.func.vmap(grad)` with regard to the named parameters."""
+    every = {name: value.detach() for name, value in network.named_parameters()}
+    parameters = {name: every[name] for name in names}
+    fixed = {name: value for name, value in every.items() if name not in parameters} | dict(network.named_buffers())
 
     def loss(values: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
-        scores = torch.func.functional_call(network, (values, buffers), (image[None],))
+        scores = torch.func.functional_call(network, (values, fixed), (image[None],))
         return functional.cross_entropy(scores, label[None])
 
     per_sample = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))
@@ -95,7 +97,7 @@ def backpack(network: nn.Module, images: Tensor, labels: Tensor) -> PeerRun:
 
     extended = package.extend(out_of_place(network))
     loss = package.extend(nn.CrossEntropyLoss(reduction="sum"))
-    weights: list[Any] = list(layer_weights(extended).values())  # with what BackPACK adds to them
+    weights: list[Any] = [extended.get_parameter(name) for name in layer_weights(network)]  # BackPACK adds to them
 
     def run() -> Norms:
         extended.zero_grad()
@@ -140,19 +142,3 @@ def out_of_place(network: nn.Module) -> nn.Module:
         if hasattr(module, "inplace"):
             setattr(module, "inplace", False)  # noqa: B010 (a torch module's attributes are typed as modules)
     return traced
-
-
-def onnx_ad(forward: onnx.ModelProto, images: NDArray[Any]) -> PeerRun:
-    """onnx-ad's reverse model at a fixed batch: the input gradient alone, without a loss."""
-    import onnx_ad as package
-
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(forward)
-    for value in (*fixed.graph.input, *fixed.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_value = len(images)
-    del fixed.graph.value_info[:]
-    model = package.reverse(fixed, inputs=["input"], outputs=["logits"], layout="onnx")
-    classes = forward.graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    seed = np.zeros((len(images), classes, 1), dtype=np.float32)
-    seed[:, 0] = 1
-    return Bound(session(model), {value.name: seed for value in model.graph.input} | {"input": images}, "cpu")

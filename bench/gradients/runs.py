@@ -30,9 +30,12 @@ QUANTILE = 20
 FEWEST = 3
 
 
-def session(model: onnx.ModelProto, profile: Path | None = None) -> onnxruntime.InferenceSession:
-    """Open a session of one thread on the CPU; a profile is written to `profile`."""
-    return onnxruntime.InferenceSession(model.SerializeToString(), session_options(profile), providers=[CPU])
+def session(model: onnx.ModelProto | Path, profile: Path | None = None) -> onnxruntime.InferenceSession:
+    """Open a session of one thread on the CPU, of a graph or its file; a profile is written to `profile`."""
+    graph = str(model) if isinstance(model, Path) else model.SerializeToString()
+    options = session_options(profile)
+    options.add_session_config_entry("session.use_env_allocators", "1")  # of which there may be none
+    return onnxruntime.InferenceSession(graph, options, providers=[CPU])
 
 
 def session_options(profile: Path | None = None) -> onnxruntime.SessionOptions:
@@ -102,7 +105,7 @@ def profiled(
     return [event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")]
 
 
-def kernels(model: onnx.ModelProto, feeds: Feeds, repetitions: int) -> Kernels:
+def kernels(model: onnx.ModelProto | Path, feeds: Feeds, repetitions: int) -> Kernels:
     """Return the 20th percentile of every node.
 
     A rectifier's mask is written as a convolution of ones but computes nothing, and is listed apart.
@@ -124,11 +127,11 @@ def clock_of(device: str) -> Clock:
     return time.perf_counter if device == "cuda" else time.process_time
 
 
-def interleaved(runs: Mapping[str, Run], seconds: float, clock: Clock) -> dict[str, float]:
-    """Run all in turn until `seconds` have passed, three times at least; return the 20th percentile of each, in s."""
+def interleaved(runs: Mapping[str, Run], seconds: float, clock: Clock, fewest: int = FEWEST) -> dict[str, float]:
+    """Run all in turn until `seconds` have passed, `fewest` times at least; return each one's 20th percentile, in s."""
     measured: dict[str, list[float]] = {name: [] for name in runs}
     end = time.monotonic() + seconds
-    while time.monotonic() < end or any(len(values) < FEWEST for values in measured.values()):
+    while time.monotonic() < end or any(len(values) < fewest for values in measured.values()):
         for name, run in runs.items():
             start = clock()
             run()
