@@ -16,7 +16,7 @@ import onnxruntime
 
 from bench.gradients.rivals.rows import ROWS
 from bench.gradients.subject import Subject
-from service.contract.runtime.cuda import growing_arena
+from service.contract.runtime.gpu.cuda import growing_arena
 
 PRELOADED = ["bench.gradients.needs.preloaded"]
 RUNS = 2
