@@ -7,6 +7,14 @@ import numpy as np
 from export.gradient.layout.passes import Layout, rewrites
 from export.graph.graph import Node, static
 
+SLOPE = 1e38
+OFFSET = -0.125
+"""min(1, max(0, SLOPE·y + OFFSET)) is 0 at 0 and 1 for every normal float32 above it, the least of which is 1.18e-38.
+
+In float16 SLOPE is infinite, and 0 times it no number: a graph in half precision needs a comparison instead. An
+OFFSET of 0 would do by the standard, but OpenVINO's processor plugin takes it for a missing one and puts ½ there.
+"""
+
 
 @rewrites("Where")
 def rectifier_mask(layout: Layout, node: Node) -> str | None:
@@ -24,5 +32,4 @@ def rectifier_mask(layout: Layout, node: Node) -> str | None:
     if layout.fills_blocks(shape):
         channels = static(shape[1:2])[0]
         y = g.op("Conv", y, g.constant(np.ones((channels, 1, 1, 1))), group=channels)
-    # 1e38·y reaches 1 for every normal number: HardSigmoid is 1 above 0 and 0 at it.
-    return g.mul(dy, g.op("HardSigmoid", y, alpha=1e38, beta=0.0))
+    return g.mul(dy, g.op("HardSigmoid", y, alpha=SLOPE, beta=OFFSET))

@@ -73,7 +73,8 @@ def differences(g: Emitter, rows: Mapping[int, Difference]) -> list[Rows]:
             first = g.reshape(first, (N, len(chosen) * width))
         second = _side_by_side(g, [row.second for row in chosen])
         a, b = (np.concatenate(factors)[None] for factors in zip(*((row.a, row.b) for row in chosen), strict=True))
-        flat = g.op("Sub", g.mul(first, g.constant(a)), g.mul(second, g.constant(b)))
+        # As a·(first − b/a·second): OpenVINO computes a factor right behind a sum over the last axis wrongly.
+        flat = g.mul(g.op("Sub", first, g.mul(second, g.constant(b / a))), g.constant(a))
         found.append(Rows(columns, flat, width))
     return found
 

@@ -19,7 +19,7 @@ STEP = 1e-5
 
 
 @lru_cache(maxsize=4)
-def network(case: Case) -> onnx.ModelProto:
+def network(case: Case, classes: int = CLASSES) -> onnx.ModelProto:
     """image → x → operator → flatten → linear, plus x → flatten → linear: a net with a branch."""
     initializers = {"offset": np.full(1, 0.05, np.float32), "half": np.full(1, 0.5, np.float32)}
     nodes = [
@@ -66,7 +66,7 @@ def network(case: Case) -> onnx.ModelProto:
     rng = np.random.default_rng(7)
     for index, name in enumerate(flats):
         width = widths[name].shape[1]
-        initializers[f"head{index}.weight"] = (rng.normal(size=(width, CLASSES)) / np.sqrt(width)).astype(np.float32)
+        initializers[f"head{index}.weight"] = (rng.normal(size=(width, classes)) / np.sqrt(width)).astype(np.float32)
         tail.append(helper.make_node("MatMul", [name, f"head{index}.weight"], [f"part{index}"], name=f"head{index}"))
     total = "part0"
     for index in range(1, len(flats)):
@@ -74,7 +74,7 @@ def network(case: Case) -> onnx.ModelProto:
         total = f"sum{index}"
     built = model(tail, [total])
     del built.graph.output[:]
-    built.graph.output.append(helper.make_tensor_value_info(total, TensorProto.FLOAT, ["N", CLASSES]))
+    built.graph.output.append(helper.make_tensor_value_info(total, TensorProto.FLOAT, ["N", classes]))
     return built
 
 
