@@ -15,6 +15,10 @@ from export.graph.graph import Stored
 from service.contract.bundle_schema import GraphName
 from service.contract.outputs import GRAPHS, outputs_of
 
+FIRST_TO_RUN = "weight_square"
+"""The output that is emitted last. ONNX Runtime begins with the last one, and works through what it needs depth first,
+from the logits back. So each dW is formed as soon as its cotangent is known, while that is in the cache."""
+
 
 def differentiate(
     model: onnx.ModelProto | Prepared,
@@ -53,7 +57,8 @@ def differentiate(
         if output not in EMISSIONS:
             raise ValueError(f"unknown output {output!r}; known: {', '.join(EMISSIONS)}")
     build = Build(prepared, wanted)
-    tensors = [tensor for output in wanted for tensor in EMISSIONS[output](build)]
+    emitted = {output: EMISSIONS[output](build) for output in sorted(wanted, key=FIRST_TO_RUN.__eq__)}
+    tensors = [tensor for output in wanted for tensor in emitted[output]]
     return build.model(tensors, outputs if isinstance(outputs, str) else "gradients", stored)
 
 

@@ -7,7 +7,10 @@ operands come from one. The rules know nothing of this: they emit what the formu
 replaces one operator that they emit by others that stay in the blocks.
 
     passes                   The walk over the emitted nodes, and the table of the rewrites below.
-    transposed_convolution   A ConvTranspose becomes a Conv; with a stride, its phases are interleaved afterwards.
+    transposed_convolution   A ConvTranspose becomes a Conv.
+    phases                   With a stride, it becomes one for every phase of the stride.
+    interleaving             The phases are brought to their places.
+    padded_convolution       Convolutions with negative pads.
     sums                     A Sum becomes Adds. If all its terms end with the same rearrangement, that is done once,
                              after the sum. An Expand gets a pool of one position behind it, which enters the blocks.
     masks                    Where(y > 0, dy, 0) of a Relu becomes the product of dy and a step function of y.

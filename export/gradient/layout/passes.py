@@ -14,11 +14,14 @@ CHANNEL_BLOCK = 16
 
 @dataclass(frozen=True)
 class Movement:
-    """A linear rearrangement of entries: some tensor is move(source). `key` describes it, shapes included."""
+    """A linear rearrangement of entries: some tensor is move(sources), where None stands for zeros.
+
+    `key` describes it, shapes and the number of sources included.
+    """
 
     key: Hashable
-    source: str
-    move: Callable[[str], str]
+    sources: tuple[str | None, ...]
+    move: Callable[[Sequence[str | None]], str]
 
 
 class Layout:
@@ -76,7 +79,7 @@ class Layout:
 
     def move(self, movement: Movement) -> str:
         """Emit a movement, and remember it for the sums behind."""
-        result = movement.move(movement.source)
+        result = movement.move(movement.sources)
         self.moved[result] = movement
         return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from export.gradient.layout.passes import Layout, Movement, rewrites
 from export.graph.graph import N, Node, Shape
@@ -20,8 +21,11 @@ def total(layout: Layout, terms: Sequence[str]) -> str:
     """Emit the sum of `terms`. If one movement made all of them, their sources are summed and moved once."""
     movements = [layout.moved[term] for term in terms if term in layout.moved]
     if len(movements) == len(terms) > 1 and len({movement.key for movement in movements}) == 1:
-        inner = total(layout, [movement.source for movement in movements])
-        return layout.move(Movement(movements[0].key, inner, movements[0].move))
+        places = zip(*(movement.sources for movement in movements), strict=True)
+        sums = tuple(
+            total(layout, found) if (found := [source for source in place if source]) else None for place in places
+        )
+        return layout.move(replace(movements[0], sources=sums))
     result = terms[0]
     for term in terms[1:]:
         result = layout.g.add(result, term)
@@ -47,5 +51,5 @@ def into_blocks(layout: Layout, tensor: str, shape: Shape) -> str:
     if shape[0] != N or not layout.fills_blocks(shape):
         return tensor
     g = layout.g
-    pool = Movement(("blocks", shape), tensor, lambda source: g.op("AveragePool", source, kernel_shape=[1, 1]))
+    pool = Movement(("blocks", shape), (tensor,), lambda sources: g.op("AveragePool", sources[0], kernel_shape=[1, 1]))
     return layout.move(pool)

@@ -11,6 +11,8 @@ from export.gradient.rules.convolution.windows import Window
 from export.graph.emitter import Emitter
 from export.graph.graph import Array, N
 
+ALIASED = 1024
+"""Numbers between two that the first cache keeps at one place: it then holds 8 or 12 of them, whatever its size."""
 ROW_COST = 32  # numbers that are copied in the time that a Gather takes to find one row
 
 
@@ -43,6 +45,12 @@ class Sharing:
         high, wide = self.place.kernel
         shifted = (high - 1) * outputs + (wide - 1) * channels + high * outputs
         return self.positions * shifted + 2 * high * outputs * wide * channels
+
+    @property
+    def spare_rows(self) -> int:
+        """Rows of zeros behind the last, without which all rows of a factor lie at one place of the first cache."""
+        wide = self.place.outputs[1]
+        return int(self.positions % ALIASED == 0 and wide % ALIASED != 0)
 
     @property
     def _all_taps_meet(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -71,13 +72,15 @@ def shifted(g: Emitter, node: Node, dy: str, place: Window) -> Factors:
     """
     shared = Sharing(place)
     outputs, channels, *_ = static(g.shape(node.inputs[1]))
+    spare = shared.spare_rows
     flat = g.reshape(dy, (N, outputs, math.prod(place.outputs)))
-    left = [_shifted_along(g, flat, *ends) for ends in shared.row_shifts()]
+    left = [_padded(g, flat, (0, begin), (0, end + spare * place.outputs[1])) for begin, end in shared.row_shifts()]
     rows = g.reshape(channels_last(g, node.inputs[0]), (N, place.sizes[0], place.sizes[1] * channels))
-    right = [_shifted_along(g, rows, begin * channels, end * channels) for begin, end in shared.column_shifts()]
+    right = [_padded(g, rows, (0, begin * channels), (spare, end * channels)) for begin, end in shared.column_shifts()]
+    positions = shared.positions + spare * place.outputs[1]
     rows_of_dy = g.op("Concat", *left, axis=1) if len(left) > 1 else left[0]
-    columns_of_x = (g.reshape(part, (N, shared.positions, channels)) for part in right)
-    return _with_taps_shared(g, node, shared, rows_of_dy, *columns_of_x)
+    columns_of_x = (g.reshape(part, (N, positions, channels)) for part in right)
+    return replace(_with_taps_shared(g, node, shared, rows_of_dy, *columns_of_x), positions=positions)
 
 
 def _with_taps_shared(g: Emitter, node: Node, shared: Sharing, left: str, *right: str) -> Factors:
@@ -93,9 +96,9 @@ def _with_taps_shared(g: Emitter, node: Node, shared: Sharing, left: str, *right
     )
 
 
-def _shifted_along(g: Emitter, tensor: str, begin: int, end: int) -> str:
-    """Zeros added (or with negative counts entries cut) at both ends of the last of three axes."""
-    return g.op("Pad", tensor, g.ints([0, 0, begin, 0, 0, end])) if begin or end else tensor
+def _padded(g: Emitter, tensor: str, begin: tuple[int, int], end: tuple[int, int]) -> str:
+    """Zeros added (or with negative counts entries cut) at both ends of the last two of three axes."""
+    return g.op("Pad", tensor, g.ints([0, *begin, 0, *end])) if any((*begin, *end)) else tensor
 
 
 def unfolded_planes(g: Emitter, node: Node, dy: str, place: Window) -> Factors:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnxruntime
 import pytest
 from torch import Tensor, nn
 
 from export.gradient import differentiate
-from tests.export.gradient.networks.torch_networks import catalogued, prepared
+from export.gradient.norms.layers import WeightedLayer
+from tests.export.gradient.networks.torch_networks import catalogued, feeds, prepared
 
 BLOCKED = "com.microsoft.nchwc"
 
@@ -40,7 +44,8 @@ def test_the_phases_of_two_strided_convolutions_are_summed_before_they_are_inter
     found = operators(differentiate(prepared(Stages(16), (3, 8, 8)), "input_gradient"))
     assert found["ConvTranspose"] == 0
     assert found["AveragePool"] == 2  # behind the sum and behind the mean
-    assert found["Conv"] == 3 + 3 + 2  # forward, backward, and the masks of two rectifiers
+    # Forward; backward, where main has four phases; the masks of two rectifiers.
+    assert found["Conv"] == 3 + (1 + 4 + 1) + 2
 
 
 def test_maps_that_do_not_fill_blocks_are_left_alone() -> None:
@@ -67,3 +72,27 @@ def test_onnx_runtime_computes_every_convolution_in_its_blocked_layout(graph: st
         pytest.skip("this processor has no blocked layout")
     assert blocked["Conv"] == operators(model)["Conv"]
     assert all(node.op_type != "Conv" or node.domain == BLOCKED for node in optimized)
+
+
+@pytest.mark.parametrize("graph", ["weight_norms", "batch_norms"])
+def test_onnx_runtime_forms_each_weight_gradient_as_soon_as_its_cotangent_is_known(graph: str, tmp_path: Path) -> None:
+    ready = prepared(catalogued("plain20"))
+    options = onnxruntime.SessionOptions()
+    options.enable_profiling, options.profile_file_prefix = True, str(tmp_path / "profile")
+    model = differentiate(ready, graph)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session.run(None, feeds(np.zeros((1, 3, 32, 32), np.float32), [0]))
+    events = json.loads(Path(session.end_profiling()).read_text())
+    kernels = sorted(
+        (event for event in events if event["name"].endswith("_kernel_time")), key=lambda event: event["ts"]
+    )
+    order = [event["name"] for event in kernels]
+
+    def first(layer: WeightedLayer, operator: str) -> int:
+        return next(
+            place for place, name in enumerate(order) if name.startswith(f"{layer.nodes[0].name}/gradient/{operator}")
+        )
+
+    convolutions = ready.weighted[1:-1]  # of the image no gradient is asked
+    for before, layer in pairwise(convolutions):
+        assert first(layer, "MatMul") < first(before, "Conv"), layer.source

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from export.gradient import OPSET, differentiate, prepare, to_float64
 from export.gradient.rules.convolution import shifted_gram
 from export.gradient.rules.convolution import unfolding as ways
+from export.gradient.rules.convolution.taps import Sharing
 from export.gradient.rules.convolution.windows import Window
 from export.running.reference import evaluate
 from tests.export.gradient.networks.torch_networks import feeds
@@ -65,6 +66,9 @@ def test_every_way_to_unfold_gives_the_same_norms(
     for unfold in WAYS:
         monkeypatch.setattr(ways, "unfolding_costs", lambda *_, only=unfold: {only: 0.0})
         found[unfold.__name__] = evaluate(differentiate(ready, NORMS), feeds(image, (0, 4, -1)))
+    monkeypatch.setattr(Sharing, "spare_rows", 1)
+    monkeypatch.setattr(ways, "unfolding_costs", lambda *_: {ways.shifted: 0.0})
+    found["shifted with a spare row"] = evaluate(differentiate(ready, NORMS), feeds(image, (0, 4, -1)))
     expected = found.pop("unfolded")
     assert all((expected[name] > 0).all() for name in NORMS)
     for way, squares in found.items():
@@ -94,3 +98,12 @@ def test_a_way_that_does_not_apply_is_never_chosen() -> None:
     for place in (strided, beyond):
         costs = ways.unfolding_costs(place, 16, 16)
         assert costs[ways.shifted] == costs[ways.unfolded_planes] == np.inf
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "spare"), [(32, 32, 1), (16, 64, 1), (64, 64, 1), (16, 16, 0), (33, 32, 0), (8, 1024, 0)]
+)
+def test_a_spare_row_keeps_the_rows_of_a_factor_apart_in_the_cache(rows: int, columns: int, spare: int) -> None:
+    """A whole number of 4 KiB from row to row is what the first cache cannot hold many of."""
+    place = Window((rows, columns), (rows, columns), (3, 3), (1, 1), (1, 1), (1, 1), (1, 1))
+    assert Sharing(place).spare_rows == spare
