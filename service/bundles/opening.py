@@ -19,6 +19,7 @@ from service.bundles.warm_up import USUAL_BATCH, Speed, best_speed, first_speed,
 from service.contract.runtime.opening import Runtime
 from service.contract.runtime.runs import passing_reason
 from service.contract.runtime.session import Session
+from service.machine.free_cores import cores_are_free
 from service.machine.memory import give_back
 
 log = logging.getLogger("contraflow.bundles")
@@ -26,8 +27,8 @@ log = logging.getLogger("contraflow.bundles")
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds until the next attempt after a failure that may pass; doubled after each further failure."""
 
-PAUSES_BETWEEN_TRIES = (30.0, 300.0)
-"""Seconds until a graph is tried on several threads again. A machine is busiest when its services start."""
+FIRST_WAIT_FOR_CORES, LONGEST_WAIT_FOR_CORES = 1.0, 300.0
+"""Seconds until a graph is tried on several threads again, if cores were not free; doubled each time."""
 
 
 def pause_after(failures: int) -> float:
@@ -39,12 +40,12 @@ class _Try(NamedTuple):
     """One time that a graph is tried on several threads."""
 
     graph: ServedGraph
-    due: float = 0.0
-    pauses: tuple[float, ...] = PAUSES_BETWEEN_TRIES
+    due: float
+    wait: float
+    """Seconds until the next one."""
 
-    def again(self) -> list[_Try]:
-        """Return the next try, unless this was the last one."""
-        return [_Try(self.graph, time.monotonic() + self.pauses[0], self.pauses[1:])] if self.pauses else []
+    def later(self) -> _Try:
+        return _Try(self.graph, time.monotonic() + self.wait, min(2 * self.wait, LONGEST_WAIT_FOR_CORES))
 
 
 class GraphOpener:
@@ -110,18 +111,26 @@ class GraphOpener:
         session = graph.session
         if session is None or graph.retired:
             return True
-        try:
-            lone = self._lone.get(session) or lone_seconds(session)
-        except Exception as error:  # no memory or no room on the disk; runs of one thread go on
-            log.warning("%s %s runs on one thread alone: %s", graph.model, graph.name, str(error).strip())
-            lone = None
+        lone = self._lone.get(session)
         if lone is None:
-            self._unwidened += due[0].again()
-            return True
-        self._lone[session] = graph.lone_seconds = lone
-        give_back()  # the weights of the session that was replaced
-        log.info("%s %s: %.2f ms for one image that is alone, on several threads", graph.model, graph.name, 1e3 * lone)
+            were_free = cores_are_free(session.most_threads)
+            lone = self._lone_seconds(graph, session) if were_free else None
+            if lone is None and not (were_free and cores_are_free(session.most_threads)):
+                self._unwidened.append(due[0].later())
+        if lone is not None:
+            self._lone[session] = graph.lone_seconds = lone
+            alone = f"{1e3 * lone:.2f} ms for one image that is alone, on {session.most_threads} threads"
+            log.info("%s %s: %s", graph.model, graph.name, alone)
         return True
+
+    def _lone_seconds(self, graph: ServedGraph, session: Session) -> float | None:
+        try:
+            return lone_seconds(session)
+        except Exception as error:  # no memory or no room on the disk; runs of one thread go on
+            log.warning("%s %s stays on one thread: %s", graph.model, graph.name, str(error).strip())
+            return None
+        finally:
+            give_back()  # what was opened and not kept, or replaced
 
     def _load(self, model: ServedModel, graph: ServedGraph) -> None:
         began = time.monotonic()
@@ -144,8 +153,8 @@ class GraphOpener:
         graph.open(session, *speed, self._lone.get(session))
         if self._warm_up and session not in self._speeds:
             self._unmeasured.append(graph)
-        if self._warm_up and session.can_be_widened and session not in self._lone:
-            self._unwidened.append(_Try(graph))
+        if self._warm_up and session.most_threads > 1 and session not in self._lone:
+            self._unwidened.append(_Try(graph, 0.0, FIRST_WAIT_FOR_CORES))
         log.info(
             "%s %s is ready on %s after %.2f s", graph.model, graph.name, session.provider, time.monotonic() - began
         )

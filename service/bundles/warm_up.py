@@ -108,8 +108,8 @@ def best_speed(session: Session, max_batch: int, diagnostic: bool) -> Speed:
 def lone_seconds(session: Session) -> float | None:
     """Widen the session if one image is then clearly faster; return the seconds that it takes, or None if it is not.
 
-    On several threads the wall clock counts, since threads that wait for each other take time too. On a busy machine
-    it says too much, so that a session may be left as it is although it would gain.
+    On several threads the wall clock counts, since threads that wait for each other take time too. So this is for a
+    machine whose cores are free; on a busy one a session may be left as it is although it would gain.
 
     Raises:
         Exception: whatever the runtime and the system raise; the session is left as it was.

@@ -79,7 +79,8 @@ class Runtime:
             Exception: whatever the runtime raises for a file it cannot load.
         """
         if self.device is None:
-            return Session(self._opened(graph), partial(self._widened, graph) if self._most_threads > 1 else None)
+            open_widened = partial(self._widened, graph) if self._most_threads > 1 else None
+            return Session(self._opened(graph), open_widened, self._most_threads)
         with self.device.turns.shared():
             opened = self._opened(graph)
         called = f"{graph.parent.name}/{graph.name}"

@@ -21,7 +21,10 @@ class Session:
     """The memory of its runs, as `RunHandle` names it."""
 
     def __init__(
-        self, session: ort.InferenceSession, open_widened: Callable[[], tuple[Any | None, Any] | None] | None = None
+        self,
+        session: ort.InferenceSession,
+        open_widened: Callable[[], tuple[Any | None, Any] | None] | None = None,
+        most_threads: int = 1,
     ) -> None:
         """Run `session`.
 
@@ -29,11 +32,14 @@ class Session:
             session: the graph, opened for runs of one thread.
             open_widened: opens the graph for runs of one thread and of several; None for the first if `session` is to
                 stay, None for both if there can be no runs of several.
+            most_threads: their number.
         """
         self._session = session
         self._wide: Any = None
         """The same graph for runs of several threads."""
         self._open_widened = open_widened
+        self.most_threads = most_threads
+        """Threads of a run of several; 1 if there can be none."""
         self.inputs = tuple(tensor.name for tensor in session.get_inputs())
         self.outputs = tuple(tensor.name for tensor in session.get_outputs())
         self.input_shapes: dict[str, list[Any]] = {tensor.name: tensor.shape for tensor in session.get_inputs()}
@@ -43,11 +49,6 @@ class Session:
     def recorded(self) -> tuple[int, ...]:
         """Batch sizes whose runs are recorded as CUDA graphs, the smallest first."""
         return ()
-
-    @property
-    def can_be_widened(self) -> bool:
-        """True if `open_widened` may give something."""
-        return self._open_widened is not None
 
     @property
     def is_widened(self) -> bool:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import service.app
+import service.bundles.opening
 import service.bundles.warm_up
-from service.bundles.opening import PAUSES_BETWEEN_TRIES
 from service.contract.bundle_schema import GraphName
 from tests.service.contract.runtime.sessions import TWENTY_LAYERS
 from tests.service.held_runs import held_runs
@@ -24,6 +24,7 @@ PICTURE = picture("red", (32, 32))
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service.app, "available_cpus", lambda: 2.0)
     monkeypatch.setattr(service.bundles.warm_up, "LEAST_WIDENED", 0.0)
+    monkeypatch.setattr(service.bundles.opening, "cores_are_free", lambda count: True)  # whatever else runs here
 
 
 @pytest.fixture
@@ -95,16 +96,30 @@ def test_images_of_one_request_are_shared_out_among_idle_slots(bundles: Path) ->
         assert tally.wide == 0
 
 
-def test_a_graph_that_does_not_gain_stays_on_one_core_and_is_tried_again(
-    bundles: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_graph_that_does_not_gain_stays_on_one_core(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service.bundles.warm_up, "GAIN_OF_WIDTH", 0.0)
     with running(bundles, run_threads=2) as server, server.client() as client:
-        opener = server.state.loader._opener
-        wait_until(lambda: [one.pauses for one in opener._unwidened] == [PAUSES_BETWEEN_TRIES[1:]])
+        wait_until(lambda: server.state.loader._opener.next_try is None)
         assert client.post("/predict", content=PICTURE).status_code == 200
         assert wide_runs(server) == (0, 1)
         assert not is_wide(server)
+
+
+@pytest.mark.usefixtures("pays")
+def test_while_other_work_has_the_cores_it_is_not_measured_and_tried_again(
+    bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def busy_twice(count: int) -> bool:
+        asked.append(count)
+        return len(asked) > 2
+
+    monkeypatch.setattr(service.bundles.opening, "cores_are_free", busy_twice)
+    monkeypatch.setattr(service.bundles.opening, "FIRST_WAIT_FOR_CORES", 0.01)
+    with running(bundles, run_threads=2) as server:
+        wait_until(lambda: is_wide(server))
+    assert asked == [2, 2, 2]
 
 
 @pytest.mark.usefixtures("pays")
