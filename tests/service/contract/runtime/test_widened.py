@@ -56,6 +56,13 @@ def test_both_sessions_map_the_same_weights_of_a_file_that_is_gone(temporary: Pa
     session.run(drawn(session, 1), RunHandle(wide=True))
 
 
+def test_a_bundle_behind_a_link_is_widened_too(tmp_path: Path) -> None:
+    (tmp_path / "linked").symlink_to(TWENTY_LAYERS)
+    session = widened(tmp_path / "linked" / "forward.onnx")
+    feeds = drawn(session, 1)
+    assert_equal(session.run(feeds), Runtime("cpu").open(TWENTY_LAYERS / "forward.onnx").run(feeds))
+
+
 def test_a_run_on_several_threads_is_stopped_like_any_other() -> None:
     session = widened(TWENTY_LAYERS / "forward.onnx")
     handle = RunHandle(wide=True)
