@@ -94,7 +94,7 @@ def create_app(
     )
     loader = _loader(settings, sources, registry, runtime)
     engine = Engine(
-        settings.run_threads or (slots if runtime.provider == CPU else RUNS_ON_A_GPU),
+        slots if runtime.provider == CPU or settings.run_threads else RUNS_ON_A_GPU,
         settings.max_queued_images,
         settings.max_image_pixels,
         ledger,

@@ -63,7 +63,7 @@ PACKAGES = {
 
 def main() -> None:
     parser = parser_of("python -m bench.gradients", __doc__, DOCS / "performance.md")
-    parser.add_argument("--seconds", type=float, default=30.0, help="of timing per table (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of timing per table (default: %(default)s)")
     parser.add_argument("--only", nargs="*", choices=PLANS, default=list(PLANS), help="names of networks")
     parser.add_argument("--batches", nargs="*", type=int, help="instead of each network's own")
     options = parser.parse_args()

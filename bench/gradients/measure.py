@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+from onnxruntime import InferenceSession
 
 from bench.gradients.agreement import Disagreement, reference_norms
 from bench.gradients.needs.memory import peak
@@ -14,11 +15,14 @@ from bench.gradients.rivals.rows import OURS, RIVALS, ROWS
 from bench.gradients.runs import Bound, Feeds, Kernels, Run, clock_of, interleaved, kernels, session
 from bench.gradients.subject import Derived, Subject
 from bench.gradients.tables import Table
+from service.bundles.warm_up import best_speed
+from service.contract.runtime.session import Session
 
 BOUND = 1e-4
 """Largest relative difference of our norms to torch's in float64 that is rounding."""
-CHUNK = 8
 CHUNKED = ("forward", "activation_norms", "weight_norms")
+MOST_IMAGES = 32
+"""Most images of a run among which the service chooses."""
 PROFILED_SHARE = 0.25
 """Share of a table's seconds that its four profiles may take."""
 FEWEST, FEWEST_PROFILED = 2, 3
@@ -41,8 +45,7 @@ def measure(subject: Subject, derived: Derived, seconds: float) -> Table:
             own[graph] = np.sqrt(bound.outputs()["weight_square"].astype(np.float64))
             expected = reference_norms(derived.network, derived.ready, derived.models[graph], feeds)
             agreement[graph] = _require(difference(own[graph], expected))
-    if subject.batch > CHUNK:
-        runs |= _all_in_chunks(subject)
+    runs |= _all_in_chunks(subject)
     others, reasons = _rivals(subject, own["weight_norms"], agreement)
     taken = interleaved({**runs, **others}, seconds, clock_of("cpu"), FEWEST)
     profiles: dict[str, Kernels] = {}
@@ -54,11 +57,13 @@ def measure(subject: Subject, derived: Derived, seconds: float) -> Table:
 
 
 def measure_ours(subject: Subject, derived: Derived, seconds: float) -> Table:
-    """Measure our runs alone and in chunks alone: what a batch costs that is too large for anything else."""
+    """Measure our runs alone, in chunks where there are any: what a batch costs that is too large for anything else."""
+    chunked = _all_in_chunks(subject)
+    whole = {"forward"} | {graph for graph in CHUNKED if not any(run.startswith(graph) for run in chunked)}
     runs: dict[str, Run] = {
-        "forward": Bound(session(subject.graph("forward")), _given("forward", subject.feeds()), "cpu")
+        graph: Bound(session(subject.graph(graph)), _given(graph, subject.feeds()), "cpu") for graph in sorted(whole)
     }
-    taken = interleaved(runs | _all_in_chunks(subject), seconds, clock_of("cpu"), FEWEST)
+    taken = interleaved(runs | chunked, seconds, clock_of("cpu"), FEWEST)
     return Table(subject, derived.seconds, taken, {}, {}, {})
 
 
@@ -68,7 +73,7 @@ def peaks(subject: Subject, rehearsal: Subject) -> dict[str, int]:
     for row in ROWS:
         try:
             found[row] = peak(row, rehearsal, subject)
-        except Exception as error:  # whatever a rival raises: its row says why in the table of times
+        except Exception as error:  # whatever a rival raises
             print(f"memory of {row}: {reason(error)}", flush=True)
     return found
 
@@ -95,14 +100,19 @@ def _given(graph: str, feeds: Feeds) -> Feeds:
 
 
 def _all_in_chunks(subject: Subject) -> dict[str, Run]:
-    return {f"{graph}, in chunks of {CHUNK}": _in_chunks(subject, graph) for graph in CHUNKED}
+    """Return runs of the batch in parts, where it has more images than the service runs at once of a graph."""
+    runs = {}
+    for graph in CHUNKED:
+        opened = session(subject.graph(graph))
+        chunk = best_speed(Session(opened), MOST_IMAGES, diagnostic=graph != "forward").best_batch
+        if chunk < subject.batch:
+            runs[f"{graph}, in chunks of {chunk}"] = _in_chunks(opened, _given(graph, subject.feeds()), chunk)
+    return runs
 
 
-def _in_chunks(subject: Subject, graph: str) -> Run:
-    """Return a run of the same batch in parts of `CHUNK`, which stay in the cache; the service runs large ones so."""
-    feeds, opened = _given(graph, subject.feeds()), session(subject.graph(graph))
-    starts = range(0, subject.batch, CHUNK)
-    parts = [Bound(opened, {name: value[at : at + CHUNK] for name, value in feeds.items()}, "cpu") for at in starts]
+def _in_chunks(opened: InferenceSession, feeds: Feeds, chunk: int) -> Run:
+    starts = range(0, len(feeds["input"]), chunk)
+    parts = [Bound(opened, {name: value[at : at + chunk] for name, value in feeds.items()}, "cpu") for at in starts]
 
     def run() -> None:
         for part in parts:

@@ -12,8 +12,8 @@ from typing import Any
 
 import psutil
 
-from service.bundles.warm_up import lone_seconds
-from service.contract.runtime.opening import Runtime
+from service.bundles.warm_up import widened_speed
+from service.contract.runtime.opening import MOST_THREADS, Runtime
 from service.contract.runtime.runs import RunHandle
 from service.contract.runtime.session import zeros_for
 from service.machine.memory import bound_fragmentation, give_back
@@ -28,9 +28,9 @@ def measured(file: str, seconds: float) -> dict[str, Any]:
     feeds = zeros_for(session, 1)
     session.run(feeds)
     of_one = _megabytes() - before
-    pays = lone_seconds(session) is not None
+    pays = widened_speed(session, Path(file), lambda: True) is not None
     if not pays:
-        pair = session.open_widened()
+        pair = session.open_widened(Path(file))
         assert pair is not None
         session.widen(*pair)
         del pair
@@ -85,8 +85,8 @@ def _images_per_second(run: Any, seconds: float) -> float:
 
 
 def _cores() -> int:
-    """Return the cores there are; on one, two threads share it, and gain nothing."""
-    return max(2, len(os.sched_getaffinity(0)))
+    """Return the cores that a run takes; on one core, two threads share it, and gain nothing."""
+    return min(MOST_THREADS, max(2, len(os.sched_getaffinity(0))))
 
 
 def _megabytes() -> float:

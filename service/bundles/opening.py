@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import logging
 import time
+import weakref
 from collections import deque
 from typing import NamedTuple
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from service.bundles.disk import BundleRefused, BundleUnreadable
-from service.bundles.served_model import ASSUMED_SECONDS_PER_IMAGE, ServedGraph, ServedModel
-from service.bundles.warm_up import USUAL_BATCH, Speed, best_speed, first_speed, lone_seconds
+from service.bundles.served_model import ASSUMED_SECONDS_PER_IMAGE, ServedGraph, ServedModel, WideSpeed
+from service.bundles.warm_up import USUAL_BATCH, Speed, best_speed, first_speed, widened_speed
+from service.contract.bundle_schema import GraphName
 from service.contract.runtime.opening import Runtime
 from service.contract.runtime.runs import passing_reason
 from service.contract.runtime.session import Session
@@ -37,15 +39,16 @@ def pause_after(failures: int) -> float:
 
 
 class _Try(NamedTuple):
-    """One time that a graph is tried on several threads."""
+    """One time that a graph is tried on several threads. A model that is served no longer need not wait for it."""
 
-    graph: ServedGraph
+    model: weakref.ref[ServedModel]
+    name: GraphName
     due: float
     wait: float
     """Seconds until the next one."""
 
     def later(self) -> _Try:
-        return _Try(self.graph, time.monotonic() + self.wait, min(2 * self.wait, LONGEST_WAIT_FOR_CORES))
+        return self._replace(due=time.monotonic() + self.wait, wait=min(2 * self.wait, LONGEST_WAIT_FOR_CORES))
 
 
 class GraphOpener:
@@ -58,8 +61,8 @@ class GraphOpener:
         self._sessions: WeakValueDictionary[tuple[tuple[str, str], ...], Session] = WeakValueDictionary()
         self._speeds: WeakKeyDictionary[Session, Speed] = WeakKeyDictionary()
         self._unmeasured: deque[ServedGraph] = deque()
-        self._lone: WeakKeyDictionary[Session, float] = WeakKeyDictionary()
-        """Sessions that were widened → seconds of a run of one image on several threads."""
+        self._wide: WeakKeyDictionary[Session, WideSpeed | None] = WeakKeyDictionary()
+        """Sessions that were tried on several threads → how fast they are; None: no faster."""
         self._unwidened: list[_Try] = []
         self._logged: dict[tuple[str, str], str] = {}
         """Model and graph → last reason that was logged, because what is tried again and again is logged once."""
@@ -107,30 +110,37 @@ class GraphOpener:
         if not due:
             return False
         self._unwidened.remove(due[0])
-        graph = due[0].graph
-        session = graph.session
-        if session is None or graph.retired:
+        model = due[0].model()
+        if model is None:
             return True
-        lone = self._lone.get(session)
-        if lone is None:
-            were_free = cores_are_free(session.most_threads)
-            lone = self._lone_seconds(graph, session) if were_free else None
-            if lone is None and not (were_free and cores_are_free(session.most_threads)):
-                self._unwidened.append(due[0].later())
-        if lone is not None:
-            self._lone[session] = graph.lone_seconds = lone
-            alone = f"{1e3 * lone:.2f} ms for one image that is alone, on {session.most_threads} threads"
+        graph = model.graph(due[0].name)
+        if graph.session is None or graph.retired:
+            return True
+        if graph.session not in self._wide and not self._try_wide(model, graph, graph.session):
+            self._unwidened.append(due[0].later())
+            return True
+        graph.wide = self._wide[graph.session]
+        if graph.wide is not None:
+            alone = f"{1e3 * graph.wide.seconds:.2f} ms for one image that is alone, on {graph.wide.threads} threads"
             log.info("%s %s: %s", graph.model, graph.name, alone)
         return True
 
-    def _lone_seconds(self, graph: ServedGraph, session: Session) -> float | None:
+    def _try_wide(self, model: ServedModel, graph: ServedGraph, session: Session) -> bool:
+        """Try a session on several threads, and widen it if that pays; return False if cores were not free for it."""
+        if not cores_are_free(session.most_threads):
+            return False
         try:
-            return lone_seconds(session)
-        except Exception as error:  # no memory or no room on the disk; runs of one thread go on
+            model.stored.check_graph(graph.name)
+            file = model.stored.directory / model.bundle.graphs[graph.name].file
+            wide = widened_speed(session, file, lambda: _is_unchanged(model, graph))
+        except Exception as error:  # no memory, no room on the disk, another bundle; runs of one thread go on
             log.warning("%s %s stays on one thread: %s", graph.model, graph.name, str(error).strip())
-            return None
-        finally:
-            give_back()  # what was opened and not kept, or replaced
+            wide = None
+        give_back()  # what was opened and not kept, or replaced
+        if wide is None and not cores_are_free(session.most_threads):
+            return False
+        self._wide[session] = wide
+        return True
 
     def _load(self, model: ServedModel, graph: ServedGraph) -> None:
         began = time.monotonic()
@@ -150,11 +160,11 @@ class GraphOpener:
             return
         self._sessions[content] = session
         self._logged.pop((graph.model, graph.name), None)
-        graph.open(session, *speed, self._lone.get(session))
+        graph.open(session, *speed)
         if self._warm_up and session not in self._speeds:
             self._unmeasured.append(graph)
-        if self._warm_up and session.most_threads > 1 and session not in self._lone:
-            self._unwidened.append(_Try(graph, 0.0, FIRST_WAIT_FOR_CORES))
+        if self._warm_up and session.most_threads > 1:
+            self._unwidened.append(_Try(weakref.ref(model), graph.name, 0.0, FIRST_WAIT_FOR_CORES))
         log.info(
             "%s %s is ready on %s after %.2f s", graph.model, graph.name, session.provider, time.monotonic() - began
         )
@@ -195,6 +205,14 @@ class GraphOpener:
                 graph.fail(reason)
             return True
         return False
+
+
+def _is_unchanged(model: ServedModel, graph: ServedGraph) -> bool:
+    try:
+        model.stored.check_graph(graph.name)
+    except BundleRefused:
+        return False
+    return True
 
 
 def _recordings(session: Session) -> str:

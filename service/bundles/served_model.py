@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from service.bundles.disk import StoredBundle
 from service.contract.bundle_schema import Bundle, GraphName, InputSpec
@@ -25,6 +25,14 @@ ASSUMED_SECONDS_PER_IMAGE: Final = 0.01
 """Speed of a graph that was never measured."""
 
 GraphState = Literal["unloaded", "loading", "ready", "failed"]
+
+
+class WideSpeed(NamedTuple):
+    """How fast a graph is on several threads."""
+
+    threads: int
+    seconds: float
+    """Seconds of a run of one image."""
 
 
 class ServedGraph:
@@ -51,14 +59,12 @@ class ServedGraph:
         """Time from which a failed graph may be tried again, on the monotonic clock; None: never."""
         self.best_batch = 1
         self.seconds_per_image = ASSUMED_SECONDS_PER_IMAGE
-        self.lone_seconds: float | None = None
-        """Seconds of a run of one image that has every core to itself; None where it is no faster than on one."""
+        self.wide: WideSpeed | None = None
+        """How fast a lone run is on several threads; None where it is no faster than on one, or not measured yet."""
         self.retired = False
 
-    def open(
-        self, session: Session, best_batch: int, seconds_per_image: float, lone_seconds: float | None = None
-    ) -> None:
-        self.session, self.lone_seconds = session, lone_seconds
+    def open(self, session: Session, best_batch: int, seconds_per_image: float, wide: WideSpeed | None = None) -> None:
+        self.session, self.wide = session, wide
         self.best_batch, self.seconds_per_image = best_batch, seconds_per_image
         self.failure, self.failures, self.retry_at = None, 0, None
         self.state = "ready"

@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from service.bundles.served_model import WideSpeed
 from service.contract.runtime.gpu.pixel_graph import LEVELS, Layout, PixelFeed, PixelTable
 from service.contract.runtime.provider import CPU
 from service.contract.runtime.runs import RunHandle, shortage
@@ -43,8 +45,8 @@ USUAL_BATCH: Final = 8
 LEAST_WIDENED: Final = 0.003
 """Seconds of a run of one image, on one thread, from which it is tried on several: waking them takes its time too."""
 
-GAIN_OF_WIDTH: Final = 0.8
-"""Most time of a run on several threads, as a part of the time on one. A smaller gain is not worth the other cores."""
+MOST_OF_THE_TIME: Final = 0.8
+"""Part of its time on one thread that a run may take on several. A smaller gain is not worth the other cores."""
 
 
 class Speed(NamedTuple):
@@ -105,11 +107,16 @@ def best_speed(session: Session, max_batch: int, diagnostic: bool) -> Speed:
     return Speed(best, per_image[best])
 
 
-def lone_seconds(session: Session) -> float | None:
-    """Widen the session if one image is then clearly faster; return the seconds that it takes, or None if it is not.
+def widened_speed(session: Session, graph: Path, is_unchanged: Callable[[], bool]) -> WideSpeed | None:
+    """Widen the session if one image is then clearly faster; return how fast, or None if it is not.
 
     On several threads the wall clock counts, since threads that wait for each other take time too. So this is for a
     machine whose cores are free; on a busy one a session may be left as it is although it would gain.
+
+    Args:
+        session: it runs on one thread.
+        graph: the file that it was opened from, or another of the same content.
+        is_unchanged: says whether the file's content is still that.
 
     Raises:
         Exception: whatever the runtime and the system raise; the session is left as it was.
@@ -118,15 +125,15 @@ def lone_seconds(session: Session) -> float | None:
     seconds = _fastest(session, feeds)
     if seconds < LEAST_WIDENED:
         return None
-    pair = session.open_widened()
-    if pair is None:
+    pair = session.open_widened(graph)
+    if pair is None or not is_unchanged():
         return None
     pair[1].run(feeds)  # the first run reads the weights from their file
     wide = _fastest(pair[1], feeds, time.monotonic)
-    if wide > GAIN_OF_WIDTH * seconds:
+    if wide > MOST_OF_THE_TIME * seconds:
         return None
     session.widen(*pair)
-    return wide
+    return WideSpeed(session.most_threads, wide)
 
 
 def _give_memory_back(session: Session) -> None:

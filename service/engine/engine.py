@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from service.bundles.served_model import ServedGraph, ServedModel
 from service.contract.arrays import Array
 from service.contract.bundle_schema import GraphName
+from service.engine.cutting import runs_wide, shares_out
 from service.engine.execution import RunSlots
 from service.engine.ledger import Ledger
 from service.engine.request_context import RequestContext
@@ -125,7 +126,8 @@ class Engine:
         if self._stopping:
             raise ShuttingDown("The service is shutting down.")
         idle_slots = 1 if request.background else self.scheduler.idle_slots_for(graph.diagnostic)
-        job = Job(graph, images, labels, on_outcome, request, idle_slots)
+        alone = idle_slots == self.scheduler.slots
+        job = Job(graph, images, labels, on_outcome, request, idle_slots, alone=alone)
         tickets = job.tickets
         try:
             self.scheduler.submit(tickets, request.deadline)
@@ -175,8 +177,16 @@ class Engine:
         By what is known of its speed, on the run slots that are idle, or on one after what waits already.
         """
         wait = self.scheduler.expected_wait(graph.diagnostic) * MARGIN
-        slots = max(1, self.scheduler.idle_slots_for(graph.diagnostic))
+        slots = max(1, self.scheduler.idle_slots_for(graph.diagnostic)) if shares_out(graph) else 1
         return slots * max(0, int((seconds - wait) / graph.seconds_per_image))
+
+    def images_at_a_time(self, graph: ServedGraph, run: int) -> int:
+        """Return how many images run in the time that `run` images of one request have just taken, alone here.
+
+        Where they ran on several threads it is their number, which is too low: more images have a core each.
+        """
+        alone_on_all = runs_wide(graph, run) or not shares_out(graph)
+        return run if alone_on_all else max(run, self.scheduler.idle_slots_for(graph.diagnostic))
 
     def _check_room_for(self, images: int) -> None:
         waiting = self.scheduler.waiting_images + self._waiting_for_graphs

@@ -60,7 +60,7 @@ class Scheduler:
         """Lanes by graph and by `background`."""
         self._running: set[Batch] = set()
         self._idle_slots = 0
-        self._last_prediction = float("-inf")
+        self._last_prediction = self._last_but_one = float("-inf")
         self._closed = False
         self._changed = threading.Condition(threading.Lock())
 
@@ -85,7 +85,7 @@ class Scheduler:
             if deadline is not None:
                 self._refuse_if_late(graph, sum([ticket.cost for ticket in tickets]), deadline, now)
             if not graph.diagnostic:
-                self._last_prediction = now
+                self._last_but_one, self._last_prediction = self._last_prediction, now
             lane = self._lane_of(tickets[0]) or self._new_lane(tickets[0])
             for ticket in tickets:
                 ticket.submitted = now
@@ -129,7 +129,7 @@ class Scheduler:
                 lane.served += seconds
                 if not lane.waiting and lane.graph.retired:
                     del self._lanes[lane.graph, lane.background]
-            if batch.ran and not batch.handle.stopped and not batch.wide:  # the estimate is of runs on one core
+            if batch.tells_speed:
                 batch.graph.learn(batch.ran, seconds)
             if batch.graph.diagnostic and self.waiting_images and self._idle_slots:
                 self._changed.notify()  # a slot that was kept free may not have to be any more
@@ -219,19 +219,20 @@ class Scheduler:
         if lane is None:
             return None
         drawn = self._draw(lane)
-        batch = Batch(lane.graph, drawn, now, wide=self._is_wide(drawn, now))
+        beside_wide = any(batch.wide for batch in self._running)
+        batch = Batch(lane.graph, drawn, now, wide=self._is_wide(drawn, now), beside_wide=beside_wide)
         self._running.add(batch)
         return batch
 
     def _is_wide(self, drawn: Sequence[Ticket], now: float) -> bool:
-        """Return whether a run takes every core: it is better for it, and nothing else runs, waits, or is about to."""
+        """Return whether a run takes every core: it is better for it, and nothing else runs or waits.
+
+        Nor does a diagnosis while predictions keep coming. One prediction right before it, as a page sends, is no more.
+        """
         graph, images = drawn[0].graph, sum([ticket.count for ticket in drawn])
         nothing_else = not self._running and not self.waiting_images and not drawn[0].background
-        return (
-            runs_wide(graph, images, self.slots)
-            and nothing_else
-            and self._slots_for(graph.diagnostic, now) == self.slots
-        )
+        gives_way = graph.diagnostic and now - self._last_but_one < KEPT_FREE
+        return runs_wide(graph, images) and nothing_else and not gives_way and self.slots > 1
 
     def _choose_lane(self, now: float) -> Lane | None:
         waiting = [lane for lane in self._lanes.values() if lane.tickets]

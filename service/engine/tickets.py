@@ -31,15 +31,17 @@ class Job:
         on_outcome: Callable[[Outcome], None],
         request: RequestContext,
         idle_slots: int = 1,
+        *,
+        alone: bool = False,
     ) -> None:
-        """Cut the images into tickets, for so many idle slots.
+        """Cut the images into tickets, for so many idle slots; `alone` if all are idle.
 
         `on_outcome` is called once, on the event loop's thread, and must not raise.
         """
         self._on_outcome = on_outcome
         self._request = request
         self.tickets: list[Ticket] = []
-        for part in cut(graph, len(images), idle_slots):
+        for part in cut(graph, len(images), idle_slots, alone=alone):
             labels_of_part = None if labels is None else labels[part]
             ticket = Ticket(graph, images[part], labels_of_part, self._settle, background=request.background)
             self.tickets.append(ticket)
@@ -66,12 +68,12 @@ class Job:
             if not ticket.settled:
                 ticket.abandon(InternalError("The rest of the request failed."))
         # Contiguous stages since the submission: queued until the first ticket was taken, then decoding, then running.
-        request, first, last = self._request, tickets[0], tickets[-1]
+        request, first = self._request, tickets[0]
         if first.taken:
             request.account("queue", first.taken)
         if first.decoded:
             request.account("decode", first.decoded)
-            request.account("run", max(last.finished, first.decoded))
+            request.account("run", max([first.decoded, *[ticket.finished for ticket in tickets]]))
         request.account("queue")
         request.runs.extend([ticket.run for ticket in tickets if ticket.batch is not None])
         self._on_outcome(outcome)
@@ -146,10 +148,18 @@ class Ticket:
 class Batch:
     """Tickets of one graph that run together."""
 
-    __slots__ = ("began", "count", "expected_end", "graph", "handle", "ran", "tickets")
+    __slots__ = ("began", "beside_wide", "count", "expected_end", "graph", "handle", "ran", "tickets")
 
-    def __init__(self, graph: ServedGraph, tickets: list[Ticket], now: float, *, wide: bool = False) -> None:
-        """Take `tickets`, for a run on one core, or on every core if it is `wide`."""
+    def __init__(
+        self,
+        graph: ServedGraph,
+        tickets: list[Ticket],
+        now: float,
+        *,
+        wide: bool = False,
+        beside_wide: bool = False,
+    ) -> None:
+        """Take `tickets`, for a run on one core, or on several if it is `wide`; `beside_wide` if another one is."""
         self.graph = graph
         self.tickets = tickets
         self.count = sum([ticket.count for ticket in tickets])
@@ -157,16 +167,22 @@ class Batch:
         """Number of images that reached the graph: decodable, and still waited for."""
         self.handle = RunHandle(wide=wide)
         self.began = now
-        lone = graph.lone_seconds if wide else None
-        self.expected_end = now + self.count * (graph.seconds_per_image if lone is None else lone)
+        self.beside_wide = beside_wide
+        seconds = graph.wide.seconds if wide and graph.wide is not None else graph.seconds_per_image
+        self.expected_end = now + self.count * seconds
         for ticket in tickets:
             ticket.batch = self
             ticket.taken = now
 
     @property
     def wide(self) -> bool:
-        """True if its run takes every core."""
+        """True if its run takes several cores."""
         return self.handle.wide
+
+    @property
+    def tells_speed(self) -> bool:
+        """True if its time says how fast the graph is on a core of its own."""
+        return bool(self.ran) and not (self.handle.stopped or self.wide or self.beside_wide)
 
     def expected_rest(self, now: float) -> float:
         """Return the seconds until the run ends; an overdue one is expected to take a quarter longer."""

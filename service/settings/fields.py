@@ -105,8 +105,8 @@ class Settings(BaseModel):
         default=None,
         ge=1,
         le=256,
-        description="runs at a time, each on one thread, while one alone may have as many threads; default: the "
-        "container's CPUs, and 2 on a GPU",
+        description="runs at a time, each on one thread; a lone run may take as many, but no more than CPUs; default: "
+        "the container's CPUs, and 2 on a GPU",
     )
     decode_threads: int | None = Field(
         default=None, ge=1, le=256, description="images decoded at a time; default: the container's CPUs"

@@ -43,7 +43,7 @@ SMALLEST = {
     "bench.serving.records": Run("--seconds 0.2 --starts 1 --rounds 1 --page {docs}/performance.md", slow=True),
     "bench.unlike": Run("--models resnet20 --page {docs}/monitoring.md"),
     "bench.verdict_depth": Run("--families plain --depths 8 --seeds 1 --page {docs}/verdicts.md", slow=True),
-    "bench.verdict_points": Run("--depths 8 --seeds 1 --untrained --page {docs}/verdicts.md", slow=True),
+    "bench.verdict_points": Run("--depths 8 --seeds 1 --page {docs}/verdicts.md", slow=True),
     "bench.verdicts": Run(
         "--seeds 1 --deepest 8 --kinds 1 --data {data} --cache {scratch}/verdicts --page {docs}/verdicts.md", slow=True
     ),

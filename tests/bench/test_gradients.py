@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from bench.bundles.networks import small
-from bench.gradients.measure import CHUNK, difference, measure_ours, peaks
+from bench.gradients import measure
+from bench.gradients.measure import CHUNKED, difference, measure_ours, peaks
 from bench.gradients.needs import installed
 from bench.gradients.rivals.hooks import gradient_norms
 from bench.gradients.rivals.rows import BACKWARD, RIVALS
@@ -65,15 +66,18 @@ def test_every_way_to_a_norm_gives_that_of_the_sample_alone(layer: torch.nn.Conv
     torch.testing.assert_close(gradient_norms(layer, x, dy), torch.stack(alone))
 
 
-def test_a_large_batch_of_ours_alone_runs_whole_and_in_chunks(written: tuple[Subject, Derived]) -> None:
+@pytest.mark.parametrize("most", [8, 16])
+def test_a_large_batch_of_ours_alone_runs_in_chunks_of_what_the_service_chooses(
+    written: tuple[Subject, Derived], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "MOST_IMAGES", most)
     subject, derived = written
-    measured = measure_ours(replace(subject, batch=2 * CHUNK), derived, 0.0)
-    assert list(measured.seconds) == [
-        "forward",
-        "forward, in chunks of 8",
-        "activation_norms, in chunks of 8",
-        "weight_norms, in chunks of 8",
-    ]
+    measured = measure_ours(replace(subject, batch=16), derived, 0.0)
+    chunks = [run.partition(", in chunks of ") for run in measured.seconds]
+    assert {graph for graph, _, _ in chunks} == set(CHUNKED)
+    assert all(int(chunk) <= min(8, most) for _, _, chunk in chunks if chunk)
+    assert most == 16 or {graph for graph, _, chunk in chunks if chunk} == set(CHUNKED)
+    assert "forward" in measured.seconds, "whole"
 
 
 def table_of(subject: Subject, seconds: dict[str, float], disagreement: dict[str, float] | None = None) -> Table:

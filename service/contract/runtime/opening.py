@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import onnxruntime as ort
 
@@ -28,6 +29,9 @@ from service.contract.runtime.widened import (
 from service.output.true_places import true_place
 
 log = logging.getLogger("contraflow.bundles")
+
+MOST_THREADS: Final = 16
+"""Most threads of a run. One image has too little work for more, and each widened session has its own."""
 
 
 class Runtime:
@@ -59,7 +63,10 @@ class Runtime:
         self.chosen = choose_provider(wanted, gpu_memory_limit)
         self.provider, self.reason = self.chosen.name, self.chosen.reason
         self._gpu_memory_limit = gpu_memory_limit
-        self._most_threads, self._memory_left = most_threads, memory_left
+        self._most_threads, self._memory_left = min(most_threads, MOST_THREADS), memory_left
+        # A session's threads inherit the priority of the thread that opens it, and the loader's gives way to others.
+        self._undelayed = ThreadPoolExecutor(1, "open")
+        self._undelayed.submit(int).result()  # the thread is started now
         self.device: Device | None = None
         if self.chosen.gpu is not None:
             self.device = Device("cuda", self.chosen.gpu, self._inference_session)
@@ -79,8 +86,7 @@ class Runtime:
             Exception: whatever the runtime raises for a file it cannot load.
         """
         if self.device is None:
-            open_widened = partial(self._widened, graph) if self._most_threads > 1 else None
-            return Session(self._opened(graph), open_widened, self._most_threads)
+            return Session(self._opened(graph), self._widened if self._most_threads > 1 else None, self._most_threads)
         with self.device.turns.shared():
             opened = self._opened(graph)
         called = f"{graph.parent.name}/{graph.name}"
@@ -102,11 +108,14 @@ class Runtime:
             return None
         if why := no_temporary_files(needed):
             log.info("%s/%s holds its weights for each number of threads: %s", graph.parent.name, graph.name, why)
-            return None, self._opened(graph, options=on_threads(self._session_options(), self._most_threads))
+            options = on_threads(self._session_options(), self._most_threads)
+            return None, self._undelayed.submit(self._opened, graph, options=options).result()
         with place_for_optimised(graph.name) as optimised:
             self._opened(graph, options=writing(self._session_options(), optimised))
             one, several = (
-                self._inference_session(str(optimised), as_written(self._session_options(), threads))
+                self._undelayed.submit(
+                    self._inference_session, str(optimised), as_written(self._session_options(), threads)
+                ).result()
                 for threads in (1, self._most_threads)
             )
         return one, several

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,15 +24,15 @@ class Session:
     def __init__(
         self,
         session: ort.InferenceSession,
-        open_widened: Callable[[], tuple[Any | None, Any] | None] | None = None,
+        open_widened: Callable[[Path], tuple[Any | None, Any] | None] | None = None,
         most_threads: int = 1,
     ) -> None:
         """Run `session`.
 
         Args:
             session: the graph, opened for runs of one thread.
-            open_widened: opens the graph for runs of one thread and of several; None for the first if `session` is to
-                stay, None for both if there can be no runs of several.
+            open_widened: opens the graph in a file for runs of one thread and of several; None for the first if
+                `session` is to stay, None for both if there can be no runs of several.
             most_threads: their number.
         """
         self._session = session
@@ -55,13 +56,16 @@ class Session:
         """True if a run may take several threads."""
         return self._wide is not None
 
-    def open_widened(self) -> tuple[Session, Session] | None:
+    def open_widened(self, graph: Path) -> tuple[Session, Session] | None:
         """Open the graph for runs of one thread and of several; None where there can be none of several.
 
+        Args:
+            graph: a file with the graph of this session.
+
         Raises:
-            Exception: whatever the runtime raises.
+            Exception: whatever the runtime and the system raise.
         """
-        pair = None if self._open_widened is None else self._open_widened()
+        pair = None if self._open_widened is None else self._open_widened(graph)
         return None if pair is None else (Session(pair[0] or self._session), Session(pair[1]))
 
     def widen(self, one: Session, several: Session) -> None:

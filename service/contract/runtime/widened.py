@@ -1,6 +1,6 @@
 """A graph on one thread and on several, whose two sessions share their weights.
 
-Of one session the number of threads is fixed. A second session would hold everything once more, since ONNX Runtime
+A session's number of threads is fixed. A second session would hold everything once more, since ONNX Runtime
 rewrites weights for its kernels when it opens a graph, and cannot share what it has rewritten. So the optimised graph
 is written to a file, with its rewritten weights beside it, and both sessions open that: they map the weights into
 memory, where they are there once. The files are removed right after, while the maps stay.
@@ -26,10 +26,11 @@ WEIGHTS: Final = "weights"
 SMALLEST_SHARED: Final = 4096
 """Bytes from which a tensor lies in that file. Smaller ones stay in the graph, for shapes are computed from them."""
 
-TIMES_THE_WEIGHTS: Final = 4
+TIMES_THE_WEIGHTS: Final = 6
 """Most memory that widening takes for a while, and most room among temporary files.
 
-Weight norms of a ResNet-50 take 2.4 times: rewritten weights for the forward pass and for the backward pass.
+Weight norms of a ResNet-50 take five times the memory, while the optimised graph is written, and 2.4 times the room:
+weights are rewritten for the forward pass and for the backward pass.
 """
 
 BESIDES: Final = 2**26
@@ -58,7 +59,7 @@ def place_for_optimised(graph: str) -> Iterator[Path]:
     Raises:
         OSError: there is no folder for temporary files, or nothing can be written to it.
     """
-    with tempfile.TemporaryDirectory(prefix="contraflow-") as folder:
+    with tempfile.TemporaryDirectory(prefix="contraflow-", ignore_cleanup_errors=True) as folder:
         yield Path(folder).resolve() / graph  # the runtime refuses weights behind a link
 
 

@@ -21,8 +21,13 @@ def chosen_points(fitting: int) -> int:
 
     No fewer than `LEAST_POINTS`, for which there must be time.
     """
-    planned = int(fitting * PLANNED_SHARE)
-    return max(LEAST_POINTS, min(POINTS, planned - planned % STEP))
+    most = planned(fitting)
+    return max(LEAST_POINTS, min(POINTS, most - most % STEP))
+
+
+def planned(fitting: int) -> int:
+    """Return how many of the images that fit into the time are planned."""
+    return int(fitting * PLANNED_SHARE)
 
 
 def note_on_points(points: int, seconds: float) -> str | None:
@@ -36,10 +41,10 @@ def note_on_points(points: int, seconds: float) -> str | None:
 
 
 def no_time(named: int | None, fitting: int, seconds: float) -> str:
-    """Return why a path is refused, `seconds` before the deadline, if `fitting` images can be run until then.
+    """Return why a path is refused, `seconds` before the deadline, if about `fitting` images can be run until then.
 
     `named` is the number of points that the caller wants; None: any.
     """
     wanted = f"a path of {named} points" if named else f"even the shortest path of {LEAST_POINTS} points"
-    fit = f"{fitting} points fit" if fitting >= LEAST_POINTS else f"about {fitting} images can be run"
+    fit = f"{fitting} points would fit" if fitting >= LEAST_POINTS else f"about {fitting} images can be run"
     return f"The deadline is too near for {wanted}: {fit} in the {seconds:.1f} s that are left."

@@ -36,17 +36,24 @@ def judge_path(path: PathMeasures, threshold: float = SHATTERED) -> ShatteringVe
     shattered, smooth = bound_at(points, threshold), bound_at(points, SMOOTH)
     if not np.isfinite(exponent):
         return _verdict("undetermined", "A gradient along the path is 0 or not finite.", exponent, shattered)
-    if exponent < shattered:
-        state, bound = "shattered", f"shattered below {shattered:g}"
-    elif exponent < smooth:
-        state, bound = "rough", f"rough between {shattered:g} and {smooth:g}"
-    else:
-        state, bound = "smooth", f"smooth from {smooth:g}"
+    state = state_of(exponent, shattered, smooth)
+    bounds = {
+        "shattered": f"shattered below {shattered:g}",
+        "rough": f"rough between {shattered:g} and {smooth:g}",
+        "smooth": f"smooth from {smooth:g}",
+    }
     of_points = "" if points == POINTS else f" with {points} points"
     left = percent(max(0.0, path.autocorrelation.mean[1]))
-    seen = f"Along the path, the spectral exponent of the input gradient is {exponent:.2f} ({bound}{of_points}"
+    seen = f"Along the path, the spectral exponent of the input gradient is {exponent:.2f} ({bounds[state]}{of_points}"
     noise = "white noise has 0, Brownian motion 2"
     return _verdict(state, f"{seen}; {noise}), and {left} of it is left at the next point.", exponent, shattered)
+
+
+def state_of(exponent: float, shattered: float, smooth: float) -> str:
+    """Return the state of a gradient with a finite spectral exponent, by the two bounds."""
+    if exponent < shattered:
+        return "shattered"
+    return "rough" if exponent < smooth else "smooth"
 
 
 @lru_cache(maxsize=256)

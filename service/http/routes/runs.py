@@ -24,6 +24,7 @@ from service.diagnostics.shattering.points import (
     chosen_points,
     no_time,
     note_on_points,
+    planned,
 )
 from service.errors import TooBusy
 from service.http.answers.responses import identity
@@ -77,13 +78,14 @@ async def walk(call: Call, model: ServedModel, ends: Array, label: NDArray[np.in
     left = _seconds_left(call)
     if engine.images_within(graph, left * SURE_SHARE) >= usual:
         return Walk(np.repeat(label, usual, axis=0), await run(straight_path(ends[0], ends[1], usual)), None)
-    first, ran = await run(ends), left - _seconds_left(call)
-    left -= ran
-    fitting = len(ends) + int(len(ends) * left / ran)
+    began = time.monotonic()
+    first = await run(ends)
+    ran, left = time.monotonic() - began, _seconds_left(call)
+    fitting = len(ends) + int(engine.images_at_a_time(graph, len(ends)) * left / ran)
     hoped_for = max(fitting, len(ends) + engine.images_within(graph, left))
     if hoped_for < (named or LEAST_POINTS):
         wait = engine.scheduler.expected_wait(diagnostic=True)
-        raise TooBusy(f"{no_time(named, hoped_for, left)} {_more_time(call)}", retry_after=wait or None)
+        raise TooBusy(f"{no_time(named, planned(hoped_for), left)} {_more_time(call)}", retry_after=wait or None)
     points = named or chosen_points(fitting)
     rest = await run(straight_path(ends[0], ends[1], points)[1:-1])
     outputs = {

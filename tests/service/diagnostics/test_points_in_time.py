@@ -16,11 +16,11 @@ from service.contract.arrays import Array
 from service.contract.runtime.runs import RunHandle
 from service.contract.runtime.session import Session
 from service.diagnostics.shattering.points import LEAST_POINTS, POINTS, STEP, chosen_points
-from tests.service.live_server import LiveServer, running
+from tests.service.live_server import LiveServer, running, wait_until
 
 ROOT = Path(__file__).parents[3]
 CAT = (ROOT / "tests" / "photographs" / "cat.jpg").read_bytes()
-SECONDS = 0.1
+SECONDS = 0.05
 """What an image takes at the least."""
 
 
@@ -38,7 +38,8 @@ class SlowSession(Session):
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LiveServer]:
-    with running(ROOT / "models" / "bundles", default_model="resnet20", warm_up=False) as server:
+    bundles = ROOT / "models" / "bundles"
+    with running(bundles, default_model="resnet20", warm_up=False, deadline_ms=300_000) as server:
         with server.client() as client:
             assert ask(client, points=LEAST_POINTS).status_code == 200, "its graph is loaded now"
         yield server
@@ -82,9 +83,9 @@ def test_a_fast_model_has_its_usual_points_and_nothing_is_said_of_them(server: L
 def test_a_slow_model_takes_as_many_points_as_fit_and_says_so(server: LiveServer, slow: ServedGraph) -> None:
     images = server.state.ledger.images_run
     with server.client() as client:
-        answer = ask(client, deadline=8, label="cat").json()
+        answer = ask(client, deadline=4, label="cat").json()
     points = answer["points"]
-    assert LEAST_POINTS <= points <= chosen_points(2 + int(8 / SECONDS)) < POINTS
+    assert LEAST_POINTS <= points <= chosen_points(2 + int(4 / SECONDS)) < POINTS
     assert points % STEP == 0
     assert points == len(answer["correlation"]) == len(answer["gradient_norm"]) == len(answer["probability"])
     assert server.state.ledger.images_run - images == points, "the ends are run once"
@@ -106,7 +107,7 @@ def test_too_high_an_estimate_neither_refuses_nor_shortens(server: LiveServer, g
     """Or no run would ever correct it."""
     graph.seconds_per_image = 600.0
     with server.client() as client:
-        answer = ask(client)
+        answer = ask(client, deadline=300)
     assert answer.status_code == 200
     assert answer.json()["points"] == POINTS
 
@@ -114,12 +115,12 @@ def test_too_high_an_estimate_neither_refuses_nor_shortens(server: LiveServer, g
 def test_a_number_that_does_not_fit_is_refused_with_one_that_does(server: LiveServer, slow: ServedGraph) -> None:
     images = server.state.ledger.images_run
     with server.client() as client:
-        answer = ask(client, deadline=8, points=100, label="cat")
+        answer = ask(client, deadline=4, points=100, label="cat")
     assert answer.status_code == 503
     assert answer.json()["type"].endswith("too-busy")
     words = answer.json()["detail"]
     assert words.startswith("The deadline is too near for a path of 100 points: ")
-    assert "X-Deadline-Ms, at most the setting deadline_ms (30000)" in words
+    assert "X-Deadline-Ms, at most the setting deadline_ms (300000)" in words
     assert server.state.ledger.images_run - images == 2
     assert "retry-after" not in answer.headers, "waiting would not help"
 
@@ -133,3 +134,27 @@ def test_where_not_even_the_shortest_path_fits_the_answer_says_what_would_help(
         answer = ask(client, deadline=5.5, label="cat")
     assert answer.status_code == 503
     assert answer.json()["detail"].startswith("The deadline is too near for even the shortest path of 16 points: ")
+
+
+def test_every_idle_slot_counts() -> None:
+    """With eight slots four times as many images fit as the two that the ends occupy."""
+    with running(ROOT / "models" / "bundles", default_model="resnet20", warm_up=False, run_threads=8) as server:
+        served = server.state.registry.select("resnet20").graphs["input_gradient"]
+        with server.client() as client:
+            assert ask(client, points=LEAST_POINTS).status_code == 200, "its graph is loaded now"
+            assert served.session is not None
+            served.session, served.seconds_per_image = SlowSession(served.session, 0.4), 0.4
+            wait_until(lambda: server.state.engine.images_at_a_time(served, 2) == 8)
+            assert ask(client, deadline=12).json()["points"] == POINTS
+
+
+def test_where_the_request_has_all_the_time_there_is_the_setting_is_named() -> None:
+    with running(ROOT / "models" / "bundles", default_model="resnet20", warm_up=False, deadline_ms=3000) as server:
+        served = server.state.registry.select("resnet20").graphs["input_gradient"]
+        with server.client() as client:
+            ask(client, points=LEAST_POINTS)
+            assert served.session is not None
+            served.session, served.seconds_per_image = SlowSession(served.session, SECONDS), SECONDS
+            answer = ask(client, points=200, label="cat")
+    assert answer.status_code == 503
+    assert "A longer deadline helps: the setting deadline_ms, now 3000." in answer.json()["detail"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.bundles.served_model import ServedGraph
+from service.bundles.served_model import ServedGraph, WideSpeed
 from service.contract.bundle_schema import GraphName, InputSpec
 from service.contract.runtime.opening import Runtime
 from service.engine.cutting import cut, runs_wide
@@ -13,16 +13,15 @@ from tests.service.contract.runtime.sessions import TWENTY_LAYERS
 SLOW, FAST = 0.1, 0.0001
 
 
-def graph(
-    seconds: float = SLOW, most: int = 4, name: GraphName = "forward", lone_seconds: float | None = None
-) -> ServedGraph:
+def graph(seconds: float = SLOW, most: int = 4, name: GraphName = "forward", threads: int | None = None) -> ServedGraph:
     served = ServedGraph("net@1", name, InputSpec(height=8, width=8, mean=(0.5,) * 3, std=(0.25,) * 3))
-    served.best_batch, served.seconds_per_image, served.lone_seconds = most, seconds, lone_seconds
+    served.best_batch, served.seconds_per_image = most, seconds
+    served.wide = None if threads is None else WideSpeed(threads, seconds / 2)
     return served
 
 
-def sizes(served: ServedGraph, images: int, idle_slots: int) -> list[int]:
-    parts = cut(served, images, idle_slots)
+def sizes(served: ServedGraph, images: int, idle_slots: int, *, alone: bool = True) -> list[int]:
+    parts = cut(served, images, idle_slots, alone=alone)
     assert [part.start for part in parts[1:]] == [part.stop for part in parts[:-1]], "nothing is left out or doubled"
     return [len(range(*part.indices(images))) for part in parts]
 
@@ -58,14 +57,14 @@ def test_a_graph_in_which_samples_mix_is_never_cut() -> None:
     assert sizes(graph(name="batch_norms"), 9, 2) == [9]
 
 
-def test_a_few_images_go_to_every_core_at_once_where_that_is_faster() -> None:
-    wide = graph(lone_seconds=0.02)
+def test_a_few_images_go_to_several_cores_at_once_where_that_is_faster() -> None:
+    wide = graph(threads=4)
     assert sizes(wide, 2, 4) == [2]
+    assert sizes(wide, 2, 4, alone=False) == [1, 1], "beside others a run has one core"
     assert sizes(wide, 3, 4) == [1, 1, 1], "more than half the cores: one each leaves next to nothing idle"
-    assert [runs_wide(wide, images, 4) for images in (1, 2, 3)] == [True, True, False]
-    assert [runs_wide(graph(), images, 4) for images in (1, 2, 3)] == [False] * 3, "it was not faster there"
-    assert not runs_wide(wide, 1, 1)
-    assert runs_wide(graph(name="batch_norms", lone_seconds=0.02), 9, 2)
+    assert [runs_wide(wide, images) for images in (1, 2, 3)] == [True, True, False]
+    assert [runs_wide(graph(), images) for images in (1, 2, 3)] == [False] * 3, "it was not faster there"
+    assert runs_wide(graph(name="batch_norms", threads=4), 9)
 
 
 def test_on_a_device_every_run_is_full() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import service.engine.scheduler
-from service.bundles.served_model import ServedGraph
+from service.bundles.served_model import ServedGraph, WideSpeed
 from service.contract.bundle_schema import GraphName, InputSpec
 from service.engine.scheduler import Scheduler
 from service.engine.tickets import Batch, Ticket
@@ -180,7 +180,7 @@ def test_the_background_is_refused_while_anything_waits_or_every_slot_runs(one_s
 def wide_ticket(name: GraphName = "forward", *, background: bool = False) -> Ticket:
     """Return a ticket of one image whose graph is faster on every core."""
     one = ticket(name, background=background)
-    one.graph.lone_seconds = 0.001
+    one.graph.wide = WideSpeed(threads=2, seconds=0.001)
     return one
 
 
@@ -226,10 +226,14 @@ def test_work_in_the_background_has_one_core(scheduler: Scheduler, slots: Slots)
     assert not batch_of(slots.take()).wide
 
 
-def test_while_predictions_come_a_diagnosis_has_one_core(scheduler: Scheduler, slots: Slots) -> None:
-    predict_once(scheduler, slots)
+@pytest.mark.parametrize(("predictions", "is_wide"), [(1, True), (2, False)])
+def test_while_predictions_keep_coming_a_diagnosis_has_one_core(
+    scheduler: Scheduler, slots: Slots, predictions: int, is_wide: bool
+) -> None:
+    for _ in range(predictions):
+        predict_once(scheduler, slots)
     submit(scheduler, wide_ticket("weight_norms"))
-    assert not batch_of(slots.take()).wide
+    assert batch_of(slots.take()).wide == is_wide
 
 
 def test_a_service_with_one_slot_has_no_cores_to_add(one_slot: Scheduler) -> None:
@@ -239,14 +243,20 @@ def test_a_service_with_one_slot_has_no_cores_to_add(one_slot: Scheduler) -> Non
     alone.end()
 
 
-def test_the_speed_on_one_core_is_not_learnt_from_runs_on_every_core(scheduler: Scheduler, slots: Slots) -> None:
-    one = wide_ticket()
-    assumed = one.graph.seconds_per_image
-    submit(scheduler, one)
-    batch = batch_of(slots.take())
-    batch.ran = 1
-    scheduler.finish(batch)
-    assert one.graph.seconds_per_image == assumed
+def test_the_speed_on_one_core_is_learnt_from_runs_that_have_one_to_themselves(
+    scheduler: Scheduler, slots: Slots
+) -> None:
+    def take() -> Batch:
+        submit(scheduler, wide_ticket())
+        batch = batch_of(slots.take())
+        batch.ran = 1
+        return batch
+
+    on_every_core = take()
+    beside_it = take()
+    scheduler.finish(on_every_core)
+    on_its_own = take()
+    assert [batch.tells_speed for batch in (on_every_core, beside_it, on_its_own)] == [False, False, True]
 
 
 def test_idle_slots_are_those_that_a_request_of_its_kind_may_have(scheduler: Scheduler, slots: Slots) -> None:

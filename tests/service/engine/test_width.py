@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,8 +14,12 @@ import pytest
 import service.app
 import service.bundles.opening
 import service.bundles.warm_up
+from service.bundles.disk import read_bundle
+from service.bundles.opening import GraphOpener
+from service.bundles.served_model import ServedModel
 from service.contract.bundle_schema import GraphName
-from tests.service.contract.runtime.sessions import TWENTY_LAYERS
+from service.contract.runtime.opening import Runtime
+from tests.service.contract.runtime.sessions import TWENTY_LAYERS, assert_equal, drawn
 from tests.service.held_runs import held_runs
 from tests.service.live_server import LiveServer, best_label, picture, running, wait_until
 
@@ -35,7 +41,7 @@ def bundles(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service.bundles.warm_up, "GAIN_OF_WIDTH", float("inf"))
+    monkeypatch.setattr(service.bundles.warm_up, "MOST_OF_THE_TIME", float("inf"))
 
 
 def wide_runs(server: LiveServer) -> tuple[int, int]:
@@ -44,7 +50,7 @@ def wide_runs(server: LiveServer) -> tuple[int, int]:
 
 
 def is_wide(server: LiveServer, graph: GraphName = "forward") -> bool:
-    return server.state.registry.select("resnet20").graphs[graph].lone_seconds is not None
+    return server.state.registry.select("resnet20").graphs[graph].wide is not None
 
 
 @pytest.mark.usefixtures("pays")
@@ -97,9 +103,9 @@ def test_images_of_one_request_are_shared_out_among_idle_slots(bundles: Path) ->
 
 
 def test_a_graph_that_does_not_gain_stays_on_one_core(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service.bundles.warm_up, "GAIN_OF_WIDTH", 0.0)
+    monkeypatch.setattr(service.bundles.warm_up, "MOST_OF_THE_TIME", 0.0)
     with running(bundles, run_threads=2) as server, server.client() as client:
-        wait_until(lambda: server.state.loader._opener.next_try is None)
+        wait_until(lambda: list(server.state.loader._opener._wide.values()) == [None])
         assert client.post("/predict", content=PICTURE).status_code == 200
         assert wide_runs(server) == (0, 1)
         assert not is_wide(server)
@@ -127,6 +133,48 @@ def test_while_other_work_has_the_cores_it_is_not_measured_and_tried_again(
 def test_on_one_core_nothing_is_widened(bundles: Path, cpus: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service.app, "available_cpus", lambda: cpus)
     with running(bundles, run_threads=2) as server, server.client() as client:
+        session = server.state.registry.select("resnet20").graphs["forward"].session
+        assert session is not None
+        assert session.most_threads == 1
         assert server.state.loader._opener.next_try is None
         assert client.post("/predict", content=PICTURE).status_code == 200
         assert wide_runs(server) == (0, 1)
+
+
+@pytest.mark.usefixtures("pays")
+def test_a_folder_that_holds_another_bundle_by_then_changes_nothing(
+    bundles: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    runtime = Runtime("cpu", most_threads=2)
+    opener = GraphOpener(runtime, max_batch=1)
+    model = ServedModel(read_bundle(bundles / "resnet20"), runtime.provider)
+    graph = model.graph("forward")
+    opener.load_now(model, graph)
+    session = graph.session
+    assert session is not None
+    feeds = drawn(session, 1)
+    expected = session.run(feeds)
+    shutil.rmtree(bundles / "resnet20")
+    shutil.copytree(TWENTY_LAYERS.with_name("plain20"), bundles / "resnet20")
+    assert opener.widen_next()
+    assert graph.wide is None
+    assert not session.is_widened
+    assert_equal(session.run(feeds), expected)
+    assert "stays on one thread" in caplog.text
+
+
+def test_a_model_that_is_served_no_longer_is_not_kept_by_a_try_to_come(
+    bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.bundles.opening, "cores_are_free", lambda count: False)
+    runtime = Runtime("cpu", most_threads=2)
+    opener = GraphOpener(runtime, max_batch=1)
+    model = ServedModel(read_bundle(bundles / "resnet20"), runtime.provider)
+    opener.load_now(model, model.graph("forward"))
+    assert opener.measure_next()
+    assert opener.widen_next()
+    session = weakref.ref(model.graph("forward").session)
+    assert opener.next_try is not None
+    del model
+    gc.collect()
+    assert session() is None

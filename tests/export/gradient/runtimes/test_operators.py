@@ -36,9 +36,8 @@ def test_gradients_in_openvino_agree_with_onnx_runtime(case: Case) -> None:
     image = {"image": given["input"]}
     try:
         assert_agree(in_openvino(forward)(image), in_onnxruntime(forward)(image), TOLERANCE)
-    except RuntimeError:
-        pytest.skip(f"OpenVINO refuses {case}")
-    except AssertionError:
-        pytest.skip(f"OpenVINO computes {case} otherwise")
+    except (RuntimeError, AssertionError) as error:
+        assert case.operator not in QUICK, "OpenVINO has these right"
+        pytest.skip(f"OpenVINO refuses {case}, or computes it otherwise: {str(error)[:80]}")
     gradient = differentiate(prepare(forward), OUTPUTS)
     assert_agree(in_openvino(gradient)(given), in_onnxruntime(gradient)(given), TOLERANCE)

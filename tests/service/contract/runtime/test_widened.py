@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from service.contract.runtime.opening import Runtime
 from service.contract.runtime.runs import RunCancelled, RunHandle
 from service.contract.runtime.session import Session
 from service.contract.runtime.widened import room_for
+from service.machine.priority import give_way
 from tests.service.contract.runtime.sessions import BUNDLES, TWENTY_LAYERS, assert_equal, drawn
 
 GRAPHS = [*sorted(TWENTY_LAYERS.glob("*.onnx")), BUNDLES / "plain20-sigmoid" / "weight_norms.onnx"]
@@ -27,7 +30,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def widened(graph: Path) -> Session:
     session = Runtime("cpu", most_threads=2).open(graph)
-    pair = session.open_widened()
+    pair = session.open_widened(graph)
     assert pair is not None
     session.widen(*pair)
     return session
@@ -47,13 +50,45 @@ def test_one_thread_gives_the_same_bits_and_several_the_same_but_for_rounding(gr
 
 
 def test_both_sessions_map_the_same_weights_of_a_file_that_is_gone(temporary: Path) -> None:
-    session = widened(TWENTY_LAYERS / "forward.onnx")
+    graph = TWENTY_LAYERS / "forward.onnx"
+    pair = Runtime("cpu", most_threads=2).open(graph).open_widened(graph)
+    assert pair is not None
+    one, several = pair
     assert list(temporary.iterdir()) == []
-    maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if str(temporary) in line]
-    inodes = {words[4] for words in maps}
-    assert len(inodes) == 1, "one file of weights"
-    assert len(maps) > 1
-    session.run(drawn(session, 1), RunHandle(wide=True))
+    of_both = mapped(temporary)
+    feeds = drawn(one, 1)
+    expected = one.run(feeds)
+    del one, pair
+    of_several = mapped(temporary)
+    assert len(of_both) == 2 * len(of_several) > 0
+    assert len({inode for inode, _ in of_both}) == 1, "one file of weights"
+    np.testing.assert_allclose(several.run(feeds)["logits"], expected["logits"], rtol=1e-4, atol=1e-5)
+
+
+def mapped(folder: Path) -> list[tuple[str, str]]:
+    """Return the files of `folder` that are mapped into memory: the inode and the place of each map."""
+    maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if str(folder) in line]
+    return [(words[4], words[0]) for words in maps]
+
+
+def test_the_threads_of_a_session_have_the_usual_priority_though_the_loader_gives_way() -> None:
+    before = set(os.listdir("/proc/self/task"))
+    sessions: list[Session] = []
+    runtime = Runtime("cpu", most_threads=3)
+
+    def widen_as_the_loader_does() -> None:
+        give_way()
+        session = runtime.open(TWENTY_LAYERS / "forward.onnx")
+        pair = session.open_widened(TWENTY_LAYERS / "forward.onnx")
+        assert pair is not None
+        sessions.append(pair[1])
+
+    loader = threading.Thread(target=widen_as_the_loader_does)
+    loader.start()
+    loader.join()
+    threads = set(os.listdir("/proc/self/task")) - before
+    assert len(threads) >= 2
+    assert {os.getpriority(os.PRIO_PROCESS, int(thread)) for thread in threads} == {os.getpriority(os.PRIO_PROCESS, 0)}
 
 
 def test_a_bundle_behind_a_link_is_widened_too(tmp_path: Path) -> None:
@@ -74,7 +109,7 @@ def test_a_run_on_several_threads_is_stopped_like_any_other() -> None:
 def test_on_one_core_there_is_nothing_to_widen() -> None:
     session = Runtime("cpu", most_threads=1).open(TWENTY_LAYERS / "forward.onnx")
     assert session.most_threads == 1
-    assert session.open_widened() is None
+    assert session.open_widened(TWENTY_LAYERS / "forward.onnx") is None
 
 
 def test_a_run_that_may_take_every_thread_takes_one_where_the_session_was_not_widened() -> None:
@@ -91,7 +126,7 @@ def test_a_session_is_not_widened_where_memory_is_short(
     left = room_for(weights) - missing_bytes
     runtime = Runtime("cpu", most_threads=2, memory_left=lambda: left)
     with caplog.at_level(logging.WARNING):
-        pair = runtime.open(TWENTY_LAYERS / "forward.onnx").open_widened()
+        pair = runtime.open(TWENTY_LAYERS / "forward.onnx").open_widened(TWENTY_LAYERS / "forward.onnx")
     assert (pair is not None) == is_opened
     assert ("may take" in caplog.text) != is_opened
 
