@@ -16,7 +16,14 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from service.bundles.disk import BundleRefused, BundleUnreadable
 from service.bundles.served_model import ASSUMED_SECONDS_PER_IMAGE, ServedGraph, ServedModel, WideSpeed
-from service.bundles.warm_up import USUAL_BATCH, Speed, best_speed, first_speed, widened_speed
+from service.bundles.warm_up import (
+    USUAL_BATCH,
+    Speed,
+    best_speed,
+    first_speed,
+    lasts_too_short_to_widen,
+    widened_speed,
+)
 from service.contract.bundle_schema import GraphName
 from service.contract.runtime.opening import Runtime
 from service.contract.runtime.runs import passing_reason
@@ -117,7 +124,8 @@ class GraphOpener:
         if graph.session is None or graph.retired:
             return True
         if graph.session not in self._wide and not self._try_wide(model, graph, graph.session):
-            self._unwidened.append(due[0].later())
+            others = [one for one in self._unwidened if one not in due]
+            self._unwidened = [*others, *(one.later() for one in due)]  # the cores are free for none of them
             return True
         graph.wide = self._wide[graph.session]
         if graph.wide is not None:
@@ -127,6 +135,9 @@ class GraphOpener:
 
     def _try_wide(self, model: ServedModel, graph: ServedGraph, session: Session) -> bool:
         """Try a session on several threads, and widen it if that pays; return False if cores were not free for it."""
+        if lasts_too_short_to_widen(session):
+            self._wide[session] = None
+            return True
         if not cores_are_free(session.most_threads):
             return False
         try:

@@ -43,7 +43,7 @@ USUAL_BATCH: Final = 8
 
 
 LEAST_WIDENED: Final = 0.003
-"""Seconds of a run of one image, on one thread, from which it is tried on several: waking them takes its time too."""
+"""Seconds of a run of one image, on one thread, from which it is tried on several."""
 
 MOST_OF_THE_TIME: Final = 0.8
 """Part of its time on one thread that a run may take on several. A smaller gain is not worth the other cores."""
@@ -107,6 +107,14 @@ def best_speed(session: Session, max_batch: int, diagnostic: bool) -> Speed:
     return Speed(best, per_image[best])
 
 
+def lasts_too_short_to_widen(session: Session) -> bool:
+    """Return whether a run of one image on one thread is over before it would pay to wake others.
+
+    The thread's own clock says so, however busy the machine is.
+    """
+    return _fastest(session, trial_feeds(session, 1)) < LEAST_WIDENED
+
+
 def widened_speed(session: Session, graph: Path, is_unchanged: Callable[[], bool]) -> WideSpeed | None:
     """Widen the session if one image is then clearly faster; return how fast, or None if it is not.
 
@@ -123,8 +131,6 @@ def widened_speed(session: Session, graph: Path, is_unchanged: Callable[[], bool
     """
     feeds = trial_feeds(session, 1)
     seconds = _fastest(session, feeds)
-    if seconds < LEAST_WIDENED:
-        return None
     pair = session.open_widened(graph)
     if pair is None or not is_unchanged():
         return None

@@ -17,7 +17,7 @@ def cut(graph: ServedGraph, images: int, idle_slots: int, *, alone: bool) -> lis
     Images that cores are idle for are shared out evenly among them; else every run is as full as it can be. A graph in
     which samples mix is never cut. `alone` says that every slot of the service is idle.
     """
-    if graph.exclusive:
+    if images == 1 or graph.exclusive:
         return [slice(0, images)]
     is_one_run = not shares_out(graph) or (alone and runs_wide(graph, images))
     if is_one_run or not _is_worth_sharing(graph, images, idle_slots):

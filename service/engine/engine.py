@@ -125,7 +125,9 @@ class Engine:
         """
         if self._stopping:
             raise ShuttingDown("The service is shutting down.")
-        idle_slots = 1 if request.background else self.scheduler.idle_slots_for(graph.diagnostic)
+        idle_slots = 1
+        if len(images) > 1 and not request.background:
+            idle_slots = self.scheduler.idle_slots_for(graph.diagnostic)
         alone = idle_slots == self.scheduler.slots
         job = Job(graph, images, labels, on_outcome, request, idle_slots, alone=alone)
         tickets = job.tickets

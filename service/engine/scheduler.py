@@ -59,6 +59,8 @@ class Scheduler:
         self._lanes: dict[tuple[ServedGraph, bool], Lane] = {}
         """Lanes by graph and by `background`."""
         self._running: set[Batch] = set()
+        self._wide: Batch | None = None
+        """The run that has every core; it began when no other ran."""
         self._idle_slots = 0
         self._last_prediction = self._last_but_one = float("-inf")
         self._closed = False
@@ -123,6 +125,8 @@ class Scheduler:
         """Free the slot, and adjust the estimates by the time that the run took."""
         with self._changed:
             self._running.discard(batch)
+            if batch is self._wide:
+                self._wide = None
             seconds = time.monotonic() - batch.began
             lane = self._lane_of(batch.tickets[0])
             if lane is not None:
@@ -219,8 +223,10 @@ class Scheduler:
         if lane is None:
             return None
         drawn = self._draw(lane)
-        beside_wide = any(batch.wide for batch in self._running)
-        batch = Batch(lane.graph, drawn, now, wide=self._is_wide(drawn, now), beside_wide=beside_wide)
+        wide = lane.graph.wide is not None and self._is_wide(drawn, now)
+        batch = Batch(lane.graph, drawn, now, wide=wide, beside_wide=self._wide is not None)
+        if wide:
+            self._wide = batch
         self._running.add(batch)
         return batch
 

@@ -6,7 +6,7 @@ import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-WORK = bytes(2**24)
+WORK = bytes(2**23)
 """Hashing this takes several slices of a scheduler's time, and needs no lock of the interpreter."""
 
 NEARLY_ALL = 0.85
@@ -14,7 +14,7 @@ NEARLY_ALL = 0.85
 
 
 def cores_are_free(count: int) -> bool:
-    """Return whether each of `count` threads, working side by side for some ten milliseconds, has a core to itself.
+    """Return whether each of `count` threads, working side by side for some milliseconds, has a core to itself.
 
     Whatever else runs on this machine counts, and the quota of our container.
     """
