@@ -36,7 +36,7 @@ log = logging.getLogger("contraflow.bundles")
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds until the next attempt after a failure that may pass; doubled after each further failure."""
 
-FIRST_WAIT_FOR_CORES, LONGEST_WAIT_FOR_CORES = 1.0, 300.0
+FIRST_WAIT_FOR_CORES, LONGEST_WAIT_FOR_CORES = 1.0, 30.0
 """Seconds until a graph is tried on several threads again, if cores were not free; doubled each time."""
 
 
