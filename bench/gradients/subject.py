@@ -65,7 +65,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Derived:
-    """What was derived from a network, and the seconds that it took."""
+    """A network with the graphs that were derived from it, and the seconds that this took."""
 
     network: nn.Module
     ready: Prepared

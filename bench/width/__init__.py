@@ -1,1 +1,1 @@
-"""What a lone run gains by every core."""
+"""Measures what a lone run gains by every core, and what that costs."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from service.bundles.warm_up import lasts_too_short_to_widen, widened_speed
+from service.bundles.warm_up import LEAST_WIDENED, seconds_on_one_thread, widened_speed
 from service.contract.runtime.opening import MOST_THREADS, Runtime
 from service.contract.runtime.runs import RunHandle
 from service.contract.runtime.session import zeros_for
@@ -28,8 +28,9 @@ def measured(file: str, seconds: float) -> dict[str, Any]:
     feeds = zeros_for(session, 1)
     session.run(feeds)
     of_one = _megabytes() - before
-    worth_it = not lasts_too_short_to_widen(session)
-    pays = worth_it and widened_speed(session, Path(file), lambda: True) is not None
+    seconds_of_one = seconds_on_one_thread(session)
+    long_enough = seconds_of_one >= LEAST_WIDENED
+    pays = long_enough and widened_speed(session, Path(file), seconds_of_one, lambda: None) is not None
     if not pays:
         pair = session.open_widened(Path(file))
         assert pair is not None

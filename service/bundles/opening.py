@@ -11,17 +11,19 @@ import logging
 import time
 import weakref
 from collections import deque
+from functools import partial
 from typing import NamedTuple
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from service.bundles.disk import BundleRefused, BundleUnreadable
 from service.bundles.served_model import ASSUMED_SECONDS_PER_IMAGE, ServedGraph, ServedModel, WideSpeed
 from service.bundles.warm_up import (
+    LEAST_WIDENED,
     USUAL_BATCH,
     Speed,
     best_speed,
     first_speed,
-    lasts_too_short_to_widen,
+    seconds_on_one_thread,
     widened_speed,
 )
 from service.contract.bundle_schema import GraphName
@@ -135,18 +137,18 @@ class GraphOpener:
 
     def _try_wide(self, model: ServedModel, graph: ServedGraph, session: Session) -> bool:
         """Try a session on several threads, and widen it if that pays; return False if cores were not free for it."""
-        if lasts_too_short_to_widen(session):
-            self._wide[session] = None
-            return True
-        if not cores_are_free(session.most_threads):
-            return False
+        wide: WideSpeed | None = None
         try:
-            model.stored.check_graph(graph.name)
+            seconds = seconds_on_one_thread(session)
+            if seconds < LEAST_WIDENED:
+                self._wide[session] = None
+                return True
+            if not cores_are_free(session.most_threads):
+                return False
             file = model.stored.directory / model.bundle.graphs[graph.name].file
-            wide = widened_speed(session, file, lambda: _is_unchanged(model, graph))
+            wide = widened_speed(session, file, seconds, partial(model.stored.check_graph, graph.name))
         except Exception as error:  # no memory, no room on the disk, another bundle; runs of one thread go on
             log.warning("%s %s stays on one thread: %s", graph.model, graph.name, str(error).strip())
-            wide = None
         give_back()  # what was opened and not kept, or replaced
         if wide is None and not cores_are_free(session.most_threads):
             return False
@@ -216,14 +218,6 @@ class GraphOpener:
                 graph.fail(reason)
             return True
         return False
-
-
-def _is_unchanged(model: ServedModel, graph: ServedGraph) -> bool:
-    try:
-        model.stored.check_graph(graph.name)
-    except BundleRefused:
-        return False
-    return True
 
 
 def _recordings(session: Session) -> str:

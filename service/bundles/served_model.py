@@ -63,8 +63,8 @@ class ServedGraph:
         """How fast a lone run is on several threads; None where it is no faster than on one, or not measured yet."""
         self.retired = False
 
-    def open(self, session: Session, best_batch: int, seconds_per_image: float, wide: WideSpeed | None = None) -> None:
-        self.session, self.wide = session, wide
+    def open(self, session: Session, best_batch: int, seconds_per_image: float) -> None:
+        self.session, self.wide = session, None
         self.best_batch, self.seconds_per_image = best_batch, seconds_per_image
         self.failure, self.failures, self.retry_at = None, 0, None
         self.state = "ready"

@@ -107,15 +107,12 @@ def best_speed(session: Session, max_batch: int, diagnostic: bool) -> Speed:
     return Speed(best, per_image[best])
 
 
-def lasts_too_short_to_widen(session: Session) -> bool:
-    """Return whether a run of one image on one thread is over before it would pay to wake others.
-
-    The thread's own clock says so, however busy the machine is.
-    """
-    return _fastest(session, trial_feeds(session, 1)) < LEAST_WIDENED
+def seconds_on_one_thread(session: Session) -> float:
+    """Return the seconds of a run of one image, by the thread's own clock, which is right on a busy machine too."""
+    return _fastest(session, trial_feeds(session, 1))
 
 
-def widened_speed(session: Session, graph: Path, is_unchanged: Callable[[], bool]) -> WideSpeed | None:
+def widened_speed(session: Session, graph: Path, seconds: float, check: Callable[[], None]) -> WideSpeed | None:
     """Widen the session if one image is then clearly faster; return how fast, or None if it is not.
 
     On several threads the wall clock counts, since threads that wait for each other take time too. So this is for a
@@ -124,16 +121,18 @@ def widened_speed(session: Session, graph: Path, is_unchanged: Callable[[], bool
     Args:
         session: it runs on one thread.
         graph: the file that it was opened from, or another of the same content.
-        is_unchanged: says whether the file's content is still that.
+        seconds: what one image takes on one thread.
+        check: raises if the file's content is no longer that; called before the file is read, and after.
 
     Raises:
-        Exception: whatever the runtime and the system raise; the session is left as it was.
+        Exception: whatever `check`, the runtime and the system raise; the session is left as it was.
     """
-    feeds = trial_feeds(session, 1)
-    seconds = _fastest(session, feeds)
+    check()
     pair = session.open_widened(graph)
-    if pair is None or not is_unchanged():
+    check()
+    if pair is None:
         return None
+    feeds = trial_feeds(session, 1)
     pair[1].run(feeds)  # the first run reads the weights from their file
     wide = _fastest(pair[1], feeds, time.monotonic)
     if wide > MOST_OF_THE_TIME * seconds:

@@ -51,11 +51,6 @@ class Session:
         """Batch sizes whose runs are recorded as CUDA graphs, the smallest first."""
         return ()
 
-    @property
-    def is_widened(self) -> bool:
-        """True if a run may take several threads."""
-        return self._wide is not None
-
     def open_widened(self, graph: Path) -> tuple[Session, Session] | None:
         """Open the graph for runs of one thread and of several; None where there can be none of several.
 

@@ -21,7 +21,7 @@ from tests.service.live_server import LiveServer, running, wait_until
 ROOT = Path(__file__).parents[3]
 CAT = (ROOT / "tests" / "photographs" / "cat.jpg").read_bytes()
 SECONDS = 0.05
-"""What an image takes at the least."""
+"""Seconds that a run of one image takes at the least."""
 
 
 class SlowSession(Session):
@@ -137,7 +137,7 @@ def test_where_not_even_the_shortest_path_fits_the_answer_says_what_would_help(
 
 
 def test_every_idle_slot_counts() -> None:
-    """With eight slots four times as many images fit as the two that the ends occupy."""
+    """The two ends of the path occupy two of eight slots, so that four times as many images fit as they suggest."""
     with running(ROOT / "models" / "bundles", default_model="resnet20", warm_up=False, run_threads=8) as server:
         served = server.state.registry.select("resnet20").graphs["input_gradient"]
         with server.client() as client:

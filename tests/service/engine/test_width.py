@@ -29,7 +29,7 @@ PICTURE = picture("red", (32, 32))
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service.app, "available_cpus", lambda: 2.0)
-    monkeypatch.setattr(service.bundles.warm_up, "LEAST_WIDENED", 0.0)
+    monkeypatch.setattr(service.bundles.opening, "LEAST_WIDENED", 0.0)
     monkeypatch.setattr(service.bundles.opening, "cores_are_free", lambda count: True)  # whatever else runs here
 
 
@@ -158,7 +158,7 @@ def test_a_folder_that_holds_another_bundle_by_then_changes_nothing(
     shutil.copytree(TWENTY_LAYERS.with_name("plain20"), bundles / "resnet20")
     assert opener.widen_next()
     assert graph.wide is None
-    assert not session.is_widened
+    assert session._wide is None
     assert_equal(session.run(feeds), expected)
     assert "stays on one thread" in caplog.text
 

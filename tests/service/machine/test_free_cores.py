@@ -1,4 +1,4 @@
-"""Whether cores are free: more threads than there are cores never have one each."""
+"""Cores are not free where there are more threads than cores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ONNX Runtime is given instead of a comparison means the same elsewhere."""
+"""The step that stands for a comparison with zero in our graphs has the same value in other runtimes."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def test_on_one_core_there_is_nothing_to_widen() -> None:
 
 def test_a_run_that_may_take_every_thread_takes_one_where_the_session_was_not_widened() -> None:
     session = Runtime("cpu", most_threads=2).open(TWENTY_LAYERS / "forward.onnx")
-    assert not session.is_widened
+    assert session._wide is None
     assert_equal(session.run(drawn(session, 1), RunHandle(wide=True)), session.run(drawn(session, 1)))
 
 

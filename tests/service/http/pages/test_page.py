@@ -259,7 +259,7 @@ def test_a_second_photograph_shows_how_the_gradient_changes_on_the_way(visit: Vi
 
 
 def test_a_path_of_fewer_points_says_so_and_is_compared_by_distance(visit: Visit) -> None:
-    """Of two models one answers with fewer points, as where there was too little time for more."""
+    """One of two models answers with fewer points, as it does where there was too little time for more."""
     note = "The path has 24 points, not 64."
 
     def answered_in_short(route: Route) -> None:
