@@ -64,10 +64,9 @@ class Runtime:
         self.provider, self.reason = self.chosen.name, self.chosen.reason
         self._gpu_memory_limit = gpu_memory_limit
         self._most_threads, self._memory_left = min(most_threads, MOST_THREADS), memory_left
-        if self._most_threads > 1:
-            # A session's threads inherit the priority of the thread that opens it; the loader's gives way to others.
-            self._undelayed = ThreadPoolExecutor(1, "open")
-            self._undelayed.submit(int).result()  # the thread is started now
+        # A session's threads inherit the priority of the thread that opens it, and the loader's gives way to others.
+        self._undelayed = ThreadPoolExecutor(1, "open")
+        self._undelayed.submit(int).result()  # started now, and always: one run more is to bring one thread more
         self.device: Device | None = None
         if self.chosen.gpu is not None:
             self.device = Device("cuda", self.chosen.gpu, self._inference_session)
