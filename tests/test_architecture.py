@@ -75,11 +75,11 @@ FLOORS["export/gradient"] = floors(
     "rules",
     "layout norms",
     "shared",
-    "backward simplify",
+    "backward maps simplify staging",
     "prepare",
     "context",
     "outputs",
-    "forward_outputs norm_outputs",
+    "explanation_outputs forward_outputs norm_outputs",
     "build",
 )
 FLOORS["export/importing"] = floors(

@@ -7,6 +7,8 @@ prepare           a classifier's forward graph, its layers, and its backward pas
 simplify          simplifies the forward graph
 shared            tensors that are the same for all samples
 backward          the loop that applies the rules
+maps              which layers have a map of the image
+staging           lets a run compute no more than what it asks for
 rules/            one rule per operator; `registry` says how to add one
 norms/            decides how each layer's norms are computed, and emits that
 layout/           fits what was emitted to ONNX Runtime
@@ -15,6 +17,7 @@ context           a gradient graph under construction
 outputs           which function emits each output of `service.contract.outputs`
 forward_outputs   outputs that need no backward pass
 norm_outputs      norms and the input gradient
+explanation_outputs   what a class's logit owes to a layer's map, or to the image
 """
 
 from __future__ import annotations

@@ -7,7 +7,11 @@ from collections.abc import Collection
 import onnx
 from onnx import numpy_helper
 
-from export.gradient import forward_outputs, norm_outputs  # noqa: F401  (they fill the table of emissions)
+from export.gradient import (  # noqa: F401  (they fill the table of emissions)
+    explanation_outputs,
+    forward_outputs,
+    norm_outputs,
+)
 from export.gradient.context import Build
 from export.gradient.outputs import EMISSIONS
 from export.gradient.prepare import Prepared, prepare
@@ -42,14 +46,17 @@ def differentiate(
             input             float32, as the classifier's
             label             int64 [N]     the class of each sample's loss; −1 for the predicted one
             cotangent_scale   float32 [N]   what dL/dlogits is multiplied by: 1, unless gradients leave float32's range
+            layer             int64 [1]     what is explained: an index into the layers, −1 for the image
 
-        the last two only where an output needs the backward pass. The outputs of "weight_norms" are `logits` [N, K],
+        label and scale only where an output needs the backward pass, and layer only in the graph "explanation", where
+        the label is the class whose logit is explained. The outputs of "weight_norms" are `logits` [N, K],
         `activation_square`, `weight_square` and `scaled_square` [N, L] for the L layers in forward order
         (`prepare(model).layers`), `bias_square` [N, B] for those with a bias, and `other_square` [N, P] for other
         trained constants: squared L2 norms of each sample's own gradient; and `features` [N, D], what the last
         linear layer reads.
 
-    Raises InvalidModel, UnsupportedGraph, UnsupportedOperator; ValueError for an unknown output.
+    Raises InvalidModel, UnsupportedGraph, UnsupportedOperator; ValueError for an unknown output, or for outputs of a
+    logit beside others of the loss.
     """
     prepared = model if isinstance(model, Prepared) else prepare(model)
     wanted = _outputs_of(outputs) if isinstance(outputs, str) else tuple(outputs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import cached_property
 
@@ -14,12 +14,14 @@ from export.gradient.layout.passes import laid_out
 from export.gradient.norms.layers import WeightedLayer, channel_axis_of
 from export.gradient.norms.planner import Planner
 from export.gradient.prepare import Prepared
-from export.gradient.rules.loss import LABEL, SCALE
+from export.gradient.rules.loss import LABEL, SCALE, from_a_logit
 from export.gradient.shared import copied
+from export.gradient.staging import LAYER, staged
+from export.graph.emitter import Emitter
 from export.graph.errors import UnsupportedOperator
 from export.graph.graph import Graph, N, Node, Shape, Stored, live_nodes, to_model
 from export.graph.lower import lower, opset_of
-from export.graph.names import INPUT, LOGITS
+from export.graph.names import INPUT, LOGITS, OWN
 from service.contract.outputs import ROWS
 
 
@@ -29,7 +31,9 @@ class Build:
     def __init__(self, prepared: Prepared, wanted: Collection[str]) -> None:
         self.prepared = prepared
         self.wanted = wanted
-        self.g = prepared.emitted.fork()
+        self.targets: dict[int, str] = {}
+        """Value of the input `layer` → what is computed where that is given; empty for a graph without that input."""
+        self.g, self._gradients = _backward_pass(prepared, wanted)
         self.graph: Graph = self.g.graph
         # `rewrite` has put stored weights in place of those that the backward pass was emitted with.
         self.graph.constants |= prepared.graph.constants
@@ -44,7 +48,7 @@ class Build:
     def gradients(self) -> Gradients:
         """The backward pass, which makes label and scale inputs of the graph."""
         self.inputs = [INPUT, LABEL, SCALE]
-        return self.prepared.gradients
+        return self._gradients
 
     @cached_property
     def planner(self) -> Planner:
@@ -92,6 +96,15 @@ class Build:
             constant = node.inputs[0]
         return self.g.reshape(gradient, (N, size))
 
+    def target(self, layer: int, tensor: str) -> str:
+        """Have `tensor` computed only where the input `layer` asks for it; return what holds it, or nothing, [N, 0]."""
+        if not self.targets:
+            self.inputs = [INPUT, LABEL, SCALE, LAYER]
+            self.graph.shapes[LAYER], self.graph.dtypes[LAYER] = (1,), np.dtype(np.int64)
+        self.targets[layer] = name = f"{LAYER}{OWN}target_{len(self.targets)}"
+        self.g.nodes.append(Node("Identity", (tensor,), (name,), name=name))
+        return name
+
     def output(self, name: str, tensor: str, shape: Shape) -> list[str]:
         """Give `tensor` the name of an output."""
         self.graph.shapes[name], self.graph.dtypes[name] = shape, self.graph.dtype
@@ -109,13 +122,40 @@ class Build:
     def model(self, outputs: list[str], name: str, stored: Stored) -> onnx.ModelProto:
         """Return the finished graph, with only the nodes that `outputs` need, its constants made by `stored`."""
         seconds = self.g.extra_outputs
-        forward = [replace(node, outputs=seconds.get(node.name, node.outputs)) for node in self.graph.nodes]
+        if self.targets:  # what a stage alone asks of a forward node, it asks of a second such node
+            forward = [*self.graph.nodes, *(_again(node, seconds) for node in self.graph.nodes if node.name in seconds)]
+        else:
+            forward = [replace(node, outputs=seconds.get(node.name, node.outputs)) for node in self.graph.nodes]
         emitted = laid_out(self.g, live_nodes(self.g.nodes, outputs))
         live = live_nodes([*forward, *emitted], outputs)
         unread = {name for _, name in seconds.values()}.difference(name for node in live for name in node.inputs)
         live = [replace(n, outputs=n.outputs[:1]) if unread.intersection(n.outputs) else n for n in live]
         nodes = lower(self.graph, _without_copies(live, outputs))
+        if self.targets:
+            nodes = staged(self.graph, nodes, self.targets, len(self.layers))
         return to_model(self.graph, nodes, self.inputs, outputs, name=name, opset=opset_of(nodes), stored=stored)
+
+
+def _backward_pass(prepared: Prepared, wanted: Collection[str]) -> tuple[Emitter, Gradients]:
+    """The backward pass that the outputs need, behind the forward graph: the loss's, or a logit's.
+
+    Raises ValueError where they need both.
+    """
+    of_a_logit = sorted(name for name in wanted if ROWS[name].graphs == ("explanation",))
+    if not of_a_logit:
+        return prepared.emitted.fork(), prepared.gradients
+    if others := sorted(set(wanted).difference(of_a_logit, {LOGITS})):
+        raise ValueError(f"{', '.join(of_a_logit)} explain a logit, and no graph gives {', '.join(others)} beside that")
+    of_loss = prepared.gradients.tensors[LOGITS]
+    g, of_logit = from_a_logit(prepared.emitted, of_loss, prepared.classes)
+    tensors = prepared.gradients.tensors
+    return g, Gradients({name: of_logit if dy == of_loss else dy for name, dy in tensors.items()})
+
+
+def _again(node: Node, seconds: Mapping[str, tuple[str, ...]]) -> Node:
+    """A forward node once more, with its second output; the first is another tensor."""
+    name = f"{node.name}{OWN}again"
+    return replace(node, outputs=(name, *seconds[node.name][1:]), name=name)
 
 
 def _without_copies(nodes: list[Node], outputs: Collection[str]) -> list[Node]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 
@@ -13,6 +13,7 @@ from onnx import helper
 
 from export.gradient import simplify
 from export.gradient.backward import Gradients, backward
+from export.gradient.maps import LayerMap, layer_maps
 from export.gradient.norms.joining import require_whole_gradients
 from export.gradient.norms.layers import WeightedLayer, describe, weight_operand, weighted_layers
 from export.gradient.rules.loss import LABEL, SCALE, label_shape, loss_cotangent
@@ -37,6 +38,7 @@ class Prepared:
     - `graph`: from `input` to `logits`, folded and checked.
     - `weighted`, `layers`: its layers with weights, and the bundle's records of them, in the order of the outputs'
       columns.
+    - `maps`: the layers' maps of the image, None where a layer has none.
     - `others`, `other_parameters`: the other trained constants, and the bundle's records of them, in such order.
     - `features`: the width of what the last linear layer reads, None where its output is not the logits.
     - `notes`: what a reader of the norms must know.
@@ -47,6 +49,7 @@ class Prepared:
     graph: Graph
     weighted: tuple[WeightedLayer, ...]
     layers: tuple[Layer, ...]
+    maps: tuple[LayerMap | None, ...]
     others: tuple[str, ...]
     other_parameters: tuple[OtherParameter, ...]
     features: int | None
@@ -110,10 +113,12 @@ def prepare(
     weighted = weighted_layers(graph)
     _require_reached(found, weighted)
     others = _other_parameters(graph, weighted, found)
+    maps = layer_maps(graph, weighted)
     return Prepared(
         graph=graph,
         weighted=tuple(weighted),
-        layers=_with_unique_names(weighted, [describe(graph, layer) for layer in weighted]),
+        layers=_with_unique_names(weighted, _described(graph, weighted, maps)),
+        maps=tuple(maps),
         others=tuple(others),
         other_parameters=tuple(others.values()),
         features=_features(graph, weighted),
@@ -121,6 +126,13 @@ def prepare(
         emitted=emitted,
         gradients=found,
     )
+
+
+def _described(graph: Graph, weighted: list[WeightedLayer], maps: Sequence[LayerMap | None]) -> list[Layer]:
+    return [
+        describe(graph, layer).model_copy(update={"map_size": found.size if found else None})
+        for layer, found in zip(weighted, maps, strict=True)
+    ]
 
 
 def _with_unique_names(weighted: list[WeightedLayer], records: list[Layer]) -> tuple[Layer, ...]:

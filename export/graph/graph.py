@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from export.graph.attributes import attributes_of
+from export.graph.branches import names_read
 from export.graph.errors import SamplesInTheWay, UnsupportedGraph
 
 OPSET = 20
@@ -39,6 +40,8 @@ class Batch:
 Dimension = int | Batch
 Shape = tuple[Dimension, ...]
 N = Batch()
+UNKNOWN = Batch(0, 0)
+"""An axis of an output whose size a run decides."""
 
 
 def batch_axis(shape: Shape) -> int | None:
@@ -245,20 +248,21 @@ def to_model(
     opset: int = OPSET,
     stored: Stored = numpy_helper.from_array,
 ) -> onnx.ModelProto:
-    """Return a ModelProto of `nodes` with the constants that they read and no others, made by `stored`.
+    """Return a ModelProto of `nodes` with the constants that they and their branches read, made by `stored`.
 
     Known shapes are written too: ONNX Runtime keeps a tensor and its cotangent in one blocked layout only
     where it sees that both have the same batch.
     """
-    read = {operand for node in nodes for operand in node.inputs}
+    protos = [node.to_proto() for node in nodes]
+    read = set(names_read(protos))
     produced = [output for node in nodes for output in node.outputs if output]
     proto = helper.make_graph(
-        [node.to_proto() for node in nodes],
+        protos,
         name,
-        [_value_info(graph, key) for key in inputs],
-        [_value_info(graph, key) for key in outputs],
+        [value_info(graph, key) for key in inputs],
+        [value_info(graph, key) for key in outputs],
         value_info=[
-            _value_info(graph, key)
+            value_info(graph, key)
             for key in produced
             if key in graph.shapes and graph.dtypes[key] == graph.dtype and key not in outputs
         ],
@@ -278,7 +282,8 @@ def to_model(
     return model
 
 
-def _value_info(graph: Graph, name: str) -> onnx.ValueInfoProto:
+def value_info(graph: Graph, name: str) -> onnx.ValueInfoProto:
+    """Return what a proto says of a tensor whose type and shape are known."""
     # Only N itself is called N: the runtime takes axes of one name to have one size.
     sizes = [("N" if d == N else None) if isinstance(d, Batch) else d for d in graph.shape(name)]
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(graph.dtypes[name]), sizes)

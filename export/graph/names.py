@@ -20,7 +20,7 @@ OWN = "/~"
 """Mark in every name that the engine derives from the name of a file's tensor or node."""
 INPUT, LOGITS = "input", "logits"
 """The two ends of every graph of ours."""
-CONTRACT = frozenset({INPUT, "label", "cotangent_scale", *(output.name for output in OUTPUTS)} - {"map"})
+CONTRACT = frozenset({INPUT, "label", "cotangent_scale", "layer", *(output.name for output in OUTPUTS)} - {"map"})
 """Inputs and outputs of the engine's graphs, beside `map/<layer>`."""
 MAP = "map/"
 ESCAPED = "/^~"

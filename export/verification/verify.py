@@ -130,7 +130,7 @@ def _as_served(found: Truth, prepared: Prepared) -> Outputs:
 
 def _run_as_served(run: Run, model: onnx.ModelProto, images: np.ndarray, classes: np.ndarray) -> Outputs:
     """Run a graph as the service does: norms are measured at as many cotangent scales as needed."""
-    available = {"input": images.astype(np.float32), "label": classes}
+    available = {"input": images.astype(np.float32), "label": classes, "layer": np.array([-1])}
     feeds = {value.name: available[value.name] for value in model.graph.input if value.name in available}
     if all(value.name != "cotangent_scale" for value in model.graph.input):
         return run(feeds)

@@ -2,13 +2,15 @@
 
 A valid graph can load and still fail: a Reshape that fits one batch size only, a kernel that ONNX Runtime
 lacks for these types, a fusion that breaks. So each graph is opened from disk with the service's options
-and run at two batch sizes, and its outputs must have the shapes that `service.contract.outputs` gives.
+and run at two batch sizes, and its outputs must have the shapes that `service.contract.outputs` gives. One that
+explains is run for the image, and for the first and the last layer with a map.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from itertools import cycle
+import math
+from collections.abc import Collection, Iterable, Mapping
+from itertools import cycle, product
 from pathlib import Path
 
 import numpy as np
@@ -53,21 +55,36 @@ class Trial:
             session = self.open(name)
         except Exception as error:  # ONNX Runtime's errors have no common class
             return f"it does not load: {one_line(error)}"
-        for batch in BATCHES:
+        for batch, chosen in product(BATCHES, self._choices(session)):
             try:
-                outputs = session.run(zeros_for(session, batch), RunHandle(quiet=True))
+                outputs = session.run(zeros_for(session, batch) | chosen, RunHandle(quiet=True))
             except Exception as error:
                 return f"it does not run at batch {batch}: {one_line(error)}"
             for output, value in outputs.items():
-                if not self._fits(output, value.shape, batch):
+                if not self._fits(output, value.shape, batch, chosen):
                     return f"at batch {batch} its {output} has shape {list(value.shape)}"
         return None
 
-    def _fits(self, output: str, shape: tuple[int, ...], batch: int) -> bool:
+    def _choices(self, session: Session) -> list[dict[str, NDArray[np.int64]]]:
+        """Return the values of `layer` that are tried: the image, and the first and the last layer with a map."""
+        if "layer" not in session.inputs:
+            return [{}]
+        mapped = [index for index, layer in enumerate(self._bundle.layers) if layer.map_size]
+        return [{"layer": np.array([index])} for index in dict.fromkeys((-1, *mapped[:1], *mapped[-1:]))]
+
+    def _fits(self, output: str, shape: tuple[int, ...], batch: int, chosen: Mapping[str, NDArray[np.int64]]) -> bool:
         """Tell whether an output of this shape is in the table of outputs; a map's size depends on its layer."""
         if output.startswith(MAP):
             return len(shape) == 4 and shape[0] == batch
+        if output in ("layer_evidence", "logit_gradient"):
+            return shape == (batch, self._numbers_explained(output, int(chosen["layer"][0])))
         return output in ROWS and shape == ROWS[output].shape_in(self._bundle, batch)
+
+    def _numbers_explained(self, output: str, layer: int) -> int:
+        """Return how many numbers of a sample an explanation has where a layer, or the image (-1), is asked for."""
+        if output == "logit_gradient":
+            return math.prod(self._bundle.input.image_shape) if layer < 0 else 0
+        return math.prod((layer >= 0 and self._bundle.layers[layer].map_size) or (0,))
 
     def logits(self, images: NDArray[np.float32], graph: GraphName = "forward") -> np.ndarray:
         """Return a graph's logits [M, K] of the tensor `input` [M, …], run in batches of `BATCHES` by turns."""

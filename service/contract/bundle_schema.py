@@ -14,6 +14,11 @@ a whole; all other axes are static. The graphs take:
                      int64   [N, K]   where labels are independent: 1 applies, 0 does not, -1 as predicted
     cotangent_scale  float32 [N]      factor of dL/dlogits, a power of two; every square comes out
                                       multiplied by its square, every gradient by the factor itself
+    layer            int64   [1]      graph `explanation` only, one for the whole batch: an index into `Bundle.layers`,
+                                      or -1 for the image
+
+The graph `explanation` is of a class's logit and not of the loss. Its `label` is int64 [N] for both kinds of labels:
+the class whose logit is explained, -1 for the one with the largest.
 
 Their outputs are in `outputs.py`. `export` writes bundles by this schema and the service reads them by it.
 """
@@ -35,9 +40,10 @@ GraphName = Literal[
     "input_gradient",
     "activations",
     "feature_maps",
+    "explanation",
 ]
-"""A set of outputs, which `outputs.py` lists. Only the norms and the input gradient take `label` and
-`cotangent_scale` beside `input`."""
+"""A set of outputs, which `outputs.py` lists. Only the norms, the input gradient and the explanation take `label` and
+`cotangent_scale` beside `input`, and only the explanation takes `layer`."""
 
 LabelKindName = Literal["exclusive", "independent"]
 """Exclusive: an image has one class, by softmax and cross-entropy. Independent: it has any number of the labels, each
@@ -154,6 +160,10 @@ class Layer(Schema):
     )
     rectifier: str | None = Field(default=None, description="operator of the rectifier that follows, if one does")
     channels: int = Field(default=0, ge=0, description="columns in channel_peak; 0 without a rectifier")
+    map_size: tuple[PositiveInt, PositiveInt] | None = Field(
+        default=None,
+        description="height and width of its map of the image, which can be explained; null where it has none",
+    )
 
 
 class OtherParameter(Schema):

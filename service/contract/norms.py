@@ -11,6 +11,7 @@ whatever its neighbours need, and a NaN in one sample never reaches another.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -84,7 +85,8 @@ class _Measured:
         self._gradient = self._rows(value).astype(np.float64) if output.kind == "gradient" else None
 
     def too_small(self) -> NDArray[np.bool_]:
-        return self._square < LEAST_ACCURATE_SQUARE
+        # No number at all is none that is too small: the square of an empty row is 0 at every scale.
+        return (self._square < LEAST_ACCURATE_SQUARE) & (math.prod(self._shape[1:]) > 0)
 
     def too_large(self) -> NDArray[np.bool_]:
         return ~np.isfinite(self._square)

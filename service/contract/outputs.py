@@ -18,11 +18,16 @@ and C the sum of `Layer.channels`, the outputs are:
     channel_peak     float32 [N, C]   largest value of each channel of the rectifier that follows,
                      over all positions; a layer without a rectifier has no columns (`channels` 0)
     map/<layer>      float32 [N, c, h, w]   the layer's output, after its rectifier if it has one
+    layer_evidence   float32 [N, h·w]   Σ_c g_c·A_c at every position of `Layer.map_size`, row by row, with a sign: A is
+                     the layer's map, g_c the mean of dz/dA_c over the positions, z the logit of `label`; it is Grad-CAM
+                     before its rectifier. [N, 0] where `layer` is -1, or has no map
+    logit_gradient   float32 [N, channels·height·width]   dz/dinput, flat, in the layout of `input`; [N, 0] unless
+                     `layer` is -1
 
 To add an output, write
 
     1. its line above and its row below; a new axis goes into `Axis` and `axis_sizes`,
-    2. the function that emits it, in `export/gradient/norm_outputs.py` or `forward_outputs.py`,
+    2. the function that emits it, in `export/gradient/norm_outputs.py`, `forward_outputs.py` or `explanation.py`,
     3. if it is verified, what torch says of it, in `_as_served` of `export/verification/verify.py`.
 
 The open protocol, the norms, the names that files may not take, the trial of a new bundle's graphs and their
@@ -50,7 +55,7 @@ class Output:
 
     Attributes:
         graphs: those that give it, the cheapest first.
-        shape: None where it differs from layer to layer.
+        shape: None where it depends on the layer.
         kind: a "square" is measured at several scales and becomes a norm, a "gradient" likewise, both float64;
             a "value" is served as it is.
         offered_as: its name in the service and in the open protocol; None where it is not offered.
@@ -71,9 +76,9 @@ class Output:
         return self.shape is None or self.shape[0] == "N"
 
     def shape_in(self, bundle: Bundle, samples: int) -> tuple[int, ...]:
-        """Return its shape in the graphs of a bundle; ValueError where that differs from layer to layer."""
+        """Return its shape in the graphs of a bundle; ValueError where that depends on the layer."""
         if self.shape is None:
-            raise ValueError(f"{self.name} has another shape for every layer")
+            raise ValueError(f"the shape of {self.name} depends on the layer")
         return tuple([size for axis in self.shape for size in axis_sizes(axis, bundle, samples)])
 
 
@@ -121,6 +126,8 @@ OUTPUTS: Final = (
     Output("activation_zero_share", ("activations",), ("N", "L"), "value", "activation_zero_share"),
     Output("channel_peak", ("activations",), ("N", "C")),
     Output("map", ("feature_maps",), None),  # one tensor map/<layer> for every layer
+    Output("layer_evidence", ("explanation",), None, "gradient", "layer_evidence"),
+    Output("logit_gradient", ("explanation",), None, "gradient", "logit_gradient"),
     Output("features", ("forward", *NORMS), ("N", "D")),
 )
 """Every output, in the order in which a graph gives them."""

@@ -5,10 +5,12 @@ Exclusive classes have a cross-entropy, independent labels a binary cross-entrop
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from export.graph.emitter import Emitter
-from export.graph.graph import N, Shape
+from export.graph.graph import N, Node, Shape
 from export.graph.names import LOGITS
 from service.contract.bundle_schema import LabelKindName
 
@@ -26,16 +28,52 @@ def loss_cotangent(g: Emitter, kind: LabelKindName, classes: int) -> str:
     return g.mul(gradient, g.reshape(SCALE, (-1, 1)))
 
 
+def logit_cotangent(g: Emitter, classes: int) -> str:
+    """dz/dlogits·scale, [N, classes], z the logit of the class in `label` [N]; -1 stands for the largest."""
+    is_label = _is_label(g, classes)
+    return g.op("Where", is_label, g.reshape(SCALE, (-1, 1)), g.scalar(0.0))
+
+
+def from_a_logit(g: Emitter, of_loss: str, classes: int) -> tuple[Emitter, str]:
+    """Let a backward pass begin at a logit, where it began at the loss.
+
+    All behind the beginning is the same, and so it is not emitted once more.
+
+    Args:
+        g: it has the backward pass, and stays as it is.
+        of_loss: dL/dlogits·scale, with which that begins.
+
+    Returns:
+        The emitter of the other pass, and the tensor with which that begins.
+    """
+    own = g.fork()
+    own.graph.shapes[LABEL] = (N,)
+    begun = 1 + next(index for index, node in enumerate(own.nodes) if of_loss in node.outputs)
+    loss, behind, own.nodes = own.nodes[:begun], own.nodes[begun:], []
+    of_logit = logit_cotangent(own, classes)
+    own.nodes = [*loss, *own.nodes, *(_reading(node, of_logit, of_loss) for node in behind)]
+    return own, of_logit
+
+
+def _reading(node: Node, tensor: str, instead_of: str) -> Node:
+    return replace(node, inputs=tuple([tensor if name == instead_of else name for name in node.inputs]))
+
+
+def _is_label(g: Emitter, classes: int) -> str:
+    """Whether a class is the label, [N, classes]; label -1 stands for the predicted class."""
+    predicted = g.op("ArgMax", LOGITS, axis=1, keepdims=1)
+    given = g.reshape(LABEL, (-1, 1))
+    label = g.op("Where", g.op("Less", given, g.ints([0])), predicted, given)
+    return g.op("Equal", label, g.constant(np.arange(classes, dtype=np.int64)[None]))
+
+
 def _of_exclusive(g: Emitter, classes: int) -> str:
-    """Softmax − onehot; label -1 stands for the predicted class.
+    """Softmax − onehot.
 
     The label's own component is written as −Σ of the others: p − 1 of a confident sample cancels
     to 0 in float32, and telling 1e-12 from 0 is what diagnosing vanishing gradients is about.
     """
-    predicted = g.op("ArgMax", LOGITS, axis=1, keepdims=1)
-    given = g.reshape(LABEL, (-1, 1))
-    label = g.op("Where", g.op("Less", given, g.ints([0])), predicted, given)
-    is_label = g.op("Equal", label, g.constant(np.arange(classes, dtype=np.int64)[None]))
+    is_label = _is_label(g, classes)
     others = g.op("Where", is_label, g.scalar(0.0), g.op("Softmax", LOGITS, axis=1))
     own = g.op("Neg", g.reduce_sum(others, (1,), keepdims=True))
     return g.op("Where", is_label, own, others)

@@ -97,11 +97,16 @@ class Session:
 
 
 def zeros_for(session: Session, batch: int) -> dict[str, Array]:
-    """Return inputs of the right shapes for a warm-up run: zeros as images, the predicted class, scale 1."""
+    """Return inputs of the right shapes for a warm-up run: zeros as images, the predicted class, scale 1.
+
+    An explanation goes the whole way, to the image.
+    """
     feeds: dict[str, Array] = {}
     for name, shape in session.input_shapes.items():
         dimensions = (batch, *shape[1:])
-        if name == "label":
+        if name == "layer":
+            feeds[name] = np.full(1, -1, dtype=np.int64)
+        elif name == "label":
             feeds[name] = np.full(dimensions, -1, dtype=np.int64)
         else:
             feeds[name] = np.full(dimensions, 1.0 if name == "cotangent_scale" else 0.0, dtype=np.float32)

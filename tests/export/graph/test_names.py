@@ -48,7 +48,7 @@ def renamed(old: str, new: str) -> ModelProto:
 
 
 def test_the_contract_is_what_the_graphs_take_and_give() -> None:
-    assert {"input", "label", "cotangent_scale", *EMISSIONS} - {"map"} == CONTRACT
+    assert {"input", "label", "cotangent_scale", "layer", *EMISSIONS} - {"map"} == CONTRACT
     assert of_contract("map/layer1.0.conv1")
 
 

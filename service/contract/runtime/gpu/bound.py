@@ -57,10 +57,12 @@ class BoundSession(Session):
     def record(self, feeds: Mapping[str, Feed]) -> bool:
         """Record runs of the batch size of `feeds`, and compare one with a plain run; return whether they agree.
 
+        A graph that takes a `layer` is not recorded: it decides during the run what to compute.
+
         After a failure nothing is recorded any more, and the log says why. Where memory was short, smaller sizes keep
         their recordings if these still agree.
         """
-        if self._open_recording is None:
+        if self._open_recording is None or "layer" in self.inputs:
             return False
         try:
             if self._recordings is None:
