@@ -43,7 +43,7 @@ FLOORS["service/diagnostics"] = floors(
     "schemas words",
     "verdicts",
     "drawing",
-    "baseline compare losses noise pictures shattering",
+    "baseline compare loss_change losses noise pictures shattering",
     "features gradients",
     "measurement scores",
     "quantized",
@@ -76,10 +76,10 @@ FLOORS["export/gradient"] = floors(
     "layout norms",
     "shared",
     "backward maps simplify staging",
-    "prepare",
-    "context",
+    "prepare slopes",
+    "affine context",
     "outputs",
-    "explanation_outputs forward_outputs norm_outputs",
+    "explanation_outputs forward_outputs norm_outputs slope_outputs",
     "build",
 )
 FLOORS["export/importing"] = floors(

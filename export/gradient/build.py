@@ -11,7 +11,9 @@ from export.gradient import (  # noqa: F401  (they fill the table of emissions)
     explanation_outputs,
     forward_outputs,
     norm_outputs,
+    slope_outputs,
 )
+from export.gradient.affine import with_affine_norms
 from export.gradient.context import Build
 from export.gradient.outputs import EMISSIONS
 from export.gradient.prepare import Prepared, prepare
@@ -63,10 +65,13 @@ def differentiate(
     for output in wanted:
         if output not in EMISSIONS:
             raise ValueError(f"unknown output {output!r}; known: {', '.join(EMISSIONS)}")
-    build = Build(prepared, wanted)
+    build = Build(with_affine_norms(prepared) if SLOPES.intersection(wanted) else prepared, wanted)
     emitted = {output: EMISSIONS[output](build) for output in sorted(wanted, key=FIRST_TO_RUN.__eq__)}
     tensors = [tensor for output in wanted for tensor in emitted[output]]
     return build.model(tensors, outputs if isinstance(outputs, str) else "gradients", stored)
+
+
+SLOPES = frozenset(outputs_of("loss_slopes")) - {"logits"}
 
 
 def _outputs_of(name: str) -> tuple[str, ...]:

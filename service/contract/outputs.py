@@ -23,6 +23,9 @@ and C the sum of `Layer.channels`, the outputs are:
                      before its rectifier. [N, 0] where `layer` is -1, or has no map
     logit_gradient   float32 [N, channels·height·width]   dz/dinput, flat, in the layout of `input`; [N, 0] unless
                      `layer` is -1
+    layer_slope, other_slope, rest_slope     float32 [N, L], [N, P], [N]
+                     ⟨dL/dp, Δp⟩ per sample, summed over the parameters p of a layer (weight, bias and what was folded
+                     into them), of an other parameter, and of neither; Δp is the tensor `GraphParameter.difference`
 
 To add an output, write
 
@@ -129,6 +132,9 @@ OUTPUTS: Final = (
     Output("layer_evidence", ("explanation",), None, "gradient", "layer_evidence"),
     Output("logit_gradient", ("explanation",), None, "gradient", "logit_gradient", "whole"),
     Output("features", ("forward", *NORMS), ("N", "D")),
+    Output("layer_slope", ("loss_slopes",), ("N", "L")),
+    Output("other_slope", ("loss_slopes",), ("N", "P")),
+    Output("rest_slope", ("loss_slopes",), ("N",)),
 )
 """Every output, in the order in which a graph gives them."""
 
