@@ -78,8 +78,7 @@ FLOORS["export/gradient"] = floors(
     "backward maps simplify staging",
     "prepare slopes",
     "affine context",
-    "outputs",
-    "explanation_outputs forward_outputs norm_outputs slope_outputs",
+    "emissions",
     "build",
 )
 FLOORS["export/importing"] = floors(

@@ -14,12 +14,8 @@ norms/            decides how each layer's norms are computed, and emits that
 layout/           fits what was emitted to ONNX Runtime
 build             gradient graphs, one for every set of outputs
 context           a gradient graph under construction
-outputs           which function emits each output of `service.contract.outputs`
-forward_outputs   outputs that need no backward pass
-norm_outputs      norms and the input gradient
-explanation_outputs   what a class's logit owes to a layer's map, or to the image
-slope_outputs     slopes along a change of the network
-slopes            emits them, and notes which constants they take
+emissions/        one function per output of `service.contract.outputs`
+slopes            emits slopes along a change of the network, and notes which constants they take
 affine            normalizations that are folded into no layer, for the slopes
 """
 

@@ -7,15 +7,13 @@ from collections.abc import Collection
 import onnx
 from onnx import numpy_helper
 
-from export.gradient import (  # noqa: F401  (they fill the table of emissions)
-    explanation_outputs,
-    forward_outputs,
-    norm_outputs,
-    slope_outputs,
-)
+import export.gradient.emissions.explanation
+import export.gradient.emissions.forward
+import export.gradient.emissions.norms
+import export.gradient.emissions.slopes  # noqa: F401  (these four fill the table of emissions)
 from export.gradient.affine import with_affine_norms
 from export.gradient.context import Build
-from export.gradient.outputs import EMISSIONS
+from export.gradient.emissions.table import EMISSIONS
 from export.gradient.prepare import Prepared, prepare
 from export.graph.graph import Stored
 from service.contract.bundle_schema import GraphName

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
 from export.gradient import Prepared, differentiate, prepare
-from export.gradient.outputs import EMISSIONS
+from export.gradient.emissions.table import EMISSIONS
 from export.graph.edits import rename_tensors
 from export.graph.names import CONTRACT, OWN, distinct_names, of_contract, original
 from export.importing import import_classifier

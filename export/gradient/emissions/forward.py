@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from export.gradient.context import Build
+from export.gradient.emissions.table import emits
 from export.gradient.norms.layers import WeightedLayer
-from export.gradient.outputs import emits
 from export.gradient.prepare import features_tensor
 from export.graph.graph import N, Shape, per_sample_size, static
 from export.graph.names import LOGITS

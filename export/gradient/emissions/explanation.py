@@ -6,8 +6,8 @@ A run asks for one of them by the input `layer`, and `staging` sees to it that n
 from __future__ import annotations
 
 from export.gradient.context import Build
+from export.gradient.emissions.table import emits
 from export.gradient.maps import LayerMap
-from export.gradient.outputs import emits
 from export.gradient.staging import IMAGE
 from export.graph.graph import UNKNOWN, N, per_sample_size
 from export.graph.names import INPUT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from export.gradient.context import Build
-from export.gradient.outputs import emits
+from export.gradient.emissions.table import emits
 from export.graph.graph import N
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from export.gradient.context import Build
+from export.gradient.emissions.table import emits
 from export.gradient.norms.columns import Difference, Rows, differences, joined, square_sums, weighted_sums
 from export.gradient.norms.layers import WeightedLayer
 from export.gradient.norms.scales import scale_gradient
-from export.gradient.outputs import emits
 from export.gradient.rules.factors import Arrangement
 from export.graph.graph import N, static
 from export.graph.names import INPUT
