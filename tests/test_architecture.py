@@ -92,8 +92,8 @@ FLOORS["export/coverage"] = floors(
     "measure",
     "exact served",
     "rows",
-    "store tasks",
-    "page",
+    "store tasks explained",
+    "page explain",
     "__main__",
 )
 FLOORS["models"] = floors("networks", "training", "phenomena", "__main__")

@@ -12,5 +12,7 @@ rivals          other packages that differentiate ONNX files
 served          compares the service's answers over HTTP with torch
 children        each file is measured in a process of its own, with a limit
 preloaded       what such a process begins with
+explained       one explanation beside those of grad-cam and captum
+explain         the command for all of them, with a page of its own
 store, page     the rows as JSON, and the page made of them; `page.md` is its template
 """

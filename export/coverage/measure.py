@@ -114,12 +114,24 @@ def classes_of(samples: int, classes: int) -> list[int]:
 
 def truth_of(network: nn.Module, batch: Tensor, labels: Labels, dtype: torch.dtype = torch.float64) -> Truth:
     """Differentiate by torch, where constants that the network itself makes have `dtype` too."""
-    with default_precision(dtype), _forgetful(network), NormalizedByFormula():
+    with default_precision(dtype), forgetful(network), NormalizedByFormula():
         return truth(network, batch, labels, dtype)
 
 
+def runs_in_float64(network: nn.Module, images: Tensor) -> bool:
+    """Tell whether the network's own casts to float32 leave it a float64 run."""
+    try:
+        with torch.no_grad(), default_precision(torch.float64):
+            network.double()(images.double())
+    except RuntimeError:
+        return False
+    finally:
+        network.float()
+    return True
+
+
 @contextmanager
-def _forgetful(network: nn.Module) -> Iterator[None]:
+def forgetful(network: nn.Module) -> Iterator[None]:
     """Have the network compute everything anew in every call."""
     handle = network.register_forward_pre_hook(lambda module, _: forget(module))
     try:

@@ -27,6 +27,7 @@ from export.coverage.measure import (
     drawn_for,
     imported,
     plain_options,
+    runs_in_float64,
     truth_of,
 )
 from export.coverage.rivals import Asked
@@ -34,7 +35,6 @@ from export.coverage.served import ServiceDisagrees, ask
 from export.coverage.truth.clearest import clearest
 from export.coverage.truth.differences import central_differences
 from export.coverage.truth.interpreted.network import Interpreted
-from export.coverage.truth.precision import default_precision
 from export.graph.errors import GradientError
 from export.importing import ImportOptions
 from export.verification.parity import NORM_BOUND
@@ -70,13 +70,13 @@ def architecture_row(key: str, path: Path, serves: bool) -> tuple[Row, Asked | N
         try:
             _require_the_network(network, path, draw(SAMPLES))
             found = _imported(path, plain_options(CLASSES), Path(folder))
-            runs = _runs_in_float64(network, draw(1))
+            runs = runs_in_float64(network, draw(1))
             network = network if runs else Interpreted(found.model).eval()  # whose nodes the importer compared
             row, batch = _compared(found, network, draw)
             row |= {} if runs else {"reference": "nodes"}
             row |= _served(found, network) if serves else {}
         except Unfit as unfit:
-            if unfit.row["status"] == "not exported" or not _runs_in_float64(network, draw(1)):
+            if unfit.row["status"] == "not exported" or not runs_in_float64(network, draw(1)):
                 return unfit.row, None
             row, batch = unfit.row, clearest(network, draw(DRAWN[0]), SAMPLES)
     return row, _asked(network, batch, CLASSES, are_probabilities=False)
@@ -100,18 +100,6 @@ def _require_the_network(network: nn.Module, path: Path, images: Tensor) -> None
 
 def _without_file(sentence: str) -> Row:
     return {"status": "not exported", "sentence": sentence}
-
-
-def _runs_in_float64(network: nn.Module, images: Tensor) -> bool:
-    """Tell whether the network's own casts to float32 leave it a float64 run."""
-    try:
-        with torch.no_grad(), default_precision(torch.float64):
-            network.double()(images.double())
-    except RuntimeError:
-        return False
-    finally:
-        network.float()
-    return True
 
 
 def file_row(key: str, path: Path) -> tuple[Row, Asked | None]:

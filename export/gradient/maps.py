@@ -29,27 +29,38 @@ class LayerMap:
         return self.height, self.width
 
 
-def last_tensor(layer: WeightedLayer) -> str:
-    """The output of a layer, behind its rectifier where it has one."""
-    return layer.rectifier.outputs[0] if layer.rectifier else layer.output
+def _last_tensor(graph: Graph, layer: WeightedLayer) -> str:
+    """The output of a layer, behind its rectifier where it has one, and else with its bias."""
+    if layer.rectifier:
+        return layer.rectifier.outputs[0]
+    if layer.bias is None or layer.nodes[0].operator not in ("MatMul", "Gemm"):
+        return layer.output
+    reading = (node for node in graph.nodes if layer.output in node.inputs)
+    own = {layer.bias, *(name for name, source in graph.origin.items() if source == layer.bias)}
+    added = [node.outputs[0] for node in reading if node.operator == "Add" and own.intersection(node.inputs)]
+    return added[0] if added else layer.output
 
 
 def layer_maps(graph: Graph, layers: Sequence[WeightedLayer]) -> list[LayerMap | None]:
-    """The map of every layer, None where it has none: one position, tokens, or the same for all samples."""
-    planes = _image_planes(graph)
+    """The map of every layer, None where it has none: one position, tokens, or the same for all samples.
+
+    Where channels come last, a convolution's map before it must be a whole number of times as large. Heads or tokens
+    may stand on two axes as well, and tokens are as many as all places of such a map.
+    """
+    planes: list[tuple[int, int]] = []
     maps: list[LayerMap | None] = []
     for layer in layers:
         found = _map_of(graph, layer)
         if found and found.channel_axis == 1:
             planes.append(found.size)
         elif found and not any(_divides(found.size, plane) for plane in planes):
-            found = None  # heads × tokens, or tokens × tokens
+            found = None
         maps.append(found)
     return [None] * len(maps) if _lives_on_tokens(graph, layers, maps) else maps
 
 
 def _map_of(graph: Graph, layer: WeightedLayer) -> LayerMap | None:
-    tensor = last_tensor(layer)
+    tensor = _last_tensor(graph, layer)
     shape = graph.shape(tensor)
     if tensor in graph.shared or len(shape) != 4 or shape[0] != N:
         return None
@@ -58,12 +69,6 @@ def _map_of(graph: Graph, layer: WeightedLayer) -> LayerMap | None:
         return None
     height, width = static(shape[2:] if axis == 1 else shape[1:3])
     return LayerMap(tensor, axis, static([shape[axis]])[0], height, width) if height * width > 1 else None
-
-
-def _image_planes(graph: Graph) -> list[tuple[int, int]]:
-    """Height and width of the image, by whether its channels come first or last; none where it is no image."""
-    sizes = static(graph.shape(graph.input)[1:])
-    return [(sizes[1], sizes[2]), (sizes[0], sizes[1])] if len(sizes) == 3 else []
 
 
 def _divides(size: tuple[int, int], plane: tuple[int, int]) -> bool:
@@ -80,7 +85,7 @@ def _lives_on_tokens(graph: Graph, layers: Sequence[WeightedLayer], maps: Sequen
 
 def _has_positions(graph: Graph, layer: WeightedLayer) -> bool:
     """True where a sample's output of a layer is more than one vector of channels."""
-    tensor = last_tensor(layer)
+    tensor = _last_tensor(graph, layer)
     if tensor in graph.shared:
         return False
     shape = graph.shape(tensor)

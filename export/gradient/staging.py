@@ -51,16 +51,15 @@ def staged(graph: Graph, nodes: Sequence[Node], targets: Mapping[int, str], choi
     readers = _groups_that_read(groups)
     types = _element_types(graph, [node for group in groups for node in group.nodes])
     results = set(targets.values())
-    empty = f"{LAYER}{OWN}empty"
-    staging = [_no_columns(graph, empty)]
+    empty, place = f"{LAYER}{OWN}empty", f"{LAYER}{OWN}place"
+    staging = [*_no_columns(graph, empty), *_place(graph, place)]
     for number, group in enumerate(groups):
         produced = [name for node in group.nodes for name in node.outputs if name]
         given = [name for name in produced if name in results or readers[name] - {number}]
         asked = f"{LAYER}{OWN}asks_{number}"
         table = f"{LAYER}{OWN}targets_{number}"
-        # The last entry is that of the image: -1 counts from the end.
-        graph.constants[table] = np.array([index in group.targets for index in (*range(choices), IMAGE)])
-        staging.append(Node("Gather", (table, LAYER), (asked,), {"axis": 0}, asked))
+        graph.constants[table] = np.array([index in group.targets for index in range(IMAGE, choices)])
+        staging.append(Node("Gather", (table, place), (asked,), {"axis": 0}, asked))
         then = _then_branch(graph, group, given, types, f"stage_{number}")
         otherwise = _else_branch(given, results, empty, types, f"no_stage_{number}")
         branches = {"then_branch": then, "else_branch": otherwise}
@@ -96,13 +95,18 @@ def _groups_that_read(groups: Sequence[_Group]) -> dict[str, set[int]]:
     return readers
 
 
-def _no_columns(graph: Graph, name: str) -> Node:
-    """A node that gives [N, 0]: the logits without their columns."""
-    bounds = f"{name}/bounds"
-    graph.constants[bounds] = np.array([0], np.int64)
-    axis = f"{name}/axis"
-    graph.constants[axis] = np.array([1], np.int64)
-    return Node("Slice", (LOGITS, bounds, bounds, axis), (name,), name=name)
+def _no_columns(graph: Graph, name: str) -> list[Node]:
+    """What gives [N, 0]: the logits without their columns."""
+    zero, axis = f"{name}_begin", f"{name}_axis"
+    graph.constants |= {zero: np.array([0], np.int64), axis: np.array([1], np.int64)}
+    return [Node("Slice", (LOGITS, zero, zero, axis), (name,), name=name)]
+
+
+def _place(graph: Graph, name: str) -> list[Node]:
+    """What gives the place of `layer` in tables whose first entry is that of the image; one beyond them fails."""
+    first = f"{name}_of_layer_0"
+    graph.constants[first] = np.array([-IMAGE], np.int64)
+    return [Node("Add", (LAYER, first), (name,), name=name)]
 
 
 def _then_branch(

@@ -96,6 +96,26 @@ def truth(
     )
 
 
+def logit_gradients(
+    network: nn.Module, images: Tensor, labels: Sequence[int], dtype: torch.dtype = torch.float64
+) -> np.ndarray:
+    """Differentiate the logit of each sample's class in `dtype`, dz/dx, [n, image numbers].
+
+    Args:
+        network: its parameters are converted to `dtype` and back to float32, so they must be float32.
+        images: float32 [n, c, h, w].
+    """
+    network = network.to(dtype).eval()
+    rows = []
+    with _stored_epsilons(network):
+        for image, label in zip(images, labels, strict=True):
+            x = image[None].detach().to(dtype).requires_grad_(True)
+            (gradient,) = torch.autograd.grad(network(x)[0, label], x)
+            rows.append(gradient.flatten().numpy())
+    network.float()
+    return np.stack(rows)
+
+
 def scaled_norm(weight: Tensor, gradient: Tensor) -> float:
     """√Σ_c (‖W_c‖·‖dW_c‖)² over output channels c, which stand first in torch's Conv and Linear weights."""
     return float((weight.detach().flatten(1).norm(dim=1) * gradient.flatten(1).norm(dim=1)).norm())

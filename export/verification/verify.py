@@ -18,7 +18,7 @@ from torch import nn
 
 from export.gradient import Prepared, differentiate, prepare, to_float64
 from export.running.runs import Run, in_float64, in_onnxruntime
-from export.verification.autograd import Truth, truth
+from export.verification.autograd import Truth, logit_gradients, truth
 from export.verification.parity import (
     CONDITION_FACTOR,
     LOGIT_BOUND,
@@ -72,9 +72,11 @@ def verify(
     for batch in BATCHES:
         samples = torch.from_numpy(images[:batch]), classes[:batch].tolist()
         expected = _as_served(truth(network, *samples), double)
+        expected["logit_gradient"] = logit_gradients(network, *samples)
         if missing := VERIFIED.keys() - expected.keys():
             raise ValueError(f"verified, but not in torch's answer: {', '.join(map(str, missing))}")
         rounded = _as_served(truth(network, *samples, torch.float32), double)
+        rounded["logit_gradient"] = logit_gradients(network, *samples, torch.float32)
         bounds = {"float32": _float32_bounds(rounded, expected), "float64": _float64_bounds(expected)}
         for (precision, name), run in runs.items():
             found = _run_as_served(run, graphs[name], images[:batch], classes[:batch])

@@ -127,7 +127,7 @@ OUTPUTS: Final = (
     Output("channel_peak", ("activations",), ("N", "C")),
     Output("map", ("feature_maps",), None),  # one tensor map/<layer> for every layer
     Output("layer_evidence", ("explanation",), None, "gradient", "layer_evidence"),
-    Output("logit_gradient", ("explanation",), None, "gradient", "logit_gradient"),
+    Output("logit_gradient", ("explanation",), None, "gradient", "logit_gradient", "whole"),
     Output("features", ("forward", *NORMS), ("N", "D")),
 )
 """Every output, in the order in which a graph gives them."""

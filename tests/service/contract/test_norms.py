@@ -125,3 +125,19 @@ def test_losses_agree_with_the_plain_formula() -> None:
 def test_minus_one_takes_the_predicted_class() -> None:
     logits = np.array([[0.0, 2.0], [3.0, 1.0]])
     assert loss_labels(logits, np.array([-1, 1])).tolist() == [1, 1]
+
+
+def test_an_explanation_that_was_not_asked_for_wants_no_other_scale() -> None:
+    scales: list[Array] = []
+
+    def run(scale: Array) -> Mapping[str, Array]:
+        scales.append(scale)
+        return {"layer_evidence": np.zeros((2, 0), np.float32), "logit_gradient": scale[:, None] * np.float32(3e-30)}
+
+    found = measure(run, 2)
+    assert found["layer_evidence"].shape == (2, 0)
+    assert found["logit_gradient"] == pytest.approx(np.full((2, 1), 3e-30), rel=1e-6)
+    assert len(scales) == 3
+    scales.clear()
+    measure(lambda scale: {"layer_evidence": run(scale)["layer_evidence"]}, 2)
+    assert len(scales) == 1
