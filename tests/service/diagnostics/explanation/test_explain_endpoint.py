@@ -157,11 +157,8 @@ def explain_instances(client: httpx.Client, model: str = "net", **body: Any) -> 
 
 
 def test_kserve_gets_one_explanation_for_each_instance(client: httpx.Client) -> None:
-    given: dict[str, Any] = {
-        "instances": [{"b64": IN_TEXT}, {"b64": IN_TEXT, "label": "dog"}, IN_TEXT],
-        "parameters": {"label": "bee"},
-    }
-    answer = explain_instances(client, **given).json()
+    instances = [{"b64": IN_TEXT}, {"b64": IN_TEXT, "label": "dog"}, IN_TEXT]
+    answer = explain_instances(client, instances=instances, parameters={"label": "bee"}).json()
     assert [one["label"] for one in answer["explanations"]] == ["bee", "dog", "bee"]
     own = client.post(f"{EXPLAIN}?label=dog", content=CAT).json()["samples"][0]
     assert answer["explanations"][1] == own
