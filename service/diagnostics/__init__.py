@@ -13,6 +13,7 @@ features      what each layer sees in an image
 pictures      PNGs of arrays
 words         numbers and names in sentences
 loss_change/  which layers changed the loss from one version to another
+explanation/  where the evidence for a label lies in a picture
 shattering/   gradients along the path between two images
 verdicts/     rules that decide whether gradients are healthy, and what to say of it
 schemas/      the answers as JSON

@@ -13,6 +13,9 @@ from service.errors import MalformedRequest, TooLarge
 
 IMAGE, LABEL, INPUT = "image", "label", "input"
 
+GRAD_CAM, EVIDENCE, LOGIT_GRADIENT = "grad_cam", "layer_evidence", "logit_gradient"
+"""Outputs of the graph `explanation`: the map of a layer, the same with its sign, and the gradient at the pixels."""
+
 OFFERED: Final = {
     output.offered_as: output for output in OUTPUTS if output.offered_as and output.shape and output.name != "logits"
 }
@@ -61,10 +64,12 @@ class Catalogue:
                 gradients.append(TensorSpec(name, datatype, output.shape_in(bundle, -1)))
                 self._offered[name] = output
         self.gradients = tuple(gradients)
+        self.explanations = _explanations(bundle)
+        """Asked for by name only: they are of a logit, and the maps depend on the layer."""
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        return (*self.forward, *self.gradients)
+        return (*self.forward, *self.gradients, *self.explanations)
 
     def check_input(self, name: str, datatype: str, shape: tuple[int, ...], max_images: int) -> None:
         """Check that the model takes such an input, before its data is read.
@@ -109,6 +114,8 @@ class Catalogue:
                 graphs.add("forward")
             elif name in self._offered:
                 wanted.append(self._offered[name])
+            elif any(name == tensor.name for tensor in self.explanations):
+                graphs.add("explanation")
             else:
                 known = ", ".join(tensor.name for tensor in self.outputs)
                 raise MalformedRequest(f"There is no output {name[:64]!r}; the model gives {known}.")
@@ -120,3 +127,12 @@ class Catalogue:
 
     def _gives(self, graph: GraphName, output: Output) -> bool:
         return graph in self._graphs and output.name in self._graphs[graph].outputs
+
+
+def _explanations(bundle: Bundle) -> tuple[TensorSpec, ...]:
+    if "explanation" not in bundle.graphs:
+        return ()
+    gradient = TensorSpec(LOGIT_GRADIENT, "FP64", (-1, *bundle.input.image_shape))
+    if not any(layer.map_size for layer in bundle.layers):
+        return (gradient,)
+    return (*(TensorSpec(name, "FP64", (-1, -1, -1)) for name in (GRAD_CAM, EVIDENCE)), gradient)

@@ -71,6 +71,9 @@ class InferParameters(Body):
     gradients: bool | SkipJsonSchema[None] = Field(
         default=None, description="every output of the gradient graphs too, where none is named"
     )
+    layer: str | SkipJsonSchema[None] = Field(
+        default=None, description="of grad_cam and layer_evidence: a layer with a map; default: the last of them"
+    )
 
 
 class InferBody(Body):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from service.http.open_inference.answers import HEADER_LENGTH, classified, infer
 from service.http.open_inference.catalogue import IMAGE, INPUT, LABEL, Catalogue
 from service.http.open_inference.requests import InferRequest, RequestedOutput, read_request
 from service.http.requests.forms import LARGE_BODY
+from service.http.routes.explanations.tensors import explanation_tensors
 from service.http.routes.health import check_alive, may_know_models, unreadiness
 from service.http.routes.submissions import model_in_path
 from service.http.routes.top_labels import keep_top_labels
@@ -165,7 +166,11 @@ async def model_statistics(call: Call) -> Answer:
     openapi_extra=schemas.INFER,
 )
 async def infer(call: Call) -> Answer:
-    """Forward outputs, or any output by name; gradients with the parameter `gradients`."""
+    """Forward outputs, or any output by name; gradients with the parameter `gradients`.
+
+    Explanations (`grad_cam`, `layer_evidence`, `logit_gradient`) are asked for by name; the parameter `layer` names the
+    layer whose map it is.
+    """
     model = model_in_path(call)
     catalogue = Catalogue(model.bundle)
     check = partial(catalogue.check_input, max_images=call.service.settings.max_images)
@@ -173,7 +178,7 @@ async def infer(call: Call) -> Answer:
     asked = await asyncio.to_thread(read) if len(call.body) > LARGE_BODY else read()
     outputs = asked.outputs if asked.outputs is not None else _default_outputs(asked, catalogue)
     graphs = catalogue.graphs_for(output.name for output in outputs)
-    tensors = await _run(call, model, asked, graphs)
+    tensors = await _run(call, model, asked, graphs, {output.name for output in outputs})
     keep_top_labels(call, model, tensors)
     values = [(output, _value(output, tensors, model)) for output in outputs]
     identity: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
@@ -188,7 +193,7 @@ async def infer(call: Call) -> Answer:
 
 
 def _default_outputs(asked: InferRequest, catalogue: Catalogue) -> tuple[RequestedOutput, ...]:
-    tensors = catalogue.outputs if asked.gradients else catalogue.forward
+    tensors = (*catalogue.forward, *catalogue.gradients) if asked.gradients else catalogue.forward
     return tuple(RequestedOutput(tensor.name, asked.binary_default) for tensor in tensors)
 
 
@@ -201,17 +206,26 @@ def _value(output: RequestedOutput, tensors: dict[str, Array], model: ServedMode
     return classified(array, model.bundle.labels, output.classification)
 
 
-async def _run(call: Call, model: ServedModel, asked: InferRequest, graphs: list[GraphName]) -> dict[str, Array]:
-    """Return the outputs of all graphs; the forward graph's win where several give one."""
+async def _run(
+    call: Call, model: ServedModel, asked: InferRequest, graphs: list[GraphName], wanted: Collection[str]
+) -> dict[str, Array]:
+    """Return the outputs of all graphs; the forward graph's win where several give one.
+
+    Of the graph `explanation` only those that are `wanted`: each may need a run of its own.
+    """
     engine, context = call.service.engine, call.context
     images, labels = _images_and_labels(asked, model)
     if isinstance(images, tuple):
         images = await call.service.decode_pool.pixels(images, model.bundle.input, context)
+    explained: dict[str, Array] = {}
+    if "explanation" in graphs:
+        explained = await explanation_tensors(call, model, images, labels, asked.parameters.get("layer"), wanted)
+        graphs = [graph for graph in graphs if graph != "explanation"]
     results = await asyncio.gather(
         *(engine.run(model, graph, images, labels if graph != "forward" else None, request=context) for graph in graphs)
     )
     outputs = dict(zip(graphs, results, strict=True))
-    merged: dict[str, Array] = {}
+    merged = explained
     for graph in sorted(graphs, key="forward".__eq__):
         merged.update(outputs[graph])
     return merged

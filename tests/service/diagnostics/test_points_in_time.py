@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +11,14 @@ import numpy as np
 import pytest
 
 from service.bundles.served_model import ServedGraph
-from service.contract.arrays import Array
-from service.contract.runtime.runs import RunHandle
-from service.contract.runtime.session import Session
 from service.diagnostics.shattering.points import LEAST_POINTS, POINTS, STEP, chosen_points
 from tests.service.live_server import LiveServer, running, wait_until
+from tests.service.slow_sessions import SlowSession
 
 ROOT = Path(__file__).parents[3]
 CAT = (ROOT / "tests" / "photographs" / "cat.jpg").read_bytes()
 SECONDS = 0.05
 """Seconds that a run of one image takes at the least."""
-
-
-class SlowSession(Session):
-    """A real session whose runs take `seconds` longer for each image."""
-
-    def __init__(self, session: Session, seconds: float) -> None:
-        super().__init__(session._session)
-        self._seconds = seconds
-
-    def run(self, feeds: Mapping[str, Array], handle: RunHandle | None = None) -> dict[str, Array]:
-        time.sleep(self._seconds * len(feeds["input"]))
-        return super().run(feeds, handle)
 
 
 @pytest.fixture(scope="module")
