@@ -13,6 +13,7 @@ features      what each layer sees in an image
 pictures      PNGs of arrays
 words         numbers and names in sentences
 shattering/   gradients along the path between two images
+versions/     what changed from one version to the next: flips, McNemar's test, calibration
 verdicts/     rules that decide whether gradients are healthy, and what to say of it
 schemas/      the answers as JSON
 drawing/      the answers as SVG
