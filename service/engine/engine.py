@@ -128,7 +128,7 @@ class Engine:
         idle_slots = 1
         if len(images) > 1 and not request.background:
             idle_slots = self.scheduler.idle_slots_for(graph.diagnostic)
-        alone = idle_slots == self.scheduler.slots
+        alone = idle_slots == self.scheduler.slots and not self.scheduler.running
         job = Job(graph, images, labels, on_outcome, request, idle_slots, alone=alone)
         tickets = job.tickets
         try:

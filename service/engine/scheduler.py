@@ -55,7 +55,7 @@ class Scheduler:
         self.max_images = max_images
         self.waiting_images = 0
         self._backlog = {False: 0.0, True: 0.0}
-        """Seconds of run time in the queue, for predictions (False) and diagnostics (True)."""
+        """Seconds of run time in the queue, for predictions (False), and for what comes after them (True)."""
         self._lanes: dict[tuple[ServedGraph, bool], Lane] = {}
         """Lanes by graph and by `background`."""
         self._running: set[Batch] = set()
@@ -79,14 +79,15 @@ class Scheduler:
             now = time.monotonic()
             if tickets[0].background and not self._is_idle():
                 raise QueueFull("The service is busy.")
-            if self.waiting_images + images > self.max_images:
+            most = self.max_images - images
+            if self.waiting_images > most and self._awaited_images > most:
                 raise QueueFull(
-                    f"{self.waiting_images} images are waiting; the limit is {self.max_images}.",
+                    f"{self._awaited_images} images are waiting; the limit is {self.max_images}.",
                     retry_after=self._wait_before(graph.diagnostic, now),
                 )
             if deadline is not None:
                 self._refuse_if_late(graph, sum([ticket.cost for ticket in tickets]), deadline, now)
-            if not graph.diagnostic:
+            if not graph.diagnostic and not tickets[0].background:
                 self._last_but_one, self._last_prediction = self._last_prediction, now
             lane = self._lane_of(tickets[0]) or self._new_lane(tickets[0])
             for ticket in tickets:
@@ -159,16 +160,19 @@ class Scheduler:
 
     @property
     def idle(self) -> bool:
-        """True if a slot is free and nothing waits for it."""
+        """True if a slot is free, nothing waits for it, and no run has every core."""
         with self._changed:
             return self._is_idle()
 
     def idle_slots_for(self, diagnostic: bool) -> int:
-        """Return how many slots would take a request of that kind at once; 0 while others wait."""
+        """Return how many slots would take a request of that kind at once; 0 while others wait.
+
+        A slot that runs one image in the background counts: it is free again before the others are done.
+        """
         with self._changed:
-            if self.waiting_images:
+            if self.waiting_images and self._awaited_images:
                 return 0
-            free = self.slots - len(self._running)
+            free = self.slots - sum([not batch.background for batch in self._running])
             return max(0, min(free, self._slots_for(diagnostic, time.monotonic()) - self._diagnosing * diagnostic))
 
     def expected_wait(self, diagnostic: bool) -> float:
@@ -177,7 +181,12 @@ class Scheduler:
             return self._wait_before(diagnostic, time.monotonic())
 
     def _is_idle(self) -> bool:
-        return not self.waiting_images and len(self._running) < self.slots
+        return not self.waiting_images and len(self._running) < self.slots and self._wide is None
+
+    @property
+    def _awaited_images(self) -> int:
+        """Images that wait, but for those in the background: no request makes room for them, but they do for it."""
+        return self.waiting_images - sum([lane.waiting for lane in self._lanes.values() if lane.background])
 
     def _lane_of(self, ticket: Ticket) -> Lane | None:
         return self._lanes.get((ticket.graph, ticket.background))
@@ -192,7 +201,7 @@ class Scheduler:
     def _count(self, lane: Lane, ticket: Ticket, sign: int) -> None:
         lane.waiting += sign * ticket.count
         self.waiting_images += sign * ticket.count
-        self._backlog[lane.graph.diagnostic] += sign * ticket.cost
+        self._backlog[lane.graph.diagnostic or lane.background] += sign * ticket.cost
         if not self.waiting_images:
             self._backlog = {False: 0.0, True: 0.0}  # no drift of rounding
 

@@ -175,6 +175,11 @@ class Batch:
             ticket.taken = now
 
     @property
+    def background(self) -> bool:
+        """True if nobody waits for its outcome."""
+        return bool(self.tickets) and self.tickets[0].background
+
+    @property
     def wide(self) -> bool:
         """True if its run takes several cores."""
         return self.handle.wide
