@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 import numpy as np
 
+from service.contract.arrays import Float64
 from service.diagnostics.schemas.base import predicted_names
 from service.diagnostics.schemas.gradients import (
     ComparedModel,
     LayerDifference,
-    LayerGradients,
 )
 from service.diagnostics.words import factor, plural, power
 
@@ -19,27 +20,60 @@ MOVED: Final = 0.3
 """Decades from which a layer has moved: about a factor of two."""
 
 
+class WeightedLayer(Protocol):
+    """A layer, as a bundle or an answer describes it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def shape(self) -> Sequence[int]: ...
+    @property
+    def depth(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class RelativeNorms:
+    """The relative gradient norms of one model ("name@version") on N images, [N, L]."""
+
+    model: str
+    layers: Sequence[WeightedLayer]
+    relative: Float64
+
+
 def differences(models: Sequence[ComparedModel], moved: float = MOVED) -> list[LayerDifference]:
     """Compare every later model with the first, layer by layer of the first."""
-    first, found = models[0], []
-    for other in models[1:]:
-        by_name = {layer.name: layer for layer in other.layers}
-        for layer in first.layers:
-            twin = by_name.get(layer.name)
-            matched = twin is not None and twin.shape == layer.shape
-            partner = twin if twin is not None and matched else _at_relative_depth(layer, first.layers, other.layers)
-            decades = _decades(layer, partner)
-            found.append(
-                LayerDifference(
-                    model=f"{first.model}@{first.version}",
-                    other=f"{other.model}@{other.version}",
-                    layer=layer.name,
-                    other_layer=partner.name,
-                    matched_by="name" if matched else "depth",
-                    decades=decades,
-                    moved=not abs(decades) < moved,  # NaN has moved too
-                )
+    first, *others = [
+        RelativeNorms(
+            f"{model.model}@{model.version}",
+            model.layers,
+            np.array([layer.relative_gradient_norm for layer in model.layers], np.float64).T,
+        )
+        for model in models
+    ]
+    return [difference for other in others for difference in layer_differences(first, other, moved)]
+
+
+def layer_differences(first: RelativeNorms, other: RelativeNorms, moved: float = MOVED) -> list[LayerDifference]:
+    """Compare two models on the same images, layer by layer of the first."""
+    by_name = {layer.name: column for column, layer in enumerate(other.layers)}
+    found = []
+    for column, layer in enumerate(first.layers):
+        partner = by_name.get(layer.name)
+        matched = partner is not None and tuple(other.layers[partner].shape) == tuple(layer.shape)
+        if partner is None or not matched:
+            partner = _at_relative_depth(layer, first.layers, other.layers)
+        decades = _decades(first.relative[:, column], other.relative[:, partner])
+        found.append(
+            LayerDifference(
+                model=first.model,
+                other=other.model,
+                layer=layer.name,
+                other_layer=other.layers[partner].name,
+                matched_by="name" if matched else "depth",
+                decades=decades,
+                moved=not abs(decades) < moved,  # NaN has moved too
             )
+        )
     return found
 
 
@@ -52,13 +86,18 @@ def predictions_differ(models: Sequence[ComparedModel]) -> list[int]:
 def because(models: Sequence[ComparedModel], found: Sequence[LayerDifference]) -> str:
     """Return the comparison in one sentence."""
     states = ", ".join(f"{model.model}@{model.version} is {model.verdict.state}" for model in models)
+    return f"{states}; {moved_in_words(found)}."
+
+
+def moved_in_words(found: Sequence[LayerDifference]) -> str:
+    """Return how many layers moved, and which the most, without a full stop."""
     moved = [difference for difference in found if difference.moved]
     if not moved:
-        return f"{states}; no layer's gradient differs by a factor of two or more."
+        return "no layer's gradient differs by a factor of two or more"
     farthest = max(moved, key=lambda one: abs(one.decades) if np.isfinite(one.decades) else np.inf)
     return (
-        f"{states}; {len(moved)} of {plural(len(found), 'layer')} differ by a factor of two or more, the most "
-        f"{farthest.layer}, whose relative gradient is {_change(farthest.decades)}."
+        f"{len(moved)} of {plural(len(found), 'layer')} differ by a factor of two or more, the most "
+        f"{farthest.layer}, whose relative gradient is {_change(farthest.decades)}"
     )
 
 
@@ -69,17 +108,15 @@ def _change(decades: float) -> str:
     return f"{factor(power(abs(decades)))} times {'larger' if decades > 0 else 'smaller'}"
 
 
-def _at_relative_depth(
-    layer: LayerGradients, own: Sequence[LayerGradients], others: Sequence[LayerGradients]
-) -> LayerGradients:
-    """Return the layer of `others` that is about as deep in its network as `layer` is in its own."""
+def _at_relative_depth(layer: WeightedLayer, own: Sequence[WeightedLayer], others: Sequence[WeightedLayer]) -> int:
+    """Return which of `others` is about as deep in its network as `layer` is in its own."""
     deepest, deepest_other = max(one.depth for one in own), max(one.depth for one in others)
-    return min(others, key=lambda other: abs(other.depth / deepest_other - layer.depth / deepest))
+    return min(range(len(others)), key=lambda column: abs(others[column].depth / deepest_other - layer.depth / deepest))
 
 
-def _decades(layer: LayerGradients, other: LayerGradients) -> float:
+def _decades(layer: Float64, other: Float64) -> float:
     """Return the median over samples of log10(other / layer) of the relative norms; NaN if no sample has both."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.log10(np.array(other.relative_gradient_norm) / np.array(layer.relative_gradient_norm))
+        ratios = np.log10(other / layer)
     known = ratios[~np.isnan(ratios)]
     return float(np.median(known)) if known.size else float("nan")

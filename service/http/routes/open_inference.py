@@ -205,6 +205,7 @@ async def _run(call: Call, model: ServedModel, asked: InferRequest, graphs: list
     """Return the outputs of all graphs; the forward graph's win where several give one."""
     engine, context = call.service.engine, call.context
     images, labels = _images_and_labels(asked, model)
+    files = images if isinstance(images, tuple) else ()
     if isinstance(images, tuple):
         images = await call.service.decode_pool.pixels(images, model.bundle.input, context)
     results = await asyncio.gather(
@@ -214,6 +215,8 @@ async def _run(call: Call, model: ServedModel, asked: InferRequest, graphs: list
     merged: dict[str, Array] = {}
     for graph in sorted(graphs, key="forward".__eq__):
         merged.update(outputs[graph])
+    if call.service.shadowing is not None and "forward" in outputs:
+        call.service.shadowing.offer(model, files, images, merged["probabilities"])
     return merged
 
 

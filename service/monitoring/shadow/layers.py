@@ -1,0 +1,47 @@
+"""The gradients of two versions on the same live images, the last ones."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from service.contract.arrays import Float64
+from service.diagnostics.compare import RelativeNorms, layer_differences
+from service.diagnostics.gradients import Measured, judged_norms
+from service.diagnostics.schemas.shadow import ComparedLayers
+from service.monitoring.shadow.pair import Pair
+
+WINDOW: Final = 256
+"""Images that the layers are compared on."""
+
+
+class Layers:
+    """The relative gradient norms of a pair, image by image."""
+
+    def __init__(self, pair: Pair) -> None:
+        self._pair = pair
+        self._rows: tuple[Float64, Float64] = (
+            np.empty((WINDOW, len(pair.model.layers))),
+            np.empty((WINDOW, len(pair.shadow.layers))),
+        )
+        self.measured = 0
+
+    def add(self, model: Measured, shadow: Measured) -> None:
+        """Add one image, measured through both."""
+        for rows, measured in zip(self._rows, (model, shadow), strict=True):
+            rows[self.measured % WINDOW] = judged_norms(measured).judged[0]
+        self.measured += 1
+
+    def found(self) -> ComparedLayers | None:
+        """Return how the layers differ; None before the first image."""
+        images = min(self.measured, WINDOW)
+        if not images:
+            return None
+        bundles = self._pair.model, self._pair.shadow
+        model, shadow = (
+            RelativeNorms(name, bundle.layers, rows[:images])
+            for name, bundle, rows in zip(self._pair.names, bundles, self._rows, strict=True)
+        )
+        found = layer_differences(model, shadow)
+        return ComparedLayers(images=images, moved=[one.layer for one in found if one.moved], differences=found)
