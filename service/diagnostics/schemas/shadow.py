@@ -23,7 +23,9 @@ class ComparedAnswers(DiagnosticSchema):
     """The answers of both versions on the same images, counted."""
 
     compared: int = Field(description="images that both versions answered")
-    dropped: int = Field(description="images that were drawn and not compared, because requests came first")
+    dropped: int = Field(
+        description="images that were drawn and not compared: a request came first, or another image was being compared"
+    )
     failed: int = Field(description="images that were drawn, and that the shadow failed on")
     agreements: int = Field(description="compared images with the same labels by both")
     disagreements: Share | None = Field(description="compared images with other labels; null before the first one")
