@@ -138,6 +138,9 @@ class Engine:
             raise
         request.add(job)
         if not request.background:
+            if self.scheduler.running == self.scheduler.slots:
+                for in_the_way in self.scheduler.in_the_way_of(graph):
+                    in_the_way.abandon(QueueFull("A request came first."))
             alone = len(tickets) == 1 and request.client is not None and request.client is self._last_client
             self._last_client = request.client
             self._lone_ticket = tickets[0] if alone and _is_short(tickets[0]) else None

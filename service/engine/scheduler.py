@@ -2,7 +2,8 @@
 
 A free slot takes whatever waits at once, up to the graph's best batch size (and the largest that is recorded, on a
 GPU). There is no delay to tune: an idle server adds none, and a busy one forms batches by being busy. Predictions go
-before diagnostics, and both before what runs in the background; among equals the graph with the least run time so far
+before diagnostics, and both before what runs in the background, which is stopped if it would hold them up for long;
+among equals the graph with the least run time so far
 goes first. While predictions keep coming, one slot is kept free of diagnostics for the next one. A request that would
 be late is refused on arrival, and one that is given up leaves the queue at once.
 
@@ -26,6 +27,12 @@ LONGEST_DIAGNOSTICS_WAIT = 1.0
 
 KEPT_FREE = 1.0
 """Seconds after a prediction during which one slot is kept free of diagnostics."""
+
+MOST_HELD_UP = 5.0
+"""Runs of a request's own graph, of one image, for which work in the background may hold it up.
+
+A backward pass takes four to five forward runs.
+"""
 
 MARGIN = 1.5
 """Factor on predicted waits, so that accepted requests meet their deadline.
@@ -148,6 +155,15 @@ class Scheduler:
                 ticket.images = None
                 self._count(lane, ticket, -1)
 
+    def in_the_way_of(self, graph: ServedGraph) -> list[Ticket]:
+        """Return what runs in the background on a slot that `graph` waits for, and would hold it up for long."""
+        with self._changed:
+            if len(self._running) < self.slots:
+                return []
+            now, longest = time.monotonic(), MOST_HELD_UP * graph.seconds_per_image
+            slow = [batch for batch in self._running if batch.background and batch.expected_rest(now) > longest]
+            return [ticket for batch in slow for ticket in batch.tickets]
+
     def close(self) -> None:
         """Let the slots end once the queue is empty."""
         with self._changed:
@@ -213,8 +229,9 @@ class Scheduler:
     def _wait_before(self, diagnostic: bool, now: float) -> float:
         slots = self._slots_for(diagnostic, now)
         ahead = self._backlog[False] + (self._backlog[True] if diagnostic else 0.0)
-        ahead += sum([batch.expected_rest(now) for batch in self._running])
-        return ahead / slots if len(self._running) >= slots or self.waiting_images else 0.0
+        awaited = [batch for batch in self._running if not batch.background]  # the others end soon, or are stopped
+        ahead += sum([batch.expected_rest(now) for batch in awaited])
+        return ahead / slots if len(awaited) >= slots or self.waiting_images else 0.0
 
     def _refuse_if_late(self, graph: ServedGraph, cost: float, deadline: float, now: float) -> None:
         wait = self._wait_before(graph.diagnostic, now) * MARGIN

@@ -165,7 +165,7 @@ class Batch:
         self.count = sum([ticket.count for ticket in tickets])
         self.ran = 0
         """Number of images that reached the graph: decodable, and still waited for."""
-        self.handle = RunHandle(wide=wide)
+        self.handle = RunHandle(wide=wide, quiet=tickets[0].background)
         self.began = now
         self.beside_wide = beside_wide
         seconds = graph.wide.seconds if wide and graph.wide is not None else graph.seconds_per_image

@@ -3,7 +3,8 @@
 No answer depends on it. An image is drawn when its prediction is computed, and dropped unless a run slot is free and
 nothing waits. Drawn images go through the shadow one by one, each in a run of its own, and in the queue they come after
 everything that a client waits for. So the most that the shadow can cost a prediction is the rest of one run of one
-image. Whatever fails is counted, and its first reason is logged.
+image; where that is long beside the prediction's own, the engine stops it. Whatever fails is counted, and its first
+reason is logged.
 """
 
 from __future__ import annotations
@@ -150,20 +151,15 @@ class Shadowing:
 
     async def _compare(self, record: Record, model: ServedModel, shadow: ServedModel, one: Drawn) -> ShadowOutcome:
         """Run one image through the shadow, and count what it answers; return what became of the image."""
-        pair = record.pair
         try:
-            inputs = await self._input(one.image, pair.shadow.input)
+            inputs = await self._input(one.image, record.pair.shadow.input)
             outputs = await self._run(shadow, "forward", inputs)
-            answered, others = one.probabilities, outputs["probabilities"][0]
-            if not (np.isfinite(answered).all() and np.isfinite(others).all()):
-                raise FloatingPointError("a probability is not a finite number")
+            _count(record, one.probabilities, outputs["probabilities"][0])
         except QueueFull:
             return "dropped"
         except Exception as error:  # nobody waits for this answer, so nobody else would report it
             record.last_failure = self._said(error, record.last_failure, "an image could not be compared")
             return "failed"
-        labels = pair.predicted(answered, by_shadow=False), pair.predicted(others, by_shadow=True)
-        record.answers.add(labels, *pair.differences(answered, others))
         if self._wants_gradients(model, shadow):
             await self._compare_layers(record, model, shadow, one, inputs)
         return "compared"
@@ -216,3 +212,16 @@ class Shadowing:
         if before is None:
             log.warning("%s through the shadow %s: %s", what, self.name, reason, exc_info=error.__cause__)
         return reason
+
+
+def _count(record: Record, answered: Array, others: Array) -> None:
+    """Count one image by its probabilities, by the model [K] and by the shadow [K'].
+
+    Raises:
+        FloatingPointError: one of them is no finite number.
+    """
+    if not (np.isfinite(answered).all() and np.isfinite(others).all()):
+        raise FloatingPointError("a probability is not a finite number")
+    pair = record.pair
+    labels = pair.predicted(answered, by_shadow=False), pair.predicted(others, by_shadow=True)
+    record.answers.add(labels, *pair.differences(answered, others))

@@ -218,6 +218,31 @@ def test_a_slot_that_runs_in_the_background_counts_as_idle_when_images_are_share
     assert scheduler.idle_slots_for(False) == 2
 
 
+def test_a_run_in_the_background_makes_no_request_late_and_is_in_the_way_if_it_is_slow(one_slot: Scheduler) -> None:
+    asked, quick, slow = ticket("forward"), ticket("weight_norms", background=True), ticket("forward", background=True)
+    quick.graph.seconds_per_image = 4 * asked.graph.seconds_per_image
+    slow.graph.seconds_per_image = 3600.0
+    found = []
+    for background in (quick, slow):
+        one_slot.submit([background], None)
+        batch = one_slot.take()
+        assert batch is not None
+        assert one_slot.expected_wait(diagnostic=False) == 0.0
+        one_slot.submit([asked], deadline=time.monotonic() + 60)
+        found.append(one_slot.in_the_way_of(asked.graph))
+        one_slot.forget(asked)
+        one_slot.finish(batch)
+    assert found == [[], [slow]]
+
+
+def test_nothing_is_in_the_way_while_a_slot_is_free(scheduler: Scheduler, slots: Slots) -> None:
+    slow = ticket("forward", background=True)
+    slow.graph.seconds_per_image = 3600.0
+    submit(scheduler, slow)
+    batch_of(slots.take())
+    assert scheduler.in_the_way_of(ticket("forward").graph) == []
+
+
 def wide_ticket(name: GraphName = "forward", *, background: bool = False) -> Ticket:
     """Return a ticket of one image whose graph is faster on every core."""
     one = ticket(name, background=background)

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.service.held_runs import held_runs
 from tests.service.live_server import LiveServer, best_label, picture, running, wait_until
-from tests.service.tiny_bundles import write_bundle
+from tests.service.tiny_bundles import ENDLESS, write_bundle
 from tests.service.two_versions import PHOTOGRAPHS, two_versions
 
 RED, GREEN, BLUE = (picture(colour) for colour in ("red", "#00ff00", "blue"))
@@ -267,6 +267,22 @@ def test_a_slow_shadow_holds_no_answer_up_and_what_comes_meanwhile_is_dropped(co
         held.let_go()
         wait_until(lambda: drawn(server) == 6 and is_at_rest(server))
         assert told(client)["all"]["compared"] == 1
+
+
+def test_a_shadow_that_never_ends_is_stopped_for_the_next_prediction(tmp_path: Path) -> None:
+    """The one run slot is taken by the shadow, which is far slower than a prediction."""
+    write_bundle(tmp_path, "colour", version="1")
+    write_bundle(tmp_path, "colour", version="2", rounds=ENDLESS)
+    with shadowed(tmp_path, warm_up=False) as server, server.client() as client:
+        server.state.registry.select("colour@2").graphs["forward"].seconds_per_image = 3600.0
+        for number in range(3):
+            assert best_label(client.post("/predict", content=RED)) == "red"
+            wait_until(lambda: server.state.engine.scheduler.running == 1)
+            assert drawn(server) == number
+        assert best_label(client.post("/predict", params={"model": "colour@1"}, content=RED)) == "red"
+        assert told(client)["all"]["dropped"] >= 3
+        assert told(client)["all"]["failed"] == 0
+        assert server.state.ledger.tallies["colour@2", "forward"].stopped >= 3
 
 
 def test_no_answer_is_computed_twice_while_every_slot_runs(colours: Path) -> None:
