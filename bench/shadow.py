@@ -1,7 +1,8 @@
 """What a shadow costs the requests that do not know of it → docs/shadow.md.
 
-Four services of the same two versions of resnet20 get the same arrivals in turns, at a quarter and at half of the rate
-that predictions reach: without a shadow (twice, which shows what the comparison can tell), and with one at two shares.
+Services of the same bundles get the same arrivals in turns, at a quarter and at half of the rate that predictions
+reach: without a shadow (twice, which shows what the comparison can tell), with a second version of resnet20 at two
+shares, and with a shadow that takes about twelve times as long, resnet56 for pictures of 64 × 64.
 The limit is that of the tenth promise: the 99th percentile is raised by one run of the backward graph at most, in the
 median round. Takes four minutes.
 """
@@ -16,10 +17,10 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from bench.bundles.copies import describe, distinct
+from bench.bundles.copies import describe, distinct, enlarged
 from bench.harness.client import Reply, post
 from bench.harness.load import closed_loop, open_loop, percentile, throughput
-from bench.harness.machine import machine
+from bench.harness.machine import conditions
 from bench.harness.page import parser_of, publish, table
 from bench.harness.paths import CAT, DOCS, SHIPPED
 from bench.harness.readings import Metrics, get
@@ -31,12 +32,13 @@ LOADS: Final = (0.25, 0.5)
 """Rates, as shares of the rate that predictions reach."""
 RUN: Final = "contraflow_run_duration_seconds"
 WITHOUT: Final = "no shadow"
-SHADOW: Final = ("--shadow", f"{NAME}@2")
+SHADOW: Final = ("--default-model", f"{NAME}@1", "--shadow", f"{NAME}@2")
 FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
     WITHOUT: ("--default-model", f"{NAME}@1"),
     "no shadow, again": ("--default-model", f"{NAME}@1"),
     "shadow of 5 %": SHADOW,
     "shadow of 100 %": (*SHADOW, "--shadow-share", "1"),
+    "slow shadow of 100 %": ("--default-model", f"{NAME}@1", "--shadow", "large@1", "--shadow-share", "1"),
 }
 
 
@@ -57,7 +59,7 @@ def main() -> None:
         rows_of_services = [row_of(name, server) for name, server in servers.items()]
         limit = one_backward_run(list(servers.values()))
     text = [
-        f"Measured on {machine()}: {options.rounds} rounds of {options.seconds:g} s for each service and rate. The "
+        f"{conditions()}: {options.rounds} rounds of {options.seconds:g} s for each service and rate. The "
         f"limit, one run of the backward graph, is {limit:.2f} ms.",
         table("load | service | p50 ms | p99 ms | p99 raised by, ms | answers that were not 200", rows),
         table("service | images compared | dropped | gradients compared | memory, MB", rows_of_services),
@@ -66,10 +68,11 @@ def main() -> None:
 
 
 def write_versions(folder: Path) -> None:
-    """Write two versions whose weights differ a little, so that the two share no graph."""
+    """Write two versions whose weights differ a little, so that the two share no graph, and a slow model."""
     shutil.copytree(SHIPPED / NAME, folder / NAME / "1")
     second = distinct(SHIPPED / NAME, folder / NAME / "2", 2)
     describe(second, lambda document: document.update(name=NAME, version="2"))
+    enlarged(folder, 64)
 
 
 def request() -> bytes:
@@ -109,18 +112,20 @@ def rows_of(rounds: Rounds, load: str) -> list[str]:
 
 def row_of(name: str, server: Server) -> str:
     megabytes = f"{server.proportional_megabytes():.0f}"
-    if SHADOW[0] not in FLAGS[name]:
+    if "--shadow" not in FLAGS[name]:
         return f"{name} | | | | {megabytes}"
     found = get(server.port, "/diagnostics/shadow")
-    gradients = Metrics(server.port).total(f"{RUN}_count", version="2", graph="weight_norms")
+    model, _, version = found["shadow"].partition("@")
+    gradients = Metrics(server.port).total(f"{RUN}_count", model=model, version=version, graph="weight_norms")
     return f"{name} | {found['all']['compared']:,} | {found['all']['dropped']:,} | {gradients:,.0f} | {megabytes}"
 
 
 def one_backward_run(servers: Sequence[Server]) -> float:
-    """Return the mean milliseconds of one run of the backward graph, over all services."""
+    """Return the mean milliseconds of one run of the backward graph of the model that answers, over all services."""
     readings = [Metrics(server.port) for server in servers]
     seconds, runs = (
-        sum(one.total(f"{RUN}_{part}", graph="weight_norms") for one in readings) for part in ("sum", "count")
+        sum(one.total(f"{RUN}_{part}", model=NAME, version="1", graph="weight_norms") for one in readings)
+        for part in ("sum", "count")
     )
     return 1e3 * seconds / max(1.0, runs)
 

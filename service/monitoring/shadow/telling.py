@@ -59,14 +59,14 @@ def _notes(record: Record, gradient_share: float) -> list[str]:
     for name, other, labels in zip(pair.names, pair.names[::-1], pair.unshared(), strict=True):
         if labels:
             named = ", ".join(labels[:MOST_NAMED]) + (", …" if len(labels) > MOST_NAMED else "")
-            notes.append(f"{plural(len(labels), 'label')} of {name} are none of {other}: {named}.")
+            notes.append(f"{name} has {plural(len(labels), 'label')} that {other} does not have: {named}.")
     if not gradient_share:
         notes.append("No gradients are compared: the setting shadow_gradients is 0.")
     elif lacking := [
         name for name, bundle in zip(pair.names, (pair.model, pair.shadow), strict=True)
         if "weight_norms" not in bundle.graphs
     ]:  # fmt: skip
-        notes.append(f"No gradients are compared: {' and '.join(lacking)} has no gradient graph.")
+        notes.append(f"No gradients are compared: there is no gradient graph of {' and '.join(lacking)}.")
     else:
         notes.append(
             f"Layers are compared on {percent(gradient_share)} of the images, the last {LAYERS_WINDOW} of those, "

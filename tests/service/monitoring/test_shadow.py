@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.monitoring.shadow.pair import Pair
 from tests.service.held_runs import held_runs
+from tests.service.imported_bundles import write_independent
 from tests.service.live_server import LiveServer, best_label, picture, running, wait_until
 from tests.service.tiny_bundles import ENDLESS, write_bundle
 from tests.service.two_versions import PHOTOGRAPHS, two_versions
@@ -192,8 +196,8 @@ def test_labels_are_matched_by_name_whatever_their_order_and_the_pictures_size(t
         assert found["all"]["pairs"] == [{"answered": "green", "shadow": "lime", "images": 1}]
         assert found["all"]["largest_difference"] == pytest.approx(0, abs=1e-3)
         notes = " ".join(found["notes"])
-        assert "1 label of colour@1 are none of colour@2: green." in notes
-        assert "1 label of colour@2 are none of colour@1: lime." in notes
+        assert "colour@1 has 1 label that colour@2 does not have: green." in notes
+        assert "colour@2 has 1 label that colour@1 does not have: lime." in notes
 
 
 def test_independent_labels_disagree_where_their_sets_do(tmp_path: Path) -> None:
@@ -207,6 +211,68 @@ def test_independent_labels_disagree_where_their_sets_do(tmp_path: Path) -> None
             ("(none)", "green"),
         }
         assert (found["agreements"], found["disagreements"]["count"]) == (1, 2)
+
+
+def test_the_loss_of_both_is_of_the_label_that_was_answered_wherever_it_stands(tmp_path: Path) -> None:
+    write_bundle(tmp_path, "colour", version="1", labels=("red", "green", "blue"))
+    write_bundle(tmp_path, "colour", version="2", labels=("blue", "lime", "red"))
+    write_bundle(tmp_path, "several", version="1", label_kind="independent")
+    write_bundle(tmp_path, "several", version="2", label_kind="independent", labels=("blue", "lime", "red"))
+    with shadowed(tmp_path) as server:
+        select = server.state.registry.select
+
+        def losses(name: str, *probabilities: float) -> list[Any]:
+            pair = Pair(select(f"{name}@1"), select(f"{name}@2"))
+            return [labels.tolist() for labels in pair.labels_of_loss(np.array(probabilities, np.float32))]
+
+        assert losses("colour", 0.8, 0.1, 0.1) == [[0], [2]]
+        assert losses("colour", 0.1, 0.8, 0.1) == [[1], [-1]], "the shadow has no green, so as it predicts"
+        assert losses("several", 0.8, 0.9, 0.1) == [[[1, 1, 0]], [[0, -1, 1]]]
+
+
+def test_gradients_of_independent_labels_are_compared_too(tmp_path: Path) -> None:
+    write_independent(tmp_path / "bundles", "several")
+    write_independent(tmp_path / "bundles", "sharper", 3)
+    settings: Json = {"default_model": "several", "shadow": "sharper@1", "shadow_gradients": 1.0, "warm_up": False}
+    with shadowed(tmp_path / "bundles", **settings) as server, server.client() as client:
+        send(server, client, [RED])
+        found = told(client)
+        assert (found["model"], found["all"]["compared"], found["layers"]["images"]) == ("several@1", 1, 1)
+        both = {"model": ["several@1", "sharper@1"]}
+        asked = client.post("/diagnostics/compare", params=both, content=RED).json()
+        layers = [layer["name"] for layer in asked["models"][0]["layers"]]
+        assert [one["layer"] for one in found["layers"]["differences"]] == layers
+
+
+def test_every_answer_is_right_while_the_shadow_changes_and_goes(colours: Path) -> None:
+    wrong: list[str] = []
+    ended = threading.Event()
+
+    def ask(server: LiveServer) -> None:
+        with server.client() as client:
+            while not ended.is_set():
+                answer = client.post("/predict", content=RED)
+                if answer.status_code != 200 or best_label(answer) != "red":
+                    wrong.append(answer.text)
+
+    with shadowed(colours, run_threads=2) as server, server.client() as client:
+        clients = [threading.Thread(target=ask, args=(server,)) for _ in range(4)]
+        for one in clients:
+            one.start()
+        for number in range(10):
+            seen = drawn(server)
+            write_bundle(colours, "colour", version="2", bias=(0.0, 0.0, 100.0 + number))
+            server.state.loader.refresh()
+            if number % 3 == 2:
+                shutil.rmtree(colours / "colour" / "2")
+                server.state.loader.refresh()
+            else:
+                wait_until(lambda seen=seen: drawn(server) not in (0, seen))
+        ended.set()
+        for one in clients:
+            one.join()
+        assert told(client)["state"] == "comparing"
+    assert wrong == []
 
 
 @pytest.mark.parametrize(
