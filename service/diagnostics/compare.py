@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
 
-from service.contract.arrays import Float64
 from service.diagnostics.schemas.base import predicted_names
 from service.diagnostics.schemas.gradients import (
     ComparedModel,
@@ -20,60 +18,51 @@ MOVED: Final = 0.3
 """Decades from which a layer has moved: about a factor of two."""
 
 
-class WeightedLayer(Protocol):
-    """A layer, as a bundle or an answer describes it."""
+class LayerNorms(Protocol):
+    """What is compared of a layer: an answer's, or what is known of live images."""
 
     @property
     def name(self) -> str: ...
     @property
+    def depth(self) -> int: ...
+    @property
     def shape(self) -> Sequence[int]: ...
     @property
-    def depth(self) -> int: ...
+    def relative_gradient_norm(self) -> Sequence[float]: ...
 
 
-@dataclass(frozen=True)
-class RelativeNorms:
-    """The relative gradient norms of one model ("name@version") on N images, [N, L]."""
+class ModelNorms(Protocol):
+    """The layers of one model; every model has the same samples."""
 
-    model: str
-    layers: Sequence[WeightedLayer]
-    relative: Float64
+    @property
+    def model(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def layers(self) -> Sequence[LayerNorms]: ...
 
 
-def differences(models: Sequence[ComparedModel], moved: float = MOVED) -> list[LayerDifference]:
+def differences(models: Sequence[ModelNorms], moved: float = MOVED) -> list[LayerDifference]:
     """Compare every later model with the first, layer by layer of the first."""
-    first, *others = [
-        RelativeNorms(
-            f"{model.model}@{model.version}",
-            model.layers,
-            np.array([layer.relative_gradient_norm for layer in model.layers], np.float64).T,
-        )
-        for model in models
-    ]
-    return [difference for other in others for difference in layer_differences(first, other, moved)]
-
-
-def layer_differences(first: RelativeNorms, other: RelativeNorms, moved: float = MOVED) -> list[LayerDifference]:
-    """Compare two models on the same images, layer by layer of the first."""
-    by_name = {layer.name: column for column, layer in enumerate(other.layers)}
-    found = []
-    for column, layer in enumerate(first.layers):
-        partner = by_name.get(layer.name)
-        matched = partner is not None and tuple(other.layers[partner].shape) == tuple(layer.shape)
-        if partner is None or not matched:
-            partner = _at_relative_depth(layer, first.layers, other.layers)
-        decades = _decades(first.relative[:, column], other.relative[:, partner])
-        found.append(
-            LayerDifference(
-                model=first.model,
-                other=other.model,
-                layer=layer.name,
-                other_layer=other.layers[partner].name,
-                matched_by="name" if matched else "depth",
-                decades=decades,
-                moved=not abs(decades) < moved,  # NaN has moved too
+    first, found = models[0], []
+    for other in models[1:]:
+        by_name = {layer.name: layer for layer in other.layers}
+        for layer in first.layers:
+            twin = by_name.get(layer.name)
+            matched = twin is not None and twin.shape == layer.shape
+            partner = twin if twin is not None and matched else _at_relative_depth(layer, first.layers, other.layers)
+            decades = _decades(layer, partner)
+            found.append(
+                LayerDifference(
+                    model=f"{first.model}@{first.version}",
+                    other=f"{other.model}@{other.version}",
+                    layer=layer.name,
+                    other_layer=partner.name,
+                    matched_by="name" if matched else "depth",
+                    decades=decades,
+                    moved=not abs(decades) < moved,  # NaN has moved too
+                )
             )
-        )
     return found
 
 
@@ -108,15 +97,15 @@ def _change(decades: float) -> str:
     return f"{factor(power(abs(decades)))} times {'larger' if decades > 0 else 'smaller'}"
 
 
-def _at_relative_depth(layer: WeightedLayer, own: Sequence[WeightedLayer], others: Sequence[WeightedLayer]) -> int:
-    """Return which of `others` is about as deep in its network as `layer` is in its own."""
+def _at_relative_depth(layer: LayerNorms, own: Sequence[LayerNorms], others: Sequence[LayerNorms]) -> LayerNorms:
+    """Return the layer of `others` that is about as deep in its network as `layer` is in its own."""
     deepest, deepest_other = max(one.depth for one in own), max(one.depth for one in others)
-    return min(range(len(others)), key=lambda column: abs(others[column].depth / deepest_other - layer.depth / deepest))
+    return min(others, key=lambda other: abs(other.depth / deepest_other - layer.depth / deepest))
 
 
-def _decades(layer: Float64, other: Float64) -> float:
+def _decades(layer: LayerNorms, other: LayerNorms) -> float:
     """Return the median over samples of log10(other / layer) of the relative norms; NaN if no sample has both."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.log10(other / layer)
+        ratios = np.log10(np.array(other.relative_gradient_norm) / np.array(layer.relative_gradient_norm))
     known = ratios[~np.isnan(ratios)]
     return float(np.median(known)) if known.size else float("nan")

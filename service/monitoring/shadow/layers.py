@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from service.contract.arrays import Float64
-from service.diagnostics.compare import RelativeNorms, layer_differences
+from service.contract.bundle_schema import Bundle
+from service.diagnostics.compare import differences
 from service.diagnostics.gradients import Measured, judged_norms
 from service.diagnostics.schemas.shadow import ComparedLayers
 from service.monitoring.shadow.pair import Pair
 
 WINDOW: Final = 256
 """Images that the layers are compared on."""
+
+
+class LayerOnImages(NamedTuple):
+    """One layer on the last images, as `differences` compares it."""
+
+    name: str
+    depth: int
+    shape: Sequence[int]
+    relative_gradient_norm: Sequence[float]
+
+
+class ModelOnImages(NamedTuple):
+    """The layers of one version on the last images."""
+
+    model: str
+    version: str
+    layers: Sequence[LayerOnImages]
 
 
 class Layers:
@@ -38,10 +57,18 @@ class Layers:
         images = min(self.measured, WINDOW)
         if not images:
             return None
-        bundles = self._pair.model, self._pair.shadow
         model, shadow = (
-            RelativeNorms(name, bundle.layers, rows[:images])
-            for name, bundle, rows in zip(self._pair.names, bundles, self._rows, strict=True)
+            _on_images(bundle, rows[:images])
+            for bundle, rows in zip((self._pair.model, self._pair.shadow), self._rows, strict=True)
         )
-        found = layer_differences(model, shadow)
+        found = differences([model, shadow])
         return ComparedLayers(images=images, moved=[one.layer for one in found if one.moved], differences=found)
+
+
+def _on_images(bundle: Bundle, rows: Float64) -> ModelOnImages:
+    """Return a version with its relative norms, [N, L]."""
+    layers = [
+        LayerOnImages(layer.name, layer.depth, layer.shape, column)
+        for layer, column in zip(bundle.layers, rows.T.tolist(), strict=True)
+    ]
+    return ModelOnImages(bundle.name, bundle.version, layers)
