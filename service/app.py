@@ -41,6 +41,8 @@ from service.machine.memory_limit import memory_left, memory_limit
 from service.monitoring.metrics import metrics_registry
 from service.monitoring.recorders import Recorders
 from service.monitoring.sampling import Sampler
+from service.monitoring.shadow.collector import ShadowCollector
+from service.monitoring.shadow.shadowing import Shadowing
 from service.monitoring.telemetry.telemetry import Telemetry
 from service.settings.fields import Settings, within_memory
 
@@ -48,6 +50,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     predict.router,
     diagnostics.router,
     explain.router,
+    diagnostics.of_shadow,
     models.router,
     health.router,
     guide.router,
@@ -86,7 +89,9 @@ def create_app(
     """
     settings = within_memory(settings, memory_limit())
     cpus = available_cpus()
-    registry = Registry(settings.default_model, is_explicit=settings.model_control == "explicit")
+    registry = Registry(
+        settings.default_model, is_explicit=settings.model_control == "explicit", shadow=settings.shadow
+    )
     ledger = Ledger()
     slots = settings.run_threads or run_threads(cpus)
     runtime = runtime or Runtime(
@@ -111,11 +116,18 @@ def create_app(
     )
     connections = Connections(most_connections(settings.max_connections, limit()))
     sampler = Sampler(settings.sample_gradients, engine, decode_pool)
+    shadowing = _shadowing(settings, registry, engine, decode_pool)
     ring, keys_file = opened_keys(settings)
     access = Access(ring)
+    shown = metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler, ring)
+    shown.register(ShadowCollector(shadowing))
     recorders = Recorders(settings, telemetry)
     routers = [router for router in ROUTERS if settings.metrics_port is None or router is not metrics.router]
-    described = _described(routers, by_name=registry.is_explicit)
+    left_out = [
+        *([] if registry.is_explicit else [repository.by_name]),
+        *([] if settings.shadow else [diagnostics.of_shadow]),
+    ]
+    described = _described(routers, left_out)
     service = ServiceParts(
         settings=settings,
         lifecycle=Lifecycle(),
@@ -125,8 +137,9 @@ def create_app(
         engine=engine,
         decode_pool=decode_pool,
         sampler=sampler,
+        shadowing=shadowing,
         ledger=ledger,
-        metrics=metrics_registry(ledger, connections, engine, registry, loader, runtime, sampler, ring),
+        metrics=shown,
         connections=connections,
         addresses=_addresses(routers),
         access=access,
@@ -155,6 +168,13 @@ def _loader(settings: Settings, sources: Sequence[Source] | None, registry: Regi
     )
 
 
+def _shadowing(settings: Settings, registry: Registry, engine: Engine, decode_pool: DecodePool) -> Shadowing | None:
+    if settings.shadow is None:
+        return None
+    share, gradients = settings.shadow_share, settings.shadow_gradients
+    return Shadowing(settings.shadow, share, gradients, registry, engine, decode_pool)
+
+
 def _lifespan(service: ServiceParts, recorders: Recorders, keys_file: KeysFile | None) -> Lifespan[Any]:
     """Return the context in which the service serves: the threads work within it, and end with it."""
 
@@ -171,6 +191,8 @@ def _lifespan(service: ServiceParts, recorders: Recorders, keys_file: KeysFile |
             if keys_file is not None:
                 keys_file.stop()
             service.sampler.stop()
+            if service.shadowing is not None:
+                service.shadowing.stop()
             service.loader.stop()
             await service.engine.stop()
             service.decode_pool.close()
@@ -191,11 +213,11 @@ def _for_metrics(service: ServiceParts) -> ServiceParts:
     )
 
 
-def _described(routers: Iterable[APIRouter], *, by_name: bool) -> list[BaseRoute]:
-    """Return the routes for the OpenAPI document; `by_name`: those that load and unload models are in it."""
+def _described(routers: Iterable[APIRouter], left_out: Sequence[APIRouter]) -> list[BaseRoute]:
+    """Return the routes for the OpenAPI document, without those that the settings make no use of."""
     every = APIRouter(generate_unique_id_function=operation_id)
     for router in routers:
-        every.include_router(router, include_in_schema=by_name or router is not repository.by_name)
+        every.include_router(router, include_in_schema=router not in left_out)
     return every.routes
 
 

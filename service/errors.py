@@ -7,7 +7,8 @@
         │   └── EmptyBody                400
         ├── Unauthorized                 401   no API key, or one that is not known
         ├── NotFound                     404
-        │   └── UnknownModel             404
+        │   ├── UnknownModel             404
+        │   └── NoShadow                 404   no second version is set
         ├── MethodNotAllowed             405
         ├── SlowRequest                  408   the body did not arrive in time
         ├── TooLarge                     413   bytes or images over the limit
@@ -69,6 +70,10 @@ class NotFound(ServiceError):
 
 class UnknownModel(NotFound):
     slug, title = "unknown-model", "No such model"
+
+
+class NoShadow(NotFound):
+    slug, title = "no-shadow", "No second version is set"
 
 
 class MethodNotAllowed(ServiceError):

@@ -11,7 +11,7 @@ from bench.verdicts.held_out.trainings import UNKNOWN, WHEN, Finished
 from bench.verdicts.judging import DEBUGGER_RULE_FOR, Judged
 from service.diagnostics.shattering.points import POINTS
 from service.diagnostics.verdicts.looked_for import FINDINGS
-from service.offline.report.intervals import wilson
+from service.diagnostics.versions.intervals import wilson
 
 
 @dataclass(frozen=True)

@@ -137,9 +137,10 @@ class KnownBundles:
             else:
                 after[place] = self._put_off(fingerprint, old, graph.failure)
 
-    def _loading_order(self, model: ServedModel) -> tuple[bool, bool]:
-        """Return the key of sorting: models that requests wait for, then the default model, then the others."""
-        return not model.graphs["forward"].asked_for, not self._registry.is_default(model)
+    def _loading_order(self, model: ServedModel) -> tuple[bool, bool, bool]:
+        """Return the key of sorting: models that requests wait for, the default model, the others, the shadow."""
+        is_shadow = model.full_name == self._registry.shadow
+        return not model.graphs["forward"].asked_for, is_shadow, not self._registry.is_default(model)
 
     def publish(self, all_known: Mapping[Path, Known], look: Look) -> None:
         """Put into the registry what is served, refused and unavailable, of `all_known` and besides by `look`."""

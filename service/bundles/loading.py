@@ -1,7 +1,8 @@
 """Loads bundles and their graphs in one background thread, which no failure ends.
 
-Order: the forward graphs that requests wait for, then that of the default model, then the others. The graphs for
-diagnostics take megabytes each. They follow only if the settings say so, otherwise on their first use.
+Order: the forward graphs that requests wait for, then that of the default model, then the others, the shadow's at the
+end. The graphs for diagnostics take megabytes each. They follow only if the settings say so, otherwise on their first
+use.
 """
 
 from __future__ import annotations

@@ -20,12 +20,16 @@ HOW_TO_LOAD: Final = (
 class Registry:
     """The served models by name and version. Replaced as a whole, so that every reader sees a consistent state."""
 
-    def __init__(self, default_model: str | None = None, *, is_explicit: bool = False) -> None:
+    def __init__(
+        self, default_model: str | None = None, *, is_explicit: bool = False, shadow: str | None = None
+    ) -> None:
         """`default_model` is a name or "name@version"; None means the first model by name.
 
-        `is_explicit`: models are served only once they are asked for by name.
+        `is_explicit`: models are served only once they are asked for by name. `shadow` is the "name@version" that no
+        request gets which does not name the version, as long as there is another model to answer it.
         """
         self._wanted_default = default_model
+        self.shadow = shadow
         self.is_explicit = is_explicit
         self.not_loaded: Mapping[str, str] = {}
         """Name of a model that the settings ask for and that is not served → why; only where `is_explicit`."""
@@ -85,15 +89,31 @@ class Registry:
     @property
     def default_name(self) -> str | None:
         """The default model by the setting, else the first by name; None if there is no model."""
-        return self._wanted_default or next(iter(self.names()), None)
+        if self._wanted_default is not None:
+            return self._wanted_default
+        names = [model.name for model in self._models.values() if model.full_name != self.shadow] or self.names()
+        return next(iter(names), None)
 
     def is_default(self, model: ServedModel) -> bool:
         """Return whether requests that name no model may get this one."""
-        return self.default_name in (model.name, model.full_name)
+        default = self.default_name
+        return default == model.full_name or (default == model.name and model in self._answering(model.name))
 
     def default_models(self) -> list[ServedModel]:
         """Return the versions that the default may mean; none if it is not served."""
         return [model for model in self._models.values() if self.is_default(model)]
+
+    def shadowed(self, shadow: ServedModel) -> ServedModel | None:
+        """Return the model whose answers `shadow` is compared with; None if it is the only one that could answer.
+
+        That is what a request for the shadow's name gets, or, without another version of that name, the default model.
+
+        Raises:
+            UnknownModel, NotReady: as `select`.
+        """
+        named = self.select(shadow.name)
+        found = named if named is not shadow else self.select()
+        return None if found is shadow else found
 
     def missing_default(self) -> str | None:
         """Return why the default model of the settings is not served, in words; None if it is, or if none is set."""
@@ -110,7 +130,7 @@ class Registry:
 
         Args:
             name: a name or "name@version"; None for the default model.
-            version: a version; None for the highest one that is ready.
+            version: a version; None for the highest one that is ready, and no shadow.
 
         Raises:
             UnknownModel: there is no such model.
@@ -146,7 +166,8 @@ class Registry:
             name, _, version = name.partition("@")
         versions = self.versions(name)
         if version is None and versions:
-            return next((model for model in reversed(versions) if model.ready), versions[-1])
+            answering = self._answering(name)
+            return next((model for model in reversed(answering) if model.ready), answering[-1])
         for model in versions:
             if model.version == version:
                 return model
@@ -161,6 +182,11 @@ class Registry:
             )
         numbers = ", ".join(model.version for model in versions)
         raise UnknownModel(f"{name} has no version {(version or '')[:16]!r}; served are {numbers}.")
+
+    def _answering(self, name: str) -> list[ServedModel]:
+        """Return the versions that requests without a version may get, lowest first: the shadow is the last resort."""
+        versions = self.versions(name)
+        return [model for model in versions if model.full_name != self.shadow] or versions
 
     def absent_source(self) -> tuple[str, str] | None:
         """Return where no models can come from yet, in words without names and with them; None if all is there."""

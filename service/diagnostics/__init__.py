@@ -15,6 +15,7 @@ words         numbers and names in sentences
 loss_change/  which layers changed the loss from one version to another
 explanation/  where the evidence for a label lies in a picture
 shattering/   gradients along the path between two images
+versions/     what changed from one version to the next: flips, McNemar's test, calibration
 verdicts/     rules that decide whether gradients are healthy, and what to say of it
 schemas/      the answers as JSON
 drawing/      the answers as SVG

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -11,7 +11,6 @@ from service.diagnostics.schemas.base import predicted_names
 from service.diagnostics.schemas.gradients import (
     ComparedModel,
     LayerDifference,
-    LayerGradients,
 )
 from service.diagnostics.words import factor, plural, power
 
@@ -19,7 +18,31 @@ MOVED: Final = 0.3
 """Decades from which a layer has moved: about a factor of two."""
 
 
-def differences(models: Sequence[ComparedModel], moved: float = MOVED) -> list[LayerDifference]:
+class LayerNorms(Protocol):
+    """What is compared of a layer: an answer's, or what is known of live images."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def shape(self) -> Sequence[int]: ...
+    @property
+    def relative_gradient_norm(self) -> Sequence[float]: ...
+
+
+class ModelNorms(Protocol):
+    """The layers of one model; every model has the same samples."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def layers(self) -> Sequence[LayerNorms]: ...
+
+
+def differences(models: Sequence[ModelNorms], moved: float = MOVED) -> list[LayerDifference]:
     """Compare every later model with the first, layer by layer of the first."""
     first, found = models[0], []
     for other in models[1:]:
@@ -52,13 +75,18 @@ def predictions_differ(models: Sequence[ComparedModel]) -> list[int]:
 def because(models: Sequence[ComparedModel], found: Sequence[LayerDifference]) -> str:
     """Return the comparison in one sentence."""
     states = ", ".join(f"{model.model}@{model.version} is {model.verdict.state}" for model in models)
+    return f"{states}; {moved_in_words(found)}."
+
+
+def moved_in_words(found: Sequence[LayerDifference]) -> str:
+    """Return how many layers moved, and which the most, without a full stop."""
     moved = [difference for difference in found if difference.moved]
     if not moved:
-        return f"{states}; no layer's gradient differs by a factor of two or more."
+        return "no layer's gradient differs by a factor of two or more"
     farthest = max(moved, key=lambda one: abs(one.decades) if np.isfinite(one.decades) else np.inf)
     return (
-        f"{states}; {len(moved)} of {plural(len(found), 'layer')} differ by a factor of two or more, the most "
-        f"{farthest.layer}, whose relative gradient is {_change(farthest.decades)}."
+        f"{len(moved)} of {plural(len(found), 'layer')} differ by a factor of two or more, the most "
+        f"{farthest.layer}, whose relative gradient is {_change(farthest.decades)}"
     )
 
 
@@ -69,15 +97,13 @@ def _change(decades: float) -> str:
     return f"{factor(power(abs(decades)))} times {'larger' if decades > 0 else 'smaller'}"
 
 
-def _at_relative_depth(
-    layer: LayerGradients, own: Sequence[LayerGradients], others: Sequence[LayerGradients]
-) -> LayerGradients:
+def _at_relative_depth(layer: LayerNorms, own: Sequence[LayerNorms], others: Sequence[LayerNorms]) -> LayerNorms:
     """Return the layer of `others` that is about as deep in its network as `layer` is in its own."""
     deepest, deepest_other = max(one.depth for one in own), max(one.depth for one in others)
     return min(others, key=lambda other: abs(other.depth / deepest_other - layer.depth / deepest))
 
 
-def _decades(layer: LayerGradients, other: LayerGradients) -> float:
+def _decades(layer: LayerNorms, other: LayerNorms) -> float:
     """Return the median over samples of log10(other / layer) of the relative norms; NaN if no sample has both."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.log10(np.array(other.relative_gradient_norm) / np.array(layer.relative_gradient_norm))

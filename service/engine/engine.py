@@ -132,7 +132,7 @@ class Engine:
         idle_slots = 1
         if len(images) > 1 and not request.background:
             idle_slots = self.scheduler.idle_slots_for(graph.diagnostic)
-        alone = idle_slots == self.scheduler.slots
+        alone = idle_slots == self.scheduler.slots and not self.scheduler.running
         job = Job(graph, images, labels, on_outcome, request, idle_slots, alone=alone, layer=layer)
         tickets = job.tickets
         try:
@@ -142,6 +142,9 @@ class Engine:
             raise
         request.add(job)
         if not request.background:
+            if self.scheduler.running == self.scheduler.slots:
+                for in_the_way in self.scheduler.in_the_way_of(graph):
+                    in_the_way.abandon(QueueFull("A request came first."))
             alone = len(tickets) == 1 and request.client is not None and request.client is self._last_client
             self._last_client = request.client
             self._lone_ticket = tickets[0] if alone and _is_short(tickets[0]) else None

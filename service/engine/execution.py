@@ -120,8 +120,12 @@ def _failure(error: Exception, ticket: Ticket) -> Exception:
         return error
     if short := _short_of_memory(error, ticket):
         return short
-    log.exception("%s %s failed on one request", ticket.graph.model, ticket.graph.name)
-    return RunFailed("The model could not be run on this image; the reason is in the service's log.")
+    failed = RunFailed("The model could not be run on this image; the reason is in the service's log.")
+    if ticket.background:
+        failed.__cause__ = error  # whoever has it run says so, once for many
+    else:
+        log.exception("%s %s failed on one request", ticket.graph.model, ticket.graph.name)
+    return failed
 
 
 def _short_of_memory(error: Exception, ticket: Ticket) -> ShortOfMemory | None:
@@ -135,7 +139,8 @@ def _short_of_memory(error: Exception, ticket: Ticket) -> ShortOfMemory | None:
     if short is None:
         return None
     run = f"{ticket.graph.model} {ticket.graph.name} at batch {ticket.count}"
-    log.warning("%s: %s: %s", run, short, str(error).strip())
+    if not ticket.background:
+        log.warning("%s: %s: %s", run, short, str(error).strip())
     if ticket.count == 1:
         return ShortOfMemory(f"For this image {short}. If that lasts, the service needs more.")
     return ShortOfMemory(f"For {ticket.count} images in one run {short}. Fewer need less.")

@@ -2,7 +2,8 @@
 
 A free slot takes whatever waits at once, up to the graph's best batch size (and the largest that is recorded, on a
 GPU). There is no delay to tune: an idle server adds none, and a busy one forms batches by being busy. Predictions go
-before diagnostics, and both before what runs in the background; among equals the graph with the least run time so far
+before diagnostics, and both before what runs in the background, which is stopped if it would hold them up for long;
+among equals the graph with the least run time so far
 goes first. While predictions keep coming, one slot is kept free of diagnostics for the next one. A request that would
 be late is refused on arrival, and one that is given up leaves the queue at once.
 
@@ -26,6 +27,12 @@ LONGEST_DIAGNOSTICS_WAIT = 1.0
 
 KEPT_FREE = 1.0
 """Seconds after a prediction during which one slot is kept free of diagnostics."""
+
+MOST_HELD_UP = 5.0
+"""Runs of a request's own graph, of one image, for which work in the background may hold it up.
+
+A backward pass takes four to five forward runs.
+"""
 
 MARGIN = 1.5
 """Factor on predicted waits, so that accepted requests meet their deadline.
@@ -59,7 +66,7 @@ class Scheduler:
         self.max_images = max_images
         self.waiting_images = 0
         self._backlog = {False: 0.0, True: 0.0}
-        """Seconds of run time in the queue, for predictions (False) and diagnostics (True)."""
+        """Seconds of run time in the queue, for predictions (False), and for what comes after them (True)."""
         self._lanes: dict[LaneKey, Lane] = {}
         self._running: set[Batch] = set()
         self._wide: Batch | None = None
@@ -82,14 +89,15 @@ class Scheduler:
             now = time.monotonic()
             if tickets[0].background and not self._is_idle():
                 raise QueueFull("The service is busy.")
-            if self.waiting_images + images > self.max_images:
+            most = self.max_images - images
+            if self.waiting_images > most and self._awaited_images > most:
                 raise QueueFull(
-                    f"{self.waiting_images} images are waiting; the limit is {self.max_images}.",
+                    f"{self._awaited_images} images are waiting; the limit is {self.max_images}.",
                     retry_after=self._wait_before(graph.diagnostic, now),
                 )
             if deadline is not None:
                 self._refuse_if_late(graph, sum([ticket.cost for ticket in tickets]), deadline, now)
-            if not graph.diagnostic:
+            if not graph.diagnostic and not tickets[0].background:
                 self._last_but_one, self._last_prediction = self._last_prediction, now
             lane = self._lane_of(tickets[0]) or self._new_lane(tickets[0])
             for ticket in tickets:
@@ -150,6 +158,15 @@ class Scheduler:
                 ticket.images = None
                 self._count(lane, ticket, -1)
 
+    def in_the_way_of(self, graph: ServedGraph) -> list[Ticket]:
+        """Return what runs in the background on a slot that `graph` waits for, and would hold it up for long."""
+        with self._changed:
+            if len(self._running) < self.slots:
+                return []
+            now, longest = time.monotonic(), MOST_HELD_UP * graph.seconds_per_image
+            slow = [batch for batch in self._running if batch.background and batch.expected_rest(now) > longest]
+            return [ticket for batch in slow for ticket in batch.tickets]
+
     def close(self) -> None:
         """Let the slots end once the queue is empty."""
         with self._changed:
@@ -162,16 +179,19 @@ class Scheduler:
 
     @property
     def idle(self) -> bool:
-        """True if a slot is free and nothing waits for it."""
+        """True if a slot is free, nothing waits for it, and no run has every core."""
         with self._changed:
             return self._is_idle()
 
     def idle_slots_for(self, diagnostic: bool) -> int:
-        """Return how many slots would take a request of that kind at once; 0 while others wait."""
+        """Return how many slots would take a request of that kind at once; 0 while others wait.
+
+        A slot that runs one image in the background counts: it is free again before the others are done.
+        """
         with self._changed:
-            if self.waiting_images:
+            if self.waiting_images and self._awaited_images:
                 return 0
-            free = self.slots - len(self._running)
+            free = self.slots - sum([not batch.background for batch in self._running])
             return max(0, min(free, self._slots_for(diagnostic, time.monotonic()) - self._diagnosing * diagnostic))
 
     def expected_wait(self, diagnostic: bool) -> float:
@@ -180,7 +200,12 @@ class Scheduler:
             return self._wait_before(diagnostic, time.monotonic())
 
     def _is_idle(self) -> bool:
-        return not self.waiting_images and len(self._running) < self.slots
+        return not self.waiting_images and len(self._running) < self.slots and self._wide is None
+
+    @property
+    def _awaited_images(self) -> int:
+        """Images that wait, but for those in the background: no request makes room for them, but they do for it."""
+        return self.waiting_images - sum([lane.waiting for lane in self._lanes.values() if lane.background])
 
     def _lane_of(self, ticket: Ticket) -> Lane | None:
         return self._lanes.get(_key_of(ticket))
@@ -196,7 +221,7 @@ class Scheduler:
     def _count(self, lane: Lane, ticket: Ticket, sign: int) -> None:
         lane.waiting += sign * ticket.count
         self.waiting_images += sign * ticket.count
-        self._backlog[lane.graph.diagnostic] += sign * ticket.cost
+        self._backlog[lane.graph.diagnostic or lane.background] += sign * ticket.cost
         if not self.waiting_images:
             self._backlog = {False: 0.0, True: 0.0}  # no drift of rounding
 
@@ -208,8 +233,9 @@ class Scheduler:
     def _wait_before(self, diagnostic: bool, now: float) -> float:
         slots = self._slots_for(diagnostic, now)
         ahead = self._backlog[False] + (self._backlog[True] if diagnostic else 0.0)
-        ahead += sum([batch.expected_rest(now) for batch in self._running])
-        return ahead / slots if len(self._running) >= slots or self.waiting_images else 0.0
+        awaited = [batch for batch in self._running if not batch.background]  # the others end soon, or are stopped
+        ahead += sum([batch.expected_rest(now) for batch in awaited])
+        return ahead / slots if len(awaited) >= slots or self.waiting_images else 0.0
 
     def _refuse_if_late(self, graph: ServedGraph, cost: float, deadline: float, now: float) -> None:
         wait = self._wait_before(graph.diagnostic, now) * MARGIN

@@ -171,7 +171,7 @@ class Batch:
         self.count = sum([ticket.count for ticket in tickets])
         self.ran = 0
         """Number of images that reached the graph: decodable, and still waited for."""
-        self.handle = RunHandle(wide=wide)
+        self.handle = RunHandle(wide=wide, quiet=tickets[0].background)
         self.began = now
         self.beside_wide = beside_wide
         seconds = graph.wide.seconds if wide and graph.wide is not None else graph.seconds_per_image
@@ -179,6 +179,11 @@ class Batch:
         for ticket in tickets:
             ticket.batch = self
             ticket.taken = now
+
+    @property
+    def background(self) -> bool:
+        """True if nobody waits for its outcome."""
+        return bool(self.tickets) and self.tickets[0].background
 
     @property
     def wide(self) -> bool:

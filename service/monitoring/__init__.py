@@ -8,5 +8,6 @@ request_line       that line, as text and as JSON
 sampling           runs a share of the live predictions backwards
 telemetry/         spans and metrics, sent by OpenTelemetry
 live               their gradients beside those of the training images
+shadow/            a second version, run on a share of the live images
 capture/           a share of the predictions, kept with their answers
 """

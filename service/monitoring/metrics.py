@@ -92,7 +92,9 @@ class ServiceCollector(Collector):
         labels = ("model", "version", "graph")
         images = CounterMetricFamily("contraflow_images", "Images run, by graph", labels=labels)
         stopped = CounterMetricFamily(
-            "contraflow_runs_stopped", "Runs stopped because all clients had gone", labels=labels
+            "contraflow_runs_stopped",
+            "Runs stopped because all clients had gone, or a request came that they held up",
+            labels=labels,
         )
         wide = CounterMetricFamily(
             "contraflow_runs_wide", "Runs that took every core because nothing else ran or waited", labels=labels

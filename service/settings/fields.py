@@ -18,6 +18,7 @@ from service.settings.values import (
     Hosts,
     ModelName,
     ModelNames,
+    ModelVersion,
     OptionalBytes,
     OptionalPath,
     OptionalPort,
@@ -131,6 +132,21 @@ class Settings(BaseModel):
         le=1,
         description="share of the images sent to /predict whose gradients are measured too, on idle run slots, for "
         "/metrics",
+    )
+    shadow: ModelVersion = Field(
+        default=None,
+        description="second version, as name@version, that a share of the images of predictions also goes through, on "
+        "idle run slots; only requests that name the version get its answers",
+    )
+    shadow_share: float = Field(
+        default=0.05, ge=0, le=1, description="share of the images that also go through the shadow"
+    )
+    shadow_gradients: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="share of those images whose gradients are measured through both versions; 0 spares the memory of "
+        "the gradient graphs",
     )
     capture: OptionalPath = Field(
         default=None,

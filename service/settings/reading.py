@@ -65,11 +65,11 @@ def _check_together(settings: Settings) -> None:
     if settings.metrics_port and settings.metrics_port == settings.http_port and settings.uds is None:
         names = [names_of_setting(name) for name in ("metrics_port", "http_port")]
         raise SettingsError(f"{names[0]} must be another port than {names[1]}; both are {settings.http_port}")
-    for name in ("capture_share", "capture_pictures", "capture_format", "capture_max_bytes"):
-        if settings.capture is None and getattr(settings, name) != Settings.model_fields[name].default:
-            raise SettingsError(
-                f"{names_of_setting(name)} is about what is captured: it needs {names_of_setting('capture')}"
-            )
+    _check_what_belongs_to(settings, "capture", "what is captured")
+    _check_what_belongs_to(settings, "shadow", "the shadow")
+    if settings.shadow is not None and settings.shadow == settings.default_model:
+        names = [names_of_setting(name) for name in ("shadow", "default_model")]
+        raise SettingsError(f"{names[0]} and {names[1]} are both {settings.shadow}: it would be compared with itself")
     if ANY in settings.cors_origins and settings.asks_for_keys:
         keys = "api_keys" if settings.api_keys else "api_keys_file"
         names = [names_of_setting(name) for name in ("cors_origins", keys)]
@@ -83,6 +83,18 @@ def _check_together(settings: Settings) -> None:
     if settings.max_body_bytes > settings.max_body_bytes_in_flight:
         names = [names_of_setting(name) for name in ("max_body_bytes", "max_body_bytes_in_flight")]
         raise SettingsError(f"{names[0]} is over {names[1]}, so that the largest bodies could never be taken")
+
+
+def _check_what_belongs_to(settings: Settings, name: str, what: str) -> None:
+    """Refuse settings that say more of what another one, `name`, does not ask for."""
+    for more in Settings.model_fields:
+        is_more = more.startswith(f"{name}_")
+        if (
+            is_more
+            and getattr(settings, name) is None
+            and getattr(settings, more) != Settings.model_fields[more].default
+        ):
+            raise SettingsError(f"{names_of_setting(more)} is about {what}: it needs {names_of_setting(name)}")
 
 
 def names_of_setting(name: str) -> str:

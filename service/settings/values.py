@@ -47,6 +47,12 @@ def _only_a_name(value: str | None) -> str | None:
     return value
 
 
+def _name_and_version(value: str | None) -> str | None:
+    if value and not (MODEL.fullmatch(value) and "@" in value):
+        raise ValueError(f"{value!r} is not name@version, such as pets@2")
+    return value
+
+
 def _split_paths(value: Any) -> Any:
     if isinstance(value, str):
         value = tuple(value.split(os.pathsep))
@@ -129,6 +135,9 @@ ExecutionProvider = Annotated[str, AfterValidator(checked_provider)]
 
 ModelName = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_only_a_name)]
 """name, name@version, or None."""
+
+ModelVersion = Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_name_and_version)]
+"""name@version, or None."""
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_split_list)]
 """Words, separated by commas."""

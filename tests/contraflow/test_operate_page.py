@@ -1,7 +1,8 @@
-"""docs/operate.md does what it says: the commands of a section run as one script, and print what stands below them.
+"""docs/operate.md and docs/shadow.md do what they say.
 
-In the script, `contraflow serve` starts a service in the background, in place of the one before. A block of `text`
-holds lines that were written since the block of commands before it, in whatever order; `…` stands for anything.
+The commands of a section run as one script, and print what stands below them. In the script, `contraflow serve` starts
+a service in the background, in place of the one before. A block of `text` holds lines that were written since the block
+of commands before it, in whatever order; `…` stands for anything.
 """
 
 from __future__ import annotations
@@ -19,10 +20,8 @@ import pytest
 from tests.programs import program
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "operate.md").read_text()
-SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, flags=re.MULTILINE | re.DOTALL))
 PORTS = ("8000", "8080", "9100")
-"""Ports that the page names; the test puts free ones in their place."""
+"""Ports that the pages name; the test puts free ones in their place."""
 
 PRELUDE = r"""
 set -euo pipefail
@@ -46,6 +45,15 @@ contraflow() {
 
 def blocks(section: str) -> list[tuple[str, str]]:
     return re.findall(r"^```(sh|text)\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
+
+
+def sections(page: str) -> dict[str, str]:
+    text = (ROOT / "docs" / page).read_text()
+    return dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", text, flags=re.MULTILINE | re.DOTALL))
+
+
+OPERATE = sections("operate.md")
+SECTIONS = OPERATE | {title: section for title, section in sections("shadow.md").items() if blocks(section)}
 
 
 def marker(number: int) -> str:
@@ -114,5 +122,6 @@ def test_the_commands_of_a_section_run_and_print_what_it_says(title: str, folder
 
 
 def test_every_section_has_commands() -> None:
-    assert len(SECTIONS) == 8
+    assert len(OPERATE) == 8
+    assert len(SECTIONS) == 9
     assert [title for title, section in SECTIONS.items() if not any(kind == "sh" for kind, _ in blocks(section))] == []

@@ -62,3 +62,25 @@ def test_a_value_that_makes_no_sense_is_refused_by_name() -> None:
 
 def test_every_setting_says_what_it_means() -> None:
     assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--shadow", "pets"], "'pets' is not name@version"),
+        (["--shadow-share", "0.5"], "shadow_share .* is about the shadow: it needs shadow "),
+        (["--shadow-gradients", "0"], "shadow_gradients .* it needs shadow "),
+        (["--shadow", "pets@2", "--shadow-share", "2"], "less than or equal to 1"),
+        (["--shadow", "pets@2", "--default-model", "pets@2"], "shadow .* and default_model .* are both pets@2"),
+        (["--capture-share", "0.5"], "capture_share .* is about what is captured: it needs capture "),
+    ],
+)
+def test_settings_of_the_shadow_that_contradict_each_other_are_refused(flags: list[str], reason: str) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        read_settings({}, flags)
+
+
+def test_a_shadow_is_set_by_flag_or_variable_and_an_empty_one_is_none() -> None:
+    settings, _ = read_settings({"CONTRAFLOW_SHADOW": "pets@2"}, ["--default-model", "pets"])
+    assert (settings.shadow, settings.shadow_share) == ("pets@2", 0.05)
+    assert read_settings({"CONTRAFLOW_SHADOW": ""})[0].shadow is None

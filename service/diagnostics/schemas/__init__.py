@@ -7,6 +7,8 @@ shattering   shattering
 scores       scores
 features     features
 explanation  explanation
+shadow       a second version on live images
+versions     what changed from one version of a model to the next
 
 A list "one per sample" is in the order of the images sent.
 """

@@ -129,6 +129,9 @@ class ModelList(BaseModel):
 
     default: str | None = Field(description="the model of requests that name none, as name or name@version")
     default_missing: str | None = Field(description="why the default model that is set is not served; null if it is")
+    shadow: str | None = Field(
+        description="name@version of the second version of the settings, which answers only who names it; null if none"
+    )
     execution_provider: str = Field(description="where models run: CUDAExecutionProvider or CPUExecutionProvider")
     execution_provider_reason: str = Field(description="why there, in a sentence")
     limits: Limits = Field(description="what one request may have at most")

@@ -24,6 +24,7 @@ from service.http.requests.forwarded import TrustedProxies
 from service.machine.connections import Connections
 from service.monitoring.finished_request import BeginTrace, FinishedRequest, Observer
 from service.monitoring.sampling import Sampler
+from service.monitoring.shadow.shadowing import Shadowing
 from service.settings.fields import Settings
 
 
@@ -39,6 +40,8 @@ class ServiceParts:
     engine: Engine
     decode_pool: DecodePool
     sampler: Sampler
+    shadowing: Shadowing | None = None
+    """None if no shadow is set."""
     ledger: Ledger
     metrics: CollectorRegistry
     connections: Connections

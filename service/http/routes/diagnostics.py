@@ -1,4 +1,4 @@
-"""`POST /diagnostics/…`: gradients, comparison, shattering, scores, features, as JSON or as a plot."""
+"""`/diagnostics/…`: gradients, comparison, shattering, scores, features, as JSON or as a plot; the shadow, as JSON."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ from service.diagnostics.schemas.base import DiagnosticSchema
 from service.diagnostics.schemas.features import Features
 from service.diagnostics.schemas.gradients import ComparedModel, Comparison, Gradients
 from service.diagnostics.schemas.scores import Scores
+from service.diagnostics.schemas.shadow import Shadow
 from service.diagnostics.schemas.shattering import Shattering
 from service.diagnostics.shattering import measures, verdict
 from service.diagnostics.shattering.path import noise_image
 from service.diagnostics.verdicts.thresholds import Thresholds
-from service.errors import InvalidParameter
+from service.errors import InvalidParameter, NoShadow
 from service.http.answers.negotiation import prefers
 from service.http.answers.openapi import Responses, names_of
 from service.http.answers.responses import JSON, Answer, identity
@@ -37,6 +38,8 @@ from service.http.routes import diagnosis_options as options
 from service.http.routes.runs import identity_of_network, runner, walk
 from service.http.routes.submissions import read_submission
 from service.images.preprocess import normalise
+from service.monitoring.shadow.telling import told
+from service.settings.reading import names_of_setting
 
 SVG: Final = "image/svg+xml"
 BY_ACCEPT: Final = (b"vary", b"accept")
@@ -46,6 +49,8 @@ KINDS: Final = {"exclusive": "classes that exclude each other", "independent": "
 PLOT: Final = {SVG: {"schema": {"type": "string"}}}
 
 router = APIRouter(prefix="/diagnostics", tags=["diagnostics"])
+of_shadow = APIRouter(prefix="/diagnostics", tags=["diagnostics"])
+"""The part that says something only where a shadow is set."""
 
 
 def answers(schema: type[DiagnosticSchema]) -> Responses:
@@ -101,6 +106,15 @@ async def compare_models(call: Call) -> Answer:
         because=compare.because(compared, found),
     )
     return respond(call, submission, answer)
+
+
+@of_shadow.get("/shadow", name="shadow", response_model=Shadow)
+async def shadow(call: Call) -> Answer:
+    """What a second version answers on a share of the live images, beside the one that answers (setting `shadow`)."""
+    shadowing = call.service.shadowing
+    if shadowing is None:
+        raise NoShadow(f"Start the service with a second version: {names_of_setting('shadow')} NAME@VERSION.")
+    return Answer(200, [JSON], told(shadowing).model_dump_json().encode())
 
 
 @router.post(

@@ -33,7 +33,8 @@ async def live(call: Call) -> Answer:
 async def ready(call: Call) -> Answer:
     """Every accepted bundle predicts (or, with `ready_when` default, the default model), and the default is there.
 
-    A bundle that is refused, or whose graph cannot be loaded, keeps nobody from being ready; `/models` has them.
+    A bundle that is refused, or whose graph cannot be loaded, keeps nobody from being ready; `/models` has them. Nor
+    does the shadow while it is loaded.
     Where models are loaded by name, those of the setting `load_models` must be served, and nothing else must.
     """
     service, known = call.service, may_know_models(call)
@@ -91,7 +92,7 @@ def _what_is_missing(registry: Registry, when: ReadyWhen) -> tuple[str, str] | N
         count = len(registry.importing)
         told = f"{count} model{'s are' if count > 1 else ' is'} still being imported"
         return f"{told}.", f"{told}: {', '.join(registry.importing[:MOST_NAMES])}."
-    loading = [model.full_name for model in registry.models() if model.loading]
+    loading = [model.full_name for model in registry.models() if model.loading and model.full_name != registry.shadow]
     if when == "all" and loading:
         told = f"{len(loading)} of {len(registry.models())} models are still loading"
         more = ", …" if len(loading) > MOST_NAMES else ""

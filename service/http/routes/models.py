@@ -25,6 +25,7 @@ async def list_models(call: Call) -> Answer:
         {
             "default": registry.default_name,
             "default_missing": registry.missing_default(),
+            "shadow": registry.shadow,
             "execution_provider": runtime.provider,
             "execution_provider_reason": runtime.reason,
             "limits": {"body_bytes": settings.max_body_bytes, "image_pixels": settings.max_image_pixels},

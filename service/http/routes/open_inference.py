@@ -215,6 +215,7 @@ async def _run(
     """
     engine, context = call.service.engine, call.context
     images, labels = _images_and_labels(asked, model)
+    files = images if isinstance(images, tuple) else ()
     if isinstance(images, tuple):
         images = await call.service.decode_pool.pixels(images, model.bundle.input, context)
     explained: dict[str, Array] = {}
@@ -228,6 +229,8 @@ async def _run(
     merged = explained
     for graph in sorted(graphs, key="forward".__eq__):
         merged.update(outputs[graph])
+    if call.service.shadowing is not None and "forward" in outputs:
+        call.service.shadowing.offer(model, files, images, merged["probabilities"])
     return merged
 
 

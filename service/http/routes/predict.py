@@ -92,23 +92,26 @@ class Prediction:
         if graph.state != "ready":
             await service.engine.load(model, graph, len(images), context)  # first: pixels take more room than files
         if self.is_small:
-            return self._written(await service.engine.run(model, "forward", images, request=context))
+            return self._written(await service.engine.run(model, "forward", images, request=context), images)
         pixels = await service.decode_pool.pixels(images, model.bundle.input, context)
-        return self._written(await service.engine.run(model, "forward", pixels, request=context))
+        return self._written(await service.engine.run(model, "forward", pixels, request=context), pixels)
 
     def deliver(self, outcome: Outcome) -> None:
         """Answer the call by callback, when the engine has run its image."""
         answer: Answer | Exception
         try:
-            answer = outcome if isinstance(outcome, Exception) else self._written(outcome)
+            answer = outcome if isinstance(outcome, Exception) else self._written(outcome, self._images)
         except Exception as error:
             answer = error
         self._call.answer(answer)
 
-    def _written(self, outputs: Mapping[str, Array]) -> Answer:
-        sampler = self._call.service.sampler
+    def _written(self, outputs: Mapping[str, Array], inputs: tuple[bytes, ...] | Array) -> Answer:
+        """Return the answer; `inputs` are the images as they were run, encoded or decoded."""
+        sampler, shadowing = self._call.service.sampler, self._call.service.shadowing
         if sampler.share:
             sampler.offer(self._model, self._images)
+        if shadowing is not None:
+            shadowing.offer(self._model, self._images, inputs, outputs["probabilities"])
         keep_top_labels(self._call, self._model, outputs)
         return Answer(200, [JSON], _writer(self._model).write(outputs, self._top_k, self._call.context.id))
 

@@ -8,6 +8,5 @@ galleries   pictures of suspected labels, of the hardest images, and of those le
 terms       what the words mean
 tally       the table, read once in bounded memory
 sampling    the norms of as many rows as memory may hold
-intervals   the interval of a share
 markup      elements of HTML, tables and numbers in words
 """

@@ -8,8 +8,8 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 from service.contract.bundle_schema import Bundle
+from service.diagnostics.versions.intervals import wilson
 from service.diagnostics.words import plural
-from service.offline.report.intervals import wilson
 from service.offline.report.markup import Content, folded, in_percent, section, table, tag
 from service.offline.report.tally import Answers
 

@@ -12,10 +12,10 @@ from PIL import Image
 
 from service.contract.bundle_schema import Bundle, InputSpec
 from service.diagnostics.schemas.base import LABELS_BETWEEN
+from service.diagnostics.versions.intervals import wilson
 from service.diagnostics.words import plural
 from service.images.errors import ImageError
 from service.images.preprocess import decode_whole
-from service.offline.report.intervals import wilson
 from service.offline.report.markup import Content, folded, in_percent, number, section, tag
 from service.offline.report.tally import Tally, parsed
 from service.offline.table import SERVED, Row

@@ -7,9 +7,9 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from service.contract.bundle_schema import Bundle
+from service.diagnostics.versions.intervals import wilson
 from service.diagnostics.words import plural, sentence
 from service.offline.model import OfflineModel
-from service.offline.report.intervals import wilson
 from service.offline.report.judgement import Judgement
 from service.offline.report.markup import Content, folded, in_percent, tag
 from service.offline.report.tally import MOST_FOLDERS, Answers, Tally

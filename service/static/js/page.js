@@ -16,6 +16,7 @@ import { loadGlossary } from "./elements/glossary.js";
 import { plural } from "./elements/numbers.js";
 import { problemBox } from "./elements/problem.js";
 import { ask, showProgress } from "./service/api.js";
+import { showSecondVersion } from "./sections/second_version.js";
 import { showTraining } from "./sections/training.js";
 
 const view = readAddress(); // what is chosen, by name
@@ -50,6 +51,7 @@ async function start() {
   byId("provider").textContent = `${plural(models.length, "model")} on ${found.provider.replace("ExecutionProvider", "")}`;
   byId("share").prepend(copyButton("Copy a link to this view", () => location.href));
   sayRefused(found.refused);
+  if (found.shadow) showSecondVersion();
   if (!models.length) {
     const detail = "Put a bundle into the folder of bundles, or load one by its name; then open this page again.";
     byId("photograph-error").replaceChildren(problemBox({ title: "No model is served", detail }));

@@ -177,6 +177,72 @@ def test_the_background_is_refused_while_anything_waits_or_every_slot_runs(one_s
     assert one_slot.waiting_images == (1 if state == "waiting" else 0)
 
 
+def test_the_background_waits_for_the_run_that_has_every_core(scheduler: Scheduler, slots: Slots) -> None:
+    submit(scheduler, wide_ticket())
+    batch = batch_of(slots.take())
+    assert batch.wide
+    assert not scheduler.idle
+    with pytest.raises(QueueFull):
+        scheduler.submit([ticket("forward", background=True)], None)
+    scheduler.finish(batch)
+    assert scheduler.idle
+
+
+def test_a_prediction_in_the_background_is_none_that_diagnoses_give_way_to(scheduler: Scheduler, slots: Slots) -> None:
+    for _ in range(2):
+        submit(scheduler, ticket("forward", background=True))
+        scheduler.finish(batch_of(slots.take()))
+    assert scheduler.idle_slots_for(True) == 2
+    submit(scheduler, wide_ticket("weight_norms"))
+    assert batch_of(slots.take()).wide
+
+
+def test_what_waits_in_the_background_takes_no_room_and_no_time_from_a_request(one_slot: Scheduler) -> None:
+    full = Scheduler(slots=1, max_images=1)
+    background = ticket("forward", background=True)
+    background.cost = 3600.0
+    for scheduler in (full, one_slot):
+        scheduler.submit([background], None)
+        assert scheduler.expected_wait(diagnostic=False) == 0.0
+        assert scheduler.idle_slots_for(False) == 1
+        scheduler.submit([ticket("forward")], deadline=time.monotonic() + 60)
+    with pytest.raises(QueueFull, match="1 images are waiting"):
+        full.submit([ticket("forward")], None)
+
+
+def test_a_slot_that_runs_in_the_background_counts_as_idle_when_images_are_shared_out(
+    scheduler: Scheduler, slots: Slots
+) -> None:
+    submit(scheduler, ticket("forward", background=True))
+    assert batch_of(slots.take()).background
+    assert scheduler.idle_slots_for(False) == 2
+
+
+def test_a_run_in_the_background_makes_no_request_late_and_is_in_the_way_if_it_is_slow(one_slot: Scheduler) -> None:
+    asked, quick, slow = ticket("forward"), ticket("weight_norms", background=True), ticket("forward", background=True)
+    quick.graph.seconds_per_image = 4 * asked.graph.seconds_per_image
+    slow.graph.seconds_per_image = 3600.0
+    found = []
+    for background in (quick, slow):
+        one_slot.submit([background], None)
+        batch = one_slot.take()
+        assert batch is not None
+        assert one_slot.expected_wait(diagnostic=False) == 0.0
+        one_slot.submit([asked], deadline=time.monotonic() + 60)
+        found.append(one_slot.in_the_way_of(asked.graph))
+        one_slot.forget(asked)
+        one_slot.finish(batch)
+    assert found == [[], [slow]]
+
+
+def test_nothing_is_in_the_way_while_a_slot_is_free(scheduler: Scheduler, slots: Slots) -> None:
+    slow = ticket("forward", background=True)
+    slow.graph.seconds_per_image = 3600.0
+    submit(scheduler, slow)
+    batch_of(slots.take())
+    assert scheduler.in_the_way_of(ticket("forward").graph) == []
+
+
 def wide_ticket(name: GraphName = "forward", *, background: bool = False) -> Ticket:
     """Return a ticket of one image whose graph is faster on every core."""
     one = ticket(name, background=background)

@@ -18,11 +18,11 @@ from PIL import Image
 from service.bundles.disk import read_bundle
 from service.contract.bundle_schema import Bundle
 from service.diagnostics.verdicts.explanations import SECTIONS
+from service.diagnostics.versions.intervals import wilson
 from service.offline import diagnose
 from service.offline.living_channels import LivingChannels, channels_of
 from service.offline.report.classes import class_section
 from service.offline.report.galleries import GUESSES, guesses, thumbnail
-from service.offline.report.intervals import wilson
 from service.offline.report.judgement import Judgement, judged, verdict_section
 from service.offline.report.markup import in_percent, number
 from service.offline.report.sampling import EveryKth

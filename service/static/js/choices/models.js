@@ -20,7 +20,7 @@ export async function served() {
     }),
   );
   models.sort((one, other) => other.standard - one.standard || one.depth - other.depth || one.name.localeCompare(other.name));
-  return { models, provider: answer.execution_provider, refused: answer.refused, limits: answer.limits };
+  return { models, provider: answer.execution_provider, refused: answer.refused, limits: answer.limits, shadow: answer.shadow };
 }
 
 /** Tells whether a model has a graph, so that what is measured with it can be shown. */
