@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -23,11 +24,7 @@ def differences(models: Sequence[ComparedModel], moved: float = MOVED) -> list[L
     """Compare every later model with the first, layer by layer of the first."""
     first, found = models[0], []
     for other in models[1:]:
-        by_name = {layer.name: layer for layer in other.layers}
-        for layer in first.layers:
-            twin = by_name.get(layer.name)
-            matched = twin is not None and twin.shape == layer.shape
-            partner = twin if twin is not None and matched else _at_relative_depth(layer, first.layers, other.layers)
+        for layer, (partner, how) in zip(first.layers, _partners(first.layers, other.layers), strict=True):
             decades = _decades(layer, partner)
             found.append(
                 LayerDifference(
@@ -35,7 +32,7 @@ def differences(models: Sequence[ComparedModel], moved: float = MOVED) -> list[L
                     other=f"{other.model}@{other.version}",
                     layer=layer.name,
                     other_layer=partner.name,
-                    matched_by="name" if matched else "depth",
+                    matched_by=how,
                     decades=decades,
                     moved=not abs(decades) < moved,  # NaN has moved too
                 )
@@ -67,6 +64,40 @@ def _change(decades: float) -> str:
     if np.isnan(decades):
         return "0 or not finite in one of the two"
     return f"{factor(power(abs(decades)))} times {'larger' if decades > 0 else 'smaller'}"
+
+
+Matched = tuple[LayerGradients, Literal["name", "place", "depth"]]
+
+
+def _partners(own: Sequence[LayerGradients], others: Sequence[LayerGradients]) -> list[Matched]:
+    """Return the layer of `others` that each of one's own corresponds to, and by what.
+
+    Where both networks have layers of the same shapes at the same depths, a layer of the same name must also be at the
+    same place, and layers of other names correspond in their order: exporters name the same layers differently.
+    """
+    by_name = {layer.name: layer for layer in others}
+    if Counter(map(_place, own)) != Counter(map(_place, others)):
+        twins = [by_name.get(layer.name) for layer in own]
+        return [
+            (twin, "name")
+            if twin is not None and twin.shape == layer.shape
+            else (_at_relative_depth(layer, own, others), "depth")
+            for layer, twin in zip(own, twins, strict=True)
+        ]
+    named = {layer.name for layer in own if layer.name in by_name and _place(by_name[layer.name]) == _place(layer)}
+    waiting = defaultdict(list)
+    for other in reversed(others):
+        if other.name not in named:
+            waiting[_place(other)].append(other)
+    return [
+        (by_name[layer.name], "name") if layer.name in named else (waiting[_place(layer)].pop(), "place")
+        for layer in own
+    ]
+
+
+def _place(layer: LayerGradients) -> tuple[int, tuple[int, ...]]:
+    """Return depth and shape, of which the order of the axes says nothing: a Gemm may be written as a MatMul."""
+    return layer.depth, tuple(sorted(layer.shape))
 
 
 def _at_relative_depth(

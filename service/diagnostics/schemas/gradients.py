@@ -190,8 +190,11 @@ class LayerDifference(DiagnosticSchema):
     model: str = Field(description="name@version of the first model")
     other: str = Field(description="name@version of the model compared with it")
     layer: str = Field(description="layer of `model`")
-    other_layer: str = Field(description="layer of `other`: the same name and shape, else the nearest relative depth")
-    matched_by: Literal["name", "depth"] = Field(description="how the two layers were found to correspond")
+    other_layer: str = Field(
+        description="layer of `other`: the same name and shape, else the same place among the layers of its depth and "
+        "shape where both networks have the same, else the nearest relative depth"
+    )
+    matched_by: Literal["name", "place", "depth"] = Field(description="how the two layers were found to correspond")
     decades: Number = Field(
         description="median over the images of log10(other / model) of relative_gradient_norm: +1 is ten times as large"
     )
