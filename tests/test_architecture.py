@@ -43,7 +43,7 @@ FLOORS["service/diagnostics"] = floors(
     "schemas words",
     "verdicts",
     "drawing",
-    "baseline compare losses noise pictures shattering versions",
+    "baseline compare loss_change losses noise pictures shattering versions",
     "features gradients",
     "measurement scores",
     "quantized",

@@ -12,6 +12,7 @@ scores        how foreign an image is, and how hard or mislabelled
 features      what each layer sees in an image
 pictures      PNGs of arrays
 words         numbers and names in sentences
+loss_change/  which layers changed the loss from one version to another
 shattering/   gradients along the path between two images
 versions/     what changed from one version to the next: flips, McNemar's test, calibration
 verdicts/     rules that decide whether gradients are healthy, and what to say of it

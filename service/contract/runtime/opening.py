@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import onnxruntime as ort
 
+from service.contract.arrays import Array
 from service.contract.bundle_schema import WEIGHTS_FILE
 from service.contract.runtime.gpu.bound import BoundSession
 from service.contract.runtime.gpu.cuda import CUDA, growing_arena, provider_options
@@ -78,21 +79,29 @@ class Runtime:
         """True if sessions may record CUDA graphs: on a GPU without a limit of memory, for they need their own."""
         return self.device is not None and self._gpu_memory_limit is None
 
-    def open(self, graph: Path) -> Session:
+    def open(self, graph: Path, weights: Mapping[str, Array] | None = None) -> Session:
         """Open the graph in one file, with the bundle's weights, which lie in the same folder.
+
+        Args:
+            weights: name of a tensor that is stored there → what is taken in its place, of its shape and dtype. It
+                must be contiguous, and stay as it is while the session is there. Such a session has no recordings,
+                and is not widened.
 
         Raises:
             ProviderUnavailable: the runtime silently chose another provider than `self.provider`.
             Exception: whatever the runtime raises for a file it cannot load.
         """
         if self.device is None:
-            return Session(self._opened(graph), self._widened if self._most_threads > 1 else None, self._most_threads)
+            widens = self._most_threads > 1 and weights is None
+            threads = self._most_threads if widens else 1
+            return Session(self._opened(graph, weights=weights), self._widened if widens else None, threads)
         with self.device.turns.shared():
-            opened = self._opened(graph)
+            opened = self._opened(graph, weights=weights)
         called = f"{graph.parent.name}/{graph.name}"
         if self.provider == CUDA:
             log.info("%s: %s", called, said_of_placement(opened))
-        open_recording = partial(self._opened, graph, records=True) if self.cuda_graphs else None
+        records = self.cuda_graphs and weights is None
+        open_recording = partial(self._opened, graph, records=True) if records else None
         return BoundSession(opened, self.device, open_recording, called)
 
     def _widened(self, graph: Path) -> tuple[Any, Any] | None:
@@ -120,15 +129,24 @@ class Runtime:
             )
         return one, several
 
-    def _opened(self, graph: Path, records: bool = False, options: ort.SessionOptions | None = None) -> Any:
+    def _opened(
+        self,
+        graph: Path,
+        records: bool = False,
+        options: ort.SessionOptions | None = None,
+        weights: Mapping[str, Array] | None = None,
+    ) -> Any:
         """Open a session; one that `records` has memory of its own, and its runs may be recorded as CUDA graphs."""
-        options, weights = options or self._session_options(records), graph.with_name(WEIGHTS_FILE)
+        options, file = options or self._session_options(records), graph.with_name(WEIGHTS_FILE)
         content = b""
-        if true_place(graph.parent) is None and weights.exists():
+        if true_place(graph.parent) is None and file.exists():
             # The runtime follows the text of links, and refuses weights whose place it does not find. It takes their
             # content instead, which must stay until the session is there; each session then has its own copy.
-            content = weights.read_bytes()
-            options.add_external_initializers_from_files_in_memory([weights.name], [content], [len(content)])
+            content = file.read_bytes()
+            options.add_external_initializers_from_files_in_memory([file.name], [content], [len(content)])
+        if weights:
+            values = [ort.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
+            options.add_external_initializers(list(weights), values)
         session = self._inference_session(str(graph), options, records)
         if (provider := session.get_providers()[0]) != self.provider:
             raise ProviderUnavailable(f"{graph.name} was loaded on {provider} instead of {self.provider}")
