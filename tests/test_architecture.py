@@ -76,10 +76,10 @@ FLOORS["export/gradient"] = floors(
     "layout norms",
     "shared",
     "backward simplify",
-    "prepare",
-    "context",
+    "prepare slopes",
+    "affine context",
     "outputs",
-    "forward_outputs norm_outputs",
+    "forward_outputs norm_outputs slope_outputs",
     "build",
 )
 FLOORS["export/importing"] = floors(

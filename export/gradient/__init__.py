@@ -15,6 +15,9 @@ context           a gradient graph under construction
 outputs           which function emits each output of `service.contract.outputs`
 forward_outputs   outputs that need no backward pass
 norm_outputs      norms and the input gradient
+slope_outputs     slopes along a change of the network
+slopes            emits them, and notes which constants they take
+affine            normalizations that are folded into no layer, for the slopes
 """
 
 from __future__ import annotations

@@ -14,7 +14,20 @@ from export.gradient.rules import registry
 from export.gradient.shared import of_copies, per_sample
 from export.graph.emitter import Cotangent, Emitter, PerSample
 from export.graph.errors import refused_by_name
-from export.graph.graph import Graph, N, Node, batch_axis, static
+from export.graph.graph import Graph, N, Node, Shape, batch_axis, static
+
+
+@dataclass(frozen=True)
+class Read:
+    """One node that reads a constant, and the gradient of that use.
+
+    `gradient` is [N, *shape of the constant], or of the node's output `shape` where it is not reduced to that.
+    """
+
+    node: str
+    constant: str
+    gradient: str
+    shape: Shape = ()
 
 
 @dataclass
@@ -26,18 +39,23 @@ class Gradients:
         parameters: source of a constant → its uses: the constant read, and its per-sample gradient [N, *shape].
         operators: that source → the first operator that reads it.
         uses: source of a layer's weight → the nodes that read it, in forward order, each with its output's cotangent.
+        reads: all uses of constants whose per-sample gradients are in `parameters`.
+        whole: uses of single numbers, and of constants computed from trained ones, whose gradients are not reduced.
     """
 
     tensors: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
     operators: dict[str, str] = field(default_factory=dict)
     uses: dict[str, list[tuple[Node, str]]] = field(default_factory=lambda: defaultdict(list))
+    reads: list[Read] = field(default_factory=list)
+    whole: list[Read] = field(default_factory=list)
 
-    def add(self, graph: Graph, constant: str, per_sample: str, operator: str) -> None:
+    def add(self, graph: Graph, constant: str, per_sample: str, node: Node) -> None:
         """Note the gradient of one use of a parameter, read as `constant`."""
         source = graph.source(constant)
         self.parameters[source].append((constant, per_sample))
-        self.operators[source] = operator
+        self.operators[source] = node.operator
+        self.reads.append(Read(node.name, constant, per_sample))
 
     def add_use(self, graph: Graph, node: Node, dy: str | None) -> None:
         """Note a node that reads a layer's weight; leave out any other."""
@@ -106,7 +124,7 @@ def _through_shared(
         if operand not in g.graph.constants:
             contributions[operand].append(whole)
         elif g.graph.is_parameter(operand):
-            found.add(g.graph, operand, whole, node.operator)
+            found.add(g.graph, operand, whole, node)
 
 
 def _wanted(graph: Graph) -> set[str]:
@@ -138,7 +156,9 @@ def _contribute(
     if operand in g.graph.constants:
         own = _of_constant(g, node, operand, gradient)
         if own is not None:
-            found.add(g.graph, operand, own, node.operator)
+            found.add(g.graph, operand, own, node)
+        elif isinstance(gradient, str) and _is_unlisted(g.graph, node, operand):
+            found.whole.append(Read(node.name, operand, gradient, y_shape))
     elif operand in g.graph.shared:
         if isinstance(gradient, PerSample):
             gradient = gradient.tensor
@@ -164,6 +184,19 @@ def _of_constant(g: Emitter, node: Node, operand: str, gradient: str | PerSample
     if not (registry.broadcasts(node.operator) and trained) or batch_axis(y_shape) is None:
         return None
     return g.unbroadcast_per_sample(gradient, y_shape, static(g.shape(operand)))
+
+
+def _is_unlisted(graph: Graph, node: Node, operand: str) -> bool:
+    """Tell whether a constant without a gradient of its own may differ between two versions of a network.
+
+    Such are single numbers that the file stores, and what is computed from trained constants. The numbers of an
+    exponent are part of what its rule emits, and so of the architecture.
+    """
+    if graph.source(operand) in graph.excluded or not registry.broadcasts(node.operator) or node.operator == "Pow":
+        return False
+    computed = operand in graph.derivation and operand not in graph.origin
+    stored = graph.is_parameter(operand) or computed
+    return stored and batch_axis(graph.shape(node.outputs[0])) is not None
 
 
 def _total(g: Emitter, tensor: str, contributions: list[str]) -> str | None:

@@ -7,7 +7,8 @@ from collections.abc import Collection
 import onnx
 from onnx import numpy_helper
 
-from export.gradient import forward_outputs, norm_outputs  # noqa: F401  (they fill the table of emissions)
+from export.gradient import forward_outputs, norm_outputs, slope_outputs  # noqa: F401  (they fill the table of emissions)
+from export.gradient.affine import with_affine_norms
 from export.gradient.context import Build
 from export.gradient.outputs import EMISSIONS
 from export.gradient.prepare import Prepared, prepare
@@ -56,10 +57,13 @@ def differentiate(
     for output in wanted:
         if output not in EMISSIONS:
             raise ValueError(f"unknown output {output!r}; known: {', '.join(EMISSIONS)}")
-    build = Build(prepared, wanted)
+    build = Build(with_affine_norms(prepared) if SLOPES.intersection(wanted) else prepared, wanted)
     emitted = {output: EMISSIONS[output](build) for output in sorted(wanted, key=FIRST_TO_RUN.__eq__)}
     tensors = [tensor for output in wanted for tensor in emitted[output]]
     return build.model(tensors, outputs if isinstance(outputs, str) else "gradients", stored)
+
+
+SLOPES = frozenset(outputs_of("loss_slopes")) - {"logits"}
 
 
 def _outputs_of(name: str) -> tuple[str, ...]:

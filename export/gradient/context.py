@@ -16,10 +16,12 @@ from export.gradient.norms.planner import Planner
 from export.gradient.prepare import Prepared
 from export.gradient.rules.loss import LABEL, SCALE
 from export.gradient.shared import copied
+from export.gradient.slopes import Slopes
 from export.graph.errors import UnsupportedOperator
 from export.graph.graph import Graph, N, Node, Shape, Stored, live_nodes, to_model
 from export.graph.lower import lower, opset_of
 from export.graph.names import INPUT, LOGITS
+from export.graph.parameters import DIFFERENCE, PART
 from service.contract.outputs import ROWS
 
 
@@ -51,6 +53,11 @@ class Build:
         """The decisions how the norms of every layer's weight gradient are computed."""
         batch = any(not ROWS[name].has_samples for name in self.wanted)
         return Planner(self.g, self.gradients.uses, batch=batch)
+
+    @cached_property
+    def slopes(self) -> Slopes:
+        """The slopes of the loss along a change of all trained constants."""
+        return Slopes(self.g, self.gradients, self.layers, self.prepared.others)
 
     def by_sample(self, tensor: str) -> tuple[str, Shape]:
         """A forward tensor and its shape, with a copy for every sample where all share it."""
@@ -115,7 +122,23 @@ class Build:
         unread = {name for _, name in seconds.values()}.difference(name for node in live for name in node.inputs)
         live = [replace(n, outputs=n.outputs[:1]) if unread.intersection(n.outputs) else n for n in live]
         nodes = lower(self.graph, _without_copies(live, outputs))
-        return to_model(self.graph, nodes, self.inputs, outputs, name=name, opset=opset_of(nodes), stored=stored)
+        made = to_model(self.graph, nodes, self.inputs, outputs, name=name, opset=opset_of(nodes), stored=stored)
+        if "slopes" in vars(self):
+            self._mark_parameters(made)
+        return made
+
+    def _mark_parameters(self, model: onnx.ModelProto) -> None:
+        """Note on every trained tensor that its change counts, and for which part of the network."""
+        names = {
+            "layer": [layer.name for layer in self.prepared.layers],
+            "other": [other.name for other in self.prepared.other_parameters],
+            "rest": [""],
+        }
+        for tensor in model.graph.initializer:
+            of = tensor.name.removesuffix(DIFFERENCE)
+            if of in self.slopes.columns:
+                kind, index = self.slopes.columns[of]
+                tensor.metadata_props.add(key=PART, value=names[kind][index])
 
 
 def _without_copies(nodes: list[Node], outputs: Collection[str]) -> list[Node]:

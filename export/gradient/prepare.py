@@ -42,6 +42,7 @@ class Prepared:
     - `notes`: what a reader of the norms must know.
     - `emitted`, `gradients`: the whole backward pass behind the forward graph, and its tensors by name. Every gradient
       graph is the part of it that its outputs need.
+    - `label_kind`: decides the loss.
     """
 
     graph: Graph
@@ -53,6 +54,7 @@ class Prepared:
     notes: tuple[str, ...]
     emitted: Emitter
     gradients: Gradients
+    label_kind: LabelKindName
 
     @property
     def classes(self) -> int:
@@ -97,7 +99,7 @@ def prepare(
     notes += simplify.fold_batch_norms(graph)
     if all(INPUT not in node.inputs for node in graph.nodes):
         raise UnsupportedGraph("the output does not depend on the image")
-    emitted, found = _walked_back(graph, label_kind)
+    emitted, found = walked_back(graph, label_kind)
     require_whole_gradients(graph, found.uses, found.operators)
     for known in (graph, emitted.graph):
         read = {name for node in (*known.nodes, *emitted.nodes) for name in node.inputs}
@@ -120,6 +122,7 @@ def prepare(
         notes=notes,
         emitted=emitted,
         gradients=found,
+        label_kind=label_kind,
     )
 
 
@@ -166,7 +169,7 @@ def _folded_note(names: list[str]) -> str:
     )
 
 
-def _walked_back(graph: Graph, label_kind: LabelKindName) -> tuple[Emitter, Gradients]:
+def walked_back(graph: Graph, label_kind: LabelKindName) -> tuple[Emitter, Gradients]:
     """Put trained chains back into `graph` and emit its backward pass.
 
     Where a rule refuses a node of such a chain, all chains stay folded. Raises UnsupportedOperator for any other node

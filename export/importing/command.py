@@ -13,8 +13,8 @@ from typing import get_args
 
 from onnx import ModelProto
 
-from export.gradient import differentiate, prepare
-from export.graph.errors import GradientError, UnsupportedGraph
+from export.gradient import Prepared, differentiate, prepare
+from export.graph.errors import GradientError, SamplesInTheWay, UnsupportedGraph, one_line
 from export.importing.answer.agreement import Reference
 from export.importing.classifier import ImportedModel, import_classifier
 from export.importing.file.reading import parsed
@@ -29,7 +29,7 @@ from export.importing.resolving import flag_statements, resolve
 from export.writing.bundle import graph_files, opset_of, replaced_whole, write_files, write_whole_description
 from export.writing.placing import FIRST, Place, place_of
 from export.writing.weights import WeightFile
-from service.contract.bundle_schema import Architecture, Bundle, GraphName, ParityCheck
+from service.contract.bundle_schema import NOT_SERVED, Architecture, Bundle, GraphName, ParityCheck
 from service.contract.model_names import fit_name
 from service.output.console import told_meanwhile
 from service.output.extras import how_to_install
@@ -131,9 +131,8 @@ def bundle_of(
     """
     place = place or Place(bundles / name, FIRST)
     prepared = prepare(imported.model, constants=imported.constants, logits=True, label_kind=imported.label_kind)
-    names: tuple[GraphName, ...] = get_args(GraphName)
     weights = WeightFile()
-    graphs = {graph: differentiate(prepared, graph, stored=weights.stored) for graph in names}
+    graphs, without = _derived(prepared, weights)
     if imported.quantized is not None and imported.quantized.forward is not None:
         graphs["forward"] = imported.quantized.forward
     bundle = Bundle(
@@ -152,12 +151,26 @@ def bundle_of(
         parity=parity,
         provenance=dict(provenance or {}),
         quantized=imported.quantized.record if imported.quantized else None,
-        notes=(*imported.notes, *prepared.notes),
+        notes=(*imported.notes, *prepared.notes, *without),
         sha256={},
     )
     written = write_what_runs(bundle, graphs, imported.references, place.folder, weights)
     place.clear_superseded()
     return written
+
+
+def _derived(prepared: Prepared, weights: WeightFile) -> tuple[dict[GraphName, ModelProto], list[str]]:
+    """Derive every graph; note which could not be: those of slopes alone may fail where all others are there."""
+    names: tuple[GraphName, ...] = get_args(GraphName)
+    graphs, notes = {}, []
+    for graph in names:
+        try:
+            graphs[graph] = differentiate(prepared, graph, stored=weights.stored)
+        except (GradientError, SamplesInTheWay) as error:
+            if graph != NOT_SERVED:
+                raise
+            notes.append(f"the graph {graph} is left out: {one_line(error)}")
+    return graphs, notes
 
 
 def write_what_runs(

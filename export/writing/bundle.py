@@ -19,6 +19,8 @@ import onnx
 
 from export.graph.branches import all_graphs
 from export.graph.errors import one_line
+from export.graph.parameters import part_of
+from export.writing.structure import structure_of
 from export.writing.weights import WeightFile
 from service.contract.bundle_schema import BUNDLE_FILE, WEIGHTS_FILE, Bundle, Graph, GraphName
 from service.output.system_errors import system_reason
@@ -36,16 +38,21 @@ def with_external_weights(
     return copy
 
 
-def describe_graphs(graphs: Mapping[GraphName, onnx.ModelProto]) -> dict[GraphName, Graph]:
-    """Describe each graph for `bundle.json`: its file, its inputs and its outputs."""
-    return {
-        name: Graph(
-            file=f"{name}.onnx",
-            inputs=tuple(value.name for value in model.graph.input),
-            outputs=tuple(value.name for value in model.graph.output),
-        )
-        for name, model in graphs.items()
-    }
+def describe_graphs(graphs: Mapping[GraphName, onnx.ModelProto], folder: Path) -> dict[GraphName, Graph]:
+    """Describe each graph for `bundle.json`: its file in `folder`, its inputs, its outputs, and its parameters."""
+    return {name: _described(model, folder / f"{name}.onnx") for name, model in graphs.items()}
+
+
+def _described(model: onnx.ModelProto, file: Path) -> Graph:
+    graph = Graph(
+        file=file.name,
+        inputs=tuple(value.name for value in model.graph.input),
+        outputs=tuple(value.name for value in model.graph.output),
+    )
+    if all(part_of(tensor) is None for tensor in model.graph.initializer):
+        return graph
+    structure, parameters = structure_of(file)
+    return graph.model_copy(update={"structure": structure, "parameters": parameters})
 
 
 def opset_of(graphs: Mapping[GraphName, onnx.ModelProto]) -> int:
@@ -102,7 +109,7 @@ def write_whole_description(
     bundle: Bundle, graphs: Mapping[GraphName, onnx.ModelProto], digests: Mapping[str, str], folder: Path
 ) -> Bundle:
     """Write and return `bundle` as it describes `graphs` and the files of these digests, which lie in `folder`."""
-    written = bundle.model_copy(update={"graphs": describe_graphs(graphs), "sha256": dict(digests)})
+    written = bundle.model_copy(update={"graphs": describe_graphs(graphs, folder), "sha256": dict(digests)})
     write_description(written, folder)
     return written
 

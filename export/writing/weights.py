@@ -5,11 +5,13 @@ from __future__ import annotations
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 from export.graph.graph import Array
+from export.graph.parameters import part_of
 from service.contract.bundle_schema import WEIGHTS_FILE
 
 SMALLEST_EXTERNAL = 256
 """Tensors of at least this many bytes are stored outside the graph. Smaller ones, such as the shape operand of
-a Reshape, stay inside: outside, they would not be folded."""
+a Reshape, stay inside: outside, they would not be folded. Trained tensors that other numbers may be put in place of are
+outside whatever their size: ONNX Runtime replaces no others."""
 ALIGNMENT = 64
 """Bytes; every tensor in the weight file begins at a multiple of it."""
 ENDS = 64
@@ -41,7 +43,7 @@ class WeightFile:
         if not tensor.HasField("raw_data"):
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
         data = tensor.raw_data
-        if len(data) >= SMALLEST_EXTERNAL:
+        if len(data) >= SMALLEST_EXTERNAL or part_of(tensor) is not None:
             tensor.ClearField("raw_data")
             self._refer(tensor, memoryview(data))
 

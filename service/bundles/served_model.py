@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
 from service.bundles.disk import StoredBundle
-from service.contract.bundle_schema import Bundle, GraphName, InputSpec
+from service.contract.bundle_schema import NOT_SERVED, Bundle, GraphName, InputSpec
 from service.contract.label_kinds import EXCLUSIVE, LabelKind, kind_called
 from service.contract.outputs import mixes_samples
 from service.contract.runtime.session import Session
@@ -129,7 +129,7 @@ class ServedModel:
         self.full_name = f"{self.name}@{self.version}"
         self.execution_provider = execution_provider
         self.graphs: Mapping[GraphName, ServedGraph] = MappingProxyType(
-            {name: self._served_graph(name) for name in self.bundle.graphs}
+            {name: self._served_graph(name) for name in self.bundle.graphs if name != NOT_SERVED}
         )
 
     def _served_graph(self, name: GraphName) -> ServedGraph:

@@ -35,9 +35,15 @@ GraphName = Literal[
     "input_gradient",
     "activations",
     "feature_maps",
+    "loss_slopes",
 ]
-"""A set of outputs, which `outputs.py` lists. Only the norms and the input gradient take `label` and
-`cotangent_scale` beside `input`."""
+"""A set of outputs, which `outputs.py` lists. Only the norms, the input gradient and the slopes take `label` and
+`cotangent_scale` beside `input`.
+
+`loss_slopes` is run with other weights in place of the stored ones (`Graph.parameters`)."""
+
+NOT_SERVED: Final[GraphName] = "loss_slopes"
+"""The graph that no request can ask for: it is opened anew for every pair of weights."""
 
 LabelKindName = Literal["exclusive", "independent"]
 """Exclusive: an image has one class, by softmax and cross-entropy. Independent: it has any number of the labels, each
@@ -164,12 +170,26 @@ class OtherParameter(Schema):
     parameters: PositiveInt = Field(description="numbers in it")
 
 
+class GraphParameter(Schema):
+    """A trained tensor of a graph, float32, that other numbers may be put in place of."""
+
+    name: str = Field(description="the tensor's name in the graph")
+    difference: str = Field(description="name of the tensor that holds its difference between two versions")
+    offset: int = Field(ge=0, description="where its numbers begin in weights.bin, in bytes")
+    shape: tuple[int, ...]
+    part: str = Field(description="name of the layer or the other parameter that it belongs to; empty if of none")
+
+
 class Graph(Schema):
     """One ONNX file of the bundle, with its inputs and outputs in order."""
 
     file: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    structure: str | None = Field(
+        default=None, description="sha256 of everything but the parameters' numbers: equal for one architecture"
+    )
+    parameters: tuple[GraphParameter, ...] = Field(default=(), description="in the order of the architecture")
 
 
 class ParityCheck(Schema):

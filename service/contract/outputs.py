@@ -18,6 +18,9 @@ and C the sum of `Layer.channels`, the outputs are:
     channel_peak     float32 [N, C]   largest value of each channel of the rectifier that follows,
                      over all positions; a layer without a rectifier has no columns (`channels` 0)
     map/<layer>      float32 [N, c, h, w]   the layer's output, after its rectifier if it has one
+    layer_slope, other_slope, rest_slope     float32 [N, L], [N, P], [N]
+                     ⟨dL/dp, Δp⟩ per sample, summed over the parameters p of a layer (weight, bias and what was folded
+                     into them), of an other parameter, and of neither; Δp is the tensor `GraphParameter.difference`
 
 To add an output, write
 
@@ -122,6 +125,9 @@ OUTPUTS: Final = (
     Output("channel_peak", ("activations",), ("N", "C")),
     Output("map", ("feature_maps",), None),  # one tensor map/<layer> for every layer
     Output("features", ("forward", *NORMS), ("N", "D")),
+    Output("layer_slope", ("loss_slopes",), ("N", "L")),
+    Output("other_slope", ("loss_slopes",), ("N", "P")),
+    Output("rest_slope", ("loss_slopes",), ("N",)),
 )
 """Every output, in the order in which a graph gives them."""
 

@@ -12,10 +12,15 @@ from export.gradient.rules.convolution.windows import Window
 from export.graph.emitter import Emitter
 from export.graph.graph import N, Node, static
 
+STATED = {"strides", "dilations", "pads", "output_padding", "group"}
+"""Attributes of the input gradient of a Conv. A classifier's own node may state its sizes in other ways."""
+
 
 @rewrites("ConvTranspose")
-def transposed_convolution(layout: Layout, node: Node) -> str:
+def transposed_convolution(layout: Layout, node: Node) -> str | None:
     """Compute x = Wᵀ ∗ y, where W is the kernel of a convolution from x to y."""
+    if set(node.attributes) != STATED or len(node.inputs) != 2:
+        return None
     (y, weight), groups = node.inputs, node.attribute("group", 1)
     place = _geometry(layout, node)
     if set(place.strides) == {1}:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Kind = Literal["layer", "other", "rest"]
+
 
 @dataclass(frozen=True, slots=True)
 class PartChange:
@@ -12,7 +14,7 @@ class PartChange:
 
     name: str
     """Of the layer or of the parameter, as NEW's `bundle.json` has it; of what has no name there, "the rest"."""
-    kind: Literal["layer", "other", "rest"]
+    kind: Kind
     """layer: its weight, its bias and what was folded into it. other: one of `Bundle.other_parameters`, without those
     that were folded into a layer. rest: single numbers and the like, which `bundle.json` does not list."""
     change: float
