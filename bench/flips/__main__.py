@@ -43,8 +43,8 @@ def reexport_row(kind: str, found: list[Reexport]) -> str:
 def reexport_section(found: list[Reexport]) -> str:
     kinds = dict.fromkeys(one.kind for one in found)
     rows = [reexport_row(kind, [one for one in found if one.kind == kind]) for kind in kinds]
-    changed = [one for one in found if one.flips or one.moved or one.parts]
-    lines = [f"- {one.kind}, {one.name}: {one.flips} flips, moved {one.moved}, parts {one.parts}" for one in changed]
+    changed = [one for one in found if one.flips or one.moved]
+    lines = [f"- {one.kind}, {one.name}: {one.flips} flips, moved: {', '.join(one.moved)}" for one in changed]
     every = reexport_row(f"together, without {BY_CHANNEL}", [one for one in found if one.kind != BY_CHANNEL])
     shown = table("written otherwise | networks | images | flips | layers moved", [*rows, every])
     return "\n".join([shown, "", *lines])

@@ -21,7 +21,7 @@ from service.offline.model import OfflineModel, finished, labelled_files
 
 SUBJECT = "resnet20"
 FIRST_NOISE = 0.01
-"""Noise on every weight, relative to it, that is tried first."""
+"""Noise on every weight, relative to it, that is tried first, for the smallest share."""
 CLOSE = 0.05
 """Distance from the wanted share, relative to it, at which the search ends."""
 MOST_TRIALS = 7
@@ -82,9 +82,12 @@ def with_noise(target: Path, noise: float, seed: int) -> Path:
 def altered(images: LabelledPixels, shares: list[float], seeds: int) -> Iterator[Altered]:
     """Yield networks with about each of the wanted shares of negative flips, `seeds` for each."""
     before = right(SHIPPED / SUBJECT, images)
-    for share in shares:
-        for seed in range(seeds):
-            yield _searched(images, before, share, seed)
+    for seed in range(seeds):
+        noise, last = FIRST_NOISE, shares[0]
+        for share in shares:
+            noise, flips = _searched(images, before, share, seed, noise * share / last)
+            last = share
+            yield Altered(f"noise of {100 * noise:.2g} % on every weight (seed {seed})", flips)
 
 
 def others(images: LabelledPixels, names: tuple[str, ...]) -> Iterator[Altered]:
@@ -94,9 +97,9 @@ def others(images: LabelledPixels, names: tuple[str, ...]) -> Iterator[Altered]:
         yield Altered(f"{name} in its place", flips_between(before, right(SHIPPED / name, images)))
 
 
-def _searched(images: LabelledPixels, before: Right, share: float, seed: int) -> Altered:
-    """Return the copy whose share of negative flips is nearest to the wanted one, after some trials."""
-    noise, found = FIRST_NOISE, dict[float, Flips]()
+def _searched(images: LabelledPixels, before: Right, share: float, seed: int, noise: float) -> tuple[float, Flips]:
+    """Return noise and flips of the copy that is nearest to the wanted share, after some trials from `noise` on."""
+    found: dict[float, Flips] = {}
     for _ in range(MOST_TRIALS):
         with TemporaryDirectory() as folder:
             now = right(with_noise(Path(folder) / SUBJECT, noise, seed), images)
@@ -106,4 +109,4 @@ def _searched(images: LabelledPixels, before: Right, share: float, seed: int) ->
             break
         noise *= float(np.clip(share / max(reached, share / 4), 0.25, 4.0))
     best = min(found, key=lambda one: abs(found[one].negative / len(before) - share))
-    return Altered(f"noise of {100 * best:.2g} % on every weight (seed {seed})", found[best])
+    return best, found[best]

@@ -53,8 +53,6 @@ class Reexport:
     images: int
     flips: int
     moved: list[str]
-    parts: list[str]
-    """Layers to which a change of the loss was ascribed."""
 
 
 def reexports(kinds: tuple[str, ...], most: int) -> Iterator[Reexport]:
@@ -81,7 +79,7 @@ def _checked(kind: str, name: str, pair: Pair) -> Reexport:
     with TemporaryDirectory() as place:
         data, report = Path(place) / "data", Path(place) / "report.json"
         _write_pictures(old, data)
-        words = [str(new), "--against", str(old), "--data", str(data), "--report", str(report)]
+        words = [str(new), "--against", str(old), "--data", str(data), "--layer-images", "1", "--report", str(report)]
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
             status = check.main([*words, "--most-negative-flips", "0", "--most-moved-layers", "0"])
         if not report.exists():
@@ -90,9 +88,7 @@ def _checked(kind: str, name: str, pair: Pair) -> Reexport:
     flips, moved = found["disagreements"]["count"], [one["layer"] for one in found["moved"] if one["moved"]]
     if status != (1 if flips or moved else 0):
         raise RuntimeError(f"{name}: the exit status is {status}: {[one['because'] for one in found['limits']]}")
-    by_layer = found["loss_by_layer"] or {"layers": []}
-    parts = [one["layer"] for one in by_layer["layers"] if abs(one["change"]) > 1e-5]
-    return Reexport(kind, name, found["images"]["images"], flips, moved, parts)
+    return Reexport(kind, name, found["images"]["images"], flips, moved)
 
 
 def _write_pictures(bundle: Path, folder: Path) -> None:

@@ -13,7 +13,10 @@ from service.diagnostics.schemas.gradients import (
     ComparedModel,
     LayerDifference,
     LayerGradients,
+    SampleLoss,
 )
+from service.diagnostics.schemas.versions import FlipsFound
+from service.diagnostics.versions.flips import Flips
 from service.diagnostics.words import factor, plural, power
 
 MOVED: Final = 0.3
@@ -37,6 +40,27 @@ def differences(models: Sequence[ComparedModel], moved: float = MOVED) -> list[L
                     moved=not abs(decades) < moved,  # NaN has moved too
                 )
             )
+    return found
+
+
+def flips(models: Sequence[ComparedModel], given: Sequence[bool]) -> list[FlipsFound | None]:
+    """Count right and wrong answers of the first model and of every later one, on the images with a label.
+
+    None where no image has one, and where labels are independent: those that are not given are then as predicted.
+
+    Args:
+        given: for which samples a label was given.
+    """
+    right = [
+        [isinstance(one, SampleLoss) and one.label == one.predicted_label for one in model.samples] for model in models
+    ]
+    rows = [row for row, has_label in enumerate(given) if has_label and isinstance(models[0].samples[row], SampleLoss)]
+    found = []
+    for other in right[1:]:
+        counted = Flips()
+        for row in rows:
+            counted.take(right_before=right[0][row], right_now=other[row])
+        found.append(counted.found())
     return found
 
 

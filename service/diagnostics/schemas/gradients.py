@@ -8,6 +8,7 @@ from pydantic import Field
 
 from service.diagnostics.schemas.base import AnsweredBy, DiagnosticSchema, Explained, Number
 from service.diagnostics.schemas.verdict import State, Verdict
+from service.diagnostics.schemas.versions import FlipsFound
 
 
 class SampleLoss(DiagnosticSchema):
@@ -209,5 +210,9 @@ class Comparison(DiagnosticSchema):
     differences: list[LayerDifference] = Field(description="one per layer of the first model and later model")
     predictions_differ: list[int] = Field(
         description="positions, from 0, of the images for which not all models predict the same label"
+    )
+    flips: list[FlipsFound | None] = Field(
+        description="one per later model: right and wrong answers of both, on the images with a label; null where no "
+        "image has one, and for independent labels"
     )
     because: str = Field(description="the comparison in one sentence")

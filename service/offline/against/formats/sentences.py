@@ -130,8 +130,10 @@ def moved_in_words(found: Against) -> str:
 def layers_in_words(found: Against) -> str:
     """Return which layers changed the loss most."""
     by_layer = found.loss_by_layer
-    if by_layer is None or not by_layer.layers:
+    if by_layer is None:
         return "The change of the loss was not taken apart by layer."
+    if not by_layer.layers:
+        return by_layer.because
     named = ", ".join(f"{one.layer} {signed(one.change)}" for one in by_layer.layers[:3])
     return (
         f"The mean loss changed by {signed(by_layer.measured)} nats on {plural(by_layer.images, 'image')}; by layer, "
