@@ -15,6 +15,7 @@ from math import inf
 from pathlib import Path
 
 import numpy as np
+from service.offline.report.intervals import wilson
 
 from bench.changed_layers.altering import ALTERATIONS, BACKGROUNDS, Training
 from bench.changed_layers.judging import Judged, Judging
@@ -25,7 +26,6 @@ from bench.scores.__main__ import load
 from service.contract.runtime.opening import Runtime
 from service.images.preprocess import normalise
 from service.offline.model import OfflineModel
-from service.offline.report.intervals import wilson
 
 COMMAND = "python -m bench.changed_layers"
 NETWORKS = {"resnet20": 94, "plain20": 94, "resnet56": 12}

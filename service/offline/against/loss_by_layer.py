@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from service.contract.arrays import Array
 from service.diagnostics.loss_change.changed import loss_change
 from service.diagnostics.loss_change.result import LossChange, NotDivided
-from service.diagnostics.words import percent
+from service.diagnostics.words import percent, plural
 from service.images.preprocess import normalise
 from service.offline.against.gradients import sample_of
 from service.offline.against.outcome import LayerChange, LossByLayer
@@ -39,6 +39,8 @@ def loss_by_layer(
     if not labelled:
         return "no image has a label"
     chosen = sample_of(labelled, images)
+    if next(_batches(folder, chosen, new), None) is None:
+        return f"none of {plural(len(chosen), 'labelled image')} can be decoded"
     remark(f"taking the change of the loss apart by layer, on {len(chosen):,} images")
     found = loss_change(old.model.stored, new.model.stored, new.model.runtime, lambda: _batches(folder, chosen, new))
     return found.reason if isinstance(found, NotDivided) else _said(found)
