@@ -22,7 +22,7 @@ export ORT_DISABLE_TELEMETRY := 1
 PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help serve test test-all test-pages check format train phenomena coverage verdicts bench bench-gradients \
-        bench-serving bench-scores bench-scaling bench-promises bench-gpu fuzz soak rules image image-gpu image-multi arm64-wheels \
+        bench-serving bench-scores bench-flips bench-scaling bench-promises bench-gpu fuzz soak rules image image-gpu image-multi arm64-wheels \
         image-check sbom licences test-containers container-report clean
 
 help:  ## list the targets
@@ -104,6 +104,9 @@ bench-serving: $(DEV)/installed  ## the service beside its bound and other serve
 
 bench-scores: $(DEV)/installed  ## out-of-distribution and label-error scores on DATA: docs/scores.md
 	$(DEV)/bin/python -m bench.scores --data $(DATA)
+
+bench-flips: $(DEV)/installed  ## what a check against another version catches, on DATA: docs/versions.md (a quarter of an hour)
+	OMP_NUM_THREADS=1 $(DEV)/bin/python -m bench.flips --data $(DATA)
 
 bench-scaling: $(DEV)/installed  ## measure replicas behind nginx, compute capacity: docs/scaling.md
 	$(DEV)/bin/python -m bench.scaling

@@ -13,7 +13,7 @@ from service.output.verbs import list_or_refuse
 
 VERBS: Final = {
     "serve": ("service", "serve", "serve models over HTTP: predictions and gradients, with a page"),
-    "check": ("service", "check", "say whether a model is healthy; the exit status is for pipelines"),
+    "check": ("service", "check", "say whether a model is healthy, or better than another version; for pipelines"),
     "diagnose": ("service", "diagnose", "score a folder of labelled images, into a table and a report"),
     "replay": ("service", "replay", "send captured requests again, and count how the answers differ"),
     "key": ("service", "key", "make an API key, and its line for the file of keys"),

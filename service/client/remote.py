@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import base64
-import http.client
-import json
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -19,21 +15,13 @@ from service.client.model import Model
 from service.client.results import MeasuredGradients
 from service.http.answers.schemas import ModelDescription, ModelList, Predictions
 from service.http.requests.labels import Label
-from service.output.system_errors import system_reason
+from service.offline import asking
 
 T = TypeVar("T", bound=BaseModel)
 
 
-class Service:
-    """The address of a running service, and how to ask it."""
-
-    def __init__(self, url: str, api_key: str | None, timeout: float) -> None:
-        """`timeout` is in seconds, for each request."""
-        self.url = url.rstrip("/")
-        self._timeout = timeout
-        self._headers = {"User-Agent": f"contraflow/{__version__}", "Accept": "application/json"}
-        if api_key is not None:
-            self._headers["Authorization"] = f"Bearer {api_key}"
+class Service(asking.Service):
+    """The address of a running service; what it refuses is a `ContraflowError`."""
 
     def ask(self, path: str, content: dict[str, Any] | None = None) -> bytes:
         """Return the body of the answer to GET `path`, or to POST with `content` as JSON.
@@ -41,27 +29,10 @@ class Service:
         Raises:
             ContraflowError: the service refuses, in its own words, or does not answer.
         """
-        data = None if content is None else json.dumps(content).encode()
-        headers = self._headers if data is None else {**self._headers, "Content-Type": "application/json"}
         try:
-            request = urllib.request.Request(self.url + path, data, headers)
-            with urllib.request.urlopen(request, timeout=self._timeout) as answer:
-                body: bytes = answer.read()
-                return body
-        except urllib.error.HTTPError as error:
-            with error:
-                raise self._refusal(error) from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = error.reason if isinstance(error, urllib.error.URLError) else error
-            words = system_reason(reason) if isinstance(reason, OSError) else str(reason)
-            raise ContraflowError(f"{self.url} does not answer: {words}") from None
-
-    def _refusal(self, error: urllib.error.HTTPError) -> ContraflowError:
-        try:
-            problem = json.loads(error.read())
-            return ContraflowError(problem["detail"], problem["type"].rpartition(":")[2])
-        except (ValueError, KeyError, TypeError, AttributeError, OSError, http.client.HTTPException):
-            return ContraflowError(f"{self.url} answers with status {error.code}, as no Contraflow service does")
+            return super().ask(path, content)
+        except asking.NoAnswer as error:
+            raise ContraflowError(str(error), error.slug) from None
 
     def read(self, schema: type[T], body: bytes) -> T:
         """Return an answer as an object; ContraflowError where it has another shape."""

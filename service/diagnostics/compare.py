@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 
@@ -11,7 +12,10 @@ from service.diagnostics.schemas.base import predicted_names
 from service.diagnostics.schemas.gradients import (
     ComparedModel,
     LayerDifference,
+    SampleLoss,
 )
+from service.diagnostics.schemas.versions import FlipsFound
+from service.diagnostics.versions.flips import Flips
 from service.diagnostics.words import factor, plural, power
 
 MOVED: Final = 0.3
@@ -46,11 +50,7 @@ def differences(models: Sequence[ModelNorms], moved: float = MOVED) -> list[Laye
     """Compare every later model with the first, layer by layer of the first."""
     first, found = models[0], []
     for other in models[1:]:
-        by_name = {layer.name: layer for layer in other.layers}
-        for layer in first.layers:
-            twin = by_name.get(layer.name)
-            matched = twin is not None and twin.shape == layer.shape
-            partner = twin if twin is not None and matched else _at_relative_depth(layer, first.layers, other.layers)
+        for layer, (partner, how) in zip(first.layers, _partners(first.layers, other.layers), strict=True):
             decades = _decades(layer, partner)
             found.append(
                 LayerDifference(
@@ -58,11 +58,32 @@ def differences(models: Sequence[ModelNorms], moved: float = MOVED) -> list[Laye
                     other=f"{other.model}@{other.version}",
                     layer=layer.name,
                     other_layer=partner.name,
-                    matched_by="name" if matched else "depth",
+                    matched_by=how,
                     decades=decades,
                     moved=not abs(decades) < moved,  # NaN has moved too
                 )
             )
+    return found
+
+
+def flips(models: Sequence[ComparedModel], given: Sequence[bool]) -> list[FlipsFound | None]:
+    """Count right and wrong answers of the first model and of every later one, on the images with a label.
+
+    None where no image has one, and where labels are independent: those that are not given are then as predicted.
+
+    Args:
+        given: for which samples a label was given.
+    """
+    right = [
+        [isinstance(one, SampleLoss) and one.label == one.predicted_label for one in model.samples] for model in models
+    ]
+    rows = [row for row, has_label in enumerate(given) if has_label and isinstance(models[0].samples[row], SampleLoss)]
+    found = []
+    for other in right[1:]:
+        counted = Flips()
+        for row in rows:
+            counted.take(right_before=right[0][row], right_now=other[row])
+        found.append(counted.found())
     return found
 
 
@@ -95,6 +116,40 @@ def _change(decades: float) -> str:
     if np.isnan(decades):
         return "0 or not finite in one of the two"
     return f"{factor(power(abs(decades)))} times {'larger' if decades > 0 else 'smaller'}"
+
+
+Matched = tuple[LayerNorms, Literal["name", "place", "depth"]]
+
+
+def _partners(own: Sequence[LayerNorms], others: Sequence[LayerNorms]) -> list[Matched]:
+    """Return the layer of `others` that each of one's own corresponds to, and by what.
+
+    Where both networks have layers of the same shapes at the same depths, a layer of the same name must also be at the
+    same place, and layers of other names correspond in their order: exporters name the same layers differently.
+    """
+    by_name = {layer.name: layer for layer in others}
+    if Counter(map(_place, own)) != Counter(map(_place, others)):
+        twins = [by_name.get(layer.name) for layer in own]
+        return [
+            (twin, "name")
+            if twin is not None and twin.shape == layer.shape
+            else (_at_relative_depth(layer, own, others), "depth")
+            for layer, twin in zip(own, twins, strict=True)
+        ]
+    named = {layer.name for layer in own if layer.name in by_name and _place(by_name[layer.name]) == _place(layer)}
+    waiting = defaultdict(list)
+    for other in reversed(others):
+        if other.name not in named:
+            waiting[_place(other)].append(other)
+    return [
+        (by_name[layer.name], "name") if layer.name in named else (waiting[_place(layer)].pop(), "place")
+        for layer in own
+    ]
+
+
+def _place(layer: LayerNorms) -> tuple[int, tuple[int, ...]]:
+    """Return depth and shape, of which the order of the axes says nothing: a Gemm may be written as a MatMul."""
+    return layer.depth, tuple(sorted(layer.shape))
 
 
 def _at_relative_depth(layer: LayerNorms, own: Sequence[LayerNorms], others: Sequence[LayerNorms]) -> LayerNorms:

@@ -3,6 +3,8 @@
 PATH is a bundle, a folder of bundles, an .onnx file or the folder of a model; what is no bundle is imported. The exit
 status is 0 if every model is healthy and everything was looked for, 1 if there is a finding or something could not be
 looked for, and 2 if a model or the images cannot be used: the worst of all models.
+
+With --against OLD, PATH is a new version: is it better than OLD, for which images is it worse, what in it changed?
 """
 
 from __future__ import annotations
@@ -17,20 +19,21 @@ from service.contract.runtime.opening import Runtime
 from service.contract.runtime.provider import ProviderUnavailable
 from service.diagnostics.verdicts.thresholds import Thresholds
 from service.diagnostics.words import plural
+from service.offline.against import command as against
+from service.offline.against.formats import FORMATS as FORMATS_AGAINST
 from service.offline.examination import examined, images_for
-from service.offline.flags import add_execution_provider
+from service.offline.flags import add_execution_provider, read_count
 from service.offline.formats import FORMATS, in_text
 from service.offline.model import PATH_HELP, OfflineModel, finished, models_at
 from service.offline.outcome import UNUSABLE, Judged, Outcome, Unusable
+from service.offline.reports import TEXT, add_reports, reports_of, write
 from service.output.console import complain, remark, told_meanwhile
 from service.output.system_errors import error_in_words
-from service.output.whole_files import replaced_file
 from service.sources.flags import IncompleteFlag, split_flags
 from service.sources.kinds import SourceError
 from service.sources.opening import flags_for
 
 DEFAULT_IMAGES: Final = 64
-TEXT: Final = "text"
 QUICKLY_MEASURED: Final = 2**20
 """Pixels of all images together up to which nobody waits: a network of 18 layers takes some seconds for so many."""
 
@@ -40,11 +43,13 @@ def main(arguments: Sequence[str], program: str = "python -m service check") -> 
     try:
         words, import_flags = split_flags(arguments)
         options = parser(program).parse_args(words)
+        if options.against is not None:
+            return against.run(options, import_flags)
+        against.check_unused(options)
+        reports = reports_of(options, FORMATS, "a check of one version")
         thresholds = Thresholds().overridden(dict(options.threshold))
         if options.data is not None and not options.data.is_dir():
             raise ValueError(f"{options.data}: no such folder")
-        if options.report is not None and not options.report.parent.is_dir():
-            raise ValueError(f"--report {options.report}: there is no folder {options.report.parent}")
         flags = flags_for(options.paths, import_flags)
         runtime = Runtime(options.execution_provider)
     except (IncompleteFlag, ProviderUnavailable, SourceError, ValueError, OSError) as error:
@@ -57,16 +62,15 @@ def main(arguments: Sequence[str], program: str = "python -m service check") -> 
                 outcomes.append(outcome)
                 if isinstance(outcome, Unusable):
                     complain(outcome.error if outcome.path in outcome.error else f"{outcome.path}: {outcome.error}")
-                elif options.report is not None or options.format == TEXT:
+                elif reports or options.format in (None, TEXT):
                     tell(in_text(outcome))
-        if options.report is not None:
+        if reports:
             try:
-                with replaced_file(options.report) as stream:
-                    stream.write(FORMATS[options.format](outcomes).encode())
+                write(reports, outcomes)
             except OSError as error:
                 complain(str(error))
                 return UNUSABLE
-        elif options.format != TEXT:
+        elif options.format not in (None, TEXT):
             tell(FORMATS[options.format](outcomes).rstrip("\n"))
     return max(outcome.exit_status for outcome in outcomes)
 
@@ -115,13 +119,7 @@ def parser(program: str) -> argparse.ArgumentParser:
         default=DEFAULT_IMAGES,
         help=f"how many images, spread over the folder (default: {DEFAULT_IMAGES}; dead channels take 16)",
     )
-    top.add_argument(
-        "--format",
-        choices=tuple(FORMATS),
-        default=TEXT,
-        help="sarif for GitHub, junit for GitLab and Jenkins, markdown for a pull request (default: text)",
-    )
-    top.add_argument("--report", type=Path, metavar="FILE", help="write the format to a file, and print the text")
+    add_reports(top, list(dict.fromkeys([*FORMATS, *FORMATS_AGAINST])))
     top.add_argument(
         "--threshold",
         type=read_threshold,
@@ -131,14 +129,8 @@ def parser(program: str) -> argparse.ArgumentParser:
         help="a threshold other than the default (docs/verdicts.md), e.g. growth_ratio=50; may be repeated",
     )
     add_execution_provider(top)
+    against.add_against(top)
     return top
-
-
-def read_count(text: str) -> int:
-    """Read a number of images, which is 1 or more."""
-    if not (text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r}: a positive whole number is needed")
-    return int(text)
 
 
 def read_threshold(text: str) -> tuple[str, float]:

@@ -19,7 +19,7 @@ from service.contract.runtime.opening import Runtime
 from service.contract.runtime.provider import ProviderUnavailable
 from service.errors import NotReady
 from service.offline import table as tables
-from service.offline.flags import add_execution_provider
+from service.offline.flags import add_execution_provider, read_shard
 from service.offline.measuring import measure_files
 from service.offline.model import PATH_HELP, LabelledFile, OfflineModel, finished, labelled_files, model_at
 from service.offline.report.page import render
@@ -83,14 +83,6 @@ def parser(program: str) -> argparse.ArgumentParser:
     top.add_argument("--merge", type=Path, nargs="+", metavar="PART.csv", help="the parts, in order; measures nothing")
     add_execution_provider(top)
     return top
-
-
-def read_shard(text: str) -> tuple[int, int]:
-    """Read a shard: "2/8" → (2, 8)."""
-    part, _, parts = text.partition("/")
-    if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
-        raise argparse.ArgumentTypeError("a shard is I/N with 1 ≤ I ≤ N")
-    return int(part), int(parts)
 
 
 def files_to_measure(folder: Path, bundle: Bundle, unlabelled: bool) -> list[LabelledFile]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from service.bundles.disk import BundleRefused, StoredBundle, read_bundle
 from service.contract.arrays import Array, Pixels
-from service.contract.bundle_schema import THE_IMAGE, Bundle, GraphName
+from service.contract.bundle_schema import THE_IMAGE, Bundle, GraphName, InputSpec
 from service.contract.label_kinds import kind_called
 from service.contract.norms import measure
 from service.contract.outputs import mixes_samples
@@ -61,8 +61,7 @@ class OfflineModel:
 
         The engine's numbers exactly. `labels` are those that the graph takes, `layer` is where it ends if it takes one.
         """
-        fitting = min(CHUNK, max(1, PIXELS_PER_RUN // (self.bundle.input.height * self.bundle.input.width)))
-        chunk = len(images) if mixes_samples(graph) else fitting
+        chunk = len(images) if mixes_samples(graph) else images_per_run(self.bundle.input)
         parts = [
             self._run_chunk(
                 graph, images[start : start + chunk], None if labels is None else labels[start:][:chunk], layer
@@ -92,6 +91,11 @@ class OfflineModel:
         if graph not in self._sessions:
             self._sessions[graph] = self.runtime.open(self.stored.directory / self.bundle.graphs[graph].file)
         return self._sessions[graph]
+
+
+def images_per_run(spec: InputSpec) -> int:
+    """Return how many images one run takes."""
+    return min(CHUNK, max(1, PIXELS_PER_RUN // (spec.height * spec.width)))
 
 
 def finished(coroutine: Coroutine[Any, Any, T]) -> T:

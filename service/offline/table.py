@@ -99,7 +99,7 @@ def rows_written(table: Path, stored: StoredBundle, files: list[LabelledFile]) -
     Raises:
         ValueError: the table is of another model, folder or shard.
     """
-    if not table.exists() or not _without_cut_row(table):
+    if not table.exists() or not without_cut_row(table):
         return 0
     _check_header(table, stored.bundle)
     done = 0
@@ -112,7 +112,7 @@ def rows_written(table: Path, stored: StoredBundle, files: list[LabelledFile]) -
     return done
 
 
-def _without_cut_row(table: Path) -> int:
+def without_cut_row(table: Path) -> int:
     """Remove what stands behind the last end of a line; return the bytes that stay."""
     with table.open("r+b") as stream:
         end = stream.seek(0, io.SEEK_END)

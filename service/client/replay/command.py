@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from service.client.errors import ContraflowError
 from service.client.replay.replaying import Replay
@@ -19,12 +17,12 @@ from service.client.replay.requests import NOT_KEPT
 from service.client.replay.sending import Address
 from service.client.replay.tally import Tally
 from service.monitoring.capture.reading import captured_files
+from service.offline.asking import KEY_VARIABLE, key_of
 from service.output.console import FAILED, complain
 from service.output.system_errors import error_in_words
 from service.output.whole_files import replaced_file
 from service.settings.values import MODEL
 
-KEY_VARIABLE: Final = "CONTRAFLOW_API_KEY"
 SAME, DIFFERENT = 0, 1
 
 
@@ -32,7 +30,7 @@ def main(arguments: Sequence[str], program: str = "python -m service replay") ->
     """Replay, print or write what came of it, and return the exit status."""
     options = parser(program).parse_args(arguments)
     try:
-        address = Address(options.against.rstrip("/"), _key(options.key_file), options.timeout)
+        address = Address(options.against.rstrip("/"), key_of(options.key_file), options.timeout)
         replay = Replay(captured_files(options.files), address, options.model, options.tolerance)
         tally = replay.run(options.concurrency)
         _check_that_something_was_sent(tally)
@@ -57,17 +55,6 @@ def _check_that_something_was_sent(tally: Tally) -> None:
         )
     reasons = ", ".join(sorted(tally.left_out)) or "the files are empty"
     raise ValueError(f"there is no captured request that could be sent: {reasons}")
-
-
-def _key(file: Path | None) -> str | None:
-    """Return the API key: of the file if there is one, else of the variable; None if neither is given."""
-    place = KEY_VARIABLE if file is None else str(file)
-    key = os.environ.get(KEY_VARIABLE, "") if file is None else file.read_text(errors="replace").strip()
-    if not key and file is None:
-        return None
-    if not key or not key.isascii() or not key.isprintable():
-        raise ValueError(f"{place}: one key is needed, of printable ASCII characters")
-    return key
 
 
 def parser(program: str) -> argparse.ArgumentParser:

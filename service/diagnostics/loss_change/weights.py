@@ -31,8 +31,8 @@ class Line:
         found: dict[str, Array] = {}
         for parameter, old, new in self._tensors():
             between = np.where(old == new, old, (1.0 - alpha) * old + alpha * new)
-            found[parameter.name] = between.astype(np.float32)
-            found[parameter.difference] = (new - old).astype(np.float32)
+            found[parameter.name] = np.asarray(between, np.float32)
+            found[parameter.difference] = np.asarray(new - old, np.float32)
         return found
 
     def squares(self) -> Mapping[str, tuple[float, float]]:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from service.diagnostics.schemas.base import AnsweredBy, DiagnosticSchema, Explained, Number
 from service.diagnostics.schemas.verdict import State, Verdict
+from service.diagnostics.schemas.versions import FlipsFound
 
 
 class SampleLoss(DiagnosticSchema):
@@ -190,8 +191,11 @@ class LayerDifference(DiagnosticSchema):
     model: str = Field(description="name@version of the first model")
     other: str = Field(description="name@version of the model compared with it")
     layer: str = Field(description="layer of `model`")
-    other_layer: str = Field(description="layer of `other`: the same name and shape, else the nearest relative depth")
-    matched_by: Literal["name", "depth"] = Field(description="how the two layers were found to correspond")
+    other_layer: str = Field(
+        description="layer of `other`: the same name and shape, else the same place among the layers of its depth and "
+        "shape where both networks have the same, else the nearest relative depth"
+    )
+    matched_by: Literal["name", "place", "depth"] = Field(description="how the two layers were found to correspond")
     decades: Number = Field(
         description="median over the images of log10(other / model) of relative_gradient_norm: +1 is ten times as large"
     )
@@ -206,5 +210,9 @@ class Comparison(DiagnosticSchema):
     differences: list[LayerDifference] = Field(description="one per layer of the first model and later model")
     predictions_differ: list[int] = Field(
         description="positions, from 0, of the images for which not all models predict the same label"
+    )
+    flips: list[FlipsFound | None] = Field(
+        description="one per later model: right and wrong answers of both, on the images with a label; null where no "
+        "image has one, and for independent labels"
     )
     because: str = Field(description="the comparison in one sentence")

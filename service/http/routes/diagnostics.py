@@ -103,6 +103,7 @@ async def compare_models(call: Call) -> Answer:
         models=compared,
         differences=found,
         predictions_differ=compare.predictions_differ(compared),
+        flips=compare.flips(compared, _have_labels(submission)),
         because=compare.because(compared, found),
     )
     return respond(call, submission, answer)
@@ -228,6 +229,15 @@ def _labels_of(model: ServedModel, label: NDArray[np.int64]) -> dict[str, Any]:
         return {"label": model.bundle.labels[label[0]], "index": int(label[0])}
     names, indices = label_sets(model.bundle, label)[0]
     return {"label": None, "index": None, "labels": names, "indices": indices}
+
+
+def _have_labels(submission: Submission) -> list[bool]:
+    """Return which images have a label of every model."""
+    given = [
+        kind_called(model.bundle.label_kind).are_given(submission.labels_for(model)) for model in submission.models
+    ]
+    every: list[bool] = np.all(given, axis=0).tolist()
+    return every
 
 
 def _notes_on_scores(model: ServedModel, *, has_reference: bool) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 from service.offline.model import OfflineModel
 from service.offline.report.classes import class_section
@@ -34,8 +36,12 @@ def render(table: Path, folder: Path, model: OfflineModel, made: datetime) -> st
         layer_section(judgement, model.bundle),
         terms_section(),
     ]
-    shown = [one for one in sections if one is not None]
-    title = heading(model.bundle, tally)
+    head = summary(table, folder, model, tally, judgement, made)
+    return document(heading(model.bundle, tally), head, [one for one in sections if one is not None])
+
+
+def document(title: str, summary: Sequence[Element], shown: Sequence[Element]) -> str:
+    """Return a page with its style inside: the summary, links to the sections, and the sections."""
     style = tag("style")
     style.text = STYLE.read_text(encoding="utf-8")  # as it is: text that is put in is made printable, on one line
     links = [tag("a", one[0].text, href=f"#{one.get('id')}") for one in shown]
@@ -55,7 +61,7 @@ def render(table: Path, folder: Path, model: OfflineModel, made: datetime) -> st
             tag(
                 "main",
                 tag("h1", title),
-                *summary(table, folder, model, tally, judgement, made),
+                *summary,
                 tag("nav", *links, aria_label="Sections"),
                 *shown,
                 id="report",

@@ -44,7 +44,7 @@ def accuracy_card(bundle: Bundle, tally: Tally) -> Element:
     title = "Accuracy" if exclusive else "Labels found (recall)"
     if not answers.labelled:
         why = "no image has a label" if not tally.labelled else "no image with a label could be decoded"
-        return _card(title, "not known", sentence(why))
+        return card(title, "not known", sentence(why))
     said = "are classified as their folder says" if exclusive else "are given the label of their folder"
     lines = [f"95 % interval {_interval(answers)}: {answers.right:,} of {plural(answers.labelled, 'image')} {said}."]
     if exclusive:
@@ -61,7 +61,7 @@ def accuracy_card(bundle: Bundle, tally: Tally) -> Element:
             "These are the answers of the file's own int8 graph, as /predict gives them. The float network behind the "
             f"gradients has {share}."
         )
-    return _card(title, in_percent(answers.right / answers.labelled), *lines)
+    return card(title, in_percent(answers.right / answers.labelled), *lines)
 
 
 def _interval(answers: Answers) -> str:
@@ -74,7 +74,7 @@ def verdict_card(judgement: Judgement) -> Element:
     state = judgement.verdict.state
     kind = {"healthy": "fine", "undetermined": "unknown"}.get(state, "sick")
     link = tag("a", "What was seen, and what to try", href="#verdict")
-    return _card("Gradients", state, judgement.verdict.meaning, link, kind=kind)
+    return card("Gradients", state, judgement.verdict.meaning, link, kind=kind)
 
 
 def images_card(tally: Tally) -> Element:
@@ -86,10 +86,11 @@ def images_card(tally: Tally) -> Element:
         more = " and others" if len(names) == MOST_FOLDERS else ""
         lines.append(f"{without:,} without: the name of their folder is no label ({', '.join(names)}{more}).")
     lines.append(f"{tally.broken:,} could not be decoded." if tally.broken else "All could be decoded.")
-    return _card("Images", f"{tally.images:,}", *lines)
+    return card("Images", f"{tally.images:,}", *lines)
 
 
-def _card(title: str, answer: str, *lines: Content, kind: str = "") -> Element:
+def card(title: str, answer: str, *lines: Content, kind: str = "") -> Element:
+    """Return a card with one answer; `kind` is fine, sick or unknown."""
     paragraphs = (tag("p", line) for line in lines)
     return tag(
         "section", tag("h2", title), tag("p", answer, class_="answer"), *paragraphs, class_=f"card {kind}".strip()

@@ -151,6 +151,25 @@ def test_models_are_compared_layer_by_layer(client: httpx.Client) -> None:
     assert not any(difference.moved for difference in same.differences)
 
 
+def test_flips_between_compared_models_are_counted_on_labelled_images(client: httpx.Client) -> None:
+    images = labelled("cat", "dog", "ship")
+    images[2]["label"] = "frog"
+    body = {"images": images, "model": ["resnet20", "plain20", "plain20-sigmoid"]}
+    answer = Comparison.model_validate(ask(client, "compare", json=body).json())
+    first, *others = [
+        [sample.label == sample.predicted_label for sample in model.samples if isinstance(sample, SampleLoss)]
+        for model in answer.models
+    ]
+    assert len(answer.flips) == 2
+    for found, other in zip(answer.flips, others, strict=True):
+        assert found is not None
+        assert found.images == 3
+        assert found.negative.count == sum(a and not b for a, b in zip(first, other, strict=True))
+        assert found.accuracy_now.count == sum(other)
+    unlabelled = Comparison.model_validate(ask(client, "compare?model=resnet20&model=plain20", content=CAT).json())
+    assert unlabelled.flips == [None]
+
+
 def test_comparing_takes_two_models(client: httpx.Client) -> None:
     assert ask(client, "compare?model=resnet20", content=CAT).status_code == 422
 

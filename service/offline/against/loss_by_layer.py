@@ -1,0 +1,83 @@
+"""Which layers changed the loss: the change from the old version to the new one, taken apart by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.contract.arrays import Array
+from service.diagnostics.loss_change.changed import loss_change
+from service.diagnostics.loss_change.result import LossChange, NotDivided
+from service.diagnostics.words import percent, plural
+from service.images.preprocess import normalise
+from service.offline.against.gradients import sample_of
+from service.offline.against.outcome import LayerChange, LossByLayer
+from service.offline.against.versions import LocalVersion, Pictures, Version
+from service.offline.model import LabelledFile, images_per_run, labels_of
+from service.offline.report.markup import number
+from service.output.console import remark
+
+
+def loss_by_layer(
+    old: Version, new: Version, folder: Path, files: Sequence[LabelledFile], images: int
+) -> LossByLayer | str:
+    """Return the change of the mean loss by layer on some labelled images, or why there is none.
+
+    Args:
+        images: labelled images to take, at most, spread over all.
+    """
+    if not isinstance(old, LocalVersion) or not isinstance(new, LocalVersion):
+        return "a service does not hand out its weights"
+    if old.input != new.input:
+        return "the versions prepare an image differently"
+    if old.labels != new.labels:
+        return "the versions have other labels, or list them in another order"
+    labelled = [file for file in files if new.label_of(file) is not None]
+    if not labelled:
+        return "no image has a label"
+    chosen = sample_of(labelled, images)
+    if next(_batches(folder, chosen, new), None) is None:
+        return f"none of {plural(len(chosen), 'labelled image')} can be decoded"
+    remark(f"taking the change of the loss apart by layer, on {len(chosen):,} images")
+    found = loss_change(old.model.stored, new.model.stored, new.model.runtime, lambda: _batches(folder, chosen, new))
+    return found.reason if isinstance(found, NotDivided) else _said(found)
+
+
+def _batches(
+    folder: Path, files: Sequence[LabelledFile], version: LocalVersion
+) -> Iterator[tuple[Array, NDArray[np.int64]]]:
+    """Yield the images that can be decoded with their labels, as many at a time as a run takes."""
+    size = images_per_run(version.input)
+    for start in range(0, len(files), size):
+        pictures = Pictures(folder, files[start : start + size])
+        decoded = pictures.pixels(version.input)
+        rows = [row for row, one in enumerate(decoded) if not isinstance(one, str)]
+        if rows:
+            pixels = np.stack([decoded[row] for row in rows])
+            labels = labels_of([pictures.files[row] for row in rows], version.model.bundle)
+            yield normalise(pixels, version.input), labels
+
+
+def _said(found: LossChange) -> LossByLayer:
+    return LossByLayer(
+        images=found.images,
+        measured=found.measured,
+        total=found.total,
+        is_complete=found.complete,
+        steps=found.steps,
+        layers=[LayerChange(layer=part.name, change=part.change) for part in found.by_size],
+        because=_completeness(found),
+    )
+
+
+def _completeness(found: LossChange) -> str:
+    if not found.by_size:
+        return "No number of the network differs."
+    off = f"{number(abs(found.error))} nats from the measured change"
+    if found.complete:
+        return f"The parts add up: their sum is {off}, with {found.steps} steps."
+    share = f", {percent(abs(found.error / found.measured))} of it" if found.measured else ""
+    return f"The parts do not add up: their sum is {off}{share}, with {found.steps} steps. Do not rely on them."
