@@ -6,6 +6,7 @@ verdict      the verdict within them
 shattering   shattering
 scores       scores
 features     features
+explanation  explanation
 
 A list "one per sample" is in the order of the images sent.
 """
