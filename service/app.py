@@ -32,6 +32,7 @@ from service.http.keys.ring import KeyRing
 from service.http.requests.bodies import SMALL_BODY, BodyReader
 from service.http.requests.forwarded import TrustedProxies
 from service.http.routes import diagnostics, guide, health, metrics, models, open_inference, pages, predict, repository
+from service.http.routes.explanations import explain, v1
 from service.http.starting import opened_keys
 from service.machine.connections import Connections
 from service.machine.cpu_limit import available_cpus, decode_threads, run_threads
@@ -46,6 +47,7 @@ from service.settings.fields import Settings, within_memory
 ROUTERS: tuple[APIRouter, ...] = (
     predict.router,
     diagnostics.router,
+    explain.router,
     models.router,
     health.router,
     guide.router,
@@ -54,6 +56,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     open_inference.router,
     repository.router,
     repository.by_name,
+    v1.router,
 )
 
 METRICS_ROUTERS: tuple[APIRouter, ...] = (metrics.router, health.router)

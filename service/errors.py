@@ -15,7 +15,8 @@
         │   └── UnsupportedCoding        415   a content coding that is not supported
         ├── ExpectationFailed            417   an expectation other than 100-continue
         ├── InvalidParameter             422   readable, but not one of the choices
-        │   └── InvalidLabel             422
+        │   ├── InvalidLabel             422
+        │   └── NotExplainable           422   a model, or one of its layers, without such an explanation
         ├── RateLimited                  429
         ├── HeadTooLarge                 431   address and header fields of the request together
         ├── InternalError                500   a fault of ours; says nothing about its inside
@@ -105,6 +106,10 @@ class InvalidParameter(ServiceError):
 
 class InvalidLabel(InvalidParameter):
     slug, title = "invalid-label", "The model has no such label"
+
+
+class NotExplainable(InvalidParameter):
+    slug, title = "not-explainable", "The model has no such explanation"
 
 
 class RateLimited(ServiceError):

@@ -47,7 +47,7 @@ FLOORS["service/diagnostics"] = floors(
     "features gradients",
     "measurement scores",
     "quantized",
-    "answer",
+    "answer explanation",
 )
 FLOORS["service/http"] = floors(
     "answers",

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
@@ -35,6 +35,28 @@ class WideSpeed(NamedTuple):
     """Seconds of a run of one image."""
 
 
+class LayerTimes:
+    """What part of its time a graph takes if it computes only down to a layer.
+
+    Before such a run was timed: what the forward pass takes, and of the rest as much as the network is deeper than the
+    layer.
+    """
+
+    def __init__(self, forward: ServedGraph, depths: Sequence[int]) -> None:
+        """`depths` are those of the bundle's layers."""
+        self.learnt: dict[int, float] = {}
+        """Layer → the part, once it was timed."""
+        self._forward = forward
+        self._above = [1 - depth / max(depths) for depth in depths]
+
+    def part(self, layer: int, whole: float) -> float:
+        """Return the part, above 0, of the `whole` graph's seconds per image."""
+        if layer in self.learnt:
+            return self.learnt[layer]
+        forwards = min(1.0, self._forward.seconds_per_image / whole)
+        return forwards + (1 - forwards) * self._above[layer]
+
+
 class ServedGraph:
     """One graph of one served model: its state, its session once it is loaded, and its speed."""
 
@@ -61,6 +83,8 @@ class ServedGraph:
         self.seconds_per_image = ASSUMED_SECONDS_PER_IMAGE
         self.wide: WideSpeed | None = None
         """How fast a lone run is on several threads; None where it is no faster than on one, or not measured yet."""
+        self.layer_times: LayerTimes | None = None
+        """Of a graph that computes down to the layer asked for: what part of its time that takes."""
         self.retired = False
 
     def open(self, session: Session, best_batch: int, seconds_per_image: float) -> None:
@@ -102,14 +126,32 @@ class ServedGraph:
         if self.state != "ready":
             raise NotReady(f"The graph {self.name} of {self.model} is still loading.")
 
-    def learn(self, images: int, seconds: float) -> None:
-        """Correct `seconds_per_image` by a run of `images` that took `seconds`.
+    def seconds_at(self, layer: int | None) -> float:
+        """Return the seconds per image of runs down to a layer, by its place in `Bundle.layers`.
+
+        None, and −1 for the image itself: the whole graph, whose speed is measured when it is loaded.
+        """
+        return self.seconds_per_image * self.part_of_time(layer)
+
+    def part_of_time(self, layer: int | None) -> float:
+        """Return what part of the whole graph's time runs down to a layer take, above 0."""
+        if layer is None or layer < 0 or self.layer_times is None:
+            return 1.0
+        return self.layer_times.part(layer, self.seconds_per_image)
+
+    def learn(self, images: int, seconds: float, layer: int | None = None) -> None:
+        """Correct the seconds per image by a run of `images`, down to `layer`, that took `seconds`.
 
         A large batch counts more than a small one, and a slow run more than a fast one: too low an estimate accepts
         requests that will be late, too high a one only refuses some too early.
         """
-        change = seconds / images - self.seconds_per_image
-        self.seconds_per_image += change * images / (images + (8 if change > 0 else 32))
+        known = self.seconds_at(layer)
+        change = seconds / images - known
+        learnt = known + change * images / (images + (8 if change > 0 else 32))
+        if layer is None or layer < 0 or self.layer_times is None:
+            self.seconds_per_image = learnt
+        else:
+            self.layer_times.learnt[layer] = learnt / self.seconds_per_image
 
 
 class ServedModel:
@@ -131,6 +173,9 @@ class ServedModel:
         self.graphs: Mapping[GraphName, ServedGraph] = MappingProxyType(
             {name: self._served_graph(name) for name in self.bundle.graphs}
         )
+        if "explanation" in self.graphs and self.bundle.layers:
+            depths = [layer.depth for layer in self.bundle.layers]
+            self.graphs["explanation"].layer_times = LayerTimes(self.graphs["forward"], depths)
 
     def _served_graph(self, name: GraphName) -> ServedGraph:
         kind = kind_called(self.bundle.label_kind)

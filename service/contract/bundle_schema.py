@@ -49,6 +49,9 @@ LabelKindName = Literal["exclusive", "independent"]
 """Exclusive: an image has one class, by softmax and cross-entropy. Independent: it has any number of the labels, each
 by its own sigmoid and binary cross-entropy, which are summed."""
 
+THE_IMAGE: Final = -1
+"""`layer` of a run of `explanation` that goes all the way, to the image itself."""
+
 NOT_FINITE_NOTE: Final = "numbers that are NaN or infinite are stored in"
 """The note on weights that hold such numbers begins so; their names follow."""
 

@@ -12,6 +12,7 @@ scores        how foreign an image is, and how hard or mislabelled
 features      what each layer sees in an image
 pictures      PNGs of arrays
 words         numbers and names in sentences
+explanation/  where the evidence for a label lies in a picture
 shattering/   gradients along the path between two images
 verdicts/     rules that decide whether gradients are healthy, and what to say of it
 schemas/      the answers as JSON

@@ -27,6 +27,22 @@ class RunGraph(Protocol):
     ) -> Awaitable[dict[str, Array]]: ...
 
 
+class RunToLayer(Protocol):
+    """A `RunGraph` that also runs `explanation`, down to a `layer`: its place in `Bundle.layers`, or `THE_IMAGE`.
+
+    The images may be the tensor `input` itself, float32 in its layout.
+    """
+
+    def __call__(
+        self,
+        graph: GraphName,
+        images: Array,
+        labels: NDArray[np.int64] | None = None,
+        *,
+        layer: int | None = None,
+    ) -> Awaitable[dict[str, Array]]: ...
+
+
 async def measure_gradients(
     run: RunGraph,
     bundle: Bundle,

@@ -11,16 +11,16 @@ WORTH_SHARING = 0.003
 """Seconds of work, on one core, from which it is shared out: waking a second slot takes its time too."""
 
 
-def cut(graph: ServedGraph, images: int, idle_slots: int, *, alone: bool) -> list[slice]:
+def cut(graph: ServedGraph, images: int, idle_slots: int, *, alone: bool, layer: int | None = None) -> list[slice]:
     """Return which images each ticket has, none more than the graph's most.
 
     Images that cores are idle for are shared out evenly among them; else every run is as full as it can be. A graph in
-    which samples mix is never cut. `alone` says that every slot of the service is idle.
+    which samples mix is never cut. `alone` says that every slot of the service is idle; `layer` is where the runs end.
     """
     if images == 1 or graph.exclusive:
         return [slice(0, images)]
     is_one_run = not shares_out(graph) or (alone and runs_wide(graph, images))
-    if is_one_run or not _is_worth_sharing(graph, images, idle_slots):
+    if is_one_run or not _is_worth_sharing(graph.seconds_at(layer), images, idle_slots):
         return [slice(start, start + graph.most_images) for start in range(0, max(1, images), graph.most_images)]
     rounds = -(-images // (graph.most_images * idle_slots))
     tickets = min(images, rounds * idle_slots)
@@ -44,5 +44,5 @@ def shares_out(graph: ServedGraph) -> bool:
     return graph.session is None or graph.session.provider == CPU
 
 
-def _is_worth_sharing(graph: ServedGraph, images: int, idle_slots: int) -> bool:
-    return idle_slots > 1 and images > 1 and images * graph.seconds_per_image >= WORTH_SHARING
+def _is_worth_sharing(seconds_per_image: float, images: int, idle_slots: int) -> bool:
+    return idle_slots > 1 and images > 1 and images * seconds_per_image >= WORTH_SHARING

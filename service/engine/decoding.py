@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from service.engine.request_context import Decoding, RequestContext
 from service.errors import QueueFull
 from service.images.files import pixel_count
 from service.images.preprocess import decode
+
+T = TypeVar("T")
 
 
 class PixelBudget:
@@ -51,6 +54,20 @@ class DecodePool:
         """Decode `images`, and return them as uint8 [n, h, w, c].
 
         Raises:
+            ImageError, QueueFull, ServiceError: as `each`.
+        """
+        return np.stack(await self.each(decode, images, spec, request))
+
+    async def each(
+        self,
+        way: Callable[[bytes, InputSpec, int], T],
+        images: Sequence[bytes],
+        spec: InputSpec,
+        request: RequestContext,
+    ) -> list[T]:
+        """Decode each of `images` in this way, which is given the most pixels that one may have.
+
+        Raises:
             ImageError: an image cannot be decoded; the error of the first such image.
             QueueFull: too many images are waiting to be decoded.
             ServiceError: the request is given up.
@@ -62,12 +79,12 @@ class DecodePool:
         request.account("queue", began)
         loop = asyncio.get_running_loop()
         decodings = asyncio.gather(
-            *[loop.run_in_executor(self._executor, self._decode, data, spec, request) for data in images]
+            *[loop.run_in_executor(self._executor, self._decode, way, data, spec, request) for data in images]
         )
         pending = _Abandonable(decodings)
         request.add(pending)
         try:
-            return np.stack(await decodings)
+            return await decodings
         except asyncio.CancelledError:
             if pending.error is not None:
                 raise pending.error from None
@@ -82,13 +99,15 @@ class DecodePool:
             request.decodings.append(Decoding(len(images), began, ended))
             self.waiting -= len(images)
 
-    def _decode(self, data: bytes, spec: InputSpec, request: RequestContext) -> Pixels:
+    def _decode(
+        self, way: Callable[[bytes, InputSpec, int], T], data: bytes, spec: InputSpec, request: RequestContext
+    ) -> T:
         if request.abandoned_by is not None:
             raise request.abandoned_by
         pixels = pixel_count(data, self._max_pixels)
         self._budget.take(pixels)
         try:
-            return decode(data, spec, self._max_pixels)
+            return way(data, spec, self._max_pixels)
         finally:
             self._budget.give_back(pixels)
 
@@ -99,7 +118,7 @@ class DecodePool:
 class _Abandonable:
     """Decodings of one request, cancelled when it is given up."""
 
-    def __init__(self, decodings: asyncio.Future[list[Pixels]]) -> None:
+    def __init__(self, decodings: asyncio.Future[list[T]]) -> None:
         self._decodings = decodings
         self.error: Exception | None = None
 

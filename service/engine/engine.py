@@ -78,6 +78,7 @@ class Engine:
         labels: NDArray[np.int64] | None = None,
         *,
         request: RequestContext,
+        layer: int | None = None,
     ) -> dict[str, Array]:
         """Load `graph` if need be, and return every output of it on `images`, one row per image.
 
@@ -86,6 +87,8 @@ class Engine:
                 layout of `input`.
             labels: int64 [n], or [n, K] where labels are independent; −1 for as predicted; None for all predicted.
             request: its deadline, cancellation, clock and priority apply.
+            layer: where the runs end, of a graph that takes one: its place in `Bundle.layers`; −1 and None for the
+                image itself.
 
         Returns:
             The outputs by name. Graphs without a backward pass also give `probabilities` [n, K] and `ranking` [n, K]
@@ -100,7 +103,7 @@ class Engine:
         if served.state != "ready":
             await self.load(model, served, len(images), request)
         future: asyncio.Future[dict[str, Array]] = self._loop.create_future()
-        job = self.submit(served, images, partial(_resolve, future), labels, request=request)
+        job = self.submit(served, images, partial(_resolve, future), labels, request=request, layer=layer)
         try:
             return await future
         except asyncio.CancelledError:
@@ -115,6 +118,7 @@ class Engine:
         labels: NDArray[np.int64] | None = None,
         *,
         request: RequestContext,
+        layer: int | None = None,
     ) -> Job:
         """Queue `images` for a graph that is ready; arguments as for `run`.
 
@@ -129,7 +133,7 @@ class Engine:
         if len(images) > 1 and not request.background:
             idle_slots = self.scheduler.idle_slots_for(graph.diagnostic)
         alone = idle_slots == self.scheduler.slots
-        job = Job(graph, images, labels, on_outcome, request, idle_slots, alone=alone)
+        job = Job(graph, images, labels, on_outcome, request, idle_slots, alone=alone, layer=layer)
         tickets = job.tickets
         try:
             self.scheduler.submit(tickets, request.deadline)

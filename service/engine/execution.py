@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from service.bundles.served_model import ServedGraph
 from service.contract.arrays import Array
+from service.contract.bundle_schema import THE_IMAGE
 from service.contract.label_kinds import LabelKind
 from service.contract.norms import measure
 from service.contract.runtime.gpu.pixel_graph import PixelFeed
 from service.contract.runtime.provider import CPU
-from service.contract.runtime.runs import RunCancelled, RunHandle, shortage
+from service.contract.runtime.runs import RunCancelled, shortage
 from service.contract.runtime.session import Session
 from service.engine.ledger import Ledger
 from service.engine.scheduler import Scheduler
@@ -102,7 +103,7 @@ def _pixels_or_tensor(ticket: Ticket, max_pixels: int) -> Array:
 def _run_together(batch: Batch, members: list[tuple[Ticket, Array]]) -> None:
     """Run all members at once; if that fails, run each alone, so that only the one at fault fails."""
     try:
-        _run(batch.graph, members, batch.handle)
+        _run(batch, members)
     except RunCancelled:
         return
     except Exception as error:
@@ -140,7 +141,8 @@ def _short_of_memory(error: Exception, ticket: Ticket) -> ShortOfMemory | None:
     return ShortOfMemory(f"For {ticket.count} images in one run {short}. Fewer need less.")
 
 
-def _run(graph: ServedGraph, members: list[tuple[Ticket, Array]], handle: RunHandle) -> None:
+def _run(batch: Batch, members: list[tuple[Ticket, Array]]) -> None:
+    graph, handle = batch.graph, batch.handle
     session = graph.session
     if session is None:
         raise NotReady(f"The graph {graph.name} of {graph.model} was unloaded.")
@@ -149,6 +151,8 @@ def _run(graph: ServedGraph, members: list[tuple[Ticket, Array]], handle: RunHan
     if "label" in session.inputs:
         per_image = session.input_shapes["label"][1:]
         feeds["label"] = np.concatenate([_labels(ticket, per_image) for ticket, _ in members])
+    if "layer" in session.inputs:
+        feeds["layer"] = np.array([THE_IMAGE if batch.layer is None else batch.layer], np.int64)
     if "cotangent_scale" in session.inputs:
         held = session.hold(feeds, handle)
         outputs: dict[str, Array] = measure(

@@ -34,14 +34,18 @@ It costs no throughput, since the queue of an overloaded service stays nearly fu
 """
 
 
+LaneKey = tuple[ServedGraph, int | None, bool]
+"""A graph, the layer where its runs end if it takes one, and whether they are in the background."""
+
+
 class Lane:
-    """Tickets that wait for one graph, in the background or not, and the run time it has had."""
+    """Tickets that may run together, and the run time they have had: those of one key."""
 
-    __slots__ = ("background", "graph", "served", "tickets", "waiting")
+    __slots__ = ("background", "graph", "key", "served", "tickets", "waiting")
 
-    def __init__(self, graph: ServedGraph, background: bool) -> None:
-        self.graph = graph
-        self.background = background
+    def __init__(self, key: LaneKey) -> None:
+        self.key = key
+        self.graph, _, self.background = key
         self.tickets: deque[Ticket] = deque()
         self.waiting = 0
         self.served = 0.0
@@ -56,8 +60,7 @@ class Scheduler:
         self.waiting_images = 0
         self._backlog = {False: 0.0, True: 0.0}
         """Seconds of run time in the queue, for predictions (False) and diagnostics (True)."""
-        self._lanes: dict[tuple[ServedGraph, bool], Lane] = {}
-        """Lanes by graph and by `background`."""
+        self._lanes: dict[LaneKey, Lane] = {}
         self._running: set[Batch] = set()
         self._wide: Batch | None = None
         """The run that has every core; it began when no other ran."""
@@ -132,9 +135,9 @@ class Scheduler:
             if lane is not None:
                 lane.served += seconds
                 if not lane.waiting and lane.graph.retired:
-                    del self._lanes[lane.graph, lane.background]
+                    del self._lanes[lane.key]
             if batch.tells_speed:
-                batch.graph.learn(batch.ran, seconds)
+                batch.graph.learn(batch.ran, seconds, batch.layer)
             if batch.graph.diagnostic and self.waiting_images and self._idle_slots:
                 self._changed.notify()  # a slot that was kept free may not have to be any more
 
@@ -180,12 +183,13 @@ class Scheduler:
         return not self.waiting_images and len(self._running) < self.slots
 
     def _lane_of(self, ticket: Ticket) -> Lane | None:
-        return self._lanes.get((ticket.graph, ticket.background))
+        return self._lanes.get(_key_of(ticket))
 
     def _new_lane(self, ticket: Ticket) -> Lane:
         for idle in [lane for lane in self._lanes.values() if lane.graph.retired and not lane.tickets]:
-            del self._lanes[idle.graph, idle.background]
-        lane = self._lanes[ticket.graph, ticket.background] = Lane(ticket.graph, ticket.background)
+            del self._lanes[idle.key]
+        key = _key_of(ticket)
+        lane = self._lanes[key] = Lane(key)
         lane.served = min((other.served for other in self._lanes.values() if other is not lane), default=0.0)
         return lane
 
@@ -279,3 +283,7 @@ class Scheduler:
             if lane.graph.exclusive:
                 break
         return drawn
+
+
+def _key_of(ticket: Ticket) -> LaneKey:
+    return ticket.graph, ticket.layer, ticket.background

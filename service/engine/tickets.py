@@ -33,17 +33,21 @@ class Job:
         idle_slots: int = 1,
         *,
         alone: bool = False,
+        layer: int | None = None,
     ) -> None:
         """Cut the images into tickets, for so many idle slots; `alone` if all are idle.
 
-        `on_outcome` is called once, on the event loop's thread, and must not raise.
+        `layer` is where the runs end, of a graph that takes one. `on_outcome` is called once, on the event loop's
+        thread, and must not raise.
         """
         self._on_outcome = on_outcome
         self._request = request
         self.tickets: list[Ticket] = []
-        for part in cut(graph, len(images), idle_slots, alone=alone):
+        for part in cut(graph, len(images), idle_slots, alone=alone, layer=layer):
             labels_of_part = None if labels is None else labels[part]
-            ticket = Ticket(graph, images[part], labels_of_part, self._settle, background=request.background)
+            ticket = Ticket(
+                graph, images[part], labels_of_part, self._settle, background=request.background, layer=layer
+            )
             self.tickets.append(ticket)
         self._unsettled = len(self.tickets)
 
@@ -88,12 +92,13 @@ class Ticket:
     """Images of one request that run together on one graph.
 
     `images` is a tuple of encoded files (decoded by the slot), uint8 pixels [n, h, w, c], or the float32 tensor
-    itself; `labels` are int64, −1 for as predicted (`contract.label_kinds`).
+    itself; `labels` are int64, −1 for as predicted (`contract.label_kinds`); `layer` is where the run ends, of a graph
+    that takes one.
     """
 
     __slots__ = (
         "background", "batch", "cost", "count", "decoded", "finished", "forget", "graph", "images",
-        "labels", "on_outcome", "outcome", "settled", "submitted", "taken",
+        "labels", "layer", "on_outcome", "outcome", "settled", "submitted", "taken",
     )  # fmt: skip
 
     def __init__(
@@ -104,15 +109,16 @@ class Ticket:
         on_outcome: Callable[[Ticket, Outcome], None],
         *,
         background: bool = False,
+        layer: int | None = None,
     ) -> None:
         """`on_outcome` is called once, on the event loop's thread, and must not raise."""
-        self.graph = graph
+        self.graph, self.layer = graph, layer
         self.background = background
         self.images: tuple[bytes, ...] | Array | None = images
         self.labels = labels
         self.count = len(images)
         self.on_outcome = on_outcome
-        self.cost = self.count * graph.seconds_per_image
+        self.cost = self.count * graph.seconds_at(layer)
         self.submitted = self.taken = self.decoded = self.finished = 0.0
         self.batch: Batch | None = None
         self.outcome: Outcome | None = None
@@ -146,9 +152,9 @@ class Ticket:
 
 
 class Batch:
-    """Tickets of one graph that run together."""
+    """Tickets of one graph, down to the same layer if it takes one, that run together."""
 
-    __slots__ = ("began", "beside_wide", "count", "expected_end", "graph", "handle", "ran", "tickets")
+    __slots__ = ("began", "beside_wide", "count", "expected_end", "graph", "handle", "layer", "ran", "tickets")
 
     def __init__(
         self,
@@ -160,7 +166,7 @@ class Batch:
         beside_wide: bool = False,
     ) -> None:
         """Take `tickets`, for a run on one core, or on several if it is `wide`; `beside_wide` if another one is."""
-        self.graph = graph
+        self.graph, self.layer = graph, tickets[0].layer
         self.tickets = tickets
         self.count = sum([ticket.count for ticket in tickets])
         self.ran = 0
@@ -169,7 +175,7 @@ class Batch:
         self.began = now
         self.beside_wide = beside_wide
         seconds = graph.wide.seconds if wide and graph.wide is not None else graph.seconds_per_image
-        self.expected_end = now + self.count * seconds
+        self.expected_end = now + self.count * seconds * graph.part_of_time(self.layer)
         for ticket in tickets:
             ticket.batch = self
             ticket.taken = now

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from service.bundles.disk import BundleRefused, StoredBundle, read_bundle
 from service.contract.arrays import Array, Pixels
-from service.contract.bundle_schema import Bundle, GraphName
+from service.contract.bundle_schema import THE_IMAGE, Bundle, GraphName
 from service.contract.label_kinds import kind_called
 from service.contract.norms import measure
 from service.contract.outputs import mixes_samples
@@ -54,24 +54,35 @@ class OfflineModel:
         self.runtime = runtime
         self._sessions: dict[GraphName, Session] = {}
 
-    async def run(self, graph: GraphName, images: Array, labels: NDArray[np.int64] | None = None) -> dict[str, Array]:
-        """Run `graph` in chunks on pixels, uint8 [n, h, w, c], and return all outputs: the engine's numbers exactly."""
+    async def run(
+        self, graph: GraphName, images: Array, labels: NDArray[np.int64] | None = None, *, layer: int | None = None
+    ) -> dict[str, Array]:
+        """Run `graph` in chunks on pixels, uint8 [n, h, w, c], or on the tensor `input`, and return all outputs.
+
+        The engine's numbers exactly. `labels` are those that the graph takes, `layer` is where it ends if it takes one.
+        """
         fitting = min(CHUNK, max(1, PIXELS_PER_RUN // (self.bundle.input.height * self.bundle.input.width)))
         chunk = len(images) if mixes_samples(graph) else fitting
         parts = [
-            self._run_chunk(graph, images[start : start + chunk], None if labels is None else labels[start:][:chunk])
+            self._run_chunk(
+                graph, images[start : start + chunk], None if labels is None else labels[start:][:chunk], layer
+            )
             for start in range(0, len(images), chunk)
         ]
         return parts[0] if len(parts) == 1 else {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
 
-    def _run_chunk(self, graph: GraphName, images: Array, labels: NDArray[np.int64] | None) -> dict[str, Array]:
+    def _run_chunk(
+        self, graph: GraphName, images: Array, labels: NDArray[np.int64] | None, layer: int | None
+    ) -> dict[str, Array]:
         session = self._session(graph)
-        feeds: dict[str, Any] = {"input": normalise(images, self.bundle.input)}
+        feeds: dict[str, Any] = {"input": normalise(images, self.bundle.input) if images.dtype == np.uint8 else images}
         if "cotangent_scale" not in session.inputs:
             return with_predictions(session.run(feeds), self.kind)
         if labels is None:
-            labels = self.kind.none_given(len(images), len(self.bundle.labels))
+            labels = np.full((len(images), *session.input_shapes["label"][1:]), -1, np.int64)
         feeds["label"] = labels
+        if "layer" in session.inputs:
+            feeds["layer"] = np.array([THE_IMAGE if layer is None else layer], np.int64)
         held = session.hold(feeds)
         return measure(lambda scale: session.run({**held, "cotangent_scale": scale}), len(images))
 

@@ -9,6 +9,8 @@ layers         gradients by layer, of one model or several
 scores         one strip per score, with a dot for each image
 shattering     how the input gradient changes along the path
 features       what the layers see in an image
+explanation    pictures with the map of an explanation laid over them
+colours        colours of numbers
 svg            scales, axes and marks
 json_answers   values and words of an answer in its JSON form
 """

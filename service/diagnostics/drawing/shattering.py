@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from service.contract.arrays import Pixels
+from service.diagnostics.drawing.colours import diverging
 from service.diagnostics.drawing.json_answers import (
     NO_FAMILIES,
     Families,
@@ -21,8 +20,6 @@ from service.diagnostics.drawing.svg import LEFT, RIGHT, Drawing, Linear
 from service.diagnostics.words import sentence
 
 KEY_STEPS: Final = 41
-VERMILION, WHITE, BLUE = (213.0, 94.0, 0.0), (255.0, 255.0, 255.0), (0.0, 114.0, 178.0)
-GREY: Final = 128
 
 
 def draw_shattering(answer: JsonAnswer, families: Families = NO_FAMILIES) -> str:
@@ -49,19 +46,6 @@ def draw_shattering(answer: JsonAnswer, families: Families = NO_FAMILIES) -> str
     style = families.get(str(answer["model"]), "imported")
     _autocorrelation(drawing, answer, style, LEFT + side + 92, top, top + side)
     return drawing.svg()
-
-
-def diverging(values: NDArray[np.floating[Any]]) -> Pixels:
-    """Return colours, uint8 [rows, columns, 3], of values in −1 … 1.
-
-    Vermilion below 0, white at 0, blue above 0, grey for NaN.
-    """
-    below, zero, above = np.array(VERMILION), np.array(WHITE), np.array(BLUE)
-    strength = np.clip(np.nan_to_num(values), -1, 1)[..., None]
-    colours = zero + np.abs(strength) * (np.where(strength < 0, below, above) - zero)
-    colours[~np.isfinite(values)] = GREY
-    rounded: Pixels = np.round(colours).astype(np.uint8)
-    return rounded
 
 
 def _autocorrelation(drawing: Drawing, answer: JsonAnswer, style: str, left: float, top: float, bottom: float) -> None:

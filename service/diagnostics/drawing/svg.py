@@ -211,14 +211,14 @@ class Drawing:
         Image.fromarray(pixels).save(buffer, "PNG")
         self.image(x, y, side, "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode(), label)
 
-    def image(self, x: float, y: float, side: float, href: str, label: str) -> None:
-        """Draw a square picture that is given as a data URL."""
+    def image(self, x: float, y: float, side: float, href: str, label: str, height: float | None = None) -> None:
+        """Draw a picture that is given as a data URL, square unless its `height` is given too."""
         element = self._add(
             "image",
             x=f"{x:.1f}",
             y=f"{y:.1f}",
             width=f"{side:.1f}",
-            height=f"{side:.1f}",
+            height=f"{side if height is None else height:.1f}",
             href=href,
             preserveAspectRatio="none",
             style="image-rendering: pixelated",

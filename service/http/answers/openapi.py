@@ -110,7 +110,8 @@ def in_query(name: str, one: Mapping[str, Any]) -> dict[str, Any]:
     """
     schema = {key: value for key, value in one["schema"].items() if key != "default"}
     default = one["schema"].get("default")
-    description = one["description"] + ("" if default is None else f"; default: {default:.3g}")
+    in_words = default if isinstance(default, str | None) else f"{default:.3g}"
+    description = one["description"] + ("" if in_words is None else f"; default: {in_words}")
     return {"name": name, "in": "query", "required": False, **one, "schema": schema, "description": description}
 
 

@@ -32,7 +32,8 @@ PROBLEM = (b"content-type", b"application/problem+json")
 ACCEPTED_CODINGS: Final = ", ".join(dict.fromkeys(CODINGS.values())).encode()
 """The `Accept-Encoding` of an answer to a body in another coding (RFC 9110, 15.5.16)."""
 
-OPEN_INFERENCE_PREFIX = "/v2"
+PROTOCOLS: Final = ("/v1", "/v2")
+"""Addresses of KServe's older protocol and of the Open Inference Protocol, whose errors have a shape of their own."""
 
 
 def to_json(content: Any) -> bytes:
@@ -84,8 +85,13 @@ def identity(model: ServedModel, request: RequestContext | str, *, float_network
     }
 
 
+def is_of_protocol(path: str) -> bool:
+    """Return whether an address belongs to one of the two protocols."""
+    return path.startswith(tuple(f"{prefix}/" for prefix in PROTOCOLS)) or path in PROTOCOLS
+
+
 def error_answer(error: Exception, path: str, request_id: str) -> Answer:
-    """Return the answer for `error`: problem+json, but the open protocol's own shape under /v2."""
+    """Return the answer for `error`: problem+json, but the protocols' own shape under /v1 and /v2."""
     document = problem(error, request_id)
     status = int(document["status"])
     headers: RawHeaders = []
@@ -98,7 +104,7 @@ def error_answer(error: Exception, path: str, request_id: str) -> Answer:
             headers.append((b"allow", error.allowed.encode()))
         if isinstance(error, UnsupportedCoding):
             headers.append((b"accept-encoding", ACCEPTED_CODINGS))
-    if path == OPEN_INFERENCE_PREFIX or path.startswith(OPEN_INFERENCE_PREFIX + "/"):
+    if is_of_protocol(path):
         status = 400 if status in (415, 422) else status
         return json_answer({"error": document["detail"]}, status, headers)
     return Answer(status, [PROBLEM, *headers], to_json(document))

@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute
 from service import __version__
 from service.bundles.registry import Registry
 from service.http.answers.openapi import MEANINGS, PROTOCOL_MEANINGS
-from service.http.answers.responses import OPEN_INFERENCE_PREFIX
+from service.http.answers.responses import is_of_protocol
 from service.http.answers.schemas import LabelledImage, Problem, ProtocolError
 from service.http.calls.access import Access
 from service.http.documentation.examples import answers, filled, pictures, served_names
@@ -143,7 +143,7 @@ class OpenApiDocument:
             for kind in ("application/json", "text/plain"):
                 if kind in content and operation["operationId"] in known_answers:
                     content[kind]["example"] = known_answers[operation["operationId"]]
-        error = "ProtocolError" if path.startswith(OPEN_INFERENCE_PREFIX) else "Error"
+        error = "ProtocolError" if is_of_protocol(path) else "Error"
         operation["responses"]["default"] = {"$ref": f"#/components/responses/{error}"}
         if self._access.asks:
             operation["security"] = [{name: []} for name in KEYS] if self._access.needs_key("GET", path) else []

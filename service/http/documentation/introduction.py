@@ -58,8 +58,8 @@ ERRORS = """\
 ## Errors
 
 Every error is `application/problem+json` (RFC 9457): `title` says what kind it is, `detail` what is wrong with this
-very request and what to do, and `type` is for programs. Under `/v2` it is `{"error": "…"}`, as the Open Inference
-Protocol has it. The response *Error* of any endpoint below lists all statuses.\
+very request and what to do, and `type` is for programs. Under `/v1` and `/v2` it is `{"error": "…"}`, as
+KServe's protocols have it. The response *Error* of any endpoint below lists all statuses.\
 """
 
 

@@ -5,9 +5,9 @@ Options in the body win over the query.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
 import numpy as np
@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 from service.bundles.registry import Registry
 from service.bundles.served_model import ServedModel
 from service.contract.arrays import Pixels
+from service.contract.bundle_schema import InputSpec
 from service.engine.decoding import DecodePool
 from service.engine.request_context import RequestContext
 from service.errors import InvalidParameter, MalformedRequest
 from service.http.requests.forms import Form
 from service.http.requests.labels import GivenLabels, Label, as_label, label_array, label_from_text
+
+T = TypeVar("T")
 
 INCLUDABLE = frozenset({"batch_gradient", "input_gradient", "activations"})
 DEFAULT_TOP_K = 5
@@ -86,6 +89,14 @@ class Submission:
             ImageError: an image cannot be decoded.
         """
         return await self._decode_pool.pixels(self.images, model.bundle.input, self.request)
+
+    async def decoded(self, way: Callable[[bytes, InputSpec, int], T], model: ServedModel) -> list[T]:
+        """Return each image decoded in another way than `model` sees it.
+
+        Raises:
+            ImageError: an image cannot be decoded.
+        """
+        return await self._decode_pool.each(way, self.images, model.bundle.input, self.request)
 
     def _spread(self, model: ServedModel) -> tuple[Label, ...]:
         return self._given.spread(model.bundle.label_kind, model.bundle.name)

@@ -12,5 +12,6 @@ guide               `/docs/verdicts`, `/docs/glossary`
 submissions         reads a call's model, images and options
 top_labels          the most probable labels, for the log
 runs                runs of graphs for a diagnosis, how many there is time for, and which network they are of
+explanations/       `POST /diagnostics/explain`, and KServe's `:explain`
 diagnosis_options   options of `/diagnostics/…`
 """

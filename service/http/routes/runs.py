@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from service.bundles.served_model import ServedModel
 from service.contract.arrays import Array
 from service.contract.bundle_schema import GraphName
-from service.diagnostics.measurement import RunGraph
+from service.diagnostics.explanation.steps import Fitting, NoTime
+from service.diagnostics.measurement import RunToLayer
 from service.diagnostics.quantized import about_network
 from service.diagnostics.schemas.base import DiagnosticSchema
 from service.diagnostics.shattering.path import straight_path
@@ -31,11 +32,13 @@ from service.http.answers.responses import identity
 from service.http.calls.call import Call
 
 
-def runner(call: Call, model: ServedModel) -> RunGraph:
-    """Return the `RunGraph` of `model` for this call."""
+def runner(call: Call, model: ServedModel) -> RunToLayer:
+    """Return what runs graphs of `model` for this call."""
 
-    async def run(graph: GraphName, images: Array, labels: NDArray[np.int64] | None = None) -> dict[str, Array]:
-        return await call.service.engine.run(model, graph, images, labels, request=call.context)
+    async def run(
+        graph: GraphName, images: Array, labels: NDArray[np.int64] | None = None, *, layer: int | None = None
+    ) -> dict[str, Array]:
+        return await call.service.engine.run(model, graph, images, labels, request=call.context, layer=layer)
 
     return run
 
@@ -92,6 +95,28 @@ async def walk(call: Call, model: ServedModel, ends: Array, label: NDArray[np.in
         name: np.concatenate([first[name][:1], rest[name], first[name][1:]]) for name in ("input_gradient", "logits")
     }
     return Walk(np.repeat(label, points, axis=0), outputs, note_on_points(points, left) if named is None else None)
+
+
+def fitting_images(call: Call, model: ServedModel) -> Fitting:
+    """Return how many images `explanation` of `model`, which is loaded, can run before the deadline of the call.
+
+    By what a run has just taken, on a machine that may do more or less besides than it did before; or by what was
+    learnt before, if that leaves much room.
+    """
+    engine, graph = call.service.engine, model.graph("explanation")
+
+    def fitting(ran: int, seconds: float) -> int:
+        left = _seconds_left(call)
+        by_now = int(engine.images_at_a_time(graph, ran) * left / seconds)
+        return max(by_now, engine.images_within(graph, left * SURE_SHARE))
+
+    return fitting
+
+
+def too_late(call: Call, error: NoTime) -> TooBusy:
+    """Return what is answered where there is no time for an explanation: what would give it more."""
+    wait = call.service.engine.scheduler.expected_wait(diagnostic=True)
+    return TooBusy(f"{error} {_more_time(call)}", retry_after=wait or None)
 
 
 def _seconds_left(call: Call) -> float:

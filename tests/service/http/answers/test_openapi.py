@@ -116,14 +116,15 @@ def test_every_answer_is_declared_with_its_type_and_headers(document: Json) -> N
             assert {"X-Request-Id", "Traceparent", "Server-Timing"} <= set(answer["headers"]), (path, status)
             assert all(content["schema"] for content in answer["content"].values()), (path, status)
         if path.startswith("/diagnostics/"):
-            assert set(answers["200"]["content"]) == {"application/json", "image/svg+xml"}
+            png = {"image/png"} if path == "/diagnostics/explain" else set()
+            assert set(answers["200"]["content"]) == {"application/json", "image/svg+xml"} | png
 
 
 def test_one_error_is_shared_by_all_operations_and_one_by_those_of_the_protocol(document: Json) -> None:
     shared = {"": ("Error", "application/problem+json", MEANINGS)}
-    shared["/v2"] = ("ProtocolError", "application/json", PROTOCOL_MEANINGS)
+    shared["/v"] = ("ProtocolError", "application/json", PROTOCOL_MEANINGS)
     for _, path, operation in operations(document):
-        name, kind, meanings = shared["/v2" if path.startswith("/v2") else ""]
+        name, kind, meanings = shared["/v" if path.startswith(("/v1/", "/v2")) else ""]
         assert operation["responses"]["default"] == {"$ref": f"#/components/responses/{name}"}
         error = document["components"]["responses"][name]
         assert set(error["content"]) == {kind}
@@ -156,7 +157,7 @@ def test_a_picture_may_be_sent_in_three_forms_and_a_tensor_in_two(document: Json
         elif path.endswith("/infer"):
             assert set(forms) == {"application/json", "application/octet-stream"}
             assert "inputs" in resolved(document, forms["application/json"]["schema"])["properties"]
-        elif path.endswith("/index"):
+        elif path.endswith((":explain", "/index")):
             assert set(forms) == {"application/json"}
         else:
             assert not forms, path

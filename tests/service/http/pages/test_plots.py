@@ -7,10 +7,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from service.diagnostics.drawing.colours import diverging
 from service.diagnostics.drawing.features import draw_features
 from service.diagnostics.drawing.layers import draw_comparison, draw_gradients
 from service.diagnostics.drawing.scores import draw_scores, joined_names
-from service.diagnostics.drawing.shattering import diverging, draw_shattering
+from service.diagnostics.drawing.shattering import draw_shattering
 from service.diagnostics.drawing.svg import Linear, Logarithmic
 from service.diagnostics.words import times
 from tests.service.http.pages import answers
