@@ -85,7 +85,9 @@ EXPLAIN_V1: Final[dict[str, Any]] = {
 }
 
 
-@router.post("/models/{name}:explain", name="explain_instances", response_model=V1Explanations, openapi_extra=EXPLAIN_V1)
+@router.post(
+    "/models/{name}:explain", name="explain_instances", response_model=V1Explanations, openapi_extra=EXPLAIN_V1
+)
 async def explain_v1(call: Call) -> Answer:
     """Where in each picture the evidence for one label lies, for clients of KServe's `:explain`; at most 16."""
     model = model_in_path(call)
