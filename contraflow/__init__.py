@@ -6,6 +6,7 @@
     model.predict("cat.jpg")                               # ranked labels
     model.gradients(["cat.jpg", "dog.jpg"]).to_pandas()    # a row for every image and layer
     model.check(["cat.jpg", "dog.jpg"]).state              # "healthy", "vanishing", …
+    model.explain("cat.jpg", "cat").samples[0].map         # where the evidence for a label lies
     cf.differentiate(onnx.load("net.onnx"))                # the gradient graph alone
 
 __main__   the command line: each verb is passed on to the package that does it

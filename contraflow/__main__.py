@@ -15,6 +15,7 @@ VERBS: Final = {
     "serve": ("service", "serve", "serve models over HTTP: predictions and gradients, with a page"),
     "check": ("service", "check", "say whether a model is healthy, or better than another version; for pipelines"),
     "diagnose": ("service", "diagnose", "score a folder of labelled images, into a table and a report"),
+    "explain": ("service", "explain", "show where in a photograph the evidence for a label lies"),
     "replay": ("service", "replay", "send captured requests again, and count how the answers differ"),
     "key": ("service", "key", "make an API key, and its line for the file of keys"),
     "import": ("export", "onnx", "make a bundle of an ONNX classifier of any producer"),

@@ -28,6 +28,7 @@ log = logging.getLogger("contraflow.server")
 COMMANDS = {
     "check": "service.offline.check",
     "diagnose": "service.offline.diagnose",
+    "explain": "service.client.explain",
     "replay": "service.client.replay.command",
     "key": "service.http.keys.making",
 }

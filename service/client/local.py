@@ -15,6 +15,9 @@ from service.contract.arrays import Pixels
 from service.contract.runtime.opening import Runtime
 from service.contract.runtime.provider import ProviderUnavailable
 from service.diagnostics.answer import answer_gradients
+from service.diagnostics.explanation.answer import answer_explanations
+from service.diagnostics.explanation.asked import Asked
+from service.diagnostics.schemas.explanation import Explanations
 from service.http.answers.schemas import Prediction, Predictions, RankedLabel
 from service.http.requests.labels import Label, label_array
 from service.http.requests.submission import read_include, read_top_k
@@ -35,13 +38,7 @@ class LocalModel(Model):
         bundle = self._model.bundle
         self.name, self.version, self.labels = bundle.name, bundle.version, bundle.labels
         self.label_kind = bundle.label_kind
-        self._answered_by = {
-            "model": bundle.name,
-            "version": bundle.version,
-            "bundle": self._model.stored.digest,
-            "execution_provider": self._model.runtime.provider,
-            "request_id": "",
-        }
+        self._answered_by = self._model.answered_by
 
     def _predict(self, files: Sequence[bytes], top_k: int) -> Predictions:
         with reported():
@@ -71,6 +68,12 @@ class LocalModel(Model):
             applied, model = thresholds_with(thresholds), self._model
             answer = answer_gradients(model.run, model.bundle, self._answered_by, pixels, classes, wanted, applied)
             return MeasuredGradients.model_validate(dict(finished(answer)))
+
+    def _explain(self, files: Sequence[bytes], labels: Sequence[Label], asked: Asked) -> Explanations:
+        with reported():
+            classes = label_array(labels, self._model.bundle)
+            model, pixels = self._model, self._pixels(files)
+            return finished(answer_explanations(model.run, model.bundle, self._answered_by, pixels, classes, asked))
 
     def _pixels(self, files: Sequence[bytes]) -> Pixels:
         return np.stack([decode(file, self._model.bundle.input) for file in files])

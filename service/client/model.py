@@ -13,6 +13,8 @@ from service.client.errors import reported
 from service.client.images import GivenImages, image_files
 from service.client.results import MeasuredGradients
 from service.contract.bundle_schema import LabelKindName
+from service.diagnostics.explanation.asked import Asked, asked
+from service.diagnostics.schemas.explanation import Explanations
 from service.diagnostics.schemas.verdict import Verdict
 from service.http.answers.schemas import Predictions
 from service.http.requests.labels import GivenLabels, Label, as_label
@@ -59,8 +61,7 @@ class Model(ABC):
         """
         files = image_files(images)
         with reported():
-            given = GivenLabels((None,) * len(files), of_each=tuple([as_label(label) for label in _listed(labels)]))
-            each = given.spread(self.label_kind, self.name)
+            each = self._labels_of_each(files, labels)
         return self._gradients(files, each, list(include), dict(thresholds or {}))
 
     def check(
@@ -69,6 +70,32 @@ class Model(ABC):
         """Say whether the gradients of these images are healthy: `.state`, `.because`, `.findings`."""
         return self.gradients(images, labels, thresholds=thresholds).verdict
 
+    def explain(
+        self,
+        images: GivenImages,
+        labels: LossLabels = None,
+        *,
+        method: str = "grad_cam",
+        layer: str | None = None,
+        steps: int | None = None,
+    ) -> Explanations:
+        """Show where in each image the evidence for one label lies: `.samples[0].map.values`, `.samples[0].because`.
+
+        Args:
+            labels: whose logit is explained, of independent labels too one for each image; without them that with the
+                largest logit.
+            method: "grad_cam", "integrated_gradients", "smooth_grad", "input_x_gradient" (docs/explain.md).
+            layer: of "grad_cam": whose map is shown; the last one that has a map if it is not given.
+            steps: runs per image of "integrated_gradients" (64) and "smooth_grad" (50).
+        """
+        files = image_files(images)
+        with reported():
+            return self._explain(files, self._labels_of_each(files, labels), asked(method, layer, steps))
+
+    def _labels_of_each(self, files: Sequence[bytes], labels: LossLabels) -> Sequence[Label]:
+        given = GivenLabels((None,) * len(files), of_each=tuple([as_label(label) for label in _listed(labels)]))
+        return given.spread(self.label_kind, self.name)
+
     @abstractmethod
     def _predict(self, files: Sequence[bytes], top_k: int) -> Predictions: ...
 
@@ -76,6 +103,9 @@ class Model(ABC):
     def _gradients(
         self, files: Sequence[bytes], labels: Sequence[Label], include: list[str], thresholds: dict[str, float]
     ) -> MeasuredGradients: ...
+
+    @abstractmethod
+    def _explain(self, files: Sequence[bytes], labels: Sequence[Label], asked: Asked) -> Explanations: ...
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}@{self.version}, {len(self.labels)} classes>"

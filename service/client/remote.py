@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import urllib.parse
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -13,6 +14,8 @@ from service import __version__
 from service.client.errors import ContraflowError
 from service.client.model import Model
 from service.client.results import MeasuredGradients
+from service.diagnostics.explanation.asked import Asked
+from service.diagnostics.schemas.explanation import Explanations
 from service.http.answers.schemas import ModelDescription, ModelList, Predictions
 from service.http.requests.labels import Label
 from service.offline import asking
@@ -75,6 +78,11 @@ class RemoteModel(Model):
         images = [{"data": _in_text(file), "label": label} for file, label in zip(files, labels, strict=True)]
         content = {"images": images, "include": include, "thresholds": thresholds, **self._selection}
         return self._service.read(MeasuredGradients, self._service.ask("/diagnostics/gradients", content))
+
+    def _explain(self, files: Sequence[bytes], labels: Sequence[Label], asked: Asked) -> Explanations:
+        images = [{"data": _in_text(file), "label": label} for file, label in zip(files, labels, strict=True)]
+        content = {"images": images, **asdict(asked), **self._selection}
+        return self._service.read(Explanations, self._service.ask("/diagnostics/explain", content))
 
 
 def _in_text(file: bytes) -> str:

@@ -54,6 +54,17 @@ class OfflineModel:
         self.runtime = runtime
         self._sessions: dict[GraphName, Session] = {}
 
+    @property
+    def answered_by(self) -> dict[str, str]:
+        """The fields that begin every answer; there is no request that could be named."""
+        return {
+            "model": self.bundle.name,
+            "version": self.bundle.version,
+            "bundle": self.stored.digest,
+            "execution_provider": self.runtime.provider,
+            "request_id": "",
+        }
+
     async def run(
         self, graph: GraphName, images: Array, labels: NDArray[np.int64] | None = None, *, layer: int | None = None
     ) -> dict[str, Array]:

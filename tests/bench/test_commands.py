@@ -34,6 +34,9 @@ SMALLEST = {
         "--data {data} --images 20 --population 20 --draws 10 --seeds 1 --networks 1 --page {docs}/versions.md",
         slow=True,
     ),
+    "bench.explanations": Run(
+        "--data {data} --names resnet20 --images 4 --masks 20 --page {docs}/explain-measured.md", slow=True
+    ),
     "bench.gradients": Run("--seconds 0.1 --only resnet20 --batches 8 --page {docs}/performance.md", slow=True),
     "bench.gpu": Run("--small --parts graphs --seconds 1 --out {scratch}/gpu --page {docs}/gpu.md", slow=True),
     "bench.guide": Run("--page {docs}/verdicts.md"),

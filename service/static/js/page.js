@@ -4,6 +4,7 @@ import * as features from "./sections/features.js";
 import * as gradients from "./sections/gradients.js";
 import * as shattering from "./sections/shattering.js";
 import * as verdicts from "./sections/verdicts.js";
+import * as why from "./sections/why.js";
 import { followAddress, readAddress, writeAddress } from "./address.js";
 import { labelChoice } from "./choices/labels.js";
 import { has, modelChoice, sayRefused, served } from "./choices/models.js";
@@ -130,7 +131,7 @@ async function look() {
     byId("photograph-note").replaceChildren(found.note ?? "");
     preview(byId("drop"), byId("preview"), photograph);
     rows = verdicts.openRows(chosen);
-    await showProgress(byId("verdicts"), verdicts.showLabels(rows, photograph, signal));
+    await showProgress(byId("verdicts"), verdicts.showLabels(rows, photograph, signal, askWhy));
     if (signal.aborted) return;
     error.replaceChildren();
     readable = true;
@@ -139,10 +140,11 @@ async function look() {
     error.replaceChildren(problemBox(problem));
     say(problem.message);
     readable = false;
-    for (const work of ["walk", "features"]) renew(work);
-    for (const section of [verdicts, gradients, shattering, features]) section.clear();
+    for (const work of ["walk", "features", "why"]) renew(work);
+    for (const section of [verdicts, why, gradients, shattering, features]) section.clear();
     return;
   }
+  explain();
   walk();
   lookInside();
   await judge(rows, photograph, signal);
@@ -173,6 +175,20 @@ async function judge(rows, photograph, signal) {
     Object.assign(view, changes);
     writeAddress({ ...view, models: chosen.map(({ name }) => name) }, { replace: true });
   }, request);
+}
+
+/** Takes up the question why a model gives a label, and goes to the answer. */
+async function askWhy(model, label, beside) {
+  why.choose(model, label, beside);
+  await explain();
+  why.goThere();
+}
+
+/** Asks where the evidence for a label lies, where the visitor wants to know. */
+async function explain() {
+  const signal = renew("why");
+  const { photograph } = await photographs.get(shownSample());
+  if (readable && !signal.aborted) await why.show(chosen.filter((model) => has(model, "explanation")), photograph, signal, explain);
 }
 
 /** Asks for the path from the photograph to the second one, where one is chosen. */

@@ -1,5 +1,6 @@
 // The labels that a model gives the photograph, in words and as ranked labels.
 
+import { has } from "../choices/models.js";
 import { el } from "../elements/dom.js";
 import { list, number, percent, sentence } from "../elements/numbers.js";
 
@@ -12,26 +13,31 @@ export function sight({ labels: [best], predicted }) {
 /** Puts a word before a label: an article, or "class" where classes are called by number. */
 const article = (label) => `${/^\d+$/.test(label) ? "class" : /^[aeiou]/i.test(label) ? "an" : "a"} ${label}`;
 
-/** Lists the labels with their probabilities, the best first. */
-export function ranks(model, { predictions: [{ labels, predicted }], quantized }) {
+/** Lists the labels with their probabilities, the best first; each has a button that asks why, if the model can tell. */
+export function ranks(model, { predictions: [{ labels, predicted }], quantized }, askWhy) {
+  const names = labels.map(({ label }) => label);
+  const why = (label) => (has(model, "explanation") ? whyButton(model, label, () => askWhy(model, label, names.find((other) => other !== label))) : null);
   return [
     el(
       "ol",
       { class: "ranks", "aria-label": `Labels by ${model.name}` },
-      labels.map((entry) => rank(entry, model, predicted?.includes(entry.label))),
+      labels.map((entry) => rank(entry, model, predicted?.includes(entry.label), why(entry.label))),
     ),
     quantized ? el("p", { class: "small muted" }, sentence(quantized)) : null,
   ];
 }
 
-function rank({ label, probability }, model, isPredicted) {
+const whyButton = ({ name }, label, click) =>
+  el("button", { type: "button", class: "why", "aria-label": `Why ${label}, by ${name}`, click }, "why?");
+
+function rank({ label, probability }, model, isPredicted, why) {
   const bar = el("i");
   bar.style.width = `${Math.max(0.4, number(probability) * 100 || 0)}%`; // NaN is no width
   bar.style.background = model.colour;
   return el(
     "li",
     {},
-    el("div", { class: "rank" }, el("span", {}, isPredicted ? `${label} ✓` : label), el("span", {}, percent(probability))),
+    el("div", { class: "rank" }, el("span", {}, isPredicted ? `${label} ✓` : label), why, el("span", {}, percent(probability))),
     el("div", { class: "bar", "aria-hidden": "true" }, bar),
   );
 }

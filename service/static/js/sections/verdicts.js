@@ -36,15 +36,15 @@ export function openRows(models) {
   return rows;
 }
 
-/** Classifies the photograph with every model. Throws the problem if no model answers. */
-export async function showLabels(rows, photograph, signal) {
+/** Classifies the photograph with every model; `askWhy` is for a label's button. Throws the problem if none answers. */
+export async function showLabels(rows, photograph, signal, askWhy) {
   const request = (model) => ["predict", { query: [["model", model.name]], images: [photograph] }];
   const results = await Promise.allSettled(
     rows.map(async ({ model, parts }) => {
       const { answer, milliseconds } = await ask(...request(model), signal);
       const seen = sight(answer.predictions[0]);
       parts.facts.replaceChildren(...facts(model, seen, milliseconds));
-      parts.more.append(unfolding(model, "labels", el("details", { "data-labels": true }, el("summary", {}, "Labels"), ranks(model, answer))));
+      parts.more.append(unfolding(model, "labels", el("details", { "data-labels": true }, el("summary", {}, "Labels"), ranks(model, answer, askWhy))));
       return `${model.name}: ${seen}.`;
     }),
   );

@@ -20,7 +20,8 @@ const address = (path, query = []) => {
 };
 
 /**
- * Sends a request: POST where there are images, else GET. Gives {answer, milliseconds}; throws Problem.
+ * Sends a request: POST where there are images, else GET. Gives {answer, milliseconds}, where the answer is a Blob if the
+ * query asks for a picture, and JSON otherwise; throws Problem.
  *
  * After a start, gradient graphs load last. While they do, the service answers 503 with a time to wait; the request is
  * then repeated, for KEEP_ASKING at most. So it is where the key has used up its rate (429): the page asks much at once. Where
@@ -58,7 +59,8 @@ async function once(url, images, headers, signal) {
     throw new Problem({ title: "No answer", detail: "The service cannot be reached. Is it running?" });
   }
   if (response.status !== 401) keyTaken(headers);
-  const answer = await response.json().catch(() => null);
+  const isPicture = response.headers.get("Content-Type")?.startsWith("image/");
+  const answer = await (isPicture ? response.blob() : response.json()).catch(() => null);
   if (!response.ok || answer === null) throw new Problem({ title: "The request failed", status: response.status, ...answer });
   return { answer, milliseconds: performance.now() - started };
 }

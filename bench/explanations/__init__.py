@@ -1,0 +1,7 @@
+"""What explanations are worth: docs/explain-measured.md.
+
+network   a bundle and the photographs that it is asked about
+rise      RISE's maps, from thousands of forward runs
+methods   the maps that are compared with them
+curves    deletion and insertion, by which maps are judged
+"""
