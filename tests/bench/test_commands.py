@@ -37,6 +37,9 @@ SMALLEST = {
     "bench.explanations": Run(
         "--data {data} --names resnet20 --images 4 --masks 20 --page {docs}/explain-measured.md", slow=True
     ),
+    "bench.changed_layers": Run(
+        "--data {data} --images 4 --nets 1 --names resnet20 --page {docs}/changed-layers.md", slow=True
+    ),
     "bench.gradients": Run("--seconds 0.1 --only resnet20 --batches 8 --page {docs}/performance.md", slow=True),
     "bench.gpu": Run("--small --parts graphs --seconds 1 --out {scratch}/gpu --page {docs}/gpu.md", slow=True),
     "bench.guide": Run("--page {docs}/verdicts.md"),
