@@ -30,6 +30,7 @@ class Run:
 
 RESNET20 = SHIPPED / "resnet20"
 SMALLEST = {
+    "bench.explanation": Run("--seconds 0.1 --only resnet20 --batches 1 --page {docs}/performance.md"),
     "bench.gradients": Run("--seconds 0.1 --only resnet20 --batches 8 --page {docs}/performance.md", slow=True),
     "bench.gpu": Run("--small --parts graphs --seconds 1 --out {scratch}/gpu --page {docs}/gpu.md", slow=True),
     "bench.guide": Run("--page {docs}/verdicts.md"),
