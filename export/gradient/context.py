@@ -138,9 +138,10 @@ class Build:
         unread = {name for _, name in seconds.values()}.difference(name for node in live for name in node.inputs)
         live = [replace(n, outputs=n.outputs[:1]) if unread.intersection(n.outputs) else n for n in live]
         nodes = lower(self.graph, _without_copies(live, outputs))
+        opset = opset_of(nodes)
         if self.targets:
-            nodes = staged(self.graph, nodes, self.targets, len(self.layers))
-        made = to_model(self.graph, nodes, self.inputs, outputs, name=name, opset=opset_of(nodes), stored=stored)
+            nodes = staged(self.graph, nodes, self.targets, outputs, len(self.layers))
+        made = to_model(self.graph, nodes, self.inputs, outputs, name=name, opset=opset, stored=stored)
         if "slopes" in vars(self):
             self._mark_parameters(made)
         return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from export.graph.attributes import attributes_of
-from export.graph.branches import names_read
+from export.graph.branches import branches
 from export.graph.errors import SamplesInTheWay, UnsupportedGraph
 
 OPSET = 20
@@ -253,11 +253,9 @@ def to_model(
     Known shapes are written too: ONNX Runtime keeps a tensor and its cotangent in one blocked layout only
     where it sees that both have the same batch.
     """
-    protos = [node.to_proto() for node in nodes]
-    read = set(names_read(protos))
     produced = [output for node in nodes for output in node.outputs if output]
     proto = helper.make_graph(
-        protos,
+        [node.to_proto() for node in nodes],
         name,
         [value_info(graph, key) for key in inputs],
         [value_info(graph, key) for key in outputs],
@@ -274,12 +272,26 @@ def to_model(
         producer_name="contraflow",
     )
     # Last, because `make_graph` and `make_model` copy what they are given, and these are the weights.
-    model.graph.initializer.extend(
-        stored(np.asarray(array, order="C"), key)
-        for key, array in graph.constants.items()
-        if key in read or key in outputs
-    )
+    _store(model.graph, graph.constants, set(outputs), frozenset(), stored)
     return model
+
+
+def _store(
+    proto: onnx.GraphProto,
+    constants: Mapping[str, Array],
+    also: Collection[str],
+    around: frozenset[str],
+    stored: Stored,
+) -> None:
+    """Store in a graph what its own nodes read, and in each of its branches what only that reads.
+
+    The runtime rearranges a convolution's weights only where they are stored in the same graph.
+    """
+    read = {name for node in proto.node for name in node.input}.union(also)
+    own = [name for name in constants if name in read and name not in around]
+    proto.initializer.extend(stored(np.asarray(constants[name], order="C"), name) for name in own)
+    for branch in branches(proto):
+        _store(branch, constants, (), around.union(own), stored)
 
 
 def value_info(graph: Graph, name: str) -> onnx.ValueInfoProto:

@@ -40,6 +40,7 @@ SMALLEST = {
     "bench.changed_layers": Run(
         "--data {data} --images 4 --nets 1 --names resnet20 --page {docs}/changed-layers.md", slow=True
     ),
+    "bench.explanation": Run("--seconds 0.1 --only resnet20 --batches 1 --page {docs}/performance.md"),
     "bench.gradients": Run("--seconds 0.1 --only resnet20 --batches 8 --page {docs}/performance.md", slow=True),
     "bench.gpu": Run("--small --parts graphs --seconds 1 --out {scratch}/gpu --page {docs}/gpu.md", slow=True),
     "bench.guide": Run("--page {docs}/verdicts.md"),

@@ -21,9 +21,10 @@ from service.contract.runtime.provider import CPU, ProviderUnavailable, choose_p
 from service.contract.runtime.session import Session
 from service.contract.runtime.widened import (
     as_written,
+    copied,
     no_temporary_files,
     on_threads,
-    place_for_optimised,
+    place_for_graph,
     room_for,
     writing,
 )
@@ -92,9 +93,10 @@ class Runtime:
             Exception: whatever the runtime raises for a file it cannot load.
         """
         if self.device is None:
-            widens = self._most_threads > 1 and weights is None
-            threads = self._most_threads if widens else 1
-            return Session(self._opened(graph, weights=weights), self._widened if widens else None, threads)
+            opened = self._opened(graph, weights=weights)
+            if self._most_threads == 1 or weights is not None:
+                return Session(opened)
+            return Session(opened, partial(self._widened, staged=_is_staged(opened)), self._most_threads)
         with self.device.turns.shared():
             opened = self._opened(graph, weights=weights)
         called = f"{graph.parent.name}/{graph.name}"
@@ -104,10 +106,11 @@ class Runtime:
         open_recording = partial(self._opened, graph, records=True) if records else None
         return BoundSession(opened, self.device, open_recording, called)
 
-    def _widened(self, graph: Path) -> tuple[Any, Any] | None:
+    def _widened(self, graph: Path, staged: bool = False) -> tuple[Any, Any] | None:
         """Open a graph for runs of one thread and of `most_threads`; None for the first: as it is opened already.
 
-        Where memory is short, say so and return None.
+        Where memory is short, say so and return None. The optimised form of a graph in stages is not written to a file:
+        the runtime gives tensors of several branches one name, and then refuses to read that.
         """
         weights = graph.with_name(WEIGHTS_FILE)
         needed = room_for(weights.stat().st_size if weights.exists() else 0)
@@ -115,11 +118,11 @@ class Runtime:
             short = f"it may take {needed / 1e6:.0f} MB more, and {left / 1e6:.0f} are left"
             log.warning("%s/%s stays on one thread: %s", graph.parent.name, graph.name, short)
             return None
-        if why := no_temporary_files(needed):
+        if why := "it has branches" if staged else no_temporary_files(needed):
             log.info("%s/%s holds its weights for each number of threads: %s", graph.parent.name, graph.name, why)
             options = on_threads(self._session_options(), self._most_threads)
             return None, self._undelayed.submit(self._opened, graph, options=options).result()
-        with place_for_optimised(graph.name) as optimised:
+        with place_for_graph(graph.name) as optimised:
             self._opened(graph, options=writing(self._session_options(), optimised))
             one, several = (
                 self._undelayed.submit(
@@ -147,7 +150,14 @@ class Runtime:
         if weights:
             values = [ort.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
             options.add_external_initializers(list(weights), values)
-        session = self._inference_session(str(graph), options, records)
+        try:
+            session = self._inference_session(str(graph), options, records)
+        except Exception:
+            # Of the weights in the branches of a graph it takes neither their content nor a link.
+            if not (content or file.is_symlink()):
+                raise
+            with copied(graph, file) as copy:
+                session = self._inference_session(str(copy), options, records)
         if (provider := session.get_providers()[0]) != self.provider:
             raise ProviderUnavailable(f"{graph.name} was loaded on {provider} instead of {self.provider}")
         return session
@@ -182,6 +192,11 @@ def _share_memory_between_sessions() -> None:
     """
     memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     ort.create_and_register_allocator(memory, growing_arena())
+
+
+def _is_staged(session: ort.InferenceSession) -> bool:
+    """Tell whether a run of the graph chooses by its input `layer` what is computed."""
+    return any(tensor.name == "layer" for tensor in session.get_inputs())
 
 
 def _one_thread() -> ort.SessionOptions:

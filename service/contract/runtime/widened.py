@@ -53,14 +53,27 @@ def no_temporary_files(size: int) -> str | None:
 
 
 @contextmanager
-def place_for_optimised(graph: str) -> Iterator[Path]:
-    """Give a place for the optimised graph, in a folder that is removed afterwards.
+def place_for_graph(graph: str) -> Iterator[Path]:
+    """Give a place for a graph, in a folder that is removed afterwards.
 
     Raises:
         OSError: there is no folder for temporary files, or nothing can be written to it.
     """
     with tempfile.TemporaryDirectory(prefix="contraflow-", ignore_cleanup_errors=True) as folder:
         yield Path(folder).resolve() / graph  # the runtime refuses weights behind a link
+
+
+@contextmanager
+def copied(*files: Path) -> Iterator[Path]:
+    """Give the first of some files, all copied to a folder that is removed afterwards.
+
+    Raises:
+        OSError: a file cannot be read, or there is no room for it among temporary files.
+    """
+    with place_for_graph(files[0].name) as copy:
+        for file in files:
+            shutil.copyfile(file, copy.with_name(file.name))
+        yield copy
 
 
 def writing(options: ort.SessionOptions, optimised: Path) -> ort.SessionOptions:
