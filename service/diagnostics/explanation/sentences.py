@@ -56,7 +56,7 @@ def what_was_seen(
 
 def how_complete(difference: float, evidence_sum: float, error: float, bound: float, *, holds: bool) -> str:
     """Return in words whether the evidence adds up to the difference of the logits."""
-    adds_up = f"All evidence adds up to {evidence_sum:.3g}; the logit is {difference:.3g} above the baseline's"
+    adds_up = f"All evidence adds up to {evidence_sum:.3g}; the logit less the baseline's is {difference:.3g}"
     if not math.isfinite(error):
         return f"{adds_up}: how complete the evidence is cannot be said."
     off = f"{percent(error)} off, where up to {percent(bound)} is taken as complete"
