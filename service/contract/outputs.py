@@ -27,7 +27,7 @@ and C the sum of `Layer.channels`, the outputs are:
 To add an output, write
 
     1. its line above and its row below; a new axis goes into `Axis` and `axis_sizes`,
-    2. the function that emits it, in `norm_outputs.py`, `forward_outputs.py` or `explanation_outputs.py` of `export/gradient/`,
+    2. the function that emits it, in the file of its kind in `export/gradient/` (`norm_outputs.py` and the like),
     3. if it is verified, what torch says of it, in `_as_served` of `export/verification/verify.py`.
 
 The open protocol, the norms, the names that files may not take, the trial of a new bundle's graphs and their
