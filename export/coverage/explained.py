@@ -28,6 +28,7 @@ from export.coverage.measure import (
     runs_in_float64,
 )
 from export.coverage.truth.clearest import clearest
+from export.coverage.truth.compare import VANISHING
 from export.coverage.truth.formula import NormalizedByFormula
 from export.coverage.truth.precision import default_precision
 from export.graph.errors import GradientError
@@ -176,8 +177,11 @@ def _grad_cam(network: nn.Module, module: nn.Module, x: Tensor, channels_last: b
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     class Unscaled(GradCAM):  # type: ignore[misc]
-        def get_cam_image(self, *arguments: Any, **named: Any) -> Any:
-            self.image = super().get_cam_image(*arguments, **named)
+        def get_cam_image(self, x: Any, layer: Any, wanted: Any, maps: Any, gradients: Any, smooth: Any = False) -> Any:
+            self.image = super().get_cam_image(x, layer, wanted, maps, gradients, smooth)
+            terms = np.abs(gradients).mean((2, 3), keepdims=True) * np.abs(maps)
+            # Before a softmax over positions the mean gradient is zero by mathematics, and what is left is rounding.
+            self.image[np.abs(self.image).max((1, 2)) < VANISHING * terms.sum(1).max((1, 2))] = 0
             return self.image
 
     targets = [ClassifierOutputTarget(number) for number in classes_of(len(x), CLASSES)]
@@ -218,7 +222,9 @@ def integrated(explain: Explain, images: np.ndarray, classes: Sequence[int]) -> 
 
 
 def of_the_largest(found: np.ndarray, expected: np.ndarray) -> float:
-    """Return the largest difference as a part of each sample's largest entry."""
+    """Return the largest difference as a part of each sample's largest entry, where that is not zero."""
     rows, largest = tuple(range(1, expected.ndim)), np.abs(expected)
+    vanishing = largest.max(axis=rows) == 0
+    found, expected, largest = found[~vanishing], expected[~vanishing], largest[~vanishing]
     parts = np.abs(found - expected).max(axis=rows) / np.maximum(largest.max(axis=rows), np.finfo(np.float32).tiny)
-    return float(parts.max())
+    return float(parts.max(initial=0.0))
