@@ -19,7 +19,7 @@ from bench.explanations.methods import Method, methods_of
 from bench.explanations.network import Floats, Network
 from bench.explanations.rise import MASKS, random_masks, rise_map, rise_maps
 from bench.harness.machine import conditions
-from bench.harness.page import made_by, parser_of, publish, table
+from bench.harness.page import parser_of, publish, table
 from bench.harness.paths import DOCS, SHIPPED
 
 COMMAND: Final = "python -m bench.explanations"
@@ -46,8 +46,8 @@ def main() -> None:
     parser = parser_of(COMMAND, __doc__, DOCS / "explain-measured.md")
     parser.add_argument("--data", type=Path, required=True, help="folder with test/<label>/…")
     parser.add_argument("--bundles", type=Path, default=SHIPPED)
-    parser.add_argument("--names", nargs="+", default=["resnet20", "resnet56"], help="of the bundles")
-    parser.add_argument("--images", type=int, nargs="+", default=[500, 100], help="for each bundle")
+    parser.add_argument("--names", nargs="+", default=["resnet20"], help="of the bundles")
+    parser.add_argument("--images", type=int, nargs="+", default=[500], help="for each bundle")
     parser.add_argument("--masks", type=int, default=MASKS, help="of RISE")
     parser.add_argument("--cache", type=Path, help="folder that keeps RISE's maps from run to run")
     options = parser.parse_args()
@@ -56,7 +56,12 @@ def main() -> None:
         network = Network(options.bundles / name)
         rows = measured(network, options.data / "test", images, options.masks, options.cache)
         parts.append(section(network, rows))
-    publish(options, COMMAND, "\n\n".join([f"{made_by(COMMAND)}. {conditions()}.", *parts]))
+    publish(options, COMMAND, "\n\n".join([f"{made(options.names, options.images)}. {conditions()}.", *parts]))
+
+
+def made(names: list[str], images: list[int]) -> str:
+    """Return the command in words, without the folders of the machine that it ran on."""
+    return f"Made by `{COMMAND} --data DATA --names {' '.join(names)} --images {' '.join(map(str, images))}`"
 
 
 def measured(network: Network, folder: Path, count: int, masks: int, cache: Path | None) -> list[Row]:
