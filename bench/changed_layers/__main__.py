@@ -91,10 +91,10 @@ def report(trials: Sequence[Trial], images: int) -> str:
     """Return the section of the page."""
     groups: list[tuple[str, Callable[[Trial], bool]]] = [
         ("all", lambda _: True),
-        *((kind, lambda trial, kind=kind: trial.kind == kind) for kind in ALTERATIONS),  # type: ignore[misc]
-        *((size, lambda trial, size=size: trial.size == size) for size in SIZES),  # type: ignore[misc]
-        *((f"others: {one}", lambda trial, one=one: trial.background == one) for one in BACKGROUNDS),  # type: ignore[misc]
-        *((name, lambda trial, name=name: trial.network == name) for name in NETWORKS),  # type: ignore[misc]
+        *((kind, lambda trial, kind=kind: trial.kind == kind) for kind in ALTERATIONS),
+        *((size, lambda trial, size=size: trial.size == size) for size in SIZES),
+        *((f"others: {one}", lambda trial, one=one: trial.background == one) for one in BACKGROUNDS),
+        *((name, lambda trial, name=name: trial.network == name) for name in NETWORKS),
         (f"alone ≥ {MEASURABLE:g} nats", lambda trial: abs(trial.alone) >= MEASURABLE),
         (f"alone < {MEASURABLE:g} nats", lambda trial: abs(trial.alone) < MEASURABLE),
     ]

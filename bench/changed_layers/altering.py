@@ -23,7 +23,7 @@ BATCH = 32
 def _noise(share: float) -> Alteration:
     def altered(versions: Versions, layer: str, random: np.random.Generator, training: Training) -> Array:
         weight = versions.weights[layer]
-        return weight + share * weight.std() * random.normal(size=weight.shape)
+        return np.asarray(weight + share * weight.std() * random.normal(size=weight.shape))
 
     return altered
 
@@ -49,7 +49,7 @@ def _rounded(bits: int) -> Alteration:
     def altered(versions: Versions, layer: str, random: np.random.Generator, training: Training) -> Array:
         weight = versions.weights[layer]
         scale = np.abs(weight).max() / (2 ** (bits - 1) - 1)
-        return np.round(weight / scale) * scale
+        return np.asarray(np.round(weight / scale) * scale)
 
     return altered
 
@@ -92,6 +92,6 @@ def trained(
         rows = random.choice(len(training[0]), BATCH, replace=False)
         optimizer.zero_grad()
         images, classes = (torch.from_numpy(array[rows]) for array in training)
-        functional.cross_entropy(network(images), classes).backward()
+        torch.autograd.backward(functional.cross_entropy(network(images), classes))
         optimizer.step()
     return network

@@ -40,7 +40,11 @@ def rewrite(folder: Path, images: np.ndarray) -> Bundle:
     restore_stored_weights(prepared, weights)
     graphs = all_graphs(prepared)
     parity = verify(network, forward, constants, graphs, images)
-    written = bundle.model_copy(update={"parity": parity, "opset": opset_of(graphs)})
+    layers = tuple(
+        layer.model_copy(update={"map_size": derived.map_size})
+        for layer, derived in zip(bundle.layers, prepared.layers, strict=True)
+    )
+    written = bundle.model_copy(update={"layers": layers, "parity": parity, "opset": opset_of(graphs)})
     rewritten = {WEIGHTS_FILE, BUNDLE_FILE, *(graph.file for graph in bundle.graphs.values())}
     attachments = {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.name not in rewritten}
     return write_bundle(written, graphs, folder, attachments)

@@ -66,7 +66,7 @@ def test_the_parts_are_those_of_torch_in_float64(tmp_path: Path) -> None:
         for name, parameter in line.named_parameters():
             parameter.data = torch.lerp(ends[0][name].data, ends[1][name].data, 0.5 * (1 + point))
         line.zero_grad()
-        functional.cross_entropy(line(images.double()), labels).backward()
+        torch.autograd.backward(functional.cross_entropy(line(images.double()), labels))
         for name in names:
             gradient, difference = line.get_parameter(name).grad, ends[1][name].data - ends[0][name].data
             assert gradient is not None
