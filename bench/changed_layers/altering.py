@@ -63,6 +63,11 @@ ALTERATIONS: Mapping[str, tuple[Alteration, Alteration]] = {
 """Kind → one that changes the loss as a rule, and one that hardly does."""
 
 
+def kept(versions: Versions, random: np.random.Generator, training: Training) -> Weights:
+    """Leave all weights as they are."""
+    return {}
+
+
 def halved(versions: Versions, random: np.random.Generator, training: Training) -> Weights:
     """Return all weights after a round trip through float16."""
     return {name: weight.astype(np.float16).astype(np.float32) for name, weight in versions.weights.items()}
@@ -75,10 +80,11 @@ def tuned(versions: Versions, random: np.random.Generator, training: Training) -
 
 
 BACKGROUNDS: Mapping[str, Callable[[Versions, np.random.Generator, Training], Weights]] = {
+    "unchanged": kept,
     "float16": halved,
     "tuning": tuned,
 }
-"""What happens to all layers, so that no difference is 0."""
+"""What happens to all other layers: nothing, or so little that no difference is 0."""
 
 
 def trained(

@@ -24,7 +24,7 @@ FIRST_NOISE = 0.01
 """Noise on every weight, relative to it, that is tried first, for the smallest share."""
 CLOSE = 0.05
 """Distance from the wanted share, relative to it, at which the search ends."""
-MOST_TRIALS = 7
+MOST_TRIALS = 12
 LEAST_WEIGHT = 1e-30
 
 Right = NDArray[np.bool_]
@@ -104,9 +104,14 @@ def _searched(images: LabelledPixels, before: Right, share: float, seed: int, no
         with TemporaryDirectory() as folder:
             now = right(with_noise(Path(folder) / SUBJECT, noise, seed), images)
         found[noise] = flips_between(before, now)
-        reached = found[noise].negative / len(before)
-        if abs(reached - share) <= CLOSE * share:
+        reached = {one: flips.negative / len(before) for one, flips in found.items()}
+        if abs(reached[noise] - share) <= CLOSE * share:
             break
-        noise *= float(np.clip(share / max(reached, share / 4), 0.25, 4.0))
+        below = [one for one in reached if reached[one] < share]
+        above = [one for one in reached if reached[one] > share]
+        if below and above:
+            noise = float(np.sqrt(max(below) * min(above)))
+        else:
+            noise *= float(np.clip(share / max(reached[noise], share / 4), 0.25, 4.0))
     best = min(found, key=lambda one: abs(found[one].negative / len(before) - share))
     return best, found[best]
