@@ -41,7 +41,7 @@ def compared(
     flips, calibration, speed = tally.flips.found(), _calibration(tally, old), _speed(old, new)
     unknown = _unknown(tally, old, both)
     sides = _checked(old, both.old), _checked(new, both.new)
-    moved = both.moved
+    moved = both.in_both
     names = None if moved is None else [one.layer for one in moved if one.moved]
     found = Found(flips, tally.disagreements, calibration, speed, *sides, names, unknown)
     limits = judged(found, limits_set(options))
@@ -63,7 +63,7 @@ def compared(
         moved=moved,
         gradients_on=both.images,
         loss_by_layer=None if isinstance(by_layer, str) else by_layer,
-        notes=_notes(old, new, unknown, by_layer if isinstance(by_layer, str) else None),
+        notes=_notes(old, new, unknown, both, by_layer if isinstance(by_layer, str) else None),
     )
 
 
@@ -117,12 +117,16 @@ def _unknown(tally: Tally, old: Version, both: BothGradients) -> dict[str, str]:
     for side in (both.new, both.old):
         if isinstance(side, str):
             unknown["most-moved-layers"] = side
+    if "most-moved-layers" not in unknown and both.in_both is None:
+        unknown["most-moved-layers"] = "the versions have no layer in common"
     if isinstance(both.new, str):
         unknown["most-new-findings"] = both.new
     return unknown
 
 
-def _notes(old: Version, new: Version, unknown: dict[str, str], no_layers: str | None) -> list[str]:
+def _notes(
+    old: Version, new: Version, unknown: dict[str, str], both: BothGradients, no_layers: str | None
+) -> list[str]:
     """Return what does not apply or was not measured, each once."""
     notes = [
         f"Only the {which} version has {plural(len(names), 'label')}: {_listed(names)}."
@@ -139,6 +143,8 @@ def _notes(old: Version, new: Version, unknown: dict[str, str], no_layers: str |
         notes.append(f"Speed was not measured: {unknown['most-slowdown']}.")
     if (why := unknown.get("most-moved-layers")) is not None:
         notes.append(f"Layers that moved were not looked for: {why.rstrip('.')}.")
+    elif missing := both.in_old_alone:
+        notes.append(f"{plural(len(missing), 'layer')} of the old version the new one lacks: {_listed(missing)}.")
     if no_layers is not None:
         notes.append(f"The change of the loss was not taken apart by layer: {no_layers.rstrip('.')}.")
     return [*notes, *old.notes, *new.notes]

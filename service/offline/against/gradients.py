@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,19 @@ class BothGradients:
     images: LookedAt
 
     @property
-    def moved(self) -> list[LayerDifference] | None:
-        """Every layer of the old version beside its own in the new one; None unless both have gradients."""
+    def in_both(self) -> list[LayerDifference] | None:
+        """Every layer of the old version that the new one has too; None where gradients or such layers are missing."""
+        return [one for one in self._compared if one.matched_by != "depth"] or None
+
+    @property
+    def in_old_alone(self) -> list[str]:
+        """Layers of the old version that the new one lacks: what is as deep there is another layer."""
+        return [one.layer for one in self._compared if one.matched_by == "depth"]
+
+    @cached_property
+    def _compared(self) -> list[LayerDifference]:
         if isinstance(self.old, str) or isinstance(self.new, str):
-            return None
+            return []
         return differences([self.old, self.new])
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from export.gradient import OPSET, UnsupportedOperator, differentiate, prepare, to_float64
+from export.gradient.staging import IMAGE
 from export.running.reference import evaluate
 from service.contract.outputs import GRAPHS
 from tests.export.gradient.cases.case import w
@@ -194,8 +195,9 @@ def test_every_graph_answers_by_sample(steps: Step, place: Place) -> None:
         session = runtime(differentiate(ready, graph))
         names = [output.name for output in session.get_outputs()]
         inputs = {value.name for value in session.get_inputs()}
-        beside = session.run(names, {key: value for key, value in feeds(image, LABEL).items() if key in inputs})
-        alone = session.run(names, {key: value for key, value in feeds(image[:1], LABEL).items() if key in inputs})
+        of_all, of_one = (feeds(some, LABEL) | {"layer": np.array([IMAGE])} for some in (image, image[:1]))
+        beside = session.run(names, {key: value for key, value in of_all.items() if key in inputs})
+        alone = session.run(names, {key: value for key, value in of_one.items() if key in inputs})
         for name, one, several in zip(names, alone, beside, strict=True):
             if name == "batch_square":
                 continue
