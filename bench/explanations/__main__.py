@@ -128,8 +128,8 @@ def verdict(rows: list[Row]) -> str:
     good = [row.name for row in few if as_good(row, rise)]
     named = "; ".join(good) or "none"
     return (
-        f"With at most 1/{FEWER} of RISE's runs, not worse than RISE on deletion and on insertion, within the "
-        f"interval: {named}."
+        f"With at most 1/{FEWER} of RISE's runs, better than RISE or not to be told from it, on deletion and on "
+        f"insertion: {named}."
     )
 
 

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str], program: str = "python -m service explain") -
         model = OfflineModel(directory, Runtime(options.execution_provider), needed="forward")
         found = explained(model, photograph, options.label, wanted)
         if options.output is not None:
-            content = _drawn(found, photograph, model, options.output.suffix)
+            content = _drawn(found, photograph, model, options.output.suffix.lower())
             with replaced_file(options.output) as stream:
                 stream.write(content)
     except ReportedError as error:
@@ -76,6 +76,7 @@ def in_words(found: Explanations) -> str:
         *([sample.completeness.because] if sample.completeness else []),
         *([found.steps_note] if found.steps_note else []),
         *found.notes,
+        *([found.quantized] if found.quantized else []),
     ]
     return "\n".join(lines)
 
@@ -109,6 +110,6 @@ def parser(program: str) -> argparse.ArgumentParser:
 
 def _output(text: str) -> Path:
     path = Path(text)
-    if path.suffix not in FORMS:
+    if path.suffix.lower() not in FORMS:
         raise argparse.ArgumentTypeError(f"{text!r}: a name that ends in {', '.join(FORMS)} is needed")
     return path

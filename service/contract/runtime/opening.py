@@ -152,12 +152,15 @@ class Runtime:
             options.add_external_initializers(list(weights), values)
         try:
             session = self._inference_session(str(graph), options, records)
-        except Exception:
+        except Exception as error:
             # Of the weights in the branches of a graph it takes neither their content nor a link.
             if not (content or file.is_symlink()):
                 raise
-            with copied(graph, file) as copy:
-                session = self._inference_session(str(copy), options, records)
+            try:
+                with copied(graph, file) as copy:
+                    session = self._inference_session(str(copy), options, records)
+            except OSError:  # there is no room for a copy
+                raise error from None
         if (provider := session.get_providers()[0]) != self.provider:
             raise ProviderUnavailable(f"{graph.name} was loaded on {provider} instead of {self.provider}")
         return session

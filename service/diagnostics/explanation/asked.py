@@ -113,7 +113,7 @@ def one_label_each(bundle: Bundle, labels: NDArray[np.int64]) -> NDArray[np.int6
     as_predicted = (labels < 0).all(axis=1)
     if (wrong := np.flatnonzero((given != 1) & ~as_predicted)).size:
         raise InvalidLabel(
-            f"An explanation is of one label, and for image {wrong[0] + 1} {given[wrong[0]]} are given. Ask once for "
+            f"An explanation is of one label, and image {wrong[0] + 1} has {given[wrong[0]] or 'none'}. Ask once for "
             f"each label of {bundle.name}."
         )
     return np.where(as_predicted, -1, labels.argmax(axis=1)).astype(np.int64)

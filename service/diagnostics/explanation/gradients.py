@@ -15,7 +15,7 @@ from service.contract.bundle_schema import THE_IMAGE, InputSpec
 from service.diagnostics.explanation.steps import Steps
 from service.diagnostics.measurement import RunToLayer
 
-MOST_NUMBERS: Final = 2**23
+MOST_NUMBERS: Final = 2**20
 """Numbers of the inputs that are run together: 32 MB, and twice as much for their gradients in float64."""
 
 StepsAfter = Callable[[int, float], Steps]

@@ -33,7 +33,7 @@ def at_picture_size(values: Float64, height: int, width: int) -> Float64:
 def interpolated(values: Float64, rows: Float64, columns: Float64) -> Float64:
     """Return [h, w] at rows and columns that are given as parts of its height and width, 0 to 1.
 
-    A number that is not finite spreads over its neighbours' places too.
+    Where the map has a number that is not finite, all of the result is NaN.
     """
     with np.errstate(invalid="ignore"):
         result: Float64 = _between(values.shape[0], rows) @ values @ _between(values.shape[1], columns).T

@@ -60,7 +60,7 @@ def how_complete(difference: float, evidence_sum: float, error: float, bound: fl
     if not math.isfinite(error):
         return f"{adds_up}: how complete the evidence is cannot be said."
     off = f"{percent(error)} off, where up to {percent(bound)} is taken as complete"
-    return f"{adds_up}: {off}." if holds else f"{adds_up}: {off}. More `steps` come closer."
+    return f"{adds_up}: {off}." if holds else f"{adds_up}: {off}. More `steps`, up to 256, come closer as a rule."
 
 
 def _at(where: str) -> str:

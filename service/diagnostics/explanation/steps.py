@@ -11,8 +11,8 @@ from service.diagnostics.schemas.explanation import Method
 USUAL_STEPS: Final[dict[Method, int]] = {"integrated_gradients": 64, "smooth_grad": 50}
 """Runs per image of the methods that take several, where there is time for them.
 
-With 64 points a path's integral is right to within a hundredth (docs/explain.md). 50 noisy copies are those of Smilkov
-et al. 2017, who saw little change beyond.
+How right 64 points of a path are, `completeness` says of every image. 50 noisy copies are those of Smilkov et al. 2017,
+who saw little change beyond.
 """
 LEAST_STEPS: Final = 8
 MOST_STEPS: Final = 256

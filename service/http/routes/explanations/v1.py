@@ -21,7 +21,7 @@ from service.http.calls.call import Call
 from service.http.requests.base64_text import from_base64
 from service.http.requests.forms import LARGE_BODY
 from service.http.requests.json_bodies import MAX_JSON_VALUES, parse_json
-from service.http.requests.labels import Label, as_label, label_array
+from service.http.requests.labels import GivenLabels, Label, as_label, label_array
 from service.http.routes.explanations.explaining import check_number, explained
 from service.http.routes.explanations.options import EXPLAIN_FIELDS, read_asked
 from service.http.routes.submissions import model_in_path
@@ -94,8 +94,9 @@ async def explain_v1(call: Call) -> Answer:
     read = partial(_read, call.body, call.service.settings.max_json_depth)
     images, labels, parameters = await asyncio.to_thread(read) if len(call.body) > LARGE_BODY else read()
     asked = read_asked(*(parameters.get(name) for name in ("method", "layer", "steps")))
-    common = as_label(parameters.get("label"))
-    each = label_array([common if label is None else label for label in labels], model.bundle)
+    common = parameters.get("label")
+    given = GivenLabels(tuple(labels), of_each=() if common is None else (as_label(common),))
+    each = label_array(given.spread(model.bundle.label_kind, model.name), model.bundle)
     pixels = await call.service.decode_pool.pixels(images, model.bundle.input, call.context)
     found = await explained(call, model, pixels, each, asked)
     return Answer(200, [JSON], await asyncio.to_thread(_in_json, found))

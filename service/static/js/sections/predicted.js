@@ -15,13 +15,14 @@ const article = (label) => `${/^\d+$/.test(label) ? "class" : /^[aeiou]/i.test(l
 
 /** Lists the labels with their probabilities, the best first; each has a button that asks why, if the model can tell. */
 export function ranks(model, { predictions: [{ labels, predicted }], quantized }, askWhy) {
-  const names = labels.map(({ label }) => label);
-  const why = (label) => (has(model, "explanation") ? whyButton(model, label, () => askWhy(model, label, names.find((other) => other !== label))) : null);
+  // By index, for two labels may have one name.
+  const after = (index) => labels.map((other) => other.index).find((other) => other !== index);
+  const why = ({ label, index }) => (has(model, "explanation") ? whyButton(model, label, () => askWhy(model, index, after(index))) : null);
   return [
     el(
       "ol",
       { class: "ranks", "aria-label": `Labels by ${model.name}` },
-      labels.map((entry) => rank(entry, model, predicted?.includes(entry.label), why(entry.label))),
+      labels.map((entry) => rank(entry, model, predicted?.includes(entry.label), why(entry))),
     ),
     quantized ? el("p", { class: "small muted" }, sentence(quantized)) : null,
   ];

@@ -19,13 +19,14 @@ const METHODS = [
 ];
 const NOTHING = ""; // the choice of no second label, and of the last layer
 
-let asked = null; // what is shown: {model, label, beside, method, layer}; null before a visitor asks why
+let asked = null; // what is shown: {model, label, beside, method, layer}, labels by index; null before a visitor asks why
 let pictures = []; // addresses of the pictures shown
 
-/** Takes up the question why a model gives a label; `beside` is the label that stands next to it, or undefined. */
+/** Takes up the question why a model gives a label; `beside` is the label that stands next to it, or undefined. Both by index. */
 export function choose(model, label, beside = NOTHING) {
-  asked = { method: METHODS[0][0], layer: NOTHING, ...asked, model: model.name, label, beside };
+  asked = { method: METHODS[0][0], layer: NOTHING, ...asked, model: model.name, label: String(label), beside: String(beside) };
   if (!layersOf(model).includes(asked.layer)) asked.layer = NOTHING;
+  if (!methodsOf(model).some(([name]) => name === asked.method)) [[asked.method]] = methodsOf(model);
 }
 
 /** Empties and hides the section; what was asked is forgotten. */
@@ -83,22 +84,26 @@ function forget() {
   pictures = [];
 }
 
+/** Grad-CAM needs a layer with a map. */
+const methodsOf = (model) => (layersOf(model).length ? METHODS : METHODS.slice(1));
 const layersOf = ({ detail }) => detail.layers.filter(({ map_size: size }) => size).map(({ name }) => name);
 
 function makeControls(model, again) {
   const change = (part) => (value) => {
     asked[part] = value;
+    if (asked.beside === asked.label) asked.beside = NOTHING;
     again();
   };
   const { labels } = model.detail;
   const layers = layersOf(model).reverse();
   const focused = document.activeElement?.id;
   const named = (names) => names.map((name) => [name, name]);
-  const last = layers.length ? `${layers[0]}, the last` : "none has a map";
+  const last = `${layers[0]}, the last`;
+  const all = labels.map((name, index) => [String(index), name]);
   const choices = [
-    dropDown("why-label", `Label of ${model.name}`, named(labels), asked.label, change("label")),
-    dropDown("why-beside", "Beside it", [[NOTHING, "nothing"], ...named(labels.filter((label) => label !== asked.label))], asked.beside, change("beside")),
-    dropDown("why-method", "Method", METHODS, asked.method, change("method")),
+    dropDown("why-label", `Label of ${model.name}`, all, asked.label, change("label")),
+    dropDown("why-beside", "Beside it", [[NOTHING, "nothing"], ...all.filter(([index]) => index !== asked.label)], asked.beside, change("beside")),
+    dropDown("why-method", "Method", methodsOf(model), asked.method, change("method")),
     asked.method === "grad_cam" ? dropDown("why-layer", "Layer", [[NOTHING, last], ...named(layers.slice(1))], asked.layer, change("layer")) : null,
   ];
   controls.replaceChildren(el("div", { class: "control-row" }, choices));

@@ -173,6 +173,7 @@ def test_kserve_gets_one_explanation_for_each_instance(client: httpx.Client) -> 
         ({"instances": [IN_TEXT], "parameters": {"depth": 3}}, "There is no parameter 'depth'"),
         ({"instances": [IN_TEXT], "parameters": {"layer": "last"}}, "has no map of the picture"),
         ({"instances": [IN_TEXT], "parameters": {"layer": 3}}, "`layer` must be a string"),
+        ({"instances": [{"b64": IN_TEXT, "label": ["bee"]}]}, "The classes of net exclude each other"),
     ],
 )
 def test_kserve_gets_errors_in_its_own_shape(client: httpx.Client, body: dict[str, Any], words: str) -> None:
