@@ -1,6 +1,6 @@
 """How often the altered layer is found to have changed the loss most → docs/changed-layers.md.
 
-A quarter of an hour on one core.
+About half an hour on one core.
 """
 
 from __future__ import annotations
