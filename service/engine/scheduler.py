@@ -66,7 +66,7 @@ class Scheduler:
         self.max_images = max_images
         self.waiting_images = 0
         self._backlog = {False: 0.0, True: 0.0}
-        """Seconds of run time in the queue, for predictions (False), and for what comes after them (True)."""
+        """Seconds of run time that wait, for predictions (False) and diagnostics (True)."""
         self._lanes: dict[LaneKey, Lane] = {}
         self._running: set[Batch] = set()
         self._wide: Batch | None = None
@@ -142,7 +142,7 @@ class Scheduler:
             lane = self._lane_of(batch.tickets[0])
             if lane is not None:
                 lane.served += seconds
-                if not lane.waiting and lane.graph.retired:
+                if not lane.waiting and (lane.graph.retired or batch.layer is not None):  # there may be many layers
                     del self._lanes[lane.key]
             if batch.tells_speed:
                 batch.graph.learn(batch.ran, seconds, batch.layer)
@@ -221,7 +221,8 @@ class Scheduler:
     def _count(self, lane: Lane, ticket: Ticket, sign: int) -> None:
         lane.waiting += sign * ticket.count
         self.waiting_images += sign * ticket.count
-        self._backlog[lane.graph.diagnostic or lane.background] += sign * ticket.cost
+        if not lane.background:  # nothing waits for what runs behind it
+            self._backlog[lane.graph.diagnostic] += sign * ticket.cost
         if not self.waiting_images:
             self._backlog = {False: 0.0, True: 0.0}  # no drift of rounding
 
@@ -289,8 +290,8 @@ class Scheduler:
 
     @property
     def _diagnosing(self) -> int:
-        """Slots that run graphs for diagnostics."""
-        return sum([batch.graph.diagnostic for batch in self._running])
+        """Slots that run diagnoses that somebody waits for."""
+        return sum([batch.graph.diagnostic and not batch.background for batch in self._running])
 
     def _overdue(self, lane: Lane, now: float) -> bool:
         return not self._diagnosing and now - lane.tickets[0].submitted > LONGEST_DIAGNOSTICS_WAIT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -26,8 +27,9 @@ class Pair:
         self.model, self.shadow = model.bundle, shadow.bundle
         self.names = model.full_name, shadow.full_name
         self.kind = kind_called(model.bundle.label_kind)
-        places = {label: index for index, label in enumerate(shadow.bundle.labels)}
-        self.places: NDArray[np.int64] = np.array([places.get(label, -1) for label in model.bundle.labels], np.int64)
+        places = {label: index for index, label in enumerate(_numbered(shadow.bundle.labels))}
+        own = _numbered(model.bundle.labels)
+        self.places: NDArray[np.int64] = np.array([places.get(label, -1) for label in own], np.int64)
         """Place among the shadow's labels of each of the model's; −1 where it has none of that name."""
         self._shared = self.places >= 0
 
@@ -94,3 +96,13 @@ def _scores(probabilities: Array) -> NDArray[np.float64]:
 
 def _joined(labels: Sequence[str]) -> str:
     return LABELS_BETWEEN.join(labels) or NO_LABEL
+
+
+def _numbered(labels: Sequence[str]) -> list[tuple[str, int]]:
+    """Return each label with how many of its name come before it: ImageNet has two called crane."""
+    seen: Counter[str] = Counter()
+    numbered = []
+    for label in labels:
+        numbered.append((label, seen[label]))
+        seen[label] += 1
+    return numbered

@@ -13,6 +13,7 @@ from service.bundles.disk import BundleRefused
 from service.contract.runtime.opening import Runtime
 from service.contract.runtime.provider import ProviderUnavailable
 from service.diagnostics.verdicts.thresholds import Thresholds
+from service.diagnostics.words import plural
 from service.errors import NotReady
 from service.offline import table as tables
 from service.offline.against import table as own_tables
@@ -96,6 +97,11 @@ def run(options: argparse.Namespace, import_flags: Sequence[str]) -> int:
             if options.merge:
                 own_tables.check(options.merge, old, new)
                 tables.merge(options.merge, table)
+                if (measured := own_tables.rows_written(table, old, new, files)) < len(files):
+                    raise ValueError(
+                        f"--merge: the parts hold {measured:,} of {plural(len(files), 'image')}: one is missing or "
+                        "was not finished"
+                    )
             else:
                 measure_files(old, new, options.data, files, table)
             found = compared(old, new, options, files, table, thresholds)

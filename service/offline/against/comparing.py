@@ -119,8 +119,9 @@ def _unknown(tally: Tally, old: Version, both: BothGradients) -> dict[str, str]:
             unknown["most-moved-layers"] = side
     if "most-moved-layers" not in unknown and both.in_both is None:
         unknown["most-moved-layers"] = "the versions have no layer in common"
-    if isinstance(both.new, str):
-        unknown["most-new-findings"] = both.new
+    for side in (both.old, both.new):
+        if isinstance(side, str):
+            unknown["most-new-findings"] = side
     return unknown
 
 
@@ -143,7 +144,9 @@ def _notes(
         notes.append(f"Speed was not measured: {unknown['most-slowdown']}.")
     if (why := unknown.get("most-moved-layers")) is not None:
         notes.append(f"Layers that moved were not looked for: {why.rstrip('.')}.")
-    elif missing := both.in_old_alone:
+    if "most-new-findings" in unknown:
+        notes.append(f"Which findings are new is not known: {unknown['most-new-findings'].rstrip('.')}.")
+    if missing := both.in_old_alone:
         notes.append(f"{plural(len(missing), 'layer')} of the old version the new one lacks: {_listed(missing)}.")
     if no_layers is not None:
         notes.append(f"The change of the loss was not taken apart by layer: {no_layers.rstrip('.')}.")

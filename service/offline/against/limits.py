@@ -104,8 +104,8 @@ def _moved_layers(found: Found, limit: Most) -> Measured | None:
 
 
 def _new_findings(found: Found, limit: Most) -> Measured | None:
-    """Findings are counted as often as they are made; without a verdict of the old version all are new."""
-    if found.new.verdict is None:
+    """Findings are counted as often as they are made; which are new, only a verdict of the old version tells."""
+    if found.new.verdict is None or found.old.verdict is None:
         return None
     fresh = [*(Counter(found.new.findings) - Counter(found.old.findings)).elements()]
     return Measured(len(fresh), _named(fresh))
@@ -193,7 +193,14 @@ def _reader(kind: Kind) -> Callable[[str], Most]:
 
 def judged(found: Found, limits: dict[str, Most]) -> list[Limit]:
     """Return what came of every limit that is set."""
-    return [_judged(kind, found, limits[kind.flag]) for kind in KINDS if kind.flag in limits]
+    return [_judged(kind, found, limits[kind.flag]) for kind in KINDS if _is_judged(kind, found, limits.get(kind.flag))]
+
+
+def _is_judged(kind: Kind, found: Found, limit: Most | None) -> bool:
+    """Tell whether a limit is set; one that nobody set is not, where the old version has no verdict to compare with."""
+    if kind.flag == "most-new-findings" and limit is kind.default:
+        return found.old.verdict is not None or found.new.verdict is None
+    return limit is not None
 
 
 def _judged(kind: Kind, found: Found, limit: Most) -> Limit:

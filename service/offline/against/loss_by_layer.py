@@ -42,7 +42,14 @@ def loss_by_layer(
     if next(_batches(folder, chosen, new), None) is None:
         return f"none of {plural(len(chosen), 'labelled image')} can be decoded"
     remark(f"taking the change of the loss apart by layer, on {len(chosen):,} images")
-    found = loss_change(old.model.stored, new.model.stored, new.model.runtime, lambda: _batches(folder, chosen, new))
+    try:
+        found = loss_change(
+            old.model.stored, new.model.stored, new.model.runtime, lambda: _batches(folder, chosen, new)
+        )
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # ONNX Runtime's errors have no common class
+        return f"the graph could not be run: {str(error).strip()}"
     return found.reason if isinstance(found, NotDivided) else _said(found)
 
 

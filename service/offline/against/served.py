@@ -6,6 +6,7 @@ import base64
 import math
 import urllib.parse
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -119,7 +120,9 @@ class ServedVersion(Version):
             for file, content in zip(pictures.files, pictures.contents, strict=True)
         ]
         try:
-            body = self._service.ask("/diagnostics/gradients", {"images": images, "model": self._selection})
+            body = self._service.ask(
+                "/diagnostics/gradients", {"images": images, "model": self._selection, "thresholds": asdict(thresholds)}
+            )
         except NoAnswer as error:
             raise NotDiagnosed(f"{self.place}: {error}") from None
         answer = self._read(Gradients, body)

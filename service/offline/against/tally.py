@@ -58,14 +58,18 @@ class Tally:
             self.undecodable += 1
             return
         before, now = row["old_predicted"], row["new_predicted"]
-        if before != now and set(before.split(LABELS_BETWEEN)) != set(now.split(LABELS_BETWEEN)):
+        if before != now and set(self._predicted(before)) != set(self._predicted(now)):
             self.differing += 1
             if (before, now) in self.pairs or len(self.pairs) < MOST_PAIRS:
                 self.pairs[before, now] += 1
         self._take_label(row, row["label"])
 
+    def _predicted(self, text: str) -> list[str]:
+        """Return the labels in a column of the table: one, or several where they are independent."""
+        return text.split(LABELS_BETWEEN) if self._new.label_kind == "independent" else [text]
+
     def _take_label(self, row: Row, label: str) -> None:
-        right_before, right_now = (label in row[f"{side}_predicted"].split(LABELS_BETWEEN) for side in ("old", "new"))
+        right_before, right_now = (label in self._predicted(row[f"{side}_predicted"]) for side in ("old", "new"))
         is_old, is_new = label in self._old.known, label in self._new.known
         if not (is_old and is_new):
             self.label_of_old_alone += is_old
