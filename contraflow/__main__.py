@@ -13,7 +13,7 @@ from service.output.verbs import list_or_refuse
 
 VERBS: Final = {
     "serve": ("service", "serve", "serve models over HTTP: predictions and gradients, with a page"),
-    "check": ("service", "check", "say whether a model is healthy, or better than another version; for pipelines"),
+    "check": ("service", "check", "say whether a model is healthy, or how a new version differs"),
     "diagnose": ("service", "diagnose", "score a folder of labelled images, into a table and a report"),
     "explain": ("service", "explain", "show where in a photograph the evidence for a label lies"),
     "replay": ("service", "replay", "send captured requests again, and count how the answers differ"),
