@@ -10,14 +10,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from bench.gpu.nets import RESNET50, names, net
+from bench.gpu.nets import GRAPHS, RESNET50, names, net
 from bench.gpu.numbers.agreement import agreement, truths
 from bench.gpu.numbers.extremes import batches, scales
 from bench.gpu.numbers.options import CHANGES, CUDA_GRAPH, PLAIN_OPTION, Answers, option
 from bench.gpu.numbers.tables import section
 from bench.gpu.part import Part, Row, Setting, attempt
 from bench.gpu.sessions import default_options
-from service.contract.outputs import GRAPHS
 
 FIRST = ("weight_norms", "forward", "activation_norms", "input_gradient")
 TIMED = FIRST[:2]

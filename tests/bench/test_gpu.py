@@ -19,7 +19,7 @@ import pytest
 from bench.gpu import running
 from bench.gpu.__main__ import main
 from bench.gpu.graphs import SERVED, Plan
-from bench.gpu.nets import names, net
+from bench.gpu.nets import GRAPHS, names, net
 from bench.gpu.numbers.agreement import agreement, errors
 from bench.gpu.numbers.tables import section
 from bench.gpu.numbers.truth import Truth
@@ -28,7 +28,6 @@ from bench.gpu.results import OtherMachine, Results
 from bench.gpu.sessions import Fixed, opened
 from bench.gradients.choices import choices_of, watched
 from bench.harness.paths import DOCS, ROOT, SHIPPED
-from service.contract.outputs import GRAPHS
 
 SETTING = Setting(seconds=60.0, device="cpu", small=True, bundles=SHIPPED)
 A_CARD = {
