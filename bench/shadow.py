@@ -1,4 +1,4 @@
-"""What a shadow costs the requests that do not know of it → docs/shadow.md.
+"""The cost of a shadow for requests that do not know of it → docs/shadow.md.
 
 Services of the same bundles get the same arrivals in turns, at a quarter and at half of the rate that predictions
 reach: without a shadow (twice, which shows what the comparison can tell), with a second version of resnet20 at two

@@ -1,4 +1,4 @@
-"""What is done to one layer of a network, and what to all others."""
+"""Alterations of one layer of a network, and of all others."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ BACKGROUNDS: Mapping[str, Callable[[Versions, np.random.Generator, Training], We
     "float16": halved,
     "tuning": tuned,
 }
-"""What happens to all other layers: nothing, or so little that no difference is 0."""
+"""Changes of all other layers by name: none, or such small ones that no difference is 0."""
 
 
 def trained(

@@ -1,4 +1,4 @@
-"""What explanations are worth: docs/explain-measured.md.
+"""The measurement of docs/explain-measured.md: how well each method finds what a network goes by.
 
 network   a bundle and the photographs that it is asked about
 rise      RISE's maps, from thousands of forward runs

@@ -1,4 +1,4 @@
-"""What explanations are worth: deletion and insertion (Petsiuk et al. 2018), beside RISE → docs/explain-measured.md.
+"""Deletion and insertion (Petsiuk et al. 2018) of explanations, beside RISE → docs/explain-measured.md.
 
 RISE takes 4,000 runs for each picture, half an hour for 500 pictures of a ResNet-20 on one core. `--cache` keeps its
 maps, so that a run that was stopped goes on where it was.

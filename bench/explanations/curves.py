@@ -15,7 +15,7 @@ from bench.explanations.network import Floats, Network
 STEPS: Final = 32
 """Points of a curve after its first: 32 pixels each on a picture of 32 × 32."""
 BLUR_WIDTH, BLUR_DEVIATION = 11, 5.0
-"""Of the blurred picture into which pixels are put, in pixels: the authors'."""
+"""Window and deviation of the Gaussian that blurs the picture for insertion, in pixels; the authors' values."""
 
 
 def areas(network: Network, image: Floats, label: int, values: Floats) -> tuple[float, float]:

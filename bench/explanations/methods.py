@@ -12,16 +12,16 @@ import numpy as np
 from bench.explanations.curves import blurred
 from bench.explanations.network import Floats, Network
 from service.diagnostics.explanation.asked import Asked
-from service.diagnostics.explanation.evidence import evidence
 from service.diagnostics.explanation.gradients import gradients
 from service.diagnostics.explanation.maps import at_picture_size
+from service.diagnostics.explanation.methods import evidence
 from service.offline.model import finished
 
 Map = Callable[[Floats, int], Floats]
 """From a picture, [channels, height, width], and a label to a map [height, width]."""
 
 POINTS: Final = 8
-"""Of each of two paths."""
+"""Points on each of the two paths."""
 FEW: Final = 16
 """Steps that fit into a two-hundredth of RISE's runs."""
 

@@ -46,7 +46,7 @@ Pair = tuple[Path, Path]
 
 @dataclass(frozen=True)
 class Reexport:
-    """What was found of a network beside itself."""
+    """The comparison of a network with itself, written otherwise."""
 
     kind: str
     name: str

@@ -1,4 +1,4 @@
-"""What other packages say of an explanation, beside what a bundle's graph says: grad-cam's and captum's own values.
+"""Explanations by grad-cam and captum, compared with those of a bundle's graph.
 
 Both packages run the architecture's own network in torch, in float64 where it runs so. grad-cam needs a module whose
 output is the layer's map. That is found by its numbers: the map of the bundle's graph `feature_maps` is compared with

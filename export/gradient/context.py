@@ -199,11 +199,4 @@ def _without_copies(nodes: list[Node], outputs: Collection[str]) -> list[Node]:
             kept.append(node)
     if not names:
         return kept
-    return [
-        replace(
-            node,
-            inputs=tuple([names.get(name, name) for name in node.inputs]),
-            outputs=tuple([names.get(name, name) for name in node.outputs]),
-        )
-        for node in kept
-    ]
+    return [node.renamed(names) for node in kept]

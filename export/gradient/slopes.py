@@ -14,11 +14,10 @@ from typing import Literal
 import numpy as np
 
 from export.gradient.backward import Gradients
-from export.gradient.norms.columns import weighted_sums
+from export.gradient.norms.columns import weighted_sums, zeros
 from export.gradient.norms.layers import WeightedLayer, weight_operand
 from export.graph.emitter import Emitter
 from export.graph.graph import N, Node, Shape, static
-from export.graph.names import LOGITS
 from export.graph.parameters import DIFFERENCE
 
 Kind = Literal["layer", "other", "rest"]
@@ -50,7 +49,7 @@ class Slopes:
         g = self._g
         rows = []
         for index in range(width):
-            parts = self._rows.get((kind, index)) or [(self._zeros(), 1)]
+            parts = self._rows.get((kind, index)) or [(zeros(g), 1)]
             tensors, widths = zip(*parts, strict=True)
             joined = tensors[0] if len(tensors) == 1 else g.op("Concat", *tensors, axis=1)
             rows.append((joined, np.ones(sum(widths))))
@@ -131,9 +130,3 @@ class Slopes:
             and graph.constants[constant].dtype == graph.dtype
             and graph.source(constant) not in graph.excluded
         )
-
-    def _zeros(self) -> str:
-        """A column of zeros, [N, 1]; not 0·logits, which is NaN where they are not finite."""
-        g = self._g
-        first = g.op("Slice", LOGITS, g.ints([0]), g.ints([1]), g.ints([1]))
-        return g.op("Cast", g.op("Less", first, first), to=g.element_type)

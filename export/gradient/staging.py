@@ -61,7 +61,7 @@ def staged(
     for name, part in (("near", _alone(graph, nodes, targets, near)), ("deep", nodes)):
         inside = {output: f"{output}{OWN}{name}" for output in (LOGITS, *outputs)}
         _name_as(graph, inside)
-        part = _renamed(part, inside)
+        part = [node.renamed(inside) for node in part]
         if name == "deep":
             part = _in_stages(graph, part, targets, choices, inside[LOGITS])
         branches.append(
@@ -79,7 +79,7 @@ def _nearest(nodes: Sequence[Node], targets: Mapping[int, str]) -> int | None:
 
 
 def _alone(graph: Graph, nodes: Sequence[Node], targets: Mapping[int, str], chosen: int) -> list[Node]:
-    """What the logits and one target need, and what reads targets, with nothing in place of all others."""
+    """Return what the logits and one target need, and what reads targets, with nothing in place of the others."""
     needed = live_nodes(nodes, [LOGITS, targets[chosen]])
     others, empty = set(targets.values()) - {targets[chosen]}, f"{LAYER}{OWN}nothing"
     reading = [
@@ -116,7 +116,7 @@ def _in_stages(
             # An `If` that may give nothing has no known shape: the runtime gives its memory to others of that shape.
             graph.shapes.pop(name, None)
         within = {inside[name]: types[name] for name in given}
-        then = _branch(graph, _renamed(group.nodes, inside), within, f"stage_{number}")
+        then = _branch(graph, [node.renamed(inside) for node in group.nodes], within, f"stage_{number}")
         otherwise = _else_branch(given, results, empty, types, f"no_stage_{number}")
         asked, choice = _asks(graph, group.targets, choices, str(number))
         branches = {"then_branch": then, "else_branch": otherwise}
@@ -160,7 +160,7 @@ def _no_columns(graph: Graph, name: str, logits: str) -> list[Node]:
 
 
 def _place(graph: Graph, name: str) -> list[Node]:
-    """What gives the place of `layer` in tables whose first entry is that of the image; one beyond them fails."""
+    """What gives the place of `layer` in tables whose first entry is that of the image; one beyond the layers fails."""
     first = f"{name}_of_layer_0"
     graph.constants[first] = np.array([-IMAGE], np.int64)
     return [Node("Add", (LAYER, first), (name,), name=name)]
@@ -178,17 +178,6 @@ def _name_as(graph: Graph, names: Mapping[str, str]) -> None:
     for name, other in names.items():
         if name in graph.shapes:
             graph.shapes[other], graph.dtypes[other] = graph.shapes[name], graph.dtypes[name]
-
-
-def _renamed(nodes: Sequence[Node], names: Mapping[str, str]) -> list[Node]:
-    return [
-        replace(
-            node,
-            inputs=tuple([names.get(name, name) for name in node.inputs]),
-            outputs=tuple([names.get(name, name) for name in node.outputs]),
-        )
-        for node in nodes
-    ]
 
 
 def _branch(graph: Graph, nodes: Sequence[Node], given: Mapping[str, int], name: str) -> onnx.GraphProto:

@@ -85,6 +85,14 @@ class Node:
         """Return the name of an input, None where an optional one is absent."""
         return (self.inputs[index] or None) if index < len(self.inputs) else None
 
+    def renamed(self, names: Mapping[str, str]) -> Node:
+        """Return the node with other names for some tensors that it reads or gives."""
+        return replace(
+            self,
+            inputs=tuple([names.get(name, name) for name in self.inputs]),
+            outputs=tuple([names.get(name, name) for name in self.outputs]),
+        )
+
     def to_proto(self) -> onnx.NodeProto:
         present = {name: value for name, value in self.attributes.items() if value is not None}
         return helper.make_node(self.operator, self.inputs, self.outputs, self.name, **present)

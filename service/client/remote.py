@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import urllib.parse
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from service import __version__
 from service.client.errors import ContraflowError
 from service.client.model import Model
 from service.client.results import MeasuredGradients
@@ -40,9 +38,9 @@ class Service(asking.Service):
     def read(self, schema: type[T], body: bytes) -> T:
         """Return an answer as an object; ContraflowError where it has another shape."""
         try:
-            return schema.model_validate_json(body)
-        except ValidationError:
-            raise ContraflowError(f"{self.url} answers otherwise than version {__version__} does") from None
+            return super().read(schema, body)
+        except asking.NoAnswer as error:
+            raise ContraflowError(str(error)) from None
 
 
 class RemoteModel(Model):
@@ -69,21 +67,17 @@ class RemoteModel(Model):
         return served.default
 
     def _predict(self, files: Sequence[bytes], top_k: int) -> Predictions:
-        content = {"images": [_in_text(file) for file in files], "top_k": top_k, **self._selection}
+        content = {"images": [asking.in_text(file) for file in files], "top_k": top_k, **self._selection}
         return self._service.read(Predictions, self._service.ask("/predict", content))
 
     def _gradients(
         self, files: Sequence[bytes], labels: Sequence[Label], include: list[str], thresholds: dict[str, float]
     ) -> MeasuredGradients:
-        images = [{"data": _in_text(file), "label": label} for file, label in zip(files, labels, strict=True)]
+        images = [{"data": asking.in_text(file), "label": label} for file, label in zip(files, labels, strict=True)]
         content = {"images": images, "include": include, "thresholds": thresholds, **self._selection}
         return self._service.read(MeasuredGradients, self._service.ask("/diagnostics/gradients", content))
 
     def _explain(self, files: Sequence[bytes], labels: Sequence[Label], asked: Asked) -> Explanations:
-        images = [{"data": _in_text(file), "label": label} for file, label in zip(files, labels, strict=True)]
+        images = [{"data": asking.in_text(file), "label": label} for file, label in zip(files, labels, strict=True)]
         content = {"images": images, **asdict(asked), **self._selection}
         return self._service.read(Explanations, self._service.ask("/diagnostics/explain", content))
-
-
-def _in_text(file: bytes) -> str:
-    return base64.b64encode(file).decode("ascii")

@@ -104,14 +104,19 @@ def moved_in_words(found: Sequence[LayerDifference]) -> str:
     moved = [difference for difference in found if difference.moved]
     if not moved:
         return "no layer's gradient differs by a factor of two or more"
-    farthest = max(moved, key=lambda one: abs(one.decades) if np.isfinite(one.decades) else np.inf)
+    most = farthest(moved)
     return (
         f"{len(moved)} of {plural(len(found), 'layer')} differ by a factor of two or more, the most "
-        f"{farthest.layer}, whose relative gradient is {_change(farthest.decades)}"
+        f"{most.layer}, whose relative gradient is {change_in_words(most.decades)}"
     )
 
 
-def _change(decades: float) -> str:
+def farthest(moved: Sequence[LayerDifference]) -> LayerDifference:
+    """Return the layer that differs most; a gradient that is 0 or not finite in one of the two is farther than all."""
+    return max(moved, key=lambda one: abs(one.decades) if np.isfinite(one.decades) else np.inf)
+
+
+def change_in_words(decades: float) -> str:
     """Return a change in words: `3.2 times larger`."""
     if np.isnan(decades):
         return "0 or not finite in one of the two"

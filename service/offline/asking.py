@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
@@ -9,10 +10,14 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from service import __version__
 from service.output.system_errors import system_reason
+
+T = TypeVar("T", bound=BaseModel)
 
 SCHEMES: Final = ("http://", "https://")
 KEY_VARIABLE: Final = "CONTRAFLOW_API_KEY"
@@ -72,12 +77,28 @@ class Service:
                 raise NoAnswer(f"{self.url} does not answer: {words}") from None
             time.sleep(wait)
 
+    def read(self, schema: type[T], body: bytes) -> T:
+        """Return an answer as an object.
+
+        Raises:
+            NoAnswer: it has another shape.
+        """
+        try:
+            return schema.model_validate_json(body)
+        except ValidationError:
+            raise NoAnswer(f"{self.url} answers otherwise than version {__version__} does") from None
+
     def _refusal(self, error: urllib.error.HTTPError) -> NoAnswer:
         try:
             problem = json.loads(error.read())
             return NoAnswer(problem["detail"], problem["type"].rpartition(":")[2])
         except (ValueError, KeyError, TypeError, AttributeError, OSError, http.client.HTTPException):
             return NoAnswer(f"{self.url} answers with status {error.code}, as no Contraflow service does")
+
+
+def in_text(content: bytes) -> str:
+    """Return a file as it stands in a JSON body."""
+    return base64.b64encode(content).decode("ascii")
 
 
 def _wait(error: urllib.error.HTTPError) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 
 from export.gradient.context import Build
 from export.gradient.emissions.table import emits
+from export.gradient.norms.columns import zeros
 from export.gradient.norms.layers import WeightedLayer
 from export.gradient.prepare import features_tensor
 from export.graph.graph import N, Shape, per_sample_size, static
@@ -68,20 +69,12 @@ def activation_zero_share(build: Build) -> list[str]:
     for layer in build.layers:
         with g.scope(layer.nodes[0].name):
             if layer.rectifier is None:
-                columns.append(_zeros(build))
+                columns.append(zeros(g))
                 continue
             flat = g.samples_first(*build.by_sample(layer.rectifier.outputs[0]))
             zero = g.op("Where", g.op("Equal", flat, g.scalar(0.0)), g.scalar(1.0), g.scalar(0.0))
             columns.append(_mean(build, zero))
     return build.columns("activation_zero_share", columns)
-
-
-def _zeros(build: Build) -> str:
-    """A column of zeros, [N, 1]."""
-    g = build.g
-    # Not 0·logits, which is NaN where they are not finite: x < x is false for every x.
-    first = g.op("Slice", LOGITS, g.ints([0]), g.ints([1]), g.ints([1]))
-    return g.op("Cast", g.op("Less", first, first), to=g.element_type)
 
 
 @emits("channel_peak")

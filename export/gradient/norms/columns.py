@@ -14,6 +14,7 @@ import numpy as np
 
 from export.graph.emitter import Emitter
 from export.graph.graph import Array, N
+from export.graph.names import LOGITS
 
 Width = TypeVar("Width", bound=Hashable)
 
@@ -36,6 +37,13 @@ class Difference:
     a: Array
     second: str
     b: Array
+
+
+def zeros(g: Emitter) -> str:
+    """Emit a column of zeros, [N, 1]."""
+    # Not 0·logits, which is NaN where they are not finite: x < x is false for every x.
+    first = g.op("Slice", LOGITS, g.ints([0]), g.ints([1]), g.ints([1]))
+    return g.op("Cast", g.op("Less", first, first), to=g.element_type)
 
 
 def weighted_sums(g: Emitter, rows: Sequence[tuple[str, Array]]) -> str:

@@ -5,12 +5,10 @@ Exclusive classes have a cross-entropy, independent labels a binary cross-entrop
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from export.graph.emitter import Emitter
-from export.graph.graph import N, Node, Shape
+from export.graph.graph import N, Shape
 from export.graph.names import LOGITS
 from service.contract.bundle_schema import LabelKindName
 
@@ -51,16 +49,12 @@ def from_a_logit(g: Emitter, of_loss: str, classes: int) -> tuple[Emitter, str]:
     begun = 1 + next(index for index, node in enumerate(own.nodes) if of_loss in node.outputs)
     loss, behind, own.nodes = own.nodes[:begun], own.nodes[begun:], []
     of_logit = logit_cotangent(own, classes)
-    own.nodes = [*loss, *own.nodes, *(_reading(node, of_logit, of_loss) for node in behind)]
+    own.nodes = [*loss, *own.nodes, *(node.renamed({of_loss: of_logit}) for node in behind)]
     return own, of_logit
 
 
-def _reading(node: Node, tensor: str, instead_of: str) -> Node:
-    return replace(node, inputs=tuple([tensor if name == instead_of else name for name in node.inputs]))
-
-
 def _is_label(g: Emitter, classes: int) -> str:
-    """Whether a class is the label, [N, classes]; label -1 stands for the predicted class."""
+    """Emit a mask of each sample's label, bool [N, classes]; label -1 stands for the predicted class."""
     predicted = g.op("ArgMax", LOGITS, axis=1, keepdims=1)
     given = g.reshape(LABEL, (-1, 1))
     label = g.op("Where", g.op("Less", given, g.ints([0])), predicted, given)

@@ -4,7 +4,8 @@ All four methods follow the logit z of one label backwards, with the graph `expl
 
 answer                 the whole answer
 asked                  what is asked for: method, layer, label, steps
-evidence               the evidence of images, by any method
+methods                the table of the methods
+evidence               what every method finds
 grad_cam               channels of a layer's map, weighted by their gradient
 integrated_gradients   gradients along the path from a baseline, times the difference
 smooth_grad            the mean gradient of noisy copies

@@ -12,8 +12,9 @@ from service.contract.arrays import Array, Float64
 from service.contract.bundle_schema import Bundle
 from service.contract.label_kinds import kind_called
 from service.diagnostics.explanation.asked import Asked, one_label_each
-from service.diagnostics.explanation.evidence import Evidence, evidence
+from service.diagnostics.explanation.evidence import Evidence
 from service.diagnostics.explanation.maps import as_map, at_picture_size, place_of_largest, positive_share, shortened
+from service.diagnostics.explanation.methods import evidence
 from service.diagnostics.explanation.sentences import MEANINGS, what_was_seen
 from service.diagnostics.explanation.steps import Fitting
 from service.diagnostics.losses import predicted_sets

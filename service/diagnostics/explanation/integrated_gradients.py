@@ -8,7 +8,6 @@ evidence together is z(x) − z(0): completeness, which says how well the integr
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from service.contract.arrays import Array, Float64
 from service.contract.bundle_schema import Bundle, InputSpec
+from service.diagnostics.explanation.evidence import Evidence
 from service.diagnostics.explanation.gradients import (
     StepsAfter,
     colour_axis,
@@ -24,7 +24,6 @@ from service.diagnostics.explanation.gradients import (
     weighted_gradient,
 )
 from service.diagnostics.explanation.sentences import how_complete
-from service.diagnostics.explanation.steps import Steps
 from service.diagnostics.measurement import RunToLayer
 from service.diagnostics.schemas.explanation import Completeness
 
@@ -32,20 +31,9 @@ COMPLETE: Final = 0.01
 """Relative error up to which completeness holds."""
 
 
-@dataclass(frozen=True)
-class Integrated:
-    """Evidence [N, h, w] of N images, their logits [N, K], labels [N], steps and completeness."""
-
-    values: Float64
-    logits: Array
-    labels: NDArray[np.int64]
-    steps: Steps
-    completeness: list[Completeness]
-
-
 async def integrated_gradients(
     run: RunToLayer, bundle: Bundle, inputs: Array, labels: NDArray[np.int64], steps_after: StepsAfter
-) -> Integrated:
+) -> Evidence:
     """Integrate along the path from the baseline to each of the inputs, which are the tensor `input`."""
     spec = bundle.input
     start = await first_run(run, inputs, np.zeros_like(inputs[:1]), labels, steps_after)
@@ -59,7 +47,7 @@ async def integrated_gradients(
         for own, logits, label in zip(found, start.logits, start.labels, strict=True)
     ]
     values = found.sum(axis=colour_axis(spec))
-    return Integrated(values, start.logits, start.labels, start.steps, completeness)
+    return Evidence(values, start.logits, start.labels, steps=start.steps, completeness=completeness)
 
 
 def _points(one: Array, steps: int) -> Iterator[tuple[Array, Float64]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from service.contract.arrays import Array, Float64
 from service.contract.bundle_schema import Bundle
+from service.diagnostics.explanation.evidence import Evidence
 from service.diagnostics.explanation.gradients import (
     StepsAfter,
     colour_axis,
@@ -18,26 +18,15 @@ from service.diagnostics.explanation.gradients import (
     in_parts,
     weighted_gradient,
 )
-from service.diagnostics.explanation.steps import Steps
 from service.diagnostics.measurement import RunToLayer
 
 NOISE: Final = 0.15
 """Standard deviation of the noise, as a part of the range of the input's numbers: between the paper's 10 and 20 %."""
 
 
-@dataclass(frozen=True)
-class Smooth:
-    """Sensitivity [N, h, w] of N images, their logits [N, K], labels [N] and steps."""
-
-    values: Float64
-    logits: Array
-    labels: NDArray[np.int64]
-    steps: Steps
-
-
 async def smooth_grad(
     run: RunToLayer, bundle: Bundle, inputs: Array, labels: NDArray[np.int64], steps_after: StepsAfter
-) -> Smooth:
+) -> Evidence:
     """Average the gradient over noisy copies of each of the inputs, which are the tensor `input`.
 
     The noise is always the same, so that an image has the same map alone and among others. Each position shows the
@@ -50,7 +39,7 @@ async def smooth_grad(
         for one, label in zip(inputs, start.labels.tolist(), strict=True)
     ]
     values: Float64 = np.abs(np.stack(means)).max(axis=colour_axis(spec))
-    return Smooth(values, start.logits, start.labels, start.steps)
+    return Evidence(values, start.logits, start.labels, steps=start.steps)
 
 
 def _copies(one: Array, steps: int) -> Iterator[tuple[Array, Float64]]:

@@ -29,7 +29,7 @@ def read_json_form(body: bytes, most_images: int, depth: int) -> tuple[list[byte
     )
     if not isinstance(document, dict):
         raise MalformedRequest("The JSON body must be an object.")
-    _check_depth(document, depth)
+    check_depth(document, depth)
     entries = _entries(document)
     if len(entries) > most_images:
         raise TooLarge(f"There are {len(entries)} images; the limit is {most_images}.")
@@ -68,7 +68,8 @@ def _listed(fields: dict[str, Any]) -> str:
     return ", ".join(f"`{name[:64]}`" for name in list(fields)[:8])
 
 
-def _check_depth(value: Any, allowed: int) -> None:
+def check_depth(value: Any, allowed: int) -> None:
+    """Raise `MalformedRequest` if a JSON value is nested deeper than `allowed` levels."""
     level = [value]
     for _ in range(allowed):
         level = [

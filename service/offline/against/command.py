@@ -13,7 +13,6 @@ from service.bundles.disk import BundleRefused
 from service.contract.runtime.opening import Runtime
 from service.contract.runtime.provider import ProviderUnavailable
 from service.diagnostics.verdicts.thresholds import Thresholds
-from service.diagnostics.words import plural
 from service.errors import NotReady
 from service.offline import table as tables
 from service.offline.against import table as own_tables
@@ -34,7 +33,8 @@ from service.sources.kinds import SourceError
 from service.sources.opening import flags_for
 
 LAYER_IMAGES: Final = 512
-UNUSED: Final = {"table": None, "shard": (1, 1), "merge": None, "unlabelled": False}
+UNUSED: Final = {"table": None, "shard": (1, 1), "merge": None, "unlabelled": False, "layer_images": LAYER_IMAGES,
+                 "key_file": None}  # fmt: skip
 """Flags that mean nothing without `--against`, with what they are where nobody sets them."""
 
 
@@ -77,7 +77,7 @@ def check_unused(options: argparse.Namespace) -> None:
     given = [name for name, usual in UNUSED.items() if getattr(options, name) != usual]
     given += [flag for flag in limits_set(options) if flag != "most-new-findings"]
     if given:
-        raise ValueError(f"--{given[0]} compares two versions: name the old one by --against")
+        raise ValueError(f"--{given[0].replace('_', '-')} compares two versions: name the old one by --against")
 
 
 def run(options: argparse.Namespace, import_flags: Sequence[str]) -> int:
@@ -96,12 +96,8 @@ def run(options: argparse.Namespace, import_flags: Sequence[str]) -> int:
                 return HEALTHY
             if options.merge:
                 own_tables.check(options.merge, old, new)
+                own_tables.check_whole(options.merge, files)
                 tables.merge(options.merge, table)
-                if (measured := own_tables.rows_written(table, old, new, files)) < len(files):
-                    raise ValueError(
-                        f"--merge: the parts hold {measured:,} of {plural(len(files), 'image')}: one is missing or "
-                        "was not finished"
-                    )
             else:
                 measure_files(old, new, options.data, files, table)
             found = compared(old, new, options, files, table, thresholds)

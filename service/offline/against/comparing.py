@@ -114,14 +114,11 @@ def _unknown(tally: Tally, old: Version, both: BothGradients) -> dict[str, str]:
         unknown["most-ece-increase"] = "the calibration error is of classes that exclude each other"
     if not isinstance(old, LocalVersion):
         unknown["most-slowdown"] = "the old version runs in a service, and not on this machine alone"
-    for side in (both.new, both.old):
-        if isinstance(side, str):
-            unknown["most-moved-layers"] = side
-    if "most-moved-layers" not in unknown and both.in_both is None:
+    lacking = [side for side in (both.new, both.old) if isinstance(side, str)]
+    if lacking:
+        unknown |= {"most-new-findings": lacking[0], "most-moved-layers": lacking[-1]}
+    elif both.in_both is None:
         unknown["most-moved-layers"] = "the versions have no layer in common"
-    for side in (both.old, both.new):
-        if isinstance(side, str):
-            unknown["most-new-findings"] = side
     return unknown
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.contract.arrays import Array
+from service.diagnostics.loss_change.architecture import why_not_one
 from service.diagnostics.loss_change.changed import loss_change
 from service.diagnostics.loss_change.result import LossChange, NotDivided
 from service.diagnostics.words import percent, plural
@@ -31,10 +32,8 @@ def loss_by_layer(
     """
     if not isinstance(old, LocalVersion) or not isinstance(new, LocalVersion):
         return "a service does not hand out its weights"
-    if old.input != new.input:
-        return "the versions prepare an image differently"
-    if old.labels != new.labels:
-        return "the versions have other labels, or list them in another order"
+    if reason := why_not_one(old.model.bundle, new.model.bundle):
+        return reason
     labelled = [file for file in files if new.label_of(file) is not None]
     if not labelled:
         return "no image has a label"

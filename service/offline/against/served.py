@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import urllib.parse
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from service import __version__
 from service.contract.bundle_schema import InputSpec, LabelKindName, Layer, OtherParameter
 from service.diagnostics.schemas.base import LABELS_BETWEEN
 from service.diagnostics.schemas.gradients import ComparedModel, Gradients
 from service.diagnostics.verdicts.thresholds import Thresholds
 from service.diagnostics.words import sentence
 from service.offline.against.versions import Answered, NotDiagnosed, Pictures, Version, numbers_in
-from service.offline.asking import SCHEMES, NoAnswer, Service
-
-T = TypeVar("T", bound=BaseModel)
+from service.offline.asking import SCHEMES, NoAnswer, Service, in_text
 
 TIMEOUT: Final = 120.0
 """Seconds that one request may take."""
@@ -94,14 +90,16 @@ class ServedVersion(Version):
         """
         url, _, selection = place.partition("#")
         self.place, self._service = place, Service(url, api_key, TIMEOUT, PATIENCE)
-        served = self._read(_Served, self._service.ask("/models"))
+        served = self._service.read(_Served, self._service.ask("/models"))
         self._limits = served.limits
         named = urllib.parse.unquote(selection) or served.default
         if named is None:
             raise NoAnswer(f"{url} has no default model: name one, {url}#NAME@VERSION")
         name, _, version = named.partition("@")
         query = "?" + urllib.parse.urlencode({"version": version}) if version else ""
-        found = self._read(_Description, self._service.ask(f"/models/{urllib.parse.quote(name, safe='')}{query}"))
+        found = self._service.read(
+            _Description, self._service.ask(f"/models/{urllib.parse.quote(name, safe='')}{query}")
+        )
         self.name, self.version, self.digest = found.name, found.version, found.bundle
         self.labels, self.label_kind, self.input = found.labels, found.label_kind, found.input
         self.parameters = numbers_in(found.layers, found.other_parameters)
@@ -116,7 +114,7 @@ class ServedVersion(Version):
 
     def gradients(self, pictures: Pictures, thresholds: Thresholds) -> ComparedModel:
         images = [
-            {"data": _in_text(content), "label": self.label_of(file)}
+            {"data": in_text(content), "label": self.label_of(file)}
             for file, content in zip(pictures.files, pictures.contents, strict=True)
         ]
         try:
@@ -125,7 +123,7 @@ class ServedVersion(Version):
             )
         except NoAnswer as error:
             raise NotDiagnosed(f"{self.place}: {error}") from None
-        answer = self._read(Gradients, body)
+        answer = self._service.read(Gradients, body)
         self._check_bundle(answer.bundle)
         return ComparedModel(
             **answer.model_dump(include={"model", "version", "bundle", "execution_provider", "request_id"}),
@@ -149,7 +147,7 @@ class ServedVersion(Version):
 
     def _answered(self, pictures: Pictures, rows: range) -> list[Answered | str]:
         """Return the answers to some images; where a request is refused for its images, each half is sent alone."""
-        images = [_in_text(pictures.contents[row]) for row in rows]
+        images = [in_text(pictures.contents[row]) for row in rows]
         content: dict[str, Any] = {"images": images, "top_k": len(self.labels), "model": self._selection}
         try:
             body = self._service.ask("/predict", content)
@@ -160,7 +158,7 @@ class ServedVersion(Version):
                 return [str(error)]
             half = len(rows) // 2
             return self._answered(pictures, rows[:half]) + self._answered(pictures, rows[half:])
-        answer = self._read(_Predictions, body)
+        answer = self._service.read(_Predictions, body)
         self._check_bundle(answer.bundle)
         if answer.quantized is not None:
             self.notes = (sentence(f"the answers of {self._selection} are {answer.quantized}"),)
@@ -180,13 +178,3 @@ class ServedVersion(Version):
     def _check_bundle(self, digest: str) -> None:
         if digest != self.digest:
             raise NoAnswer(f"{self.place}: {self._selection} was replaced by another bundle while it was asked")
-
-    def _read(self, schema: type[T], body: bytes) -> T:
-        try:
-            return schema.model_validate_json(body)
-        except ValidationError:
-            raise NoAnswer(f"{self._service.url} answers otherwise than version {__version__} does") from None
-
-
-def _in_text(content: bytes) -> str:
-    return base64.b64encode(content).decode("ascii")

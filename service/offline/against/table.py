@@ -58,8 +58,7 @@ def rows_written(table: Path, old: Version, new: Version, files: Sequence[Labell
     for done, row in enumerate(rows(table), 1):
         if done > len(files) or row["path"] != files[done - 1].path:
             raise ValueError(f"{table} is the table of another folder or shard; take another --table")
-        if row["label"] != (files[done - 1].label or ""):
-            raise ValueError(f"{table} has other labels (--unlabelled given once only?); take another --table")
+        _check_label(table, row, files[done - 1])
         _check_versions(table, row, old, new)
     return done
 
@@ -82,6 +81,34 @@ def check(tables: Sequence[Path], old: Version, new: Version) -> None:
                     "in the order of the shards"
                 )
             before = path
+
+
+def check_whole(tables: Sequence[Path], files: Sequence[LabelledFile]) -> None:
+    """Check that tables, one after the other, have a row for each of the files and no other.
+
+    Raises:
+        ValueError: a row is missing or of another file, or has another label.
+    """
+    awaited = iter(files)
+    for table in tables:
+        for row in rows(table):
+            file = next(awaited, None)
+            if file is None:
+                raise ValueError(f"{table} has {printable(row['path'])}, which is no image of --data")
+            if row["path"] != file.path:
+                raise ValueError(f"{table} has {printable(row['path'])} where {_missing(file)}")
+            _check_label(table, row, file)
+    if (file := next(awaited, None)) is not None:
+        raise ValueError(f"{tables[-1]} ends where {_missing(file)}")
+
+
+def _missing(file: LabelledFile) -> str:
+    return f"{printable(file.path)} should come: a part is missing, or was not finished"
+
+
+def _check_label(table: Path, row: Row, file: LabelledFile) -> None:
+    if row["label"] != (file.label or ""):
+        raise ValueError(f"{table} has other labels (--unlabelled given once only?); take another --table")
 
 
 def _check_header(table: Path) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from service.__main__ import main
 from service.contract.bundle_schema import BUNDLE_FILE
+from tests.service.offline.checked import answer
 
 ROOT = Path(__file__).parents[3]
 BUNDLES = ROOT / "models" / "bundles"
@@ -41,12 +41,6 @@ def changed(folder: Path, *without: str) -> Path:
 @pytest.fixture(scope="module")
 def unrecorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return changed(tmp_path_factory.mktemp("unrecorded"), "baseline")
-
-
-def answer(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, dict[str, Any]]:
-    status = main(["check", *map(str, words), "--format", "json"])
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return status, found
 
 
 def test_the_shipped_bundles_are_what_they_are_known_for(capsys: pytest.CaptureFixture[str]) -> None:

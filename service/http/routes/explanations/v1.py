@@ -21,6 +21,7 @@ from service.http.calls.call import Call
 from service.http.requests.base64_text import from_base64
 from service.http.requests.forms import LARGE_BODY
 from service.http.requests.json_bodies import MAX_JSON_VALUES, parse_json
+from service.http.requests.json_forms import check_depth
 from service.http.requests.labels import GivenLabels, Label, as_label, label_array
 from service.http.routes.explanations.explaining import check_number, explained
 from service.http.routes.explanations.options import EXPLAIN_FIELDS, read_asked
@@ -120,6 +121,7 @@ def _read(body: bytes, depth: int) -> tuple[list[bytes], list[Label], Mapping[st
         too_many=f"The JSON body has more than {MAX_JSON_VALUES} values.",
         unreadable='The body is not valid JSON; it is {"instances": [{"b64": …}]}.',
     )
+    check_depth(document, depth)
     instances = document.get("instances") if isinstance(document, dict) else None
     if not isinstance(instances, list):
         raise MalformedRequest(f"The JSON body must have `instances`, a list, each {AN_INSTANCE}.")

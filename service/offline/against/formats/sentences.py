@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Final, NamedTuple
 
+from service.diagnostics.compare import change_in_words, farthest
 from service.diagnostics.schemas.versions import McNemar, Share
-from service.diagnostics.words import factor, plural, power, sentence
+from service.diagnostics.words import plural, sentence
 from service.offline.against.limits import in_percent
 from service.offline.against.outcome import Against, CheckedVersion
 from service.offline.report.markup import number
@@ -119,12 +120,9 @@ def moved_in_words(found: Against) -> str:
     moved, every = found.moved_layers, len(found.moved or ())
     if not moved:
         return f"No layer moved: none of {every} gradients differs by a factor of two or more."
-    farthest = max(moved, key=lambda one: abs(one.decades) if math.isfinite(one.decades) else math.inf)
-    if not math.isfinite(farthest.decades):
-        by = "is 0 or not finite in one of the two"
-    else:
-        by = f"is {factor(power(abs(farthest.decades)))} times {'larger' if farthest.decades > 0 else 'smaller'} now"
-    return f"{len(moved)} of {plural(every, 'layer')} moved, the farthest {farthest.layer}, whose gradient {by}."
+    most = farthest(moved)
+    by = change_in_words(most.decades) + (" now" if math.isfinite(most.decades) else "")
+    return f"{len(moved)} of {plural(every, 'layer')} moved, the farthest {most.layer}, whose gradient is {by}."
 
 
 def layers_in_words(found: Against) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,7 @@ def test_kserve_gets_one_explanation_for_each_instance(client: httpx.Client) -> 
         ({"instances": []}, "is empty"),
         ({"instances": [{"data": IN_TEXT}]}, "An instance is a picture in base64"),
         ({"instances": [IN_TEXT], "parameters": {"depth": 3}}, "There is no parameter 'depth'"),
+        ({"instances": [IN_TEXT], "parameters": {"layer": json.loads("[" * 20 + "]" * 20)}}, "nested deeper than"),
         ({"instances": [IN_TEXT], "parameters": {"layer": "last"}}, "has no map of the picture"),
         ({"instances": [IN_TEXT], "parameters": {"layer": 3}}, "`layer` must be a string"),
         ({"instances": [{"b64": IN_TEXT, "label": ["bee"]}]}, "The classes of net exclude each other"),

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from service.contract.arrays import Array
 from service.contract.bundle_schema import THE_IMAGE
 from service.diagnostics.explanation.asked import Asked, layer_of, one_label_each
-from service.diagnostics.explanation.evidence import Evidence, evidence
+from service.diagnostics.explanation.evidence import Evidence
 from service.diagnostics.explanation.maps import at_picture_size
+from service.diagnostics.explanation.methods import evidence
 from service.diagnostics.explanation.smooth_grad import NOISE
 from service.errors import InvalidLabel, InvalidParameter, NotExplainable
 from service.images.preprocess import normalise

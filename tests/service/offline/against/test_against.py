@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.__main__ import main
 from service.contract.runtime.opening import Runtime
 from service.images.preprocess import decode
 from service.offline.model import OfflineModel, finished
 from tests.service.offline.against.altered import BUNDLES, PHOTOGRAPHS, RESNET, ROOT, described, labelled_folder, noisy
+from tests.service.offline.checked import answer, check
 
 
 @pytest.fixture(scope="module")
@@ -30,18 +30,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def worse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return noisy(tmp_path_factory.mktemp("worse") / "2", 0.3, version="2")
-
-
-def check(*words: str | Path) -> int:
-    return main(["check", *map(str, words)])
-
-
-def answer(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, dict[str, Any]]:
-    status = check(*words, "--format", "json")
-    said = capsys.readouterr()
-    assert said.out, said.err
-    found: dict[str, Any] = json.loads(said.out)
-    return status, found
 
 
 def predictions(bundle: Path, data: Path) -> dict[str, str]:
@@ -208,6 +196,11 @@ def test_shards_make_the_table_of_one_run(
         assert one_run[name] == joined[name]
     assert check(*words, "--merge", parts[1], parts[0], parts[2]) == 2
     assert "in the order of the shards" in capsys.readouterr().err
+    half = tmp_path / "half.csv"
+    half.write_bytes(b"".join(parts[1].read_bytes().splitlines(keepends=True)[:-1]))
+    for incomplete in (parts[1:], parts[:2], [parts[0], parts[2]], [parts[0], half, parts[2]]):
+        assert check(*words, "--merge", *incomplete) == 2
+        assert "should come: a part is missing, or was not finished" in capsys.readouterr().err
 
 
 def test_a_table_that_was_cut_off_is_continued(
@@ -317,5 +310,7 @@ def test_one_new_version_is_checked_at_a_time(data: Path, capsys: pytest.Capture
 def test_flags_of_two_versions_need_a_second_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert check(RESNET, "--most-negative-flips", "1%") == 2
     assert "name the old one by --against" in capsys.readouterr().err
+    assert check(RESNET, "--layer-images", "8") == 2
+    assert "--layer-images compares two versions" in capsys.readouterr().err
     assert check(RESNET, "--format", "html") == 2
     assert "there is no html of a check of one version" in capsys.readouterr().err

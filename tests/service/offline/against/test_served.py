@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from service.__main__ import main
 from tests.service.live_server import running
 from tests.service.offline.against.altered import BUNDLES, RESNET, labelled_folder, noisy
+from tests.service.offline.checked import answer, check
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return labelled_folder(tmp_path_factory.mktemp("data"))
-
-
-def check(*words: str | Path) -> int:
-    return main(["check", *map(str, words)])
-
-
-def answer(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, dict[str, Any]]:
-    status = check(*words, "--format", "json")
-    said = capsys.readouterr()
-    assert said.out, said.err
-    found: dict[str, Any] = json.loads(said.out)
-    return status, found
 
 
 def test_a_served_version_is_found_as_the_bundle_is(
