@@ -32,7 +32,8 @@ from service.output.system_errors import error_in_words
 from service.sources.kinds import SourceError
 from service.sources.opening import flags_for
 
-LAYER_IMAGES: Final = 512
+LAYER_IMAGES: Final = 64
+"""On each, both networks and up to 30 points between them are run: 100 forward runs and more."""
 UNUSED: Final = {"table": None, "shard": (1, 1), "merge": None, "unlabelled": False, "layer_images": LAYER_IMAGES,
                  "key_file": None}  # fmt: skip
 """Flags that mean nothing without `--against`, with what they are where nobody sets them."""

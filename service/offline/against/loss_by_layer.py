@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.contract.arrays import Array
+from service.contract.arrays import Array, Pixels
 from service.diagnostics.loss_change.architecture import why_not_one
 from service.diagnostics.loss_change.changed import loss_change
 from service.diagnostics.loss_change.result import LossChange, NotDivided
@@ -20,6 +22,9 @@ from service.offline.against.versions import LocalVersion, Pictures, Version
 from service.offline.model import LabelledFile, images_per_run, labels_of
 from service.offline.report.markup import number
 from service.output.console import remark
+
+MOST_KEPT: Final = 2**27
+"""Bytes of pixels that are kept."""
 
 
 def loss_by_layer(
@@ -38,13 +43,19 @@ def loss_by_layer(
     if not labelled:
         return "no image has a label"
     chosen = sample_of(labelled, images)
-    if next(_batches(folder, chosen, new), None) is None:
+    # Every point of the line asks for the images again. What fits is decoded once.
+    fits = len(chosen) * math.prod(new.input.image_shape) <= MOST_KEPT
+    kept = list(_batches(folder, chosen, new)) if fits else None
+    if not (kept if kept is not None else next(_batches(folder, chosen, new), None)):
         return f"none of {plural(len(chosen), 'labelled image')} can be decoded"
+
+    def batches() -> Iterator[tuple[Array, NDArray[np.int64]]]:
+        for pixels, labels in _batches(folder, chosen, new) if kept is None else kept:
+            yield normalise(pixels, new.input), labels
+
     remark(f"taking the change of the loss apart by layer, on {len(chosen):,} images")
     try:
-        found = loss_change(
-            old.model.stored, new.model.stored, new.model.runtime, lambda: _batches(folder, chosen, new)
-        )
+        found = loss_change(old.model.stored, new.model.stored, new.model.runtime, batches)
     except (OSError, ValueError):
         raise
     except Exception as error:  # ONNX Runtime's errors have no common class
@@ -54,8 +65,8 @@ def loss_by_layer(
 
 def _batches(
     folder: Path, files: Sequence[LabelledFile], version: LocalVersion
-) -> Iterator[tuple[Array, NDArray[np.int64]]]:
-    """Yield the images that can be decoded with their labels, as many at a time as a run takes."""
+) -> Iterator[tuple[Pixels, NDArray[np.int64]]]:
+    """Yield the pixels of images that can be decoded with their labels, as many at a time as a run takes."""
     size = images_per_run(version.input)
     for start in range(0, len(files), size):
         pictures = Pictures(folder, files[start : start + size])
@@ -64,7 +75,7 @@ def _batches(
         if rows:
             pixels = np.stack([decoded[row] for row in rows])
             labels = labels_of([pictures.files[row] for row in rows], version.model.bundle)
-            yield normalise(pixels, version.input), labels
+            yield pixels, labels
 
 
 def _said(found: LossChange) -> LossByLayer:

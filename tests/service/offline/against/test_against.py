@@ -228,7 +228,17 @@ def test_a_run_that_was_ended_leaves_whole_rows_and_goes_on(
             (many / file.parent.name).mkdir(parents=True, exist_ok=True)
             (many / file.parent.name / f"{file.stem}-{number:02}.jpg").hardlink_to(file)
     table = tmp_path / "table.csv"
-    words: tuple[str | Path, ...] = (worse, "--against", RESNET, "--data", many, "--table", table)
+    words: tuple[str | Path, ...] = (
+        worse,
+        "--against",
+        RESNET,
+        "--data",
+        many,
+        "--table",
+        table,
+        "--layer-images",
+        "4",
+    )
     command = [sys.executable, "-m", "service", "check", *map(str, words)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 60
