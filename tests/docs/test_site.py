@@ -1,0 +1,80 @@
+"""The site builds without a warning: every link and every anchor of a page is there, and every page has its place."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from tests.docs.pages import DOCS, ROOT
+from tests.programs import program
+
+MOST_WORDS = 1500
+"""The most words of a page that is read and not looked up in."""
+
+UNBOUNDED = ("reference", "reports")
+
+
+def pages() -> list[str]:
+    return sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md"))
+
+
+def pages_of(nav: list[Any]) -> list[str]:
+    found: list[str] = []
+    for entry in nav:
+        if isinstance(entry, str):
+            found.append(entry)
+        else:
+            for below in entry.values():
+                found += [below] if isinstance(below, str) else pages_of(below)
+    return found
+
+
+def words(text: str) -> int:
+    """Count the words that a reader reads: none of comments, of code, nor of the addresses of links."""
+    text = re.sub(r"<!--.*?-->|```.*?```", "", text, flags=re.DOTALL)
+    return len(re.sub(r"\]\([^)]*\)", "]", text).split())
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    shutil.copytree(DOCS, tmp_path / "docs")
+    configuration = (ROOT / "zensical.toml").read_text(encoding="utf-8")
+    (tmp_path / "zensical.toml").write_text(configuration.replace('"service/static/guide"', '"site"'), encoding="utf-8")
+    environment = os.environ | {"NO_COLOR": "1"}
+    built = subprocess.run(
+        [program("zensical") or "zensical", "build", "--strict"], cwd=tmp_path, env=environment, text=True,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert "arning" not in built.stdout + built.stderr
+    for page in pages():
+        assert (tmp_path / "site" / page).with_suffix(".html").exists()
+    fetched = re.findall(
+        r"<(?:script|link|img)[^>]*(?:src|href)=\"?(https?:[^\">]*)", (tmp_path / "site" / "index.html").read_text()
+    )
+    assert fetched == [], "the site is whole without the internet"
+
+
+def test_every_page_has_its_place_in_the_site() -> None:
+    configuration = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))
+    listed = pages_of(configuration["project"]["nav"])
+    assert len(listed) == len(set(listed))
+    assert sorted(listed) == pages()
+
+
+def test_no_page_is_too_long_to_be_read() -> None:
+    counted = {page: words((DOCS / page).read_text(encoding="utf-8")) for page in pages()}
+    assert {
+        page: count for page, count in counted.items() if count > MOST_WORDS and page.split("/")[0] not in UNBOUNDED
+    } == {}
+
+
+def test_every_page_opens_with_what_its_reader_gets() -> None:
+    for page in pages():
+        lines = [line for line in (DOCS / page).read_text(encoding="utf-8").splitlines() if line.strip()]
+        assert lines[0].startswith("# "), page
+        assert re.match(r"[A-Z*`\[]", lines[1]), f"{page}: a paragraph stands below the title"
