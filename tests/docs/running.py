@@ -13,6 +13,7 @@ import re
 import socket
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -57,16 +58,16 @@ def output_of(page: list[Block], folder: Path, cache: Path) -> None:
         AssertionError: a command failed, or a line that the page shows was not written.
     """
     ports = {port: _free_port() for port in PORTS}
-    steps = [block for block in page if not block.reason]
+    steps = [replace(block, code=_on_ports(block.code, ports)) for block in page if not block.reason]
     for block in steps:
         if block.title:
             path = folder / block.title
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(_on_ports(block.code, ports), encoding="utf-8")
-    lines = _lines_of(_on_ports("\n".join([PRELUDE, *_script(steps, folder)]), ports), folder, cache, ports["8000"])
+            path.write_text(block.code, encoding="utf-8")
+    lines = _lines_of("\n".join([PRELUDE, *_script(steps, folder)]), folder, cache, ports["8000"])
     for number, block in enumerate(steps):
         if block.language == "text" and not block.title:
-            _compare(_on_ports(block.code, ports), lines, _command_before(steps, number))
+            _compare(block.code, lines, _command_before(steps, number))
 
 
 def needed_programs(page: list[Block]) -> set[str]:
