@@ -22,6 +22,13 @@ RUN python dependencies.py gpu export telemetry > requirements.txt \
     && python trim.py /opt/contraflow
 
 # Bytecode is compiled here because the root file system is read-only when the service runs.
+FROM builder AS guide
+COPY zensical.toml ./
+COPY docs docs
+RUN python -m venv /opt/generator \
+    && /opt/generator/bin/pip install --no-cache-dir --constraint constraints.txt zensical \
+    && /opt/generator/bin/zensical build --strict
+
 FROM builder AS application
 COPY contraflow /app/contraflow
 COPY service /app/service
@@ -29,11 +36,12 @@ COPY export /app/export
 COPY models/__init__.py models/__main__.py /app/models/
 COPY models/training /app/models/training
 COPY deploy/image/healthcheck.py /app/
+COPY --from=guide /build/service/guide /app/service/guide
 RUN python -m compileall -q --invalidation-mode unchecked-hash /app
 
 # ---- what runs --------------------------------------------------------------------------------------------------
 FROM ${PYTHON_IMAGE} AS runtime
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="contraflow" \
       org.opencontainers.image.description="An image classifier served in both directions: predictions and per-layer gradient norms" \

@@ -72,7 +72,8 @@ test-all: $(DEV)/installed  ## the default tests and the slow ones
 test-pages: $(DEV)/installed  ## the pages, driven in a real Chromium
 	$(DEV)/bin/python -m pytest tests/service/http/pages -rs
 
-docs: $(DOCS)/installed  ## build the documentation as a site, which the service shows below /guide: service/static/guide
+docs: $(DOCS)/installed  ## build the documentation as a site, which the service shows below /guide/: service/guide
+	rm -rf service/guide
 	$(DOCS)/bin/zensical build --strict --clean
 
 check: $(DEV)/installed  ## lint and types
@@ -174,10 +175,7 @@ sbom: $(DEV)/installed build/image/installed  ## list the packages of the image 
 licences: build/image/installed  ## collect the licences of all that is in the image, with their texts: build/licences.md
 	$(PYTHON) -m deploy.image.licences build/image > build/licences.md
 
-image-docs: $(DOCS)/installed  ## build the documentation as a site, which the service shows below /guide: service/static/guide
-	$(DOCS)/bin/zensical build --strict --clean
-
-check: $(DEV)/installed  ## lint the Dockerfile, the compose file, the manifests, the alerting rules and the workflow
+image-check: $(DEV)/installed  ## lint the Dockerfile, the compose file, the manifests, the alerting rules and the workflow
 	$(DEV)/bin/hadolint Dockerfile
 	$(DEV)/bin/podman-compose --file docker-compose.yml --profile monitoring config > /dev/null
 	$(DEV)/bin/python -m tests.deploy.check $(CRD_CATALOGUE)

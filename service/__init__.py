@@ -19,4 +19,4 @@ machine/       what the machine grants the process
 static/        the pages, their scripts and styles
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

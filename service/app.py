@@ -31,7 +31,18 @@ from service.http.keys.following import KeysFile
 from service.http.keys.ring import KeyRing
 from service.http.requests.bodies import SMALL_BODY, BodyReader
 from service.http.requests.forwarded import TrustedProxies
-from service.http.routes import diagnostics, guide, health, metrics, models, open_inference, pages, predict, repository
+from service.http.routes import (
+    diagnostics,
+    guide,
+    health,
+    metrics,
+    models,
+    open_inference,
+    pages,
+    predict,
+    repository,
+    site,
+)
 from service.http.routes.explanations import explain, v1
 from service.http.starting import opened_keys
 from service.machine.connections import Connections
@@ -55,6 +66,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     health.router,
     guide.router,
     pages.router,
+    site.router,
     metrics.router,
     open_inference.router,
     repository.router,

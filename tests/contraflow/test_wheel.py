@@ -49,13 +49,15 @@ def import_flags(stranger: Path, out: Path) -> list[str | Path]:
     return [stranger / "model.onnx", "--name", "mynet", *said, "--out", out]
 
 
-def test_it_carries_the_packages_and_the_page_but_no_bundle_and_no_run(wheel: Path) -> None:
+def test_it_carries_the_packages_the_page_and_the_guide_but_no_bundle_and_no_run(wheel: Path) -> None:
     def files(package: str, pattern: str) -> set[str]:
         return {path.relative_to(ROOT).as_posix() for path in (ROOT / package).rglob(pattern) if path.is_file()}
 
     code = set[str]().union(*(files(package, "*.py") for package in PACKAGES))
     named = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    assert named == code | files("service/static", "*") | files("service/http/documentation", "*.json")
+    guide = {name for name in named if name.startswith("service/guide/")}
+    assert {"service/guide/index.html", "service/guide/guide/quickstart.html", "service/guide/search.json"} <= guide
+    assert named - guide == code | files("service/static", "*") | files("service/http/documentation", "*.json")
 
 
 def test_its_version_is_that_of_the_service(wheel: Path, installation: Installation) -> None:

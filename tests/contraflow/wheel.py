@@ -26,11 +26,15 @@ def built(folder: Path) -> Path:
     """Build the wheel below `folder`; what training leaves in the repository lies there too, and must stay out."""
     source = folder / "source"
     for package in PACKAGES:
-        shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__", "runs", "*.bin"))
+        shutil.copytree(
+            ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__", "runs", "*.bin", "guide")
+        )
     checkpoint = source / "models" / "runs" / "resnet20" / "checkpoint.pt"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.touch()
-    for name in ("pyproject.toml", "README.md"):
+    for folder_beside in ("docs", "deploy/packaging"):
+        shutil.copytree(ROOT / folder_beside, source / folder_beside)
+    for name in ("pyproject.toml", "README.md", "LICENSE", "constraints.txt", "zensical.toml"):
         shutil.copy(ROOT / name, source)
     pip("wheel", str(source), "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder))
     (wheel,) = folder.glob("*.whl")

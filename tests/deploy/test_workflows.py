@@ -13,6 +13,7 @@ from tests.deploy.manifests import ROOT
 from tests.programs import needs, program
 
 FOLDER = ROOT / ".github" / "workflows"
+FORMS = sorted(path for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml") if path.stem != "config")
 WORKFLOWS = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.yml"))}
 
 
@@ -28,6 +29,11 @@ def steps(workflow: str) -> list[dict[str, Any]]:
             ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", *map(str, FOLDER.glob("*.yml"))],
             marks=needs("check-jsonschema"),
             id="schema",
+        ),
+        pytest.param(
+            ["check-jsonschema", "--builtin-schema", "vendor.github-issue-forms", *map(str, FORMS)],
+            marks=needs("check-jsonschema"),
+            id="issue forms",
         ),
     ],
 )

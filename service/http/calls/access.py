@@ -9,7 +9,16 @@ from typing import Final
 from service.errors import Unauthorized
 from service.http.keys.ring import KeyRing, KnownKey
 
-OPEN_PATHS: Final = ("/health/", "/v2/health/", "/docs", "/redoc", "/openapi.json", "/static/", "/favicon.ico")
+OPEN_PATHS: Final = (
+    "/health/",
+    "/v2/health/",
+    "/docs",
+    "/redoc",
+    "/openapi.json",
+    "/static/",
+    "/guide",
+    "/favicon.ico",
+)
 """Paths that need no key: probes send none, nor does a browser that opens the documentation to enter one."""
 
 PAGE: Final = "/"

@@ -29,9 +29,9 @@ ABOUT = """\
 - **Backwards**, `POST /diagnostics/gradients` differentiates the same network: how strongly would each layer have to
   change for the loss to fall? It answers with the *gradient norms* of every layer, and a *verdict* in words.
 
-[The page](./) does both in the browser. Below, *Try it out* and *Execute* send a request that works as it stands. From
-a shell, `curl --data-binary @photo.jpg` and the address of an endpoint are enough. The answers shown are those of the
-shipped `resnet20`, with long lists and texts cut.\
+[The page](./) does both in the browser, and [the guide](guide/) begins with your own model in five minutes. Below,
+*Try it out* and *Execute* send a request that works as it stands. From a shell, `curl --data-binary @photo.jpg` and the
+address of an endpoint are enough. The answers shown are those of the shipped `resnet20`, long lists and texts cut.\
 """
 
 
@@ -48,7 +48,7 @@ def _reading() -> str:
         f"- **Gradient norm**: {GLOSSARY['gradient norm']}\n"
         f"- **Healthy**: {healthy.meaning}\n\n"
         "Where a model is not healthy, `because` in the answer says what was seen, `meaning` what that means, and "
-        f"`advice` what to try, the likeliest first. [The guide]({GUIDE}) has it for every verdict, with the "
+        f"`advice` what to try, the likeliest first. [One page]({GUIDE}) has it for every verdict, with the "
         f"thresholds and a [glossary]({GUIDE}#glossary):\n\n"
         f"| verdict | what is looked at |\n|---|---|\n{rows}"
     )

@@ -9,6 +9,7 @@ open_inference      `/v2/…`
 repository          `/v2/repository/…`
 pages               `/`, `/docs`, `/redoc` and their files
 guide               `/docs/verdicts`, `/docs/glossary`
+site                `/guide/`: the documentation as a site
 submissions         reads a call's model, images and options
 top_labels          the most probable labels, for the log
 runs                runs of graphs for a diagnosis, how many there is time for, and which network they are of

@@ -1,0 +1,4 @@
+"""How the project becomes a package.
+
+backend     setuptools, once the documentation is built
+"""
