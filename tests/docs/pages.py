@@ -13,7 +13,11 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
-EXECUTED: Final = tuple(sorted((*(DOCS / "guide").glob("*.md"), *(DOCS / "reference").glob("*.md"))))
+EXECUTED: Final = (
+    ROOT / "README.md",
+    *sorted((DOCS / "guide").glob("*.md")),
+    *sorted((DOCS / "reference").glob("*.md")),
+)
 """The pages whose blocks are run."""
 
 REASONS: Final = {

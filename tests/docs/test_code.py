@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.docs.pages import DOCS, EXECUTED, REASONS, blocks
+from tests.docs.pages import EXECUTED, REASONS, ROOT, blocks
 from tests.docs.running import needed_programs, output_of
 from tests.docs.workplace import furnish
 from tests.programs import program
 
-LANGUAGES = {"sh", "python", "yaml", "json", "toml", "ini", "nginx", "text", "promql", "mermaid"}
-NAMES = [page.relative_to(DOCS).as_posix() for page in EXECUTED]
+LANGUAGES = {"", "sh", "python", "yaml", "json", "toml", "ini", "nginx", "text", "promql", "mermaid"}
+NAMES = [page.relative_to(ROOT).as_posix() for page in EXECUTED]
 WITH_CODE = [
-    name for name in NAMES if any(one.language in {"sh", "python"} and not one.reason for one in blocks(DOCS / name))
+    name for name in NAMES if any(one.language in {"sh", "python"} and not one.reason for one in blocks(ROOT / name))
 ]
 
 
@@ -31,7 +31,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", WITH_CODE)
 def test_the_code_of_a_page_runs_and_writes_what_the_page_shows(name: str, tmp_path: Path, cache: Path) -> None:
-    page = blocks(DOCS / name)
+    page = blocks(ROOT / name)
     for needed in sorted(needed_programs(page)):
         if program(needed) is None:
             pytest.skip(f"{needed} is not installed")
@@ -45,7 +45,7 @@ def test_the_code_of_a_page_runs_and_writes_what_the_page_shows(name: str, tmp_p
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_blocks_of_a_page_are_of_known_kinds_and_whole(name: str) -> None:
-    for block in blocks(DOCS / name):
+    for block in blocks(ROOT / name):
         assert block.language in LANGUAGES, block
         assert not block.reason or block.reason in REASONS, block
         match block.language:

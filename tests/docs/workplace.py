@@ -1,8 +1,9 @@
 """The folder in which the code of a page runs.
 
-It has what a reader has who follows the page in a clone, or beside it: `classifier.onnx` (the network of `resnet20` as
-a file that says nothing of its labels), `old.onnx` (that of `plain20`), `labels.txt`, `cat.jpg` and other photographs,
-`validation/<label>/*.jpg`, and the folders `models/bundles`, `deploy` and `tests/photographs` of the clone.
+It has what a reader has who follows the page in a clone, or beside it: `classifier.onnx` and `new.onnx` (the network of
+`resnet20` as a file that says nothing of its labels), `old.onnx` (that of `plain20`), `plain20-sigmoid.onnx`,
+`labels.txt`, `cat.jpg` and other photographs, `validation/<label>/*.jpg`, and the folders `models/bundles`, `deploy`
+and `tests/photographs` of the clone.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def furnish(folder: Path) -> None:
     for name in ("classifier.onnx", "new.onnx"):
         (folder / name).write_bytes(_file_of("resnet20"))
     (folder / "old.onnx").write_bytes(_file_of("plain20"))
+    (folder / "plain20-sigmoid.onnx").write_bytes(_file_of("plain20-sigmoid"))
     labels = read_bundle(BUNDLES / "resnet20").bundle.labels
     (folder / "labels.txt").write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
     for label in labels:
