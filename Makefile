@@ -195,5 +195,5 @@ soak: $(DEV)/installed  ## a million mixed requests, swaps and failures on the w
 	$(DEV)/bin/python -m tests.soak
 
 clean:  ## remove the environments, the caches and what was built; data and training runs stay
-	rm -rf .venv-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv-* build service/guide .cache *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -33,17 +33,15 @@ from service.http.requests.bodies import SMALL_BODY, BodyReader
 from service.http.requests.forwarded import TrustedProxies
 from service.http.routes import (
     diagnostics,
-    guide,
     health,
     metrics,
     models,
     open_inference,
-    pages,
     predict,
     repository,
-    site,
 )
 from service.http.routes.explanations import explain, v1
+from service.http.routes.pages import guide, page, verdicts
 from service.http.starting import opened_keys
 from service.machine.connections import Connections
 from service.machine.cpu_limit import available_cpus, decode_threads, run_threads
@@ -64,9 +62,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     diagnostics.of_shadow,
     models.router,
     health.router,
+    verdicts.router,
+    page.router,
     guide.router,
-    pages.router,
-    site.router,
     metrics.router,
     open_inference.router,
     repository.router,

@@ -7,9 +7,7 @@ health              `GET /health/…`
 metrics             `GET /metrics`
 open_inference      `/v2/…`
 repository          `/v2/repository/…`
-pages               `/`, `/docs`, `/redoc` and their files
-guide               `/docs/verdicts`, `/docs/glossary`
-site                `/guide/`: the documentation as a site
+pages/              what a browser opens: the page, the documentation of the interface, the guide
 submissions         reads a call's model, images and options
 top_labels          the most probable labels, for the log
 runs                runs of graphs for a diagnosis, how many there is time for, and which network they are of

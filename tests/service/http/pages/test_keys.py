@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.service.http.pages.conftest import REPOSITORY, visiting
-from tests.service.http.pages.swagger import executed, opened
+from tests.service.http.pages.documentation.swagger import executed, opened
 from tests.service.live_server import PATIENCE_SECONDS, running
 
 if TYPE_CHECKING:

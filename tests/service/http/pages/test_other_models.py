@@ -16,7 +16,7 @@ from playwright.sync_api import Page, ViewportSize, expect
 from export.importing.command import import_bundle
 from tests.export.importing.graphs import classifier, node, options, saved
 from tests.service.http.pages.conftest import Visit
-from tests.service.http.pages.swagger import executed, folded, opened, operations
+from tests.service.http.pages.documentation.swagger import executed, folded, opened, operations
 from tests.service.imported_bundles import LABELS, write_independent, write_int8
 from tests.service.live_server import PATIENCE_SECONDS, running
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from service.http.routes import pages
+from service.http.routes.pages.page import STATIC
 from tests.service.live_server import running
 
 DOCUMENTS = ("/", "/docs", "/redoc")
@@ -43,7 +43,7 @@ def test_a_document_forbids_other_hosts_and_inline_script(client: httpx.Client, 
 
 
 def test_modules_import_only_modules_that_exist(client: httpx.Client) -> None:
-    modules = sorted((pages.STATIC / "js").rglob("*.js"))
+    modules = sorted((STATIC / "js").rglob("*.js"))
     found = {module: re.findall(r'from "([^"]+)"', module.read_text("utf-8")) for module in modules}
     imports = [(module, name) for module, names in found.items() for name in names]
     assert imports
@@ -53,7 +53,7 @@ def test_modules_import_only_modules_that_exist(client: httpx.Client) -> None:
 
 
 def test_third_party_files_are_as_published() -> None:
-    vendor = pages.STATIC / "vendor"
+    vendor = STATIC / "vendor"
     lines = [line.split() for line in (vendor / "SHA256SUMS").read_text().splitlines()]
     listed = {name: digest for digest, name in lines}
     present = {str(file.relative_to(vendor)) for file in vendor.glob("*/*")}
@@ -63,7 +63,7 @@ def test_third_party_files_are_as_published() -> None:
 
 
 def test_every_third_party_package_comes_with_its_licence() -> None:
-    packages = [folder for folder in (pages.STATIC / "vendor").iterdir() if folder.is_dir()]
+    packages = [folder for folder in (STATIC / "vendor").iterdir() if folder.is_dir()]
     assert packages
     assert all((folder / "LICENSE").is_file() for folder in packages)
 

@@ -18,7 +18,7 @@ from service.http.answers.responses import Answer, json_answer
 from service.http.calls.addresses import nothing_at
 from service.http.calls.call import Call
 
-STATIC: Final = Path(__file__).resolve().parents[2] / "static"
+STATIC: Final = Path(__file__).resolve().parents[3] / "static"
 
 PLOT_STYLE: Final = "'sha256-+TfQir1nvDucAdvE6XUQBt4ayUjpAWkbw2kCdSfekHM='"
 """Digest of the one style element that Observable Plot 0.6.17 writes into a chart of class `plot`."""

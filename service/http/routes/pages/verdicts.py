@@ -10,7 +10,7 @@ from service.http.answers.responses import Answer, json_answer
 from service.http.answers.schemas import Glossary
 from service.http.calls.call import Call
 from service.http.documentation.guide_page import guide_page
-from service.http.routes.pages import SAME_HOST, page_headers
+from service.http.routes.pages.page import SAME_HOST, page_headers
 
 router = APIRouter(prefix="/docs", tags=["documentation"])
 

@@ -16,8 +16,8 @@ import pytest
 
 from service.diagnostics.verdicts.explanations import GUIDE, SECTIONS
 from tests.service.http.pages.conftest import visiting
+from tests.service.http.pages.documentation.swagger import documented_success, executed, folded, opened, operations
 from tests.service.http.pages.stripping_proxy import stripping_proxy
-from tests.service.http.pages.swagger import documented_success, executed, folded, opened, operations
 from tests.service.live_server import PATIENCE_SECONDS, LiveServer, running
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.pages
 
-REPOSITORY = Path(__file__).resolve().parents[4]
+REPOSITORY = Path(__file__).resolve().parents[5]
 PICTURE = REPOSITORY / "tests" / "photographs" / "ship.jpg"
 BACK = "Contraflow: the page"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from service.http.routes import site
+from service.http.routes.pages import guide
 from tests.docs.site import built_site
 from tests.service.http.pages.conftest import visiting
 from tests.service.http.pages.stripping_proxy import stripping_proxy
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.pages
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """A service that has the documentation as it is now, whatever was built before."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(site, "SITE", built_site(tmp_path_factory.mktemp("documentation")))
+        patch.setattr(guide, "SITE", built_site(tmp_path_factory.mktemp("documentation")))
         with running(tmp_path_factory.mktemp("bundles")) as server:
             yield server
 
@@ -65,7 +65,7 @@ def test_the_guide_is_sent_with_a_policy_that_keeps_other_hosts_out(server: Live
 def test_an_installation_without_the_guide_says_how_to_build_it(
     server: LiveServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(site, "SITE", tmp_path / "nowhere")
+    monkeypatch.setattr(guide, "SITE", tmp_path / "nowhere")
     with server.client() as client:
         answer: httpx.Response = client.get("/guide/")
         assert answer.status_code == 404

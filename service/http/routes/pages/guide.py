@@ -15,9 +15,9 @@ from starlette.exceptions import HTTPException
 
 from service.errors import NotFound
 from service.http.calls.call import Call
-from service.http.routes.pages import DOCUMENTATION_POLICY, page_headers
+from service.http.routes.pages.page import DOCUMENTATION_POLICY, page_headers
 
-SITE: Final = Path(__file__).resolve().parents[2] / "guide"
+SITE: Final = Path(__file__).resolve().parents[3] / "guide"
 SITE_POLICY: Final = f"{DOCUMENTATION_POLICY}; script-src 'self' 'unsafe-inline'"
 """The site's generator writes a few scripts into each page. Nothing that a client sent is ever on one."""
 

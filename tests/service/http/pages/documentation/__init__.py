@@ -1,0 +1,1 @@
+"""`/docs`, `/redoc` and `/guide/` in a browser."""
