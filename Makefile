@@ -115,7 +115,7 @@ bench-serving: $(DEV)/installed  ## the service beside its bound and other serve
 bench-scores: $(DEV)/installed  ## out-of-distribution and label-error scores on DATA: docs/scores.md
 	$(DEV)/bin/python -m bench.scores --data $(DATA)
 
-bench-flips: $(DEV)/installed  ## what a check against another version catches, on DATA: docs/versions.md (a quarter of an hour)
+bench-flips: $(DEV)/installed  ## what a check against another version catches, on DATA: docs/reports/versions.md (a quarter of an hour)
 	OMP_NUM_THREADS=1 $(DEV)/bin/python -m bench.flips --data $(DATA)
 
 bench-scaling: $(DEV)/installed  ## measure replicas behind nginx, compute capacity: docs/scaling.md

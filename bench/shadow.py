@@ -1,4 +1,4 @@
-"""The cost of a shadow for requests that do not know of it → docs/shadow.md.
+"""The cost of a shadow for requests that do not know of it → docs/reports/shadow.md.
 
 Services of the same bundles get the same arrivals in turns, at a quarter and at half of the rate that predictions
 reach: without a shadow (twice, which shows what the comparison can tell), with a second version of resnet20 at two
@@ -43,7 +43,7 @@ FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def main() -> None:
-    parser = parser_of(COMMAND, __doc__, DOCS / "shadow.md")
+    parser = parser_of(COMMAND, __doc__, DOCS / "reports" / "shadow.md")
     parser.add_argument("--seconds", type=float, default=0.5, help="of each turn (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=30, help="at each rate (default: %(default)s)")
     options = parser.parse_args()

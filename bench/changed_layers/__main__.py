@@ -1,4 +1,4 @@
-"""How often the altered layer is found to have changed the loss most → docs/changed-layers.md.
+"""How often the altered layer is found to have changed the loss most → docs/reports/changed-layers.md.
 
 About half an hour on one core.
 """
@@ -49,7 +49,7 @@ class Trial:
 
 
 def main() -> None:
-    parser = parser_of(COMMAND, __doc__, DOCS / "changed-layers.md")
+    parser = parser_of(COMMAND, __doc__, DOCS / "reports" / "changed-layers.md")
     parser.add_argument("--data", type=Path, required=True, help="folder with train/<label>/… and test/<label>/…")
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--nets", type=int, help="versions of each network (default: 94, 94 and 12)")

@@ -1,4 +1,4 @@
-"""The measurement of docs/explain-measured.md: how well each method finds what a network goes by.
+"""The measurement of docs/reports/explanations.md: how well each method finds what a network goes by.
 
 network   a bundle and the photographs that it is asked about
 rise      RISE's maps, from thousands of forward runs

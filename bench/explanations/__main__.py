@@ -1,4 +1,4 @@
-"""Deletion and insertion (Petsiuk et al. 2018) of explanations, beside RISE → docs/explain-measured.md.
+"""Deletion and insertion (Petsiuk et al. 2018) of explanations, beside RISE → docs/reports/explanations.md.
 
 RISE takes 4,000 runs for each picture, half an hour for 500 pictures of a ResNet-20 on one core. `--cache` keeps its
 maps, so that a run that was stopped goes on where it was.
@@ -43,7 +43,7 @@ class Row:
 
 
 def main() -> None:
-    parser = parser_of(COMMAND, __doc__, DOCS / "explain-measured.md")
+    parser = parser_of(COMMAND, __doc__, DOCS / "reports" / "explanations.md")
     parser.add_argument("--data", type=Path, required=True, help="folder with test/<label>/…")
     parser.add_argument("--bundles", type=Path, default=SHIPPED)
     parser.add_argument("--names", nargs="+", default=["resnet20"], help="of the bundles")

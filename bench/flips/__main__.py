@@ -1,4 +1,4 @@
-"""How often `check --against` catches a regression, and how often it is a false alarm → docs/versions.md.
+"""How often `check --against` catches a regression, and how often it is a false alarm → docs/reports/versions.md.
 
 DATA has the folder `test`, with one folder per label: CIFAR-10's, for the shipped networks. About a quarter of an hour
 on one core.
@@ -51,7 +51,7 @@ def reexport_section(found: list[Reexport]) -> str:
 
 
 def main() -> None:
-    parser = parser_of(COMMAND, __doc__, DOCS / "versions.md")
+    parser = parser_of(COMMAND, __doc__, DOCS / "reports" / "versions.md")
     parser.add_argument("--data", type=Path, required=True, help="folder with test/LABEL/…")
     parser.add_argument("--images", type=int, default=2000, help="in each draw")
     parser.add_argument("--population", type=int, default=10_000, help="images that are drawn from, at most")

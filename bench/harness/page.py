@@ -10,11 +10,15 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from bench.harness.paths import ROOT
+
 
 def parser_of(command: str, description: str | None, page: Path) -> argparse.ArgumentParser:
     """Return a command's parser with `--page` and `--print`, which say what becomes of its section."""
     parser = argparse.ArgumentParser(prog=command, description=description)
-    parser.add_argument("--page", type=Path, default=page, help=f"page that is written (default: docs/{page.name})")
+    parser.add_argument(
+        "--page", type=Path, default=page, help=f"page that is written (default: {page.relative_to(ROOT)})"
+    )
     parser.add_argument("--print", action="store_true", help="leave the page alone")
     return parser
 

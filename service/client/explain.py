@@ -1,7 +1,7 @@
 """Where in a photograph does the evidence for a label lie? Say it in words, or write a picture of it.
 
-PATH is a bundle, an .onnx file or the folder of a model; what is no bundle is imported. docs/explain.md says what each
-method shows, and what it does not.
+PATH is a bundle, an .onnx file or the folder of a model; what is no bundle is imported.
+docs/guide/explain-an-answer.md says what each method shows, and what it does not.
 """
 
 from __future__ import annotations

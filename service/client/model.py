@@ -84,7 +84,8 @@ class Model(ABC):
         Args:
             labels: whose logit is explained, of independent labels too one for each image; without them that with the
                 largest logit.
-            method: "grad_cam", "integrated_gradients", "smooth_grad", "input_x_gradient" (docs/explain.md).
+            method: "grad_cam", "integrated_gradients", "smooth_grad", "input_x_gradient"
+                (docs/guide/explain-an-answer.md).
             layer: of "grad_cam": whose map is shown; the last one that has a map if it is not given.
             steps: runs per image of "integrated_gradients" (64) and "smooth_grad" (50).
         """

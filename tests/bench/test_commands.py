@@ -31,14 +31,14 @@ class Run:
 RESNET20 = SHIPPED / "resnet20"
 SMALLEST = {
     "bench.flips": Run(
-        "--data {data} --images 20 --population 20 --draws 10 --seeds 1 --networks 1 --page {docs}/versions.md",
+        "--data {data} --images 20 --population 20 --draws 10 --seeds 1 --networks 1 --page {docs}/reports/versions.md",
         slow=True,
     ),
     "bench.explanations": Run(
-        "--data {data} --names resnet20 --images 4 --masks 20 --page {docs}/explain-measured.md", slow=True
+        "--data {data} --names resnet20 --images 4 --masks 20 --page {docs}/reports/explanations.md", slow=True
     ),
     "bench.changed_layers": Run(
-        "--data {data} --images 4 --nets 1 --names resnet20 --page {docs}/changed-layers.md", slow=True
+        "--data {data} --images 4 --nets 1 --names resnet20 --page {docs}/reports/changed-layers.md", slow=True
     ),
     "bench.explanation": Run("--seconds 0.1 --only resnet20 --batches 1 --page {docs}/performance.md"),
     "bench.gradients": Run("--seconds 0.1 --only resnet20 --batches 8 --page {docs}/performance.md", slow=True),
@@ -52,7 +52,7 @@ SMALLEST = {
     "bench.serving": Run("--seconds 0.2 --subjects resnet20 --only Contraflow --page {docs}/performance.md", slow=True),
     "bench.serving.memory": Run(""),
     "bench.serving.records": Run("--seconds 0.2 --starts 1 --rounds 1 --page {docs}/performance.md", slow=True),
-    "bench.shadow": Run("--seconds 0.2 --rounds 1 --page {docs}/shadow.md", slow=True),
+    "bench.shadow": Run("--seconds 0.2 --rounds 1 --page {docs}/reports/shadow.md", slow=True),
     "bench.unlike": Run("--models resnet20 --page {docs}/monitoring.md"),
     "bench.verdict_depth": Run("--families plain --depths 8 --seeds 1 --page {docs}/verdicts.md", slow=True),
     "bench.verdict_points": Run("--depths 8 --seeds 1 --page {docs}/verdicts.md", slow=True),

@@ -1,4 +1,4 @@
-"""docs/operate.md and docs/shadow.md do what they say.
+"""docs/operate.md does what it says.
 
 The commands of a section run as one script, and print what stands below them. In the script, `contraflow serve` starts
 a service in the background, in place of the one before. A block of `text` holds lines that were written since the block
@@ -53,7 +53,6 @@ def sections(page: str) -> dict[str, str]:
 
 
 OPERATE = sections("operate.md")
-SECTIONS = OPERATE | {title: section for title, section in sections("shadow.md").items() if blocks(section)}
 
 
 def marker(number: int) -> str:
@@ -103,9 +102,9 @@ def output_of(script: str, folder: Path) -> list[str]:
     return text.splitlines()
 
 
-@pytest.mark.parametrize("title", SECTIONS)
+@pytest.mark.parametrize("title", OPERATE)
 def test_the_commands_of_a_section_run_and_print_what_it_says(title: str, folder: Path) -> None:
-    parts = blocks(SECTIONS[title])
+    parts = blocks(OPERATE[title])
     script = PRELUDE + "\n".join(
         f"printf '\\n{marker(number)}\\n'\n{block}" for number, (kind, block) in enumerate(parts) if kind == "sh"
     )
@@ -123,5 +122,4 @@ def test_the_commands_of_a_section_run_and_print_what_it_says(title: str, folder
 
 def test_every_section_has_commands() -> None:
     assert len(OPERATE) == 8
-    assert len(SECTIONS) == 9
-    assert [title for title, section in SECTIONS.items() if not any(kind == "sh" for kind, _ in blocks(section))] == []
+    assert [title for title, section in OPERATE.items() if not any(kind == "sh" for kind, _ in blocks(section))] == []

@@ -16,7 +16,7 @@ from tests.docs.running import needed_programs, output_of
 from tests.docs.workplace import furnish
 from tests.programs import program
 
-LANGUAGES = {"", "sh", "python", "yaml", "json", "toml", "ini", "nginx", "text", "promql", "mermaid"}
+LANGUAGES = {"", "sh", "python", "yaml", "json", "toml", "ini", "nginx", "groovy", "text", "promql", "mermaid"}
 NAMES = [page.relative_to(ROOT).as_posix() for page in EXECUTED]
 WITH_CODE = [
     name for name in NAMES if any(one.language in {"sh", "python"} and not one.reason for one in blocks(ROOT / name))

@@ -10,7 +10,7 @@ from service.diagnostics.words import percent
 
 TRUST: Final = (
     "It shows where the network found what it went by, not whether that is a good reason, and not what it would do "
-    "without it. docs/explain.md says how far a map can be trusted."
+    "without it. docs/guide/explain-an-answer.md says how far a map can be trusted."
 )
 
 MEANINGS: Final[dict[Method, str]] = {

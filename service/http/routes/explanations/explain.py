@@ -41,7 +41,7 @@ async def explain(call: Call) -> Answer:
     """Where in each picture the evidence for one label lies; at most 16 images.
 
     A PNG is the whole picture with the map laid over the part that the network saw; it is of one image. A map says
-    where, not why: docs/explain.md.
+    where, not why: docs/guide/explain-an-answer.md.
     """
     submission = await read_submission(call, names_of(EXPLAIN))
     check_number(len(submission.images))
