@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from fastapi.routing import APIRoute
 
-from export.bundle_table import bundle_table
 from service.app import ROUTERS
 from service.settings.fields import Settings
 from service.settings.reading import PREFIX, shown_default
@@ -36,20 +35,6 @@ def test_the_table_of_endpoints_has_those_of_the_routes() -> None:
     # The row of /v2 stands for the whole protocol; files of the pages are in no schema.
     own = [route for route in routes if route.include_in_schema and not route.path.startswith("/v2/")]
     assert named >= {(method, route.path) for route in own for method in route.methods or ()}
-
-
-def test_the_table_of_shipped_bundles_is_theirs() -> None:
-    assert bundle_table(ROOT / "models" / "bundles") in README
-
-
-def test_what_the_readme_says_of_depth_is_what_the_shipped_bundles_show() -> None:
-    table = re.findall(r"^\| `(\w+)` .* \| (\d+) \| ([\d.]+) % \| ([\d.]+) % \|", README, flags=re.MULTILINE)
-    nets = {name: (int(epochs), float(train), float(test)) for name, epochs, train, test in table[:4]}
-    assert list(nets) == ["plain20", "plain56", "resnet20", "resnet56"]
-    assert len({epochs for epochs, _, _ in nets.values()}) == 1
-    for split in (1, 2):
-        assert nets["plain56"][split] > nets["plain20"][split]
-        assert nets["resnet56"][split] < nets["resnet20"][split]
 
 
 def test_every_make_target_that_is_named_exists() -> None:
