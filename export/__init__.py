@@ -1,7 +1,7 @@
 """From a network to a bundle: a forward ONNX graph, gradient ONNX graphs, and the proof that they agree with torch.
 
 __main__        the command line
-bundle_table    the README's table of bundles
+bundle_table    the guide's table of bundles
 trained/        bundles of training runs
 importing/      bundles of anyone's ONNX files
 coverage/       the proof that such files are imported correctly

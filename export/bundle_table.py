@@ -1,4 +1,4 @@
-"""`python -m export list`: a folder's bundles as a Markdown table, as the README shows it."""
+"""`python -m export list`: a folder's bundles as a Markdown table, as docs/guide/train-a-network.md shows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The proof that strangers' classifiers are imported correctly; it writes docs/coverage.md.
+"""The proof that strangers' classifiers are imported correctly; it writes docs/reports/coverage.md.
 
 __main__        the command
 tasks           every row there is to measure

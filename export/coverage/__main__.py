@@ -1,4 +1,4 @@
-"""`python -m export.coverage`: measure every listed architecture and file, and write docs/coverage.md."""
+"""`python -m export.coverage`: measure every listed architecture and file, and write docs/reports/coverage.md."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import platform
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import date
 from pathlib import Path
 
 from export.coverage.files.exported import Exports, default_folder
@@ -32,7 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--again", nargs="*", metavar="STATUS", help="only rows of such a status: missing, refused, …")
     parser.add_argument("--jobs", type=int, default=2, help="files measured at once (default: %(default)s)")
     parser.add_argument("--cache", type=Path, default=default_folder(), help="folder of exports (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("docs/coverage.md"), help="page (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("docs/reports/coverage.md"), help="page (default: %(default)s)"
+    )
     parser.add_argument("--machine", default=platform.machine(), help="what the page calls this machine")
     options = parser.parse_args(arguments)
     known = tasks(Exports(options.cache.absolute()))
@@ -52,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
             accepted &= row["status"] in ACCEPTED
             print(f"{number}/{len(wanted)} {pending[done]}: {_said(row)}", flush=True)
     rows = {key: store.rows[key] for key in known if key in store.rows}
-    write(rows, options.out, options.machine, len(known))
+    write(rows, options.out, options.machine, len(known), date.today())
     print(f"{len(wanted)} rows in {(time.monotonic() - started) / 60:.0f} minutes; {options.out}")
     return int(not accepted)
 

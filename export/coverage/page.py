@@ -1,9 +1,10 @@
-"""Write docs/coverage.md from the measured rows, which are kept beside it as JSON."""
+"""Write docs/reports/coverage.md from the measured rows, which are kept beside it as JSON."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
@@ -30,8 +31,8 @@ LONGEST = 400
 """Characters of a sentence."""
 
 
-def write(rows: Mapping[str, Row], path: Path, machine: str, listed: int) -> None:
-    """Write the page of the measured rows, in their order; `listed` counts the rows that the list has."""
+def write(rows: Mapping[str, Row], path: Path, machine: str, listed: int, day: date) -> None:
+    """Write the page of the rows measured until `day`, in their order; `listed` counts the rows of the list."""
     measured = [row for row in rows.values() if row["status"] not in WITHOUT_A_FILE]
     imported = [row for row in measured if row["status"] in IMPORTED]
     right = [row for row in measured if row["status"] == "right"]
@@ -50,6 +51,7 @@ def write(rows: Mapping[str, Row], path: Path, machine: str, listed: int) -> Non
         by_nodes=sum("reference" in row for row in measured),
         rivals="\n".join(_rivals(measured)),
         machine=machine,
+        day=day.isoformat(),
         versions=", ".join(f"{name} {version(name)}" for name in NAMED),
         table="\n".join(_table(rows.values())),
         exceptions="\n".join(_exceptions(rows)),

@@ -44,7 +44,7 @@ DRAWN = (8, 64)
 EXPORTED_WITHIN = 0.05
 """Part of the largest score by which a file may differ from its network: an ill-conditioned one loses digits."""
 Row = dict[str, Any]
-"""Plain values, as docs/coverage.json keeps them."""
+"""Plain values, as docs/reports/coverage.json keeps them."""
 Draw = Callable[[int], Tensor]
 
 

@@ -115,11 +115,13 @@ def _central_differences(double: Prepared, image: np.ndarray, label: np.ndarray,
 
 def _unnamed_weights(bundle: Bundle, network: onnx.ModelProto) -> tuple[str, ...]:
     """List the initializers that are no layer's weight although a Conv or Gemm may read them."""
-    shapes = {layer.shape for layer in bundle.layers}
+    shapes, names = {layer.shape for layer in bundle.layers}, {layer.name for layer in bundle.layers}
     return tuple(
         tensor.name
         for tensor in network.graph.initializer
-        if tensor.name.endswith(".selection") or (len(tensor.dims) > 1 and tuple(tensor.dims) not in shapes)
+        # An import cannot know that a network of ours only selects channels there, and counts it as a layer.
+        if (tensor.name.endswith(".selection") and tensor.name not in names)
+        or (len(tensor.dims) > 1 and tuple(tensor.dims) not in shapes)
     )
 
 

@@ -11,5 +11,5 @@ step             one step, without a number that the host would have to read or 
 cuda_graph       replays a step on a GPU
 train            the training loop, which resumes
 comparison       `python -m models recipes`
-comparison_page  its table in docs/training.md
+comparison_page  its table in docs/reports/training.md
 """

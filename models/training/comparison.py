@@ -103,7 +103,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minutes", type=float, default=float("inf"), help="begin no run after so many minutes (default: no limit)"
     )
-    parser.add_argument("--page", type=Path, default=Path("docs/training.md"), help="(default: docs/training.md)")
+    parser.add_argument("--page", type=Path, default=Path("docs/reports/training.md"), help="(default: %(default)s)")
     parser.add_argument("--print", action="store_true", help="leave the page alone")
 
 

@@ -1,4 +1,4 @@
-"""The section of docs/training.md that compares the options of the recipe.
+"""The section of docs/reports/training.md that compares the options of the recipe.
 
 It stands between two marks, and everything else on the page is left alone.
 """

@@ -20,7 +20,7 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
 class Recipe:
     """Describes gradient descent with momentum on random crops and mirrored images.
 
-    Why the defaults are what they are is told, with measurements, in docs/training.md.
+    Why the defaults are what they are is told, with measurements, in docs/decisions/0004-training-recipes.md.
 
     Args:
         schedule: `one_cycle` (linear warm-up over the share `warmup` of all steps, then cosine to zero) or

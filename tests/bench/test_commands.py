@@ -62,18 +62,19 @@ SMALLEST = {
     "bench.width": Run("--seconds 0.1 --only resnet20 --page {docs}/performance.md"),
     "export bundle": Run("--run {scratch}/plain20 --data {data} --name tried --out {scratch}", slow=True),
     "export evaluate": Run("--bundle {bundle} --data {data}"),
+    "export list": Run(""),
     "export onnx": Run(
         "{bundle}/forward.onnx --output logits --labels {data}/labels.txt --mean 0.5,0.5,0.5 --std 0.2,0.2,0.2 "
         "--name tried --out {scratch}"
     ),
     "export phenomena": Run("--only identity --docs {docs}", slow=True),
     "export rewrite": Run("{bundle} --data {data}", slow=True),
-    "export.coverage": Run("--only keras/ --cache {scratch} --out {docs}/coverage.md"),
+    "export.coverage": Run("--only keras/ --cache {scratch} --out {docs}/reports/coverage.md"),
     "models deeper": Run("{scratch}/plain20 --docs {docs}", slow=True),
     "models phenomena": Run("--only exploding --docs {docs}", slow=True),
     "models recipes": Run(
         "--data {data} --model resnet8 --epochs 1 --seeds 1 --hold-out 4 --only alternate --out {scratch}/recipes "
-        "--page {docs}/training.md",
+        "--page {docs}/reports/training.md",
         slow=True,
     ),
     "models seeds": Run("--data {data} --docs {docs} --out {scratch} --seeds 1 --images 20 --epochs 1", slow=True),

@@ -2,8 +2,8 @@
 
 It has what a reader has who follows the page in a clone, or beside it: `classifier.onnx` and `new.onnx` (the network of
 `resnet20` as a file that says nothing of its labels), `old.onnx` (that of `plain20`), `plain20-sigmoid.onnx`,
-`labels.txt`, `cat.jpg` and other photographs, `validation/<label>/*.jpg`, and the folders `models/bundles`, `deploy`
-and `tests/photographs` of the clone.
+`labels.txt`, `cat.jpg` and other photographs, `validation/<label>/*.jpg`, the data set `data/train/<label>/*.jpg` and
+`data/test/<label>/*.jpg`, and the folders `models/bundles`, `deploy` and `tests/photographs` of the clone.
 """
 
 from __future__ import annotations
@@ -42,6 +42,9 @@ def furnish(folder: Path) -> None:
         for photograph in (f"{label}.jpg", f"{label}2.jpg"):
             shutil.copy(PHOTOGRAPHS / photograph, folder / "validation" / label)
             shutil.copy(PHOTOGRAPHS / photograph, folder)
+        for split, photograph in (("train", f"{label}2.jpg"), ("test", f"{label}.jpg")):
+            (folder / "data" / split / label).mkdir(parents=True)
+            shutil.copy(PHOTOGRAPHS / photograph, folder / "data" / split / label)
 
 
 @cache

@@ -171,8 +171,8 @@ BODY: Final = (
     "e.g. `image/jpeg`, or missing. Several images: as files of a form, with any field names, or in JSON, in base64 or "
     "as data URLs. `Content-Encoding: gzip` and `deflate` are supported.\n\n"
     "An image is a JPEG, PNG, WEBP, GIF, BMP, TIFF or AVIF. Transparency is laid over white, EXIF orientation is "
-    "applied, the first frame of an animation is used, greys of more than 8 bits are scaled; docs/pictures.md has "
-    "every rule."
+    "applied, the first frame of an animation is used, greys of more than 8 bits are scaled; "
+    "docs/reference/pictures.md has every rule."
 )
 
 

@@ -1,4 +1,4 @@
-"""docs/importing.md names every flag, every preset and every kind of file that an import reads."""
+"""docs/reference/importing.md names every flag, every preset and every kind of file that an import reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from export.importing.flags.arguments import add_options
 from export.importing.flags.presets import PRESETS
 from export.importing.folders import custom_vision, hugging_face, label_files, paddle, triton
 
-DOCUMENT = (Path(__file__).parents[3] / "docs/importing.md").read_text()
+DOCUMENT = (Path(__file__).parents[3] / "docs/reference/importing.md").read_text()
 
 
 def test_the_table_has_every_flag_and_no_other() -> None:

@@ -205,7 +205,7 @@ def test_a_letterbox_holds_the_whole_picture_in_its_middle(tmp_path: Path, size:
 def test_a_letterbox_takes_the_place_of_a_preset_s_resize(
     tmp_path: Path, words: list[str], longer: int, said: str
 ) -> None:
-    """Compare with what docs/importing.md says of 640 x 480: mean, std and interpolation stay the preset's."""
+    """Compare with docs/reference/importing.md on 640 x 480: mean, std and interpolation stay the preset's."""
     found = told(bare(tmp_path, (224, 224)), "--preprocessing", "imagenet", *words)
     made = spec(bare(tmp_path, (224, 224)), "--preprocessing", "imagenet", *words)
     assert settled_values(made, CLASSES, found.sources)["resize"] == said
