@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,16 @@ def test_the_guide_to_the_verdicts_is_the_one_of_the_service() -> None:
 
 def test_the_terms_of_the_glossary_are_those_of_the_service() -> None:
     assert section_of(guide.GLOSSARY_PAGE) == guide.terms(), f"it is stale: run `{guide.COMMAND}`"
+
+
+def test_the_rates_that_the_guide_quotes_are_those_of_the_report() -> None:
+    page = (DOCS / "guide" / "understand-a-verdict.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"\d+ of \d+", page.partition("## How often verdicts are wrong")[2].partition("## ")[0])
+    report = (DOCS / "reports" / "verdicts.md").read_text(encoding="utf-8")
+    held_out = re.search(r"### At the gate.*?### Each kind, fit", report, re.DOTALL)
+    assert held_out is not None
+    assert len(quoted) == 4
+    assert [rate for rate in quoted if not re.search(rf"\b{rate}\b", held_out[0])] == []
 
 
 def test_pages_that_the_service_names_become_links() -> None:
