@@ -99,7 +99,7 @@ phenomena: $(DEV)/installed  ## measure the article's phenomena: docs/phenomena.
 coverage: $(COVERAGE)/installed  ## import 320 architectures of strangers and verify them: docs/reports/coverage.md (an hour, then half)
 	OMP_NUM_THREADS=1 $(COVERAGE)/bin/python -m export.coverage
 
-verdicts: $(DEV)/installed  ## error rates of the verdicts, fit and held out: docs/verdicts.md (DATA: CIFAR-10, to train on once)
+verdicts: $(DEV)/installed  ## error rates of the verdicts, fit and held out: docs/reports/verdicts.md (DATA: CIFAR-10, to train on once)
 	OMP_NUM_THREADS=1 $(DEV)/bin/python -m bench.verdicts $(if $(wildcard $(DATA)),--data $(DATA))
 	OMP_NUM_THREADS=1 $(DEV)/bin/python -m bench.verdict_depth
 	OMP_NUM_THREADS=1 $(DEV)/bin/python -m bench.verdict_points

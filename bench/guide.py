@@ -1,25 +1,47 @@
-"""Writes what each verdict means, and what to try: the service's guide as a section of docs/verdicts.md.
+"""Writes what each verdict and each of its words mean, from the service's own texts.
 
-It measures nothing. A test compares the section with what this command would write.
+docs/reference/verdicts.md gets the guide to the verdicts, docs/guide/glossary.md the terms. The command measures
+nothing. A test compares the sections with what this command would write.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
-from bench.harness.page import parser_of, publish, table
+from bench.harness.page import parser_of, publish, replace_section, table
 from bench.harness.paths import DOCS
+from service.diagnostics.verdicts.explanations import GUIDE_PAGE
 from service.diagnostics.verdicts.glossary import GLOSSARY
 from service.http.documentation.guide import INTRODUCTION, TITLE, Rule, sections, thresholds
 
-COMMAND = "python -m bench.guide"
-PAGE = DOCS / "verdicts.md"
+COMMAND: Final = "python -m bench.guide"
+PAGE: Final = DOCS.parent / GUIDE_PAGE
+GLOSSARY_PAGE: Final = DOCS / "guide" / "glossary.md"
 
 
 def guide() -> str:
     """Return the guide as Markdown; its headings have the anchors of the service's page."""
-    return "\n\n".join(_blocks())
+    return linked("\n\n".join(_blocks()), PAGE)
+
+
+def terms() -> str:
+    """Return the terms of the verdicts as a Markdown list."""
+    return linked("\n".join(f"- **{term}**: {meaning}" for term, meaning in sorted(GLOSSARY.items())), GLOSSARY_PAGE)
+
+
+def linked(text: str, page: Path) -> str:
+    """Return `text` with the pages that it names, such as `docs/reports/gpu.md`, as links from `page`."""
+
+    def link(named: re.Match[str]) -> str:
+        anchor = named[2] or ""
+        return f"[{named[1]}{anchor}]({os.path.relpath(DOCS / named[1], page.parent)}{anchor})"
+
+    return re.sub(r"docs/([\w/-]+\.md)(#[\w-]+)?", link, text)
 
 
 def _blocks() -> Iterator[str]:
@@ -30,26 +52,29 @@ def _blocks() -> Iterator[str]:
         yield section.looked_at
         for rule in rules:
             yield "\n".join(_rule(rule))
-        yield f"Measured: {_linked(section.measured)}"
+        yield f"Measured: {section.measured}"
     yield "### Thresholds"
-    rows = [f"`{one.name}` | {one.default} | {one.meaning} | {_linked(one.source)}" for one in thresholds()]
+    rows = [f"`{one.name}` | {one.default} | {one.meaning} | {one.source}" for one in thresholds()]
     yield table("name in a request | default | meaning | source", rows)
-    yield "### Glossary"
-    yield "\n".join(f"- **{term}**: {meaning}" for term, meaning in sorted(GLOSSARY.items()))
 
 
 def _rule(rule: Rule) -> Iterator[str]:
     yield f"- **{rule.name}**: {rule.fires} {rule.explanation.meaning}"
-    yield from (f"  {number}. {text}" for number, text in enumerate(rule.explanation.advice, 1))
+    yield from (f"    {number}. {text}" for number, text in enumerate(rule.explanation.advice, 1))
 
 
-def _linked(text: str) -> str:
-    """Return `text` with the pages that it names as links."""
-    return re.sub(r"docs/(\w+\.md)", r"[\1](\1)", text)
+def _parser() -> argparse.ArgumentParser:
+    parser = parser_of(COMMAND, __doc__, PAGE)
+    parser.add_argument("--glossary", type=Path, default=GLOSSARY_PAGE, help="page of the terms")
+    return parser
 
 
 def main() -> None:
-    publish(parser_of(COMMAND, __doc__, PAGE).parse_args(), COMMAND, guide())
+    options = _parser().parse_args()
+    publish(options, COMMAND, guide())
+    print(terms(), flush=True)
+    if not options.print:
+        replace_section(options.glossary, COMMAND, terms())
 
 
 if __name__ == "__main__":

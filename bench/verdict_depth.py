@@ -1,6 +1,6 @@
-"""The depth from which an untrained network with BatchNorm explodes and shatters → its section of docs/verdicts.md.
+"""The depth from which an untrained network with BatchNorm explodes and shatters.
 
-Minutes on two cores; `--depths 8 20 --seeds 1` is a short form.
+It writes a section of docs/reports/verdicts.md. Minutes on two cores; `--depths 8 20 --seeds 1` is a short form.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def interval(values: Sequence[float], digits: str) -> str:
 
 
 def main() -> None:
-    parser = parser_of(COMMAND, __doc__, DOCS / "verdicts.md")
+    parser = parser_of(COMMAND, __doc__, DOCS / "reports" / "verdicts.md")
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=FAMILIES[:1])
     parser.add_argument("--depths", type=int, nargs="+", default=DEPTHS)
     parser.add_argument("--seeds", type=int, default=2)

@@ -1,4 +1,4 @@
-"""The verdict on shattering with fewer and with more points than 64 → its section of docs/verdicts.md.
+"""The verdict on shattering with fewer and with more points than 64 → its section of docs/reports/verdicts.md.
 
 It is held against untrained networks, some of which are near a bound. Minutes on one core; `--depths 8 --seeds 1` is a
 short form.
@@ -54,7 +54,7 @@ def row(points: int, exponents: list[tuple[float, float]]) -> str:
 
 
 def main() -> None:
-    parser = parser_of(COMMAND, __doc__, DOCS / "verdicts.md")
+    parser = parser_of(COMMAND, __doc__, DOCS / "reports" / "verdicts.md")
     parser.add_argument("--depths", type=int, nargs="+", help="of the untrained networks (default: 8 to 110)")
     parser.add_argument("--seeds", type=int, default=2, help="untrained networks of each depth")
     options = parser.parse_args()

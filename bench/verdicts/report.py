@@ -1,4 +1,4 @@
-"""The section of docs/verdicts.md: error rates with their intervals, and every kind of network."""
+"""The section of docs/reports/verdicts.md: error rates with their intervals, and every kind of network."""
 
 from __future__ import annotations
 

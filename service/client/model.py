@@ -57,7 +57,7 @@ class Model(ABC):
             labels: those of the losses; without them each image's predicted ones are taken.
             include: what else to measure: "batch_gradient" (with noise scales where every image has a label),
                 "activations", "input_gradient".
-            thresholds: thresholds of the verdict other than the defaults (docs/verdicts.md).
+            thresholds: thresholds of the verdict other than the defaults (docs/reference/verdicts.md).
         """
         files = image_files(images)
         with reported():

@@ -126,7 +126,7 @@ def parser(program: str) -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a threshold other than the default (docs/verdicts.md), e.g. growth_ratio=50; may be repeated",
+        help="a threshold other than the default (docs/reference/verdicts.md), e.g. growth_ratio=50; may be repeated",
     )
     add_execution_provider(top)
     against.add_against(top)

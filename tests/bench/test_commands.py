@@ -43,7 +43,7 @@ SMALLEST = {
     "bench.explanation": Run("--seconds 0.1 --only resnet20 --batches 1 --page {docs}/performance.md"),
     "bench.gradients": Run("--seconds 0.1 --only resnet20 --batches 8 --page {docs}/performance.md", slow=True),
     "bench.gpu": Run("--small --parts graphs --seconds 1 --out {scratch}/gpu --page {docs}/gpu.md", slow=True),
-    "bench.guide": Run("--page {docs}/verdicts.md"),
+    "bench.guide": Run("--page {docs}/reference/verdicts.md --glossary {docs}/guide/glossary.md"),
     "bench.promises": Run("--quick --only 5 9 --page {docs}/promises.md"),
     "bench.scaling": Run("--seconds 0.5 --page {docs}/scaling.md", slow=True),
     "bench.scores": Run(
@@ -54,10 +54,11 @@ SMALLEST = {
     "bench.serving.records": Run("--seconds 0.2 --starts 1 --rounds 1 --page {docs}/performance.md", slow=True),
     "bench.shadow": Run("--seconds 0.2 --rounds 1 --page {docs}/reports/shadow.md", slow=True),
     "bench.unlike": Run("--models resnet20 --page {docs}/monitoring.md"),
-    "bench.verdict_depth": Run("--families plain --depths 8 --seeds 1 --page {docs}/verdicts.md", slow=True),
-    "bench.verdict_points": Run("--depths 8 --seeds 1 --page {docs}/verdicts.md", slow=True),
+    "bench.verdict_depth": Run("--families plain --depths 8 --seeds 1 --page {docs}/reports/verdicts.md", slow=True),
+    "bench.verdict_points": Run("--depths 8 --seeds 1 --page {docs}/reports/verdicts.md", slow=True),
     "bench.verdicts": Run(
-        "--seeds 1 --deepest 8 --kinds 1 --data {data} --cache {scratch}/verdicts --page {docs}/verdicts.md", slow=True
+        "--seeds 1 --deepest 8 --kinds 1 --data {data} --cache {scratch}/verdicts --page {docs}/reports/verdicts.md",
+        slow=True,
     ),
     "bench.width": Run("--seconds 0.1 --only resnet20 --page {docs}/performance.md"),
     "export bundle": Run("--run {scratch}/plain20 --data {data} --name tried --out {scratch}", slow=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -21,15 +22,15 @@ from tests.soak import report as soak
 PAGES = {
     container.COMMAND: "deployment.md",
     gradients.COMMAND: "performance.md",
-    guide.COMMAND: "verdicts.md",
+    guide.COMMAND: "reference/verdicts.md",
     scaling.COMMAND: "scaling.md",
     scores.COMMAND: "scores.md",
     serving.COMMAND: "performance.md",
     soak.COMMAND: "reliability.md",
     unlike.COMMAND: "monitoring.md",
-    verdict_depth.COMMAND: "verdicts.md",
-    verdict_points.COMMAND: "verdicts.md",
-    verdicts.COMMAND: "verdicts.md",
+    verdict_depth.COMMAND: "reports/verdicts.md",
+    verdict_points.COMMAND: "reports/verdicts.md",
+    verdicts.COMMAND: "reports/verdicts.md",
 }
 
 
@@ -68,11 +69,37 @@ def test_every_page_has_a_place_for_its_figures(command: str, page: str) -> None
 
 
 def test_the_guide_to_the_verdicts_is_the_one_of_the_service() -> None:
-    begin, end = marks(guide.COMMAND)
-    section = guide.PAGE.read_text(encoding="utf-8").partition(begin)[2].partition(end)[0]
-    assert section.strip() == guide.guide(), f"it is stale: run `{guide.COMMAND}`"
+    section = section_of(guide.PAGE)
+    assert section == guide.guide(), f"it is stale: run `{guide.COMMAND}`"
     headings = {line.removeprefix("### ").lower().replace(" ", "-") for line in section.splitlines() if "### " in line}
     assert headings >= set(SECTIONS)
+
+
+def test_the_terms_of_the_glossary_are_those_of_the_service() -> None:
+    assert section_of(guide.GLOSSARY_PAGE) == guide.terms(), f"it is stale: run `{guide.COMMAND}`"
+
+
+def test_the_rates_that_the_guide_quotes_are_those_of_the_report() -> None:
+    page = (DOCS / "guide" / "understand-a-verdict.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"\d+ of \d+", page.partition("## How often verdicts are wrong")[2].partition("## ")[0])
+    report = (DOCS / "reports" / "verdicts.md").read_text(encoding="utf-8")
+    held_out = re.search(r"### At the gate.*?### Each kind, fit", report, re.DOTALL)
+    assert held_out is not None
+    assert len(quoted) == 4
+    assert [rate for rate in quoted if not re.search(rf"\b{rate}\b", held_out[0])] == []
+
+
+def test_pages_that_the_service_names_become_links() -> None:
+    text = "Measured: docs/reports/phenomena.md, section 2, and docs/reference/verdicts.md#dead."
+    assert guide.linked(text, guide.PAGE) == (
+        "Measured: [reports/phenomena.md](../reports/phenomena.md), section 2, "
+        "and [reference/verdicts.md#dead](verdicts.md#dead)."
+    )
+
+
+def section_of(page: Path) -> str:
+    begin, end = marks(guide.COMMAND)
+    return page.read_text(encoding="utf-8").partition(begin)[2].partition(end)[0].strip()
 
 
 def test_a_table_has_a_cell_for_every_column_even_if_it_is_empty() -> None:

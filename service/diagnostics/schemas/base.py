@@ -24,7 +24,7 @@ class Explained(DiagnosticSchema):
     advice: list[str] = Field(description="what to try, the likeliest first; empty where there is nothing to do")
     link: str = Field(
         description="the section of the guide that shows it measured: an address below that of the service; in the "
-        "project, `docs/verdicts.md`"
+        "repository, `docs/reference/verdicts.md`"
     )
 
 

@@ -27,7 +27,7 @@ SMOOTH: Final = 1.0
 SHORTEST, LONGEST = 1e-4, 10.0
 """Lengths s of the model, in parts of the path, between which every bound of use lies."""
 HALVINGS: Final = 40
-SOURCE: Final = "Balduzzi et al. 2017, figure 1; threshold: Contraflow, docs/verdicts.md"
+SOURCE: Final = "Balduzzi et al. 2017, figure 1; threshold: Contraflow, docs/reports/verdicts.md"
 
 
 def judge_path(path: PathMeasures, threshold: float = SHATTERED) -> ShatteringVerdict:

@@ -1,7 +1,7 @@
 """Rules of Amazon SageMaker Debugger, applied to the same numbers at their documented defaults.
 
-Only the rules that can be applied to a served model are here. docs/verdicts.md lists all twenty, and says why the
-others are not.
+Only the rules that can be applied to a served model are here. docs/reference/verdicts.md lists all twenty, and says why
+the others are not.
 
     VanishingGradient         a tensor's mean absolute gradient is below 1e-7; we compare the root mean square, which
                               is at least as large

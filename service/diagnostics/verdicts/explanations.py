@@ -1,7 +1,7 @@
 """Says what each finding means and what to try: the one table of these texts.
 
-The command line, JSON, page, report, guide and docs/verdicts.md all take their words from here. Advice is in the order
-of likelihood.
+The command line, JSON, page, report, guide and docs/reference/verdicts.md all take their words from here. Advice is in
+the order of likelihood. A page of the documentation is named by its path in the repository, `docs/…`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from types import MappingProxyType
 from typing import Any, Final
 
 GUIDE: Final = "docs/verdicts"
-"""Address of the guide below that of the service; in the project, docs/verdicts.md."""
+"""Address of the guide below that of the service; in the repository the guide is `GUIDE_PAGE`."""
+
+GUIDE_PAGE: Final = "docs/reference/verdicts.md"
+"""The guide as a page of the repository; its sections have the same anchors."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
         "not-finite": Section(
             "Not finite",
             "NaN and infinity, in the logits and in the gradients. One image is enough.",
-            "docs/phenomena.md, section 2: with weights of twice He's deviation, float32 ends at 128 layers.",
+            "docs/reports/phenomena.md, section 2: with weights of twice He's deviation, float32 ends at 128 layers.",
             {
                 "forward": Explanation(
                     "The network's answers are no numbers for such images: `/predict` is of no use, and no layer can "
@@ -85,8 +88,8 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
         "exploding": Section(
             "Exploding",
             "Whether the gradient grows from the last layers back to the first, and whether it is large in all layers.",
-            "docs/phenomena.md, section 2: weights of twice He's deviation double the gradient with every layer. "
-            "Section 3: BatchNorm cures the scale, and leaves a slow growth in deep networks without shortcuts.",
+            "docs/reports/phenomena.md, section 2: weights of twice He's deviation double the gradient with every "
+            "layer. Section 3: BatchNorm cures the scale, and leaves a slow growth in deep networks without shortcuts.",
             {
                 "growth": Explanation(
                     "A step that suits the last layers is far too large for the first. Training diverges, or goes so "
@@ -119,8 +122,8 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
             "Vanishing",
             "Whether the gradient shrinks from the last layers back to the first, whether it is small in all layers, "
             "and whether it is exactly 0 somewhere.",
-            "docs/phenomena.md, section 1: in a sigmoid chain of 40 layers the gradient shrinks tenfold every 1.6 "
-            "layers; rectifiers with He's initialization keep it.",
+            "docs/reports/phenomena.md, section 1: in a sigmoid chain of 40 layers the gradient shrinks tenfold every "
+            "1.6 layers; rectifiers with He's initialization keep it.",
             {
                 "decay": Explanation(
                     "The first layers get almost no gradient. They stay as they were initialized, whatever the "
@@ -164,7 +167,7 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
             "Dead",
             "The channels of each rectifier that are 0 at every position of every image. It takes 16 images to call a "
             "channel dead.",
-            "docs/verdicts.md, *Error rates*: networks with 60, 80 and 100 % of a layer dead.",
+            "docs/reports/verdicts.md, *Each kind, fit*: networks with 60, 80 and 100 % of a layer dead.",
             {
                 "units": Explanation(
                     "A dead channel passes neither signal nor gradient, so no training brings it back. The layer "
@@ -185,7 +188,8 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
         "imbalanced": Section(
             "Imbalanced",
             "Each layer's distance from the trend of all layers over depth.",
-            "docs/verdicts.md, *Error rates*: residual networks of which one branch counts a thousandth of the others.",
+            "docs/reports/verdicts.md, *Each kind, fit*: residual networks of which one branch counts a thousandth of "
+            "the others.",
             {
                 "deviation": Explanation(
                     "No learning rate suits both this layer and the others: either it hardly learns, or the others "
@@ -207,8 +211,8 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
             "of it is left from one point to the next. The spectral exponent is 0 for white noise and 2 for Brownian "
             "motion. The bounds are those for 64 points; on a path of fewer points, which are further apart, the same "
             "gradient looks rougher, and the bounds are lower.",
-            "docs/phenomena.md, sections 6 and 7: before training, the gradients of a plain network of 56 layers are "
-            "white noise, those of a residual one are not.",
+            "docs/reports/phenomena.md, sections 6 and 7: before training, the gradients of a plain network of 56 "
+            "layers are white noise, those of a residual one are not.",
             {
                 "shattered": Explanation(
                     "The gradient at one image says nothing about the next: a training step on one is noise to the "
@@ -235,7 +239,7 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
         "unlike-itself": Section(
             "Unlike itself",
             "Each layer's relative gradient, beside the range that the bundle recorded on its training images.",
-            "docs/monitoring.md: what this finds on live traffic, and what it misses.",
+            "docs/reports/live-images.md: what this finds on live traffic, and what it misses.",
             {
                 "unlike": Explanation(
                     "These images are unlike those of the training, or the model is not the one that was recorded.",
@@ -252,7 +256,7 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
         "undetermined": Section(
             "Undetermined",
             "Whether there is any gradient to judge.",
-            "docs/scores.md: trained networks are certain of most of their images.",
+            "docs/reports/scores.md: trained networks are certain of most of their images.",
             {
                 "certainty": Explanation(
                     "Nothing can be said of the layers. This is neither health nor sickness.",
@@ -269,8 +273,8 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
             "The gradient of every layer, relative to the one at the logits: how large it is, how it changes from the "
             "last layer back to the first, and whether one layer is far from the others. Beside it, the channels that "
             "never fire.",
-            "docs/phenomena.md, section 3: rectifiers with He's initialization and networks with BatchNorm keep the "
-            "gradient's size over their whole depth.",
+            "docs/reports/phenomena.md, section 3: rectifiers with He's initialization and networks with BatchNorm "
+            "keep the gradient's size over their whole depth.",
             {
                 "no finding": Explanation(
                     "Gradients reach every layer, so that every layer can learn. This says nothing about accuracy: "
@@ -280,7 +284,7 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
                         "--out report.html`.",
                         "If the error is high all the same, train longer, and add shortcuts to a deep network without "
                         "any: plain networks get worse with depth though their gradients are healthy "
-                        "(docs/phenomena.md, section 4).",
+                        "(docs/guide/why-residual-networks.md).",
                         "A deep network that does not begin to learn may have shattered gradients: look with `POST "
                         "/diagnostics/shattering`.",
                     ),
@@ -295,6 +299,11 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
 def anchor(state: str) -> str:
     """Return the anchor of a state in the guide: `not finite` → `not-finite`."""
     return state.replace(" ", "-")
+
+
+def in_repository(link: str) -> str:
+    """Return where the repository has what a running service shows at `link`: a section of `GUIDE_PAGE`."""
+    return link.replace(GUIDE, GUIDE_PAGE)
 
 
 def explained(state: str, rule: str, because: str) -> dict[str, Any]:

@@ -22,8 +22,8 @@ is scaled by a and the next by 1/a; so neither does a verdict. The r of a layer 
     imbalanced  deviation       one layer is far from the trend of the others over depth
     undetermined certainty      every sample is saturated, so no gradient says anything
 
-The default thresholds separate the nets of the corpus in docs/verdicts.md, which has their error rates. A trained
-CIFAR net has |slope| ≤ 0.02 decades per layer and r between 0.3 and 60.
+The default thresholds separate the nets of the corpus in docs/reports/verdicts.md, which has their error rates. A
+trained CIFAR net has |slope| ≤ 0.02 decades per layer and r between 0.3 and 60.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Final
 
 from service.diagnostics.verdicts.debugger import DEAD_RELU
 
-OURS: Final = "Contraflow, calibrated in docs/verdicts.md"
+OURS: Final = "Contraflow, calibrated in docs/reports/verdicts.md"
 
 
 def _threshold(default: float, meaning: str, source: str = OURS) -> float:

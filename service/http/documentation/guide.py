@@ -2,7 +2,7 @@
 
 The words are those of `service.diagnostics.verdicts.explanations`; what fires a rule is said from the defaults of the
 thresholds. `guide_page` makes HTML of it for `/docs/verdicts`, and `python -m bench.guide` Markdown for
-docs/verdicts.md.
+docs/reference/verdicts.md.
 """
 
 from __future__ import annotations

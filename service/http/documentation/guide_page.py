@@ -108,6 +108,7 @@ def _paragraphs(texts: Iterable[str]) -> str:
 
 
 def inline(text: str) -> str:
-    """Return `text` as HTML; of Markdown it knows `code` and *emphasis*."""
+    """Return `text` as HTML: `code`, *emphasis*, and pages of the repository's `docs/` as links to the served guide."""
     marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
-    return re.sub(r"\*([^*\s][^*]*)\*", r"<em>\1</em>", marked)
+    marked = re.sub(r"\*([^*\s][^*]*)\*", r"<em>\1</em>", marked)
+    return re.sub(r"docs/([\w/-]+)\.md", r'<a href="../guide/\1.html">\g<0></a>', marked)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from service.diagnostics.schemas.base import Explained
+from service.diagnostics.verdicts.explanations import in_repository
 from service.diagnostics.words import sentence
 from service.offline.outcome import Judged, Outcome
 from service.output.printable import printable
@@ -28,8 +29,8 @@ def in_text(outcome: Outcome) -> str:
 
 
 def guide(explained: Explained) -> str:
-    """Return where to read on: the section of docs/verdicts.md, which a running service shows below /docs."""
-    return explained.link.replace("verdicts#", "verdicts.md#")
+    """Return where to read on in the repository; a running service shows the same at `link`."""
+    return in_repository(explained.link)
 
 
 def _lines(judged: Judged) -> Iterator[str]:

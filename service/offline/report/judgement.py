@@ -19,6 +19,7 @@ from service.diagnostics.schemas.base import Explained
 from service.diagnostics.schemas.gradients import UnlikeItself
 from service.diagnostics.schemas.verdict import State, Verdict
 from service.diagnostics.verdicts.evidence import Evidence
+from service.diagnostics.verdicts.explanations import in_repository
 from service.diagnostics.verdicts.thresholds import Thresholds
 from service.diagnostics.verdicts.verdict import judge
 from service.diagnostics.words import percent, plural
@@ -135,7 +136,7 @@ def verdict_section(judgement: Judgement, *, accuracy_is_known: bool) -> Element
 
 def _explanation(found: Explained, accuracy_is_known: bool) -> list[Content]:
     advice = [line for line in found.advice if not (accuracy_is_known and "contraflow diagnose" in line)]
-    guide, _, anchor = found.link.partition("#")
+    page, _, anchor = in_repository(found.link).partition("#")
     is_well = isinstance(found, Verdict) and found.state == "healthy"
     return [
         _seen(found),
@@ -145,7 +146,7 @@ def _explanation(found: Explained, accuracy_is_known: bool) -> list[Content]:
         tag(
             "p",
             "Measured examples: ",
-            tag("code", f"{guide}.md"),
+            tag("code", page),
             f" of Contraflow, section {anchor}; on a running service at ",
             tag("code", f"/{found.link}"),
             ".",

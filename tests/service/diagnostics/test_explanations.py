@@ -10,8 +10,17 @@ from typing import get_args
 import pytest
 
 from service.diagnostics.schemas.verdict import State
-from service.diagnostics.verdicts.explanations import SECTIONS, Explanation, anchor
+from service.diagnostics.verdicts.explanations import (
+    GUIDE_PAGE,
+    SECTIONS,
+    Explanation,
+    anchor,
+    explained,
+    in_repository,
+)
 from service.diagnostics.verdicts.glossary import GLOSSARY
+from service.http.documentation.guide import thresholds
+from service.http.documentation.guide_page import inline
 
 ROOT = Path(__file__).parents[3]
 RULES = [(name, rule, one) for name, section in SECTIONS.items() for rule, one in section.rules.items()]
@@ -42,6 +51,25 @@ def test_the_pace_that_vanishing_quotes_is_the_measured_one() -> None:
     measured = re.search(r"sigmoid chain of 40 layers changes.*?\*\*-([\d.]+)\*\*", page)
     assert measured is not None
     assert f"tenfold every {1 / float(measured[1]):.1f} layers" in SECTIONS["vanishing"].measured
+
+
+def test_every_page_that_a_text_names_is_there() -> None:
+    texts = [one.measured for one in SECTIONS.values()]
+    texts += [text for _, _, one in RULES for text in (one.meaning, *one.advice)]
+    texts += [GUIDE_PAGE, *(one.source for one in thresholds())]
+    named = [page for text in texts for page in re.findall(r"docs/[\w/.-]*\w", text)]
+    assert len(named) > len(SECTIONS)
+    assert [page for page in named if not (ROOT / page).is_file()] == []
+
+
+def test_a_link_leads_to_a_section_of_the_page_in_the_repository() -> None:
+    assert in_repository(explained("not finite", "forward", "")["link"]) == "docs/reference/verdicts.md#not-finite"
+
+
+def test_a_page_that_a_text_names_is_a_link_to_the_served_guide() -> None:
+    assert inline("Measured: docs/reports/gpu.md.") == (
+        'Measured: <a href="../guide/reports/gpu.html">docs/reports/gpu.md</a>.'
+    )
 
 
 def test_glossary_terms_are_explained_in_sentences() -> None:

@@ -1,4 +1,4 @@
-"""The rules, on profiles drawn by hand. Whole networks: test_sick_networks.py and docs/verdicts.md."""
+"""The rules, on profiles drawn by hand. Whole networks: test_sick_networks.py and docs/reports/verdicts.md."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def test_text_begins_with_the_state_of_each() -> None:
         "  Also dead",
         "  Looked at",
     ]
-    assert sick[2].endswith("[more at docs/verdicts.md#exploding]")
+    assert sick[2].endswith("[more at docs/reference/verdicts.md#exploding]")
     assert "75 % of the channels" in sick[3]
 
 

@@ -136,6 +136,10 @@ def test_what_was_not_looked_for_is_said(page: str) -> None:
     assert "Dead channels" not in missing
 
 
+def test_a_verdict_says_where_to_read_on(page: str) -> None:
+    assert "docs/reference/verdicts.md of Contraflow, section healthy" in " ".join(spoken(page).split())
+
+
 # ---------------------------------------------------------------- the verdict
 
 
