@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import guide, unlike, verdict_depth, verdict_points
+from bench import explanation, guide, unlike, verdict_depth, verdict_points
 from bench.gradients import __main__ as gradients
 from bench.harness.page import marks, replace_section, table
 from bench.harness.paths import DOCS
@@ -20,11 +20,12 @@ from tests.soak import report as soak
 
 PAGES = {
     container.COMMAND: "deployment.md",
-    gradients.COMMAND: "performance.md",
+    explanation.COMMAND: "reports/gradients.md",
+    gradients.COMMAND: "reports/gradients.md",
     guide.COMMAND: "verdicts.md",
     scaling.COMMAND: "scaling.md",
-    scores.COMMAND: "scores.md",
-    serving.COMMAND: "performance.md",
+    scores.COMMAND: "reports/scores.md",
+    serving.COMMAND: "reports/serving.md",
     soak.COMMAND: "reliability.md",
     unlike.COMMAND: "monitoring.md",
     verdict_depth.COMMAND: "verdicts.md",
