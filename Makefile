@@ -106,13 +106,13 @@ verdicts: $(DEV)/installed  ## error rates of the verdicts, fit and held out: do
 
 bench: bench-gradients bench-serving  ## the speed tables
 
-bench-gradients: $(BENCH)/installed  ## the backward pass beside torch and others: docs/performance.md (a quarter of an hour)
+bench-gradients: $(BENCH)/installed  ## the backward pass beside torch and others: docs/reports/gradients.md (a quarter of an hour)
 	$(BENCH)/bin/python -m bench.gradients
 
-bench-serving: $(DEV)/installed  ## the service beside its bound and other servers: docs/performance.md
+bench-serving: $(DEV)/installed  ## the service beside its bound and other servers: docs/reports/serving.md (16 minutes)
 	$(DEV)/bin/python -m bench.serving
 
-bench-scores: $(DEV)/installed  ## out-of-distribution and label-error scores on DATA: docs/scores.md
+bench-scores: $(DEV)/installed  ## out-of-distribution and label-error scores on DATA: docs/reports/scores.md
 	$(DEV)/bin/python -m bench.scores --data $(DATA)
 
 bench-flips: $(DEV)/installed  ## what a check against another version catches, on DATA: docs/reports/versions.md (a quarter of an hour)
@@ -121,7 +121,7 @@ bench-flips: $(DEV)/installed  ## what a check against another version catches, 
 bench-scaling: $(DEV)/installed  ## measure replicas behind nginx, compute capacity: docs/scaling.md
 	$(DEV)/bin/python -m bench.scaling
 
-bench-promises: $(DEV)/installed  ## the ten promises, measured in about six minutes: docs/promises.md
+bench-promises: $(DEV)/installed  ## the ten promises, measured in about six minutes: docs/reports/promises.md
 	$(DEV)/bin/python -m bench.promises
 
 bench-gpu: $(BENCH)/installed  ## what an NVIDIA card computes and how fast, in under six minutes: docs/gpu.md

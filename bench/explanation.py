@@ -1,4 +1,4 @@
-"""`python -m bench.explanation`: what an explanation costs, in forward runs → docs/performance.md.
+"""`python -m bench.explanation`: what an explanation costs, in forward runs → docs/reports/gradients.md.
 
 Forward pass, explanations of several depths and the plain gradient of the image run in turn, on one thread, by the
 processor time of that thread. The networks are shipped ones, and any classifiers in ONNX files that are named.
@@ -14,7 +14,6 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from bench.harness.machine import conditions
 from bench.harness.page import made_by, parser_of, publish, table
 from bench.harness.paths import DOCS, SHIPPED
 from export.gradient import Prepared, differentiate, prepare
@@ -28,7 +27,7 @@ Run = Callable[[], object]
 
 
 def main() -> None:
-    parser = parser_of(COMMAND, __doc__, DOCS / "performance.md")
+    parser = parser_of(COMMAND, __doc__, DOCS / "reports" / "gradients.md")
     parser.add_argument("--only", nargs="*", choices=NETWORKS, default=list(NETWORKS), help="shipped networks")
     parser.add_argument("--files", nargs="*", type=Path, default=[], help="classifiers in ONNX files")
     parser.add_argument("--batches", nargs="*", type=int, default=[1, 8], help="images per run (default: %(default)s)")
@@ -42,7 +41,7 @@ def main() -> None:
         for batch in options.batches:
             rows.append(row(f"{name} | {batch}", runs_of(runs, prepared, batch), options.seconds))
             print(rows[-1], flush=True)
-    said = f"{conditions()}; one thread. {made_by(COMMAND)}. All but the forward pass in forward runs."
+    said = f"{made_by(COMMAND)}; one thread. All but the forward pass in forward runs."
     publish(options, COMMAND, f"{said}\n\n{table(HEADER, rows)}")
 
 

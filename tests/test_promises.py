@@ -1,4 +1,4 @@
-"""docs/promises.md is complete: each promise has its measurement, its section, and tests that exist."""
+"""docs/reports/promises.md is complete: each promise has its measurement, its section, and tests that exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.harness.page import marks
 from bench.promises.__main__ import COMMAND, MEASURES, figures_table, section_of, summary
 
 ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "docs" / "promises.md").read_text()
+PAGE = (ROOT / "docs" / "reports" / "promises.md").read_text()
 
 
 def test_every_promise_has_a_measurement_and_a_section() -> None:

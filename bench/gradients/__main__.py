@@ -1,4 +1,4 @@
-"""`make bench-gradients`: the cost of gradient norms on a CPU, as ratios to the forward run → docs/performance.md.
+"""`make bench-gradients`: the cost of gradient norms on a CPU, in forward runs → docs/reports/gradients.md.
 
 Everything in a table is measured in one process, one thread each, in turn. Before anything is timed, the norms are
 compared: ours with torch in float64, those of the rivals with ours. Memory is measured in a process for each run. All
@@ -27,7 +27,7 @@ from bench.gradients.measure import at, measure, measure_ours, peaks
 from bench.gradients.needs import installed
 from bench.gradients.rivals.rows import ROWS
 from bench.gradients.subject import write
-from bench.harness.machine import machine
+from bench.harness.machine import day_and_machine
 from bench.harness.page import parser_of, publish
 from bench.harness.paths import DOCS
 
@@ -62,7 +62,7 @@ PACKAGES = {
 
 
 def main() -> None:
-    parser = parser_of("python -m bench.gradients", __doc__, DOCS / "performance.md")
+    parser = parser_of("python -m bench.gradients", __doc__, DOCS / "reports" / "gradients.md")
     parser.add_argument("--seconds", type=float, default=20.0, help="of timing per table (default: %(default)s)")
     parser.add_argument("--only", nargs="*", choices=PLANS, default=list(PLANS), help="names of networks")
     parser.add_argument("--batches", nargs="*", type=int, help="instead of each network's own")
@@ -100,14 +100,14 @@ def megabytes() -> dict[str, float]:
 
 
 def conditions() -> str:
-    """Return the machine and the versions, in one sentence."""
+    """Return the day, the machine and the versions, in one sentence."""
     versions = [f"ONNX Runtime {onnxruntime.__version__}", f"torch {torch.__version__}"]
     for name, package in PACKAGES.items():
         try:
             versions.append(f"{name} {metadata.version(package)}")
         except metadata.PackageNotFoundError:
             versions.append(f"without {name}")
-    return f"Measured on {machine()}, one thread; {', '.join(versions)}."
+    return f"{day_and_machine()}, one thread; {', '.join(versions)}."
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The section of docs/performance.md: the tables, the targets, what a run needs, and the kernels that take the time."""
+"""The section of docs/reports/gradients.md: tables, targets, what a run needs, and which kernels take the time."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def markdown(measured: Table) -> str:
     subject = measured.subject
     return "\n\n".join(
         [
-            f"#### {subject.name}, {subject.size}×{subject.size}, batch {subject.batch}",
+            f"### {subject.name}, {subject.size}×{subject.size}, batch {subject.batch}",
             f"Forward run {forward * 1e3:.2f} ms. "
             f"Gradient graphs derived from torch's module in {measured.derived:.1f} s.",
             table(header, rows),
@@ -107,7 +107,7 @@ def needs(megabytes: Mapping[str, float], peaks: Mapping[str, Mapping[str, int]]
     header = " | ".join(("run", "MB installed", *(f"{name}, MB of memory" for name in peaks)))
     return "\n\n".join(
         [
-            f"#### What a run needs beside time, batch {batch}",
+            f"### What a run needs beside time, batch {batch}",
             "Memory is by how much a process of one thread grows at most while it opens the network and runs it twice.",
             table(header, rows),
         ]
@@ -128,7 +128,7 @@ def profile(measured: Sequence[Table], batch: int) -> str:
         rows.append(f"{name} | {nodes} | {seconds * 1e3:.2f} | {seconds / kernels.total:.0%}")
     rows.append(f"all others | | {rest * 1e3:.2f} | {rest / kernels.total:.0%}")
     rows.append(f"all | | {kernels.total * 1e3:.2f} | ")
-    title = f"#### Where the weight norms of {chosen.subject.name} at batch {batch} spend their time"
+    title = f"### Where the weight norms of {chosen.subject.name} at batch {batch} spend their time"
     return f"{title}\n\n" + table("kernel | nodes | ms | share", rows)
 
 

@@ -46,7 +46,7 @@ def against_targets(measured: Sequence[Table]) -> str:
     rows = [" | ".join((_place(one), *_verdicts(one), *_beside(one))) for one in judged]
     missed = [line for one in judged for line in misses(one)]
     summary = "Missed:\n\n" + "\n".join(f"- {line}" for line in missed) if missed else "All are reached."
-    return "\n\n".join(["#### Against the targets", table(header, rows), summary])
+    return "\n\n".join(["### Against the targets", table(header, rows), summary])
 
 
 def misses(measured: Table) -> list[str]:

@@ -20,9 +20,14 @@ def machine() -> str:
     return f"{len(os.sched_getaffinity(0))} cores of {name}{widest}"
 
 
+def day_and_machine() -> str:
+    """Return the day of today and the machine, as the beginning of a sentence."""
+    return f"Measured {time.strftime('%Y-%m-%d')} on {machine()}"
+
+
 def conditions() -> str:
     """Return the day, the machine, and whether it had anything else to do."""
-    return f"Measured {time.strftime('%Y-%m-%d')} on {machine()}, load average {os.getloadavg()[0]:.1f} at the end"
+    return f"{day_and_machine()}, load average {os.getloadavg()[0]:.1f} at the end"
 
 
 def _first_core() -> dict[str, str]:

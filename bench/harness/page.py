@@ -10,22 +10,22 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from bench.harness.machine import day_and_machine
 from bench.harness.paths import ROOT
 
 
 def parser_of(command: str, description: str | None, page: Path) -> argparse.ArgumentParser:
     """Return a command's parser with `--page` and `--print`, which say what becomes of its section."""
     parser = argparse.ArgumentParser(prog=command, description=description)
-    parser.add_argument(
-        "--page", type=Path, default=page, help=f"page that is written (default: {page.relative_to(ROOT)})"
-    )
+    written = f"page that is written (default: {page.relative_to(ROOT)})"
+    parser.add_argument("--page", type=Path, default=page, help=written)
     parser.add_argument("--print", action="store_true", help="leave the page alone")
     return parser
 
 
 def made_by(command: str) -> str:
-    """Return in words which command with which arguments this process runs."""
-    return f"Made by `{' '.join([command, *sys.argv[1:]])}`"
+    """Return the day, the machine, and which command with which arguments this process runs."""
+    return f"{day_and_machine()} by `{' '.join([command, *sys.argv[1:]])}`"
 
 
 def publish(options: argparse.Namespace, command: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""`python -m bench.promises`: measures the promises and writes each one's figures into docs/promises.md.
+"""`python -m bench.promises`: measures the promises and writes each one's figures into docs/reports/promises.md.
 
 All ten take about six minutes on two cores. `--only 3 8` measures some of them and leaves the other
 sections as they are; `--quick` shows in a fraction of the time that everything runs, with figures worth nothing.
@@ -47,7 +47,7 @@ QUICK = 0.05
 
 
 def main() -> int:
-    parser = parser_of("python -m bench.promises", __doc__, DOCS / "promises.md")
+    parser = parser_of("python -m bench.promises", __doc__, DOCS / "reports" / "promises.md")
     parser.add_argument("--only", nargs="+", type=int, choices=MEASURES, default=list(MEASURES), metavar="NUMBER")
     parser.add_argument("--quick", action="store_true", help="measure as little as there is")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The worth of each score: docs/scores.md.
+"""The worth of each score: docs/reports/scores.md.
 
 images    pictures that are none of the classes
 foreign   foreign images told from known ones

@@ -1,4 +1,4 @@
-"""`make bench-scores`: the worth of each score → docs/scores.md."""
+"""`make bench-scores`: the worth of each score → docs/reports/scores.md."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.harness.machine import day_and_machine
 from bench.harness.page import parser_of, publish
 from bench.harness.paths import DOCS, SHIPPED
 from bench.scores import foreign, labels
@@ -22,7 +23,7 @@ COMMAND = "make bench-scores"
 
 
 def main() -> None:
-    parser = parser_of("python -m bench.scores", __doc__, DOCS / "scores.md")
+    parser = parser_of("python -m bench.scores", __doc__, DOCS / "reports" / "scores.md")
     parser.add_argument("--data", type=Path, required=True, help="folder with train/<label>/… and test/<label>/…")
     parser.add_argument("--bundles", type=Path, default=SHIPPED)
     parser.add_argument("--names", nargs="*", help="of the bundles (default: all but those made to be sick)")
@@ -31,7 +32,7 @@ def main() -> None:
     options = parser.parse_args()
     every = sorted(path.parent.name for path in options.bundles.glob("*/bundle.json"))
     names = options.names or [name for name in every if "sigmoid" not in name and "exploding" not in name]
-    parts = [f"Measured on {options.images} test images."]
+    parts = [f"{day_and_machine()}, by {options.images} test images."]
     for name in names:
         try:
             parts.append(measure(options.bundles / name, options.data, options.images, options.train_images))

@@ -1,4 +1,4 @@
-"""`make bench-serving`: the service, its bounds and five peers on the same cores in one run → docs/performance.md.
+"""`make bench-serving`: the service, its bounds and five peers on the same cores in one run → docs/reports/serving.md.
 
 Two networks: the shipped resnet20 at 32×32, and one of ResNet-50's size at 224×224 that is made for the
 occasion. Every server serves the same ONNX files and is called in a closed loop, every answer checked.
@@ -20,7 +20,7 @@ from bench.serving.subjects import SUBJECTS
 
 
 def main() -> None:
-    parser = parser_of("python -m bench.serving", __doc__, DOCS / "performance.md")
+    parser = parser_of("python -m bench.serving", __doc__, DOCS / "reports" / "serving.md")
     parser.add_argument("--seconds", type=float, default=7.0, help="of each measurement (default: %(default)s)")
     parser.add_argument("--subjects", nargs="*", choices=SUBJECTS, default=list(SUBJECTS))
     parser.add_argument("--only", nargs="*", help="names of servers")

@@ -1,4 +1,4 @@
-"""`python -m bench.serving.records`: what records of requests cost a service under load → docs/performance.md.
+"""`python -m bench.serving.records`: what records of requests cost a service under load → docs/reports/serving.md.
 
 One service keeps no record, one logs a line for each request, as all do by default, and two send OpenTelemetry's spans
 and metrics to a collector on this machine, of a tenth of their requests or of all. Requests come at a fixed rate,
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from bench.harness.apart import call_apart
 from bench.harness.collector import Collector, collecting
-from bench.harness.machine import machine
+from bench.harness.machine import day_and_machine
 from bench.harness.page import parser_of, publish, table
 from bench.harness.paths import DOCS
 from bench.harness.readings import every_model_ready
@@ -65,7 +65,7 @@ class Load(NamedTuple):
 
 
 def main() -> None:
-    parser = parser_of(COMMAND, __doc__, DOCS / "performance.md")
+    parser = parser_of(COMMAND, __doc__, DOCS / "reports" / "serving.md")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each turn (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=8, help="after each start (default: %(default)s)")
     parser.add_argument("--starts", type=int, default=3, help="of each service (default: %(default)s)")
@@ -131,7 +131,7 @@ def report(rounds: Sequence[Mapping[str, Load]], spans: int, seconds: float) -> 
         rows.append(f"{name} | {figures} | " + ("" if name == NO_RECORD else spread(dearer)))
     return "\n\n".join(
         [
-            f"Measured on {machine()}: resnet20, {RATE:g} requests/s, {len(rounds)} rounds of {seconds:g} s for each "
+            f"{day_and_machine()}: resnet20, {RATE:g} requests/s, {len(rounds)} rounds of {seconds:g} s for each "
             f"service, {spans:,} spans received. Medians over the rounds, of the last column with their quartiles; the "
             f"aim is that tracing a tenth costs less than {AIM:.0%}.",
             table("service | CPU µs per request | p50 ms | p99 ms | dearer by", rows),

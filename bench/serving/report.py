@@ -1,11 +1,11 @@
-"""The section of docs/performance.md that `make bench-serving` fills: tables, targets, profiles."""
+"""The section of docs/reports/serving.md that `make bench-serving` fills: tables, targets, profiles."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from bench.harness.figures import Figure
-from bench.harness.machine import machine
+from bench.harness.machine import day_and_machine
 from bench.harness.page import table
 from bench.serving.results import COMPARED, Measured, Row
 from bench.serving.targets import targets
@@ -14,7 +14,7 @@ COMMAND = "make bench-serving"
 
 
 def report(measured: Sequence[Measured]) -> str:
-    parts = [f"Measured on {machine()}."]
+    parts = [f"{day_and_machine()}."]
     for one in measured:
         judged = targets(one)
         parts += [

@@ -1,4 +1,4 @@
-"""`python -m bench.width`: what a lone run gains by every core, and what that costs → docs/performance.md.
+"""`python -m bench.width`: what a lone run gains by every core, and what that costs → docs/reports/serving.md.
 
 Each graph is opened in a process of its own, as the service opens it, and run with one image: on one thread and on as
 many as there are cores, in turn, by the wall clock. It takes about two minutes and wants a machine with nothing else
@@ -29,7 +29,7 @@ HEADER = (
 
 
 def main() -> None:
-    parser = parser_of(COMMAND, __doc__, DOCS / "performance.md")
+    parser = parser_of(COMMAND, __doc__, DOCS / "reports" / "serving.md")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each timing (default: %(default)s)")
     parser.add_argument("--only", nargs="*", choices=NETWORKS, default=list(NETWORKS), help="names of networks")
     options = parser.parse_args()

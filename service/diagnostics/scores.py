@@ -21,7 +21,7 @@ Where labels are independent, each with the probability p = σ(z), and y is 1 fo
 
 gradnorm and margin compare classes that exclude each other, and have no such form.
 
-docs/scores.md measures how well each works on the shipped networks.
+docs/reports/scores.md measures how well each works on the shipped networks.
 """
 
 from __future__ import annotations

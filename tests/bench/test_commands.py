@@ -40,18 +40,20 @@ SMALLEST = {
     "bench.changed_layers": Run(
         "--data {data} --images 4 --nets 1 --names resnet20 --page {docs}/reports/changed-layers.md", slow=True
     ),
-    "bench.explanation": Run("--seconds 0.1 --only resnet20 --batches 1 --page {docs}/performance.md"),
-    "bench.gradients": Run("--seconds 0.1 --only resnet20 --batches 8 --page {docs}/performance.md", slow=True),
+    "bench.explanation": Run("--seconds 0.1 --only resnet20 --batches 1 --page {docs}/reports/gradients.md"),
+    "bench.gradients": Run("--seconds 0.1 --only resnet20 --batches 8 --page {docs}/reports/gradients.md", slow=True),
     "bench.gpu": Run("--small --parts graphs --seconds 1 --out {scratch}/gpu --page {docs}/gpu.md", slow=True),
     "bench.guide": Run("--page {docs}/reference/verdicts.md --glossary {docs}/guide/glossary.md"),
-    "bench.promises": Run("--quick --only 5 9 --page {docs}/promises.md"),
+    "bench.promises": Run("--quick --only 5 9 --page {docs}/reports/promises.md"),
     "bench.scaling": Run("--seconds 0.5 --page {docs}/scaling.md", slow=True),
     "bench.scores": Run(
-        "--names resnet20 --images 20 --train-images 60 --data {data} --page {docs}/scores.md",
+        "--names resnet20 --images 20 --train-images 60 --data {data} --page {docs}/reports/scores.md",
     ),
-    "bench.serving": Run("--seconds 0.2 --subjects resnet20 --only Contraflow --page {docs}/performance.md", slow=True),
+    "bench.serving": Run(
+        "--seconds 0.2 --subjects resnet20 --only Contraflow --page {docs}/reports/serving.md", slow=True
+    ),
     "bench.serving.memory": Run(""),
-    "bench.serving.records": Run("--seconds 0.2 --starts 1 --rounds 1 --page {docs}/performance.md", slow=True),
+    "bench.serving.records": Run("--seconds 0.2 --starts 1 --rounds 1 --page {docs}/reports/serving.md", slow=True),
     "bench.shadow": Run("--seconds 0.2 --rounds 1 --page {docs}/reports/shadow.md", slow=True),
     "bench.unlike": Run("--models resnet20 --page {docs}/monitoring.md"),
     "bench.verdict_depth": Run("--families plain --depths 8 --seeds 1 --page {docs}/reports/verdicts.md", slow=True),
@@ -60,7 +62,7 @@ SMALLEST = {
         "--seeds 1 --deepest 8 --kinds 1 --data {data} --cache {scratch}/verdicts --page {docs}/reports/verdicts.md",
         slow=True,
     ),
-    "bench.width": Run("--seconds 0.1 --only resnet20 --page {docs}/performance.md"),
+    "bench.width": Run("--seconds 0.1 --only resnet20 --page {docs}/reports/serving.md"),
     "export bundle": Run("--run {scratch}/plain20 --data {data} --name tried --out {scratch}", slow=True),
     "export evaluate": Run("--bundle {bundle} --data {data}"),
     "export list": Run(""),

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import guide, unlike, verdict_depth, verdict_points
+from bench import explanation, guide, unlike, verdict_depth, verdict_points
 from bench.gradients import __main__ as gradients
-from bench.harness.page import marks, replace_section, table
+from bench.harness.page import made_by, marks, replace_section, table
 from bench.harness.paths import DOCS
 from bench.scaling import __main__ as scaling
 from bench.scores import __main__ as scores
@@ -21,11 +21,12 @@ from tests.soak import report as soak
 
 PAGES = {
     container.COMMAND: "deployment.md",
-    gradients.COMMAND: "performance.md",
+    explanation.COMMAND: "reports/gradients.md",
+    gradients.COMMAND: "reports/gradients.md",
     guide.COMMAND: "reference/verdicts.md",
     scaling.COMMAND: "scaling.md",
-    scores.COMMAND: "scores.md",
-    serving.COMMAND: "performance.md",
+    scores.COMMAND: "reports/scores.md",
+    serving.COMMAND: "reports/serving.md",
     soak.COMMAND: "reliability.md",
     unlike.COMMAND: "monitoring.md",
     verdict_depth.COMMAND: "reports/verdicts.md",
@@ -40,6 +41,12 @@ def test_a_page_without_a_place_for_a_section_is_left_alone(tmp_path: Path) -> N
     with pytest.raises(ValueError, match=r"page\.md has no place"):
         replace_section(page, "make soak", "text")
     assert page.read_text(encoding="utf-8") == "nothing"
+
+
+def test_a_section_says_when_where_and_by_what_it_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["bench/width", "--only", "resnet20"])
+    said = made_by("python -m bench.width")
+    assert re.fullmatch(r"Measured \d{4}-\d\d-\d\d on \d+ cores of .+ by `python -m bench.width --only resnet20`", said)
 
 
 def test_two_commands_fill_one_page(tmp_path: Path) -> None:
