@@ -92,7 +92,7 @@ train: $(DEV)/installed  ## train the shipped networks on DATA, resuming what wa
 	for model in plain20-sigmoid plain56-relu-exploding; do \
 	    $(DEV)/bin/python -m models train --model $$model --data $(DATA) --cautionary --epochs 2; done
 
-phenomena: $(DEV)/installed  ## measure the article's phenomena: docs/phenomena.md (DATA, a folder: for sections 7 and 8)
+phenomena: $(DEV)/installed  ## measure the article's phenomena: docs/reports/phenomena.md (DATA, a folder: for sections 7 and 8)
 	OMP_NUM_THREADS=1 $(DEV)/bin/python -m models phenomena
 	OMP_NUM_THREADS=1 $(DEV)/bin/python -m export phenomena $(if $(wildcard $(DATA)),--data $(DATA))
 

@@ -203,7 +203,7 @@ VERBS: Final = {
         "derive the graphs of bundles of our own networks again, and verify them", _rewrite_options, _rewrite
     ),
     "evaluate": Verb("measure a bundle's error rate on a data set, through ONNX Runtime", _evaluate_options, _evaluate),
-    "phenomena": Verb("measure and draw docs/phenomena.md on the shipped bundles", _phenomena_options, _phenomena),
+    "phenomena": Verb("measure and draw reports/phenomena.md on the shipped bundles", _phenomena_options, _phenomena),
     "list": Verb("list a folder's bundles as a Markdown table", _list_options, _list),
     "onnx": Verb("import an ONNX image classifier of any producer as a bundle", _import_options, _import),
 }

@@ -1,4 +1,4 @@
-"""Sections 4, 5, 7 and 8 of docs/phenomena.md: the phenomena, measured on the shipped bundles.
+"""Sections 4, 5, 7 and 8 of docs/reports/phenomena.md: the phenomena, measured on the shipped bundles.
 
 command            `python -m export phenomena`
 options            its options

@@ -1,4 +1,4 @@
-"""`python -m export phenomena`: measure and write the sections of docs/phenomena.md on the shipped bundles."""
+"""`python -m export phenomena`: measure and write the sections of docs/reports/phenomena.md on the shipped bundles."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="folder of held-out photographs, by label or under test/ by label; sections 7 and 8 need it",
     )
     parser.add_argument(
-        "--docs", type=Path, default=Path("docs"), help="folder of phenomena.md and figures/ (default: %(default)s)"
+        "--docs", type=Path, default=Path("docs"), help="folder of reports/ and figures/ (default: %(default)s)"
     )
     parser.add_argument(
         "--only", choices=SECTIONS, action="append", help="make this section only; may be repeated (default: all)"

@@ -1,4 +1,4 @@
-"""Network definitions: the residual and plain networks that are shipped, and the small nets of docs/phenomena.md.
+"""Network definitions: the residual and plain networks that are shipped, and small nets for docs/reports/phenomena.md.
 
 network           CIFAR networks of 6n+2 layers, and the catalogue
 blocks            their two building blocks

@@ -23,7 +23,7 @@ SECTIONS: dict[str, Callable[[], Section]] = {
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb `phenomena`."""
     parser.add_argument(
-        "--docs", type=Path, default=Path("docs"), help="folder of phenomena.md and figures/ (default: %(default)s)"
+        "--docs", type=Path, default=Path("docs"), help="folder of reports/ and figures/ (default: %(default)s)"
     )
     parser.add_argument(
         "--only", choices=SECTIONS, action="append", help="make this section only; may be repeated (default: all)"

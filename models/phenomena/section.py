@@ -1,4 +1,4 @@
-"""A section of docs/phenomena.md: a figure, its explanation, and statements with the bounds that test them.
+"""A section of docs/reports/phenomena.md: a figure, its explanation, and statements with the bounds that test them.
 
 `export.phenomena` writes its sections with it too. Neither torch nor a network is needed here.
 """
@@ -13,17 +13,11 @@ from typing import Literal
 
 from matplotlib.figure import Figure
 
-HEADER = """# Phenomena, measured
+PAGE = Path("reports") / "phenomena.md"
+"""The page, in the folder of the documentation; the figures are in `figures/` there."""
 
-This page shows why residual networks exist; each step is measured and drawn. `make phenomena` makes the whole page
-again. Of its two commands, `python -m models phenomena` makes the sections that need neither data nor a trained
-network. `python -m export phenomena --data <image folder>` makes those on the shipped bundles, through ONNX Runtime.
-
-Every number below was measured by these commands. A statement names a measured value and the bound that it must keep.
-The test suite asserts the same statements on smaller instances of the same code, except for those on real photographs
-(section 8). The bounds of sections 6 to 8 were set after a first look at the data: they guard what was found, and did
-not predict it.
-"""
+FIRST_HEAD = "# Phenomena of deep networks\n\nMeasured by `make phenomena`.\n"
+"""What a new page begins with. The head of a page that is there is written by hand, and stays."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +60,7 @@ class Section:
     notes: tuple[str, ...] = field(default=())
 
     def markdown(self, figures: str) -> str:
-        """Return the section's text; its figure is in the folder `figures` beside the page."""
+        """Return the section's text; `figures` is the way from the page to the folder of its figure."""
         parts = [
             f"## {self.position}. {self.title}",
             f"![{self.title}]({figures}/{self.key}.svg)",
@@ -92,16 +86,19 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def write_section(section: Section, docs: Path) -> None:
-    """Save the figure, and put the section at its place in `docs/phenomena.md`; other sections stay as they are."""
+    """Save the figure, and put the section at its place on `PAGE`; the head and the other sections stay as they are."""
     figures = docs / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     section.figure.savefig(figures / f"{section.key}.svg", metadata={"Date": None, "Title": section.title})
-    page = docs / "phenomena.md"
-    sections = _sections(page.read_text(encoding="utf-8")) if page.exists() else {}
-    sections[section.key] = (section.position, section.markdown("figures"))
+    page = docs / PAGE
+    page.parent.mkdir(parents=True, exist_ok=True)
+    text = page.read_text(encoding="utf-8") if page.exists() else FIRST_HEAD
+    head = text.partition("<!-- begin ")[0].rstrip()
+    sections = _sections(text)
+    sections[section.key] = (section.position, section.markdown("../figures"))
     ordered = sorted(sections.items(), key=lambda item: item[1][0])
     body = "\n".join(f"<!-- begin {key} {at} -->\n{text}\n<!-- end {key} -->\n" for key, (at, text) in ordered)
-    page.write_text(f"{HEADER}\n{body}", encoding="utf-8")
+    page.write_text(f"{head}\n\n{body}", encoding="utf-8")
 
 
 def _sections(page: str) -> dict[str, tuple[int, str]]:

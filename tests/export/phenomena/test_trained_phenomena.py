@@ -171,7 +171,7 @@ def test_a_photograph_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_without_photographs_only_what_needs_none_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["phenomena", "--only", "degradation", "--only", "path", "--docs", str(tmp_path)]) == 0
     assert "path: left as it is; it needs --data" in capsys.readouterr().out
-    page = (tmp_path / "phenomena.md").read_text()
+    page = (tmp_path / "reports/phenomena.md").read_text()
     assert "## 4. Degradation" in page
     assert "## 7." not in page
 
@@ -187,4 +187,4 @@ def test_sections_7_and_8_hold_on_few_photographs(tmp_path: Path, photographs: P
     assert (
         main(["phenomena", "--only", "path", "--paths", "2", "--data", str(photographs), "--docs", str(tmp_path)]) == 0
     )
-    assert "Does not hold" not in (tmp_path / "phenomena.md").read_text()
+    assert "Does not hold" not in (tmp_path / "reports/phenomena.md").read_text()

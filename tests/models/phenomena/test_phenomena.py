@@ -1,4 +1,4 @@
-"""Statements of docs/phenomena.md that need no trained net hold on small instances of the same code.
+"""Statements of docs/reports/phenomena.md that need no trained net hold on small instances of the same code.
 
 Bounds are those of the page, unless a test says why they are not.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -192,9 +193,14 @@ def test_sections_stand_in_order_on_one_page_whichever_is_written_first(tmp_path
         claim = Statement("claim", "a number", value, "≥", 1.0)
         return Section(position, key, key.title(), Figure(), ("Text.",), (claim,), f"make {key}", "`/here`")
 
-    for one in (section(7, "path", 2.0), section(1, "vanishing", 0.5), section(7, "path", 3.0)):
+    written = tmp_path / "reports/phenomena.md"
+    write_section(section(7, "path", 2.0), tmp_path)
+    written.write_text(written.read_text().replace("Measured by", "On a Friday, measured by"))
+    for one in (section(1, "vanishing", 0.5), section(7, "path", 3.0)):
         write_section(one, tmp_path)
-    page = (tmp_path / "phenomena.md").read_text()
+    page = written.read_text()
+    assert page.startswith("# Phenomena of deep networks\n\nOn a Friday, measured by"), "the head is written by hand"
+    assert (written.parent / re.findall(r"!\[Path\]\((.*)\)", page)[0]).exists()
     assert page.index("## 1. Vanishing") < page.index("## 7. Path")
     assert page.count("## 7. Path") == 1
     assert "a number: **3** (asserted ≥ 1)" in page
@@ -225,7 +231,7 @@ def test_figures_are_small_and_the_same_each_time(tmp_path: Path, scalar_nets: s
 
 def test_the_command_writes_page_and_figure(tmp_path: Path) -> None:
     assert main(["phenomena", "--only", "exploding", "--docs", str(tmp_path)]) == 0
-    page = (tmp_path / "phenomena.md").read_text()
+    page = (tmp_path / "reports/phenomena.md").read_text()
     assert "## 2. Exploding gradients" in page
     assert "Does not hold" not in page
     assert "its square, summed in float32" in (tmp_path / "figures/exploding.svg").read_text()

@@ -47,7 +47,7 @@ def test_the_errors_that_healthy_quotes_are_those_of_the_shipped_bundles() -> No
 
 
 def test_the_pace_that_vanishing_quotes_is_the_measured_one() -> None:
-    page = (ROOT / "docs" / "phenomena.md").read_text()
+    page = (ROOT / "docs" / "reports" / "phenomena.md").read_text()
     measured = re.search(r"sigmoid chain of 40 layers changes.*?\*\*-([\d.]+)\*\*", page)
     assert measured is not None
     assert f"tenfold every {1 / float(measured[1]):.1f} layers" in SECTIONS["vanishing"].measured
