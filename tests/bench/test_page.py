@@ -19,14 +19,14 @@ from tests.container import report as container
 from tests.soak import report as soak
 
 PAGES = {
-    container.COMMAND: "deployment.md",
+    container.COMMAND: "reports/containers.md",
     gradients.COMMAND: "performance.md",
     guide.COMMAND: "verdicts.md",
-    scaling.COMMAND: "scaling.md",
+    scaling.COMMAND: "reports/scaling.md",
     scores.COMMAND: "scores.md",
     serving.COMMAND: "performance.md",
-    soak.COMMAND: "reliability.md",
-    unlike.COMMAND: "monitoring.md",
+    soak.COMMAND: "reports/reliability.md",
+    unlike.COMMAND: "reports/live-images.md",
     verdict_depth.COMMAND: "verdicts.md",
     verdict_points.COMMAND: "verdicts.md",
     verdicts.COMMAND: "verdicts.md",
