@@ -118,13 +118,13 @@ bench-scores: $(DEV)/installed  ## out-of-distribution and label-error scores on
 bench-flips: $(DEV)/installed  ## what a check against another version catches, on DATA: docs/reports/versions.md (a quarter of an hour)
 	OMP_NUM_THREADS=1 $(DEV)/bin/python -m bench.flips --data $(DATA)
 
-bench-scaling: $(DEV)/installed  ## measure replicas behind nginx, compute capacity: docs/scaling.md
+bench-scaling: $(DEV)/installed  ## measure replicas behind nginx, compute capacity: docs/reports/scaling.md
 	$(DEV)/bin/python -m bench.scaling
 
 bench-promises: $(DEV)/installed  ## the ten promises, measured in about six minutes: docs/reports/promises.md
 	$(DEV)/bin/python -m bench.promises
 
-bench-gpu: $(BENCH)/installed  ## what an NVIDIA card computes and how fast, in under six minutes: docs/gpu.md
+bench-gpu: $(BENCH)/installed  ## what an NVIDIA card computes and how fast, in under six minutes: docs/reports/gpu.md
 	$(BENCH)/bin/python -m bench.gpu
 
 fuzz: $(DEV)/installed  ## schemathesis, 300 requests for every operation, and spoiled bodies (about fifteen minutes)
@@ -187,11 +187,11 @@ image-check: $(DEV)/installed  ## lint the Dockerfile, the compose file, the man
 test-containers: $(DEV)/installed  ## build the image and run it in every way (needs docker or podman)
 	$(DEV)/bin/python -m pytest tests/container -m container
 
-container-report: $(DEV)/installed  ## the same, with its findings: docs/deployment.md
+container-report: $(DEV)/installed  ## the same, with its findings: docs/reports/containers.md
 	-$(DEV)/bin/python -m pytest tests/container -m container --junit-xml build/container.xml
 	$(DEV)/bin/python -m tests.container.report build/container.xml
 
-soak: $(DEV)/installed  ## a million mixed requests, swaps and failures on the way: docs/reliability.md
+soak: $(DEV)/installed  ## a million mixed requests, swaps and failures on the way: docs/reports/reliability.md
 	$(DEV)/bin/python -m tests.soak
 
 clean:  ## remove the environments, the caches and what was built; data and training runs stay

@@ -1,4 +1,4 @@
-"""The alerts that `sample_gradients` raises for live images of several kinds → docs/monitoring.md.
+"""The alerts that `sample_gradients` raises for live images of several kinds → docs/reports/live-images.md.
 
 It needs no data set, but the photographs of `service/static/samples`, which no network was trained on, and what is
 made of them here. It takes seconds.
@@ -71,7 +71,7 @@ def photographs_in(folder: Path, height: int, width: int) -> Pixels:
 
 
 def main() -> None:
-    parser = parser_of(COMMAND, __doc__, DOCS / "monitoring.md")
+    parser = parser_of(COMMAND, __doc__, DOCS / "reports" / "live-images.md")
     parser.add_argument("--bundles", type=Path, default=SHIPPED)
     parser.add_argument("--models", nargs="+", default=["resnet20", "plain20", "resnet56"])
     parser.add_argument("--images", type=Path, default=ROOT / "service" / "static" / "samples")

@@ -1,4 +1,4 @@
-"""`make bench-gpu`: what the GPU computes and how fast, in parts that stand alone → docs/gpu.md.
+"""`make bench-gpu`: what the GPU computes and how fast, in parts that stand alone → docs/reports/gpu.md.
 
 Every row is written to the folder `--out` as soon as it is measured. A run that was cut off goes on where it was,
 and `--from FOLDER` writes the page on a machine that has no GPU. The page has every part, measured now or before.
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def parse() -> argparse.Namespace:
-    parser = parser_of("python -m bench.gpu", __doc__, DOCS / "gpu.md")
+    parser = parser_of("python -m bench.gpu", __doc__, DOCS / "reports" / "gpu.md")
     parser.add_argument(
         "--parts", default=",".join(SHARES), help="to measure, with commas between (default: %(default)s)"
     )

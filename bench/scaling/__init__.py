@@ -1,4 +1,4 @@
-"""One replica, two behind a balancer, and the plan for any load: docs/scaling.md.
+"""One replica, two behind a balancer, and the plan for any load: docs/reports/scaling.md.
 
 replicas      one replica at saturation, and one of two that is killed
 comparison    the queueing model beside two real replicas

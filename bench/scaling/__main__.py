@@ -28,7 +28,7 @@ QUIET = 0.1
 
 
 def main() -> int:
-    parser = parser_of("python -m bench.scaling", __doc__, DOCS / "scaling.md")
+    parser = parser_of("python -m bench.scaling", __doc__, DOCS / "reports" / "scaling.md")
     parser.add_argument("--bundles", type=Path, default=SHIPPED)
     parser.add_argument("--model", default="resnet20")
     parser.add_argument("--image", type=Path, default=CAT)

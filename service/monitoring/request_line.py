@@ -4,7 +4,7 @@
     serialize=0.194 in=1234 out=312 client=10.0.0.7 id=7a68e79b00000002 trace=4bf92f3577b34da6a3ce929d0e0e4736
 
 A value with a space, a quote or a character outside ASCII is written as a JSON string, so that no path can pass for
-another field. docs/monitoring.md lists the fields.
+another field. docs/guide/watch-live-traffic.md lists the fields.
 """
 
 from __future__ import annotations

@@ -42,10 +42,10 @@ SMALLEST = {
     ),
     "bench.explanation": Run("--seconds 0.1 --only resnet20 --batches 1 --page {docs}/reports/gradients.md"),
     "bench.gradients": Run("--seconds 0.1 --only resnet20 --batches 8 --page {docs}/reports/gradients.md", slow=True),
-    "bench.gpu": Run("--small --parts graphs --seconds 1 --out {scratch}/gpu --page {docs}/gpu.md", slow=True),
+    "bench.gpu": Run("--small --parts graphs --seconds 1 --out {scratch}/gpu --page {docs}/reports/gpu.md", slow=True),
     "bench.guide": Run("--page {docs}/reference/verdicts.md --glossary {docs}/guide/glossary.md"),
     "bench.promises": Run("--quick --only 5 9 --page {docs}/reports/promises.md"),
-    "bench.scaling": Run("--seconds 0.5 --page {docs}/scaling.md", slow=True),
+    "bench.scaling": Run("--seconds 0.5 --page {docs}/reports/scaling.md", slow=True),
     "bench.scores": Run(
         "--names resnet20 --images 20 --train-images 60 --data {data} --page {docs}/reports/scores.md",
     ),
@@ -55,7 +55,7 @@ SMALLEST = {
     "bench.serving.memory": Run(""),
     "bench.serving.records": Run("--seconds 0.2 --starts 1 --rounds 1 --page {docs}/reports/serving.md", slow=True),
     "bench.shadow": Run("--seconds 0.2 --rounds 1 --page {docs}/reports/shadow.md", slow=True),
-    "bench.unlike": Run("--models resnet20 --page {docs}/monitoring.md"),
+    "bench.unlike": Run("--models resnet20 --page {docs}/reports/live-images.md"),
     "bench.verdict_depth": Run("--families plain --depths 8 --seeds 1 --page {docs}/reports/verdicts.md", slow=True),
     "bench.verdict_points": Run("--depths 8 --seeds 1 --page {docs}/reports/verdicts.md", slow=True),
     "bench.verdicts": Run(
@@ -84,7 +84,7 @@ SMALLEST = {
     "models train": Run(
         "--model plain20 --data {data} --out {scratch}/plain20 --cautionary --epochs 1 --batch-size 8", slow=True
     ),
-    "tests.soak": Run("--quick --requests 200 --page {docs}/reliability.md", slow=True),
+    "tests.soak": Run("--quick --requests 200 --page {docs}/reports/reliability.md", slow=True),
 }
 
 OF_A_RUN = ("export bundle", "models deeper")

@@ -66,12 +66,12 @@ def test_a_part_runs_on_a_cpu(part: str, tmp_path: Path) -> None:
 
 def test_a_small_run_prints_what_it_measured_and_leaves_the_page_alone(tmp_path: Path) -> None:
     page = tmp_path / "gpu.md"
-    page.write_text((DOCS / "gpu.md").read_text(encoding="utf-8"), encoding="utf-8")
+    page.write_text((DOCS / "reports" / "gpu.md").read_text(encoding="utf-8"), encoding="utf-8")
     done = command("--small", "--parts", "replays", "--out", tmp_path, "--page", page, "--seconds", "120")
     assert done.returncode == 0, done.stderr[-2000:]
     assert Results(tmp_path / "replays.jsonl").complete
     assert "| resnet20 | forward | 1 | plain |" in done.stdout
-    assert page.read_text(encoding="utf-8") == (DOCS / "gpu.md").read_text(encoding="utf-8")
+    assert page.read_text(encoding="utf-8") == (DOCS / "reports" / "gpu.md").read_text(encoding="utf-8")
 
 
 def test_a_part_that_is_complete_is_not_measured_again(tmp_path: Path) -> None:

@@ -20,15 +20,15 @@ from tests.container import report as container
 from tests.soak import report as soak
 
 PAGES = {
-    container.COMMAND: "deployment.md",
+    container.COMMAND: "reports/containers.md",
     explanation.COMMAND: "reports/gradients.md",
     gradients.COMMAND: "reports/gradients.md",
     guide.COMMAND: "reference/verdicts.md",
-    scaling.COMMAND: "scaling.md",
+    scaling.COMMAND: "reports/scaling.md",
     scores.COMMAND: "reports/scores.md",
     serving.COMMAND: "reports/serving.md",
-    soak.COMMAND: "reliability.md",
-    unlike.COMMAND: "monitoring.md",
+    soak.COMMAND: "reports/reliability.md",
+    unlike.COMMAND: "reports/live-images.md",
     verdict_depth.COMMAND: "reports/verdicts.md",
     verdict_points.COMMAND: "reports/verdicts.md",
     verdicts.COMMAND: "reports/verdicts.md",

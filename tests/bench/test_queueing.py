@@ -1,4 +1,4 @@
-"""The queueing model behind docs/scaling.md: against a simulation, and against cases with a known answer."""
+"""The queueing model behind docs/reports/scaling.md: against a simulation, and against cases with a known answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the findings of the container tests into docs/deployment.md: `make container-report`.
+"""Writes the findings of the container tests into docs/reports/containers.md: `make container-report`.
 
     python -m tests.container.report build/container.xml
 
@@ -22,7 +22,7 @@ from bench.harness.page import replace_section, table
 from tests.container.engine import ROOT, Engine
 
 COMMAND = "make container-report"
-PAGE = ROOT / "docs" / "deployment.md"
+PAGE = ROOT / "docs" / "reports" / "containers.md"
 
 SECTIONS = {
     "test_cpu_image": "The image, tried",

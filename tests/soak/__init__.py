@@ -1,4 +1,4 @@
-"""Many mixed requests against the real service while its bundles change under it: docs/reliability.md.
+"""Many mixed requests against the real service while its bundles change under it: docs/reports/reliability.md.
 
     folder        the bundles under test: which there are, and how they are swapped, broken, taken away
     requests      the kinds of requests, one row each, with their shares and the statuses that are right

@@ -14,7 +14,7 @@ ALONE = "Nothing else was running on purpose."
 
 
 def main() -> int:
-    parser = parser_of(COMMAND, __doc__, DOCS / "reliability.md")
+    parser = parser_of(COMMAND, __doc__, DOCS / "reports" / "reliability.md")
     parser.add_argument("--requests", type=int, default=WHOLE)
     parser.add_argument("--bundles", type=Path, default=SHIPPED)
     parser.add_argument("--beside", default=ALONE, help="a sentence for the report: what else the machine was doing")

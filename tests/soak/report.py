@@ -1,4 +1,4 @@
-"""The section of docs/reliability.md: the requests that were sent, and the figures that were seen."""
+"""The section of docs/reports/reliability.md: the requests that were sent, and the figures that were seen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pytest's report on the container tests becomes the tables of docs/deployment.md."""
+"""Pytest's report on the container tests becomes the tables of docs/reports/containers.md."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_row_that_did_not_pass_stands_out() -> None:
 
 
 def test_a_report_replaces_the_last_one_and_nothing_else(tmp_path: Path) -> None:
-    document = tmp_path / "deployment.md"
+    document = tmp_path / "containers.md"
     document.write_text("\n".join(["before", BEGIN, "old", END, "after", ""]), encoding="utf-8")
     for _ in range(2):
         write(document, [GOOD], "a machine")
