@@ -29,5 +29,7 @@ def test_every_error_has_its_row() -> None:
 
 def test_what_is_worth_another_attempt_stands_among_the_errors_that_pass() -> None:
     passing = PAGE.partition("## Errors that pass\n")[2].partition("\n## ")[0]
-    assert {kind.slug for kind in (RateLimited, QueueFull, LoaderEnded)} <= {slug for _, slug, _ in ROW.findall(passing)}
+    assert {kind.slug for kind in (RateLimited, QueueFull, LoaderEnded)} <= {
+        slug for _, slug, _ in ROW.findall(passing)
+    }
     assert {status for status, _, _ in ROW.findall(passing)} == {"429", "503", "504"}

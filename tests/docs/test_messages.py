@@ -26,9 +26,7 @@ def texts() -> Iterator[str]:
         for path in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.JoinedStr):
-                    yield "".join(
-                        str(part.value) if isinstance(part, ast.Constant) else PLACE for part in node.values
-                    )
+                    yield "".join(str(part.value) if isinstance(part, ast.Constant) else PLACE for part in node.values)
                 elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                     yield node.value
 
