@@ -44,6 +44,7 @@ SMALLEST = {
     "bench.gradients": Run("--seconds 0.1 --only resnet20 --batches 8 --page {docs}/performance.md", slow=True),
     "bench.gpu": Run("--small --parts graphs --seconds 1 --out {scratch}/gpu --page {docs}/gpu.md", slow=True),
     "bench.guide": Run("--page {docs}/verdicts.md"),
+    "bench.reference": Run("--docs {docs}"),
     "bench.promises": Run("--quick --only 5 9 --page {docs}/promises.md"),
     "bench.scaling": Run("--seconds 0.5 --page {docs}/scaling.md", slow=True),
     "bench.scores": Run(
