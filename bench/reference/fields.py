@@ -20,7 +20,8 @@ def described(name: str, schema: Json, level: int, *, is_given: bool) -> Iterato
     """
     yield f"{'#' * level} {name}"
     yield from _description(schema)
-    yield fields(schema, is_given=is_given)
+    if schema.get("properties"):
+        yield fields(schema, is_given=is_given)
 
 
 def fields(schema: Json, *, is_given: bool) -> str:

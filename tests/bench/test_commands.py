@@ -63,6 +63,7 @@ SMALLEST = {
     "bench.width": Run("--seconds 0.1 --only resnet20 --page {docs}/performance.md"),
     "export bundle": Run("--run {scratch}/plain20 --data {data} --name tried --out {scratch}", slow=True),
     "export evaluate": Run("--bundle {bundle} --data {data}"),
+    "export list": Run("--bundles {bundle}/.."),
     "export onnx": Run(
         "{bundle}/forward.onnx --output logits --labels {data}/labels.txt --mean 0.5,0.5,0.5 --std 0.2,0.2,0.2 "
         "--name tried --out {scratch}"

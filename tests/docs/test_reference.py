@@ -41,7 +41,9 @@ def test_the_table_of_the_protocol_has_its_addresses() -> None:
     routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     for route in routes:
         if route.path.startswith("/v2") and "{version}" not in route.path:
-            shown = "`…/unload`" if route.path.endswith("/unload") else f"{next(iter(route.methods or ()))} {route.path}`"
+            shown = (
+                "`…/unload`" if route.path.endswith("/unload") else f"{next(iter(route.methods or ()))} {route.path}`"
+            )
             assert shown in page
 
 
