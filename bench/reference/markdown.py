@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from html import escape
 from inspect import cleandoc
 from textwrap import indent
 from typing import Final
@@ -18,7 +19,7 @@ PAGE: Final = re.compile(r"\bdocs/((?:guide|reference|reports|decisions)/[\w-]+\
 def cell(text: str) -> str:
     """Return `text` on one line, with what would end a cell or begin a tag escaped, and pages as links."""
     parts = CODE.split(" ".join(text.split()))
-    return "".join(part.replace("|", r"\|") if number % 2 else _plain(part) for number, part in enumerate(parts))
+    return "".join(_code(part) if number % 2 else _plain(part) for number, part in enumerate(parts))
 
 
 def linked(text: str) -> str:
@@ -59,6 +60,11 @@ def paragraphs(text: str) -> Iterator[str]:
 def table_of(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table; its cells are Markdown already (`cell` makes it of text)."""
     return table(" | ".join(header), (" | ".join(row) for row in rows))
+
+
+def _code(text: str) -> str:
+    """Return a span of code. Readers of Markdown differ on a `|` in one within a table, but not on a tag."""
+    return f"<code>{escape(text[1:-1]).replace('|', '&#124;')}</code>" if "|" in text else text
 
 
 def _plain(text: str) -> str:

@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from bench.harness.page import marks
 from bench.reference import metrics, settings
 from bench.reference.__main__ import SECTIONS, command_of
+from bench.reference.markdown import cell
 from service.app import ROUTERS
 from service.contract.bundle_schema import Bundle
 from tests.docs.pages import DOCS
@@ -78,3 +79,8 @@ def _check_tables(page: Path) -> None:
         cells = len(re.findall(r"(?<!\\)\|", line)) - 1 if line.startswith("|") else 0
         assert not (columns and cells) or cells == columns, f"{page.name}: {line}"
         columns = cells
+
+
+def test_a_cell_cannot_end_its_table_nor_begin_a_tag() -> None:
+    assert cell("|x| of <y>\nand `a|b<c`") == r"\|x\| of &lt;y> and <code>a&#124;b&lt;c</code>"
+    assert cell("`<y>`") == "`<y>`"
