@@ -97,6 +97,14 @@ FLOORS["export/coverage"] = floors(
 )
 FLOORS["models"] = floors("networks", "training", "phenomena", "__main__")
 
+FLOORS["bench/reference"] = floors(
+    "markdown",
+    "types",
+    "fields",
+    "bundle_format command_line endpoints metrics python settings",
+    "__main__",
+)
+
 FORBIDDEN = {
     "contraflow": {"torch", "onnx", "onnxruntime", "numpy", "bench", "tests"},
     "models": {"export", "service", "bench", "contraflow", "tests"},

@@ -55,8 +55,9 @@ def differentiate(
         trained constants: squared L2 norms of each sample's own gradient; and `features` [N, D], what the last
         linear layer reads.
 
-    Raises InvalidModel, UnsupportedGraph, UnsupportedOperator; ValueError for an unknown output, or for outputs of a
-    logit beside others of the loss.
+    Raises:
+        InvalidModel, UnsupportedGraph, UnsupportedOperator: the model is broken, or cannot be differentiated.
+        ValueError: an output is unknown, or one of a logit stands beside one of the loss.
     """
     prepared = model if isinstance(model, Prepared) else prepare(model)
     wanted = _outputs_of(outputs) if isinstance(outputs, str) else tuple(outputs)

@@ -29,8 +29,8 @@ class Model(ABC):
     """A classifier in this process or in a service. Every method raises `ContraflowError` with the reason in words.
 
     Attributes:
-        name, version: of its bundle.
-        labels: its classes, in the order of its outputs.
+        name, version: those of its bundle, as text.
+        labels: its classes, a tuple of text in the order of its outputs.
         label_kind: "exclusive" if an image has one of them, "independent" if it has any number.
     """
 
@@ -40,7 +40,19 @@ class Model(ABC):
     label_kind: LabelKindName
 
     def predict(self, images: GivenImages, *, top_k: int = 5) -> Predictions:
-        """Rank the `top_k` most probable labels of each image: `.predictions[i].labels[0].label`."""
+        """Rank the most probable labels of each image.
+
+        Args:
+            images: one image, or a list of N.
+            top_k: labels to rank for each image.
+
+        Returns:
+            The answer of `POST /predict`: `.predictions[i].labels[0].label` is the best label of image i, and
+            `.probability` beside it is 0 to 1.
+
+        Raises:
+            ContraflowError: an image cannot be decoded, or the service does not answer.
+        """
         return self._predict(image_files(images), top_k)
 
     def gradients(
@@ -54,10 +66,18 @@ class Model(ABC):
         """Measure the gradient norms of every layer for each image, and judge the model by them.
 
         Args:
+            images: one image, or a list of N.
             labels: those of the losses; without them each image's predicted ones are taken.
             include: what else to measure: "batch_gradient" (with noise scales where every image has a label),
                 "activations", "input_gradient".
             thresholds: thresholds of the verdict other than the defaults (docs/reference/verdicts.md).
+
+        Returns:
+            The answer of `POST /diagnostics/gradients`: `.layers[l].weight_gradient_norm[i]` is ‖dL/dW‖₂ of layer l
+            for image i, in nats per unit of W.
+
+        Raises:
+            ContraflowError: an image, a label or a threshold cannot be used, or the service does not answer.
         """
         files = image_files(images)
         with reported():
@@ -67,7 +87,19 @@ class Model(ABC):
     def check(
         self, images: GivenImages, labels: LossLabels = None, *, thresholds: Mapping[str, float] | None = None
     ) -> Verdict:
-        """Say whether the gradients of these images are healthy: `.state`, `.because`, `.findings`."""
+        """Say whether the gradients of these images are healthy.
+
+        Args:
+            images: one image, or a list of N; dead channels take 16.
+            labels: as in `gradients`.
+            thresholds: as in `gradients`.
+
+        Returns:
+            The verdict: `.state` is "healthy" or the worst finding, `.because` what was seen, `.findings` all of them.
+
+        Raises:
+            ContraflowError: as in `gradients`.
+        """
         return self.gradients(images, labels, thresholds=thresholds).verdict
 
     def explain(
@@ -79,15 +111,23 @@ class Model(ABC):
         layer: str | None = None,
         steps: int | None = None,
     ) -> Explanations:
-        """Show where in each image the evidence for one label lies: `.samples[0].map.values`, `.samples[0].because`.
+        """Show where in each image the evidence for one label lies.
 
         Args:
+            images: one image, or a list of at most 16.
             labels: whose logit is explained, of independent labels too one for each image; without them that with the
                 largest logit.
             method: "grad_cam", "integrated_gradients", "smooth_grad", "input_x_gradient"
                 (docs/guide/explain-an-answer.md).
             layer: of "grad_cam": whose map is shown; the last one that has a map if it is not given.
             steps: runs per image of "integrated_gradients" (64) and "smooth_grad" (50).
+
+        Returns:
+            The answer of `POST /diagnostics/explain`: `.samples[i].map.values` is the map of image i, and
+            `.samples[i].because` says what it shows.
+
+        Raises:
+            ContraflowError: an image, a label or an option cannot be used, or the service does not answer.
         """
         files = image_files(images)
         with reported():

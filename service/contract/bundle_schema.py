@@ -189,16 +189,16 @@ class GraphParameter(Schema):
     name: str = Field(description="the tensor's name in the graph")
     difference: str = Field(description="name of the tensor that holds its difference between two versions")
     offset: int = Field(ge=0, description="where its numbers begin in weights.bin, in bytes")
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] = Field(description="of the tensor")
     part: str = Field(description="name of the layer or the other parameter that it belongs to; empty if of none")
 
 
 class Graph(Schema):
     """One ONNX file of the bundle, with its inputs and outputs in order."""
 
-    file: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    file: str = Field(description="name of the ONNX file, beside bundle.json")
+    inputs: tuple[str, ...] = Field(description="names of its inputs, in order")
+    outputs: tuple[str, ...] = Field(description="names of its outputs, in order")
     structure: str | None = Field(
         default=None, description="sha256 of everything but the parameters' numbers: equal for one architecture"
     )
@@ -319,24 +319,35 @@ class Separability(Schema):
 class Bundle(Schema):
     """Content of `bundle.json`."""
 
-    schema_version: Literal[1] = 1
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    version: str = Field(default="1", pattern=r"^[0-9]{1,9}$")
-    labels: tuple[str, ...] = Field(min_length=2)
-    label_kind: LabelKindName = "exclusive"
-    input: InputSpec
-    architecture: Architecture
-    layers: tuple[Layer, ...]
-    other_parameters: tuple[OtherParameter, ...] = ()
-    features: PositiveInt | None = None
-    graphs: dict[GraphName, Graph]
-    opset: PositiveInt
-    producer: str
-    training: TrainingRecord | None = None
-    baseline: Baseline | None = None
-    separability: Separability | None = None
-    quantized: Quantization | None = None
-    parity: tuple[ParityCheck, ...] = ()
+    schema_version: Literal[1] = Field(default=1, description="version of this format")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="name of the model")
+    version: str = Field(default="1", pattern=r"^[0-9]{1,9}$", description="version of the model: digits")
+    labels: tuple[str, ...] = Field(min_length=2, description="the classes, in the order of the logits")
+    label_kind: LabelKindName = Field(
+        default="exclusive",
+        description="exclusive: an image has one class (softmax); independent: it has any number (a sigmoid each)",
+    )
+    input: InputSpec = Field(description="the way of an image to the tensor `input`")
+    architecture: Architecture = Field(description="kind and depth of the network")
+    layers: tuple[Layer, ...] = Field(description="one per weighted layer, in forward order: the axis L of the graphs")
+    other_parameters: tuple[OtherParameter, ...] = Field(
+        default=(), description="trained tensors that are no layer: the axis P of the graphs"
+    )
+    features: PositiveInt | None = Field(
+        default=None, description="numbers that the last linear layer reads: the axis D; null where there is none"
+    )
+    graphs: dict[GraphName, Graph] = Field(description="the graphs that can run, by name; `forward` is always there")
+    opset: PositiveInt = Field(description="ONNX opset of the graphs")
+    producer: str = Field(description="what wrote the bundle")
+    training: TrainingRecord | None = Field(default=None, description="the training; null of an imported model")
+    baseline: Baseline | None = Field(
+        default=None, description="the usual range of the norms; null before `contraflow record`"
+    )
+    separability: Separability | None = Field(
+        default=None, description="how well layers tell the classes apart; null before `contraflow record`"
+    )
+    quantized: Quantization | None = Field(default=None, description="of an int8 file; null of a file of floats")
+    parity: tuple[ParityCheck, ...] = Field(default=(), description="the graphs compared with a reference")
     provenance: dict[str, str] = Field(default={}, description="what an import settled → the value, and its source")
     notes: tuple[str, ...] = Field(default=(), description="what a reader of the norms must know")
     sha256: dict[str, str] = Field(description="file name → digest, for every other file of the bundle")

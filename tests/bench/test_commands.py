@@ -44,6 +44,7 @@ SMALLEST = {
     "bench.gradients": Run("--seconds 0.1 --only resnet20 --batches 8 --page {docs}/reports/gradients.md", slow=True),
     "bench.gpu": Run("--small --parts graphs --seconds 1 --out {scratch}/gpu --page {docs}/reports/gpu.md", slow=True),
     "bench.guide": Run("--page {docs}/reference/verdicts.md --glossary {docs}/guide/glossary.md"),
+    "bench.reference": Run("--docs {docs}"),
     "bench.promises": Run("--quick --only 5 9 --page {docs}/reports/promises.md"),
     "bench.scaling": Run("--seconds 0.5 --page {docs}/reports/scaling.md", slow=True),
     "bench.scores": Run(

@@ -79,7 +79,7 @@ VERSION: Final[dict[str, Any]] = {
 
 PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "model": {"schema": {"type": "string"}, "description": "name, or name@version; default: the default model"},
-    "version": {"schema": {"type": "string"}, "description": "default: the highest"},
+    "version": {"schema": {"type": "string"}, "description": "version of the model; default: the highest"},
     "top_k": {"schema": {"type": "integer", "minimum": 1, "default": 5}, "description": "labels to rank"},
     "label": {
         "schema": {"type": "string"},
