@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, get_args
 
 from prometheus_client.core import Metric
@@ -13,6 +15,7 @@ from service.contract.bundle_schema import GraphName
 from service.engine.ledger import BATCH_SIZES, SECONDS, RequestOutcome
 from service.engine.request_context import STAGES
 from service.machine.connections import CutOff
+from service.monitoring.capture.capturing import Capture
 from service.monitoring.live import SampleOutcome
 from service.monitoring.shadow.answers import ShadowOutcome
 from service.settings.fields import Settings
@@ -30,6 +33,7 @@ GROUPS: Final = {
     "Models": ("contraflow_model", "contraflow_bundles", "contraflow_loader", "contraflow_execution_provider"),
     "Gradients of live images": ("contraflow_sampled", "contraflow_layer"),
     "Shadow": ("contraflow_shadow",),
+    "Capture": ("contraflow_captured",),
     "Process": ("process_", "python_"),
 }
 """Heading → how the names of its metrics begin."""
@@ -47,7 +51,7 @@ def metrics() -> str:
         ValueError: a metric is in no group.
     """
     settings = Settings(shadow="model@2", execution_provider="cpu")
-    families = list(create_app(settings, sources=[]).service.metrics.collect())
+    families = [*create_app(settings, sources=[]).service.metrics.collect(), *_of_capture()]
     starts = tuple(start for group in GROUPS.values() for start in group)
     if odd := [family.name for family in families if not family.name.startswith(starts)]:
         raise ValueError(f"GROUPS has no place for {', '.join(odd)}")
@@ -67,6 +71,7 @@ def labels() -> str:
         "`reason` of connections": f"{_values(get_args(CutOff))}, or the slug of an error: see [Errors](errors.md)",
         "`outcome` of sampled gradients": _values(get_args(SampleOutcome)),
         "`outcome` of shadow images": _values(get_args(ShadowOutcome)),
+        "`outcome` of captured requests": "`written`, `lost`",
     }
     return table_of(("label", "values"), rows.items())
 
@@ -75,6 +80,13 @@ def buckets() -> str:
     """Return the bounds of the histograms' buckets."""
     seconds, sizes = (", ".join(f"{bound:g}" for bound in bounds) for bounds in (SECONDS, BATCH_SIZES))
     return f"- Durations, in seconds: {seconds}.\n- Batch sizes, in images: {sizes}."
+
+
+def _of_capture() -> Sequence[Metric]:
+    """Return the metrics of the capture, which joins the others when a service starts."""
+    with TemporaryDirectory() as folder:
+        capture = Capture(Path(folder), share=1.0, pictures=False, form="json", most_bytes=2**20)
+        return tuple(capture.collect())
 
 
 def _blocks(families: Sequence[Metric]) -> Iterator[str]:

@@ -37,7 +37,7 @@ MEANINGS: Final = {
     431: "the request's head is over the limit",
     500: "the model failed on this input",
     501: "a transfer coding other than chunked, or a method that HTTP does not have",
-    503: "not ready, too busy, or short of memory; `Retry-After` says how long to wait",
+    503: "not ready, too busy, or short of memory; `Retry-After`, if there is one, says how long to wait",
     504: "the deadline has passed",
     505: "neither HTTP/1.1 nor HTTP/1.0",
 }
