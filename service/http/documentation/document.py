@@ -41,8 +41,8 @@ HEADERS: Final[dict[str, Json]] = {
     },
     "Traceparent": {
         "schema": {"type": "string"},
-        "description": "the trace that the request belongs to (W3C Trace Context), if the caller sent one or the service "
-        "records traces",
+        "description": "the trace that the request belongs to (W3C Trace Context), if the caller sent one or the "
+        "service records traces",
     },
     "Server-Timing": {
         "schema": {"type": "string"},
