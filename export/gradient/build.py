@@ -57,7 +57,7 @@ def differentiate(
 
     Raises:
         InvalidModel, UnsupportedGraph, UnsupportedOperator: the model is broken, or cannot be differentiated.
-        ValueError: an output is unknown, or one of a logit stands beside one of the loss.
+        ValueError: an output is unknown, or outputs of a logit and of the loss are asked for together.
     """
     prepared = model if isinstance(model, Prepared) else prepare(model)
     wanted = _outputs_of(outputs) if isinstance(outputs, str) else tuple(outputs)

@@ -12,8 +12,8 @@ class ContraflowError(Exception):
     """A model, an image or an option that cannot be used, or a service that does not answer; the message says why.
 
     Attributes:
-        slug: what programs can tell errors apart by, e.g. "undecodable-image"; the same for a model in this process
-            and for a service. None where there is no answer to speak of.
+        slug: a word by which programs can tell errors apart, e.g. "undecodable-image"; the same for a model in this
+            process and for a service. None where a service gave no answer that says one.
     """
 
     def __init__(self, message: str, slug: str | None = None) -> None:

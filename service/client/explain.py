@@ -102,7 +102,7 @@ def parser(program: str) -> argparse.ArgumentParser:
     )
     top.add_argument("--label", help="name or index of the label (default: the one with the largest logit)")
     top.add_argument("--method", choices=METHODS, default=METHODS[0], help=f"default: {METHODS[0]}")
-    top.add_argument("--layer", help="of grad_cam: whose map is shown (default: the last layer that has one)")
+    top.add_argument("--layer", help="for grad_cam: the layer whose map is shown (default: the last that has one)")
     top.add_argument("--steps", type=int, help="runs of integrated_gradients (default: 64) and smooth_grad (50)")
     add_execution_provider(top)
     return top

@@ -90,7 +90,7 @@ class Model(ABC):
         """Say whether the gradients of these images are healthy.
 
         Args:
-            images: one image, or a list of N; dead channels take 16.
+            images: one image, or a list of N; with fewer than 16, dead channels are not looked for.
             labels: as in `gradients`.
             thresholds: as in `gradients`.
 
@@ -115,11 +115,11 @@ class Model(ABC):
 
         Args:
             images: one image, or a list of at most 16.
-            labels: whose logit is explained, of independent labels too one for each image; without them that with the
-                largest logit.
+            labels: the label whose logit is explained, one for each image, also where labels are independent; without
+                it, the label with the largest logit.
             method: "grad_cam", "integrated_gradients", "smooth_grad", "input_x_gradient"
                 (docs/guide/explain-an-answer.md).
-            layer: of "grad_cam": whose map is shown; the last one that has a map if it is not given.
+            layer: for "grad_cam", the layer whose map is shown; by default the last one that has a map.
             steps: runs per image of "integrated_gradients" (64) and "smooth_grad" (50).
 
         Returns:

@@ -73,7 +73,7 @@ class Schema(BaseModel):
 
 
 class InputSpec(Schema):
-    """The way of a decoded RGB image to the tensor `input`.
+    """The steps from a decoded RGB image to the tensor `input`.
 
     First the picture is resized:
 
@@ -184,13 +184,15 @@ class OtherParameter(Schema):
 
 
 class GraphParameter(Schema):
-    """A trained tensor of a graph, float32, that other numbers may be put in place of."""
+    """A trained tensor of a graph, float32, whose numbers may be replaced by others when the graph is run."""
 
     name: str = Field(description="the tensor's name in the graph")
     difference: str = Field(description="name of the tensor that holds its difference between two versions")
     offset: int = Field(ge=0, description="where its numbers begin in weights.bin, in bytes")
     shape: tuple[int, ...] = Field(description="of the tensor")
-    part: str = Field(description="name of the layer or the other parameter that it belongs to; empty if of none")
+    part: str = Field(
+        description="name of the layer or of the other parameter that it belongs to; empty if it belongs to none"
+    )
 
 
 class Graph(Schema):
@@ -200,7 +202,8 @@ class Graph(Schema):
     inputs: tuple[str, ...] = Field(description="names of its inputs, in order")
     outputs: tuple[str, ...] = Field(description="names of its outputs, in order")
     structure: str | None = Field(
-        default=None, description="sha256 of everything but the parameters' numbers: equal for one architecture"
+        default=None,
+        description="sha256 of everything but the parameters' numbers: graphs of one architecture have the same",
     )
     parameters: tuple[GraphParameter, ...] = Field(default=(), description="in the order of the architecture")
 
@@ -244,7 +247,7 @@ class TrainingRecord(Schema):
     data_set: str = Field(description="the images")
     recipe: dict[str, Any] = Field(description="optimizer, schedule and augmentation: name → value")
     seed: int = Field(description="of the random numbers")
-    epochs: tuple[EpochRecord, ...] = Field(description="one per epoch, the first first")
+    epochs: tuple[EpochRecord, ...] = Field(description="one per epoch, in their order")
     final: FinalRecord = Field(description="the finished network")
 
 
@@ -346,7 +349,9 @@ class Bundle(Schema):
     separability: Separability | None = Field(
         default=None, description="how well layers tell the classes apart; null before `contraflow record`"
     )
-    quantized: Quantization | None = Field(default=None, description="of an int8 file; null of a file of floats")
+    quantized: Quantization | None = Field(
+        default=None, description="what was measured of an int8 file; null for a file of floats"
+    )
     parity: tuple[ParityCheck, ...] = Field(default=(), description="the graphs compared with a reference")
     provenance: dict[str, str] = Field(default={}, description="what an import settled → the value, and its source")
     notes: tuple[str, ...] = Field(default=(), description="what a reader of the norms must know")

@@ -85,8 +85,8 @@ class Settings(BaseModel):
     )
     model_control: ModelControl = Field(
         default="poll",
-        description="poll: all bundles are served, and followed as they change; explicit: the models that load_models "
-        "and POST /v2/repository/models/{name}/load name, as they are then",
+        description="poll: serve all bundles, and follow their changes; explicit: serve the models that load_models "
+        "and POST /v2/repository/models/{name}/load name, as they are at that moment",
     )
     load_models: ModelNames = Field(
         default=(),
@@ -94,8 +94,8 @@ class Settings(BaseModel):
     )
     execution_provider: ExecutionProvider = Field(
         default="auto",
-        description="auto takes the first GPU if CUDA works, else the CPU; cuda and cuda:N, the GPU numbered N from 0, "
-        "refuse to start if it does not; cpu",
+        description="auto: the first GPU if CUDA works, else the CPU; cuda: the first GPU, or the service does not "
+        "start; cuda:N: the same with GPU N, counted from 0; cpu: the CPU",
     )
     gpu_memory_limit: OptionalBytes = Field(
         default=None,
@@ -106,8 +106,8 @@ class Settings(BaseModel):
         default=None,
         ge=1,
         le=256,
-        description="runs at a time, each on one thread; a lone run may take as many, but no more than CPUs; default: "
-        "the container's CPUs, and 2 on a GPU",
+        description="runs at a time, each on one thread; a run that is alone may take as many threads, but no more "
+        "than there are CPUs; default: the container's CPUs, and 2 on a GPU",
     )
     decode_threads: int | None = Field(
         default=None, ge=1, le=256, description="images decoded at a time; default: the container's CPUs"
@@ -135,8 +135,8 @@ class Settings(BaseModel):
     )
     shadow: ModelVersion = Field(
         default=None,
-        description="second version, as name@version, that a share of the images of predictions also goes through, on "
-        "idle run slots; only requests that name the version get its answers",
+        description="second version, as name@version; a share of the predicted images goes through it too, on idle run "
+        "slots; only requests that name the version get its answers",
     )
     shadow_share: float = Field(
         default=0.05, ge=0, le=1, description="share of the images that also go through the shadow"
@@ -206,7 +206,8 @@ class Settings(BaseModel):
     max_connections: int = Field(
         default=4096,
         ge=1,
-        description="connections open at a time; beyond them the longest idle are closed; fewer if descriptors are few",
+        description="connections open at a time; beyond them the longest idle are closed; fewer if few "
+        "files may be open",
     )
 
     api_keys: Digests = Field(
@@ -218,8 +219,8 @@ class Settings(BaseModel):
     )
     metrics_keys: Digests = Field(
         default=(),
-        description="digests of keys that open /metrics alone, for Prometheus; api_keys open it too, and "
-        "are what locks the rest",
+        description="digests of keys that open /metrics alone, for Prometheus; those of api_keys open it too; without "
+        "other keys all but /metrics stays open",
     )
     requests_per_second: float = Field(
         default=0.0, ge=0, description="average rate of each API key (429 beyond it); 0: no limit"

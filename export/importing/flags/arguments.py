@@ -14,8 +14,9 @@ from service.contract.bundle_schema import LabelKindName
 
 DESCRIPTION = """\
 Differentiate an ONNX image classifier and write it as a bundle. PATH is an .onnx file or a model folder: of
-transformers, optimum, timm, PaddlePaddle, Azure Custom Vision, Triton, or one with a file of labels. What a flag says
-counts before what the folder says, and that before the file's own metadata. What nobody says is asked for.
+transformers, optimum, timm, PaddlePaddle, Azure Custom Vision, Triton, or one with a file of labels. A flag wins over
+the folder, and the folder over the file's own metadata. Where none of them says enough, the command stops and names the
+flags that it needs.
 """
 
 

@@ -47,7 +47,7 @@ class AnsweredBy(DiagnosticSchema):
     execution_provider: str = Field(description="where it ran: CUDAExecutionProvider or CPUExecutionProvider")
     quantized: str | None = Field(
         default=None,
-        description="of an int8 model: that its float network answers, how far /predict is from that, and images on "
-        "which the two disagree; null of a model of floats",
+        description="for an int8 model, a sentence: that its float network answered, and how much that differs from "
+        "/predict; null for other models",
     )
     request_id: str = Field(description="of this request: the caller's X-Request-Id, or one of our own")

@@ -22,7 +22,8 @@ class SampleLoss(DiagnosticSchema):
     predicted_index: int = Field(description="its index among the model's labels, from 0")
     logit_gradient_norm: Number = Field(description="‖dL/dlogits‖₂; verdicts divide by it")
     saturated: bool = Field(
-        description="dL/dlogits is 0 in float32, and so is every gradient; the verdict takes the runner-up class"
+        description="true: dL/dlogits is 0 in float32, and so is every gradient; the verdict is then on the loss of "
+        "the runner-up class"
     )
 
 
@@ -37,7 +38,8 @@ class SampleLabelsLoss(DiagnosticSchema):
     predicted_indices: list[int] = Field(description="their indices among the model's labels, from 0")
     logit_gradient_norm: Number = Field(description="‖dL/dlogits‖₂; verdicts divide by it")
     saturated: bool = Field(
-        description="dL/dlogits is 0 in float32, and so is every gradient; the verdict turns one label over"
+        description="true: dL/dlogits is 0 in float32, and so is every gradient; the verdict is then on the loss with "
+        "one label turned over"
     )
 
 

@@ -20,7 +20,7 @@ class SampleScores(DiagnosticSchema):
     predicted_index: int = Field(description="its index among the model's labels, from 0")
     probability: Number | None = Field(
         default=None,
-        description="of the label, 0 to 1: low is suspect, the best of these scores (docs/reports/scores.md); "
+        description="of the label, 0 to 1: low is suspect; the best score for wrong labels (docs/reports/scores.md); "
         "null without a label",
     )
     max_probability: Number = Field(description="of the most probable class, 0 to 1: low is foreign")

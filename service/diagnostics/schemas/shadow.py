@@ -14,9 +14,9 @@ from service.diagnostics.schemas.versions import Share
 class LabelPair(DiagnosticSchema):
     """Images of which the model says one thing and the shadow another."""
 
-    answered: str = Field(description="label by the model; of independent labels all, joined by ` | `")
+    answered: str = Field(description="label by the model; where labels are independent, all of them, joined by ` | `")
     shadow: str = Field(description="label by the shadow")
-    images: int = Field(description="images with these two")
+    images: int = Field(description="images that got this pair of answers")
 
 
 class ComparedAnswers(DiagnosticSchema):

@@ -13,7 +13,7 @@ class Share(DiagnosticSchema):
     """A share of images that was counted, with Wilson's 95 % interval."""
 
     count: int = Field(description="images that were counted")
-    of: int = Field(description="of so many")
+    of: int = Field(description="images in all")
     share: float = Field(description="count / of, 0 to 1")
     low: float = Field(description="lower end of the 95 % interval, 0 to 1")
     high: float = Field(description="upper end of the 95 % interval, 0 to 1")

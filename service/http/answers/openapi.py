@@ -190,7 +190,7 @@ def image_request(
     every = {name: PARAMETERS[name] for name in ("model", "version", *parameters)} | own
     fields = {name: one["schema"] | {"description": one["description"]} for name, one in every.items()}
     numbers = {name: fields[name] for name in own if fields[name]["type"] == "number"}
-    together = {"thresholds": {"type": "object", "properties": numbers, "description": "the same, together"}}
+    together = {"thresholds": {"type": "object", "properties": numbers, "description": "thresholds by their names"}}
     return {
         "parameters": [*(in_query(name, one) for name, one in every.items()), DEADLINE],
         "requestBody": {

@@ -35,7 +35,8 @@ class ModelAnswer(BaseModel):
     bundle: str = Field(description="first 12 hexadecimal digits of the sha256 of bundle.json")
     execution_provider: str = Field(description="where it ran: CUDAExecutionProvider or CPUExecutionProvider")
     quantized: str | SkipJsonSchema[None] = Field(
-        default=None, description="only of an int8 model: which network answered, and how far the other one is from it"
+        default=None,
+        description="for an int8 model alone: which network answered, and how far the other one is from it",
     )
     request_id: str = Field(description=REQUEST_ID)
 
@@ -158,8 +159,8 @@ class ModelDescription(ModelSummary):
         description="how well each layer tells the classes apart; null where it was not recorded"
     )
     quantized: Quantization | None = Field(
-        description="of an int8 model, which predicts by the file's own graph while gradients are of the float network "
-        "it stands for: the measured difference between the two"
+        description="for an int8 model, which predicts by the file's own graph while its gradients are those of the "
+        "float network that it stands for: the measured difference between the two"
     )
     parity: list[ParityCheck] = Field(description="how far its graphs are from their reference, as measured at export")
     opset: int = Field(description="version of ONNX's operator set in its graphs")

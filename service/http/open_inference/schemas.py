@@ -47,9 +47,11 @@ class InferInput(Body):
 class RequestedOutputParameters(Body):
     """Parameters of one output."""
 
-    binary_data: bool | SkipJsonSchema[None] = Field(default=None, description="behind the JSON, not in it")
+    binary_data: bool | SkipJsonSchema[None] = Field(
+        default=None, description="true: the tensor follows the JSON, as bytes"
+    )
     classification: int | SkipJsonSchema[None] = Field(
-        default=None, ge=0, description="so many ranked classes in place of logits or probabilities"
+        default=None, ge=0, description="number of ranked classes that are wanted in place of logits or probabilities"
     )
 
 
@@ -66,7 +68,7 @@ class InferParameters(Body):
     """Parameters of the request."""
 
     binary_data_output: bool | SkipJsonSchema[None] = Field(
-        default=None, description="every output behind the JSON, not in it"
+        default=None, description="true: every output follows the JSON, as bytes"
     )
     gradients: bool | SkipJsonSchema[None] = Field(
         default=None, description="every output of the gradient graphs too, where none is named"
@@ -287,7 +289,7 @@ class RepositoryEntry(Body):
     name: str = Field(description="name of the model, or the place of a bundle whose name nobody knows")
     version: str = Field(description="its version: digits; empty where nobody knows it")
     state: Literal["READY", "LOADING", "UNAVAILABLE"] = Field(description="READY: it predicts")
-    reason: str = Field(description="why it is not served, or only in an earlier state; empty otherwise")
+    reason: str = Field(description="why it is not served, or why an earlier state of it is served; empty otherwise")
 
 
 class RepositoryBody(Body):

@@ -33,9 +33,10 @@ async def live(call: Call) -> Answer:
 async def ready(call: Call) -> Answer:
     """Every accepted bundle predicts (or, with `ready_when` default, the default model), and the default is there.
 
-    A bundle that is refused, or whose graph cannot be loaded, keeps nobody from being ready; `/models` has them. Nor
-    does the shadow while it is loaded.
-    Where models are loaded by name, those of the setting `load_models` must be served, and nothing else must.
+    A bundle that is refused, or whose graph cannot be loaded, does not prevent this, unless it is the default;
+    `/models` lists such bundles. Neither does a shadow that is still loading.
+    Where models are loaded by name, only those of the setting `load_models` must be served, and the default if it is
+    set.
     """
     service, known = call.service, may_know_models(call)
     error = unreadiness(service.registry, service.lifecycle, service.settings.ready_when, names=known)

@@ -38,10 +38,10 @@ async def repository_index(call: Call) -> Answer:
 
 @by_name.post("/load", response_class=Response, responses=schemas.DONE, openapi_extra=schemas.LOAD)
 async def load_model(call: Call) -> Answer:
-    """Serve all versions of a model as they are in the folder now; one that is served is replaced by what has changed.
+    """Serve all versions of a model as they are in the folder now; versions that have changed are replaced.
 
-    The answer comes when its predictions are ready. A load that fails changes nothing that is served. One that takes
-    longer than the deadline goes on all the same.
+    The answer comes when they predict. A load that fails changes nothing that is served. One that takes longer than
+    the deadline goes on all the same.
     """
     _require_explicit(call, "load")
     check_load(call.body)
@@ -50,7 +50,7 @@ async def load_model(call: Call) -> Answer:
 
 @by_name.post("/unload", response_class=Response, responses=schemas.DONE, openapi_extra=schemas.UNLOAD)
 async def unload_model(call: Call) -> Answer:
-    """Serve a model no longer, in no version. Requests in flight are answered. One that is not served is no error."""
+    """Retire a model in all its versions. Requests in flight are answered. A model that is not served is no error."""
     _require_explicit(call, "unload")
     check_unload(call.body)
     return await _done(call, call.service.loader.unload(call.parameters["name"]))

@@ -28,8 +28,8 @@ STEPS: Final = numeric_option(
 )
 LABEL: Final[dict[str, Any]] = {
     "schema": {"type": "string"},
-    "description": "index or name of the label whose logit is explained, of independent labels too; default: the one "
-    "with the largest logit",
+    "description": "index or name of the label whose logit is explained: one, also where labels are independent; "
+    "default: the one with the largest logit",
 }
 FORMAT: Final[dict[str, Any]] = {
     "schema": {"type": "string", "enum": ["json", "svg", "png"]},
