@@ -1,4 +1,4 @@
-"""Are these models healthy? A gate for pipelines, by the gradients of every layer; it says nothing about accuracy.
+"""Are these models healthy? A gate for pipelines that looks at the gradients of every layer, not at the accuracy.
 
 PATH is a bundle, a folder of bundles, an .onnx file or the folder of a model; what is no bundle is imported. The exit
 status is 0 if every model is healthy and everything was looked for, 1 if there is a finding or something could not be

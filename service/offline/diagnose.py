@@ -1,4 +1,4 @@
-"""Score a whole folder of images into a CSV table, and make an HTML report of it: the verb `diagnose`.
+"""Score a whole folder of images into a CSV table, and make an HTML report of it.
 
 The rows are written as they are measured, so that a run that was stopped continues where it was, and memory does not
 grow with the folder. `--shard I/N` takes the I-th of N consecutive parts. The tables of all parts, joined by
@@ -79,8 +79,16 @@ def parser(program: str) -> argparse.ArgumentParser:
     top.add_argument(
         "--out", type=_table_or_report, required=True, help="report.csv or report.html (with report.csv beside it)"
     )
-    top.add_argument("--shard", type=read_shard, default=(1, 1), metavar="I/N", help="the I-th of N parts, from 1")
-    top.add_argument("--merge", type=Path, nargs="+", metavar="PART.csv", help="the parts, in order; measures nothing")
+    top.add_argument(
+        "--shard", type=read_shard, default=(1, 1), metavar="I/N", help="score only the I-th of N parts, from 1"
+    )
+    top.add_argument(
+        "--merge",
+        type=Path,
+        nargs="+",
+        metavar="PART.csv",
+        help="join these tables, of all parts in order; score nothing",
+    )
     add_execution_provider(top)
     return top
 

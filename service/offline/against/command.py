@@ -54,12 +54,22 @@ def add_against(parser: argparse.ArgumentParser) -> None:
     )
     add_limits(group)
     group.add_argument("--unlabelled", action="store_true", help="the folders' names are no labels")
-    group.add_argument("--table", type=_table, metavar="FILE.csv", help="keep what is measured; a run goes on there")
     group.add_argument(
-        "--shard", type=read_shard, default=(1, 1), metavar="I/N", help="only measure the I-th of N parts into --table"
+        "--table", type=_table, metavar="FILE.csv", help="keep what is measured; a run that was stopped goes on there"
     )
     group.add_argument(
-        "--merge", type=Path, nargs="+", metavar="PART.csv", help="tables of all parts, in order; none is measured"
+        "--shard",
+        type=read_shard,
+        default=(1, 1),
+        metavar="I/N",
+        help="measure only the I-th of N parts, from 1, into --table",
+    )
+    group.add_argument(
+        "--merge",
+        type=Path,
+        nargs="+",
+        metavar="PART.csv",
+        help="join these tables, of all parts in order; measure nothing",
     )
     group.add_argument(
         "--layer-images",
