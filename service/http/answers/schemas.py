@@ -97,10 +97,12 @@ class GraphStatus(BaseModel):
     state: Literal["unloaded", "loading", "ready", "failed"] = Field(
         description="unloaded: loads on its first use; failed: see `reason`"
     )
-    reason: str | None = Field(default=None, description="why it failed to load; null otherwise")
-    best_batch: int | None = Field(default=None, description="images per run, as measured at warm-up")
+    reason: str | None = Field(default=None, description="why it failed to load; otherwise null or absent")
+    best_batch: int | None = Field(
+        default=None, description="images per run, as measured at warm-up; absent unless ready"
+    )
     milliseconds_per_image: float | None = Field(
-        default=None, description="of a run, measured so far; null until the graph has run"
+        default=None, description="of a run, measured so far; absent unless ready"
     )
 
 
