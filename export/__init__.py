@@ -15,3 +15,8 @@ running/        runs a graph in float32 or float64
 writing/        writes a bundle
 graph/          graphs of ONNX nodes
 """
+
+import os
+
+# ONNX Runtime reports its use over the network unless this is set when it is imported (service.contract.runtime, too).
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

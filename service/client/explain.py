@@ -42,9 +42,9 @@ def main(arguments: Sequence[str], program: str = "python -m service explain") -
         directory = model_at(options.path, import_flags)
         model = OfflineModel(directory, Runtime(options.execution_provider), needed="forward")
         found = explained(model, photograph, options.label, wanted)
-        if options.output is not None:
-            content = _drawn(found, photograph, model, options.output.suffix.lower())
-            with replaced_file(options.output) as stream:
+        if options.out is not None:
+            content = _drawn(found, photograph, model, options.out.suffix.lower())
+            with replaced_file(options.out) as stream:
                 stream.write(content)
     except ReportedError as error:
         complain(error.detail)
@@ -95,7 +95,7 @@ def parser(program: str) -> argparse.ArgumentParser:
     top.add_argument("photograph", type=Path, metavar="PHOTOGRAPH", help="an image file")
     top.add_argument(
         "-o",
-        "--output",
+        "--out",
         type=_output,
         metavar="FILE",
         help="a .png (the photograph with the map laid over it), an .svg (the same with a legend) or a .json",

@@ -27,9 +27,9 @@ NO_RECTIFIER: Final = "There are no channels that could be dead: no layer is fol
 
 
 def too_few(images: int, thresholds: Thresholds) -> str:
-    """Say that dead channels were not looked for."""
-    given = f"{plural(images, 'image')} {'was' if images == 1 else 'were'} given"
-    return f"Dead channels were not looked for: {given}, and {thresholds.dead_images:g} are needed."
+    """Say that dead channels were not looked for, since too few images, given or recorded, tell which they are."""
+    known = f"the activations of {plural(images, 'image')} are known"
+    return f"Dead channels were not looked for: {known}, and {thresholds.dead_images:g} images are needed."
 
 
 def few_layers(layers: int, least: int) -> str:

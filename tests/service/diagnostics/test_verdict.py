@@ -92,10 +92,14 @@ def test_what_is_not_looked_for_is_said() -> None:
 
     some: dict[str, Any] = {"dead_fraction": np.zeros(LAYERS), "dead_images": 12}
     verdict = judged(**some)
-    assert verdict.not_looked_for == ["Dead channels were not looked for: 12 images were given, and 16 are needed."]
+    assert verdict.not_looked_for == [
+        "Dead channels were not looked for: the activations of 12 images are known, and 16 images are needed."
+    ]
     assert verdict.looked_for == ["not finite", "exploding", "vanishing", "imbalanced"]
     assert judged(**{**some, "dead_images": 16}).not_looked_for == []
-    assert judged().not_looked_for == ["Dead channels were not looked for: 3 images were given, and 16 are needed."]
+    assert judged().not_looked_for == [
+        "Dead channels were not looked for: the activations of 3 images are known, and 16 images are needed."
+    ]
     assert "were not measured" in judged(images=20).not_looked_for[0]
     silent = judged(**some, saturated=np.ones(3, bool))
     assert "Vanishing, exploding" in silent.not_looked_for[1]

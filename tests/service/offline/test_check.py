@@ -59,7 +59,9 @@ def test_what_was_not_looked_for_is_no_success(unrecorded: Path, capsys: pytest.
     assert main(["check", str(unrecorded), "--images", "8"]) == 1
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("resnet20@1: healthy, as far as was looked. ")
-    assert "  Dead channels were not looked for: 8 images were given, and 16 are needed." in said
+    assert (
+        "  Dead channels were not looked for: the activations of 8 images are known, and 16 images are needed." in said
+    )
     assert main(["check", str(unrecorded), "--images", "16"]) == 0
 
 

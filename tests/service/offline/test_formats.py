@@ -126,4 +126,4 @@ def test_no_format_lets_a_control_character_through(name: str) -> None:
     document = FORMATS[name](OUTCOMES)
     assert document.endswith("\n")
     assert all(character.isprintable() or character == "\n" for character in document)
-    assert "12 images were given, and 16 are needed" in document
+    assert "the activations of 12 images are known, and 16 images are needed" in document
