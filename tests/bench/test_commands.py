@@ -67,10 +67,6 @@ SMALLEST = {
     "export bundle": Run("--run {scratch}/plain20 --data {data} --name tried --out {scratch}", slow=True),
     "export evaluate": Run("--bundle {bundle} --data {data}"),
     "export list": Run(""),
-    "export onnx": Run(
-        "{bundle}/forward.onnx --output logits --labels {data}/labels.txt --mean 0.5,0.5,0.5 --std 0.2,0.2,0.2 "
-        "--name tried --out {scratch}"
-    ),
     "export phenomena": Run("--only identity --docs {docs}", slow=True),
     "export rewrite": Run("{bundle} --data {data}", slow=True),
     "export.coverage": Run("--only keras/ --cache {scratch} --out {docs}/reports/coverage.md"),

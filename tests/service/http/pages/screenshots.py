@@ -1,16 +1,15 @@
-"""Takes the pictures of the README from a running service.
+"""Takes the pictures of the README and of the guide from a running service.
 
     python -m tests.service.http.pages.screenshots http://localhost:8000 docs/images
 
 Writes page.webp, page-dark.webp and page-phone.webp, the first screens as they open; page-gradients.webp and the other
-sections; page-advice.webp, a verdict unfolded; and the plots of the SVG endpoints as they come.
+sections; and page-advice.webp, a verdict unfolded.
 """
 
 from __future__ import annotations
 
 import io
 import sys
-import urllib.request
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -18,10 +17,6 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.programs import chromium
-from tests.service.live_server import PATIENCE_SECONDS
-
-IMAGES = Path(__file__).resolve().parents[3] / "photographs"
-
 
 MODELS = ("plain56-relu-exploding", "plain20-sigmoid", "plain20-relu", "resnet20")
 TRAINED_ALIKE = ("plain20", "plain56", "resnet20", "resnet56")
@@ -43,7 +38,6 @@ def main(address: str, folder: Path) -> None:
         save(opened(browser, address, 1180, 900, "dark").screenshot(), folder / "page-dark.webp")
         save(opened(browser, address, 390, 844, "light").screenshot(), folder / "page-phone.webp")
         browser.close()
-    plots(address, folder)
 
 
 def opened(
@@ -75,15 +69,6 @@ def look_at_everything(page: Page) -> None:
 def save(png: bytes, path: Path) -> None:
     Image.open(io.BytesIO(png)).convert("RGB").save(path, quality=82, method=6)
     print(f"{path}  {path.stat().st_size // 1024} KB")
-
-
-def plots(address: str, folder: Path) -> None:
-    """Save one plot as the service returns it."""
-    url = f"{address.rstrip('/')}/diagnostics/compare?model=resnet20&model=plain20&model=plain20-sigmoid&format=svg"
-    with urllib.request.urlopen(
-        urllib.request.Request(url, data=(IMAGES / "cat.jpg").read_bytes()), timeout=PATIENCE_SECONDS
-    ) as response:
-        (folder / "compare.svg").write_bytes(response.read())
 
 
 if __name__ == "__main__":
