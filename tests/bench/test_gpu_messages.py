@@ -23,7 +23,9 @@ SMALL = Setting(seconds=30.0, device="cpu", small=True, bundles=SHIPPED)
 
 
 @pytest.mark.parametrize(
-    ("small", "starts"), [(True, 3), pytest.param(False, 9, marks=pytest.mark.slow)], ids=["fewest", "every way to ask"]
+    ("small", "starts"),
+    [pytest.param(True, 3, marks=pytest.mark.slow), pytest.param(False, 9, marks=pytest.mark.slow)],
+    ids=["fewest", "every way to ask"],
 )
 def test_what_is_said_without_a_card_is_as_expected(small: bool, starts: int) -> None:
     rows = {row["key"]: row for row in messages.PART.measure(replace(SMALL, small=small))}

@@ -25,6 +25,7 @@ def by_key(rows: list[Row]) -> dict[str, Row]:
     return {row["key"]: row for row in rows}
 
 
+@pytest.mark.slow
 def test_the_service_is_loaded_beside_its_bound() -> None:
     rows = by_key(list(serving.PART.measure(SMALL)))
     assert not [row for row in rows.values() if "error" in row]

@@ -109,6 +109,7 @@ def test_an_answer_is_judged_by_its_first_known_label() -> None:
     assert not check(0, b"[]")
 
 
+@pytest.mark.slow
 def test_a_prediction_goes_through_every_part_of_the_profile(tmp_path: Path) -> None:
     images = tmp_path / "images.json"
     images.write_text(json.dumps([[str(CAT), "cat"]]))

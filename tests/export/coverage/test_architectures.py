@@ -24,12 +24,12 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 DOZEN = (
     ("timm/test_vit", "dynamo"),
-    ("timm/mobilenetv3_small_050", "tracing"),
-    ("timm/starnet_s050", "tracing"),
+    pytest.param("timm/mobilenetv3_small_050", "tracing", marks=pytest.mark.slow),
+    pytest.param("timm/starnet_s050", "tracing", marks=pytest.mark.slow),
     ("timm/swin_tiny_patch4_window7_224", "tracing"),
     ("transformers/Beit", "tracing"),
     ("transformers/ConvNextV2", "dynamo"),
-    ("transformers/MobileViT", "tracing"),
+    pytest.param("transformers/MobileViT", "tracing", marks=pytest.mark.slow),
     ("pytorchcv/nin_cifar10", "tracing"),
     ("pytorchcv/shufflenetv2_wd2", "tracing"),
     ("torchvision/SwinTransformer", "tracing"),

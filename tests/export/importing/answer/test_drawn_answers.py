@@ -127,7 +127,7 @@ def endings(draw: Any) -> Ending:
 
 
 @given(endings())
-@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_drawn_probabilities_are_read_off_the_graph(tmp_path_factory: pytest.TempPathFactory, ending: Ending) -> None:
     folder: Path = tmp_path_factory.mktemp("drawn")
     bundle = bundled(ending, folder)

@@ -134,6 +134,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
         yield server
 
 
+@pytest.mark.slow
 def test_a_generated_python_client_predicts(server: LiveServer, tmp_path: Path) -> None:
     pytest.importorskip("openapi_python_client")
     command = [sys.executable, "-m", "openapi_python_client", "generate", "--url", f"{server.url}/openapi.json"]

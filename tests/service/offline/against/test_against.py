@@ -67,7 +67,9 @@ def test_the_flips_are_those_of_the_predictions(data: Path, worse: Path, capsys:
     assert "95 % interval" in found["limits"][0]["because"]
 
 
-@pytest.mark.parametrize("name", ["resnet20", "plain20", "plain20-sigmoid", "plain56-relu-exploding"])
+@pytest.mark.parametrize(
+    "name", ["resnet20", "plain20", pytest.param("plain20-sigmoid", marks=pytest.mark.slow), "plain56-relu-exploding"]
+)
 def test_a_bundle_against_itself_has_no_flips_and_no_moved_layer(
     name: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,6 +177,7 @@ def rows_of(table: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+@pytest.mark.slow
 def test_shards_make_the_table_of_one_run(
     data: Path, worse: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -218,7 +221,7 @@ def test_a_table_that_was_cut_off_is_continued(
     assert first["flips"] == second["flips"]
 
 
-@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("ending", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGINT])
 def test_a_run_that_was_ended_leaves_whole_rows_and_goes_on(
     ending: signal.Signals, data: Path, worse: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
