@@ -84,11 +84,12 @@ class Soak:
     async def run(self) -> Log:
         self.log.idle = self._server.megabytes()
         await self._store_answers()
-        first, before = self._server.descriptors(), self._server.outcomes()
+        # In a thread of its own: what waits for connections to close must leave this loop free to close ours.
+        first, before = await asyncio.to_thread(self._server.descriptors), self._server.outcomes()
         began = time.monotonic()
         await asyncio.gather(self._direct(), *(self._client() for _ in range(CONNECTIONS)))
         self.log.seconds = time.monotonic() - began
-        self.log.descriptors = (first, self._server.descriptors(at_most=first))
+        self.log.descriptors = (first, await asyncio.to_thread(self._server.descriptors, at_most=first))
         self.log.outcomes = Counter(self._server.outcomes())
         self.log.outcomes.subtract(before)
         self.log.images_per_failing_run = self._server.images_per_run("fragile")

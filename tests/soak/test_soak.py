@@ -19,9 +19,9 @@ from tests.soak.requests import Kind
 def test_mixed_requests_are_answered_right_and_counted_while_bundles_change_and_runs_fail(tmp_path: Path) -> None:
     for name in ("plain20", "resnet20"):
         shutil.copytree(SHIPPED / name, tmp_path / "bundles" / name)
-    log = soak(200, tmp_path / "bundles", most_pictures=2, warm_up=False)
+    log = soak(400, tmp_path / "bundles", most_pictures=2, warm_up=False)
     assert log.faults() == []
-    assert log.answers.total() == 200
+    assert log.answers.total() == 400
     assert all(log.sent[kind.name] > 0 for kind in log.kinds)
     assert len(log.changes) == 8
     assert all(log.changes.values())
