@@ -96,7 +96,7 @@ phenomena: $(DEV)/installed  ## measure the article's phenomena: docs/reports/ph
 	OMP_NUM_THREADS=1 $(DEV)/bin/python -m models phenomena
 	OMP_NUM_THREADS=1 $(DEV)/bin/python -m export phenomena $(if $(wildcard $(DATA)),--data $(DATA))
 
-coverage: $(COVERAGE)/installed  ## import 320 architectures of strangers and verify them: docs/reports/coverage.md (an hour, then half)
+coverage: $(COVERAGE)/installed  ## import 331 architectures of strangers and verify them: docs/reports/coverage.md (an hour, then half)
 	OMP_NUM_THREADS=1 $(COVERAGE)/bin/python -m export.coverage
 
 verdicts: $(DEV)/installed  ## error rates of the verdicts, fit and held out: docs/reports/verdicts.md (DATA: CIFAR-10, to train on once)

@@ -1,6 +1,6 @@
 """`python -m export.coverage.explain`: explanations beside grad-cam's and captum's, for every listed architecture.
 
-It needs `pip install grad-cam captum`. It writes docs/reports/explanation-coverage.json, row by row, and the
+It needs `pip install grad-cam captum`. It writes build/explanation-coverage.json, row by row, and the
 table beside it.
 """
 
@@ -34,9 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--missing", action="store_true", help="only rows that are not measured yet")
     parser.add_argument("--cache", type=Path, default=default_folder(), help="folder of exports (default: %(default)s)")
-    parser.add_argument(
-        "--out", type=Path, default=Path("docs/reports/explanation-coverage.md"), help="default: %(default)s"
-    )
+    parser.add_argument("--out", type=Path, default=Path("build/explanation-coverage.md"), help="default: %(default)s")
     options = parser.parse_args(arguments)
     exports, store = Exports(options.cache.absolute()), Store(options.out.with_suffix(".json"))
     listed = [(name, exporter) for name in ARCHITECTURES for exporter in BOTH]
