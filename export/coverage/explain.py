@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, default=default_folder(), help="folder of exports (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("build/explanation-coverage.md"), help="default: %(default)s")
     options = parser.parse_args(arguments)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     exports, store = Exports(options.cache.absolute()), Store(options.out.with_suffix(".json"))
     listed = [(name, exporter) for name in ARCHITECTURES for exporter in BOTH]
     for name, exporter in sorted(listed, key=_mixed):
