@@ -28,6 +28,8 @@ PANELS: Final = (
 )
 """Field of a layer → label of its panel."""
 MOST_LAYER_NAMES: Final = 28
+LONGEST_NAME: Final = 17
+"""Characters of a name that fit between the axis and its title; the end of a longer name says more than its begin."""
 DASHES: Final = ("", " dashed", " dotted")
 """Styles that tell models of one family apart."""
 
@@ -120,7 +122,8 @@ def _panel(
         if _drawable(value):
             drawing.dot(x(at), y(value), f"{dotted}-dot", f"{name}: {value:.4g}")
         if at % every == 0 or at == len(names) - 1:
-            drawing.text(x(at) + 4, bottom + 14, name, "muted small", "end", turn=-40)
+            shown = name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"
+            drawing.text(x(at) + 4, bottom + 14, shown, "muted small", "end", turn=-40)
     drawing.text(
         (LEFT + RIGHT) / 2, bottom + 92, "layer, from the input (left) to the loss (right)", "muted small", "middle"
     )

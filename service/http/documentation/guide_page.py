@@ -30,7 +30,7 @@ HEAD = f"""\
     <svg viewBox="0 0 32 32" aria-hidden="true"><path class="forward" d="M6 11h18m-5-5 5 5-5 5"/><path class="backward" d="M26 22H8m5-5-5 5 5 5"/></svg>
     Contraflow
   </a>
-  <nav aria-label="Documentation"><a href="../">Page</a><a href="../docs">API</a><a href="../redoc">Reference</a></nav>
+  <nav aria-label="Documentation"><a href="../">Page</a><a href="../guide/">Guide</a><a href="../docs">API</a><a href="../redoc">Reference</a></nav>
 </header>
 """  # noqa: E501  (the drawing is the page's)
 
