@@ -98,6 +98,7 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
                         INITIALIZATION,
                         "In a network with BatchNorm and rectifiers that is deeper than about 30 layers, add "
                         "shortcuts: without them the gradient grows 1.2-fold with every layer.",
+                        NORMALIZATION,
                         LOWER_RATE,
                         CLIPPING,
                         INPUT,
@@ -176,7 +177,8 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
                     (
                         "Lower the learning rate, or raise it slowly over the first steps: one step that is too large "
                         "pushes biases far below 0.",
-                        "Check the initialization of the biases: 0 for a start.",
+                        "Check the initialization: biases 0 for a start, and weights of a standard deviation of "
+                        "√(2/inputs) (He et al. 2015). Where many layers die, weights that are too small are likely.",
                         "Normalize before the rectifier, or use one that is never quite off (leaky ReLU, GELU).",
                         INPUT,
                         "Check again with images like those of the training (`--data`): a channel may fire on them.",
