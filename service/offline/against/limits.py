@@ -205,9 +205,7 @@ def _is_judged(kind: Kind, found: Found, limit: Most | None) -> bool:
 
 def _judged(kind: Kind, found: Found, limit: Most) -> Limit:
     measured = kind.measured(found, limit)
-    allowed = (
-        f"at most {limit.in_words}" if limit.number else "none" if not limit.is_share else f"at most {limit.in_words}"
-    )
+    allowed = f"at most {limit.in_words}"
     if measured is None:
         why = found.unknown.get(kind.flag, "it was not measured")
         because = f"{kind.what}: not measured, because {why} (limit: {allowed})"

@@ -17,10 +17,13 @@ SPECIAL = re.compile(r"([\\*_\[\]|~])")
 
 
 def in_markdown(outcomes: Sequence[Outcome]) -> str:
-    """Return all outcomes as one Markdown text, as GitHub and GitLab show it."""
+    """Return all outcomes as one Markdown text, as GitHub and GitLab show it.
+
+    It ends in an empty line, without which the heading of a text that is put behind it would belong to its last block.
+    """
     rows = ["| model | verdict | what was seen |", "|---|---|---|", *map(_row, outcomes)]
     details = [line for outcome in outcomes if isinstance(outcome, Judged) for line in _details(outcome)]
-    return "\n".join(["### Contraflow: are the models healthy?", "", *rows, "", *details]).rstrip() + "\n"
+    return "\n".join(["### Contraflow: are the models healthy?", "", *rows, "", *details]).rstrip() + "\n\n"
 
 
 def plain(text: str) -> str:

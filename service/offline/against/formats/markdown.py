@@ -17,7 +17,7 @@ SIGNS: Final = {"kept": "kept", "broken": "**broken**", "not measured": "**not m
 
 def in_markdown(found: Against) -> str:
     """Return the outcome as one Markdown text, as GitHub and GitLab show it."""
-    return "\n".join(_lines(found)).rstrip() + "\n"
+    return "\n".join(_lines(found)).rstrip() + "\n\n"  # as in_markdown of offline.formats does
 
 
 def _lines(found: Against) -> Iterator[str]:
