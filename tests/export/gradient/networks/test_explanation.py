@@ -58,7 +58,7 @@ def module_of_map(network: nn.Module, layer: str) -> nn.Module:
     return network.get_submodule(f"{block}.act1" if layer.endswith(".conv1") else block)
 
 
-@pytest.mark.parametrize("name", ["resnet8", "plain8", "resnet20"])
+@pytest.mark.parametrize("name", ["resnet8", "plain8", pytest.param("resnet20", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_every_layer_with_a_map_is_explained_as_by_hooks(name: str, precision: str) -> None:
     network = catalogued(name)

@@ -206,6 +206,7 @@ def test_shards_make_the_table_of_one_run(
         assert "should come: a part is missing, or was not finished" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_table_that_was_cut_off_is_continued(
     data: Path, worse: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
