@@ -7,13 +7,11 @@ nothing. A test compares the sections with what this command would write.
 from __future__ import annotations
 
 import argparse
-import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bench.harness.page import parser_of, publish, replace_section, table
+from bench.harness.page import linked, parser_of, publish, replace_section, table
 from bench.harness.paths import DOCS
 from service.diagnostics.verdicts.explanations import GUIDE_PAGE
 from service.diagnostics.verdicts.glossary import GLOSSARY
@@ -32,16 +30,6 @@ def guide() -> str:
 def terms() -> str:
     """Return the terms of the verdicts as a Markdown list."""
     return linked("\n".join(f"- **{term}**: {meaning}" for term, meaning in sorted(GLOSSARY.items())), GLOSSARY_PAGE)
-
-
-def linked(text: str, page: Path) -> str:
-    """Return `text` with the pages that it names, such as `docs/reports/gpu.md`, as links from `page`."""
-
-    def link(named: re.Match[str]) -> str:
-        anchor = named[2] or ""
-        return f"[{named[1]}{anchor}]({os.path.relpath(DOCS / named[1], page.parent)}{anchor})"
-
-    return re.sub(r"docs/([\w/-]+\.md)(#[\w-]+)?", link, text)
 
 
 def _blocks() -> Iterator[str]:

@@ -6,12 +6,17 @@ A section stands between `<!-- begin: COMMAND -->` and `<!-- end: COMMAND -->`, 
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from bench.harness.machine import day_and_machine
-from bench.harness.paths import ROOT
+from bench.harness.paths import DOCS, ROOT
+
+NAMED_PAGE: Final = re.compile(r"\bdocs/((?:guide|reference|reports|decisions)/[\w-]+\.md)((?:#[\w-]+)?)")
 
 
 def parser_of(command: str, description: str | None, page: Path) -> argparse.ArgumentParser:
@@ -52,6 +57,15 @@ def replace_section(document: Path, command: str, text: str) -> None:
     if not found_begin or not found_end:
         raise ValueError(f"{document.name} has no place for the report: {begin} … {end}")
     document.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
+
+
+def linked(text: str, page: Path) -> str:
+    """Return `text` with the pages that it names, such as `docs/reports/gpu.md`, as links from `page`."""
+
+    def link(named: re.Match[str]) -> str:
+        return f"[{named[1]}{named[2]}]({os.path.relpath(DOCS / named[1], page.parent)}{named[2]})"
+
+    return NAMED_PAGE.sub(link, text)
 
 
 def table(header: str, rows: Iterable[str]) -> str:

@@ -9,11 +9,12 @@ from inspect import cleandoc
 from textwrap import indent
 from typing import Final
 
+from bench.harness import page
 from bench.harness.page import table
 from bench.harness.paths import DOCS
 
 CODE: Final = re.compile(r"(`[^`]*`)")
-PAGE: Final = re.compile(r"\bdocs/((?:guide|reference|reports|decisions)/[\w-]+\.md)((?:#[\w-]+)?)")
+ROOM: Final = DOCS / "reference" / "any page"
 
 
 def cell(text: str) -> str:
@@ -24,7 +25,7 @@ def cell(text: str) -> str:
 
 def linked(text: str) -> str:
     """Return `text` with every page of the documentation that it names as a link from a page of the reference."""
-    return PAGE.sub(_link, text)
+    return page.linked(text, ROOM)
 
 
 def code(text: object) -> str:
@@ -69,10 +70,3 @@ def _code(text: str) -> str:
 
 def _plain(text: str) -> str:
     return linked(text.replace("|", r"\|").replace("<", "&lt;"))
-
-
-def _link(match: re.Match[str]) -> str:
-    page, anchor = match.groups()
-    if not (DOCS / page).is_file():
-        return match[0]
-    return f"[{page}](../{page}{anchor})"

@@ -160,7 +160,7 @@ def _no_columns(graph: Graph, name: str, logits: str) -> list[Node]:
 
 
 def _place(graph: Graph, name: str) -> list[Node]:
-    """What gives the place of `layer` in tables whose first entry is that of the image; one beyond the layers fails."""
+    """Nodes that compute the place of `layer` in tables that begin with the image's entry; none beyond the layers."""
     first = f"{name}_of_layer_0"
     graph.constants[first] = np.array([-IMAGE], np.int64)
     return [Node("Add", (LAYER, first), (name,), name=name)]

@@ -17,7 +17,7 @@ PAGE = Path("reports") / "phenomena.md"
 """The page, in the folder of the documentation; the figures are in `figures/` there."""
 
 FIRST_HEAD = "# Phenomena of deep networks\n\nMeasured by `make phenomena`.\n"
-"""What a new page begins with. The head of a page that is there is written by hand, and stays."""
+"""The first lines of a new page. A page that is there keeps its own, which are written by hand."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 
 from bench import explanation, guide, unlike, verdict_depth, verdict_points
 from bench.gradients import __main__ as gradients
-from bench.harness.page import made_by, marks, replace_section, table
+from bench.harness.page import linked, made_by, marks, replace_section, table
 from bench.harness.paths import DOCS
 from bench.scaling import __main__ as scaling
 from bench.scores import __main__ as scores
@@ -98,7 +98,7 @@ def test_the_rates_that_the_guide_quotes_are_those_of_the_report() -> None:
 
 def test_pages_that_the_service_names_become_links() -> None:
     text = "Measured: docs/reports/phenomena.md, section 2, and docs/reference/verdicts.md#dead."
-    assert guide.linked(text, guide.PAGE) == (
+    assert linked(text, guide.PAGE) == (
         "Measured: [reports/phenomena.md](../reports/phenomena.md), section 2, "
         "and [reference/verdicts.md#dead](verdicts.md#dead)."
     )

@@ -1,4 +1,4 @@
-"""What a browser opens.
+"""The endpoints that a browser opens.
 
 page        `/`, `/docs`, `/redoc`, and the files they need
 verdicts    `/docs/verdicts`, `/docs/glossary`
